@@ -1,0 +1,96 @@
+package kernels
+
+// product multiplies the rows of a lattice by weights that were packed before.
+//
+// The row of values that a pixel reads is cut into chunks. A block of pixels
+// gathers its rows of one chunk, multiplies them, and adds the result to that of
+// the chunks before. The packed weights are likewise chunk after chunk.
+type product struct {
+	lattice
+	tiles  tiles
+	n      int       // result channels, padded to whole tiles
+	chunk  int       // values of a row taken at once
+	block  int       // pixels of one task
+	packed []float32 // [k][n], as chunks of panels
+	bias   []float32 // [n], added to every row
+	direct bool      // rows are read in place
+}
+
+const (
+	// A chunk of 12 rows and of a panel of 32 columns are 36 and 96 KiB, well
+	// inside a core's second cache.
+	maxChunk = 768
+	// Rows a multiple of 4 KiB apart share the same lines of the first cache.
+	maxDirect = 1024
+	// packRows is the number of rows of weights packed by one task.
+	packRows = 128
+	// minTasks is how many tasks a kernel should have, so that all workers are busy.
+	minTasks = 16
+)
+
+func newProduct(t tiles, l lattice, channels int) *product {
+	p := &product{lattice: l, tiles: t, n: t.pad(channels)}
+	k := l.k()
+	p.direct = l.plain() && l.channels < maxDirect
+	if k > 0 {
+		p.chunk = (blocks(k, blocks(k, maxChunk)) + 15) / 16 * 16
+	}
+	for p.block = 96; p.block > 12 && blocks(l.pixels(), p.block) < minTasks; p.block /= 2 {
+	}
+	p.packed, p.bias = alignedFloats(k*p.n), alignedFloats(p.n)
+	return p
+}
+
+// tasks is the number of blocks of pixels.
+func (p *product) tasks() int { return blocks(p.pixels(), p.block) }
+
+// stride is the distance of gathered rows: an odd number of cache lines.
+func (p *product) stride() int { return (p.chunk+31)/32*32 + 16 }
+
+// scratch is how many values a worker needs: gathered rows, then results.
+func (p *product) scratch() int { return p.block * (p.stride() + p.n) }
+
+// packTasks is the number of tasks that fill packed.
+func (p *product) packTasks() int { return blocks(p.k(), packRows) }
+
+// packPiece packs the rows of weights of one task. fill writes those of [k0,k1)
+// and of the channels [j,j+cols): that of k and channel j+i goes to
+// dst[(k-k0)·cols+i]; zeros where there is no such channel.
+func (p *product) packPiece(task int, fill func(dst []float32, k0, k1, j, cols int)) {
+	from, to := span(task, p.k(), packRows)
+	for from < to {
+		c0 := from / p.chunk * p.chunk
+		c1 := min(c0+p.chunk, p.k())
+		end := min(to, c1)
+		for j := 0; j < p.n; {
+			cols := p.tiles.at(p.n - j).cols
+			panel := p.packed[c0*p.n+j*(c1-c0):][:(c1-c0)*cols]
+			fill(panel[(from-c0)*cols:(end-c0)*cols], from, end, j, cols)
+			j += cols
+		}
+		from = end
+	}
+}
+
+// rows computes the result of the pixels [p0,p1) to dst, rows of stride ld >= n.
+func (p *product) rows(dst []float32, ld int, src []float32, p0, p1 int, scratch []float32) {
+	m, k := p1-p0, p.k()
+	if k == 0 {
+		for i := range m {
+			copy(dst[i*ld:][:p.n], p.bias)
+		}
+		return
+	}
+	from, sfrom := p.bias, 0
+	for c0 := 0; c0 < k; c0 += p.chunk {
+		c1 := min(c0+p.chunk, k)
+		a, sai := scratch, p.stride()
+		if p.direct {
+			a, sai = src[p0*p.channels+c0:], p.channels
+		} else {
+			p.gather(a, sai, src, p0, p1, c0, c1)
+		}
+		p.tiles.multiply(m, p.n, c1-c0, a, sai, 1, matrix{data: p.packed[c0*p.n : c1*p.n]}, from, sfrom, dst, ld)
+		from, sfrom = dst, ld
+	}
+}

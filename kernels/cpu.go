@@ -1,0 +1,188 @@
+package kernels
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// CPU is the backend that runs on this machine's cores.
+//
+// A kernel is a list of stages, a stage a fixed number of independent tasks. The
+// split into tasks depends on the Spec alone, so results are the same bits for
+// any number of workers.
+type CPU struct {
+	workers int
+	isa     ISA
+	wake    []chan *job
+	done    sync.WaitGroup
+	job     job
+	scratch [][]float32 // one for each worker
+}
+
+// stage is a number of independent tasks; do runs one of them on the worker.
+type stage struct {
+	tasks int
+	do    func(args [][]float32, task, worker int)
+}
+
+type job struct {
+	stage *stage
+	args  [][]float32
+	next  atomic.Int64
+}
+
+// Host is a Buffer in this machine's memory, the kind that CPU uses.
+type Host []float32
+
+func (h Host) Len() int                  { return len(h) }
+func (h Host) Slice(from, to int) Buffer { return h[from:to:to] }
+
+// NewCPU starts a backend with so many workers; 0 means GOMAXPROCS. Which
+// instruction set it uses is chosen by DetectISA.
+func NewCPU(workers int) *CPU {
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	c := &CPU{workers: workers, isa: DetectISA(), scratch: make([][]float32, workers)}
+	for w := 1; w < workers; w++ {
+		ch := make(chan *job, 1)
+		c.wake = append(c.wake, ch)
+		go func() {
+			for j := range ch {
+				c.work(j, w)
+				c.done.Done()
+			}
+		}()
+	}
+	return c
+}
+
+func (c *CPU) Name() string {
+	return fmt.Sprintf("cpu (%s, %d workers)", c.isa, c.workers)
+}
+
+// ISA is the instruction set that the backend's kernels use.
+func (c *CPU) ISA() ISA { return c.isa }
+
+// Workers is how many cores the backend uses.
+func (c *CPU) Workers() int { return c.workers }
+
+func (c *CPU) Alloc(n int) (Buffer, error) {
+	if n < 0 {
+		return nil, fmt.Errorf("kernels: cpu: alloc of %d values", n)
+	}
+	return Host(alignedFloats(n)), nil
+}
+
+func (c *CPU) Write(dst Buffer, src []float32) error {
+	if len(src) > dst.Len() {
+		return fmt.Errorf("kernels: cpu: write of %d values to a buffer of %d", len(src), dst.Len())
+	}
+	copy(dst.(Host), src)
+	return nil
+}
+
+func (c *CPU) Read(dst []float32, src Buffer) error {
+	if len(dst) > src.Len() {
+		return fmt.Errorf("kernels: cpu: read of %d values from a buffer of %d", len(dst), src.Len())
+	}
+	copy(dst, src.(Host))
+	return nil
+}
+
+func (c *CPU) Sync() error { return nil }
+
+// Close ends the workers.
+func (c *CPU) Close() error {
+	for _, ch := range c.wake {
+		close(ch)
+	}
+	c.wake = nil
+	return nil
+}
+
+func (c *CPU) Prepare(s Spec) (Kernel, error) {
+	if err := s.Validate(); err != nil {
+		return nil, fmt.Errorf("kernels: cpu: %s: %w", Name(s), err)
+	}
+	k := &cpuKernel{cpu: c, spec: s, stages: s.cpu(c)}
+	for _, a := range s.Args() {
+		k.lens = append(k.lens, a.Len())
+	}
+	k.args = make([][]float32, len(k.lens))
+	return k, nil
+}
+
+type cpuKernel struct {
+	cpu    *CPU
+	spec   Spec
+	stages []stage
+	lens   []int
+	args   [][]float32
+}
+
+func (k *cpuKernel) Run(args ...Buffer) {
+	if len(args) != len(k.lens) {
+		panic(fmt.Sprintf("kernels: %s: %d arguments, want %d", Name(k.spec), len(args), len(k.lens)))
+	}
+	for i, a := range args {
+		if a.Len() != k.lens[i] {
+			panic(fmt.Sprintf("kernels: %s: argument %d (%s) has %d values, want %d", Name(k.spec), i, k.spec.Args()[i].Name, a.Len(), k.lens[i]))
+		}
+		k.args[i] = a.(Host)
+	}
+	for i := range k.stages {
+		k.cpu.run(&k.stages[i], k.args)
+	}
+}
+
+// run does all tasks of a stage on all workers.
+func (c *CPU) run(s *stage, args [][]float32) {
+	if s.tasks <= 1 || c.workers == 1 {
+		for t := range s.tasks {
+			s.do(args, t, 0)
+		}
+		return
+	}
+	j := &c.job
+	j.stage, j.args = s, args
+	j.next.Store(0)
+	n := min(c.workers, s.tasks) - 1
+	c.done.Add(n)
+	for _, ch := range c.wake[:n] {
+		ch <- j
+	}
+	c.work(j, 0)
+	c.done.Wait()
+}
+
+func (c *CPU) work(j *job, worker int) {
+	for {
+		t := int(j.next.Add(1)) - 1
+		if t >= j.stage.tasks {
+			return
+		}
+		j.stage.do(j.args, t, worker)
+	}
+}
+
+// reserve makes sure that every worker's scratch holds n values. Kernels call
+// it when they are prepared and use c.scratch[worker][:n] when they run.
+func (c *CPU) reserve(n int) {
+	for w := range c.scratch {
+		if len(c.scratch[w]) < n {
+			c.scratch[w] = alignedFloats(n)
+		}
+	}
+}
+
+// block is the usual number of values of one task of a pointwise kernel.
+const block = 1 << 14
+
+// blocks splits n values into tasks of size values each: how many tasks.
+func blocks(n, size int) int { return (n + size - 1) / size }
+
+// span is the range of values of task t.
+func span(t, n, size int) (from, to int) { return t * size, min((t+1)*size, n) }

@@ -1,0 +1,46 @@
+package kernels
+
+import "math"
+
+// exp32 is exp(x) to 1e-7 relative.
+//
+// x = k·ln 2 + r with |r| <= ln(2)/2; exp(r) is a polynomial of degree 7
+// (Cephes expf), 2^k goes straight into the exponent bits.
+func exp32(x float32) float32 {
+	if !(x > -87 && x < 88) {
+		return float32(math.Exp(float64(x)))
+	}
+	p, scale := expParts(x)
+	return scale*p + scale
+}
+
+// expm132 is exp(x)-1, without the loss of digits near 0.
+func expm132(x float32) float32 {
+	if !(x > -87 && x < 88) {
+		return float32(math.Expm1(float64(x)))
+	}
+	p, scale := expParts(x)
+	return scale*p + (scale - 1)
+}
+
+// expParts gives exp(x) as scale·(1+p), for -87 < x < 88.
+func expParts(x float32) (p, scale float32) {
+	const round = 3 << 22 // adding it leaves no bits for the fraction
+	k := float32(x*math.Log2E+round) - round
+	r := x - k*0.693359375
+	r += k * 2.12194440e-4 // ln 2 in two pieces: k times the first is exact
+	q := float32(1.9875691500e-4)
+	q = q*r + 1.3981999507e-3
+	q = q*r + 8.3334519073e-3
+	q = q*r + 4.1665795894e-2
+	q = q*r + 1.6666665459e-1
+	q = q*r + 5.0000001201e-1
+	return q*r*r + r, math.Float32frombits(uint32(int32(k)+127) << 23)
+}
+
+func sigmoid32(x float32) float32 { return 1 / (1 + exp32(-x)) }
+
+func tanh32(x float32) float32 {
+	e := expm132(2 * min(max(x, -10), 10)) // tanh(10) rounds to 1
+	return e / (e + 2)
+}

@@ -1,0 +1,178 @@
+package kernels
+
+import "math"
+
+// FramePool is squeeze-excite's context: per frame a softmax over the P pixels
+// of x·k weighs the pixels.
+//
+//	a_p = softmax_p(x_p·k),  ctx = sum_p a_p x_p
+//
+// Arguments: ctx [F,C]; x [F,P,C], k [C].
+type FramePool struct{ F, P, C int }
+
+func (s FramePool) Validate() error { return poolOf(s.F, s.P, s.C) }
+func (s FramePool) FLOPs() int64    { return 4 * int64(s.F) * int64(s.P) * int64(s.C) }
+
+func (s FramePool) Args() []Arg {
+	return []Arg{out("ctx", s.F, s.C), in("x", s.F, s.P, s.C), in("k", s.C)}
+}
+
+func (s FramePool) Define(args ...[]float32) {
+	ctx, x, k := args[0], args[1], args[2]
+	for f := range s.F {
+		frame := x[f*s.P*s.C:][:s.P*s.C]
+		a := attention(frame, k)
+		for c := range s.C {
+			sum := 0.
+			for p := range a {
+				sum += a[p] * float64(frame[p*s.C+c])
+			}
+			ctx[f*s.C+c] = float32(sum)
+		}
+	}
+}
+
+// FramePoolGradX is the gradient of FramePool with respect to x.
+//
+//	ds_p = a_p (x_p·dctx - ctx·dctx),  dx_p = a_p dctx + ds_p k
+//
+// Arguments: dx [F,P,C]; dctx [F,C], x [F,P,C], k [C].
+type FramePoolGradX struct{ F, P, C int }
+
+func (s FramePoolGradX) Validate() error { return poolOf(s.F, s.P, s.C) }
+func (s FramePoolGradX) FLOPs() int64    { return 7 * int64(s.F) * int64(s.P) * int64(s.C) }
+
+func (s FramePoolGradX) Args() []Arg {
+	return []Arg{out("dx", s.F, s.P, s.C), in("dctx", s.F, s.C), in("x", s.F, s.P, s.C), in("k", s.C)}
+}
+
+func (s FramePoolGradX) Define(args ...[]float32) {
+	dx, dctx, x, k := args[0], args[1], args[2], args[3]
+	for f := range s.F {
+		frame, d := x[f*s.P*s.C:][:s.P*s.C], dctx[f*s.C:][:s.C]
+		a, ds := attentionGrad(frame, k, d)
+		for p := range a {
+			for c := range s.C {
+				dx[(f*s.P+p)*s.C+c] = float32(a[p]*float64(d[c]) + ds[p]*float64(k[c]))
+			}
+		}
+	}
+}
+
+// FramePoolGradK is the gradient of FramePool with respect to k, the sum of
+// ds_p x_p over all pixels of all frames, ds as in FramePoolGradX.
+// Arguments: dk [C]; dctx [F,C], x [F,P,C], k [C].
+type FramePoolGradK struct{ F, P, C int }
+
+func (s FramePoolGradK) Validate() error { return poolOf(s.F, s.P, s.C) }
+func (s FramePoolGradK) FLOPs() int64    { return 6 * int64(s.F) * int64(s.P) * int64(s.C) }
+
+func (s FramePoolGradK) Args() []Arg {
+	return []Arg{out("dk", s.C), in("dctx", s.F, s.C), in("x", s.F, s.P, s.C), in("k", s.C)}
+}
+
+func (s FramePoolGradK) Define(args ...[]float32) {
+	dk, dctx, x, k := args[0], args[1], args[2], args[3]
+	sum := make([]float64, s.C)
+	for f := range s.F {
+		frame := x[f*s.P*s.C:][:s.P*s.C]
+		_, ds := attentionGrad(frame, k, dctx[f*s.C:][:s.C])
+		for p := range ds {
+			for c := range sum {
+				sum[c] += ds[p] * float64(frame[p*s.C+c])
+			}
+		}
+	}
+	for c := range dk {
+		dk[c] = float32(sum[c])
+	}
+}
+
+// attention is the softmax over the pixels of a frame [P,C] of their product with k.
+func attention(frame, k []float32) []float64 {
+	a := products(frame, k)
+	peak := math.Inf(-1)
+	for _, v := range a {
+		peak = max(peak, v)
+	}
+	sum := 0.
+	for p, v := range a {
+		a[p] = math.Exp(v - peak)
+		sum += a[p]
+	}
+	for p := range a {
+		a[p] /= sum
+	}
+	return a
+}
+
+// attentionGrad gives the attention and the gradient of its logits.
+func attentionGrad(frame, k, dctx []float32) (a, ds []float64) {
+	a, ds = attention(frame, k), products(frame, dctx)
+	mean := 0.
+	for p := range a {
+		mean += a[p] * ds[p]
+	}
+	for p := range a {
+		ds[p] = a[p] * (ds[p] - mean)
+	}
+	return a, ds
+}
+
+// products is the product of every pixel of a frame with k.
+func products(frame, k []float32) []float64 {
+	y := make([]float64, len(frame)/len(k))
+	for p := range y {
+		for c, v := range k {
+			y[p] += float64(v) * float64(frame[p*len(k)+c])
+		}
+	}
+	return y
+}
+
+// FrameGate is y_fpc = x_fpc g_fc: one gain for each channel of a frame. It is
+// its own gradient with respect to x, with dy in place of x.
+// Arguments: y [F,P,C]; x [F,P,C], g [F,C].
+type FrameGate struct{ F, P, C int }
+
+func (s FrameGate) Validate() error { return poolOf(s.F, s.P, s.C) }
+func (s FrameGate) FLOPs() int64    { return int64(s.F) * int64(s.P) * int64(s.C) }
+
+func (s FrameGate) Args() []Arg {
+	return []Arg{out("y", s.F, s.P, s.C), in("x", s.F, s.P, s.C), in("g", s.F, s.C)}
+}
+
+func (s FrameGate) Define(args ...[]float32) {
+	y, x, g := args[0], args[1], args[2]
+	for i := range y {
+		f, c := i/(s.P*s.C), i%s.C
+		y[i] = x[i] * g[f*s.C+c]
+	}
+}
+
+// FrameGateGradG is dg_fc = sum_p dy_fpc x_fpc.
+// Arguments: dg [F,C]; dy [F,P,C], x [F,P,C].
+type FrameGateGradG struct{ F, P, C int }
+
+func (s FrameGateGradG) Validate() error { return poolOf(s.F, s.P, s.C) }
+func (s FrameGateGradG) FLOPs() int64    { return 2 * int64(s.F) * int64(s.P) * int64(s.C) }
+
+func (s FrameGateGradG) Args() []Arg {
+	return []Arg{out("dg", s.F, s.C), in("dy", s.F, s.P, s.C), in("x", s.F, s.P, s.C)}
+}
+
+func (s FrameGateGradG) Define(args ...[]float32) {
+	dg, dy, x := args[0], args[1], args[2]
+	for f := range s.F {
+		for c := range s.C {
+			sum := 0.
+			for p := range s.P {
+				i := (f*s.P+p)*s.C + c
+				sum += float64(dy[i]) * float64(x[i])
+			}
+			dg[f*s.C+c] = float32(sum)
+		}
+	}
+}
+
+func poolOf(f, p, c int) error { return positive([]string{"F", "P", "C"}, f, p, c) }

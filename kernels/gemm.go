@@ -1,0 +1,101 @@
+package kernels
+
+import "unsafe"
+
+//go:generate go run ./asm -out simd_amd64.s -stubs simd_amd64.go
+
+// tileFunc is a product of a fixed number of rows and columns, its sums held in
+// registers:
+//
+//	c[i·sc+j] = from[i·sfrom+j] + Σ a[i·sai+p·sak] · b[p·sbk+j]
+//
+// with p below k, which is at least 1. from may be c.
+//
+// Why from is added last: sums over a few hundred p stay short, and a longer sum
+// is a sum of such sums, with an error that grows like the root of their number.
+type tileFunc func(k int, a *float32, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+
+// tiles are the tiles of an instruction set, from the widest to the narrowest.
+type tiles []tileWidth
+
+// tileWidth are the tiles of one width, from the most rows to one.
+type tileWidth struct {
+	cols int
+	rows []int
+	do   []tileFunc
+}
+
+// unit is what a number of columns must be a multiple of.
+func (t tiles) unit() int { return t[len(t)-1].cols }
+
+// pad rounds a number of columns up.
+func (t tiles) pad(n int) int { return (n + t.unit() - 1) / t.unit() * t.unit() }
+
+// at is the widest tile for n columns.
+func (t tiles) at(n int) *tileWidth {
+	for i := range t {
+		if t[i].cols <= n {
+			return &t[i]
+		}
+	}
+	return &t[len(t)-1]
+}
+
+// matrix is the right side of a product. With a stride its rows lie that far apart.
+// Without one it is packed: cut into panels as wide as tiles.at says, one after the
+// other, each row by row.
+type matrix struct {
+	data   []float32
+	stride int
+}
+
+// multiply is c[i·sc+j] = from[i·sfrom+j] + Σ a[i·sai+p·sak] · b[p,j] for i < m,
+// j < n and p < k; n is a multiple of unit, m and k are at least 1.
+func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from []float32, sfrom int, c []float32, sc int) {
+	// The tiles do not check bounds: these are the last values they touch.
+	_, _, _ = a[(m-1)*sai+(k-1)*sak], from[(m-1)*sfrom+n-1], c[(m-1)*sc+n-1]
+	if b.stride > 0 {
+		_ = b.data[(k-1)*b.stride+n-1]
+	} else {
+		_ = b.data[k*n-1]
+	}
+	for j := 0; j < n; {
+		w := t.at(n - j)
+		panel, sbk := &b.data[0], w.cols
+		if b.stride > 0 {
+			panel, sbk = &b.data[j], b.stride
+		} else {
+			panel = &b.data[j*k]
+		}
+		for i, r := 0, 0; i < m; i += w.rows[r] {
+			for w.rows[r] > m-i {
+				r++
+			}
+			w.do[r](k, &a[i*sai], sai, sak, panel, sbk, &from[i*sfrom+j], sfrom, &c[i*sc+j], sc)
+		}
+		j += w.cols
+	}
+}
+
+var genericTiles = tiles{{8, []int{1}, []tileFunc{tile1x8}}}
+
+// tile1x8 is the tile in plain Go.
+func tile1x8(k int, a *float32, _, sak int, b *float32, sbk int, from *float32, _ int, c *float32, _ int) {
+	left, right := unsafe.Slice(a, (k-1)*sak+1), unsafe.Slice(b, (k-1)*sbk+8)
+	var s0, s1, s2, s3, s4, s5, s6, s7 float32
+	for p := range k {
+		v, r := left[p*sak], (*[8]float32)(right[p*sbk:])
+		s0 += v * r[0]
+		s1 += v * r[1]
+		s2 += v * r[2]
+		s3 += v * r[3]
+		s4 += v * r[4]
+		s5 += v * r[5]
+		s6 += v * r[6]
+		s7 += v * r[7]
+	}
+	add, to := (*[8]float32)(unsafe.Slice(from, 8)), (*[8]float32)(unsafe.Slice(c, 8))
+	for j, s := range [8]float32{s0, s1, s2, s3, s4, s5, s6, s7} {
+		to[j] = add[j] + s
+	}
+}

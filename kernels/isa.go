@@ -1,0 +1,33 @@
+package kernels
+
+import (
+	"fmt"
+	"os"
+)
+
+// ISA is an instruction set that CPU kernels are written for.
+type ISA int
+
+const (
+	Generic ISA = iota // plain Go
+	AVX2               // AVX2 and FMA, 8 values a vector
+	AVX512             // AVX-512 F, DQ, BW and VL, 16 values a vector
+)
+
+func (i ISA) String() string { return [...]string{"plain Go", "AVX2", "AVX-512"}[i] }
+
+// DetectISA is the best set that this machine has, or a lesser one that the
+// environment variable MAGVIT_ISA asks for: generic, avx2 or avx512. It panics
+// on another value, and on a set that the machine lacks: a test that asks for
+// one must not silently run another.
+func DetectISA() ISA {
+	best := machineISA()
+	want, ok := map[string]ISA{"": best, "generic": Generic, "avx2": AVX2, "avx512": AVX512}[os.Getenv("MAGVIT_ISA")]
+	if !ok {
+		panic(fmt.Sprintf("kernels: MAGVIT_ISA=%q: want generic, avx2 or avx512", os.Getenv("MAGVIT_ISA")))
+	}
+	if want > best {
+		panic(fmt.Sprintf("kernels: MAGVIT_ISA=%s: this machine has only %s", os.Getenv("MAGVIT_ISA"), best))
+	}
+	return want
+}

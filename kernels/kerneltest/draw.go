@@ -1,0 +1,50 @@
+package kerneltest
+
+import "magvit/kernels/chance"
+
+// Normal draws from the normal distribution with mean 0.
+func Normal(std float64) Draw {
+	return func(s *chance.Stream, dst []float32) {
+		for i := range dst {
+			dst[i] = float32(std * s.Normal())
+		}
+	}
+}
+
+// Uniform draws from [low,high).
+func Uniform(low, high float64) Draw {
+	return func(s *chance.Stream, dst []float32) {
+		for i := range dst {
+			dst[i] = float32(s.Uniform(low, high))
+		}
+	}
+}
+
+// Whole draws whole numbers from [0,n): code indices.
+func Whole(n int) Draw {
+	return func(s *chance.Stream, dst []float32) {
+		for i := range dst {
+			dst[i] = float32(s.IntN(n))
+		}
+	}
+}
+
+// Constant repeats the values.
+func Constant(values ...float32) Draw {
+	return func(_ *chance.Stream, dst []float32) {
+		for i := range dst {
+			dst[i] = values[i%len(values)]
+		}
+	}
+}
+
+// Mixed draws from [low,high) but makes every third value one of the given ones:
+// those where a kernel's branches meet.
+func Mixed(low, high float64, values ...float32) Draw {
+	return func(s *chance.Stream, dst []float32) {
+		Uniform(low, high)(s, dst)
+		for i := 0; i < len(dst); i += 3 {
+			dst[i] = values[s.IntN(len(values))]
+		}
+	}
+}

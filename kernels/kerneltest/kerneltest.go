@@ -1,0 +1,175 @@
+// Package kerneltest turns a Spec into a verdict: does this backend compute what
+// the definition says, and how fast?
+//
+// The cases are one list, run by go test on the CPU backend and by
+// `magvit bench --check` on a machine without Go. The arguments are drawn by
+// chance from fixed coordinates, so every backend sees the same values.
+package kerneltest
+
+import (
+	"fmt"
+	"math"
+
+	"magvit/kernels"
+	"magvit/kernels/chance"
+)
+
+// Case is a Spec, how far a backend's results may be from the definition's, and
+// what values to try it on.
+type Case struct {
+	Spec kernels.Spec
+	Tol  float64 // greatest normalised mean squared error; 0: the same values
+	Why  string  // the reason for Tol
+	// Draw fills arguments by name. Others are drawn from the normal
+	// distribution. A result named here is read too: it starts with these values.
+	Draw map[string]Draw
+}
+
+// Draw fills an argument with values that suit it.
+type Draw func(s *chance.Stream, dst []float32)
+
+// Result says how close a backend came. Of several results of a Spec it is the
+// worst one.
+type Result struct {
+	Arg    string  // the result that NMSE is of
+	MaxAbs float64 // greatest difference of any value of any result
+	NMSE   float64 // sum of squared differences / sum of squares
+	OK     bool    // NMSE is within the case's tolerance
+	Err    error   // why not, nil if OK
+}
+
+// guard is how many values before and after each argument must stay as they are.
+const guard = 64
+
+// Check runs the case's Spec on the backend and compares the results with the
+// definition's. The error is of a backend that could not run it at all.
+func Check(be kernels.Backend, c Case) (Result, error) {
+	got, err := Outputs(be, c)
+	if err != nil {
+		return Result{}, fmt.Errorf("kerneltest: %s on %s: %w", kernels.Name(c.Spec), be.Name(), err)
+	}
+	want := Arguments(c)
+	c.Spec.Define(want...)
+	r := Result{OK: true}
+	for i, a := range c.Spec.Args() {
+		nmse, maxAbs, at := distance(got[i], want[i])
+		if !a.Out {
+			if nmse != 0 {
+				r.OK, r.Err = false, fmt.Errorf("%s is an input, but value %d was changed", a.Name, at)
+				return r, nil
+			}
+			continue
+		}
+		r.MaxAbs = max(r.MaxAbs, maxAbs)
+		if r.Arg == "" || nmse > r.NMSE {
+			r.Arg, r.NMSE = a.Name, nmse
+		}
+		if nmse > c.Tol && r.OK {
+			r.OK = false
+			r.Err = fmt.Errorf("%s differs by NMSE %.3g, want at most %.3g (%s); the worst value is %d: %v, want %v",
+				a.Name, nmse, c.Tol, c.Why, at, got[i][at], want[i][at])
+		}
+	}
+	return r, nil
+}
+
+// Arguments draws the arguments of a case. Results that are not read hold NaN,
+// so that a kernel which leaves one unwritten or adds to it is found out.
+func Arguments(c Case) [][]float32 {
+	specs := c.Spec.Args()
+	args := make([][]float32, len(specs))
+	for i, a := range specs {
+		args[i] = make([]float32, a.Len())
+		draw := c.Draw[a.Name]
+		switch {
+		case draw != nil:
+		case a.Out:
+			draw = Constant(float32(math.NaN()))
+		default:
+			draw = Normal(1)
+		}
+		draw(chance.New(1, kernels.Name(c.Spec)+a.Name, 0, 0), args[i])
+	}
+	return args
+}
+
+// Outputs runs a case on the backend and returns all its arguments afterwards.
+// Values around an argument that were written are an error.
+func Outputs(be kernels.Backend, c Case) ([][]float32, error) {
+	k, err := be.Prepare(c.Spec)
+	if err != nil {
+		return nil, err
+	}
+	args := Arguments(c)
+	whole := make([]kernels.Buffer, len(args))
+	bufs := make([]kernels.Buffer, len(args))
+	for i, values := range args {
+		guarded := make([]float32, len(values)+2*guard)
+		Constant(sentinel)(nil, guarded)
+		copy(guarded[guard:], values)
+		if whole[i], err = be.Alloc(len(guarded)); err != nil {
+			return nil, err
+		}
+		if err := be.Write(whole[i], guarded); err != nil {
+			return nil, err
+		}
+		bufs[i] = whole[i].Slice(guard, guard+len(values))
+	}
+	k.Run(bufs...)
+	if err := be.Sync(); err != nil {
+		return nil, err
+	}
+	for i, values := range args {
+		guarded := make([]float32, len(values)+2*guard)
+		if err := be.Read(guarded, whole[i]); err != nil {
+			return nil, err
+		}
+		copy(values, guarded[guard:])
+		for j, v := range guarded {
+			if (j < guard || j >= guard+len(values)) && v != sentinel {
+				return nil, fmt.Errorf("argument %d (%s): value %d outside its %d was written", i, c.Spec.Args()[i].Name, j-guard, len(values))
+			}
+		}
+	}
+	return args, nil
+}
+
+// sentinel fills the values around an argument.
+const sentinel = 1.25e20
+
+// distance compares values; NaN equals NaN and an infinity itself, anything else
+// not finite is infinitely far.
+func distance(got, want []float32) (nmse, maxAbs float64, at int) {
+	diff, size := 0., 0.
+	for i, w := range want {
+		g := got[i]
+		if g == w || g != g && w != w {
+			size += square(float64(w))
+			continue
+		}
+		d := math.Abs(float64(g) - float64(w))
+		if math.IsNaN(d) {
+			d = math.Inf(1)
+		}
+		if d > maxAbs {
+			maxAbs, at = d, i
+		}
+		diff += d * d
+		size += square(float64(w))
+	}
+	switch {
+	case diff == 0:
+		return 0, 0, at
+	case size == 0 || math.IsInf(diff, 1):
+		return math.Inf(1), maxAbs, at
+	}
+	return diff / size, maxAbs, at
+}
+
+// square is x², 0 where x is not finite.
+func square(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0
+	}
+	return x * x
+}

@@ -1,0 +1,101 @@
+package kernels
+
+import "math"
+
+// Positions of AdamW's hyper-parameters.
+const (
+	HyperLR       = iota
+	HyperBeta1    // of the first moment
+	HyperBeta2    // of the second moment
+	HyperEps      // added to the root of the second moment
+	HyperDecay    // weight decay
+	HyperCorrect1 // 1-beta1^k, k the number of this update, from 1
+	HyperCorrect2 // 1-beta2^k
+	HyperMaxNorm  // gradients of a greater norm are scaled down to it; 0: never
+	HyperEMARate  // 1-decay of the average of parameters
+	HyperScale    // the gradient counts times this: 1/(number of accumulated batches)
+	HyperLen
+)
+
+// AdamW updates parameters, moments and average in place (Loshchilov and Hutter,
+// "Decoupled weight decay regularization", 2019).
+//
+//	g <- g·Scale·min(1, MaxNorm/(sqrt(norm2)·Scale + 1e-6))
+//	p <- p·(1 - LR·Decay)
+//	m <- Beta1·m + (1-Beta1)·g,  v <- Beta2·v + (1-Beta2)·g²
+//	p <- p - LR/Correct1·m/(sqrt(v)/sqrt(Correct2) + Eps)
+//	ema <- ema + EMARate·(p - ema)
+//
+// norm2 is the squared norm of the unscaled gradient of all parameters. If it is
+// not finite, nothing changes.
+// Arguments: p, m, v, ema [Len], all read and written; g [Len], norm2 scalar, hyper [HyperLen].
+type AdamW struct{ Len int }
+
+func (s AdamW) Validate() error { return positive([]string{"Len"}, s.Len) }
+func (s AdamW) FLOPs() int64    { return 18 * int64(s.Len) }
+
+func (s AdamW) Args() []Arg {
+	return []Arg{out("p", s.Len), out("m", s.Len), out("v", s.Len), out("ema", s.Len),
+		in("g", s.Len), in("norm2"), in("hyper", HyperLen)}
+}
+
+func (s AdamW) Define(args ...[]float32) {
+	p, m, v, ema, g := args[0], args[1], args[2], args[3], args[4]
+	norm2 := float64(args[5][0])
+	if !finite(norm2) {
+		return
+	}
+	var h [HyperLen]float64
+	for i := range h {
+		h[i] = float64(args[6][i])
+	}
+	scale := gradientScale(norm2, h[HyperScale], h[HyperMaxNorm])
+	for i := range p {
+		gi := float64(g[i]) * scale
+		mi := h[HyperBeta1]*float64(m[i]) + (1-h[HyperBeta1])*gi
+		vi := h[HyperBeta2]*float64(v[i]) + (1-h[HyperBeta2])*gi*gi
+		pi := float64(p[i]) * (1 - h[HyperLR]*h[HyperDecay])
+		pi -= h[HyperLR] / h[HyperCorrect1] * mi / (math.Sqrt(vi)/math.Sqrt(h[HyperCorrect2]) + h[HyperEps])
+		p[i], m[i], v[i] = float32(pi), float32(mi), float32(vi)
+		ema[i] += float32(h[HyperEMARate] * (pi - float64(ema[i])))
+	}
+}
+
+// gradientScale is the factor on the gradient: accumulation, then clipping.
+func gradientScale(norm2, scale, maxNorm float64) float64 {
+	if maxNorm > 0 {
+		return scale * min(1, maxNorm/(math.Sqrt(norm2)*scale+1e-6))
+	}
+	return scale
+}
+
+func (s AdamW) cpu(*CPU) []stage {
+	return pointwise(s.Len, func(args [][]float32, from, to int) {
+		norm2 := float64(args[5][0])
+		if !finite(norm2) {
+			return
+		}
+		var h [HyperLen]float64
+		for i := range h {
+			h[i] = float64(args[6][i])
+		}
+		b1, b2, eps, rate := float32(h[HyperBeta1]), float32(h[HyperBeta2]), float32(h[HyperEps]), float32(h[HyperEMARate])
+		c1, c2 := float32(1-h[HyperBeta1]), float32(1-h[HyperBeta2])
+		keep := float32(1 - h[HyperLR]*h[HyperDecay])
+		step := float32(h[HyperLR] / h[HyperCorrect1])
+		root := float32(1 / math.Sqrt(h[HyperCorrect2]))
+		scale := float32(gradientScale(norm2, h[HyperScale], h[HyperMaxNorm]))
+
+		g := args[4][from:to]
+		p, m, v, ema := args[0][from:to], args[1][from:to], args[2][from:to], args[3][from:to]
+		p, m, v, ema = p[:len(g)], m[:len(g)], v[:len(g)], ema[:len(g)]
+		for i, gi := range g {
+			gi *= scale
+			mi := b1*m[i] + c1*gi
+			vi := b2*v[i] + c2*gi*gi
+			pi := p[i]*keep - step*mi/(float32(math.Sqrt(float64(vi)))*root+eps)
+			p[i], m[i], v[i] = pi, mi, vi
+			ema[i] += rate * (pi - ema[i])
+		}
+	})
+}

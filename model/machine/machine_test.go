@@ -1,0 +1,284 @@
+package machine
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+	"magvit/kernels/chance"
+	"magvit/model/op"
+)
+
+func apply(t *testing.T, s kernels.Spec, shape []int, in ...*G.Node) *G.Node {
+	t.Helper()
+	n, err := op.Apply(s, shape, in...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func cpu(t *testing.T, workers int) *kernels.CPU {
+	c := kernels.NewCPU(workers)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// chain is a small network with everything that compiling treats specially: a
+// convolution with activation, a residual sum, a value used three times.
+type chain struct {
+	g            *G.ExprGraph
+	x, w, b      *G.Node
+	target, each *G.Node
+	y, loss      *G.Node
+	grads        G.Nodes
+}
+
+func newChain(t *testing.T) *chain {
+	g := G.NewGraph()
+	c := &chain{g: g, x: Input(g, "x", 2, 3, 4, 5, 6), w: Input(g, "w", 6, 3, 3, 3, 6), b: Input(g, "b", 6),
+		target: Input(g, "target", 2, 3, 4, 5, 6), each: Input(g, "each", 2*3*4*5)}
+	s := kernels.Conv{N: 2, T: 3, H: 4, W: 5, C: 6, O: 6, KT: 3, KH: 3, KW: 3, ST: 1, SH: 1, SW: 1, DT: 1, PT: 2, PH: 1, PW: 1}
+	shape, n := []int{2, 3, 4, 5, 6}, 2*3*4*5*6
+	h := apply(t, kernels.Act{Kind: kernels.ELU, Len: n}, shape, apply(t, s, shape, c.x, c.w, c.b))
+	r := apply(t, kernels.Add{Len: n}, shape, h, apply(t, kernels.Act{Kind: kernels.ELU, Len: n}, shape, apply(t, s, shape, h, c.w, c.b)))
+	c.y = apply(t, kernels.Add{Len: n}, shape, r, h)
+	c.loss = apply(t, kernels.ReconLoss{Pixels: n / 6, C: 6, Kind: kernels.MSE, Overshoot: 1}, []int{}, c.y, c.target, c.each)
+	var err error
+	if c.grads, err = G.Grad(c.loss, c.x, c.w, c.b); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func draw(purpose string, n int) []float32 {
+	r := chance.New(1, purpose, 0, 0)
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(r.Uniform(-.5, .5))
+	}
+	return v
+}
+
+func (c *chain) fill(t *testing.T, be kernels.Backend, p *Plan) {
+	for name, n := range map[string]*G.Node{"x": c.x, "w": c.w, "b": c.b, "target": c.target} {
+		if err := be.Write(p.Buffer(n), draw(name, size(n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ones := make([]float32, size(c.each))
+	for i := range ones {
+		ones[i] = 1
+	}
+	if err := be.Write(p.Buffer(c.each), ones); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, be kernels.Backend, b kernels.Buffer) []float32 {
+	v := make([]float32, b.Len())
+	if err := be.Read(v, b); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// define evaluates nodes with the definitions alone, each value in memory of its own.
+func define(t *testing.T, nodes G.Nodes, values map[*G.Node][]float32) {
+	for _, n := range nodes {
+		o, ok := n.Op().(*op.Op)
+		switch {
+		case ok:
+			args := [][]float32{make([]float32, size(n))}
+			for _, c := range children(n) {
+				args = append(args, values[c])
+			}
+			o.Spec().Define(args...)
+			values[n] = args[0]
+		case n.Op() == nil: // given
+		case len(children(n)) == 0:
+			values[n] = []float32{n.Value().Data().(float32)}
+		default:
+			cs := children(n)
+			values[n] = make([]float32, size(n))
+			for i := range values[n] {
+				values[n][i] = values[cs[0]][i] + values[cs[1]][i]
+			}
+		}
+	}
+}
+
+func TestPlanComputesWhatTheGraphMeans(t *testing.T) {
+	c, be := newChain(t), cpu(t, 2)
+	outputs := append(G.Nodes{c.loss, c.y}, c.grads...)
+	p, err := Compile(be, outputs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.fill(t, be, p)
+	nodes, err := reachable(outputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[*G.Node][]float32{}
+	for _, n := range nodes {
+		if n.Op() == nil {
+			want[n] = read(t, be, p.Buffer(n))
+		}
+	}
+	define(t, nodes, want)
+	for range 2 { // a second run finds the arena full of the first one's values
+		if err := p.Run(); err != nil {
+			t.Fatal(err)
+		}
+		for i, n := range outputs {
+			got := read(t, be, p.Buffer(n))
+			var diff, norm float64
+			for k := range got {
+				d := float64(got[k]) - float64(want[n][k])
+				diff, norm = diff+d*d, norm+float64(want[n][k])*float64(want[n][k])
+			}
+			// Sums of up to 3,240 float32 products: rounding of about 1e-7 each.
+			if !(diff <= 1e-11*norm) || norm == 0 {
+				t.Errorf("output %d: normalised squared error %g", i, diff/norm)
+			}
+		}
+	}
+}
+
+// The loss's gradients agree with differences of the loss itself.
+func TestGradientsAreDifferences(t *testing.T) {
+	c := newChain(t)
+	outputs := append(G.Nodes{c.loss}, c.grads...)
+	nodes, err := reachable(outputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(n *G.Node, i int, h float32) (float64, map[*G.Node][]float32) {
+		v := map[*G.Node][]float32{c.x: draw("x", size(c.x)), c.w: draw("w", size(c.w)), c.b: draw("b", size(c.b)),
+			c.target: draw("target", size(c.target)), c.each: make([]float32, size(c.each))}
+		for k := range v[c.each] {
+			v[c.each][k] = 1
+		}
+		v[n][i] += h
+		define(t, nodes, v)
+		return float64(v[c.loss][0]), v
+	}
+	for k, n := range []*G.Node{c.x, c.w, c.b} {
+		_, v := at(n, 0, 0)
+		for _, i := range []int{0, size(n) / 2, size(n) - 1} {
+			const h = 1.0 / 64
+			up, _ := at(n, i, h)
+			down, _ := at(n, i, -h)
+			got, want := float64(v[c.grads[k]][i]), (up-down)/(2*h)
+			// The loss is a float32 near 1: a difference carries 1e-7/h, plus h² of curvature.
+			if math.Abs(got-want) > 2e-4+1e-2*math.Abs(want) {
+				t.Errorf("%v[%d]: gradient %g, difference quotient %g", n, i, got, want)
+			}
+		}
+	}
+}
+
+func TestFusion(t *testing.T) {
+	c, be := newChain(t), cpu(t, 1)
+	count := func(outputs ...*G.Node) map[string]int {
+		p, err := Compile(be, outputs, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := map[string]int{}
+		for k, v := range p.Stats().Kinds {
+			n[k] = v.Count
+		}
+		return n
+	}
+	// Forward alone: both activations and one of the two sums go into convolutions.
+	if diff := cmp.Diff(map[string]int{"Conv": 2, "Add": 1}, count(c.y)); diff != "" {
+		t.Error("forward (-want +got):", diff)
+	}
+	// A value asked for stays, and what would have swallowed it too.
+	n := children(children(c.y)[0])[1]
+	if diff := cmp.Diff(map[string]int{"Conv": 2, "Add": 2}, count(c.y, n)); diff != "" {
+		t.Error("forward with the branch kept (-want +got):", diff)
+	}
+}
+
+func TestPlacesOfLivingValuesDoNotOverlap(t *testing.T) {
+	c, be := newChain(t), cpu(t, 1)
+	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Stats(); s.ArenaBytes >= s.ValueBytes || s.ArenaBytes == 0 {
+		t.Errorf("arena of %d bytes for values of %d", s.ArenaBytes, s.ValueBytes)
+	}
+	// Run step by step against the definitions, on copies: each input must still
+	// hold what its maker wrote.
+	c.fill(t, be, p)
+	wrote := map[*float32][]float32{}
+	for i, s := range p.steps {
+		for _, a := range s.args[1:] {
+			h := a.(kernels.Host)
+			if w, ok := wrote[&h[0]]; ok && !cmp.Equal(w, []float32(h)) {
+				t.Fatalf("step %d, %s: an input was overwritten before it was read", i, kernels.Name(s.spec))
+			}
+		}
+		s.kernel.Run(s.args...)
+		h := s.args[0].(kernels.Host)
+		wrote[&h[0]] = append([]float32(nil), h...)
+	}
+}
+
+func TestRunAllocatesNothing(t *testing.T) {
+	c, be := newChain(t), cpu(t, 2)
+	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.fill(t, be, p)
+	if n := testing.AllocsPerRun(10, func() { p.Run() }); n != 0 {
+		t.Errorf("%v allocations a run", n)
+	}
+}
+
+func TestCompileErrors(t *testing.T) {
+	c, be := newChain(t), cpu(t, 1)
+	short, _ := be.Alloc(3)
+	if _, err := Compile(be, G.Nodes{c.y}, map[*G.Node]kernels.Buffer{c.w: short}); err == nil || !strings.Contains(err.Error(), "3") {
+		t.Errorf("a parameter bound to a short buffer: %v", err)
+	}
+	foreign := G.Must(G.Tanh(c.y))
+	if _, err := Compile(be, G.Nodes{foreign}, nil); err == nil || !strings.Contains(err.Error(), "not a kernel") {
+		t.Errorf("an operation that is no kernel: %v", err)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	c, be := newChain(t), cpu(t, 1)
+	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.fill(t, be, p)
+	s, err := p.Profile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := s.Explain(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"nodes", "arena", "GFLOP", "ConvGradW"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing in:\n%s", want, b.String())
+		}
+	}
+	if s.FLOPs() != p.Stats().FLOPs() || s.Kinds["Conv"].Seconds <= 0 || p.Stats().Kinds["Conv"].Seconds != 0 {
+		t.Errorf("profile %+v, statistics %+v", s.Kinds["Conv"], p.Stats().Kinds["Conv"])
+	}
+}

@@ -1,0 +1,99 @@
+package machine
+
+import (
+	"sort"
+
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+)
+
+// life is the stretch of instructions during which a place holds a value that is
+// still needed. Values that follow each other in place share one life.
+type life struct {
+	nodes    []*G.Node
+	size     int
+	from, to int // first write, last read, as positions in the program
+	off      int
+}
+
+// place gives every value that is not bound a place in one arena, so that values
+// needed at the same time do not overlap: largest first, each at the lowest free
+// place (Pisarchyk and Lee, "Efficient memory management for deep neural net
+// inference", 2020).
+func (p *Plan) place(prog []instr, keep map[*G.Node]bool) error {
+	last := map[*G.Node]int{}
+	for i, in := range prog {
+		for _, a := range in.args {
+			last[a] = i
+		}
+	}
+	lives := map[*G.Node]*life{}
+	var all []*life
+	for i, in := range prog {
+		n := in.args[0]
+		p.stats.ValueBytes += 4 * int64(size(n))
+		if p.buffers[n] != nil {
+			continue
+		}
+		to := last[n]
+		if keep[n] {
+			to = len(prog)
+		}
+		if l := inherits(in, i, lives, last, keep); l != nil {
+			l.nodes, l.to = append(l.nodes, n), to
+			lives[n] = l
+			continue
+		}
+		const line = 16 // values of a cache line: places start on one
+		l := &life{nodes: []*G.Node{n}, size: (size(n) + line - 1) / line * line, from: i, to: to}
+		lives[n] = l
+		all = append(all, l)
+	}
+	order := append([]*life{}, all...)
+	sort.SliceStable(order, func(i, j int) bool { return order[i].size > order[j].size })
+	arena := 0
+	for k, l := range order {
+		var busy []*life
+		for _, o := range order[:k] {
+			if o.from <= l.to && l.from <= o.to {
+				busy = append(busy, o)
+			}
+		}
+		sort.Slice(busy, func(i, j int) bool { return busy[i].off < busy[j].off })
+		for _, o := range busy {
+			if l.off+l.size <= o.off {
+				break
+			}
+			l.off = max(l.off, o.off+o.size)
+		}
+		arena = max(arena, l.off+l.size)
+	}
+	buf, err := p.be.Alloc(arena)
+	if err != nil {
+		return err
+	}
+	p.stats.ArenaBytes = 4 * int64(arena)
+	for _, l := range all {
+		for _, n := range l.nodes {
+			p.buffers[n] = buf.Slice(l.off, l.off+size(n))
+		}
+	}
+	return nil
+}
+
+// inherits returns the life that the result of in can go on with: a sum may be
+// written over a summand that is needed no longer.
+func inherits(in instr, i int, lives map[*G.Node]*life, last map[*G.Node]int, keep map[*G.Node]bool) *life {
+	if _, ok := in.spec.(kernels.Add); !ok {
+		return nil
+	}
+	for side := 1; side <= 2; side++ {
+		a := in.args[side]
+		if l := lives[a]; l != nil && last[a] == i && !keep[a] && in.args[1] != in.args[2] {
+			in.args[1], in.args[side] = a, in.args[1] // Add allows its first summand only
+			return l
+		}
+	}
+	return nil
+}

@@ -1,0 +1,358 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+	"magvit/kernels/chance"
+	"magvit/model/machine"
+)
+
+// small is a network with every kind of layer.
+func small() Config {
+	c := Defaults()
+	c.ImageSize, c.Patch, c.Background, c.InitDim = 16, 2, 1, 8
+	c.InputKernel, c.OutputKernel = Kernel{1, 3, 3}, Kernel{1, 3, 3}
+	c.Layers = []Layer{{Name: Residual, Kernel: Kernel{1, 3, 3}}, {Name: CompressSpace, Dim: 12}, {Name: CompressTime}, {Name: ConsecutiveResidual, N: 2}}
+	c.Quantizer.Levels = []int{8, 5, 5, 5}
+	return c
+}
+
+func lfq(size int) Config {
+	c := small()
+	c.Quantizer.Kind, c.Quantizer.Levels, c.Quantizer.CodebookSize = "lfq", nil, size
+	return c
+}
+
+func create(t *testing.T, c Config) *Tokenizer {
+	t.Helper()
+	tok, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+func cpu(t *testing.T) *kernels.CPU {
+	c := kernels.NewCPU(2)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// parameters are the first values of all parameters, one after the other.
+func parameters(t *Tokenizer, seed uint64) (values kernels.Host, offsets []int) {
+	values = make(kernels.Host, t.NumParams())
+	at := 0
+	for i, p := range t.Params {
+		t.Init(seed, i, values[at:at+p.Len()])
+		offsets = append(offsets, at)
+		at += p.Len()
+	}
+	return values, offsets
+}
+
+func uniform(purpose string, n int) []float32 {
+	r := chance.New(5, purpose, 0, 0)
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(r.Float64())
+	}
+	return v
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestParameterCountOfTheReference(t *testing.T) {
+	// PyTorch's magvit2-pytorch: image 64, width 64, two residual units, FSQ [8,5,5,5] has
+	// 548,107 parameters. Ours leaves out the two biases of to_k, which a softmax
+	// cancels, in each of the four units' gates: 4 in all.
+	c := Defaults()
+	c.Layers = []Layer{{Name: Residual}, {Name: Residual}}
+	c.Quantizer.Levels = []int{8, 5, 5, 5}
+	if got := create(t, c).NumParams(); got != 548107-4 {
+		t.Errorf("%d parameters, want %d", got, 548107-4)
+	}
+}
+
+func TestShapes(t *testing.T) {
+	for _, c := range []struct {
+		config Config
+		shape  Shape
+		codes  [5]int
+	}{
+		{small(), Shape{2, 4, 16, 16}, [5]int{2, 2, 4, 4, 1}},
+		{small(), Shape{1, 2, 8, 20}, [5]int{1, 1, 2, 5, 1}},
+		{func() Config { c := small(); c.FirstFrame = true; return c }(), Shape{1, 5, 16, 16}, [5]int{1, 3, 4, 4, 1}},
+		{func() Config { c := small(); c.FirstFrame = true; return c }(), Shape{1, 1, 16, 16}, [5]int{1, 1, 4, 4, 1}},
+		{func() Config { c := lfq(64); c.Quantizer.Codebooks = 2; return c }(), Shape{1, 4, 16, 12}, [5]int{1, 2, 4, 3, 2}},
+	} {
+		tok, be := create(t, c.config), cpu(t)
+		if got := tok.CodeShape(c.shape); got != c.codes {
+			t.Errorf("%v: codes %v, want %v", c.shape, got, c.codes)
+		}
+		if got := tok.BatchShape(c.codes); got != c.shape {
+			t.Errorf("codes %v are of clips %v, want %v", c.codes, got, c.shape)
+		}
+		params, offsets := parameters(tok, 3)
+		enc, err := tok.Encoder(c.shape)
+		check(t, err)
+		e, err := enc.Compile(be, params, nil, offsets)
+		check(t, err)
+		check(t, be.Write(e.Video, uniform("video", e.Video.Len())))
+		check(t, e.Run())
+		codes := make([]float32, e.Codes.Len())
+		check(t, be.Read(codes, e.Codes))
+		for _, k := range codes {
+			if k < 0 || k >= float32(tok.CodebookSize()) || k != float32(int32(k)) {
+				t.Fatalf("code %v: want a whole number below %d", k, tok.CodebookSize())
+			}
+		}
+		// What training reconstructs is what the integer codes decode to.
+		dec, err := tok.Decoder(c.shape)
+		check(t, err)
+		d, err := dec.Compile(be, params, nil, offsets)
+		check(t, err)
+		check(t, be.Write(d.Codes, codes))
+		check(t, d.Run())
+		tr, err := tok.Training(c.shape)
+		check(t, err)
+		p, err := tr.Compile(be, params, make(kernels.Host, len(params)), offsets)
+		check(t, err)
+		check(t, be.Write(p.Video, uniform("video", p.Video.Len())))
+		check(t, be.Write(p.Weight, uniform("weight", p.Weight.Len())))
+		check(t, p.Run())
+		a, b := make([]float32, d.Recon.Len()), make([]float32, p.Recon.Len())
+		check(t, be.Read(a, d.Recon))
+		check(t, be.Read(b, p.Recon))
+		worst := 0.
+		for i := range a {
+			worst = max(worst, math.Abs(float64(a[i]-b[i])))
+		}
+		if worst > 1e-5 { // the same sums, fused differently
+			t.Errorf("%v: decoding the codes and training's reconstruction differ by %g", c.shape, worst)
+		}
+	}
+}
+
+// Every frame reaches the code that must reproduce it, and no code sees a later frame.
+func TestFramesReachTheirCodes(t *testing.T) {
+	two := small()
+	two.Layers = append(two.Layers, Layer{Name: CompressTime}, Layer{Name: Residual})
+	first := two
+	first.FirstFrame = true
+	for name, c := range map[string]Config{"factor 2": small(), "factor 4": two, "factor 4 with first frame": first} {
+		t.Run(name, func(t *testing.T) {
+			tok, be := create(t, c), cpu(t)
+			f := c.timeFactor()
+			s := Shape{N: 1, T: tok.Padded(3*f - 1), H: 8, W: 8}
+			params, offsets := parameters(tok, 3)
+			for j := range tok.CodeShape(s)[1] {
+				// The gradient of latent frame j with respect to the video.
+				b := newBuilder(tok, s)
+				video := b.input("video", s.N, s.T, s.H, s.W, 3)
+				z := b.quantize(b.encode(video)).latents
+				_, tl, hl, wl, ch := b.dims(z)
+				target, weight := b.input("target", z.Shape()...), b.input("weight", tl*hl*wl)
+				loss := b.apply(kernels.ReconLoss{Pixels: tl * hl * wl, C: ch, Kind: kernels.MSE, Overshoot: 1}, []int{}, z, target, weight)
+				check(t, b.err)
+				grads, err := G.Grad(loss, video)
+				check(t, err)
+				bound := map[*G.Node]kernels.Buffer{}
+				for i, n := range b.params {
+					if n != nil {
+						bound[n] = params[offsets[i] : offsets[i]+n.Shape().TotalSize()]
+					}
+				}
+				plan, err := machine.Compile(be, grads, bound)
+				check(t, err)
+				check(t, be.Write(plan.Buffer(video), uniform("video", s.T*s.H*s.W*3)))
+				check(t, be.Write(plan.Buffer(target), uniform("target", target.Shape().TotalSize())))
+				w := make([]float32, tl*hl*wl)
+				for i := range hl * wl {
+					w[j*hl*wl+i] = 1
+				}
+				check(t, be.Write(plan.Buffer(weight), w))
+				check(t, plan.Run())
+				g := make([]float32, s.T*s.H*s.W*3)
+				check(t, be.Read(g, plan.Buffer(grads[0])))
+				firstOwn, lastOwn := j*f, j*f+f-1
+				if c.FirstFrame {
+					firstOwn, lastOwn = j*f-f+1, j*f
+				}
+				for frame := range s.T {
+					var sum float64
+					for _, v := range g[frame*s.H*s.W*3 : (frame+1)*s.H*s.W*3] {
+						sum += math.Abs(float64(v))
+					}
+					if frame >= firstOwn && frame <= lastOwn && sum == 0 {
+						t.Errorf("frame %d does not reach code %d, which must reproduce it", frame, j)
+					}
+					if frame > lastOwn && sum != 0 {
+						t.Errorf("code %d, of frames %d to %d, sees frame %d", j, firstOwn, lastOwn, frame)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A step along the gradient lowers the loss as much as the gradient says, for
+// a whole network with each quantizer; the quantizer passes gradients on.
+func TestGradientsOfTheWholeNetwork(t *testing.T) {
+	for name, c := range map[string]Config{"fsq": small(), "lfq": lfq(256)} {
+		t.Run(name, func(t *testing.T) {
+			tok, be := create(t, c), cpu(t)
+			params, offsets := parameters(tok, 1)
+			grads := make(kernels.Host, len(params))
+			g, err := tok.Training(Shape{1, 4, 16, 16})
+			check(t, err)
+			p, err := g.Compile(be, params, grads, offsets)
+			check(t, err)
+			check(t, be.Write(p.Video, uniform("video", p.Video.Len())))
+			check(t, be.Write(p.Weight, uniform("weight", p.Weight.Len())))
+			loss := func() float64 {
+				check(t, p.Run())
+				return float64(p.Loss.(kernels.Host)[0])
+			}
+			loss()
+			got := append(kernels.Host(nil), grads...)
+			for i, q := range tok.Params {
+				var norm float64
+				for _, v := range got[offsets[i] : offsets[i]+q.Len()] {
+					norm += float64(v) * float64(v)
+				}
+				if !(norm > 0) && !strings.Contains(q.Name, "to_k") && !strings.Contains(q.Name, "net.0") {
+					t.Errorf("%s has no gradient", q.Name)
+				}
+			}
+			// Decoder parameters lie behind the rounding: their slopes are plain derivatives.
+			for i, q := range tok.Params {
+				if !strings.HasPrefix(q.Name, "decoder") && !strings.HasPrefix(q.Name, "conv_out") {
+					continue
+				}
+				span := params[offsets[i] : offsets[i]+q.Len()]
+				slope := got[offsets[i] : offsets[i]+q.Len()]
+				var norm float64
+				for _, v := range slope {
+					norm += float64(v) * float64(v)
+				}
+				if norm < 1e-8 {
+					continue
+				}
+				h := 4e-4 / math.Sqrt(norm) // a change of the loss of about 8e-4, far above float32 rounding
+				move := func(by float64) float64 {
+					for k := range span {
+						span[k] += float32(by * float64(slope[k]) / math.Sqrt(norm))
+					}
+					return loss()
+				}
+				up := move(h)
+				down := move(-2 * h)
+				move(h)
+				if want := 2 * h * math.Sqrt(norm); math.Abs(up-down-want) > .05*want {
+					t.Errorf("%s: the loss changes by %.6f, its gradient says %.6f", q.Name, up-down, want)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for want, change := range map[string]func(*Config){
+		`model.layers[1]: "compres_space": want residual, consecutive_residual, compress_space, compress_time`: func(c *Config) { c.Layers[1].Name = "compres_space" },
+		"model.image_size: 18: patch 2 and 1 compress_space need a multiple of 4":                              func(c *Config) { c.ImageSize = 18 },
+		"model.init_dim: -3: want 1 to 4096":                                                                   func(c *Config) { c.InitDim = -3 },
+		"model.quantizer.levels[2]: 2: want 3 to 1024":                                                         func(c *Config) { c.Quantizer.Levels[2] = 2 },
+		"model.quantizer.codebook_size: 1000: want a power of two, 2 to 262144":                                func(c *Config) { *c = lfq(1000) },
+		"model.input_kernel: [1 2 3]: want 1 to 15, odd in height and width":                                   func(c *Config) { c.InputKernel[1] = 2 },
+		"model.layers[0]: residual has no dim":                                                                 func(c *Config) { c.Layers[0].Dim = 3 },
+		"model.loss.overshoot: NaN: want 0 to 1":                                                               func(c *Config) { c.Loss.Overshoot = math.NaN() },
+		"model.quantizer.levels: [1000 1000 1000]: more than 16777216 codes":                                   func(c *Config) { c.Quantizer.Levels = []int{1000, 1000, 1000} },
+		"model.quantizer.codebook_size: 64: fsq has levels instead":                                            func(c *Config) { c.Quantizer.CodebookSize = 64 },
+		"model.layers[2]: compress_time has no kernel of its own":                                              func(c *Config) { c.Layers[2].Kernel = Kernel{3, 1, 1} },
+		"model.quantizer.kind: \"vq\": want fsq, lfq":                                                          func(c *Config) { c.Quantizer.Kind = "vq" },
+		"model.squeeze_excite: \"\": want none, open, closed":                                                  func(c *Config) { c.SqueezeExcite = "" },
+		"model.quantizer.levels: their number: 0: want 1 to 8":                                                 func(c *Config) { c.Quantizer.Levels = nil },
+	} {
+		c := small()
+		c.Layers = append([]Layer(nil), c.Layers...)
+		change(&c)
+		if _, err := New(c); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	tok := create(t, small())
+	for want, s := range map[string]Shape{
+		"model: 3 frames: this tokenizer takes 2 or 4 (a multiple of 2)":                                     {1, 3, 16, 16},
+		"model: frames of 16×18 pixels (height × width): this tokenizer takes multiples of 4":                {1, 4, 16, 18},
+		"model: a batch of 0 clips of 4 frames of 16×16 pixels: want at least one of each":                   {0, 4, 16, 16},
+		"model: a batch of 1 clips of 1048576 frames of 4096×4096 pixels has more than 2^31 values; use a s": {1, 1 << 20, 4096, 4096},
+	} {
+		if err := tok.Check(s); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestConfigYAML(t *testing.T) {
+	c := small()
+	text, err := yaml.Marshal(c)
+	check(t, err)
+	var back Config
+	if err := yaml.Unmarshal(text, &back); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	if diff := cmp.Diff(c, back); diff != "" {
+		t.Errorf("written and read (-want +got): %s\n%s", diff, text)
+	}
+	var l []Layer
+	check(t, yaml.Unmarshal([]byte("[residual, [consecutive_residual, 2], [compress_space, 96], {name: residual, kernel: [1, 3, 3]}, {name: residual, kernel: 5}]"), &l))
+	want := []Layer{{Name: Residual}, {Name: ConsecutiveResidual, N: 2}, {Name: CompressSpace, Dim: 96}, {Name: Residual, Kernel: Kernel{1, 3, 3}}, {Name: Residual, Kernel: Kernel{5, 5, 5}}}
+	if diff := cmp.Diff(want, l); diff != "" {
+		t.Error("layers (-want +got):", diff)
+	}
+	for _, bad := range []string{"[[residual, 1, 2]]", "[{nam: residual}]", "[{name: residual, kernel: [1, 3]}]"} {
+		if err := yaml.Unmarshal([]byte(bad), &l); err == nil || !strings.Contains(fmt.Sprint(err), "line 1") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+func TestFirstValues(t *testing.T) {
+	tok := create(t, small())
+	params, offsets := parameters(tok, 9)
+	again, _ := parameters(tok, 9)
+	if !cmp.Equal(params, again) {
+		t.Error("the same seed draws other values")
+	}
+	for i, p := range tok.Params {
+		v := params[offsets[i] : offsets[i]+p.Len()]
+		switch {
+		case p.Name == "conv_out.conv.bias":
+			for _, x := range v {
+				if x != 1 {
+					t.Fatalf("%s starts at %v, want the background, 1", p.Name, x)
+				}
+			}
+		case p.Name == "decoder_layers.2.net.0.weight": // mirror of compress_space: four equal sub-pixels
+			row := p.Len() / p.Shape[0]
+			for k := range row {
+				if v[k] != v[row+k] || v[k] != v[3*row+k] || v[k] == v[4*row+k] {
+					t.Fatalf("%s: sub-pixels do not start equal", p.Name)
+				}
+			}
+		}
+	}
+}

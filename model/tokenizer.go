@@ -1,0 +1,183 @@
+// Package model turns a configuration into a gorgonia graph.
+//
+// The network, for frames of H×W pixels, patch p, S layers compress_space and
+// Q layers compress_time, F = 2^Q (all shapes channels-last):
+//
+//	video    [N, T, H, W, channels]             values in [0,1]
+//	  minus background; with first_frame F-1 background frames in front
+//	  space to depth p                          [N, T, H/p, W/p, channels·p²]
+//	  conv_in                                   [N, T, H/p, W/p, init_dim]
+//	  encoder_layers                            residual units keep the shape;
+//	     compress_space: conv 1×3×3, stride 2   [.., H/2, W/2, dim]
+//	     compress_time:  conv 3×1×1, stride 2   [N, T/2, .., dim]
+//	  layer norm over channels
+//	  quantizers.project_in                     [N, T/F, H/(p·2^S), W/(p·2^S), dims]
+//	  LFQ or FSQ  ── codes                      [N, T/F, H/(p·2^S), W/(p·2^S), codebooks]
+//	  quantizers.project_out
+//	  decoder_layers, the mirror images in reverse order
+//	     of compress_*: conv 1×1×1, SiLU, depth to space or time
+//	  conv_out, depth to space p                [N, T, H, W, channels]
+//
+// A residual unit is x + gate(ELU(conv1(ELU(conv_k(x))))); the gate, squeeze-excite,
+// may be left out. All convolutions are causal in time.
+//
+// Where this differs from magvit2-pytorch, on purpose: the norm before the
+// quantizer is run; squeeze-excite's gates do not start closed; compress_time pads
+// by kernel - stride = 1 in front, not 2, so that latent frame j sees exactly the
+// frames it must reproduce, and the last of them too.
+//
+// Parameters have that package's names. Their first values are drawn as it draws
+// them: uniform within 1/√fan-in, upsampling convolutions within √(6/fan-in) with
+// equal sub-pixels and zero bias, gains 1.
+package model
+
+import (
+	"fmt"
+	"math"
+
+	"magvit/kernels/chance"
+)
+
+// Param is one parameter of a tokenizer.
+type Param struct {
+	Name  string
+	Shape []int   // convolutions: [O,KT,KH,KW,C]
+	Decay bool    // weight decay applies: it has two or more axes
+	init  initial // how its first values are drawn
+}
+
+// initial draws uniform values within bound around mean; repeat consecutive rows
+// (first-axis entries) are equal.
+type initial struct {
+	mean, bound float64
+	repeat      int
+}
+
+// Len is the number of values.
+func (p Param) Len() int {
+	n := 1
+	for _, d := range p.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Tokenizer is a configuration made concrete: it knows its parameters and makes
+// graphs for batches of any shape that fits.
+type Tokenizer struct {
+	Config Config
+	Params []Param // in the order of the network
+	index  map[string]int
+}
+
+// New checks the configuration and lists the parameters.
+func New(c Config) (*Tokenizer, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	t := &Tokenizer{Config: c, index: map[string]int{}}
+	// The smallest batch shows which parameters there are.
+	s := Shape{N: 1, T: t.Padded(1), H: c.spaceFactor(), W: c.spaceFactor()}
+	b := newBuilder(t, s)
+	b.declare = true
+	b.decode(b.quantize(b.encode(b.input("video", s.N, s.T, s.H, s.W, c.Channels))).values)
+	return t, b.err
+}
+
+// Init draws the first values of parameter i into dst.
+func (t *Tokenizer) Init(seed uint64, i int, dst []float32) {
+	p := t.Params[i]
+	r := chance.New(seed, "init "+p.Name, 0, 0)
+	row := p.Len() / p.Shape[0]
+	for o := 0; o < p.Shape[0]; o++ {
+		for k := range row {
+			if o%p.init.repeat != 0 {
+				dst[o*row+k] = dst[(o-1)*row+k]
+				continue
+			}
+			v := p.init.mean
+			if p.init.bound > 0 {
+				v += r.Uniform(-p.init.bound, p.init.bound)
+			}
+			dst[o*row+k] = float32(v)
+		}
+	}
+}
+
+// Shape is the shape of a batch: clips, frames, pixels.
+type Shape struct{ N, T, H, W int }
+
+// Padded is the smallest clip length of at least frames that the network takes.
+func (t *Tokenizer) Padded(frames int) int {
+	f := t.Config.timeFactor()
+	if t.Config.FirstFrame {
+		return 1 + (max(frames, 1)-1+f-1)/f*f
+	}
+	return (max(frames, 1) + f - 1) / f * f
+}
+
+// Check says whether a batch fits, and what would.
+func (t *Tokenizer) Check(s Shape) error {
+	f := t.Config.spaceFactor()
+	switch {
+	case s.N < 1 || s.T < 1 || s.H < 1 || s.W < 1:
+		return fmt.Errorf("model: a batch of %d clips of %d frames of %d×%d pixels: want at least one of each", s.N, s.T, s.H, s.W)
+	case t.Padded(s.T) != s.T:
+		return fmt.Errorf("model: %d frames: this tokenizer takes %d or %d (a multiple of %d%s)", s.T, t.Padded(s.T)-t.Config.timeFactor(), t.Padded(s.T),
+			t.Config.timeFactor(), map[bool]string{true: ", and one more"}[t.Config.FirstFrame])
+	case s.H%f != 0 || s.W%f != 0:
+		return fmt.Errorf("model: frames of %d×%d pixels (height × width): this tokenizer takes multiples of %d", s.H, s.W, f)
+	case float64(s.N)*float64(s.T)*float64(s.H)*float64(s.W)*float64(t.Config.Channels) > math.MaxInt32:
+		return fmt.Errorf("model: a batch of %d clips of %d frames of %d×%d pixels has more than 2^31 values; use a smaller batch", s.N, s.T, s.H, s.W)
+	}
+	return nil
+}
+
+// CodeShape is the shape of the codes of a batch: N, T', H', W', codebooks.
+func (t *Tokenizer) CodeShape(s Shape) [5]int {
+	f, q := t.Config.timeFactor(), t.Config.spaceFactor()
+	return [5]int{s.N, (s.T + f - 1) / f, s.H / q, s.W / q, t.Config.Quantizer.Codebooks}
+}
+
+// BatchShape is the shape of the clips that codes [N,T',H',W'] decode to.
+func (t *Tokenizer) BatchShape(codes [5]int) Shape {
+	f, q := t.Config.timeFactor(), t.Config.spaceFactor()
+	frames := codes[1] * f
+	if t.Config.FirstFrame {
+		frames -= f - 1
+	}
+	return Shape{codes[0], frames, codes[2] * q, codes[3] * q}
+}
+
+// CodebookSize is the number of codes of one codebook.
+func (t *Tokenizer) CodebookSize() int {
+	if t.Config.Quantizer.Kind == "lfq" {
+		return t.Config.Quantizer.CodebookSize
+	}
+	n := 1
+	for _, l := range t.Config.Quantizer.Levels {
+		n *= l
+	}
+	return n
+}
+
+// CodebookLevels is the number of values of each dimension of a code: the
+// quantizer's levels, or a two for each bit.
+func (t *Tokenizer) CodebookLevels() []int {
+	if t.Config.Quantizer.Kind == "fsq" {
+		return t.Config.Quantizer.Levels
+	}
+	var l []int
+	for n := t.Config.Quantizer.CodebookSize; n > 1; n /= 2 {
+		l = append(l, 2)
+	}
+	return l
+}
+
+// NumParams is the number of trained values.
+func (t *Tokenizer) NumParams() (n int) {
+	for _, p := range t.Params {
+		n += p.Len()
+	}
+	return n
+}

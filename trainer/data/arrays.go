@@ -1,0 +1,414 @@
+package data
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"archive/zip"
+)
+
+// arrays is the Source of one .npz or .npy file.
+//
+// Why three ways to hold the videos: a stored member or an .npy file is read
+// from disk clip by clip; a deflated one cannot be, so it is inflated once, into
+// memory if it is small and into a temporary file if not.
+type arrays struct {
+	path, base   string
+	n, t, c      int
+	h, w         int
+	kind         byte
+	size         int // bytes of a stored value
+	file         *os.File
+	start        int64       // of the first clip in disk
+	disk         io.ReaderAt // nil: in memory
+	temp         string      // file to remove, or ""
+	floats       [][]float32 // [N][T,H,W,C], or
+	bytes        [][]uint8   // the same for uint8
+	labels       []int
+	classes      []string
+	trajectory   []float32
+	equations    []string
+	descriptions []string
+	problems     []string
+	raw          sync.Pool
+}
+
+// maxClip bounds the bytes of one stored clip.
+const maxClip = 1 << 31
+
+func openNPY(ctx context.Context, path string) (*arrays, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, inputError{err}
+	}
+	s := &arrays{path: path, base: filepath.Base(path), file: f, disk: f}
+	if err := s.fromNPY(ctx); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *arrays) fromNPY(ctx context.Context) error {
+	st, err := s.file.Stat()
+	if err != nil {
+		return inputError{err}
+	}
+	r := bufio.NewReaderSize(s.file, 1<<20)
+	h, err := readNpyHeader(r, s.path)
+	if err != nil {
+		return err
+	}
+	if err := s.setShape(s.path, h); err != nil {
+		return err
+	}
+	if have := st.Size() - h.start; have < h.bytes {
+		return badf("%s: shape %v of %s needs %d bytes, the file holds %d: it is cut off", s.path, h.shape, h.descr, h.bytes, have)
+	} else if have > h.bytes {
+		s.problems = append(s.problems, fmt.Sprintf("%s: %d bytes behind the array are ignored", s.path, have-h.bytes))
+	}
+	s.start = h.start
+	if s.kind == 'u' {
+		return nil // any byte is a legal value
+	}
+	return s.scan(ctx, r, nil)
+}
+
+func openNPZ(ctx context.Context, path string, opt Options) (*arrays, error) {
+	a, err := openArchive(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &arrays{path: path, base: filepath.Base(path), file: a.file}
+	if err := s.fromNPZ(ctx, a, opt); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *arrays) fromNPZ(ctx context.Context, a *archive, opt Options) error {
+	f := a.member("videos")
+	if f == nil {
+		return badf("%s: no array \"videos\"; it holds %s. Wanted: videos [N,T,3,H,W], float32 in [0,1] or uint8", s.path, list(a.names()))
+	}
+	h, r, err := a.open(f)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if err := s.setShape(s.path+": videos", h); err != nil {
+		return err
+	}
+	// Small arrays first: a wrong label is known at once, a wrong pixel late.
+	if err := s.readBeside(a); err != nil {
+		return err
+	}
+	return s.readVideos(ctx, f, h, r, opt)
+}
+
+func (s *arrays) setShape(name string, h npyHeader) error {
+	if err := checkAxes(name, h.shape); err != nil {
+		return err
+	}
+	if !(h.kind == 'f' && h.size >= 4 || h.kind == 'u' && h.size == 1) {
+		return badf("%s: type %s; legal: float32 ('<f4'), float64 ('<f8') in [0,1], or uint8 ('|u1')", name, h.descr)
+	}
+	s.n, s.t, s.c, s.h, s.w = h.shape[0], h.shape[1], h.shape[2], h.shape[3], h.shape[4]
+	s.kind, s.size = h.kind, h.size
+	if b := h.bytes / int64(s.n); b > maxClip {
+		return badf("%s: shape %v, %d bytes a clip; legal: up to %d", name, h.shape, b, maxClip)
+	}
+	return nil
+}
+
+func (s *arrays) values() int    { return s.t * s.c * s.h * s.w }
+func (s *arrays) clipBytes() int { return s.values() * s.size }
+
+// readVideos decides where the videos are held and checks their values.
+func (s *arrays) readVideos(ctx context.Context, f *zip.File, h npyHeader, r io.Reader, opt Options) error {
+	if f.Method == zip.Store {
+		off, err := f.DataOffset()
+		if err != nil {
+			return badf("%s: videos: %w", s.path, err)
+		}
+		s.disk, s.start = s.file, off+h.start
+		if s.kind == 'u' {
+			return nil
+		}
+		return s.scan(ctx, r, nil)
+	}
+	memory := opt.Memory
+	if memory == 0 {
+		memory = 1 << 30
+	}
+	if need := h.bytes / int64(s.size) * int64(min(s.size, 4)); need <= memory {
+		return s.scan(ctx, r, nil)
+	}
+	spill, err := os.CreateTemp(opt.TempDir, "magvit-*.videos")
+	if err != nil {
+		return fmt.Errorf("%s: no room to inflate its %d bytes of videos: %w", s.path, h.bytes, err)
+	}
+	s.file.Close()
+	s.file, s.temp, s.disk = spill, spill.Name(), spill
+	w := bufio.NewWriterSize(spill, 1<<20)
+	if err := s.scan(ctx, r, w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("%s: inflating its videos into %s: %w", s.path, s.temp, err)
+	}
+	return nil
+}
+
+// scan goes through the stored clips once: it checks the values, and keeps the
+// clips in memory where they are not on disk, or copies them to spill.
+func (s *arrays) scan(ctx context.Context, r io.Reader, spill io.Writer) error {
+	raw, video := make([]byte, s.clipBytes()), make([]float32, s.values())
+	for i := range s.n {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(r, raw); err != nil {
+			return badf("%s: videos: cut off or damaged at clip %d of %d: %w", s.path, i, s.n, err)
+		}
+		if s.kind == 'f' {
+			s.decode(video, raw)
+			if err := s.check(i, video); err != nil {
+				return err
+			}
+		}
+		switch {
+		case spill != nil:
+			if _, err := spill.Write(raw); err != nil {
+				return fmt.Errorf("%s: inflating its videos into %s: %w", s.path, s.temp, err)
+			}
+		case s.disk == nil && s.kind == 'u':
+			b := make([]uint8, s.values())
+			channelsLast(b, raw, s.t, s.c, s.h*s.w)
+			s.bytes = append(s.bytes, b)
+		case s.disk == nil:
+			s.floats = append(s.floats, append([]float32(nil), video...))
+		}
+	}
+	// Reading on makes the archive compare the checksum.
+	if _, err := io.ReadFull(r, raw[:1]); err != nil && !errors.Is(err, io.EOF) {
+		return badf("%s: videos: damaged: %w", s.path, err)
+	}
+	return nil
+}
+
+// decode turns stored [T,C,H,W] into [T,H,W,C] in [0,1]. What exceeds the range
+// by less than check's tolerance is cut.
+func (s *arrays) decode(dst []float32, raw []byte) {
+	plane := s.h * s.w
+	k := 0
+	for t := range s.t {
+		for c := range s.c {
+			out := dst[t*plane*s.c+c:]
+			for p := range plane {
+				var v float32
+				switch {
+				case s.kind == 'u':
+					v = float32(raw[k]) / 255
+				case s.size == 8:
+					v = float32(floatAt(raw[k:], 8))
+				default:
+					v = float32(floatAt(raw[k:], 4))
+				}
+				out[p*s.c] = v
+				k += s.size
+			}
+		}
+	}
+}
+
+func channelsLast(dst, src []uint8, t, c, plane int) {
+	for i := range t {
+		for j := range c {
+			for p := range plane {
+				dst[(i*plane+p)*c+j] = src[(i*c+j)*plane+p]
+			}
+		}
+	}
+}
+
+// slack is how far values may lie outside [0,1]: resampling in float32 overshoots by less.
+const slack = 1e-3
+
+// check refuses a clip with values that are not in [0,1], cuts the slack.
+func (s *arrays) check(i int, video []float32) error {
+	low, high, worst := float32(0), float32(1), -1
+	for k, v := range video {
+		if v >= 0 && v <= 1 {
+			continue
+		}
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return badf("%s: videos: clip %d, frame %d holds %v; legal: numbers in [0,1]", s.path, i, k/(s.h*s.w*s.c), v)
+		}
+		if v < low || v > high {
+			low, high, worst = min(low, v), max(high, v), k
+		}
+		video[k] = min(max(v, 0), 1)
+	}
+	if low >= -slack && high <= 1+slack {
+		return nil
+	}
+	hint := ""
+	switch {
+	case low >= -slack && high > 2 && high <= 256:
+		hint = "; it looks like 0 to 255: divide by 255 or store uint8"
+	case low >= -1-slack && high <= 1+slack:
+		hint = "; it looks like -1 to 1: save (videos + 1) / 2"
+	}
+	return badf("%s: videos: clip %d holds %v to %v (frame %d); legal: 0 to 1%s", s.path, i, low, high, worst/(s.h*s.w*s.c), hint)
+}
+
+// readBeside reads the optional arrays.
+func (s *arrays) readBeside(a *archive) error {
+	if err := s.readLabels(a); err != nil {
+		return err
+	}
+	h, v, err := a.read("trajectory_3d")
+	if err != nil {
+		return err
+	}
+	if h != nil {
+		f, ok := v.([]float32)
+		if !ok || len(h.shape) != 3 || h.shape[0] != s.n || h.shape[1] != s.t || h.shape[2] != 3 {
+			return badf("%s: trajectory_3d is %s %v; wanted: float32 [%d,%d,3], as many clips and frames as videos", s.path, h.descr, h.shape, s.n, s.t)
+		}
+		s.trajectory = f
+	}
+	for name, to := range map[string]*[]string{"equations": &s.equations, "descriptions": &s.descriptions} {
+		h, v, err := a.read(name)
+		if err != nil {
+			return err
+		}
+		if h == nil {
+			continue
+		}
+		text, ok := v.([]string)
+		if !ok || len(text) != s.n {
+			return badf("%s: %s is %s %v; wanted: text [%d], one for each clip", s.path, name, h.descr, h.shape, s.n)
+		}
+		*to = text
+	}
+	return nil
+}
+
+// maxLabel bounds class numbers: a larger one is an identifier, not a class.
+const maxLabel = 1 << 16
+
+func (s *arrays) readLabels(a *archive) error {
+	h, v, err := a.read("labels")
+	if err != nil || h == nil {
+		return err
+	}
+	numbers, ok := v.([]int64)
+	if !ok {
+		return badf("%s: labels are %s; legal: whole numbers of any width", s.path, h.descr)
+	}
+	if len(h.shape) != 1 || len(numbers) != s.n {
+		return badf("%s: labels have shape %v, videos hold %d clips; wanted: one label for each clip", s.path, h.shape, s.n)
+	}
+	s.labels = make([]int, s.n)
+	top := -1
+	for i, n := range numbers {
+		if n < -1 || n >= maxLabel {
+			return badf("%s: labels: clip %d has %d; legal: 0 to %d, or -1 for none", s.path, i, n, maxLabel-1)
+		}
+		s.labels[i] = int(n)
+		top = max(top, int(n))
+	}
+	for c := range top + 1 {
+		s.classes = append(s.classes, strconv.Itoa(c))
+	}
+	h, v, err = a.read("classes")
+	if names, ok := v.([]string); err == nil && h != nil && ok && len(names) > top {
+		s.classes = names
+	} else if err == nil && h != nil {
+		s.problems = append(s.problems, fmt.Sprintf("%s: classes is %s %v, not text [%d]; the classes are numbered instead", s.path, h.descr, h.shape, top+1))
+	}
+	return err
+}
+
+func (s *arrays) Len() int           { return s.n }
+func (s *arrays) Name(i int) string  { return fmt.Sprintf("%s/%06d", s.base, i) }
+func (s *arrays) Classes() []string  { return s.classes }
+func (s *arrays) Problems() []string { return s.problems }
+
+func (s *arrays) Label(i int) int {
+	if s.labels == nil {
+		return -1
+	}
+	return s.labels[i]
+}
+
+func (s *arrays) Read(ctx context.Context, i int) (Clip, error) { return s.readInto(ctx, i, nil) }
+
+// readInto is Read into memory that the caller lends.
+func (s *arrays) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
+	c := Clip{Name: s.Name(i), Label: s.Label(i), T: s.t, H: s.h, W: s.w, C: s.c, Video: grown(video, s.values())}
+	if s.trajectory != nil {
+		c.Trajectory = s.trajectory[i*s.t*3 : (i+1)*s.t*3]
+	}
+	if s.equations != nil {
+		c.Equation = s.equations[i]
+	}
+	if s.descriptions != nil {
+		c.Description = s.descriptions[i]
+	}
+	if err := ctx.Err(); err != nil {
+		return Clip{}, err
+	}
+	switch {
+	case s.floats != nil:
+		copy(c.Video, s.floats[i])
+	case s.bytes != nil:
+		unit(c.Video, s.bytes[i])
+	default:
+		raw, _ := s.raw.Get().(*[]byte)
+		if raw == nil {
+			b := make([]byte, s.clipBytes())
+			raw = &b
+		}
+		defer s.raw.Put(raw)
+		if _, err := s.disk.ReadAt(*raw, s.start+int64(i)*int64(len(*raw))); err != nil {
+			return Clip{}, fmt.Errorf("%s: reading clip %d: %w", s.path, i, err)
+		}
+		s.decode(c.Video, *raw)
+		if s.kind == 'f' {
+			return c, s.check(i, c.Video)
+		}
+	}
+	return c, nil
+}
+
+// unit turns bytes into [0,1].
+func unit(dst []float32, src []uint8) {
+	for i, b := range src {
+		dst[i] = float32(b) / 255
+	}
+}
+
+// Close removes what was spilled.
+func (s *arrays) Close() error {
+	err := s.file.Close()
+	if s.temp != "" {
+		err = errors.Join(err, os.Remove(s.temp))
+		s.temp = ""
+	}
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,179 @@
+package data
+
+import (
+	"fmt"
+	"math"
+)
+
+// Config says how clips become batches. Sizes of 0 are taken from the first clip.
+type Config struct {
+	Size     int `yaml:"size"`     // side of a square frame in pixels; 0: as the first clip is
+	Height   int `yaml:"height"`   // with width, instead of size: a frame that is not square
+	Width    int `yaml:"width"`    // see height
+	Frames   int `yaml:"frames"`   // frames of a clip; shorter ones repeat their last frame, longer ones are cut; 0: as many as the first clip has
+	Channels int `yaml:"channels"` // 3 (colour) or 1 (grey); 0: as the first clip has
+
+	Crop Crop `yaml:"crop"` // train on crops near what moves instead of whole clips
+
+	Flip      bool    `yaml:"flip"`      // training: mirror left-right and up-down, each with probability 1/2
+	Transpose bool    `yaml:"transpose"` // training: exchange x and y with probability 1/2; square frames only
+	Shift     int     `yaml:"shift"`     // training: move whole clips by up to so many pixels each way, filled with the clip's background
+	Noise     float64 `yaml:"noise"`     // training: standard deviation of gaussian noise added to every value
+	Rotation  float64 `yaml:"rotation"`  // training: turn by up to so many degrees each way, filled with the clip's background
+
+	ForegroundWeight float64 `yaml:"foreground_weight"` // loss weight of a pixel is 1 + this where it differs from the clip's background
+	Grow             int     `yaml:"grow"`              // the foreground is grown by so many pixels
+
+	ValShare float64 `yaml:"val_share"` // share of the clips held out for validation
+	Strict   bool    `yaml:"strict"`    // fail on a clip that cannot be read, instead of skipping it
+	Workers  int     `yaml:"workers"`   // goroutines that prepare batches ahead; the batches do not depend on it
+}
+
+// Crop says how training crops are taken.
+type Crop struct {
+	Batch      int     `yaml:"batch"`       // crops in a batch; 0: whole clips only
+	Frames     int     `yaml:"frames"`      // frames of a crop
+	Size       int     `yaml:"size"`        // side of a crop in pixels
+	Moving     float64 `yaml:"moving"`      // share of the crops placed on the foreground, the others anywhere
+	WholeEvery int     `yaml:"whole_every"` // every so many steps a batch of whole clips; 0: never
+}
+
+// Defaults is whole clips as they are, flipped, with the recipe's foreground weight.
+func Defaults() Config {
+	return Config{
+		Flip: true, ForegroundWeight: 2, Grow: 2, ValShare: .2, Workers: 2,
+		Crop: Crop{Frames: 8, Size: 32, Moving: .85, WholeEvery: 10},
+	}
+}
+
+// Largest legal values: beyond them a number is a slip of the pen, and sizes
+// multiply to more memory than a machine has.
+const (
+	maxSide     = 8192
+	maxFrames   = 100_000
+	maxCrops    = 65_536
+	maxWorkers  = 256
+	maxRotation = 45
+)
+
+// Validate names the first key whose value is not legal, and what would be.
+func (c Config) Validate() error {
+	whole := func(key string, v, low, high int) error {
+		if v < low || v > high {
+			return badf("data.%s: %d; legal: %d to %d", key, v, low, high)
+		}
+		return nil
+	}
+	real := func(key string, v, low, high float64) error {
+		if !(v >= low && v <= high) { // not written the other way round, so that NaN is caught
+			return badf("data.%s: %v; legal: %v to %v", key, v, low, high)
+		}
+		return nil
+	}
+	for _, err := range []error{
+		whole("size", c.Size, 0, maxSide), whole("height", c.Height, 0, maxSide), whole("width", c.Width, 0, maxSide),
+		whole("frames", c.Frames, 0, maxFrames),
+		whole("crop.batch", c.Crop.Batch, 0, maxCrops),
+		whole("shift", c.Shift, 0, maxSide), real("noise", c.Noise, 0, 1), real("rotation", c.Rotation, 0, maxRotation),
+		real("foreground_weight", c.ForegroundWeight, 0, 1e6), whole("grow", c.Grow, 0, 64),
+		real("val_share", c.ValShare, 0, 1), whole("workers", c.Workers, 0, maxWorkers),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	if c.Channels != 0 && c.Channels != 1 && c.Channels != 3 {
+		return badf("data.channels: %d; legal: 3 (colour), 1 (grey) or 0 (as the clips are)", c.Channels)
+	}
+	if c.ValShare <= 0 || c.ValShare >= 1 {
+		return badf("data.val_share: %v; legal: above 0 and below 1", c.ValShare)
+	}
+	if (c.Height > 0) != (c.Width > 0) {
+		return badf("data.height: %d with data.width: %d; legal: both, or neither and data.size", c.Height, c.Width)
+	}
+	if c.Size > 0 && c.Height > 0 && (c.Height != c.Size || c.Width != c.Size) {
+		return badf("data.size: %d with height %d and width %d; legal: size, or height and width", c.Size, c.Height, c.Width)
+	}
+	h, w := c.side()
+	if c.Transpose && h != w {
+		return badf("data.transpose: true with frames of %dx%d; legal: square frames only", h, w)
+	}
+	if h > 0 && c.Shift >= min(h, w) {
+		return badf("data.shift: %d; legal: 0 to %d, less than the frame's side", c.Shift, min(h, w)-1)
+	}
+	return c.Crop.validate(h, w, c.Frames, real, whole)
+}
+
+func (c Crop) validate(h, w, frames int, real func(string, float64, float64, float64) error, whole func(string, int, int, int) error) error {
+	if c.Batch == 0 {
+		return nil
+	}
+	maxT, maxS := maxFrames, maxSide
+	if frames > 0 {
+		maxT = frames
+	}
+	if h > 0 {
+		maxS = min(h, w)
+	}
+	for _, err := range []error{
+		whole("crop.frames", c.Frames, 1, maxT), whole("crop.size", c.Size, 1, maxS),
+		real("crop.moving", c.Moving, 0, 1), whole("crop.whole_every", c.WholeEvery, 0, math.MaxInt32),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// side is the frame's height and width, 0 where they come from the first clip.
+func (c Config) side() (h, w int) {
+	if c.Height > 0 {
+		return c.Height, c.Width
+	}
+	return c.Size, c.Size
+}
+
+// Whole is the shape of a batch of n whole clips. c must be resolved (Resolve).
+func (c Config) Whole(n int) Shape { return Shape{n, c.Frames, c.Height, c.Width, c.Channels} }
+
+// Shape is the shape of the training batch of a step, where a batch of whole
+// clips holds batch of them. c must be resolved (Resolve).
+func (c Config) Shape(step, batch int) Shape {
+	if c.whole(step) {
+		return c.Whole(batch)
+	}
+	return Shape{c.Crop.Batch, c.Crop.Frames, c.Crop.Size, c.Crop.Size, c.Channels}
+}
+
+// Shapes lists the different shapes of training batches; one plan is compiled for each.
+func (c Config) Shapes(batch int) []Shape {
+	whole := c.Whole(batch)
+	if c.Crop.Batch == 0 || c.Crop.WholeEvery == 1 {
+		return []Shape{whole}
+	}
+	crop := c.Shape(0, batch)
+	if c.Crop.WholeEvery == 0 || crop == whole {
+		return []Shape{crop}
+	}
+	return []Shape{crop, whole}
+}
+
+// whole says whether a step takes whole clips: the last one of each WholeEvery.
+func (c Config) whole(step int) bool {
+	return c.Crop.Batch == 0 || c.Crop.WholeEvery > 0 && (step+1)%c.Crop.WholeEvery == 0
+}
+
+// first is how many clips and crops the steps before this one took.
+func (c Config) first(step, batch int) int {
+	if c.Crop.Batch == 0 {
+		return step * batch
+	}
+	whole := 0
+	if c.Crop.WholeEvery > 0 {
+		whole = step / c.Crop.WholeEvery
+	}
+	return whole*batch + (step-whole)*c.Crop.Batch
+}
+
+func (s Shape) String() string { return fmt.Sprintf("[%d,%d,%d,%d,%d]", s.N, s.T, s.H, s.W, s.C) }

@@ -1,0 +1,106 @@
+// Package data turns files into batches.
+//
+// Files enter through Open, which gives a Source of clips; batches leave through
+// a Loader (training: random, endless, augmented) or Each (evaluation: whole
+// clips, in order). Synth makes a set when there are no files.
+//
+// Why a Source reads on demand: a folder may hold hundreds of thousands of
+// clips, so only their names stay in memory. Why a batch is a function of (seed,
+// step): a resumed run needs nothing but its step, and any number of workers
+// gives the same batches.
+package data
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrInput is what errors.Is finds in every error that the user's files or
+// settings caused: a path, an array, a number out of range.
+var ErrInput = errors.New("bad input")
+
+type inputError struct{ error }
+
+func (inputError) Is(target error) bool { return target == ErrInput }
+func (e inputError) Unwrap() error      { return e.error }
+
+func badf(format string, args ...any) error { return inputError{fmt.Errorf(format, args...)} }
+
+// ClipError is a clip that cannot be read, among others that can. A Loader and
+// Each skip such a clip and count it, unless Config.Strict.
+type ClipError struct {
+	Name string
+	Err  error
+}
+
+func (e *ClipError) Error() string   { return e.Name + ": " + e.Err.Error() }
+func (e *ClipError) Unwrap() error   { return e.Err }
+func (e *ClipError) Is(t error) bool { return t == ErrInput }
+
+// Clip is one clip, decoded.
+type Clip struct {
+	Name        string
+	Label       int // class, -1 without one
+	T, H, W, C  int
+	Video       []float32 // [T,H,W,C] in [0,1]
+	Trajectory  []float32 // [T,3] path in space, or nil
+	Equation    string    // of the path, where the file has it
+	Description string    // of the motion, where the file has it
+}
+
+// Source is a list of clips, read on demand. Its methods are safe for concurrent use.
+type Source interface {
+	Len() int
+	// Name identifies clip i; it does not change when other clips come or go.
+	Name(i int) string
+	// Label is the class of clip i, or -1.
+	Label(i int) int
+	// Classes names the classes by label; nil where there are no labels.
+	Classes() []string
+	// Read decodes clip i. A clip that cannot be decoded is a *ClipError.
+	Read(ctx context.Context, i int) (Clip, error)
+	// Problems lists what Open noticed and left out or tolerated, for people.
+	Problems() []string
+	// Close removes temporary files.
+	Close() error
+}
+
+// Batch is N clips, or crops of clips, of one shape.
+type Batch struct {
+	N, T, H, W, C int
+	Video         []float32 // [N,T,H,W,C] in [0,1]
+	Weight        []float32 // [N,T,H,W] loss weight of a pixel, 0 on padding
+	Frames        []int     // [N] real frames of each clip; the rest repeats the last one; 0: the whole row is padding
+	Labels        []int     // [N] class, -1 without one
+	Index         []int     // [N] index in the Source, -1 for a padding row
+	Names         []string  // [N] "" for a padding row
+}
+
+// Shape is the shape of a batch's video.
+type Shape struct{ N, T, H, W, C int }
+
+// Shape is the shape of b.Video.
+func (b *Batch) Shape() Shape { return Shape{b.N, b.T, b.H, b.W, b.C} }
+
+// Pixels is N*T*H*W, the length of a batch's Weight.
+func (s Shape) Pixels() int { return s.N * s.T * s.H * s.W }
+
+// Values is N*T*H*W*C, the length of a batch's Video.
+func (s Shape) Values() int { return s.Pixels() * s.C }
+
+// resize gives b this shape, reusing its memory where that suffices.
+func (b *Batch) resize(s Shape) {
+	b.N, b.T, b.H, b.W, b.C = s.N, s.T, s.H, s.W, s.C
+	b.Video = grown(b.Video, s.Values())
+	b.Weight = grown(b.Weight, s.Pixels())
+	b.Frames, b.Labels, b.Index = grown(b.Frames, s.N), grown(b.Labels, s.N), grown(b.Index, s.N)
+	b.Names = grown(b.Names, s.N)
+}
+
+func grown[E any](s []E, n int) []E {
+	if cap(s) < n {
+		return make([]E, n)
+	}
+	return s[:n]
+}

@@ -1,0 +1,214 @@
+package data
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Array is one array of an .npz file, in C order.
+type Array struct {
+	Name  string
+	Shape []int
+	Data  any // []float32, []int32, []int64, []uint8 or []string, of the length of Shape
+}
+
+// npyHeader is what stands before the numbers of an .npy file or .npz member.
+type npyHeader struct {
+	descr string
+	kind  byte // f, i, u, b, U
+	size  int  // bytes of a value
+	shape []int
+	start int64 // bytes before the numbers
+	bytes int64 // bytes of the numbers
+}
+
+const (
+	npyMagic     = "\x93NUMPY"
+	maxNpyHeader = 1 << 16 // bytes; numpy writes 118 for a plain array
+	maxNpyRank   = 32      // numpy's own limit
+)
+
+var (
+	npyDescr = regexp.MustCompile(`'descr'\s*:\s*(?:'([^']*)'|"([^"]*)"|(\[))`)
+	npyOrder = regexp.MustCompile(`'fortran_order'\s*:\s*(True|False)`)
+	npyShape = regexp.MustCompile(`'shape'\s*:\s*\(([^()]*)\)`)
+)
+
+// readNpyHeader parses a header and leaves r at the first number. It trusts no
+// size: what it returns has a product that fits in 62 bits, nothing is allocated
+// but the header. name stands in errors.
+//
+// Why our own parser: a library that allocates what a header claims can be made
+// to ask for any amount of memory by 128 bytes.
+func readNpyHeader(r io.Reader, name string) (npyHeader, error) {
+	var h npyHeader
+	var head [12]byte
+	if _, err := io.ReadFull(r, head[:8]); err != nil || string(head[:6]) != npyMagic {
+		return h, badf("%s: not a numpy array (it does not start with \\x93NUMPY)", name)
+	}
+	var length, start int
+	switch head[6] {
+	case 1:
+		if _, err := io.ReadFull(r, head[8:10]); err != nil {
+			return h, badf("%s: cut off in its header", name)
+		}
+		length, start = int(binary.LittleEndian.Uint16(head[8:])), 10
+	case 2, 3:
+		if _, err := io.ReadFull(r, head[8:12]); err != nil {
+			return h, badf("%s: cut off in its header", name)
+		}
+		length, start = int(min(binary.LittleEndian.Uint32(head[8:]), maxNpyHeader+1)), 12
+	default:
+		return h, badf("%s: numpy format version %d; legal: 1 to 3", name, head[6])
+	}
+	if length > maxNpyHeader {
+		return h, badf("%s: header of more than %d bytes", name, maxNpyHeader)
+	}
+	text := make([]byte, length)
+	if _, err := io.ReadFull(r, text); err != nil {
+		return h, badf("%s: cut off in its header", name)
+	}
+	h.start = int64(start + length)
+
+	d, o, s := npyDescr.FindSubmatch(text), npyOrder.FindSubmatch(text), npyShape.FindSubmatch(text)
+	if d == nil || o == nil || s == nil {
+		return h, badf("%s: header without descr, fortran_order or shape: %.200q", name, text)
+	}
+	if len(d[3]) > 0 {
+		return h, badf("%s: a structured array; legal: one plain type", name)
+	}
+	h.descr = string(d[1]) + string(d[2])
+	if err := h.parseType(name); err != nil {
+		return h, err
+	}
+	if err := h.parseShape(string(s[1]), name); err != nil {
+		return h, err
+	}
+	if string(o[1]) == "True" && len(h.shape) > 1 {
+		return h, badf("%s: stored in Fortran order; save numpy.ascontiguousarray(a) instead", name)
+	}
+	return h, nil
+}
+
+func (h *npyHeader) parseType(name string) error {
+	d := h.descr
+	if len(d) < 2 || !strings.ContainsRune("<>|=", rune(d[0])) {
+		return badf("%s: type %q; legal: numpy's plain types, as '<f4'", name, d)
+	}
+	if d[1] == 'O' {
+		return badf("%s: holds Python objects; loading those may run code, so they are not read. Save a plain array (all clips of one shape)", name)
+	}
+	n, err := strconv.Atoi(d[2:])
+	if err != nil || !strings.ContainsRune("fiubU", rune(d[1])) || n < 0 || n > 1<<20 || d[1] != 'U' && n != 1 && n != 2 && n != 4 && n != 8 {
+		return badf("%s: type %q; legal: floats, whole numbers and text", name, d)
+	}
+	h.kind, h.size = d[1], n
+	if h.kind == 'U' {
+		h.size *= 4 // UTF-32
+	}
+	if d[0] == '>' && h.size > 1 {
+		return badf("%s: big-endian type %q; save a.astype('<%s') instead", name, d, d[1:])
+	}
+	return nil
+}
+
+func (h *npyHeader) parseShape(text, name string) error {
+	h.bytes = int64(h.size)
+	for f := range strings.SplitSeq(text, ",") {
+		f = strings.TrimSuffix(strings.TrimSpace(f), "L")
+		if f == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(f, 10, 63)
+		if err != nil || n < 0 || len(h.shape) == maxNpyRank {
+			return badf("%s: shape (%s) is not legal", name, text)
+		}
+		// A zero length ends the multiplication but not the checks: (0, huge) is absurd too.
+		if n > 1<<40 || h.bytes > 0 && n > 0 && h.bytes > (1<<62)/n {
+			return badf("%s: shape (%s) is absurd", name, text)
+		}
+		h.bytes *= n
+		h.shape = append(h.shape, int(n))
+	}
+	return nil
+}
+
+// appendNpyHeader adds a version 1 header for a type and shape.
+func appendNpyHeader(b []byte, descr string, shape []int) []byte {
+	var s strings.Builder
+	for _, n := range shape {
+		fmt.Fprintf(&s, "%d, ", n)
+	}
+	dims := strings.TrimSuffix(s.String(), " ")
+	if len(shape) > 1 {
+		dims = strings.TrimSuffix(dims, ",")
+	}
+	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, dims)
+	pad := 64 - (len(npyMagic)+4+len(text)+1)%64
+	text += strings.Repeat(" ", pad%64) + "\n"
+	b = append(b, npyMagic+"\x01\x00"...)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(text)))
+	return append(b, text...)
+}
+
+// npyBytes is an array as numpy stores it: type and little-endian numbers.
+func npyBytes(data any) (descr string, b []byte) {
+	switch v := data.(type) {
+	case []float32, []int32, []int64, []uint8:
+		descr = map[string]string{"[]float32": "<f4", "[]int32": "<i4", "[]int64": "<i8", "[]uint8": "|u1"}[fmt.Sprintf("%T", v)]
+		var buf bytes.Buffer
+		binary.Write(&buf, binary.LittleEndian, v) // a bytes.Buffer does not fail
+		return descr, buf.Bytes()
+	case []string:
+		width := 1
+		for _, s := range v {
+			width = max(width, len([]rune(s)))
+		}
+		for _, s := range v {
+			row := make([]byte, 4*width)
+			for i, c := range []rune(s) {
+				binary.LittleEndian.PutUint32(row[4*i:], uint32(c))
+			}
+			b = append(b, row...)
+		}
+		return fmt.Sprintf("<U%d", width), b
+	}
+	panic(fmt.Sprintf("data: an array of %T cannot be stored", data))
+}
+
+// decodeNumbers turns the bytes of a small array into []float32, []int64 or []string.
+func (h npyHeader) decode(raw []byte) any {
+	n := len(raw) / max(h.size, 1)
+	switch h.kind {
+	case 'f':
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(floatAt(raw[i*h.size:], h.size))
+		}
+		return v
+	case 'U':
+		v := make([]string, n)
+		for i := range v {
+			var s strings.Builder
+			for j := 0; j < h.size; j += 4 {
+				c := rune(binary.LittleEndian.Uint32(raw[i*h.size+j:]))
+				if c == 0 {
+					break
+				}
+				s.WriteRune(c)
+			}
+			v[i] = s.String()
+		}
+		return v
+	}
+	v := make([]int64, n)
+	for i := range v {
+		v[i] = intAt(raw[i*h.size:], h.size, h.kind == 'i')
+	}
+	return v
+}

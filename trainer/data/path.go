@@ -1,0 +1,119 @@
+package data
+
+import (
+	"math"
+
+	"magvit/kernels/chance"
+)
+
+// motions are the four classes of a synthetic set, by label.
+var motions = [4]struct{ name, equation, description string }{
+	{"linear", "p(s) = p0 + v s", "The dot moves on a straight line."},
+	{"circular", "x = r cos a(s), y = r sin a(s), z = c", "The dot moves on a circle."},
+	{"helical", "x = r cos a(s), y = r sin a(s), z = c + h s", "The dot moves on a helix: a circle with a steady drift along its axis."},
+	{"parabolic", "x = x0 + u s, y = y0 + v s, z = z0 + w s - g s^2 / 2", "The dot moves on a parabola, like a thrown ball."},
+}
+
+const (
+	linear = iota
+	circular
+	helical
+	parabolic
+)
+
+type vec [3]float64
+
+// aboutZ is p turned about the z axis.
+func (p vec) aboutZ(angle float64) vec {
+	s, c := math.Sincos(angle)
+	return vec{c*p[0] - s*p[1], s*p[0] + c*p[1], p[2]}
+}
+
+// aboutX is p turned about the x axis.
+func (p vec) aboutX(angle float64) vec {
+	s, c := math.Sincos(angle)
+	return vec{p[0], c*p[1] - s*p[2], s*p[1] + c*p[2]}
+}
+
+func (p vec) plus(q vec) vec { return vec{p[0] + q[0], p[1] + q[1], p[2] + q[2]} }
+
+func (p vec) times(f float64) vec { return vec{f * p[0], f * p[1], f * p[2]} }
+
+const radians = math.Pi / 180
+
+func coin(r *chance.Stream) float64 { return float64(2*r.IntN(2) - 1) }
+
+// variedPath is a random path of a class over s in [0,1]: its form only. How fast
+// it is gone through, how large it appears and where are drawn apart from the
+// class (film).
+//
+// Why these ranges: an arc is shorter across than along, so at equal length the
+// classes would differ in extent and at equal extent in speed. Open arcs,
+// stretched helices and high throws bring the classes' ratios together as far as
+// their forms stay apart; film shares what is left between the two.
+func variedPath(class int, r *chance.Stream) func(s float64) vec {
+	switch class {
+	case linear:
+		v := vec{1, 0, r.Uniform(-.5, .5)}.aboutZ(r.Uniform(0, 2*math.Pi))
+		return func(s float64) vec { return v.times(s) }
+	case circular, helical:
+		phase, way := r.Uniform(0, 2*math.Pi), coin(r)
+		turns, rise := r.Uniform(.5, .85), 0.
+		if class == helical {
+			turns = r.Uniform(1.2, 1.9)
+			rise = turns * r.Uniform(2.3, 4.6) * coin(r)
+		}
+		return func(s float64) vec {
+			sin, cos := math.Sincos(phase + way*2*math.Pi*turns*s)
+			return vec{cos, sin, rise * s}
+		}
+	}
+	heading := r.Uniform(0, 2*math.Pi)
+	height, top := r.Uniform(.6, 1.6), r.Uniform(.35, .65)
+	return func(s float64) vec {
+		t := (s - top) / max(top, 1-top)
+		return vec{s, 0, height * (1 - t*t)}.aboutZ(heading)
+	}
+}
+
+// camera projects space to pixels: it turns about z, then about x, looks along
+// z from a distance (0: from infinitely far), and rolls the picture.
+type camera struct {
+	centre           vec
+	turn, tilt, roll float64
+	away             float64
+	zoom, panX, panY float64
+}
+
+// project gives pixels, x to the right and y down.
+func (c camera) project(p vec) (x, y float64) {
+	q := p.plus(c.centre.times(-1)).aboutZ(c.turn).aboutX(c.tilt)
+	f := c.zoom
+	if c.away > 0 {
+		f *= c.away / (c.away + q[2])
+	}
+	s, k := math.Sincos(c.roll)
+	return c.panX + f*(k*q[0]-s*q[1]), c.panY + f*(s*q[0]+k*q[1])
+}
+
+// variedView looks at a path of a class so that its form can be seen: from above
+// on a circle, from the side on a helix, across a throw. The roll of the picture
+// is uniform, so that no class has a direction of its own.
+func variedView(class int, first, last vec, size float64, r *chance.Stream) camera {
+	c := camera{turn: r.Uniform(0, 2*math.Pi), roll: r.Uniform(0, 2*math.Pi), zoom: 1}
+	switch class {
+	case linear:
+		c.tilt = r.Uniform(0, 60) * radians
+	case circular:
+		c.tilt = r.Uniform(55, 76) * radians
+	case helical:
+		c.tilt = r.Uniform(60, 85) * radians
+	case parabolic:
+		c.turn = -math.Atan2(last[1]-first[1], last[0]-first[0]) + r.Uniform(-.6, .6)
+		c.tilt = r.Uniform(65, 90) * radians
+	}
+	if r.Float64() < .5 {
+		c.away = size * r.Uniform(3, 6)
+	}
+	return c
+}

@@ -1,0 +1,210 @@
+// Package events turns scalars and pictures into a TensorBoard event file.
+//
+// The file is a sequence of records: the length of the data as uint64, its
+// checksum, the data, their checksum, all little-endian. The data is an Event
+// message of TensorFlow's event.proto and summary.proto. A checksum is CRC-32C
+// rotated right by 15 bits plus a constant, as in TensorFlow's crc32c.h.
+//
+// Why by hand: no Go library writes these files, and the format has four
+// messages of which a dozen fields are used.
+package events
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Field numbers of event.proto and summary.proto.
+const (
+	eventWallTime, eventStep, eventVersion, eventSummary  = 1, 2, 3, 5
+	summaryValue                                          = 1
+	valueTag, valueSimple, valueImage                     = 1, 2, 4
+	imageHeight, imageWidth, imageColorspace, imageString = 1, 2, 3, 4
+)
+
+const (
+	rgb        = 3 // colorspace of summary.proto
+	version    = "brain.Event:2"
+	prefix     = "events.out.tfevents."
+	host       = "magvit"
+	maxMessage = 1 << 28 // bytes; a longer one is taken for damage
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 {
+	c := crc32.Checksum(b, castagnoli)
+	return (c>>15 | c<<17) + 0xa282ead8
+}
+
+// Writer appends to one event file. It is not safe for concurrent use.
+type Writer struct {
+	// At is the wall time of the records that follow.
+	At time.Time
+
+	file *os.File
+	buf  *bufio.Writer
+}
+
+// Open continues the event file of a run directory, or begins one that is named
+// after `at`. Records of steps after `step`, and whatever follows a damaged
+// record, are cut off, so that a run resumed from a checkpoint repeats nothing.
+func Open(dir string, at time.Time, step int) (*Writer, error) {
+	old, err := filepath.Glob(filepath.Join(escape(dir), prefix+"*."+host))
+	if err != nil {
+		return nil, fmt.Errorf("event file: %w", err)
+	}
+	path := filepath.Join(dir, fmt.Sprintf("%s%010d.%s", prefix, at.Unix(), host))
+	if len(old) > 0 {
+		path = slices.Max(old)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("event file: %w", err)
+	}
+	end, err := keep(f, step)
+	if err == nil {
+		err = f.Truncate(end)
+	}
+	if err == nil {
+		_, err = f.Seek(end, io.SeekStart)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("event file %s: %w", path, errors.Join(err, f.Close()))
+	}
+	w := &Writer{At: at, file: f, buf: bufio.NewWriter(f)}
+	if end == 0 {
+		return w, w.record(protowire.AppendString(protowire.AppendTag(w.event(), eventVersion, protowire.BytesType), version))
+	}
+	return w, nil
+}
+
+// escape keeps a directory's name from being read as a pattern.
+func escape(dir string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+}
+
+// keep is the offset behind the last record to be kept.
+func keep(f io.Reader, step int) (end int64, err error) {
+	r := bufio.NewReader(f)
+	for {
+		var head [12]byte
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return end, partial(err)
+		}
+		n := binary.LittleEndian.Uint64(head[:8])
+		if n > maxMessage || checksum(head[:8]) != binary.LittleEndian.Uint32(head[8:]) {
+			return end, nil
+		}
+		body := make([]byte, n+4)
+		if _, err := io.ReadFull(r, body); err != nil {
+			return end, partial(err)
+		}
+		if checksum(body[:n]) != binary.LittleEndian.Uint32(body[n:]) || stepOf(body[:n]) > int64(step) {
+			return end, nil
+		}
+		end += int64(len(head) + len(body))
+	}
+}
+
+// partial drops the errors that mean no more than a torn record.
+func partial(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return nil
+	}
+	return err
+}
+
+// stepOf is the step of an event; 0 if it has none, above all others if it cannot be read.
+func stepOf(event []byte) int64 {
+	for len(event) > 0 {
+		field, kind, n := protowire.ConsumeTag(event)
+		if n < 0 {
+			return math.MaxInt64
+		}
+		event = event[n:]
+		if field == eventStep && kind == protowire.VarintType {
+			v, n := protowire.ConsumeVarint(event)
+			if n < 0 {
+				return math.MaxInt64
+			}
+			return int64(v)
+		}
+		if n = protowire.ConsumeFieldValue(field, kind, event); n < 0 {
+			return math.MaxInt64
+		}
+		event = event[n:]
+	}
+	return 0
+}
+
+// Scalar records a number.
+func (w *Writer) Scalar(step int, tag string, value float64) error {
+	v := protowire.AppendString(protowire.AppendTag(nil, valueTag, protowire.BytesType), tag)
+	v = protowire.AppendFixed32(protowire.AppendTag(v, valueSimple, protowire.Fixed32Type), math.Float32bits(float32(value)))
+	return w.summary(step, v)
+}
+
+// Image records a picture of w x h pixels, encoded as PNG or GIF.
+func (w *Writer) Image(step int, tag string, encoded []byte, width, height int) error {
+	var m []byte
+	for _, f := range []struct {
+		field protowire.Number
+		value int
+	}{{imageHeight, height}, {imageWidth, width}, {imageColorspace, rgb}} {
+		m = protowire.AppendVarint(protowire.AppendTag(m, f.field, protowire.VarintType), uint64(f.value))
+	}
+	m = protowire.AppendBytes(protowire.AppendTag(m, imageString, protowire.BytesType), encoded)
+	v := protowire.AppendString(protowire.AppendTag(nil, valueTag, protowire.BytesType), tag)
+	v = protowire.AppendBytes(protowire.AppendTag(v, valueImage, protowire.BytesType), m)
+	return w.summary(step, v)
+}
+
+// summary records one value.
+func (w *Writer) summary(step int, value []byte) error {
+	e := protowire.AppendVarint(protowire.AppendTag(w.event(), eventStep, protowire.VarintType), uint64(step))
+	s := protowire.AppendBytes(protowire.AppendTag(nil, summaryValue, protowire.BytesType), value)
+	return w.record(protowire.AppendBytes(protowire.AppendTag(e, eventSummary, protowire.BytesType), s))
+}
+
+// event begins an event with its wall time.
+func (w *Writer) event() []byte {
+	seconds := float64(w.At.UnixNano()) / 1e9
+	return protowire.AppendFixed64(protowire.AppendTag(nil, eventWallTime, protowire.Fixed64Type), math.Float64bits(seconds))
+}
+
+func (w *Writer) record(data []byte) error {
+	head := binary.LittleEndian.AppendUint64(nil, uint64(len(data)))
+	head = binary.LittleEndian.AppendUint32(head, checksum(head))
+	for _, b := range [][]byte{head, data, binary.LittleEndian.AppendUint32(nil, checksum(data))} {
+		if _, err := w.buf.Write(b); err != nil {
+			return fmt.Errorf("event file %s: %w", w.file.Name(), err)
+		}
+	}
+	return nil
+}
+
+// Flush hands the records to the operating system.
+func (w *Writer) Flush() error {
+	if err := w.buf.Flush(); err != nil {
+		return fmt.Errorf("event file %s: %w", w.file.Name(), err)
+	}
+	return nil
+}
+
+// Close flushes and closes.
+func (w *Writer) Close() error {
+	return errors.Join(w.Flush(), w.file.Close())
+}

@@ -1,0 +1,88 @@
+package metrics
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"math/bits"
+	"slices"
+)
+
+// histogram counts codes. Several codebooks of one tokenizer share the
+// histogram: LFQ's and FSQ's codes mean the same in each. It is sparse, because
+// a set of clips uses a small part of a codebook of 2^18.
+type histogram struct {
+	size   int
+	levels []int
+	count  map[int32]int64
+}
+
+func newHistogram(size int, levels []int) histogram {
+	return histogram{size: size, levels: levels, count: map[int32]int64{}}
+}
+
+func (h histogram) check(codes []int32) error {
+	for i, c := range codes {
+		if c < 0 || int(c) >= h.size {
+			return fmt.Errorf("code %d is %d: must be in [0,%d)", i, c, h.size)
+		}
+	}
+	return nil
+}
+
+func (h histogram) add(codes []int32) {
+	for _, c := range codes {
+		h.count[c]++
+	}
+}
+
+// report gives the statistics; all zero, and every digit dead, where no code was counted.
+func (h histogram) report() Codes {
+	r := Codes{Size: h.size, Levels: h.levels, Used: len(h.count), Digits: h.digits(), DeadBits: h.dead()}
+	used := slices.Sorted(maps.Keys(h.count))
+	for _, c := range used {
+		r.Count += h.count[c]
+	}
+	r.UsedFraction = Number(float64(r.Used) / float64(r.Size))
+	if r.Count == 0 {
+		return r
+	}
+	nats := 0.
+	for _, c := range used {
+		p := float64(h.count[c]) / float64(r.Count)
+		nats -= p * math.Log(p)
+	}
+	r.Perplexity, r.EntropyBits = Number(math.Exp(nats)), Number(max(nats, 0)/math.Ln2)
+	return r
+}
+
+// digits is the number of digits of an index: FSQ dimensions, or else bits.
+func (h histogram) digits() int {
+	if len(h.levels) > 0 {
+		return len(h.levels)
+	}
+	return bits.Len(uint(h.size - 1))
+}
+
+// dead counts the digits of the index that are the same in every code seen.
+func (h histogram) dead() int {
+	dead := 0
+	base := 1
+	for d := range h.digits() {
+		level := 2
+		if len(h.levels) > 0 {
+			level = h.levels[d]
+		}
+		first, changes := -1, false
+		for c := range h.count {
+			digit := int(c) / base % level
+			changes = changes || first >= 0 && digit != first
+			first = digit
+		}
+		if !changes {
+			dead++
+		}
+		base *= level
+	}
+	return dead
+}

@@ -1,0 +1,132 @@
+package metrics
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// WriteText prints a report for a terminal: each number beside the trivial
+// number that it has to beat.
+func WriteText(w io.Writer, r Report) error {
+	var b strings.Builder
+	quality(&b, r)
+	codeUse(&b, r.Codes)
+	if len(r.PerClass) > 0 {
+		t := table{{"class (best baseline)", "clips", "PSNR dB", "foreground dB", "SSIM"}}
+		for _, name := range slices.Sorted(maps.Keys(r.PerClass)) {
+			c := r.PerClass[name]
+			t.row(name, c.Clips, beside(c.PSNR, c.Baseline.PSNR, 2),
+				beside(c.ForegroundPSNR, c.Baseline.ForegroundPSNR, 2), beside(c.SSIM, c.Baseline.SSIM, 4))
+		}
+		t.write(&b)
+	}
+	if len(r.PerFrame) > 0 {
+		t := table{{"frame (best baseline)", "PSNR dB", "foreground dB"}}
+		for _, f := range r.PerFrame {
+			t.row(f.Frame, beside(f.PSNR, f.Baseline.PSNR, 2), beside(f.ForegroundPSNR, f.Baseline.ForegroundPSNR, 2))
+		}
+		t.write(&b)
+	}
+	if len(r.Worst) > 0 {
+		t := table{{"worst clips", "PSNR dB", "", "best clips", "PSNR dB"}}
+		for i, c := range r.Worst {
+			t.row(c.Name, c.PSNR.Text(2), "", r.Best[i].Name, r.Best[i].PSNR.Text(2))
+		}
+		t.write(&b)
+	}
+	_, err := io.WriteString(w, strings.TrimSuffix(b.String(), "\n"))
+	return err
+}
+
+func quality(b *strings.Builder, r Report) {
+	t := table{{fmt.Sprintf("%d clips, %d frames", r.Clips, r.Frames), "PSNR dB", "foreground dB", "SSIM"}}
+	t.row("reconstruction", r.PSNR.Text(2), r.ForegroundPSNR.Text(2), r.SSIM.Text(4))
+	for _, name := range BaselineNames {
+		if s, ok := r.Baselines[name]; ok {
+			t.row("  "+name, s.PSNR.Text(2), s.ForegroundPSNR.Text(2), s.SSIM.Text(4))
+		}
+	}
+	_, p := r.BestBaseline(func(s Scores) Number { return s.PSNR })
+	_, f := r.BestBaseline(func(s Scores) Number { return s.ForegroundPSNR })
+	_, s := r.BestBaseline(func(s Scores) Number { return s.SSIM })
+	t.row("above white, mean and first frame by", (r.PSNR - p).signed(2), (r.ForegroundPSNR - f).signed(2), (r.SSIM - s).signed(4))
+	share := "–"
+	if r.ForegroundShare.Finite() {
+		share = (100 * r.ForegroundShare).Text(2) + " %"
+	}
+	t.row("share of the pixels", "100 %", share, "100 %")
+	t.write(b)
+}
+
+func codeUse(b *strings.Builder, c Codes) {
+	t := table{{fmt.Sprintf("%d codes, codebook of %d", c.Count, c.Size), "seen", "collapsed", "ideal"}}
+	t.row("used", c.Used, 1, c.Reachable())
+	t.row("perplexity", c.Perplexity.Text(1), 1, c.Reachable())
+	most := 0.
+	if c.Reachable() > 0 {
+		most = math.Log2(float64(c.Reachable()))
+	}
+	t.row("entropy, bits", c.EntropyBits.Text(2), 0, Number(most).Text(2))
+	dead := "dead bits"
+	if c.Levels != nil {
+		dead = "dead FSQ dimensions"
+	}
+	t.row(dead, c.DeadBits, c.Digits, 0)
+	t.write(b)
+}
+
+func beside(n, baseline Number, digits int) string {
+	return fmt.Sprintf("%s (%s)", n.Text(digits), baseline.Text(digits))
+}
+
+// Text is the number with so many decimals, a dash where there is none.
+func (n Number) Text(decimals int) string {
+	if !n.Finite() {
+		return "–"
+	}
+	return fmt.Sprintf("%.*f", decimals, float64(n))
+}
+
+func (n Number) signed(decimals int) string {
+	if !n.Finite() {
+		return "–"
+	}
+	return fmt.Sprintf("%+.*f", decimals, float64(n))
+}
+
+// table is printed with its first column flush left and the others flush right.
+type table [][]string
+
+func (t *table) row(cells ...any) {
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		row[i] = fmt.Sprint(c)
+	}
+	*t = append(*t, row)
+}
+
+func (t table) write(b *strings.Builder) {
+	width := make([]int, len(t[0]))
+	for _, row := range t {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range t {
+		for i, cell := range row {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if i == 0 {
+				b.WriteString(cell + pad)
+			} else {
+				b.WriteString("  " + pad + cell)
+			}
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n")
+}
