@@ -120,6 +120,19 @@ func (s ConvGradX) multiplyPhase(c *CPU, ph phase, p *product) func(args [][]flo
 	}
 }
 
+// gradColumns is how many columns of dw one task of ConvGradW makes: whole lines of
+// the kernel where they are short, else an even part of one, so that a gather copies
+// long runs. The sums of all output channels shall stay in the second cache.
+func gradColumns(l *lattice, channels int) int {
+	const sums = 48 << 10 // values, 192 KiB
+	limit := min(max(sums/channels, 96), 288)
+	line := l.cols * l.channels
+	if line <= limit {
+		return min(line*(limit/line), l.k())
+	}
+	return (blocks(line, blocks(line, limit)) + 15) / 16 * 16
+}
+
 // ConvGradW is a product of dy, its pixels as columns, and the gathered rows of x.
 //
 // A task makes the gradients of some columns [k0,k1) of the weights for all output
@@ -127,21 +140,22 @@ func (s ConvGradX) multiplyPhase(c *CPU, ph phase, p *product) func(args [][]flo
 // block's product to what it has. Where that would be too few tasks, the pixels are
 // split too, and a second stage adds the parts in order.
 func (s ConvGradW) cpu(c *CPU) []stage {
-	const block = 256 // pixels; 96 columns of them are 96 KiB
+	const block = 256 // pixels
 	t, l := isaTiles[c.isa], s.outputs()
 	k, pixels := l.k(), l.pixels()
-	cols := 96
-	for cols > 32 && blocks(k, cols) < minTasks {
-		cols -= 32
+	cols := gradColumns(&l, s.O)
+	for cols > 128 && blocks(k, cols) < minTasks {
+		cols = (cols/2 + 15) / 16 * 16
 	}
 	ranges := blocks(k, cols)
-	parts := max(1, min(blocks(minTasks, ranges), pixels/(2*block)))
+	parts := max(1, min(blocks(minTasks, ranges), pixels/block))
 	part := blocks(blocks(pixels, parts), block) * block
 	parts = blocks(pixels, part)
-	direct := l.plain() && l.channels%t.unit() == 0 && l.channels < maxDirect
+	direct := l.plain() && k%t.unit() == 0 && cols%t.unit() == 0 && k < maxDirect
+	ld := (cols+31)/32*32 + 16 // of gathered rows and of the sums
 
-	zeros, gathered := alignedFloats(cols), block*(cols+16)
-	c.reserve(gathered + s.O*cols)
+	zeros, gathered := alignedFloats(ld), block*ld
+	c.reserve(gathered + s.O*ld)
 	var partial []float32
 	if parts > 1 {
 		partial = alignedFloats(parts * s.O * k)
@@ -154,21 +168,21 @@ func (s ConvGradW) cpu(c *CPU) []stage {
 			dw = partial[task/ranges*s.O*k:]
 		}
 		dy, x := args[1], args[2]
-		rows, sum := c.scratch[worker][:gathered], c.scratch[worker][gathered:][:s.O*cols]
+		rows, sum := c.scratch[worker][:gathered], c.scratch[worker][gathered:][:s.O*ld]
 		add, sadd := zeros, 0
 		for p0 := from; p0 < to; p0 += block {
 			p1 := min(p0+block, to)
-			b := matrix{rows, cols + 16}
+			b := matrix{rows, ld}
 			if direct {
 				b = matrix{x[p0*k+k0:], k}
 			} else {
 				l.gather(rows, b.stride, x, p0, p1, k0, k1)
 			}
-			t.multiply(s.O, t.pad(k1-k0), p1-p0, dy[p0*s.O:], 1, s.O, b, add, sadd, sum, cols)
-			add, sadd = sum, cols
+			t.multiply(s.O, t.pad(k1-k0), p1-p0, dy[p0*s.O:], 1, s.O, b, add, sadd, sum, ld)
+			add, sadd = sum, ld
 		}
 		for o := range s.O {
-			copy(dw[o*k+k0:][:k1-k0], sum[o*cols:])
+			copy(dw[o*k+k0:][:k1-k0], sum[o*ld:])
 		}
 	}
 	stages := []stage{{ranges * parts, multiply}}

@@ -4,6 +4,7 @@ package trainer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"magvit/kernels"
@@ -37,7 +38,9 @@ type Config struct {
 type Train struct{ Steps, EvalEvery, SaveEvery, LogEvery int }
 
 // Preset returns a named configuration.
-func Preset(name string) (Config, error) { return Config{}, nil }
+func Preset(name string) (Config, error) {
+	return Config{}, fmt.Errorf("trainer: no preset %q: there is no training loop", name)
+}
 
 // Run trains.
 func Run(ctx context.Context, o Options) (Result, error) {

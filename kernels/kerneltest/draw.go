@@ -38,12 +38,12 @@ func Constant(values ...float32) Draw {
 	}
 }
 
-// Mixed draws from [low,high) but makes every third value one of the given ones:
-// those where a kernel's branches meet.
+// Mixed draws from [low,high) but makes every third value, from the second, one of
+// the given ones: those where a kernel's branches meet.
 func Mixed(low, high float64, values ...float32) Draw {
 	return func(s *chance.Stream, dst []float32) {
 		Uniform(low, high)(s, dst)
-		for i := 0; i < len(dst); i += 3 {
+		for i := 1; i < len(dst); i += 3 {
 			dst[i] = values[s.IntN(len(values))]
 		}
 	}

@@ -68,7 +68,7 @@ func film(class, frames int, side, margin float64, r *chance.Stream) take {
 		}
 		f := (s*length - along[j]) / max(along[j+1]-along[j], 1e-12)
 		p := points[j].times(1 - f).plus(points[j+1].times(f))
-		t.space[i] = p.plus(vec{r.Normal(), r.Normal(), r.Normal()}.times(noise*apparent/c.zoom))
+		t.space[i] = p.plus(vec{r.Normal(), r.Normal(), r.Normal()}.times(noise * apparent / c.zoom))
 		x, y := c.project(t.space[i])
 		t.pixels[i] = [2]float64{min(max(x, margin), side-1-margin), min(max(y, margin), side-1-margin)}
 	}

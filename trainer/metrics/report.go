@@ -55,6 +55,7 @@ type Report struct {
 // mean frame of the training clips, the clip's first frame repeated, and the frame
 // before (the first: itself). The last one sees the truth of every frame but
 // its own; it is shown to compare with, and is not among those of BestBaseline.
+// Where every clip is a single frame, the last two would be copies and are left out.
 var BaselineNames = []string{"white", "mean_frame", "first_frame", "previous_frame"}
 
 // trivial are the baselines that a reconstruction has to beat.
@@ -115,8 +116,9 @@ func (a *Accumulator) Report() Report {
 		ForegroundShare: Number(float64(t.of[recon].nFront) / float64(t.of[recon].n)),
 		Baselines:       map[string]Scores{}, PerClass: map[string]Class{},
 		PerFrame: []Frame{}, Codes: a.codes.report()}
+	still := len(a.frame) < 2
 	for g := white; g < guesses; g++ {
-		if g != meanFrame || a.cfg.MeanFrame != nil {
+		if g == meanFrame && a.cfg.MeanFrame != nil || g == white || g > meanFrame && !still {
 			r.Baselines[BaselineNames[g-white]] = t.scores(g)
 		}
 	}
@@ -127,11 +129,11 @@ func (a *Accumulator) Report() Report {
 			name = a.cfg.Classes[label]
 		}
 		s := g.scores(recon)
-		r.PerClass[name] = Class{Clips: g.clips, PSNR: s.PSNR, ForegroundPSNR: s.ForegroundPSNR, SSIM: s.SSIM, Baseline: g.best()}
+		r.PerClass[name] = Class{Clips: g.clips, PSNR: s.PSNR, ForegroundPSNR: s.ForegroundPSNR, SSIM: s.SSIM, Baseline: g.best(still)}
 	}
 	for f := range a.frame {
 		s := a.frame[f].scores(recon)
-		r.PerFrame = append(r.PerFrame, Frame{Frame: f, PSNR: s.PSNR, ForegroundPSNR: s.ForegroundPSNR, Baseline: a.frame[f].best()})
+		r.PerFrame = append(r.PerFrame, Frame{Frame: f, PSNR: s.PSNR, ForegroundPSNR: s.ForegroundPSNR, Baseline: a.frame[f].best(f == 0)})
 	}
 	sorted := slices.SortedFunc(slices.Values(a.clips), func(x, y Clip) int {
 		return cmp.Or(cmp.Compare(x.PSNR, y.PSNR), cmp.Compare(x.Name, y.Name))
@@ -148,10 +150,14 @@ func (g *group) scores(of guess) Scores {
 	return Scores{PSNR: e.psnr(), ForegroundPSNR: e.foreground(), SSIM: e.meanSSIM()}
 }
 
-// best takes each number from the trivial baseline that is best at it.
-func (g *group) best() Scores {
+// best takes each number from the trivial baseline that is best at it. With
+// `still` the first frame is not among them, because it is the frame itself.
+func (g *group) best(still bool) Scores {
 	b := Scores{Number(math.NaN()), Number(math.NaN()), Number(math.NaN())}
 	for _, of := range trivial {
+		if of == firstFrame && still {
+			continue
+		}
 		s := g.scores(of)
 		b.PSNR, b.ForegroundPSNR, b.SSIM = higher(b.PSNR, s.PSNR), higher(b.ForegroundPSNR, s.ForegroundPSNR), higher(b.SSIM, s.SSIM)
 	}

@@ -1,0 +1,282 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"html/template"
+	"image/color"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+
+	"magvit/trainer/metrics"
+)
+
+const (
+	chartWidth  = 360 // points; a phone shows it nearly 1:1
+	chartHeight = 190
+	mostPoints  = 300 // of a curve; longer ones are averaged in so many bins
+	fewPoints   = 40  // up to which points are marked
+)
+
+// style tells curves apart by dash and by colour. The colours are those of Okabe and
+// Ito, which stay apart with every common kind of colour vision.
+type style struct {
+	color color.RGBA
+	dash  []float64 // points on, off, ...; nil is solid
+}
+
+var styles = []style{
+	{color.RGBA{0x00, 0x72, 0xb2, 255}, nil},
+	{color.RGBA{0xd5, 0x5e, 0x00, 255}, []float64{7, 3}},
+	{color.RGBA{0x00, 0x6b, 0x50, 255}, []float64{2, 2}},
+	{color.RGBA{0x00, 0x00, 0x00, 255}, []float64{8, 2, 2, 2}},
+	{color.RGBA{0x8a, 0x4a, 0x78, 255}, []float64{1, 3}},
+}
+
+// curve is one line of a chart; points that are not finite are left out.
+type curve struct {
+	name string
+	xy   plotter.XYs
+}
+
+func (c *curve) add(step int, y metrics.Number) {
+	if y.Finite() {
+		c.xy = append(c.xy, plotter.XY{X: float64(step), Y: float64(y)})
+	}
+}
+
+// Chart is a drawn set of curves for the page.
+type Chart struct {
+	Title, Definition string
+	SVG               template.HTML
+	Legend            []LegendEntry
+}
+
+// LegendEntry repeats the colour and the dashes of a curve.
+type LegendEntry struct{ Name, Color, Dash, Last string }
+
+// chart draws curves over steps; ok is false where there is no point to draw.
+// A logarithmic axis is used where asked for and where all values allow it.
+func chart(title, definition string, lastStep int, wantLog bool, curves ...curve) (c Chart, ok bool, err error) {
+	p := plot.New()
+	p.X.Min, p.X.Max = 0, float64(max(lastStep, 1))
+	c = Chart{Title: title, Definition: definition}
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, cv := range curves {
+		for _, xy := range cv.xy {
+			low, high = min(low, xy.Y), max(high, xy.Y)
+		}
+	}
+	if low > high {
+		return c, false, nil
+	}
+	logarithmic := wantLog && low > 0 && high/low > 20
+	said := []string{}
+	for i, cv := range curves {
+		if len(cv.xy) == 0 {
+			continue
+		}
+		s := styles[i%len(styles)]
+		line, err := plotter.NewLine(bin(cv.xy, mostPoints))
+		if err != nil {
+			return c, false, fmt.Errorf("chart %s: %w", title, err)
+		}
+		line.Color, line.Width = s.color, 1.6
+		var dash []string
+		for _, d := range s.dash {
+			line.Dashes = append(line.Dashes, vg.Length(d))
+			dash = append(dash, fmt.Sprint(d))
+		}
+		p.Add(line)
+		if len(cv.xy) <= fewPoints && s.dash == nil {
+			points, err := plotter.NewScatter(cv.xy)
+			if err != nil {
+				return c, false, fmt.Errorf("chart %s: %w", title, err)
+			}
+			points.GlyphStyle = draw.GlyphStyle{Color: s.color, Radius: 2, Shape: draw.CircleGlyph{}}
+			p.Add(points)
+		}
+		last := short(cv.xy[len(cv.xy)-1].Y)
+		c.Legend = append(c.Legend, LegendEntry{cv.name, fmt.Sprintf("#%02x%02x%02x", s.color.R, s.color.G, s.color.B), strings.Join(dash, " "), last})
+		said = append(said, fmt.Sprintf("%s, from %s to %s", cv.name, short(cv.xy[0].Y), last))
+	}
+	if logarithmic {
+		p.Y.Scale = plot.LogScale{}
+		p.Y.Tick.Marker = plot.TickerFunc(logTicks)
+		p.Y.Min, p.Y.Max = low/1.1, high*1.1
+	} else {
+		pad := max((high-low)*.05, math.Abs(high)*1e-3, 1e-9)
+		p.Y.Min, p.Y.Max = low-pad, high+pad
+		if low >= 0 && low < (high-low)/2 {
+			p.Y.Min = 0
+		}
+	}
+	grid := plotter.NewGrid()
+	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{0xdd}, color.Gray{0xee}
+	p.Add(grid)
+	p.X.Label.Text = "step"
+	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		a.Tick.Label.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 10}
+		a.Label.TextStyle.Font = a.Tick.Label.Font
+		a.Padding = 0
+	}
+	c.SVG, err = svg(p, title+" over training steps: "+strings.Join(said, "; "))
+	return c, err == nil, err
+}
+
+// logTicks labels 1, 2 and 5 times the powers of ten, or only the powers over wide ranges.
+func logTicks(low, high float64) (ticks []plot.Tick) {
+	labelled := []float64{1, 2, 5}
+	if high/low > 200 {
+		labelled = labelled[:1]
+	}
+	for e := math.Floor(math.Log10(low)); e <= math.Ceil(math.Log10(high)); e++ {
+		for m := 1.; m < 10; m++ {
+			v := m * math.Pow(10, e)
+			if v < low || v > high {
+				continue
+			}
+			t := plot.Tick{Value: v}
+			if slices.Contains(labelled, m) {
+				t.Label = short(v)
+			}
+			ticks = append(ticks, t)
+		}
+	}
+	return ticks
+}
+
+// svg draws a plot as an inline element that scales with the page and needs no
+// font of its own.
+func svg(p *plot.Plot, alt string) (template.HTML, error) {
+	canvas := vgsvg.New(chartWidth, chartHeight)
+	p.Draw(draw.New(canvas))
+	var b bytes.Buffer
+	if _, err := canvas.WriteTo(&b); err != nil {
+		return "", fmt.Errorf("chart: %w", err)
+	}
+	_, body, found := strings.Cut(b.String(), "xlink\">")
+	if !found {
+		return "", fmt.Errorf("chart: the plot library's SVG has an unknown beginning: %.80q", b.String())
+	}
+	head := fmt.Sprintf(`<svg viewBox="0 0 %d %d" role="img" aria-label="%s">`, chartWidth, chartHeight, html.EscapeString(alt))
+	return template.HTML(head + body), nil
+}
+
+// bin averages neighbours until there are at most n points.
+func bin(xy plotter.XYs, n int) plotter.XYs {
+	if len(xy) <= n {
+		return xy
+	}
+	out := make(plotter.XYs, n)
+	for i := range out {
+		part := xy[i*len(xy)/n : (i+1)*len(xy)/n]
+		for _, p := range part {
+			out[i].X += p.X / float64(len(part))
+			out[i].Y += p.Y / float64(len(part))
+		}
+	}
+	return out
+}
+
+// short prints three significant digits.
+func short(v float64) string {
+	if math.Abs(v) >= 1000 && math.Abs(v) < 1e7 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
+}
+
+// charts draws the learning curves for which there are numbers.
+func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, error) {
+	lastStep := 0
+	ofSteps := func(name string, of func(metrics.StepRecord) metrics.Number) curve {
+		c := curve{name: name}
+		for _, s := range steps {
+			c.add(s.Step, of(s))
+			lastStep = max(lastStep, s.Step)
+		}
+		return c
+	}
+	ofEvals := func(name string, of func(metrics.Report) metrics.Number) curve {
+		c := curve{name: name}
+		for _, e := range evals {
+			c.add(e.Step, of(e.Val))
+			lastStep = max(lastStep, e.Step)
+		}
+		return c
+	}
+	// against draws a score of the reconstruction and of the baselines.
+	against := func(of func(metrics.Scores) metrics.Number) []curve {
+		list := []curve{ofEvals("reconstruction", func(r metrics.Report) metrics.Number {
+			return of(metrics.Scores{PSNR: r.PSNR, ForegroundPSNR: r.ForegroundPSNR, SSIM: r.SSIM})
+		})}
+		for _, name := range metrics.BaselineNames {
+			list = append(list, ofEvals(inWords(name), func(r metrics.Report) metrics.Number {
+				if s, ok := r.Baselines[name]; ok {
+					return of(s)
+				}
+				return metrics.Number(math.NaN())
+			}))
+		}
+		return list
+	}
+	// some leaves out a term that the configuration does not have.
+	some := func(list ...curve) (kept []curve) {
+		for _, c := range list {
+			if slices.ContainsFunc(c.xy, func(p plotter.XY) bool { return p.Y != 0 }) {
+				kept = append(kept, c)
+			}
+		}
+		return kept
+	}
+	type spec struct {
+		title, definition string
+		log               bool
+		curves            []curve
+	}
+	var out []Chart
+	for _, s := range []spec{
+		{"Training loss", "The loss is what the optimizer lowers; the reconstruction term is its part that compares pixels.", true, []curve{
+			ofSteps("loss", func(s metrics.StepRecord) metrics.Number { return s.Loss }),
+			ofSteps("reconstruction term", func(s metrics.StepRecord) metrics.Number { return s.Recon })}},
+		{"PSNR on held-out clips, dB", "Peak signal-to-noise ratio over whole frames; broken lines are guesses that need no tokenizer.", false,
+			against(func(s metrics.Scores) metrics.Number { return s.PSNR })},
+		{"Foreground PSNR on held-out clips, dB", "The same over the pixels that move and their surroundings only: the number that a static background cannot flatter.", false,
+			against(func(s metrics.Scores) metrics.Number { return s.ForegroundPSNR })},
+		{"SSIM on held-out clips", "Structural similarity, 1 for an exact copy.", false,
+			against(func(s metrics.Scores) metrics.Number { return s.SSIM })},
+		{"Code use on held-out clips", "Different codes used, and perplexity: the number of codes that, evenly used, would have the same entropy.", true, []curve{
+			ofEvals("codes used", func(r metrics.Report) metrics.Number { return metrics.Number(r.Codes.Used) }),
+			ofEvals("perplexity", func(r metrics.Report) metrics.Number { return r.Codes.Perplexity })}},
+		{"Entropy terms of the loss, nats", "LFQ: the entropy of single codes is made small, that of their mean over the batch large.", false, some(
+			ofSteps("of single codes", func(s metrics.StepRecord) metrics.Number { return s.SampleEntropy }),
+			ofSteps("of the batch's mean", func(s metrics.StepRecord) metrics.Number { return s.CodebookEntropy }),
+			ofSteps("commitment", func(s metrics.StepRecord) metrics.Number { return s.Commitment }))},
+		{"Learning rate", "The optimizer's step size after warm-up and schedule.", false, []curve{
+			ofSteps("learning rate", func(s metrics.StepRecord) metrics.Number { return s.LR })}},
+		{"Gradient norm", "Length of the gradient of all parameters, before clipping.", true, []curve{
+			ofSteps("gradient norm", func(s metrics.StepRecord) metrics.Number { return s.GradNorm })}},
+		{"Clips per second", "Training clips that went through a step, per second.", false, []curve{
+			ofSteps("clips/s", func(s metrics.StepRecord) metrics.Number { return s.ClipsPerSecond })}},
+	} {
+		c, ok, err := chart(s.title, s.definition, lastStep, s.log, s.curves...)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}

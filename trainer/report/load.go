@@ -1,0 +1,200 @@
+package report
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"magvit/trainer/metrics"
+)
+
+// run is what a run directory holds; what is missing is empty.
+type run struct {
+	config   string
+	settings []Fact // config.yaml, flattened to dotted keys
+	progress []Fact // progress.json, the same
+	steps    []metrics.StepRecord
+	evals    []metrics.EvalRecord
+	bad      int // unreadable lines of metrics.jsonl, a torn last one left out
+}
+
+// Fact is a line of "what ran".
+type Fact struct{ Name, Value string }
+
+func load(dir string) (*run, error) {
+	r := &run{}
+	config, err := optional(filepath.Join(dir, "config.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	lines, err := os.Open(filepath.Join(dir, "metrics.jsonl"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && config == nil:
+		return nil, errors.New("not a run directory: it holds neither config.yaml nor metrics.jsonl")
+	case err == nil:
+		err = errors.Join(r.read(lines), lines.Close())
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	progress, err := optional(filepath.Join(dir, "progress.json"))
+	if err != nil {
+		return nil, err
+	}
+	r.config = string(config)
+	// Both are for people to see, so one that cannot be parsed is no reason to refuse the page.
+	var tree any
+	if yaml.Unmarshal(config, &tree) == nil {
+		r.settings = flatten("", tree)
+	}
+	tree = nil
+	if json.Unmarshal(progress, &tree) == nil {
+		r.progress = flatten("", tree)
+	}
+	return r, nil
+}
+
+// optional reads a file; nil if there is none.
+func optional(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// read takes the lines of metrics.jsonl. A line with "loss" is a step, one with
+// "val" an evaluation, and one may be both.
+func (r *run) read(f io.Reader) error {
+	lines := bufio.NewReader(f)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("metrics.jsonl: %w", err)
+		}
+		whole := err == nil
+		if len(bytes.TrimSpace(line)) > 0 {
+			var keys struct {
+				Loss, Val json.RawMessage
+			}
+			var step metrics.StepRecord
+			var eval metrics.EvalRecord
+			bad := json.Unmarshal(line, &keys) != nil || keys.Loss == nil && keys.Val == nil
+			if !bad && keys.Loss != nil {
+				if bad = json.Unmarshal(line, &step) != nil; !bad {
+					r.steps = append(r.steps, step)
+				}
+			}
+			if !bad && keys.Val != nil {
+				if bad = json.Unmarshal(line, &eval) != nil; !bad {
+					r.evals = append(r.evals, eval)
+				}
+			}
+			if bad && whole {
+				r.bad++
+			}
+		}
+		if !whole {
+			return nil
+		}
+	}
+}
+
+// flatten lists the leaves of a YAML or JSON tree under dotted keys, in key order.
+func flatten(prefix string, tree any) (list []Fact) {
+	switch t := tree.(type) {
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(t)) {
+			list = append(list, flatten(strings.TrimPrefix(prefix+"."+k, "."), t[k])...)
+		}
+	case nil:
+	case []any:
+		var parts []string
+		for _, v := range t {
+			parts = append(parts, fmt.Sprint(v))
+		}
+		list = append(list, Fact{prefix, strings.Join(parts, ", ")})
+	case float64:
+		list = append(list, Fact{prefix, short(t)})
+	default:
+		list = append(list, Fact{prefix, fmt.Sprint(t)})
+	}
+	return list
+}
+
+// facts says what ran: from progress.json and config.yaml what their keys tell,
+// from metrics.jsonl how far it came.
+func facts(r *run) (list []Fact) {
+	say := func(name, value string) {
+		if value != "" {
+			list = append(list, Fact{name, value})
+		}
+	}
+	say("Preset", r.find("preset"))
+	say("Device", r.find("device"))
+	say("Precision", r.find("precision"))
+	say("Data", r.find("data", "data.path", "data.paths"))
+	say("Seed", r.find("seed"))
+	say("Image size", r.find("image_size"))
+	say("Quantizer", r.find("quantizer", "quantizer.kind", "quantizer.type", "quantizer.name"))
+	say("Codebook", r.find("levels", "codebook_size"))
+	say("Batch", r.find("batch", "batch_size"))
+	say("Parameters", r.find("parameters"))
+	say("Version", r.find("version", "commit"))
+	if n := len(r.steps); n > 0 {
+		last := r.steps[n-1]
+		say("Steps", fmt.Sprint(last.Step))
+		if last.Seconds.Finite() {
+			say("Training time", (time.Duration(math.Round(float64(last.Seconds))) * time.Second).String())
+		}
+		var speeds []float64
+		for _, s := range r.steps {
+			if s.ClipsPerSecond.Finite() {
+				speeds = append(speeds, float64(s.ClipsPerSecond))
+			}
+		}
+		if slices.Sort(speeds); len(speeds) > 0 {
+			say("Speed", "median "+short(speeds[len(speeds)/2])+" clips/s")
+		}
+	}
+	if n := len(r.evals); n > 0 {
+		last := r.evals[n-1].Val
+		say("Held-out clips", fmt.Sprintf("%d, %d frames", last.Clips, last.Frames))
+	}
+	return list
+}
+
+// find is the value of the first setting whose dotted key ends in one of the names.
+func (r *run) find(names ...string) string {
+	for _, name := range names {
+		for _, f := range slices.Concat(r.progress, r.settings) {
+			if f.Name == name || strings.HasSuffix(f.Name, "."+name) {
+				return f.Value
+			}
+		}
+	}
+	return ""
+}
+
+// bitsOf is log2 n with two decimals.
+func bitsOf(n int) string {
+	if n < 1 {
+		return "0"
+	}
+	return fmt.Sprintf("%.2f", math.Log2(float64(n)))
+}

@@ -1,0 +1,202 @@
+// Package report turns a run directory into one page.
+//
+// It reads config.yaml, metrics.jsonl, progress.json and the pictures below
+// samples/, each of which may be missing, and writes report.html: one file that
+// needs no network and no script, for a screen, a phone or paper. SideBySide and
+// AnimatedGIF draw the pictures that a run puts there under SampleName.
+//
+// Why the verdict stands first and in words: the numbers of a tokenizer that
+// learnt nothing look fine to whoever does not know what a blank frame scores.
+package report
+
+import (
+	"bytes"
+	"embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"image"
+	_ "image/gif" // to read the size of samples
+	_ "image/png"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"magvit/trainer/metrics"
+)
+
+// FileName is the page's name in the run directory.
+const FileName = "report.html"
+
+// mostBytes bounds the pictures in a page.
+const mostBytes = 24 << 20
+
+//go:embed page.html
+var files embed.FS
+
+var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
+	"inWords": inWords,
+	"digits":  digits,
+	"log2":    bitsOf,
+	"percent": func(n metrics.Number) string { return (100 * n).Text(2) + " %" },
+}).ParseFS(files, "page.html"))
+
+// data is what the page shows.
+type data struct {
+	Name     string
+	Verdict  []Finding
+	Facts    []Fact
+	Charts   []Chart
+	Samples  []Sample
+	LeftOut  []string // samples beyond mostBytes
+	Step     int      // of the evaluation shown
+	Val      *metrics.Report
+	Rows     []Row
+	Gain     metrics.Scores
+	Config   string
+	Bad      int // lines of metrics.jsonl that could not be read
+	Scale    int
+	Grow     int
+	MaxPSNR  int
+	GainGood float64
+	GainFair float64
+	Collapse float64
+	UsedGood float64
+}
+
+// Row is a baseline in words with its scores.
+type Row struct {
+	Name string
+	metrics.Scores
+}
+
+// Sample is an embedded picture.
+type Sample struct {
+	Src           template.URL
+	Alt, Caption  string
+	Width, Height int
+	Animated      bool
+}
+
+// Write makes report.html in a run directory and returns its path. The page is
+// written aside and renamed, so that a reader never sees half of one. It is an
+// error if the directory holds neither config.yaml nor metrics.jsonl.
+func Write(dir string) (path string, err error) {
+	run, err := load(dir)
+	if err != nil {
+		return "", fmt.Errorf("report of %s: %w", dir, err)
+	}
+	d, err := fill(dir, run)
+	if err != nil {
+		return "", fmt.Errorf("report of %s: %w", dir, err)
+	}
+	var b bytes.Buffer
+	if err := page.Execute(&b, d); err != nil {
+		return "", fmt.Errorf("report of %s: %w", dir, err)
+	}
+	path = filepath.Join(dir, FileName)
+	aside := path + ".tmp"
+	if err = os.WriteFile(aside, b.Bytes(), 0o666); err == nil {
+		err = os.Rename(aside, path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("report of %s: %w", dir, errors.Join(err, os.RemoveAll(aside)))
+	}
+	return path, nil
+}
+
+func fill(dir string, run *run) (*data, error) {
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &data{Name: filepath.Base(full), Verdict: verdict(run.steps, run.evals), Facts: facts(run),
+		Config: run.config, Bad: run.bad, Scale: ErrorScale, Grow: metrics.Grow, MaxPSNR: metrics.MaxPSNR,
+		GainGood: GainGood, GainFair: GainFair, Collapse: CollapsedAt, UsedGood: 100 * UsedGood}
+	if d.Charts, err = charts(run.steps, run.evals); err != nil {
+		return nil, err
+	}
+	if d.Samples, d.LeftOut, err = samples(filepath.Join(dir, "samples")); err != nil {
+		return nil, err
+	}
+	if len(run.evals) == 0 {
+		return d, nil
+	}
+	last := run.evals[len(run.evals)-1]
+	d.Step, d.Val = last.Step, &last.Val
+	for _, name := range metrics.BaselineNames {
+		if s, ok := last.Val.Baselines[name]; ok {
+			d.Rows = append(d.Rows, Row{inWords(name), s})
+		}
+	}
+	gain := func(value metrics.Number, of func(metrics.Scores) metrics.Number) metrics.Number {
+		_, best := last.Val.BestBaseline(of)
+		return value - best
+	}
+	d.Gain.PSNR = gain(last.Val.PSNR, func(s metrics.Scores) metrics.Number { return s.PSNR })
+	d.Gain.ForegroundPSNR = gain(last.Val.ForegroundPSNR, func(s metrics.Scores) metrics.Number { return s.ForegroundPSNR })
+	d.Gain.SSIM = gain(last.Val.SSIM, func(s metrics.Scores) metrics.Number { return s.SSIM })
+	return d, nil
+}
+
+var sampleName = regexp.MustCompile(`^step-(\d+)-(.+)\.(png|gif)$`)
+
+// samples embeds the pictures of the last step that has any, animations first,
+// and names those that would make the page larger than mostBytes.
+func samples(dir string) (list []Sample, leftOut []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	last := -1
+	var names [][]string
+	for _, e := range entries {
+		m := sampleName.FindStringSubmatch(e.Name())
+		if m == nil {
+			continue
+		}
+		step, err := strconv.Atoi(m[1])
+		if err != nil {
+			continue
+		}
+		if step > last {
+			last, names = step, nil
+		}
+		if step == last {
+			names = append(names, m)
+		}
+	}
+	slices.SortStableFunc(names, func(a, b []string) int { return strings.Compare(a[3], b[3]) })
+	total := 0
+	for _, m := range names {
+		b, err := os.ReadFile(filepath.Join(dir, m[0]))
+		if err != nil {
+			return nil, nil, err
+		}
+		size, kind, err := image.DecodeConfig(bytes.NewReader(b))
+		if err != nil {
+			leftOut = append(leftOut, m[0]+" (damaged)")
+			continue
+		}
+		if total += len(b); total > mostBytes {
+			leftOut = append(leftOut, m[0])
+			continue
+		}
+		s := Sample{Src: template.URL("data:image/" + kind + ";base64," + base64.StdEncoding.EncodeToString(b)),
+			Width: size.Width, Height: size.Height, Animated: kind == "gif"}
+		if s.Animated {
+			s.Caption = fmt.Sprintf("%s, step %d: original, reconstruction, error × %d", m[2], last, ErrorScale)
+			s.Alt = fmt.Sprintf("Animation of %s at step %d: left the original clip, in the middle its reconstruction, right the error.", m[2], last)
+		} else {
+			s.Caption = fmt.Sprintf("%s, step %d: rows are original, reconstruction and error × %d over sampled frames", m[2], last, ErrorScale)
+			s.Alt = fmt.Sprintf("Frames of %s at step %d: upper row the original, middle row the reconstruction, lower row the error.", m[2], last)
+		}
+		list = append(list, s)
+	}
+	return list, leftOut, nil
+}
