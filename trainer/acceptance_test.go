@@ -143,7 +143,7 @@ func TestSavesCheckpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := report.PSNR, val[len(val)-1]["psnr"].(float64); got != want {
+	if got, want := float64(report.PSNR), val[len(val)-1]["psnr"].(float64); got != want {
 		t.Errorf("the checkpoint evaluates to %v dB, the run logged %v dB", got, want)
 	}
 }

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"archive/zip"
 	"bufio"
 	"context"
 	"errors"
@@ -11,8 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-
-	"archive/zip"
 )
 
 // arrays is the Source of one .npz or .npy file.
@@ -112,7 +111,7 @@ func (s *arrays) fromNPZ(ctx context.Context, a *archive, opt Options) error {
 	if err := s.readBeside(a); err != nil {
 		return err
 	}
-	return s.readVideos(ctx, f, h, r, opt)
+	return s.readVideos(ctx, a, f, h, r, opt)
 }
 
 func (s *arrays) setShape(name string, h npyHeader) error {
@@ -134,13 +133,16 @@ func (s *arrays) values() int    { return s.t * s.c * s.h * s.w }
 func (s *arrays) clipBytes() int { return s.values() * s.size }
 
 // readVideos decides where the videos are held and checks their values.
-func (s *arrays) readVideos(ctx context.Context, f *zip.File, h npyHeader, r io.Reader, opt Options) error {
+func (s *arrays) readVideos(ctx context.Context, a *archive, f *zip.File, h npyHeader, r io.Reader, opt Options) error {
 	if f.Method == zip.Store {
 		off, err := f.DataOffset()
 		if err != nil {
 			return badf("%s: videos: %w", s.path, err)
 		}
 		s.disk, s.start = s.file, off+h.start
+		if s.start+h.bytes > a.size {
+			return badf("%s: videos: %d bytes at %d of a file of %d; the archive is damaged", s.path, h.bytes, s.start, a.size)
+		}
 		if s.kind == 'u' {
 			return nil
 		}
@@ -159,12 +161,15 @@ func (s *arrays) readVideos(ctx context.Context, f *zip.File, h npyHeader, r io.
 	}
 	s.file.Close()
 	s.file, s.temp, s.disk = spill, spill.Name(), spill
+	if os.Remove(s.temp) == nil { // where an open file may be unlinked, a killed process leaves nothing behind
+		s.temp = ""
+	}
 	w := bufio.NewWriterSize(spill, 1<<20)
 	if err := s.scan(ctx, r, w); err != nil {
 		return err
 	}
 	if err := w.Flush(); err != nil {
-		return fmt.Errorf("%s: inflating its videos into %s: %w", s.path, s.temp, err)
+		return fmt.Errorf("%s: inflating its videos into a temporary file: %w", s.path, err)
 	}
 	return nil
 }
@@ -189,7 +194,7 @@ func (s *arrays) scan(ctx context.Context, r io.Reader, spill io.Writer) error {
 		switch {
 		case spill != nil:
 			if _, err := spill.Write(raw); err != nil {
-				return fmt.Errorf("%s: inflating its videos into %s: %w", s.path, s.temp, err)
+				return fmt.Errorf("%s: inflating its videos into a temporary file: %w", s.path, err)
 			}
 		case s.disk == nil && s.kind == 'u':
 			b := make([]uint8, s.values())
@@ -288,21 +293,23 @@ func (s *arrays) readBeside(a *archive) error {
 		}
 		s.trajectory = f
 	}
-	for name, to := range map[string]*[]string{"equations": &s.equations, "descriptions": &s.descriptions} {
-		h, v, err := a.read(name)
-		if err != nil {
-			return err
-		}
-		if h == nil {
-			continue
-		}
-		text, ok := v.([]string)
-		if !ok || len(text) != s.n {
-			return badf("%s: %s is %s %v; wanted: text [%d], one for each clip", s.path, name, h.descr, h.shape, s.n)
-		}
-		*to = text
+	if s.equations, err = s.readText(a, "equations"); err != nil {
+		return err
 	}
-	return nil
+	s.descriptions, err = s.readText(a, "descriptions")
+	return err
+}
+
+func (s *arrays) readText(a *archive, name string) ([]string, error) {
+	h, v, err := a.read(name)
+	if err != nil || h == nil {
+		return nil, err
+	}
+	text, ok := v.([]string)
+	if !ok || len(text) != s.n {
+		return nil, badf("%s: %s is %s %v; wanted: text [%d], one for each clip", s.path, name, h.descr, h.shape, s.n)
+	}
+	return text, nil
 }
 
 // maxLabel bounds class numbers: a larger one is an identifier, not a class.

@@ -5,16 +5,6 @@ import (
 	"time"
 )
 
-// Options of Open; the zero value is fine.
-type Options struct {
-	Memory  int64  // bytes of decoded array to hold in memory before spilling to a file; 0: 1 GiB
-	Cache   int64  // bytes of decoded video files, GIFs and frame folders to keep; 0: 512 MiB, negative: none
-	TempDir string // where arrays are spilled; "": the system's
-}
-
-// Open lists the clips of files, folders and globs.
-func Open(ctx context.Context, paths []string, opt Options) (Source, error) { panic("building") }
-
 // Info is what `magvit inspect` shows.
 type Info struct {
 	Clips      int            `json:"clips"`
@@ -37,12 +27,6 @@ func Inspect(ctx context.Context, src Source, limit int) (Info, error) { panic("
 func Resolve(ctx context.Context, src Source, indices []int, cfg Config) (Config, error) {
 	panic("building")
 }
-
-// Foreground sets mask [T,H,W] where video [T,H,W,C] differs from the clip's background.
-func Foreground(mask []bool, video []float32, t, h, w, c, grow int) { panic("building") }
-
-// Split divides the clips into training and validation indices.
-func Split(src Source, share float64) (train, val []int, err error) { panic("building") }
 
 // Loader gives training batches.
 type Loader struct{}
