@@ -10,13 +10,7 @@ func (s Conv) cpu(c *CPU) []stage {
 			copy(p.bias, args[3])
 		}
 		p.packPiece(task, func(dst []float32, k0, k1, j, cols int) {
-			for i := range cols {
-				if j+i >= s.O {
-					for at := i; at < len(dst); at += cols {
-						dst[at] = 0
-					}
-					continue
-				}
+			for i := range min(cols, s.O-j) {
 				at := i
 				for _, v := range args[2][(j+i)*k+k0 : (j+i)*k+k1] {
 					dst[at] = v
@@ -82,9 +76,7 @@ func (s ConvGradX) packPhase(ph phase, p *product) func(args [][]float32, task, 
 		p.packPiece(task, func(dst []float32, k0, k1, j, cols int) {
 			n := min(cols, s.C-j)
 			for k := k0; k < k1; k++ {
-				to := dst[(k-k0)*cols:][:cols]
-				copy(to[:n], w[k%s.O*row+ph.taps[k/s.O]*s.C+j:])
-				clear(to[n:])
+				copy(dst[(k-k0)*cols:][:n], w[k%s.O*row+ph.taps[k/s.O]*s.C+j:])
 			}
 		})
 	}
@@ -144,7 +136,7 @@ func (s ConvGradW) cpu(c *CPU) []stage {
 	t, l := isaTiles[c.isa], s.outputs()
 	k, pixels := l.k(), l.pixels()
 	cols := gradColumns(&l, s.O)
-	for cols > 128 && blocks(k, cols) < minTasks {
+	for cols > 192 && blocks(k, cols) < minTasks {
 		cols = (cols/2 + 15) / 16 * 16
 	}
 	ranges := blocks(k, cols)

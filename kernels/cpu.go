@@ -3,8 +3,6 @@ package kernels
 import (
 	"fmt"
 	"runtime"
-	"sync"
-	"sync/atomic"
 )
 
 // CPU is the backend that runs on this machine's cores.
@@ -15,9 +13,7 @@ import (
 type CPU struct {
 	workers int
 	isa     ISA
-	wake    []chan *job
-	done    sync.WaitGroup
-	job     job
+	team    team
 	scratch [][]float32 // one for each worker
 }
 
@@ -25,12 +21,6 @@ type CPU struct {
 type stage struct {
 	tasks int
 	do    func(args [][]float32, task, worker int)
-}
-
-type job struct {
-	stage *stage
-	args  [][]float32
-	next  atomic.Int64
 }
 
 // Host is a Buffer in this machine's memory, the kind that CPU uses.
@@ -46,16 +36,7 @@ func NewCPU(workers int) *CPU {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	c := &CPU{workers: workers, isa: DetectISA(), scratch: make([][]float32, workers)}
-	for w := 1; w < workers; w++ {
-		ch := make(chan *job, 1)
-		c.wake = append(c.wake, ch)
-		go func() {
-			for j := range ch {
-				c.work(j, w)
-				c.done.Done()
-			}
-		}()
-	}
+	c.team.start(workers - 1)
 	return c
 }
 
@@ -96,10 +77,7 @@ func (c *CPU) Sync() error { return nil }
 
 // Close ends the workers.
 func (c *CPU) Close() error {
-	for _, ch := range c.wake {
-		close(ch)
-	}
-	c.wake = nil
+	c.team.stop()
 	return nil
 }
 
@@ -146,26 +124,7 @@ func (c *CPU) run(s *stage, args [][]float32) {
 		}
 		return
 	}
-	j := &c.job
-	j.stage, j.args = s, args
-	j.next.Store(0)
-	n := min(c.workers, s.tasks) - 1
-	c.done.Add(n)
-	for _, ch := range c.wake[:n] {
-		ch <- j
-	}
-	c.work(j, 0)
-	c.done.Wait()
-}
-
-func (c *CPU) work(j *job, worker int) {
-	for {
-		t := int(j.next.Add(1)) - 1
-		if t >= j.stage.tasks {
-			return
-		}
-		j.stage.do(j.args, t, worker)
-	}
+	c.team.run(s, args)
 }
 
 // reserve makes sure that every worker's scratch holds n values. Kernels call

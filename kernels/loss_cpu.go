@@ -7,13 +7,7 @@ func (s ReconLoss) cpu(*CPU) []stage {
 	return []stage{
 		{n, func(args [][]float32, t, _ int) {
 			from, to := span(t, s.Pixels, per)
-			x, target := args[1][from*s.C:to*s.C], args[2][from*s.C:to*s.C]
-			sum, total := 0., 0.
-			for p, w := range args[3][from:to] {
-				sum += float64(w) * float64(s.pixel(x[p*s.C:][:s.C], target[p*s.C:][:s.C]))
-				total += float64(w)
-			}
-			errs[t], weights[t] = sum, total
+			errs[t], weights[t] = s.sum(args[1][from*s.C:to*s.C], args[2][from*s.C:to*s.C], args[3][from:to])
 		}},
 		{1, func(args [][]float32, _, _ int) {
 			args[0][0] = 0
@@ -24,23 +18,40 @@ func (s ReconLoss) cpu(*CPU) []stage {
 	}
 }
 
-// pixel is the sum of a pixel's errors.
-func (s ReconLoss) pixel(x, target []float32) float32 {
-	sum := float32(0)
-	target = target[:len(x)]
-	for c, v := range x {
-		y := target[c]
-		d := v - y
-		e := d * d
+// sum is the weighted sum of errors over some pixels and that of their weights.
+func (s ReconLoss) sum(x, target, weight []float32) (sum, total float64) {
+	factors := [2]float32{1, s.Overshoot}
+	for p, w := range weight {
+		row, want := x[p*s.C:][:s.C], target[p*s.C:][:s.C]
+		e := float32(0)
 		if s.Kind == L1 {
-			e = max(d, -d)
+			for c, v := range row {
+				d := v - want[c]
+				e += max(d, -d) * factors[beyond(d, want[c])]
+			}
+		} else {
+			for c, v := range row {
+				d := v - want[c]
+				e += d * d * factors[beyond(d, want[c])]
+			}
 		}
-		if y <= 0 && d < 0 || y >= 1 && d > 0 {
-			e *= s.Overshoot
-		}
-		sum += e
+		sum += float64(w) * float64(e)
+		total += float64(w)
 	}
-	return sum
+	return sum, total
+}
+
+// beyond is 1 where the difference d leads out of [0,1] from a target at its end,
+// else 0. It has no branches: the sign of d is as good as chance.
+func beyond(d, target float32) int {
+	return (number(target <= 0)&number(d < 0) | number(target >= 1)&number(d > 0)) & 1
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (s ReconLossGrad) cpu(*CPU) []stage {
@@ -59,36 +70,37 @@ func (s ReconLossGrad) cpu(*CPU) []stage {
 		{1, func([][]float32, int, int) { total = sumOf(weights) }},
 		{blocks(s.Pixels, per), func(args [][]float32, t, _ int) {
 			from, to := span(t, s.Pixels, per)
+			dx := args[0][from*s.C : to*s.C]
 			if total == 0 {
-				clear(args[0][from*s.C : to*s.C])
+				clear(dx)
 				return
 			}
 			scale := float64(args[1][0]) / (total * float64(s.C))
-			for p := from; p < to; p++ {
-				s.pixel(args[0][p*s.C:][:s.C], args[2][p*s.C:][:s.C], args[3][p*s.C:][:s.C], float32(scale*float64(args[4][p])))
-			}
+			s.slopes(dx, args[2][from*s.C:to*s.C], args[3][from*s.C:to*s.C], args[4][from:to], scale)
 		}},
 	}
 }
 
-// pixel is dx = scale·slope of a pixel's errors.
-func (s ReconLossGrad) pixel(dx, x, target []float32, scale float32) {
-	dx, target = dx[:len(x)], target[:len(x)]
-	for c, v := range x {
-		y := target[c]
-		d := v - y
-		slope := 2 * d
+// slopes is dx = scale·weight·slope for some pixels.
+func (s ReconLossGrad) slopes(dx, x, target, weight []float32, scale float64) {
+	factors := [2]float32{1, s.Overshoot}
+	for p, w := range weight {
+		row, want, dst := x[p*s.C:][:s.C], target[p*s.C:][:s.C], dx[p*s.C:][:s.C]
+		k := float32(scale * float64(w))
 		if s.Kind == L1 {
-			slope = d
-			if d > 0 {
-				slope = 1
-			} else if d < 0 {
-				slope = -1
+			for c, v := range row {
+				d := v - want[c]
+				e := float32(number(d > 0) - number(d < 0))
+				if d != d {
+					e = d
+				}
+				dst[c] = k * e * factors[beyond(d, want[c])]
+			}
+		} else {
+			for c, v := range row {
+				d := v - want[c]
+				dst[c] = k * (2 * d) * factors[beyond(d, want[c])]
 			}
 		}
-		if y <= 0 && d < 0 || y >= 1 && d > 0 {
-			slope *= s.Overshoot
-		}
-		dx[c] = scale * slope
 	}
 }

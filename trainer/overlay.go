@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,8 +19,36 @@ import (
 // that would be legal.
 type overlay struct {
 	name  string         // of the text, as errors show it
+	short bool           // the text is one line, which errors need not number
 	lines map[string]int // line of each key path
 	errs  []error
+}
+
+func newOverlay(name string) *overlay { return &overlay{name: name, lines: map[string]int{}} }
+
+// into lays the text over a struct; v points to it.
+func (o *overlay) into(v any, text []byte) error {
+	root, err := o.parse(text)
+	if err == nil && root != nil {
+		o.set("", root, reflect.ValueOf(v).Elem())
+		err = errors.Join(o.errs...)
+	}
+	return err
+}
+
+// place puts file and line before an error that begins with a key's path.
+func (o *overlay) place(err error) error {
+	if err == nil {
+		return nil
+	}
+	path, _, _ := strings.Cut(err.Error(), ": ")
+	for path != "" {
+		if line := o.lines[path]; line > 0 {
+			return usage("%s:%d: %w", o.name, line, err)
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	return usage("%s: %w", o.name, err)
 }
 
 // parse is the mapping at the root of the text, nil if the text is empty.
@@ -27,11 +56,11 @@ func (o *overlay) parse(text []byte) (*yaml.Node, error) {
 	var doc yaml.Node
 	if err := yaml.Load(text, &doc); err != nil {
 		var at *yaml.LoadError
-		if errors.As(err, &at) {
-			return nil, fmt.Errorf("%s:%d: not YAML: %s", o.name, max(at.Mark.Line, 1), at.Message)
+		if errors.As(err, &at) && at.Mark.Line > 0 {
+			return nil, fmt.Errorf("%s:%d: not YAML: %s", o.name, at.Mark.Line, at.Message)
 		}
-		if len(strings.TrimSpace(string(text))) == 0 {
-			return nil, nil
+		if strings.Contains(err.Error(), "no documents") {
+			return nil, nil // nothing, or comments
 		}
 		return nil, fmt.Errorf("%s: not YAML: %w", o.name, err)
 	}
@@ -48,6 +77,16 @@ func (o *overlay) parse(text []byte) (*yaml.Node, error) {
 	return root, nil
 }
 
+// value is a scalar of the mapping n by its key, and its line.
+func value(n *yaml.Node, key string) (line int, v string) {
+	for i := 0; n != nil && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i].Line, n.Content[i+1].Value
+		}
+	}
+	return 0, ""
+}
+
 // set lays a node over a value; path names the value in errors.
 func (o *overlay) set(path string, n *yaml.Node, v reflect.Value) {
 	if n.Kind == yaml.AliasNode {
@@ -62,6 +101,14 @@ func (o *overlay) set(path string, n *yaml.Node, v reflect.Value) {
 		o.set(path, n, v.Elem())
 	case v.Kind() == reflect.Struct && !custom:
 		o.keys(path, n, v)
+	case v.Kind() == reflect.Slice && !custom && n.Kind == yaml.SequenceNode:
+		fresh := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+		for i, c := range n.Content {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			o.lines[at] = c.Line
+			o.set(at, c, fresh.Index(i))
+		}
+		v.Set(fresh)
 	default:
 		o.leaf(path, n, v)
 	}
@@ -94,11 +141,6 @@ func (o *overlay) keys(path string, n *yaml.Node, v reflect.Value) {
 
 // leaf decodes one value.
 func (o *overlay) leaf(path string, n *yaml.Node, v reflect.Value) {
-	if v.Kind() == reflect.Slice {
-		for i, c := range n.Content {
-			o.lines[fmt.Sprintf("%s[%d]", path, i)] = c.Line
-		}
-	}
 	fresh := reflect.New(v.Type())
 	if err := n.Load(fresh.Interface(), yaml.WithKnownFields()); err != nil {
 		o.fail(n.Line, path, "%s: want %s%s", shown(n), kind(v.Type()), because(v, err))
@@ -111,36 +153,27 @@ func (o *overlay) leaf(path string, n *yaml.Node, v reflect.Value) {
 	v.Set(fresh.Elem())
 }
 
-// because is the reason a type of its own gave for refusing a value.
+var lineNumber = regexp.MustCompile(`line \d+(, column \d+)?: `)
+
+// because is the reason that a type of its own gave for refusing a value.
 func because(v reflect.Value, err error) string {
 	if _, custom := v.Addr().Interface().(yaml.Unmarshaler); !custom {
 		return ""
 	}
+	text := err.Error()
 	var at *yaml.LoadError
 	if errors.As(err, &at) && at.Message != "" {
-		return ": " + at.Message
+		text = at.Message
 	}
-	return ": " + err.Error()
+	return ": " + lineNumber.ReplaceAllString(text, "")
 }
 
 func (o *overlay) fail(line int, path, format string, args ...any) {
 	at := o.name
-	if line > 0 {
+	if line > 0 && !o.short {
 		at = fmt.Sprintf("%s:%d", o.name, line)
 	}
 	o.errs = append(o.errs, fmt.Errorf("%s: %s: %s", at, path, fmt.Sprintf(format, args...)))
-}
-
-// where is the place of an error that starts with a key's path, "name:line: ".
-func (o *overlay) where(text string) string {
-	path, _, _ := strings.Cut(text, ": ")
-	for path != "" {
-		if line := o.lines[path]; line > 0 {
-			return fmt.Sprintf("%s:%d: ", o.name, line)
-		}
-		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
-	}
-	return o.name + ": "
 }
 
 func join(path, key string) string {

@@ -1,4 +1,12 @@
 // Package trainer turns clips into checkpoints.
+//
+// Clips come from a data.Source, the configuration from a preset or a file; Run
+// leaves a run directory with checkpoints, metrics and a report. OpenCodec reads a
+// checkpoint to encode, decode and evaluate.
+//
+// Why all state but the arenas is a step number: batches, augmentation and first
+// weights are functions of the seed and the step, so a resumed run has the same
+// bits as one in one piece.
 package trainer
 
 import (
@@ -17,37 +25,72 @@ type Options struct {
 	Config  Config
 	Source  data.Source
 	Out     string          // run directory
-	Resume  string          // "auto", "never" or a checkpoint's directory
+	Resume  string          // "auto" (or ""), "never" or a checkpoint's directory
 	Backend kernels.Backend // where the kernels run
 	Log     *slog.Logger    // nil: nothing is logged
-	OnStep  func(step int)  // called after each step; may be nil
+	OnStep  func(step int)  // called after each step, if not nil
 }
 
-// Result is what a finished run reports.
+// Result is what a run reports.
 type Result struct {
-	Step int // steps done, also those before a resume
-	Dir  string
+	Step       int            // steps done, also those before a resume
+	Dir        string         // the run directory
+	Checkpoint string         // the newest one's name, "" if there is none
+	Report     metrics.Report // of the last evaluation of this process
+	BestPSNR   metrics.Number // dB, of all evaluations, and its step
+	BestStep   int
 }
 
-// Config is a whole run's configuration.
-type Config struct {
-	Train Train
-}
-
-// Train is the solver's part of a Config.
-type Train struct{ Steps, EvalEvery, SaveEvery, LogEvery int }
-
-// Preset returns a named configuration.
-func Preset(name string) (Config, error) {
-	return Config{}, fmt.Errorf("trainer: no preset %q: there is no training loop", name)
-}
-
-// Run trains.
+// Run trains until the configured steps or minutes are used up.
+//
+// A run directory that holds the same run is taken up at its newest checkpoint
+// that verifies. When ctx is cancelled, Run saves a checkpoint and returns an
+// error that wraps ErrInterrupted. Errors that the user caused wrap ErrUsage.
 func Run(ctx context.Context, o Options) (Result, error) {
-	return Result{}, errors.New("trainer: there is no training loop")
+	t, err := open(ctx, o)
+	if err != nil {
+		return Result{Dir: o.Out}, err
+	}
+	err = t.train(ctx)
+	if stop := ctx.Err(); stop != nil && (err == nil || errors.Is(err, stop)) {
+		err = t.interrupt()
+	}
+	return t.end(err)
 }
 
-// EvaluateCheckpoint evaluates a run's newest checkpoint on a split of clips.
-func EvaluateCheckpoint(ctx context.Context, be kernels.Backend, dir string, src data.Source, split string) (metrics.Report, error) {
-	return metrics.Report{}, errors.New("trainer: there is no evaluation")
+// train is the loop: next batch, step, log, evaluate, save.
+func (t *training) train(ctx context.Context) error {
+	if err := t.evaluate(ctx); err != nil {
+		return err
+	}
+	for !t.finished() {
+		for part := range t.cfg.Train.Accumulate {
+			batch, err := t.loader.Next(ctx)
+			if err != nil {
+				return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
+			}
+			if err := t.gradient(batch, part); err != nil {
+				return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
+			}
+		}
+		if err := t.update(); err != nil {
+			return err
+		}
+		if err := t.log(); err != nil {
+			return err
+		}
+		if err := t.evaluate(ctx); err != nil {
+			return err
+		}
+		if err := t.save(); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if err := t.evaluate(ctx); err != nil {
+		return err
+	}
+	return t.save()
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -24,7 +25,7 @@ type files struct {
 }
 
 type fileClip struct {
-	name  string // below the root; "" is the root itself
+	name  string // below the root; ends in a slash for a folder of frames
 	root  int32
 	label int32
 }
@@ -106,10 +107,10 @@ func (f *files) Close() error       { return nil }
 // does not change the split.
 func (f *files) Name(i int) string {
 	c := f.clips[i]
-	if c.name == "" {
+	if c.name == "/" {
 		return filepath.Base(f.roots[c.root])
 	}
-	return filepath.ToSlash(c.name)
+	return strings.TrimSuffix(filepath.ToSlash(c.name), "/")
 }
 
 func (f *files) Read(ctx context.Context, i int) (Clip, error) { return f.readInto(ctx, i, nil) }

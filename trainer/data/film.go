@@ -2,6 +2,7 @@ package data
 
 import (
 	"math"
+	"slices"
 
 	"magvit/kernels/chance"
 )
@@ -24,24 +25,17 @@ func film(class, frames int, side, margin float64, r *chance.Stream) take {
 	noise, turn, shift := augmentation(r)
 
 	points := make([]vec, dense)
-	low, high := vec{math.Inf(1), math.Inf(1), math.Inf(1)}, vec{math.Inf(-1), math.Inf(-1), math.Inf(-1)}
 	for i := range points {
 		points[i] = path(float64(i) / (dense - 1))
-		for k, v := range points[i] {
-			low[k], high[k] = min(low[k], v), max(high[k], v)
-		}
 	}
-	centre := low.plus(high).times(.5)
-	size := 0.
-	for k := range high {
-		size = max(size, high[k]-low[k])
-	}
+	low, high := box(points)
+	centre, span := low.plus(high).times(.5), high.plus(low.times(-1))
+	size := slices.Max(span[:])
+	c := variedView(class, path(0), path(1), r) // before the path is turned and shifted
 	for i, p := range points {
 		points[i] = p.plus(centre.times(-1)).times(1 / size).aboutZ(turn).plus(shift)
 	}
 
-	c := variedView(class, points[0], points[dense-1], 1, r)
-	c.centre = shift
 	image := make([][2]float64, dense)
 	along := make([]float64, dense) // length of the image path up to a point
 	for i, p := range points {
@@ -53,12 +47,14 @@ func film(class, frames int, side, margin float64, r *chance.Stream) take {
 	x0, y0, x1, y1 := bounds(image)
 	length, extent := along[dense-1], math.Hypot(x1-x0, y1-y0)
 
-	// The geometric mean of length and extent is what does not know the class.
-	room := side - 2*margin
-	apparent := room * math.Exp(r.Uniform(math.Log(minApparent), math.Log(maxApparent)))
-	c.zoom = min(apparent/(math.Pow(length, shareLength)*math.Pow(extent, 1-shareLength)), .98*room/max(x1-x0, y1-y0))
-	c.panX = margin - c.zoom*x0 + r.Float64()*(room-c.zoom*(x1-x0))
-	c.panY = margin - c.zoom*y0 + r.Float64()*(room-c.zoom*(y1-y0))
+	// The geometric mean of length and extent is what does not know the class:
+	// what the forms leave of a difference is shared between the two.
+	edge := margin + 1.5 // noise stays below 1.5 pixels but for a few frames in a thousand
+	room := side - 1 - 2*edge
+	apparent := room * math.Exp(r.Uniform(math.Log(.33), math.Log(1.4)))
+	c.zoom = min(apparent/math.Sqrt(length*extent), .98*room/max(x1-x0, y1-y0))
+	c.panX = edge - c.zoom*x0 + r.Float64()*(room-c.zoom*(x1-x0))
+	c.panY = edge - c.zoom*y0 + r.Float64()*(room-c.zoom*(y1-y0))
 
 	t := take{class: class, space: make([]vec, frames), pixels: make([][2]float64, frames), camera: c}
 	j := 0
@@ -69,13 +65,33 @@ func film(class, frames int, side, margin float64, r *chance.Stream) take {
 		f := (s*length - along[j]) / max(along[j+1]-along[j], 1e-12)
 		p := points[j].times(1 - f).plus(points[j+1].times(f))
 		t.space[i] = p.plus(vec{r.Normal(), r.Normal(), r.Normal()}.times(noise * apparent / c.zoom))
-		x, y := c.project(t.space[i])
-		t.pixels[i] = [2]float64{min(max(x, margin), side-1-margin), min(max(y, margin), side-1-margin)}
 	}
+	t.expose(side, margin)
 	return t
 }
 
-var minApparent, maxApparent, shareLength = .33, 1.4, .5
+// seedFilm makes the take of a class as the project before this one did: narrow
+// ranges, steady speed, a camera behind the path that frames it by itself.
+func seedFilm(class, frames int, side, margin float64, r *chance.Stream) take {
+	path := seedPath(class, r)
+	noise, turn, shift := augmentation(r)
+	t := take{class: class, space: make([]vec, frames), pixels: make([][2]float64, frames)}
+	for i := range t.space {
+		p := path(float64(i) / float64(frames-1)).plus(vec{r.Normal(), r.Normal(), r.Normal()}.times(noise))
+		t.space[i] = p.aboutZ(turn).plus(shift)
+	}
+	t.camera = seedView(t.space, side)
+	t.expose(side, margin)
+	return t
+}
+
+// expose projects the path; the disc stays inside the frame.
+func (t *take) expose(side, margin float64) {
+	for i, p := range t.space {
+		x, y := t.camera.project(p)
+		t.pixels[i] = [2]float64{min(max(x, margin), side-1-margin), min(max(y, margin), side-1-margin)}
+	}
+}
 
 // augmentation of four paths in five: noise, a turn of up to 15 degrees, a shift of up to .1.
 func augmentation(r *chance.Stream) (noise, turn float64, shift vec) {

@@ -181,7 +181,7 @@ func npyBytes(data any) (descr string, b []byte) {
 	panic(fmt.Sprintf("data: an array of %T cannot be stored", data))
 }
 
-// decodeNumbers turns the bytes of a small array into []float32, []int64 or []string.
+// decode turns the bytes of a small array into []float32, []int64 or []string.
 func (h npyHeader) decode(raw []byte) any {
 	n := len(raw) / max(h.size, 1)
 	switch h.kind {

@@ -180,19 +180,7 @@ func list(names []string) string {
 
 // WriteArrays writes an .npz file that numpy.load reads: aside, flushed, renamed.
 func WriteArrays(path string, arrays ...Array) error {
-	return writeNPZ(path, func(w *npzWriter) error {
-		for _, a := range arrays {
-			descr, raw := npyBytes(a.Data)
-			m, err := w.array(a.Name, descr, a.Shape)
-			if err != nil {
-				return err
-			}
-			if _, err := m.Write(raw); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return writeNPZ(path, func(w *npzWriter) error { return w.add(arrays...) })
 }
 
 type npzWriter struct{ zip *zip.Writer }
@@ -205,6 +193,21 @@ func (w *npzWriter) array(name, descr string, shape []int) (io.Writer, error) {
 	}
 	_, err = m.Write(appendNpyHeader(nil, descr, shape))
 	return m, err
+}
+
+// add writes whole arrays.
+func (w *npzWriter) add(arrays ...Array) error {
+	for _, a := range arrays {
+		descr, raw := npyBytes(a.Data)
+		m, err := w.array(a.Name, descr, a.Shape)
+		if err != nil {
+			return err
+		}
+		if _, err := m.Write(raw); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeNPZ lets fill write the arrays into a file beside path, then renames it.

@@ -129,10 +129,6 @@ func (o *opener) folder(root int, dir string) error {
 	if err != nil {
 		return inputError{err}
 	}
-	label := ""
-	if dir != "" {
-		label = filepath.Base(dir)
-	}
 	images, clips := 0, 0
 	for _, e := range entries {
 		name := e.Name()
@@ -155,7 +151,7 @@ func (o *opener) folder(root int, dir string) error {
 		case slices.Contains(arrayKinds, kind):
 			err, clips = o.array(filepath.Join(at, name)), clips+1
 		case slices.Contains(videoKinds, kind):
-			o.files.add(root, filepath.Join(dir, name), label)
+			o.files.add(root, filepath.Join(dir, name), className(dir))
 			clips++
 		case slices.Contains(imageKinds, kind):
 			images++
@@ -168,13 +164,19 @@ func (o *opener) folder(root int, dir string) error {
 	case images > 0 && clips > 0:
 		o.problems = append(o.problems, fmt.Sprintf("%s: %d images beside video files are ignored; frames of a clip belong in a folder of their own", at, images))
 	case images > 0:
-		parent := filepath.Dir(dir)
-		if dir == "" || parent == "." {
-			parent = ""
-		}
-		o.files.add(root, dir, strings.TrimPrefix(filepath.Base(parent), "."))
+		// The slash tells a folder "clip.gif/" from a file.
+		o.files.add(root, dir+"/", className(filepath.Dir(dir)))
 	}
 	return nil
+}
+
+// className is the class of what lies in a folder below the one that was opened:
+// the folder's name, or "" for the opened one.
+func className(dir string) string {
+	if dir == "" || dir == "." {
+		return ""
+	}
+	return filepath.Base(dir)
 }
 
 // joined is several sources as one; classes of one name are one class.

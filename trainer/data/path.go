@@ -76,6 +76,39 @@ func variedPath(class int, r *chance.Stream) func(s float64) vec {
 	}
 }
 
+// seedPath is a path with the ranges of the project before this one.
+func seedPath(class int, r *chance.Stream) func(s float64) vec {
+	switch class {
+	case linear:
+		start := vec{r.Uniform(-.5, .5), r.Uniform(-.5, .5), r.Uniform(1.5, 2.5)}
+		var v vec
+		for k := range v {
+			v[k] = r.Uniform(-.3, .3)
+			v[k] = math.Copysign(max(math.Abs(v[k]), .11), v[k])
+		}
+		return func(s float64) vec { return start.plus(v.times(s)) }
+	case circular, helical:
+		wide := .6
+		if class == helical {
+			wide = .5
+		}
+		radius, x, y := r.Uniform(.3, wide), r.Uniform(-.2, .2), r.Uniform(-.2, .2)
+		near := r.Uniform(1.8, 2.2)
+		far := near
+		if class == helical {
+			near, far = r.Uniform(1.5, 2), r.Uniform(2.5, 3)
+		}
+		return func(s float64) vec {
+			sin, cos := math.Sincos(2 * math.Pi * s * float64(class)) // one turn, and two
+			return vec{x + radius*cos, y + radius*sin, near + (far-near)*s}
+		}
+	}
+	start := vec{r.Uniform(-.3, .3), r.Uniform(-.3, .3), r.Uniform(2, 2.3)}
+	v := vec{r.Uniform(.3, .8), r.Uniform(-.2, .2), r.Uniform(.2, .6)}
+	g := r.Uniform(.8, 1.5)
+	return func(s float64) vec { return start.plus(v.times(s)).plus(vec{0, 0, -g * s * s / 2}) }
+}
+
 // camera projects space to pixels: it turns about z, then about x, looks along
 // z from a distance (0: from infinitely far), and rolls the picture.
 type camera struct {
@@ -99,7 +132,7 @@ func (c camera) project(p vec) (x, y float64) {
 // variedView looks at a path of a class so that its form can be seen: from above
 // on a circle, from the side on a helix, across a throw. The roll of the picture
 // is uniform, so that no class has a direction of its own.
-func variedView(class int, first, last vec, size float64, r *chance.Stream) camera {
+func variedView(class int, first, last vec, r *chance.Stream) camera {
 	c := camera{turn: r.Uniform(0, 2*math.Pi), roll: r.Uniform(0, 2*math.Pi), zoom: 1}
 	switch class {
 	case linear:
@@ -113,7 +146,29 @@ func variedView(class int, first, last vec, size float64, r *chance.Stream) came
 		c.tilt = r.Uniform(65, 90) * radians
 	}
 	if r.Float64() < .5 {
-		c.away = size * r.Uniform(3, 6)
+		c.away = r.Uniform(3, 6) // paths are of size 1
 	}
 	return c
+}
+
+// seedView stands behind the path and frames it by itself to 70 % of the picture.
+func seedView(points []vec, side float64) camera {
+	low, high := box(points)
+	mid, span := low.plus(high).times(.5), high.plus(low.times(-1))
+	c := camera{centre: mid, panX: side / 2, panY: side / 2}
+	c.away = mid[2] - (low[2] - max(1.5*span[2], 1))
+	focal := side * .7 * c.away / max(span[0], span[1], .1)
+	c.zoom = min(max(focal, side*50/64), side*500/64) / c.away
+	return c
+}
+
+// box is the smallest and largest coordinate along each axis.
+func box(points []vec) (low, high vec) {
+	low, high = points[0], points[0]
+	for _, p := range points {
+		for k, v := range p {
+			low[k], high[k] = min(low[k], v), max(high[k], v)
+		}
+	}
+	return
 }

@@ -170,6 +170,18 @@ func TestResume(t *testing.T) {
 	}
 }
 
+func TestOpenCutsOffLaterSteps(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, 0)
+	for step := 1; step <= 6; step++ {
+		check(t, w.Scalar(step, "loss", float64(step)))
+	}
+	check(t, w.Close(), open(t, dir, 2).Close())
+	if got := read(t, w.file.Name()); len(got) != 3 || got[2][2].(uint64) != 2 {
+		t.Errorf("records %v; want the version and steps 1, 2", got)
+	}
+}
+
 // straightPrefix writes the whole records of b to a file.
 func straightPrefix(t *testing.T, b []byte) string {
 	t.Helper()
@@ -189,8 +201,9 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	check(t, os.Mkdir(missing, 0o777))
-	for range 2 { // the second Open finds the file of the first in spite of the brackets
-		check(t, open(t, missing, 5).Close())
+	for i := range 2 { // the second Open finds the file of the first in spite of the brackets
+		w, err := Open(missing, start.Add(time.Duration(i)*time.Hour), 5)
+		check(t, err, w.Close())
 	}
 	files, _ := os.ReadDir(missing)
 	if got := read(t, filepath.Join(missing, files[0].Name())); len(got) != 1 || len(files) != 1 {

@@ -91,6 +91,7 @@ func TestDeadDigits(t *testing.T) {
 		{1 << 18, 16, nil, []int32{5, 4 | 1<<17}},
 		{1000, 4, []int{8, 5, 5, 5}, nil},
 		{1000, 2, []int{8, 5, 5, 5}, []int32{0, 1 + 40, 2 + 80}}, // digits 0,1,2 of the first and third
+		{1000, 3, []int{8, 5, 5, 5}, []int32{3, 3 + 8, 3 + 2*8}}, // of the second
 		{1, 0, nil, []int32{0}},
 	} {
 		h := newHistogram(c.size, c.levels)

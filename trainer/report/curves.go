@@ -115,7 +115,7 @@ func chart(title, definition string, lastStep int, wantLog bool, curves ...curve
 		p.Y.Tick.Marker = plot.TickerFunc(logTicks)
 		p.Y.Min, p.Y.Max = low/1.1, high*1.1
 	} else {
-		pad := max((high-low)*.05, math.Abs(high)*1e-3, 1e-9)
+		pad := max((high-low)*.05, math.Abs(high)*.02, 1e-9)
 		p.Y.Min, p.Y.Max = low-pad, high+pad
 		if low >= 0 && low < (high-low)/2 {
 			p.Y.Min = 0
@@ -160,7 +160,7 @@ func logTicks(low, high float64) (ticks []plot.Tick) {
 // font of its own.
 func svg(p *plot.Plot, alt string) (template.HTML, error) {
 	canvas := vgsvg.New(chartWidth, chartHeight)
-	p.Draw(draw.New(canvas))
+	p.Draw(draw.Crop(draw.New(canvas), 1, -12, 0, -2)) // room for half of the last tick's label
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return "", fmt.Errorf("chart: %w", err)
@@ -200,11 +200,16 @@ func short(v float64) string {
 // charts draws the learning curves for which there are numbers.
 func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, error) {
 	lastStep := 0
+	if n := len(steps); n > 0 {
+		lastStep = steps[n-1].Step
+	}
+	if n := len(evals); n > 0 {
+		lastStep = max(lastStep, evals[n-1].Step)
+	}
 	ofSteps := func(name string, of func(metrics.StepRecord) metrics.Number) curve {
 		c := curve{name: name}
 		for _, s := range steps {
 			c.add(s.Step, of(s))
-			lastStep = max(lastStep, s.Step)
 		}
 		return c
 	}
@@ -212,22 +217,25 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 		c := curve{name: name}
 		for _, e := range evals {
 			c.add(e.Step, of(e.Val))
-			lastStep = max(lastStep, e.Step)
 		}
 		return c
 	}
-	// against draws a score of the reconstruction and of the baselines.
+	// against draws a score of the reconstruction, and of the baselines, which
+	// do not change during a run, as level lines.
 	against := func(of func(metrics.Scores) metrics.Number) []curve {
 		list := []curve{ofEvals("reconstruction", func(r metrics.Report) metrics.Number {
 			return of(metrics.Scores{PSNR: r.PSNR, ForegroundPSNR: r.ForegroundPSNR, SSIM: r.SSIM})
 		})}
 		for _, name := range metrics.BaselineNames {
-			list = append(list, ofEvals(inWords(name), func(r metrics.Report) metrics.Number {
-				if s, ok := r.Baselines[name]; ok {
-					return of(s)
-				}
-				return metrics.Number(math.NaN())
-			}))
+			if len(evals) == 0 {
+				break
+			}
+			if scores, ok := evals[len(evals)-1].Val.Baselines[name]; ok {
+				c := curve{name: inWords(name)}
+				c.add(0, of(scores))
+				c.add(lastStep, of(scores))
+				list = append(list, c)
+			}
 		}
 		return list
 	}

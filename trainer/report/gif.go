@@ -3,6 +3,7 @@ package report
 import (
 	"image"
 	"image/color"
+	"image/draw"
 	"image/gif"
 	"io"
 	"slices"
@@ -32,9 +33,7 @@ func AnimatedGIF(w io.Writer, clips []Pair) error {
 	frames := make([]*image.RGBA, length)
 	for f := range frames {
 		img := image.NewRGBA(image.Rect(0, 0, width, height))
-		for i := range img.Pix {
-			img.Pix[i] = 0xdd | img.Pix[i]
-		}
+		draw.Draw(img, img.Bounds(), background, image.Point{}, draw.Src)
 		top := 0
 		for _, p := range clips {
 			for view := range 3 {

@@ -26,6 +26,9 @@ const (
 	strip   = 16  // pixels of a line of text
 )
 
+// background shows between frames.
+var background = image.NewUniform(color.Gray{0xdd})
+
 // Pair is a clip and its reconstruction, both [T,H,W,C] in [0,1]. C is 1 for
 // gray; of more channels than three the first three are shown.
 type Pair struct {
@@ -134,7 +137,7 @@ func SideBySide(w io.Writer, clips []Pair) error {
 		height += strip + 3*(p.H*k+gap)
 	}
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
-	draw.Draw(img, img.Bounds(), image.NewUniform(color.Gray{0xdd}), image.Point{}, draw.Src)
+	draw.Draw(img, img.Bounds(), background, image.Point{}, draw.Src)
 	top := 0
 	for _, p := range clips {
 		k, frames := p.enlarge(), p.frames()

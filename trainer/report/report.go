@@ -43,7 +43,8 @@ var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"inWords": inWords,
 	"digits":  digits,
 	"log2":    bitsOf,
-	"percent": func(n metrics.Number) string { return (100 * n).Text(2) + " %" },
+	"short":   func(n metrics.Number) string { return short(float64(n)) },
+	"percent": func(n metrics.Number) string { return (100 * n).Text(2) + "\u00a0%" },
 }).ParseFS(files, "page.html"))
 
 // data is what the page shows.

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"magvit/kernels"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "doctor",
+		Usage:       "devices, driver, instruction sets, ffmpeg, disk; what works and what to install",
+		Description: example("magvit doctor"),
+		Flags:       []cli.Flag{jsonFlag()},
+		Action:      doctor,
+	}
+}
+
+// checkup is what doctor finds. Empty text is something that is not there.
+type checkup struct {
+	Version     string   `json:"version"`
+	Go          string   `json:"go"`
+	Platform    string   `json:"platform"`
+	Cores       int      `json:"cores"`
+	GOMAXPROCS  int      `json:"gomaxprocs"`
+	Instruction string   `json:"instruction_set"`
+	Devices     []string `json:"devices"`    // what --device can choose in this build
+	GPU         string   `json:"gpu"`        // as nvidia-smi tells it
+	GPUDriver   string   `json:"gpu_driver"` // path of libcuda
+	FFmpeg      string   `json:"ffmpeg"`
+	FFprobe     string   `json:"ffprobe"`
+	Folder      string   `json:"folder"`
+	FreeBytes   uint64   `json:"free_bytes"`
+	Advice      []string `json:"advice"`
+}
+
+func doctor(c *cli.Context) error {
+	if _, err := arguments(c, 0, 0, ""); err != nil {
+		return err
+	}
+	be, err := newCPU()
+	if err != nil {
+		return err
+	}
+	defer be.Close()
+	d := checkup{
+		Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Cores: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), Instruction: be.ISA().String(),
+		Devices: []string{be.Name()}, Advice: []string{},
+		GPU:       firstLine(c.Context, "nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"),
+		GPUDriver: libcuda(),
+		FFmpeg:    toolVersion(c.Context, "ffmpeg"), FFprobe: toolVersion(c.Context, "ffprobe"),
+	}
+	if d.Folder, err = os.Getwd(); err != nil {
+		return err
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(d.Folder, &fs); err != nil {
+		return fmt.Errorf("free space of %s: %w", d.Folder, err)
+	}
+	d.FreeBytes = fs.Bavail * uint64(fs.Bsize)
+	d.advise(be.ISA())
+	if c.Bool("json") {
+		return printJSON(c, d)
+	}
+	return d.write(c.App.Writer)
+}
+
+func (d *checkup) advise(isa kernels.ISA) {
+	if d.FFmpeg == "" || d.FFprobe == "" {
+		d.Advice = append(d.Advice, "install ffmpeg (Debian, Ubuntu: apt install ffmpeg; macOS: brew install ffmpeg): video files are read and .mp4 is written by it; .npz, GIF and folders of PNG work without")
+	}
+	if d.FreeBytes < 2e9 {
+		d.Advice = append(d.Advice, "free some space here, or use --out on another disk: a long run keeps several checkpoints")
+	}
+	if isa == kernels.Generic {
+		d.Advice = append(d.Advice, "training is several times slower here than on a processor with AVX2 or AVX-512")
+	}
+	if d.GOMAXPROCS < d.Cores {
+		d.Advice = append(d.Advice, fmt.Sprintf("GOMAXPROCS leaves %d of %d cores unused", d.Cores-d.GOMAXPROCS, d.Cores))
+	}
+	if d.GPU != "" || d.GPUDriver != "" {
+		d.Advice = append(d.Advice, "this build has no GPU code: it computes on the CPU, whatever GPU there is")
+	}
+}
+
+func (d *checkup) write(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, value, without string) {
+		if value == "" {
+			value = without
+		}
+		fmt.Fprintf(t, "%s\t%s\n", name, value)
+	}
+	line("magvit", d.Version+", "+d.Go+", "+d.Platform, "")
+	line("devices", strings.Join(d.Devices, ", "), "")
+	line("instruction set", d.Instruction, "")
+	line("cores", fmt.Sprintf("%d, GOMAXPROCS %d", d.Cores, d.GOMAXPROCS), "")
+	line("gpu", d.GPU, "none found (no nvidia-smi)")
+	line("gpu driver", d.GPUDriver, "none found (no libcuda.so.1)")
+	line("ffmpeg", d.FFmpeg, "not found")
+	line("ffprobe", d.FFprobe, "not found")
+	line("free space", inBytes(d.FreeBytes)+" in "+d.Folder, "")
+	for _, a := range d.Advice {
+		line("advice", a, "")
+	}
+	if len(d.Advice) == 0 {
+		line("advice", "none: all of it works", "")
+	}
+	return t.Flush()
+}
+
+// firstLine is the first line that a program prints, "" if it cannot be run.
+func firstLine(ctx context.Context, program string, args ...string) string {
+	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	out, err := exec.CommandContext(ctx, program, args...).Output()
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(line)
+}
+
+// toolVersion is the version that a tool of ffmpeg gives: "ffmpeg version 7.1 …".
+func toolVersion(ctx context.Context, program string) string {
+	words := strings.Fields(firstLine(ctx, program, "-version"))
+	if len(words) < 3 {
+		return strings.Join(words, " ")
+	}
+	return words[2]
+}
+
+// libcuda is where the driver's library lies, "" if it is not in the usual places.
+func libcuda() string {
+	dirs := append(filepath.SplitList(os.Getenv("LD_LIBRARY_PATH")),
+		"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/wsl/lib", "/usr/local/nvidia/lib64")
+	for _, d := range dirs {
+		path := filepath.Join(d, "libcuda.so.1")
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer/data"
+)
+
+func encodeCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "encode",
+		Usage:       "turn clips into integer codes",
+		Description: example("magvit encode --checkpoint runs/demo --data clips.npz --out codes.npz"),
+		Flags: workFlags("all", append(clipFlags(),
+			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write: codes int32 [N,T',H',W'] (and an axis of codebooks, if there are several), names, labels, frames, size, codebook"})...),
+		Action: encode,
+	}
+}
+
+func encode(c *cli.Context) error {
+	if err := need(c, "checkpoint", "data", "out"); err != nil {
+		return err
+	}
+	out := c.String("out")
+	if err := checkOut(out, ".npz"); err != nil {
+		return err
+	}
+	w, err := openWork(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.choose(); err != nil {
+		return err
+	}
+	var l lists
+	var all []int32
+	var shape [5]int
+	var size [2]int
+	err = w.each(func(b *data.Batch, codes []int32, per int) (err error) {
+		size = [2]int{b.H, b.W}
+		if shape, err = w.codec.CodeShape(b.Shape()); err != nil {
+			return err
+		}
+		for n, i := range b.Index {
+			if i >= 0 {
+				all = append(all, codes[n*per:][:per]...)
+				l.add(b.Names[n], b.Labels[n], b.Frames[n])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(l.names) == 0 {
+		return usagef("none of %d clips can be read; nothing was written", len(w.indices))
+	}
+	shape[0] = len(l.names)
+	axes := shape[:]
+	if shape[4] == 1 {
+		axes = shape[:4]
+	}
+	arrays := append([]data.Array{
+		{Name: "codes", Shape: axes, Data: all},
+		{Name: "size", Shape: []int{2}, Data: []int32{int32(size[0]), int32(size[1])}},
+		{Name: "codebook", Shape: []int{1}, Data: []int32{int32(w.codec.Tokenizer.CodebookSize())}},
+	}, l.arrays(w.src.Classes())...)
+	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
+		return err
+	}
+	if err := data.WriteArrays(out, arrays...); err != nil {
+		return err
+	}
+	w.p.close()
+	return say(c.App.Writer, "%s: codes %v of %d, int32", out, axes, w.codec.Tokenizer.CodebookSize())
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer"
+	"magvit/trainer/metrics"
+)
+
+func evalCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "eval",
+		Usage:       "compare clips with what their codes give back, beside trivial guesses",
+		Description: example("magvit eval --checkpoint runs/demo --data clips.npz --split val --json"),
+		Flags:       workFlags("val", jsonFlag()),
+		Action:      eval,
+	}
+}
+
+func eval(c *cli.Context) error {
+	w, err := openWork(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	cfg := w.codec.Config
+	cfg.Data = w.data
+	e, err := trainer.NewEvaluation(c.Context, cfg, w.src, c.String("split"))
+	if err != nil {
+		return err
+	}
+	w.indices = e.Indices
+	began, done := time.Now(), 0
+	r, _, skipped, err := e.Run(c.Context, w.codec, func() error {
+		done = min(done+workBatch, len(w.indices))
+		w.moved(done, began)
+		return c.Context.Err()
+	})
+	if err != nil {
+		return err
+	}
+	w.leftOut(skipped)
+	w.p.close()
+	if c.Bool("json") {
+		return printJSON(c, r)
+	}
+	return metrics.WriteText(c.App.Writer, r)
+}

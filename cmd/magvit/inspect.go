@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer/data"
+)
+
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "inspect",
+		Usage:       "show what the reader sees: count, sizes, range, labels, problems",
+		ArgsUsage:   "PATH...",
+		Description: example("magvit inspect clips.npz", "magvit inspect --limit 50 'videos/*/*.mp4'"),
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "limit", Value: 200, Usage: "how many clips to decode, evenly spread; 0: all"},
+			jsonFlag(),
+		},
+		Action: inspect,
+	}
+}
+
+func inspect(c *cli.Context) error {
+	paths, err := arguments(c, 1, 1<<30, "PATH")
+	if err != nil {
+		return err
+	}
+	if c.Int("limit") < 0 {
+		return usagef("--limit %d: want 0 (all clips) or more", c.Int("limit"))
+	}
+	src, err := data.Open(c.Context, paths, data.Options{})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	info, err := data.Inspect(c.Context, src, c.Int("limit"))
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, info)
+	}
+	return writeInfo(c.App.Writer, info)
+}
+
+func writeInfo(w io.Writer, info data.Info) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "clips\t%d\n", info.Clips)
+	if info.Read < info.Clips {
+		fmt.Fprintf(t, "decoded\t%d of them, evenly spread (--limit 0: all)\n", info.Read)
+	}
+	var shapes []string
+	for _, s := range info.Shapes {
+		shapes = append(shapes, fmt.Sprintf("%d×%d×%d×%d (%d clips)", s.Frames, s.Height, s.Width, s.Channels, s.Clips))
+	}
+	fmt.Fprintf(t, "frames×height×width×channels\t%s\n", strings.Join(shapes, ", "))
+	fmt.Fprintf(t, "values\t%.3g to %.3g, mean %.3f\n", info.Min, info.Max, info.Mean)
+	for i, name := range info.Classes {
+		n := 0
+		if i < len(info.PerClass) {
+			n = info.PerClass[i]
+		}
+		fmt.Fprintf(t, "class %s\t%d clips\n", name, n)
+	}
+	if info.Unlabelled > 0 {
+		fmt.Fprintf(t, "without a label\t%d clips\n", info.Unlabelled)
+	}
+	if len(info.Problems) == 0 {
+		fmt.Fprintf(t, "problems\tnone\n")
+	}
+	for _, p := range info.Problems {
+		fmt.Fprintf(t, "problem\t%s\n", p)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,161 @@
+// Command magvit trains, evaluates and uses MAGVIT-v2 style video tokenizers.
+//
+// Each command is a file. Results go to stdout, everything else to stderr; the
+// exit status is 0 done, 1 failed, 2 wrong usage or bad input, 130 interrupted.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer"
+)
+
+const (
+	done        = 0
+	failed      = 1
+	badInput    = 2
+	interrupted = 130
+)
+
+func main() {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		stop()
+		<-signals
+		os.Exit(interrupted)
+	}()
+	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+}
+
+// run carries out a command line and returns its exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	app := newApp(stdout, stderr)
+	err := app.RunContext(ctx, arrange(app, args))
+	if err == nil {
+		return done
+	}
+	status := statusOf(ctx, err)
+	if status == interrupted && !errors.Is(err, trainer.ErrInterrupted) {
+		err = errors.New("interrupted")
+	}
+	fmt.Fprintf(stderr, "magvit: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	return status
+}
+
+func newApp(stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:  "magvit",
+		Usage: "train, evaluate and use video tokenizers",
+		Description: `Example: a tokenizer of your own clips, and what it makes of them
+   magvit train --preset small --data clips/ --out runs/first
+   magvit eval --checkpoint runs/first --data clips/
+   magvit reconstruct --checkpoint runs/first --data clips/ --out seen.mp4`,
+		Version: version(),
+		Writer:  stdout, ErrWriter: stderr,
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true, // values hold commas: model.layers=[residual, residual]
+		OnUsageError:              onUsageError,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
+		Action:                    func(c *cli.Context) error { return unknownCommand(c, c.App.Commands) },
+		Commands: []*cli.Command{
+			synthCommand(), inspectCommand(),
+			trainCommand(), evalCommand(), encodeCommand(), decodeCommand(), reconstructCommand(), reportCommand(),
+			presetsCommand(), benchCommand(), doctorCommand(),
+		},
+	}
+	for _, c := range app.Commands {
+		prepare(c)
+	}
+	return app
+}
+
+// prepare gives a command and those below it what all have in common.
+func prepare(c *cli.Command) {
+	c.OnUsageError = onUsageError
+	c.HideHelpCommand = true
+	for _, f := range c.Flags {
+		if b, ok := f.(*cli.BoolFlag); ok {
+			b.DisableDefaultText = true
+		}
+	}
+	for _, sub := range c.Subcommands {
+		prepare(sub)
+	}
+}
+
+// example is a command's description: what to type.
+func example(lines ...string) string { return "Example:\n   " + strings.Join(lines, "\n   ") }
+
+func unknownCommand(c *cli.Context, known []*cli.Command) error {
+	if !c.Args().Present() {
+		return cli.ShowAppHelp(c)
+	}
+	var names []string
+	for _, k := range known {
+		names = append(names, k.Name)
+	}
+	return usagef("%q is no command; there are %s", c.Args().First(), strings.Join(names, ", "))
+}
+
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	name := "magvit"
+	if c.Command != nil && c.Command.HelpName != "" {
+		name = c.Command.HelpName
+	}
+	text := strings.Replace(err.Error(), "flag provided but not defined: -", "unknown flag --", 1)
+	return usagef("%s (%s --help lists the flags)", text, name)
+}
+
+// statusOf is the exit status that an error asks for.
+func statusOf(ctx context.Context, err error) int {
+	var usage usageError
+	switch {
+	case errors.Is(err, trainer.ErrInterrupted), ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return interrupted
+	case errors.As(err, &usage), errors.Is(err, trainer.ErrUsage):
+		return badInput
+	}
+	return failed
+}
+
+// need says which of the flags is missing.
+func need(c *cli.Context, flags ...string) error {
+	for _, f := range flags {
+		if !c.IsSet(f) {
+			return usagef("--%s is missing (%s --help shows an example)", f, c.Command.HelpName)
+		}
+	}
+	return nil
+}
+
+// arguments checks how many there are besides the flags.
+func arguments(c *cli.Context, least, most int, what string) ([]string, error) {
+	args := c.Args().Slice()
+	switch {
+	case len(args) < least:
+		return nil, usagef("%s is missing (%s --help shows an example)", what, c.Command.HelpName)
+	case len(args) > most:
+		return nil, usagef("%q is one argument too many (%s --help shows an example)", args[most], c.Command.HelpName)
+	}
+	return args, nil
+}

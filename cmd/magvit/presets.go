@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/model"
+	"magvit/trainer"
+)
+
+func presetsCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "presets",
+		Usage:       "list the presets, or print one as YAML to start a configuration from",
+		ArgsUsage:   "[NAME]",
+		Description: example("magvit presets", "magvit presets demo > my.yaml"),
+		Flags:       []cli.Flag{jsonFlag()},
+		Action:      showPresets,
+	}
+}
+
+// preset is a line of the list.
+type preset struct {
+	Name       string `json:"name"`
+	ImageSize  int    `json:"image_size"`
+	Parameters int    `json:"parameters"`
+	Quantizer  string `json:"quantizer"`
+	Codebook   int    `json:"codebook"`
+	About      string `json:"about"`
+}
+
+func showPresets(c *cli.Context) error {
+	args, err := arguments(c, 0, 1, "NAME")
+	if err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		text, err := trainer.PresetText(args[0])
+		if err != nil {
+			return err
+		}
+		if !c.Bool("json") {
+			_, err = io.WriteString(c.App.Writer, text)
+			return err
+		}
+	}
+	names := trainer.Presets()
+	if len(args) == 1 {
+		names = args
+	}
+	var list []preset
+	for _, name := range names {
+		p, err := describePreset(name)
+		if err != nil {
+			return err
+		}
+		list = append(list, p)
+	}
+	if c.Bool("json") {
+		return printJSON(c, list)
+	}
+	t := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	for _, p := range list {
+		fmt.Fprintf(t, "%s\t%d×%d\t%.1f M parameters\t%s, %d codes\t%s\n", p.Name, p.ImageSize, p.ImageSize,
+			float64(p.Parameters)/1e6, strings.ToUpper(p.Quantizer), p.Codebook, p.About)
+	}
+	return t.Flush()
+}
+
+func describePreset(name string) (p preset, err error) {
+	cfg, err := trainer.Preset(name)
+	if err != nil {
+		return p, err
+	}
+	text, err := trainer.PresetText(name)
+	if err != nil {
+		return p, err
+	}
+	tok, err := model.New(cfg.Model)
+	if err != nil {
+		return p, err
+	}
+	return preset{name, cfg.Model.ImageSize, tok.NumParams(), cfg.Model.Quantizer.Kind, tok.CodebookSize(), firstSentence(text)}, nil
+}
+
+// firstSentence of the comment that a preset begins with.
+func firstSentence(text string) string {
+	var words []string
+	for line := range strings.Lines(text) {
+		comment, ok := strings.CutPrefix(line, "#")
+		if !ok {
+			break
+		}
+		words = append(words, strings.Fields(comment)...)
+	}
+	sentence, _, _ := strings.Cut(strings.Join(words, " "), ". ")
+	return strings.TrimSuffix(sentence, ".")
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer/data"
+)
+
+func reconstructCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "reconstruct",
+		Usage: "show clips beside what their codes give back",
+		Description: example("magvit reconstruct --checkpoint runs/demo --data clips.npz --split val --limit 8 --out seen.mp4",
+			"magvit reconstruct --checkpoint runs/demo --data clips.npz --out seen.npz"),
+		Flags: workFlags("all", append(clipFlags(), fpsFlag(),
+			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .mp4, .gif or a folder of PNG, originals to the left; .npz with videos (the reconstructions) and originals"})...),
+		Action: reconstruct,
+	}
+}
+
+func reconstruct(c *cli.Context) (err error) {
+	if err := need(c, "checkpoint", "data", "out"); err != nil {
+		return err
+	}
+	if err := checkMedia(c); err != nil {
+		return err
+	}
+	w, err := openWork(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.choose(); err != nil {
+		return err
+	}
+	s, err := openSink(c, w.src.Classes())
+	if err != nil {
+		return err
+	}
+	count := 0
+	err = w.each(func(b *data.Batch, codes []int32, _ int) error {
+		video, err := w.codec.Decode(codes, b.Shape())
+		if err != nil {
+			return err
+		}
+		values := len(video) / b.N
+		for n, i := range b.Index {
+			if i < 0 {
+				continue
+			}
+			clip := shown{name: b.Names[n], label: b.Labels[n], frames: b.Frames[n], t: b.T, h: b.H, w: b.W, c: b.C,
+				video: video[n*values:][:values], original: b.Video[n*values:][:values]}
+			if err := s.add(clip); err != nil {
+				return err
+			}
+			count++
+		}
+		return nil
+	})
+	if err := closeSink(c.Context, s, count, err); err != nil {
+		return err
+	}
+	w.p.close()
+	return say(c.App.Writer, "%s: %d clips, through the codes", c.String("out"), count)
+}

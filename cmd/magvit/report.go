@@ -1,0 +1,43 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer/report"
+)
+
+func reportCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "report",
+		Usage:       "make report.html of a run again",
+		ArgsUsage:   "RUN",
+		Description: example("magvit report runs/demo"),
+		Action:      makeReport,
+	}
+}
+
+func makeReport(c *cli.Context) error {
+	args, err := arguments(c, 1, 1, "RUN")
+	if err != nil {
+		return err
+	}
+	dir := args[0]
+	if st, err := os.Stat(dir); err != nil {
+		return usagef("report: %w", err)
+	} else if !st.IsDir() {
+		return usagef("report: %s is a file; want a run directory", dir)
+	}
+	_, noConfig := os.Stat(filepath.Join(dir, "config.yaml"))
+	_, noMetrics := os.Stat(filepath.Join(dir, "metrics.jsonl"))
+	if noConfig != nil && noMetrics != nil {
+		return usagef("report: %s is no run directory: it holds neither config.yaml nor metrics.jsonl", dir)
+	}
+	path, err := report.Write(dir)
+	if err != nil {
+		return err
+	}
+	return say(c.App.Writer, "%s", path)
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer"
+	"magvit/trainer/data"
+	"magvit/trainer/metrics"
+)
+
+func trainCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "train",
+		Usage: "train a tokenizer, or go on with a run",
+		Description: example(
+			"magvit train --preset demo --data clips.npz --out runs/demo",
+			"magvit train --preset tiny --data clips/ --out runs/wide --steps 500 --set model.init_dim=32 --set train.lr=2e-3",
+			"magvit train --config my.yaml --data 'clips/*.mp4' --out runs/mine --minutes 600"),
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "preset", Usage: "start from the preset `NAME` (magvit presets lists them)"},
+			&cli.StringFlag{Name: "config", Usage: "read the configuration from a YAML `FILE`"},
+			&cli.StringSliceFlag{Name: "data", Usage: "clips: a file, folder or pattern; may be given again"},
+			&cli.StringFlag{Name: "out", Usage: "the run's directory, `RUN`"},
+			&cli.IntFlag{Name: "steps", DefaultText: "the preset's", Usage: "length of the whole run in steps; alone, it replaces the preset's minutes"},
+			&cli.Float64Flag{Name: "minutes", DefaultText: "the preset's", Usage: "length of the whole run in minutes; alone, it replaces the preset's steps"},
+			&cli.StringFlag{Name: "resume", Value: "auto", Usage: "auto: go on with the run in --out, if there is one; never; or a checkpoint's `DIR`"},
+			&cli.Uint64Flag{Name: "seed", DefaultText: "the preset's", Usage: "of weights, batches and augmentation"},
+			&cli.StringSliceFlag{Name: "set", Usage: "override a key of the configuration, `KEY=VALUE`; may be given again"},
+			&cli.BoolFlag{Name: "strict", Usage: "stop at a clip that cannot be read, instead of leaving it out"},
+			jsonFlag(),
+		}, deviceFlags()...),
+		Action: train,
+	}
+}
+
+func train(c *cli.Context) error {
+	if _, err := arguments(c, 0, 0, ""); err != nil {
+		return err
+	}
+	if err := need(c, "data", "out"); err != nil {
+		return err
+	}
+	cfg, err := configuration(c)
+	if err != nil {
+		return err
+	}
+	if err := checkFolder("--out", c.String("out")); err != nil {
+		return err
+	}
+	p := newProgress(c.App.ErrWriter, "train", 0)
+	defer p.close()
+	be, err := openDevice(c, p.log)
+	if err != nil {
+		return err
+	}
+	defer be.Close()
+	src, err := data.Open(c.Context, c.StringSlice("data"), data.Options{})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	r, err := trainer.Run(c.Context, trainer.Options{
+		Config: cfg, Source: src, Out: c.String("out"), Resume: c.String("resume"), Backend: be, Log: p.log,
+		OnStep: shareOfRun(p, cfg.Train, c.String("out")),
+	})
+	p.close()
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, trained{r.Step, r.Dir, r.Checkpoint, r.BestPSNR, r.BestStep, r.Report})
+	}
+	return writeTrained(c.App.Writer, r)
+}
+
+// trained is what train --json prints.
+type trained struct {
+	Step       int            `json:"step"`
+	Run        string         `json:"run"`
+	Checkpoint string         `json:"checkpoint"`
+	BestPSNR   metrics.Number `json:"best_psnr"`
+	BestStep   int            `json:"best_step"`
+	Val        metrics.Report `json:"val"`
+}
+
+func writeTrained(w io.Writer, r trainer.Result) error {
+	if r.Report.Clips > 0 {
+		if err := metrics.WriteText(w, r.Report); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	_, err := fmt.Fprintf(w, "%d steps done; checkpoint %s; report %s\n", r.Step,
+		filepath.Join(r.Dir, "checkpoints", r.Checkpoint), filepath.Join(r.Dir, "report.html"))
+	return err
+}
+
+// configuration is that of --preset or --config, with the other flags laid over it.
+func configuration(c *cli.Context) (cfg trainer.Config, err error) {
+	switch {
+	case c.IsSet("preset") && c.IsSet("config"):
+		return cfg, usagef("--preset and --config: give one of them; a configuration file can name a preset")
+	case c.IsSet("preset"):
+		cfg, err = trainer.Preset(c.String("preset"))
+	case c.IsSet("config"):
+		cfg, err = trainer.Load(c.String("config"))
+	default:
+		err = usagef("--preset or --config is missing (%s --help shows an example)", c.Command.HelpName)
+	}
+	if err != nil {
+		return cfg, err
+	}
+	for _, s := range c.StringSlice("set") {
+		if err := cfg.Set(s); err != nil {
+			return cfg, err
+		}
+	}
+	t := &cfg.Train
+	switch steps, minutes := c.IsSet("steps"), c.IsSet("minutes"); {
+	case steps && c.Int("steps") < 1:
+		return cfg, usagef("--steps %d: want 1 or more", c.Int("steps"))
+	case minutes && !(c.Float64("minutes") > 0):
+		return cfg, usagef("--minutes %v: want more than 0", c.Float64("minutes"))
+	case steps || minutes:
+		t.Steps, t.Minutes = c.Int("steps"), c.Float64("minutes")
+	}
+	if c.IsSet("seed") {
+		t.Seed = c.Uint64("seed")
+	}
+	if c.IsSet("precision") {
+		t.Precision = c.String("precision")
+	} else if err := c.Set("precision", t.Precision); err != nil { // for the check of the device
+		return cfg, err
+	}
+	cfg.Data.Strict = cfg.Data.Strict || c.Bool("strict")
+	return cfg, cfg.Validate()
+}
+
+// shareOfRun moves the bar after each step. What an interrupted run used up
+// before stands in its progress.json, which a run writes before its first step.
+func shareOfRun(p *progress, t trainer.Train, dir string) func(step int) {
+	var began time.Time
+	before := 0.
+	return func(step int) {
+		if began.IsZero() {
+			began = time.Now()
+			before = secondsBefore(dir)
+		}
+		share := 0.
+		if t.Steps > 0 {
+			share = float64(step) / float64(t.Steps)
+		}
+		if t.Minutes > 0 {
+			share = max(share, (before+time.Since(began).Seconds())/60/t.Minutes)
+		}
+		p.set(share, "")
+	}
+}
+
+func secondsBefore(dir string) float64 {
+	var was struct{ Seconds float64 }
+	text, err := os.ReadFile(filepath.Join(dir, "progress.json"))
+	if err = errors.Join(err, json.Unmarshal(text, &was)); err != nil {
+		return 0 // it is only shown
+	}
+	return was.Seconds
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/kernels"
+	"magvit/trainer"
+	"magvit/trainer/data"
+)
+
+// work is what eval, encode and reconstruct have in common: clips that go
+// through a checkpoint's codes.
+type work struct {
+	c       *cli.Context
+	p       *progress
+	be      *kernels.CPU
+	codec   *trainer.Codec
+	src     data.Source
+	indices []int       // clips to take
+	data    data.Config // how they are read
+}
+
+const workBatch = 4 // clips that are encoded together
+
+// workFlags are of every command that takes a checkpoint and clips.
+func workFlags(split string, more ...cli.Flag) []cli.Flag {
+	return append(append([]cli.Flag{
+		checkpointFlag(),
+		&cli.StringSliceFlag{Name: "data", Usage: "clips: a file, folder or pattern; may be given again"},
+		&cli.StringFlag{Name: "split", Value: split, Usage: "which clips: val (held out), train or all"},
+		&cli.BoolFlag{Name: "strict", Usage: "stop at a clip that cannot be read, instead of leaving it out"},
+	}, more...), deviceFlags()...)
+}
+
+func checkpointFlag() cli.Flag {
+	return &cli.StringFlag{Name: "checkpoint", Usage: "a `RUN` directory (its newest checkpoint), a checkpoint's directory, or RUN/checkpoints/best"}
+}
+
+// clipFlags are of commands that take clips to codes.
+func clipFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "frames", DefaultText: "as many as the first clip has", Usage: "frames of a clip: longer ones are cut, shorter ones repeat their last"},
+		&cli.IntFlag{Name: "limit", DefaultText: "all", Usage: "only so many clips"},
+	}
+}
+
+// openCheckpoint starts the device and reads the checkpoint.
+func openCheckpoint(c *cli.Context, log *slog.Logger) (*kernels.CPU, *trainer.Codec, error) {
+	be, err := openDevice(c, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	codec, err := trainer.OpenCodec(be, c.String("checkpoint"))
+	if err != nil {
+		be.Close()
+		return nil, nil, err
+	}
+	for _, s := range codec.Skipped {
+		log.Warn("checkpoint passed over: " + s.Error())
+	}
+	log.Info("checkpoint", "path", c.String("checkpoint"), "step", codec.Step, "parameters", codec.Tokenizer.NumParams())
+	return be, codec, nil
+}
+
+// openWork opens what the flags name. The caller closes it.
+func openWork(c *cli.Context) (w *work, err error) {
+	if _, err := arguments(c, 0, 0, ""); err != nil {
+		return nil, err
+	}
+	if err := need(c, "checkpoint", "data"); err != nil {
+		return nil, err
+	}
+	if s := c.String("split"); s != "val" && s != "train" && s != "all" {
+		return nil, usagef("--split %s: want val, train or all", s)
+	}
+	for _, flag := range []string{"frames", "limit"} {
+		if c.Int(flag) < 0 {
+			return nil, usagef("--%s %d: want 0 or more", flag, c.Int(flag))
+		}
+	}
+	w = &work{c: c, p: newProgress(c.App.ErrWriter, c.Command.Name, 10*time.Second)}
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if w.be, w.codec, err = openCheckpoint(c, w.p.log); err != nil {
+		return nil, err
+	}
+	if w.src, err = data.Open(c.Context, c.StringSlice("data"), data.Options{}); err != nil {
+		return nil, err
+	}
+	for _, s := range w.src.Problems() {
+		w.p.log.Warn("data: " + s)
+	}
+	w.data = w.codec.Config.Data
+	w.data.Strict = c.Bool("strict")
+	return w, nil
+}
+
+func (w *work) close() {
+	w.p.close()
+	if w.be != nil {
+		w.be.Close()
+	}
+	if w.src != nil {
+		w.src.Close()
+	}
+}
+
+// choose takes the clips that --split and --limit name, as --frames wants them.
+func (w *work) choose() error {
+	w.data.Frames = w.c.Int("frames")
+	if split := w.c.String("split"); split == "all" {
+		for i := range w.src.Len() {
+			w.indices = append(w.indices, i)
+		}
+	} else {
+		train, val, err := data.Split(w.src, w.data.ValShare)
+		if err != nil {
+			return err
+		}
+		w.indices = map[string][]int{"train": train, "val": val}[split]
+	}
+	if n := w.c.Int("limit"); n > 0 {
+		w.indices = w.indices[:min(n, len(w.indices))]
+	}
+	return nil
+}
+
+// each encodes the chosen clips and gives f a batch at a time with its codes,
+// per of them a clip. Clips that cannot be read are left out and logged.
+func (w *work) each(f func(b *data.Batch, codes []int32, per int) error) error {
+	began, done := time.Now(), 0
+	skipped, err := data.Each(w.c.Context, w.src, w.indices, w.data, workBatch, func(b *data.Batch) error {
+		codes, err := w.codec.Encode(b.Video, b.Shape())
+		if err != nil {
+			return err
+		}
+		if err := f(b, codes, len(codes)/b.N); err != nil {
+			return err
+		}
+		done = min(done+b.N, len(w.indices))
+		w.moved(done, began)
+		return w.c.Context.Err()
+	})
+	if err != nil {
+		return err
+	}
+	w.leftOut(skipped)
+	return nil
+}
+
+func (w *work) moved(done int, began time.Time) {
+	w.p.set(float64(done)/float64(len(w.indices)),
+		fmt.Sprintf("%d of %d clips  %.1f clips/s", done, len(w.indices), float64(done)/time.Since(began).Seconds()))
+}
+
+// leftOut logs the clips that could not be read.
+func (w *work) leftOut(skipped []*data.ClipError) {
+	for _, s := range skipped {
+		w.p.log.Warn("clip left out: " + s.Error())
+	}
+	if len(skipped) > 0 {
+		w.p.log.Warn(fmt.Sprintf("%d of %d clips could not be read and were left out", len(skipped), len(w.indices)))
+	}
+}
+
+// say prints the result of a command that writes a file.
+func say(w io.Writer, format string, args ...any) error {
+	_, err := fmt.Fprintf(w, format+"\n", args...)
+	return err
+}

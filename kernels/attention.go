@@ -1,0 +1,241 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+)
+
+// Layout says which tokens of a clip attend to each other.
+type Layout int
+
+const (
+	Space Layout = iota // the pixels of a frame
+	Time                // the frames of a pixel
+)
+
+func (l Layout) String() string {
+	switch l {
+	case Space:
+		return "Space"
+	case Time:
+		return "Time"
+	}
+	return fmt.Sprintf("Layout(%d)", int(l))
+}
+
+// Attention is softmax attention with learned memory: in each sequence and head
+// a query weighs the values of the memory and of the sequence's tokens.
+//
+//	a_ij = softmax_j(q_i·k_j/sqrt(Dim)),  y_i = sum_j a_ij v_j
+//
+// Keys and values 0 to Memory-1 are those of mem, the same for all sequences; the
+// tokens' follow. If Causal, token i sees the memory and the tokens up to i.
+//
+// Arguments: y [N,T,P,Heads·Dim]; qkv [N,T,P,3·Heads·Dim], its channels ordered
+// (qkv, head, dim), mem [2,Heads,Memory,Dim], keys then values.
+type Attention struct {
+	N, T, P    int // clips, frames, pixels of a frame
+	Heads, Dim int
+	Memory     int // learned keys and values of a head
+	Over       Layout
+	Causal     bool // needs Over = Time
+}
+
+func (s Attention) Validate() error {
+	if s.Over != Space && s.Over != Time {
+		return fmt.Errorf("Over is %d, want 0 (Space) or 1 (Time)", int(s.Over))
+	}
+	if s.Causal && s.Over != Time {
+		return fmt.Errorf("Causal is set over Space, want Over = Time: pixels have no order")
+	}
+	if err := positive([]string{"Heads", "Memory", "Dim", "2"}, s.Heads, s.Memory, s.Dim, 2); err != nil {
+		return err
+	}
+	return positive([]string{"N", "T", "P", "Heads", "Dim", "3"}, s.N, s.T, s.P, s.Heads, s.Dim, 3)
+}
+
+// width is the number of channels of the result.
+func (s Attention) width() int { return s.Heads * s.Dim }
+
+// sequences is how many there are, length their number of tokens.
+func (s Attention) sequences() int { return s.N * s.T * s.P / s.length() }
+
+func (s Attention) length() int {
+	if s.Over == Time {
+		return s.T
+	}
+	return s.P
+}
+
+// tokens says where the tokens of a sequence are: first + i·step.
+func (s Attention) tokens(sequence int) (first, step int) {
+	if s.Over == Time {
+		return sequence/s.P*s.T*s.P + sequence%s.P, s.P
+	}
+	return sequence * s.P, 1
+}
+
+// seen is how many keys query i weighs.
+func (s Attention) seen(i int) int {
+	if s.Causal {
+		return s.Memory + i + 1
+	}
+	return s.Memory + s.length()
+}
+
+func (s Attention) wide(arg func(string, ...int) Arg, name string, parts int) Arg {
+	return arg(name, s.N, s.T, s.P, parts*s.width())
+}
+
+func (s Attention) memory(arg func(string, ...int) Arg, name string) Arg {
+	return arg(name, 2, s.Heads, s.Memory, s.Dim)
+}
+
+// pairs is the number of queries times that of keys, of all sequences and heads.
+func (s Attention) pairs() int64 {
+	return int64(s.N*s.T*s.P) * int64(s.length()+s.Memory) * int64(s.Heads)
+}
+
+func (s Attention) Args() []Arg {
+	return []Arg{s.wide(out, "y", 1), s.wide(in, "qkv", 3), s.memory(in, "mem")}
+}
+
+// FLOPs counts two products and a softmax, of unseen keys too.
+func (s Attention) FLOPs() int64 { return s.pairs() * (4*int64(s.Dim) + 12) }
+
+func (s Attention) Define(args ...[]float32) {
+	y, qkv, mem := args[0], args[1], args[2]
+	for seq := range s.sequences() {
+		for h := range s.Heads {
+			w := s.weights(qkv, mem, seq, h)
+			for i, a := range w {
+				for d := range s.Dim {
+					sum := 0.
+					for j := range a {
+						sum += a[j] * float64(*s.at(qkv, mem, 2, seq, h, j, d))
+					}
+					first, step := s.tokens(seq)
+					y[(first+i*step)*s.width()+h*s.Dim+d] = float32(sum)
+				}
+			}
+		}
+	}
+}
+
+// at is where coordinate d of a query (part 0), key (1) or value (2) stands; j
+// counts the memory first, which has no queries.
+func (s Attention) at(qkv, mem []float32, part, seq, head, j, d int) *float32 {
+	if j < s.Memory {
+		return &mem[(((part-1)*s.Heads+head)*s.Memory+j)*s.Dim+d]
+	}
+	first, step := s.tokens(seq)
+	return &qkv[(first+(j-s.Memory)*step)*3*s.width()+part*s.width()+head*s.Dim+d]
+}
+
+// weights are a_ij of a sequence and head; of query i only the keys that it sees.
+func (s Attention) weights(qkv, mem []float32, seq, head int) [][]float64 {
+	w := make([][]float64, s.length())
+	for i := range w {
+		a := make([]float64, s.seen(i))
+		peak := math.Inf(-1)
+		for j := range a {
+			for d := range s.Dim {
+				a[j] += float64(*s.at(qkv, mem, 0, seq, head, s.Memory+i, d)) * float64(*s.at(qkv, mem, 1, seq, head, j, d))
+			}
+			a[j] /= math.Sqrt(float64(s.Dim))
+			peak = max(peak, a[j])
+		}
+		sum := 0.
+		for j := range a {
+			a[j] = math.Exp(a[j] - peak)
+			sum += a[j]
+		}
+		for j := range a {
+			a[j] /= sum
+		}
+		w[i] = a
+	}
+	return w
+}
+
+// AttentionGrad is the gradient of Attention with respect to qkv. With da_ij =
+// dy_i·v_j,
+//
+//	ds_ij = a_ij (da_ij - sum_l a_il da_il)/sqrt(Dim)
+//	dq_i = sum_j ds_ij k_j,  dk_j = sum_i ds_ij q_i,  dv_j = sum_i a_ij dy_i
+//
+// Arguments: dqkv [N,T,P,3·Heads·Dim]; dy [N,T,P,Heads·Dim], qkv like dqkv,
+// mem [2,Heads,Memory,Dim].
+type AttentionGrad struct{ Attention }
+
+func (s AttentionGrad) Args() []Arg {
+	return []Arg{s.wide(out, "dqkv", 3), s.wide(in, "dy", 1), s.wide(in, "qkv", 3), s.memory(in, "mem")}
+}
+
+// FLOPs counts five products and a softmax.
+func (s AttentionGrad) FLOPs() int64 { return s.pairs() * (10*int64(s.Dim) + 16) }
+
+func (s AttentionGrad) Define(args ...[]float32) {
+	dqkv, _ := s.gradients(args[1], args[2], args[3])
+	for i, v := range dqkv {
+		args[0][i] = float32(v)
+	}
+}
+
+// AttentionGradMem is the gradient of Attention with respect to mem, the formulas
+// those of AttentionGrad for the keys of the memory, added up over the sequences.
+// Arguments: dmem [2,Heads,Memory,Dim]; dy [N,T,P,Heads·Dim],
+// qkv [N,T,P,3·Heads·Dim], mem like dmem.
+type AttentionGradMem struct{ Attention }
+
+func (s AttentionGradMem) Args() []Arg {
+	return []Arg{s.memory(out, "dmem"), s.wide(in, "dy", 1), s.wide(in, "qkv", 3), s.memory(in, "mem")}
+}
+
+// FLOPs counts two products and a softmax of all pairs, three of the memory's.
+func (s AttentionGradMem) FLOPs() int64 {
+	return s.pairs()*(4*int64(s.Dim)+16) + 4*int64(s.N*s.T*s.P)*int64(s.Memory*s.width())
+}
+
+func (s AttentionGradMem) Define(args ...[]float32) {
+	_, dmem := s.gradients(args[1], args[2], args[3])
+	for i, v := range dmem {
+		args[0][i] = float32(v)
+	}
+}
+
+// gradients are both in float64.
+func (s Attention) gradients(dy, qkv, mem []float32) (dqkv, dmem []float64) {
+	dqkv, dmem = make([]float64, len(qkv)), make([]float64, len(mem))
+	to := func(part, seq, head, j, d int) *float64 { // as at
+		if j < s.Memory {
+			return &dmem[(((part-1)*s.Heads+head)*s.Memory+j)*s.Dim+d]
+		}
+		first, step := s.tokens(seq)
+		return &dqkv[(first+(j-s.Memory)*step)*3*s.width()+part*s.width()+head*s.Dim+d]
+	}
+	for seq := range s.sequences() {
+		first, step := s.tokens(seq)
+		for h := range s.Heads {
+			for i, a := range s.weights(qkv, mem, seq, h) {
+				g := dy[(first+i*step)*s.width()+h*s.Dim:][:s.Dim]
+				da, mean := make([]float64, len(a)), 0.
+				for j := range a {
+					for d, v := range g {
+						da[j] += float64(v) * float64(*s.at(qkv, mem, 2, seq, h, j, d))
+					}
+					mean += a[j] * da[j]
+				}
+				for j := range a {
+					ds := a[j] * (da[j] - mean) / math.Sqrt(float64(s.Dim))
+					for d, v := range g {
+						*to(0, seq, h, s.Memory+i, d) += ds * float64(*s.at(qkv, mem, 1, seq, h, j, d))
+						*to(1, seq, h, j, d) += ds * float64(*s.at(qkv, mem, 0, seq, h, s.Memory+i, d))
+						*to(2, seq, h, j, d) += a[j] * float64(v)
+					}
+				}
+			}
+		}
+	}
+	return dqkv, dmem
+}

@@ -1,0 +1,93 @@
+package kernels
+
+import "math"
+
+// GEGLU multiplies the first half of each row by the GELU of the second (Shazeer,
+// "GLU variants improve transformer", 2020).
+//
+//	y_rc = u_rc·GELU(g_rc)
+//
+// Arguments: y [Rows,C]; x [Rows,2C], its channels u, then g.
+type GEGLU struct{ Rows, C int }
+
+func (s GEGLU) Validate() error { return positive([]string{"Rows", "C", "2"}, s.Rows, s.C, 2) }
+func (s GEGLU) Args() []Arg     { return []Arg{out("y", s.Rows, s.C), in("x", s.Rows, 2*s.C)} }
+func (s GEGLU) FLOPs() int64    { return 26 * int64(s.Rows) * int64(s.C) }
+
+func (s GEGLU) Define(args ...[]float32) {
+	y, x := args[0], args[1]
+	for r := range s.Rows {
+		for c := range s.C {
+			u, g := x[2*r*s.C+c], x[(2*r+1)*s.C+c]
+			y[r*s.C+c] = float32(float64(u) * GELU.Apply(float64(g)))
+		}
+	}
+}
+
+// GEGLUGrad is the gradient of GEGLU: du = dy·GELU(g), dg = dy·u·GELU'(g).
+// Arguments: dx [Rows,2C]; dy [Rows,C], x like dx.
+type GEGLUGrad struct{ Rows, C int }
+
+func (s GEGLUGrad) Validate() error { return GEGLU(s).Validate() }
+func (s GEGLUGrad) FLOPs() int64    { return 30 * int64(s.Rows) * int64(s.C) }
+
+func (s GEGLUGrad) Args() []Arg {
+	return []Arg{out("dx", s.Rows, 2*s.C), in("dy", s.Rows, s.C), in("x", s.Rows, 2*s.C)}
+}
+
+func (s GEGLUGrad) Define(args ...[]float32) {
+	dx, dy, x := args[0], args[1], args[2]
+	for r := range s.Rows {
+		for c := range s.C {
+			i, j := 2*r*s.C+c, (2*r+1)*s.C+c
+			d, u, g := float64(dy[r*s.C+c]), float64(x[i]), float64(x[j])
+			dx[i] = float32(d * GELU.Apply(g))
+			dx[j] = float32(d * u * GELU.Slope(g))
+		}
+	}
+}
+
+func (s GEGLU) cpu(*CPU) []stage {
+	return rowwise(s.Rows, 2*s.C, func(args [][]float32, from, to int) {
+		for r := from; r < to; r++ {
+			y, x := args[0][r*s.C:][:s.C], args[1][2*r*s.C:]
+			u, g := x[:s.C], x[s.C:2*s.C]
+			for i, v := range g {
+				cdf, _ := normal32(v)
+				y[i] = u[i] * v * cdf
+			}
+		}
+	})
+}
+
+func (s GEGLUGrad) cpu(*CPU) []stage {
+	return rowwise(s.Rows, 2*s.C, func(args [][]float32, from, to int) {
+		for r := from; r < to; r++ {
+			dx, dy, x := args[0][2*r*s.C:], args[1][r*s.C:][:s.C], args[2][2*r*s.C:]
+			du, dg, u, g := dx[:s.C], dx[s.C:2*s.C], x[:s.C], x[s.C:2*s.C]
+			for i, v := range g {
+				cdf, density := normal32(v)
+				du[i] = dy[i] * v * cdf
+				dg[i] = dy[i] * u[i] * (cdf + v*density)
+			}
+		}
+	})
+}
+
+// normal32 is the normal distribution at x and its density, both to 1e-7: one
+// exponential serves both (Abramowitz and Stegun, 7.1.26).
+func normal32(x float32) (cdf, density float32) {
+	e := exp32(-.5 * x * x)
+	t := 1 / (1 + .3275911/math.Sqrt2*max(x, -x))
+	q := float32(1.061405429)
+	q = q*t - 1.453152027
+	q = q*t + 1.421413741
+	q = q*t - .284496736
+	q = q*t + .254829592
+	cdf = .5 * q * t * e // of -|x|
+	if x > 0 {
+		cdf = 1 - cdf
+	}
+	const root = 2.50662827463 // sqrt(2π)
+	return cdf, e * (1 / root)
+}

@@ -1,0 +1,165 @@
+package kerneltest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"magvit/kernels"
+)
+
+// Timing is how long a case takes on a backend.
+type Timing struct {
+	Min, Median float64 // seconds a run
+	GFLOPS      float64 // 10^9 floating-point operations a second, at Min
+	GBPS        float64 // 10^9 bytes a second at Min, if each argument moves once
+}
+
+// Time runs the case again and again for about budget and at least five times.
+// Short kernels are timed in batches of a millisecond, so that the clock and the
+// wait for the device do not count.
+func Time(be kernels.Backend, c Case, budget time.Duration) (Timing, error) {
+	fail := func(err error) (Timing, error) {
+		return Timing{}, fmt.Errorf("kerneltest: timing %v on %s: %w", c, be.Name(), err)
+	}
+	k, err := be.Prepare(c.Spec)
+	if err != nil {
+		return fail(err)
+	}
+	var args []kernels.Buffer
+	for _, values := range Arguments(c) {
+		b, err := be.Alloc(len(values))
+		if err != nil {
+			return fail(err)
+		}
+		if err := be.Write(b, values); err != nil {
+			return fail(err)
+		}
+		args = append(args, b)
+	}
+	batch := func(n int) (time.Duration, error) {
+		start := time.Now()
+		for range n {
+			k.Run(args...)
+		}
+		err := be.Sync()
+		return time.Since(start), err
+	}
+	n := 1
+	for {
+		took, err := batch(n)
+		if err != nil {
+			return fail(err)
+		}
+		if took >= time.Millisecond {
+			break
+		}
+		n *= 2
+	}
+	var runs []float64
+	for start := time.Now(); len(runs) < 5 || time.Since(start) < budget; {
+		took, err := batch(n)
+		if err != nil {
+			return fail(err)
+		}
+		runs = append(runs, took.Seconds()/float64(n))
+	}
+	slices.Sort(runs)
+	t := Timing{Min: runs[0], Median: runs[len(runs)/2]}
+	t.GFLOPS = float64(c.Spec.FLOPs()) / t.Min / 1e9
+	t.GBPS = float64(kernels.Bytes(c.Spec)) / t.Min / 1e9
+	return t, nil
+}
+
+// CopyBandwidth is how fast the backend copies 64 MiB, more than caches hold, in
+// 10^9 bytes read and written a second: what kernels that only move or add
+// values can reach at most.
+func CopyBandwidth(be kernels.Backend, budget time.Duration) (float64, error) {
+	const n = 1 << 24
+	t, err := Time(be, Case{Spec: kernels.CropFront{N: 1, T: 1, Inner: n}, Draw: map[string]Draw{"x": Constant(1)}}, budget)
+	return t.GBPS, err
+}
+
+// PeakFMA is what multiply-adds alone can reach, in 10^9 operations a second: the
+// backend's own measure (method PeakGFLOPS) if it has one, else the rate of a
+// large matrix product.
+func PeakFMA(be kernels.Backend, budget time.Duration) (float64, error) {
+	if p, ok := be.(interface{ PeakGFLOPS() float64 }); ok {
+		return p.PeakGFLOPS(), nil
+	}
+	s := kernels.Conv{N: 1, T: 1, H: 1, W: 4096, C: 4096, O: 4096, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
+	t, err := Time(be, Case{Spec: s, Draw: map[string]Draw{"x": Constant(.5, -1), "w": Constant(.25, 1, -1)}}, budget)
+	return t.GFLOPS, err
+}
+
+// Bench are the kernels of a training step at realistic sizes: two clips of 16
+// frames of 64x64 pixels, stem of 4x4 patches, widths 64 and 96, 1.7 M
+// parameters; and the batch entropy of a large codebook.
+func Bench() []Case {
+	conv := func(t, h, c, o, kt, k int, act kernels.Activation) kernels.Conv {
+		return kernels.Conv{N: 2, T: t, H: h, W: h, C: c, O: o, KT: kt, KH: k, KW: k,
+			ST: 1, SH: 1, SW: 1, DT: 1, PT: kt - 1, PH: k / 2, PW: k / 2, Act: act}
+	}
+	var cs []Case
+	for _, s := range []kernels.Conv{
+		conv(16, 16, 64, 64, 1, 3, kernels.ELU), conv(16, 8, 96, 96, 1, 3, kernels.ELU),
+		conv(4, 8, 96, 96, 3, 3, kernels.ELU), conv(16, 16, 64, 64, 1, 1, kernels.ELU), conv(16, 16, 48, 64, 1, 3, kernels.ELU),
+	} {
+		plain := s
+		plain.Act = kernels.None
+		for _, spec := range []kernels.Spec{s, kernels.ConvGradX{Conv: s}, kernels.ConvGradW{Conv: plain}} {
+			cs = append(cs, convCase(spec))
+		}
+	}
+	const pixels, values = 2 * 16 * 16 * 16, 2 * 16 * 16 * 16 * 64
+	frames := kernels.FramePool{F: 32, P: 256, C: 64}
+	shuffle := kernels.Shuffle{N: 2, T: 16, H: 8, W: 8, C: 64, FT: 1, FH: 2, FW: 2}
+	patch := kernels.Shuffle{N: 2, T: 16, H: 16, W: 16, C: 3, FT: 1, FH: 4, FW: 4, Down: true}
+	lfq := kernels.LFQ{Tokens: 512, Books: 1, Bits: 10}
+	large := kernels.LFQ{Tokens: 512, Books: 1, Bits: 18}
+	fsq := kernels.FSQ{Tokens: 512, Books: 1, Dims: 4, Levels: [8]int{8, 5, 5, 5}}
+	recon := kernels.ReconLoss{Pixels: 2 * 16 * 64 * 64, C: 3, Overshoot: .02}
+	z := map[string]Draw{"z": Normal(.05), "dterms": Constant(1)}
+	video := map[string]Draw{"x": Uniform(-.1, 1.1), "target": Mixed(0, 1, 0, 1), "weight": Uniform(1, 3)}
+	state := map[string]Draw{"p": Normal(.1), "m": Normal(.01), "v": Uniform(0, 1e-3), "ema": Normal(.1), "norm2": Constant(1),
+		"hyper": Constant(1e-3, .9, .99, 1e-8, 1e-2, .271, .0297, 1, .01, 1)}
+	for _, s := range []struct {
+		spec kernels.Spec
+		tol  float64
+		draw map[string]Draw
+	}{
+		{kernels.Act{Kind: kernels.ELU, Len: values}, mathTol, nil},
+		{kernels.Act{Kind: kernels.SiLU, Len: values}, mathTol, nil},
+		{kernels.ActGrad{Kind: kernels.ELU, Len: values}, mathTol, nil},
+		{kernels.Add{Len: values}, exactTol, nil},
+		{kernels.Affine{Len: values, Mul: .5, Add: 1}, roundTol, nil},
+		{kernels.SumRows{Rows: pixels, C: 64}, sumTol, nil},
+		{kernels.SumRows{Rows: 2048, C: 96}, sumTol, nil},
+		{kernels.SumSquares{Len: 1_700_000}, roundTol, nil},
+		{shuffle, exactTol, nil},
+		{patch, exactTol, nil},
+		{kernels.PadFront{N: 2, T: 16, Inner: 256 * 64, P: 3}, exactTol, nil},
+		{frames, sumTol, nil},
+		{kernels.FramePoolGradX(frames), sumTol, nil},
+		{kernels.FramePoolGradK(frames), sumTol, nil},
+		{kernels.FrameGate(frames), exactTol, nil},
+		{kernels.FrameGateGradG(frames), sumTol, nil},
+		{kernels.LayerNorm{Rows: 512, C: 96, Eps: 1e-5}, sumTol, nil},
+		{kernels.LayerNormGradX{Rows: 512, C: 96, Eps: 1e-5}, sumTol, nil},
+		{kernels.LayerNormGradGamma{Rows: 512, C: 96, Eps: 1e-5}, sumTol, nil},
+		{kernels.RMSNorm{Rows: pixels, C: 64}, sumTol, nil},
+		{kernels.RMSNormGradX{Rows: pixels, C: 64}, sumTol, nil},
+		{kernels.LFQLoss{LFQ: lfq, InvTemp: 100}, sumTol, z},
+		{kernels.LFQLossGrad{LFQ: lfq, InvTemp: 100}, sumTol, z},
+		{kernels.LFQLoss{LFQ: large, InvTemp: 100}, sumTol, z},
+		{kernels.LFQLossGrad{LFQ: large, InvTemp: 100}, sumTol, z},
+		{kernels.FSQQuantize{FSQ: fsq}, exactTol, nil},
+		{kernels.FSQGrad{FSQ: fsq}, sumTol, nil},
+		{recon, mathTol, video},
+		{kernels.ReconLossGrad(recon), mathTol, video},
+		{kernels.AdamW{Len: 1_700_000}, mathTol, state},
+	} {
+		cs = append(cs, Case{s.spec, s.tol, "as in Cases", s.draw})
+	}
+	return cs
+}

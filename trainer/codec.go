@@ -1,0 +1,220 @@
+package trainer
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"magvit/kernels"
+	"magvit/model"
+	"magvit/trainer/data"
+)
+
+// Codec turns clips into integer codes and codes into clips.
+//
+// There is no way through it that leaves the codes out: what it reconstructs is
+// what a file of its codes would give. A clip's codes and values do not depend on
+// what else is in the batch. It is used by one goroutine at a time.
+type Codec struct {
+	Tokenizer *model.Tokenizer
+	Config    Config  // the configuration it was trained with
+	Step      int     // of the checkpoint
+	Skipped   []error // newer checkpoints that were passed over, and why
+
+	be       kernels.Backend
+	table    table
+	params   kernels.Buffer
+	encoders map[model.Shape]*model.Program
+	decoders map[model.Shape]*model.Program
+	values   []float32 // codes as the backend has them
+}
+
+// newCodec uses parameters that lie in an arena of the backend.
+func newCodec(be kernels.Backend, tok *model.Tokenizer, c Config, params kernels.Buffer) *Codec {
+	return &Codec{Tokenizer: tok, Config: c, be: be, table: newTable(tok), params: params,
+		encoders: map[model.Shape]*model.Program{}, decoders: map[model.Shape]*model.Program{}}
+}
+
+// OpenCodec reads a checkpoint: path is its folder, a run's (then its newest
+// checkpoint that verifies), or the file checkpoints/latest or best of a run. The
+// average of the weights is used where there is one.
+func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
+	dir, snap, skipped, err := checkpointDir(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := snap.config(filepath.Join(dir, stateFile))
+	if err != nil {
+		return nil, err
+	}
+	tok, err := model.New(c.Model)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, modelFile)
+	tensors, err := readTensors(file)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	t, prefix := newTable(tok), ""
+	if len(t.params) > 0 && tensors[emaPrefix+t.params[0].Name].name != "" {
+		prefix = emaPrefix
+	}
+	arena, err := t.fill(tensors, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	params, err := be.Alloc(t.len)
+	if err != nil {
+		return nil, fmt.Errorf("memory for %d parameters: %w", tok.NumParams(), err)
+	}
+	codec := newCodec(be, tok, c, params)
+	codec.Step, codec.Skipped = snap.Step, skipped
+	return codec, be.Write(params, arena)
+}
+
+// padded is the shape of a batch once each clip is long enough for the network.
+func (c *Codec) padded(s data.Shape) (model.Shape, error) {
+	if s.C != c.Tokenizer.Config.Channels {
+		return model.Shape{}, usage("clips with %d channels: this tokenizer takes %d", s.C, c.Tokenizer.Config.Channels)
+	}
+	p := model.Shape{N: s.N, T: c.Tokenizer.Padded(s.T), H: s.H, W: s.W}
+	if err := c.Tokenizer.Check(p); err != nil {
+		return p, usageError{err}
+	}
+	return p, nil
+}
+
+// CodeShape is the shape of the codes of a batch: N, T', H', W', codebooks.
+func (c *Codec) CodeShape(s data.Shape) ([5]int, error) {
+	p, err := c.padded(s)
+	return c.Tokenizer.CodeShape(p), err
+}
+
+// VideoShape is the shape of the longest clips that have codes of this shape.
+func (c *Codec) VideoShape(codes [5]int) data.Shape {
+	s := c.Tokenizer.BatchShape(codes)
+	return data.Shape{N: s.N, T: s.T, H: s.H, W: s.W, C: c.Tokenizer.Config.Channels}
+}
+
+// Encode turns clips [N,T,H,W,C] in [0,1] into codes [N,T',H',W',codebooks], each
+// in [0, CodebookSize). Clips of a length that the network does not take repeat
+// their last frame.
+func (c *Codec) Encode(video []float32, s data.Shape) ([]int32, error) {
+	p, err := c.padded(s)
+	if err != nil {
+		return nil, err
+	}
+	if len(video) != s.Values() {
+		return nil, usage("encode: %d values for clips %v", len(video), s)
+	}
+	prog, err := c.program(c.encoders, p, c.Tokenizer.Encoder)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.be.Write(prog.Video, stretch(video, s, p.T)); err != nil {
+		return nil, err
+	}
+	if err := prog.Run(); err != nil {
+		return nil, err
+	}
+	c.values = sized(c.values, prog.Codes.Len())
+	if err := c.be.Read(c.values, prog.Codes); err != nil {
+		return nil, err
+	}
+	codes := make([]int32, len(c.values))
+	for i, v := range c.values {
+		if !(v >= 0 && v < float32(c.Tokenizer.CodebookSize())) {
+			return nil, fmt.Errorf("encode: code %v at %d is not in [0,%d): the weights are damaged", v, i, c.Tokenizer.CodebookSize())
+		}
+		codes[i] = int32(v)
+	}
+	return codes, nil
+}
+
+// Decode turns codes into clips [N,T,H,W,C] of shape s, not clamped to [0,1].
+func (c *Codec) Decode(codes []int32, s data.Shape) ([]float32, error) {
+	p, err := c.padded(s)
+	if err != nil {
+		return nil, err
+	}
+	want := c.Tokenizer.CodeShape(p)
+	if n := want[0] * want[1] * want[2] * want[3] * want[4]; len(codes) != n {
+		return nil, usage("decode: %d codes for clips %v, want %d, %v", len(codes), s, n, want)
+	}
+	prog, err := c.program(c.decoders, p, c.Tokenizer.Decoder)
+	if err != nil {
+		return nil, err
+	}
+	c.values = sized(c.values, len(codes))
+	for i, v := range codes {
+		if v < 0 || int(v) >= c.Tokenizer.CodebookSize() {
+			return nil, usage("decode: code %d at %d is not in [0,%d)", v, i, c.Tokenizer.CodebookSize())
+		}
+		c.values[i] = float32(v)
+	}
+	if err := c.be.Write(prog.Codes, c.values); err != nil {
+		return nil, err
+	}
+	if err := prog.Run(); err != nil {
+		return nil, err
+	}
+	video := make([]float32, prog.Recon.Len())
+	if err := c.be.Read(video, prog.Recon); err != nil {
+		return nil, err
+	}
+	return shorten(video, s, p.T), nil
+}
+
+// program compiles a graph for a batch shape once.
+func (c *Codec) program(known map[model.Shape]*model.Program, s model.Shape, graph func(model.Shape) (*model.Graph, error)) (*model.Program, error) {
+	if p := known[s]; p != nil {
+		return p, nil
+	}
+	g, err := graph(s)
+	if err != nil {
+		return nil, err
+	}
+	p, err := g.Compile(c.be, c.params, nil, c.table.offsets)
+	if err != nil {
+		return nil, err
+	}
+	known[s] = p
+	return p, nil
+}
+
+// stretch repeats the last frame of each clip up to so many frames.
+func stretch(video []float32, s data.Shape, frames int) []float32 {
+	if frames == s.T {
+		return video
+	}
+	frame := s.H * s.W * s.C
+	out := make([]float32, 0, s.N*frames*frame)
+	for n := range s.N {
+		clip := video[n*s.T*frame:][:s.T*frame]
+		out = append(out, clip...)
+		for range frames - s.T {
+			out = append(out, clip[len(clip)-frame:]...)
+		}
+	}
+	return out
+}
+
+// shorten undoes stretch.
+func shorten(video []float32, s data.Shape, frames int) []float32 {
+	if frames == s.T {
+		return video
+	}
+	frame := s.H * s.W * s.C
+	out := make([]float32, 0, s.Values())
+	for n := range s.N {
+		out = append(out, video[n*frames*frame:][:s.T*frame]...)
+	}
+	return out
+}
+
+func sized(b []float32, n int) []float32 {
+	if cap(b) < n {
+		return make([]float32, n)
+	}
+	return b[:n]
+}

@@ -1,0 +1,89 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Info sums up a Source, for `magvit inspect`.
+type Info struct {
+	Clips      int         `json:"clips"`
+	Read       int         `json:"read"`   // clips decoded for what follows
+	Shapes     []ShapeInfo `json:"shapes"` // most frequent first
+	Min        float32     `json:"min"`
+	Max        float32     `json:"max"`
+	Mean       float64     `json:"mean"`
+	Classes    []string    `json:"classes,omitempty"`
+	PerClass   []int       `json:"per_class,omitempty"` // clips of each class
+	Unlabelled int         `json:"unlabelled"`
+	Problems   []string    `json:"problems,omitempty"`
+}
+
+// ShapeInfo counts the clips of a shape.
+type ShapeInfo struct {
+	Frames   int `json:"frames"`
+	Height   int `json:"height"`
+	Width    int `json:"width"`
+	Channels int `json:"channels"`
+	Clips    int `json:"clips"`
+}
+
+// Inspect decodes up to limit clips, evenly spread (0: all), and says what they
+// are. A clip that cannot be read becomes a line of Problems.
+func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
+	n := src.Len()
+	info := Info{Clips: n, Classes: src.Classes(), PerClass: make([]int, len(src.Classes())), Problems: slices.Clone(src.Problems())}
+	for i := range n {
+		if l := src.Label(i); l >= 0 {
+			info.PerClass[l]++
+		} else {
+			info.Unlabelled++
+		}
+	}
+	if limit <= 0 || limit > n {
+		limit = n
+	}
+	var sum, values float64
+	var video []float32
+	for k := range limit {
+		c, err := readInto(ctx, src, k*n/limit, video)
+		if bad := (*ClipError)(nil); errors.As(err, &bad) {
+			info.Problems = append(info.Problems, err.Error())
+			continue
+		} else if err != nil {
+			return info, err
+		}
+		video = c.Video
+		info.add(ShapeInfo{c.T, c.H, c.W, c.C, 1})
+		if info.Read == 0 {
+			info.Min, info.Max = c.Video[0], c.Video[0]
+		}
+		info.Read++
+		for _, v := range c.Video {
+			info.Min, info.Max = min(info.Min, v), max(info.Max, v)
+			sum += float64(v)
+		}
+		values += float64(len(c.Video))
+	}
+	info.Mean = sum / max(values, 1)
+	slices.SortStableFunc(info.Shapes, func(a, b ShapeInfo) int { return b.Clips - a.Clips })
+	if info.Read > 0 && info.Max <= 2./255 {
+		info.Problems = append(info.Problems, fmt.Sprintf("the largest value is %.4f: nearly black; uint8 runs from 0 to 255", info.Max))
+	}
+	if len(info.Shapes) > 1 {
+		info.Problems = append(info.Problems, fmt.Sprintf("clips of %d different shapes: they are scaled and cut to one", len(info.Shapes)))
+	}
+	return info, nil
+}
+
+func (info *Info) add(s ShapeInfo) {
+	for i, t := range info.Shapes {
+		if t.Clips = 1; t == s {
+			info.Shapes[i].Clips++
+			return
+		}
+	}
+	info.Shapes = append(info.Shapes, s)
+}

@@ -1,0 +1,223 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"magvit/kernels/chance"
+)
+
+// Loader gives the batch of one step after the other, prepared ahead by
+// background goroutines. It is used by one goroutine.
+//
+// The batch of a step depends on the clips, the configuration, the seed and the
+// step only. Clips are drawn in epochs, each of them a random order of all clips;
+// a crop counts as a clip. A clip that cannot be read is replaced by another one,
+// chosen by the seed and its place.
+type Loader struct {
+	cfg     Config // resolved
+	reader  *reader
+	indices []int
+	batch   int
+	seed    uint64
+	train   bool
+
+	step    int // of the next batch
+	slots   []slot
+	held    int // slot that the caller reads, -1: none
+	jobs    chan int
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+	waited  time.Duration
+
+	mu     sync.Mutex
+	orders map[int][]int // epoch to order, the last few
+}
+
+// slot is a batch in the making.
+type slot struct {
+	batch Batch
+	step  int
+	ready chan error
+}
+
+// NewLoader prepares batches of the clips of src named by indices; batch is the
+// number of clips in a batch of whole clips. With train false the clips come in
+// order, whole and not augmented.
+func NewLoader(src Source, indices []int, cfg Config, batch int, seed uint64, train bool) (*Loader, error) {
+	if batch < 1 {
+		return nil, badf("batch: %d; legal: 1 or more", batch)
+	}
+	if len(indices) == 0 {
+		return nil, badf("no clips to load")
+	}
+	cfg, err := Resolve(context.Background(), src, indices, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if !train {
+		cfg.Crop.Batch = 0
+	}
+	l := &Loader{
+		cfg: cfg, reader: newReader(src, cfg.Strict), indices: indices, batch: batch, seed: seed, train: train,
+		orders: map[int][]int{}, held: -1,
+	}
+	workers := max(cfg.Workers, 1)
+	l.slots = make([]slot, workers+2) // one held by the caller, one ready, the others in the making
+	l.start()
+	return l, nil
+}
+
+// start lets the workers fill all slots from l.step on.
+func (l *Loader) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	l.jobs = make(chan int, len(l.slots))
+	l.held = -1
+	for i := range l.slots {
+		k := (l.step + i) % len(l.slots)
+		l.slots[k].step, l.slots[k].ready = l.step+i, make(chan error, 1)
+		l.jobs <- k
+	}
+	for range max(l.cfg.Workers, 1) {
+		l.workers.Go(func() { l.work(ctx, l.jobs) })
+	}
+}
+
+func (l *Loader) work(ctx context.Context, jobs <-chan int) {
+	s := sampler{cfg: l.cfg}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case k := <-jobs:
+			l.slots[k].ready <- l.fill(ctx, &s, &l.slots[k].batch, l.slots[k].step)
+		}
+	}
+}
+
+func (l *Loader) stop() {
+	l.cancel()
+	l.workers.Wait()
+}
+
+// Next is the batch of the next step. It is valid until the following Next, Seek or Close.
+func (l *Loader) Next(ctx context.Context) (*Batch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if l.held >= 0 {
+		l.slots[l.held].step += len(l.slots)
+		l.jobs <- l.held
+		l.held = -1
+	}
+	k := l.step % len(l.slots)
+	began := time.Now()
+	defer func() { l.waited += time.Since(began) }()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case err := <-l.slots[k].ready:
+		if err != nil {
+			l.slots[k].ready <- err // it stays the answer
+			return nil, fmt.Errorf("batch of step %d: %w", l.step, err)
+		}
+	}
+	l.held = k
+	l.step++
+	return &l.slots[k].batch, nil
+}
+
+// Seek makes step the next one.
+func (l *Loader) Seek(step int) {
+	l.stop()
+	l.step = step
+	l.start()
+}
+
+// Close stops the workers. The Source stays open.
+func (l *Loader) Close() { l.stop() }
+
+// Config is the configuration with every size filled in.
+func (l *Loader) Config() Config { return l.cfg }
+
+// Shape is the shape of a step's batch.
+func (l *Loader) Shape(step int) Shape { return l.cfg.Shape(step, l.batch) }
+
+// Shapes lists the different shapes that batches have.
+func (l *Loader) Shapes() []Shape { return l.cfg.Shapes(l.batch) }
+
+// Epoch is how often the clips have been gone through before a step; a crop counts as a clip.
+func (l *Loader) Epoch(step int) float64 {
+	return float64(l.cfg.first(step, l.batch)) / float64(len(l.indices))
+}
+
+// Waited is the time that Next has waited for batches.
+func (l *Loader) Waited() time.Duration { return l.waited }
+
+// Skipped lists the clips that could not be read so far.
+func (l *Loader) Skipped() []*ClipError { return l.reader.skipped() }
+
+// fill makes the batch of a step.
+func (l *Loader) fill(ctx context.Context, s *sampler, b *Batch, step int) error {
+	b.resize(l.Shape(step))
+	crop := l.train && !l.cfg.whole(step)
+	for n := range b.N {
+		i, c, bg, err := l.draw(ctx, s, l.cfg.first(step, l.batch)+n)
+		if err != nil {
+			return err
+		}
+		s.video = c.Video
+		var r *chance.Stream
+		if l.train {
+			r = chance.New(l.seed, "augment", uint64(step), uint64(n))
+		}
+		s.sample(b, n, c, bg, crop, r)
+		b.Index[n] = i
+	}
+	return nil
+}
+
+// draw reads the clip at a place of the sequence of epochs, or its replacement.
+func (l *Loader) draw(ctx context.Context, s *sampler, place int) (i int, c Clip, bg []float32, err error) {
+	n := len(l.indices)
+	i = l.indices[l.order(place / n)[place%n]]
+	r := chance.New(l.seed, "replace", uint64(place), 0)
+	var skip *ClipError
+	for range manyBad {
+		if c, bg, skip, err = l.reader.read(ctx, i, s.video); err != nil || skip == nil {
+			return i, c, bg, err
+		}
+		i = l.indices[r.IntN(n)]
+	}
+	return i, c, bg, errors.Join(badf("%d clips in a row cannot be read", manyBad), skip)
+}
+
+// order is the order of the clips in an epoch. A few are kept: batches of
+// neighbouring epochs may be in the making at one time.
+func (l *Loader) order(epoch int) []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p, ok := l.orders[epoch]; ok {
+		return p
+	}
+	for e := range l.orders {
+		if e < epoch-2 || e > epoch+2 {
+			delete(l.orders, e)
+		}
+	}
+	var p []int
+	if l.train {
+		p = chance.New(l.seed, "epoch", uint64(epoch), 0).Perm(len(l.indices))
+	} else {
+		p = make([]int, len(l.indices))
+		for i := range p {
+			p[i] = i
+		}
+	}
+	l.orders[epoch] = p
+	return p
+}

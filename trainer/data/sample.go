@@ -1,0 +1,202 @@
+package data
+
+import (
+	"math"
+
+	"magvit/kernels/chance"
+)
+
+// sampler turns clips into rows of a batch. It holds the scratch memory of one
+// worker; what it writes depends on its arguments only.
+type sampler struct {
+	cfg    Config // resolved
+	video  []float32
+	colour []float32
+	scale  scaled
+	mask   []bool
+	row    []bool
+	from   []source
+}
+
+// source says where a pixel of a row comes from: four neighbours and their
+// weights, or the background.
+type source struct {
+	at     [4]int32 // pixel of the fitted frame, -1: background
+	weight [4]float32
+}
+
+// sample fills row n of b with clip. r nil is evaluation: the first frames, the
+// middle, nothing augmented. crop takes a window of the batch's size out of the
+// frame instead of the whole. bg is the clip's background in the clip's channels.
+func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, crop bool, r *chance.Stream) {
+	cfg := &s.cfg
+	H, W := cfg.Height, cfg.Width
+	start, fy, fx := 0, .5, .5
+	if r != nil {
+		start = r.IntN(max(clip.T-b.T, 0) + 1)
+		fy, fx = r.Float64(), r.Float64()
+	}
+	real := min(b.T, clip.T-start)
+	size := clip.H * clip.W * clip.C
+	frames := channels(s.colour, clip.Video[start*size:(start+real)*size], clip.C, b.C)
+	if clip.C != b.C {
+		s.colour = frames
+		bg = channels(nil, bg, clip.C, b.C)
+	}
+	if clip.H != H || clip.W != W {
+		frames = fitted(&s.scale, frames, real, clip.H, clip.W, b.C, H, W, fy, fx)
+	}
+
+	weighted := cfg.ForegroundWeight > 0
+	s.mask, s.row = grown(s.mask, real*H*W), grown(s.row, H*W)
+	if weighted || crop && cfg.Crop.Moving > 0 {
+		foreground(s.mask, frames, bg)
+	}
+	top, left := 0, 0
+	switch {
+	case crop:
+		top, left = s.place(real, H, W, b.H, b.W, r)
+	case r != nil && cfg.Shift > 0:
+		top, left = r.IntN(2*cfg.Shift+1)-cfg.Shift, r.IntN(2*cfg.Shift+1)-cfg.Shift
+	}
+	if weighted {
+		growMask(s.mask, s.row, real, H, W, cfg.Grow)
+	}
+	s.trace(b.H, b.W, top, left, r)
+
+	pixels := b.H * b.W
+	video := b.Video[n*b.T*pixels*b.C : (n+1)*b.T*pixels*b.C]
+	weight := b.Weight[n*b.T*pixels : (n+1)*b.T*pixels]
+	for t := range real {
+		s.copyFrame(video[t*pixels*b.C:(t+1)*pixels*b.C], weight[t*pixels:(t+1)*pixels],
+			frames[t*H*W*b.C:(t+1)*H*W*b.C], s.mask[t*H*W:(t+1)*H*W], bg, weighted)
+	}
+	if r != nil && cfg.Noise > 0 {
+		for i, v := range video[:real*pixels*b.C] {
+			video[i] = min(max(v+float32(cfg.Noise*r.Normal()), 0), 1)
+		}
+	}
+	for t := real; t < b.T; t++ {
+		copy(video[t*pixels*b.C:], video[(real-1)*pixels*b.C:real*pixels*b.C])
+	}
+	clear(weight[real*pixels:])
+	b.Frames[n], b.Labels[n], b.Names[n] = real, clip.Label, clip.Name
+}
+
+// place chooses the corner of a crop of h by w: anywhere, or so that it holds a
+// random pixel of the foreground at a random place.
+func (s *sampler) place(t, H, W, h, w int, r *chance.Stream) (top, left int) {
+	near := r.Float64() < s.cfg.Crop.Moving
+	count := 0
+	if near {
+		for _, set := range s.mask[:t*H*W] {
+			if set {
+				count++
+			}
+		}
+	}
+	if count == 0 {
+		return r.IntN(H - h + 1), r.IntN(W - w + 1)
+	}
+	k := r.IntN(count)
+	for i, set := range s.mask[:t*H*W] {
+		if !set {
+			continue
+		}
+		if k--; k < 0 {
+			y, x := i%(H*W)/W, i%W
+			return min(max(y-r.IntN(h), 0), H-h), min(max(x-r.IntN(w), 0), W-w)
+		}
+	}
+	panic("data: place counted the foreground wrongly")
+}
+
+// trace finds the source of each pixel of a row of h by w: exchanged and
+// mirrored, turned about its middle, moved by top and left.
+func (s *sampler) trace(h, w, top, left int, r *chance.Stream) {
+	cfg := &s.cfg
+	H, W := cfg.Height, cfg.Width
+	var exchange, mirrorY, mirrorX bool
+	angle := 0.
+	if r != nil {
+		if cfg.Flip {
+			mirrorY, mirrorX = r.IntN(2) == 1, r.IntN(2) == 1
+		}
+		if cfg.Transpose {
+			exchange = r.IntN(2) == 1
+		}
+		if cfg.Rotation > 0 {
+			angle = r.Uniform(-cfg.Rotation, cfg.Rotation) * radians
+		}
+	}
+	sin, cos := math.Sincos(angle)
+	pixel := func(y, x int) int32 {
+		if y < 0 || y >= H || x < 0 || x >= W {
+			return -1
+		}
+		return int32(y*W + x)
+	}
+	s.from = grown(s.from, h*w)
+	for i := range s.from {
+		y, x := i/w, i%w
+		if exchange {
+			y, x = x, y
+		}
+		if mirrorY {
+			y = h - 1 - y
+		}
+		if mirrorX {
+			x = w - 1 - x
+		}
+		if angle == 0 {
+			s.from[i] = source{at: [4]int32{pixel(y+top, x+left)}, weight: [4]float32{1}}
+			continue
+		}
+		dy, dx := float64(y)-float64(h-1)/2, float64(x)-float64(w-1)/2
+		fy := float64(top) + float64(h-1)/2 + cos*dy - sin*dx
+		fx := float64(left) + float64(w-1)/2 + sin*dy + cos*dx
+		y0, x0 := math.Floor(fy), math.Floor(fx)
+		gy, gx := float32(fy-y0), float32(fx-x0)
+		iy, ix := int(y0), int(x0)
+		s.from[i] = source{
+			at:     [4]int32{pixel(iy, ix), pixel(iy, ix+1), pixel(iy+1, ix), pixel(iy+1, ix+1)},
+			weight: [4]float32{(1 - gy) * (1 - gx), (1 - gy) * gx, gy * (1 - gx), gy * gx},
+		}
+	}
+}
+
+// copyFrame gathers one frame and its weights: 1, and more where any source
+// pixel with a part in it is foreground.
+func (s *sampler) copyFrame(dst, weight, frame []float32, mask []bool, bg []float32, weighted bool) {
+	c := len(bg)
+	heavy := 1 + float32(s.cfg.ForegroundWeight)
+	for i := range s.from {
+		f := &s.from[i]
+		out := dst[i*c : (i+1)*c]
+		weight[i] = 1
+		if f.weight[0] == 1 {
+			if f.at[0] < 0 {
+				copy(out, bg)
+				continue
+			}
+			copy(out, frame[int(f.at[0])*c:])
+			if weighted && mask[f.at[0]] {
+				weight[i] = heavy
+			}
+			continue
+		}
+		clear(out)
+		for k, at := range f.at {
+			from := bg
+			if at >= 0 {
+				from = frame[int(at)*c : int(at)*c+c]
+				if weighted && mask[at] && f.weight[k] > 0 {
+					weight[i] = heavy
+				}
+			}
+			for j := range out {
+				out[j] += f.weight[k] * from[j]
+			}
+		}
+	}
+}

@@ -1,0 +1,231 @@
+package trainer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"magvit/model"
+	"magvit/trainer/data"
+)
+
+// open prepares a run: it resolves the configuration against the clips, enters
+// the run directory, and restores the newest checkpoint if there is one.
+func open(ctx context.Context, o Options) (*training, error) {
+	t := &training{opt: o, cfg: o.Config, be: o.Backend, say: o.Log, clock: time.Now, programs: map[data.Shape]*model.Program{}, evaluated: -1}
+	if t.say == nil {
+		t.say = slog.New(slog.DiscardHandler)
+	}
+	if err := t.cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := t.precision(); err != nil {
+		return nil, err
+	}
+	dir, fresh, err := openRunDir(o.Out)
+	if err != nil {
+		return nil, err
+	}
+	t.dir, t.store = dir, newStore(dir.file("checkpoints"))
+	if err := t.prepare(ctx, fresh); err != nil {
+		if t.loader != nil {
+			t.loader.Close()
+		}
+		if fresh && dir.lines == nil {
+			dir.abandon()
+		} else {
+			dir.close()
+		}
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *training) prepare(ctx context.Context, fresh bool) error {
+	if err := t.resolve(ctx); err != nil {
+		return err
+	}
+	from, err := t.resume(fresh)
+	if err != nil {
+		return err
+	}
+	if err := t.build(from); err != nil {
+		return err
+	}
+	t.began, t.before = t.clock(), t.snap.Seconds
+	evals, err := t.dir.begin(t.cfg, t.snap.Step, t.began)
+	if err != nil {
+		return err
+	}
+	for _, e := range evals {
+		t.note(e)
+	}
+	return t.beat("training", true)
+}
+
+// precision refuses a precision that the backend does not compute in. A backend
+// that does not tell computes in float32.
+func (t *training) precision() error {
+	has := "f32"
+	if p, ok := t.be.(interface{ Precision() string }); ok {
+		has = p.Precision()
+	}
+	if want := t.cfg.Train.Precision; want != has {
+		return usage("train.precision: %q; legal on %s: %s", want, t.be.Name(), has)
+	}
+	return nil
+}
+
+// resolve fills what the configuration leaves to the clips, checks that network
+// and clips fit, and chooses the held-out clips.
+func (t *training) resolve(ctx context.Context) (err error) {
+	src := t.opt.Source
+	train, val, err := data.Split(src, t.cfg.Data.ValShare)
+	if err != nil {
+		return err
+	}
+	if t.cfg.Data, err = data.Resolve(ctx, src, train, t.cfg.Data); err != nil {
+		return err
+	}
+	if t.tok, err = model.New(t.cfg.Model); err != nil {
+		return usageError{err}
+	}
+	t.cfg.Data.Frames = t.tok.Padded(t.cfg.Data.Frames)
+	if c := t.cfg.Data.Channels; c != t.cfg.Model.Channels {
+		return usage("model.channels: %d, but the clips have %d; set model.channels=%d or data.channels=%d", t.cfg.Model.Channels, c, c, t.cfg.Model.Channels)
+	}
+	for _, s := range append(t.cfg.Data.Shapes(t.cfg.Train.Batch), t.cfg.Data.Whole(evalBatch)) {
+		if err := t.tok.Check(model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}); err != nil {
+			return usage("batch %v of the configured data does not fit the configured model: %w", s, err)
+		}
+	}
+	if t.loader, err = data.NewLoader(src, train, t.cfg.Data, t.cfg.Train.Batch, t.cfg.Train.Seed, true); err != nil {
+		return err
+	}
+	t.eval = Evaluation{Source: src, Indices: spread(val, t.cfg.Train.EvalClips), Data: t.cfg.Data}
+	t.eval.Show = samples(src, t.eval.Indices, t.cfg.Train.Samples)
+	if t.eval.Mean, err = meanFrame(ctx, src, train, t.cfg.Data); err != nil {
+		return err
+	}
+	codes := t.tok.CodeShape(model.Shape{N: 1, T: t.cfg.Data.Frames, H: t.cfg.Data.Height, W: t.cfg.Data.Width})
+	t.say.Info("training on "+t.be.Name(), "precision", t.cfg.Train.Precision, "parameters", t.tok.NumParams(),
+		"codes_per_clip", codes[1]*codes[2]*codes[3]*codes[4], "codebook", t.tok.CodebookSize(),
+		"clips", src.Len(), "train", len(train), "val", len(val), "classes", len(src.Classes()))
+	for _, p := range src.Problems() {
+		t.say.Warn("data: " + p)
+	}
+	return nil
+}
+
+// resume finds the checkpoint to go on from, "" to start from nothing, and
+// refuses what would mix two runs.
+func (t *training) resume(fresh bool) (from string, err error) {
+	out, want := t.opt.Out, t.opt.Resume
+	var snap snapshot
+	var skipped []error
+	switch {
+	case want == "never" && !fresh:
+		return "", usage("run directory %s is not empty: choose another --out, or go on with its run: --resume auto", out)
+	case want == "never":
+	case want == "auto" || want == "":
+		if from, snap, skipped, err = t.store.newest(); err != nil {
+			return "", usage("run directory %s: %w", out, err)
+		}
+		if from == "" && len(skipped) > 0 {
+			return "", usage("run directory %s: none of its checkpoints verifies: %w; start anew in another --out", out, errors.Join(skipped...))
+		}
+	default:
+		if from, snap, skipped, err = checkpointDir(want); err != nil {
+			return "", err
+		}
+		if err := t.owns(from, snap.Step, fresh); err != nil {
+			return "", err
+		}
+	}
+	for _, s := range skipped {
+		t.say.Warn("checkpoint passed over: " + s.Error())
+	}
+	was, ok, err := t.dir.configured()
+	if from != "" {
+		was, err = snap.config(filepath.Join(from, stateFile))
+	} else if !ok && err == nil && !fresh {
+		err = usage("run directory %s holds other files and no run: choose another --out", out)
+	}
+	if err != nil {
+		return "", err
+	}
+	if from == "" && !ok {
+		return "", nil
+	}
+	if keys := differences(was, t.cfg, free...); len(keys) > 0 {
+		return "", usage("%s is a run of another configuration: %s; go on with the same one, or choose another --out", cmp.Or(from, out), strings.Join(keys, "; "))
+	}
+	if from != "" {
+		if snap.Clips != fingerprint(t.opt.Source) {
+			t.say.Warn("the clips are not those of the run so far: batches and held-out clips differ from now on")
+		}
+		t.snap, t.last, t.saved = snap, filepath.Base(from), snap.Step
+		t.say.Info("resuming", "checkpoint", from, "step", snap.Step)
+	}
+	return from, nil
+}
+
+// owns checks that a checkpoint that was asked for by name can be gone on from in
+// the run directory: an empty one, or the one where it is the newest.
+func (t *training) owns(from string, step int, fresh bool) error {
+	if fresh {
+		return nil
+	}
+	a, errA := os.Stat(filepath.Dir(from))
+	b, errB := os.Stat(t.store.dir)
+	if errA != nil || errB != nil || !os.SameFile(a, b) {
+		return usage("run directory %s holds another run than checkpoint %s: choose an empty --out", t.opt.Out, from)
+	}
+	steps, err := t.store.steps()
+	if err == nil && len(steps) > 0 && slices.Max(steps) > step {
+		return usage("run directory %s has a newer checkpoint, %s, than %s: remove it, or choose an empty --out", t.opt.Out, stepName(slices.Max(steps)), from)
+	}
+	return err
+}
+
+// build makes the state, fresh or from a checkpoint, and what works on it.
+func (t *training) build(from string) (err error) {
+	t.store.sweep()
+	if t.state, err = newState(t.be, t.tok); err != nil {
+		return err
+	}
+	averaged := t.cfg.Train.EMA.Decay > 0
+	if from != "" {
+		if err := t.state.load(from, averaged); err != nil {
+			return err
+		}
+	} else {
+		first := t.state.initial(t.tok, t.cfg.Train.Seed)
+		if err := errors.Join(t.be.Write(t.state.params, first), t.be.Write(t.state.ema, first)); err != nil {
+			return err
+		}
+		t.snap = snapshot{Best: none, Seed: t.cfg.Train.Seed}
+	}
+	t.snap.Clips, t.snap.Version = fingerprint(t.opt.Source), version()
+	if err := t.snap.setConfig(t.cfg); err != nil {
+		return err
+	}
+	if t.solver, err = newSolver(t.cfg.Train, t.state); err != nil {
+		return err
+	}
+	weights := t.state.params
+	if averaged {
+		weights = t.state.ema
+	}
+	t.codec = newCodec(t.be, t.tok, t.cfg, weights)
+	t.loader.Seek(t.snap.Step * t.cfg.Train.Accumulate)
+	t.watch = progress{Device: t.be.Name(), Precision: t.cfg.Train.Precision, Parameters: t.tok.NumParams(), Version: t.snap.Version,
+		Steps: t.cfg.Train.Steps, Minutes: t.cfg.Train.Minutes, Loss: none, Recon: none, PSNR: none, ClipsPerSecond: none}
+	return nil
+}

@@ -1,0 +1,300 @@
+package trainer
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image/png"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"magvit/trainer/events"
+	"magvit/trainer/metrics"
+)
+
+// runDir is the folder of one run, locked for one trainer.
+type runDir struct {
+	path     string
+	lock     *os.File
+	lines    *os.File // metrics.jsonl
+	events   *events.Writer
+	lastBeat time.Time
+}
+
+const (
+	configFile   = "config.yaml"
+	metricsFile  = "metrics.jsonl"
+	progressFile = "progress.json"
+	lockFile     = ".lock"
+)
+
+// openRunDir makes or enters a run's folder and locks it. fresh says that it holds
+// no run.
+func openRunDir(path string) (d *runDir, fresh bool, err error) {
+	if path == "" {
+		return nil, false, usage("no run directory: want --out RUN")
+	}
+	if err := os.MkdirAll(path, 0o777); err != nil {
+		return nil, false, usage("run directory: %w", err)
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, false, usage("run directory: %w", err)
+	}
+	d = &runDir{path: path}
+	if d.lock, err = os.OpenFile(d.file(lockFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
+		return nil, false, usage("run directory %s cannot be written to: %w", path, err)
+	}
+	if err := lock(d.lock); err != nil {
+		d.lock.Close()
+		return nil, false, usage("run directory %s: another trainer is at work there", path)
+	}
+	fresh = true
+	for _, e := range entries {
+		fresh = fresh && (e.Name() == lockFile || strings.HasPrefix(e.Name(), ".tmp-"))
+	}
+	return d, fresh, nil
+}
+
+func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }
+
+// configured is the configuration in the folder; ok is false if there is none.
+func (d *runDir) configured() (c Config, ok bool, err error) {
+	c, err = Load(d.file(configFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, false, nil
+	}
+	return c, err == nil, err
+}
+
+// begin prepares the folder to go on after a step: what was logged beyond it is
+// cut off. It returns the evaluations up to it.
+func (d *runDir) begin(c Config, step int, now time.Time) (evals []metrics.EvalRecord, err error) {
+	text, err := c.YAML()
+	if err == nil {
+		err = replaceFile(d.file(configFile), text)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	if d.lines, err = os.OpenFile(d.file(metricsFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	end, evals, err := recordsUntil(d.lines, step)
+	if err == nil {
+		err = d.lines.Truncate(end)
+	}
+	if err == nil {
+		_, err = d.lines.Seek(end, io.SeekStart)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.file(metricsFile), err)
+	}
+	d.events, err = events.Open(d.path, now, step)
+	return evals, err
+}
+
+// recordsUntil reads the records up to a step: where they end and the evaluations among
+// them. It stops at the first line that is broken or beyond the step.
+func recordsUntil(r io.Reader, step int) (end int64, evals []metrics.EvalRecord, err error) {
+	in := bufio.NewReader(r)
+	for {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			if err == io.EOF {
+				err = nil
+			}
+			return end, evals, err
+		}
+		var record struct {
+			Step *int            `json:"step"`
+			Val  *metrics.Report `json:"val"`
+		}
+		if json.Unmarshal(line, &record) != nil || record.Step == nil || *record.Step > step {
+			return end, evals, nil
+		}
+		if record.Val != nil {
+			evals = append(evals, metrics.EvalRecord{Step: *record.Step, Val: *record.Val})
+		}
+		end += int64(len(line))
+	}
+}
+
+// record appends a line to metrics.jsonl.
+func (d *runDir) record(v any) error {
+	line, err := json.Marshal(v)
+	if err == nil {
+		_, err = d.lines.Write(append(line, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.file(metricsFile), err)
+	}
+	return nil
+}
+
+// step logs a training step.
+func (d *runDir) step(r metrics.StepRecord, now time.Time) error {
+	err := d.record(r)
+	d.events.At = now
+	for _, s := range []struct {
+		tag   string
+		value metrics.Number
+	}{
+		{"train/loss", r.Loss}, {"train/recon", r.Recon}, {"train/sample_entropy", r.SampleEntropy},
+		{"train/codebook_entropy", r.CodebookEntropy}, {"train/commitment", r.Commitment},
+		{"train/codes_used", metrics.Number(r.CodesUsed)}, {"train/grad_norm", r.GradNorm}, {"train/lr", r.LR},
+		{"speed/clips_per_s", r.ClipsPerSecond}, {"speed/waiting", r.Waiting},
+	} {
+		if err == nil && s.value != 0 {
+			err = d.events.Scalar(r.Step, s.tag, float64(s.value))
+		}
+	}
+	return err
+}
+
+// evaluation logs an evaluation.
+func (d *runDir) evaluation(r metrics.EvalRecord, now time.Time) error {
+	err := d.record(r)
+	d.events.At = now
+	for _, s := range []struct {
+		tag   string
+		value metrics.Number
+	}{
+		{"val/psnr", r.Val.PSNR}, {"val/foreground_psnr", r.Val.ForegroundPSNR}, {"val/ssim", r.Val.SSIM}, {"val/mse", r.Val.MSE},
+		{"codes/used_fraction", r.Val.Codes.UsedFraction}, {"codes/perplexity", r.Val.Codes.Perplexity},
+		{"codes/dead_bits", metrics.Number(r.Val.Codes.DeadBits)},
+	} {
+		if err == nil && s.value.Finite() {
+			err = d.events.Scalar(r.Step, s.tag, float64(s.value))
+		}
+	}
+	if err == nil {
+		err = d.events.Flush()
+	}
+	return err
+}
+
+// picture logs a PNG of a class's samples.
+func (d *runDir) picture(step int, class string, encoded []byte) error {
+	size, err := png.DecodeConfig(bytes.NewReader(encoded))
+	if err != nil {
+		return err
+	}
+	return d.events.Image(step, "samples/"+cmp.Or(class, "clips"), encoded, size.Width, size.Height)
+}
+
+// progress is progress.json, for whoever watches a run from outside.
+type progress struct {
+	State          string         `json:"state"` // training, evaluating, done, interrupted, failed
+	Device         string         `json:"device"`
+	Precision      string         `json:"precision"`
+	Parameters     int            `json:"parameters"` // of the model
+	Version        string         `json:"version"`    // of the program
+	Step           int            `json:"step"`
+	Steps          int            `json:"steps,omitempty"`   // of the whole run, if it is measured in steps
+	Minutes        float64        `json:"minutes,omitempty"` // of the whole run, if it is measured in minutes
+	Share          float64        `json:"share"`             // of the run, in [0,1]
+	Loss           metrics.Number `json:"loss"`              // of the last logged step
+	Recon          metrics.Number `json:"recon"`
+	PSNR           metrics.Number `json:"psnr"` // dB, of the last evaluation
+	BestPSNR       metrics.Number `json:"best_psnr"`
+	Skipped        int            `json:"skipped"`         // steps that met NaN or Inf
+	UnreadClips    int            `json:"unread_clips"`    // clips left out because they cannot be read
+	ClipsPerSecond metrics.Number `json:"clips_per_s"`     // of the last logged steps
+	Seconds        float64        `json:"seconds"`         // since the run began, without interruptions
+	ETASeconds     metrics.Number `json:"eta_s"`           // until the end
+	Checkpoint     string         `json:"last_checkpoint"` // its name
+	Heartbeat      time.Time      `json:"heartbeat"`
+	Error          string         `json:"error,omitempty"`
+}
+
+// beatEvery is the age at which progress.json is replaced.
+const beatEvery = 5 * time.Second
+
+// beat replaces progress.json, if it is old or the state is worth it.
+func (d *runDir) beat(p progress, force bool) error {
+	if !force && p.Heartbeat.Sub(d.lastBeat) < beatEvery {
+		return nil
+	}
+	d.lastBeat = p.Heartbeat
+	text, err := json.MarshalIndent(p, "", "  ")
+	if err == nil {
+		err = replaceFile(d.file(progressFile), append(text, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.file(progressFile), err)
+	}
+	if d.events != nil {
+		return d.events.Flush()
+	}
+	return nil
+}
+
+// flush makes what was logged as safe as a checkpoint.
+func (d *runDir) flush() error { return errors.Join(d.lines.Sync(), d.events.Flush()) }
+
+// abandon leaves a folder that was just made as if it had not been.
+func (d *runDir) abandon() {
+	d.close()
+	os.Remove(d.file(lockFile))
+	os.Remove(d.path) // fails if there is something in it
+}
+
+func (d *runDir) close() error {
+	var errs []error
+	if d.events != nil {
+		errs = append(errs, d.events.Close())
+	}
+	if d.lines != nil {
+		errs = append(errs, d.lines.Close())
+	}
+	return errors.Join(append(errs, d.lock.Close())...)
+}
+
+// checkpointDir finds the checkpoint that a path means: a checkpoint's folder, a
+// run's (its newest one that verifies), or a text file latest or best. skipped
+// says which newer ones of a run do not verify.
+func checkpointDir(path string) (dir string, snap snapshot, skipped []error, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", snap, nil, usage("checkpoint: %w", err)
+	}
+	if !info.IsDir() {
+		name, err := os.ReadFile(path)
+		if err != nil {
+			return "", snap, nil, usage("checkpoint: %w", err)
+		}
+		if name = bytes.TrimSpace(name); len(name) > 64 || !strings.HasPrefix(string(name), "step-") {
+			return "", snap, nil, usage("checkpoint %s: want a run's folder, a checkpoint's, or checkpoints/latest or best in a run", path)
+		}
+		path = filepath.Join(filepath.Dir(path), string(name))
+	}
+	if _, err := os.Stat(filepath.Join(path, stateFile)); err == nil {
+		if snap, err = verify(path); err != nil {
+			return "", snap, nil, usage("checkpoint %s: %w", path, err)
+		}
+		return path, snap, nil, nil
+	}
+	for _, checkpoints := range []string{filepath.Join(path, "checkpoints"), path} {
+		dir, snap, skipped, err = newStore(checkpoints).newest()
+		if err != nil || dir != "" || len(skipped) > 0 {
+			break
+		}
+	}
+	switch {
+	case err != nil:
+		return "", snap, skipped, usage("checkpoint %s: %w", path, err)
+	case dir == "" && len(skipped) > 0:
+		return "", snap, skipped, usage("checkpoint %s: none verifies: %w", path, errors.Join(skipped...))
+	case dir == "":
+		return "", snap, skipped, usage("checkpoint %s: no checkpoint there; want a run's folder, or a checkpoint's with %s in it", path, stateFile)
+	}
+	return dir, snap, skipped, nil
+}

@@ -1,0 +1,99 @@
+package trainer
+
+import (
+	"math"
+	"testing"
+
+	"magvit/kernels"
+	"magvit/model"
+)
+
+func TestSchedule(t *testing.T) {
+	cosine := Train{LR: .01, Warmup: 4, Schedule: "cosine", Final: .1}
+	constant := Train{LR: .01, Warmup: 4, Schedule: "constant"}
+	for _, c := range []struct {
+		train    Train
+		step     int
+		progress float64
+		want     float64
+	}{
+		{constant, 0, 0, .0025}, {constant, 1, .1, .005}, {constant, 2, .2, .0075}, {constant, 3, .3, .01}, {constant, 100, 1, .01},
+		{cosine, 1, 0, .005}, {cosine, 10, 0, .01}, {cosine, 10, .5, .0055}, {cosine, 10, 1, .001}, {cosine, 10, 7, .001},
+		{cosine, 10, 1. / 3, .00775}, // .1 + .9·(1+cos 60°)/2 = .775
+		{Train{LR: .01, Schedule: "constant"}, 0, 0, .01},
+	} {
+		if got := c.train.rate(c.step, c.progress); math.Abs(got-c.want) > 1e-15 {
+			t.Errorf("%+v: rate(%d, %g) = %g, want %g", c.train, c.step, c.progress, got, c.want)
+		}
+	}
+}
+
+// The average's rates are ema-pytorch's: copies at 0 and up to update_after, then
+// every update_every steps 1 minus a decay of 1-(1+n)^-2/3, at most decay.
+func TestEMARate(t *testing.T) {
+	e := EMA{Decay: .9, UpdateAfter: 10, UpdateEvery: 5}
+	for step, want := range map[int]float64{0: 1, 1: 0, 4: 0, 5: 1, 10: 1, 11: 0, 15: .3028534321386899, 20: .20218000823357415, 60: .1, 61: 0} {
+		if got := e.emaRate(step); math.Abs(got-want) > 1e-15 {
+			t.Errorf("rate after %d steps: %.17g, want %.17g", step, got, want)
+		}
+	}
+	if got := (EMA{UpdateEvery: 1}).emaRate(0); got != 0 {
+		t.Errorf("no average, yet rate %g", got)
+	}
+}
+
+// One step on one decayed and one other value, by hand. The gradient is the sum
+// of two batches, (3, 4) in the mean, so its norm is 5; clipping to 1 leaves
+// (.6, .8). With betas (.5, .75) and the first update's correction both moments
+// give the sign of the gradient: p - lr·sign, after decay p·(1 - lr·wd).
+func TestSolverStep(t *testing.T) {
+	be := kernels.NewCPU(1)
+	defer be.Close()
+	tok := &model.Tokenizer{Params: []model.Param{{Name: "bias", Shape: []int{1}}, {Name: "weight", Shape: []int{1, 1}, Decay: true}}}
+	st, err := newState(be, tok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.offsets[1] != 0 || st.offsets[0] != 16 || st.decayed != 16 || st.len != 32 {
+		t.Fatalf("table %+v: want the decayed parameter first, each at a multiple of 16", st.table)
+	}
+	cfg := Train{LR: .125, Betas: [2]float64{.5, .75}, Eps: 1e-12, WeightDecay: 2, Schedule: "constant", ClipNorm: 1, Accumulate: 2,
+		EMA: EMA{Decay: .5, UpdateEvery: 1}}
+	v, err := newSolver(cfg, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	be.Write(st.params.Slice(0, 1), []float32{8})
+	be.Write(st.params.Slice(16, 17), []float32{8})
+	for part, g := range [][2]float32{{2, 6}, {4, 2}} {
+		be.Write(st.grads.Slice(0, 1), g[:1])
+		be.Write(st.grads.Slice(16, 17), g[1:])
+		v.accumulate(part)
+	}
+	norm, err := v.norm()
+	if err != nil || norm != 5 {
+		t.Fatalf("norm %v, %v, want 5", norm, err)
+	}
+	if err := v.apply(0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name        string
+		of          kernels.Buffer
+		weight, bia float64
+	}{{"params", st.params, 8*.75 - .125, 8 - .125}, {"m", st.m, .3, .4}, {"v", st.v, .09, .16}, {"ema", st.ema, 8*.75 - .125, 8 - .125}} {
+		arena, err := st.read(c.of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// float32 rounds to 6e-8; the clipping factor has 1e-6 in its divisor.
+		if math.Abs(float64(arena[0])-c.weight) > 1e-6 || math.Abs(float64(arena[16])-c.bia) > 1e-6 {
+			t.Errorf("%s: %v and %v, want %v and %v", c.name, arena[0], arena[16], c.weight, c.bia)
+		}
+		for i, x := range arena {
+			if i != 0 && i != 16 && x != 0 {
+				t.Errorf("%s: %v between the parameters", c.name, x)
+			}
+		}
+	}
+}
