@@ -17,6 +17,7 @@ type product struct {
 	packed []float32 // [k][n], as chunks of panels
 	bias   []float32 // [n], added to every row
 	direct bool      // rows are read in place
+	piece  int       // rows of weights packed by one task
 }
 
 const (
@@ -25,8 +26,6 @@ const (
 	maxChunk = 768
 	// Rows a multiple of 4 KiB apart share the same lines of the first cache.
 	maxDirect = 1024
-	// packRows is the number of rows of weights packed by one task.
-	packRows = 32
 	// minTasks is how many tasks a kernel should have, so that all workers are busy.
 	minTasks = 16
 )
@@ -39,6 +38,9 @@ func newProduct(t tiles, l lattice, channels int) *product {
 		p.chunk = (blocks(k, blocks(k, maxChunk)) + 15) / 16 * 16
 	}
 	for p.block = 96; p.block > 12 && blocks(l.pixels(), p.block) < minTasks; p.block /= 2 {
+	}
+	// Long pieces read the weights in long runs; small kernels need several tasks.
+	for p.piece = 128; p.piece > 32 && blocks(k, p.piece) < minTasks/2; p.piece /= 2 {
 	}
 	p.packed, p.bias = alignedFloats(k*p.n), alignedFloats(p.n)
 	return p
@@ -54,13 +56,13 @@ func (p *product) stride() int { return (p.chunk+31)/32*32 + 16 }
 func (p *product) scratch() int { return p.block * (p.stride() + p.n) }
 
 // packTasks is the number of tasks that fill packed.
-func (p *product) packTasks() int { return blocks(p.k(), packRows) }
+func (p *product) packTasks() int { return blocks(p.k(), p.piece) }
 
 // packPiece packs the rows of weights of one task. fill writes those of [k0,k1)
 // and of the channels [j,j+cols): that of k and channel j+i goes to
 // dst[(k-k0)·cols+i]. Where there is no such channel, packed stays zero.
 func (p *product) packPiece(task int, fill func(dst []float32, k0, k1, j, cols int)) {
-	from, to := span(task, p.k(), packRows)
+	from, to := span(task, p.k(), p.piece)
 	for from < to {
 		c0 := from / p.chunk * p.chunk
 		c1 := min(c0+p.chunk, p.k())

@@ -80,6 +80,7 @@ var literals = []struct {
 	// The first value overshoots a saturated target and counts half.
 	{kernels.ReconLoss{Pixels: 2, C: 1, Overshoot: .5}, [][]float32{{-1, .5}, {0, 1}, {1, 3}}, []float32{.3125}},
 	{kernels.ReconLossGrad{Pixels: 2, C: 1, Overshoot: .5}, [][]float32{{2}, {-1, .5}, {0, 1}, {1, 3}}, []float32{-.5, -1.5}},
+	{kernels.ReconLoss{Pixels: 1, C: 2, Overshoot: 3}, [][]float32{{1.5, .5}, {1, 1}, {2}}, []float32{.5}},
 	{kernels.ReconLoss{Pixels: 2, C: 1, Kind: kernels.L1, Overshoot: .5}, [][]float32{{-1, .5}, {0, 1}, {1, 3}}, []float32{.5}},
 	{kernels.ReconLossGrad{Pixels: 2, C: 1, Kind: kernels.L1, Overshoot: .5}, [][]float32{{2}, {-1, .5}, {0, 1}, {1, 3}}, []float32{-.25, -1.5}},
 }

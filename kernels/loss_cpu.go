@@ -61,11 +61,7 @@ func (s ReconLossGrad) cpu(*CPU) []stage {
 	return []stage{
 		{len(weights), func(args [][]float32, t, _ int) {
 			from, to := span(t, s.Pixels, block)
-			sum := 0.
-			for _, w := range args[4][from:to] {
-				sum += float64(w)
-			}
-			weights[t] = sum
+			weights[t] = plainSum(args[4][from:to])
 		}},
 		{1, func([][]float32, int, int) { total = sumOf(weights) }},
 		{blocks(s.Pixels, per), func(args [][]float32, t, _ int) {

@@ -153,10 +153,7 @@ func (s RMSNorm) Define(args ...[]float32) {
 
 // rmsScale is sqrt(C)/max(‖x‖, 1e-12), and 1/‖x‖², or 0 where the floor holds.
 func rmsScale(x []float32) (scale, inv float64) {
-	sum := 0.
-	for _, v := range x {
-		sum += float64(v) * float64(v)
-	}
+	sum := squares(x, 0)
 	norm, root := math.Sqrt(sum), math.Sqrt(float64(len(x)))
 	if norm <= minNorm {
 		return root / minNorm, 0

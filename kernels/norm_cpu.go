@@ -13,17 +13,9 @@ func rowwise(rows, c int, do func(args [][]float32, from, to int)) []stage {
 
 // moments gives a row's mean and 1/sqrt(variance + eps).
 func moments(x []float32, eps float32) (mean, scale float32) {
-	sum := 0.
-	for _, v := range x {
-		sum += float64(v)
-	}
-	m := sum / float64(len(x))
-	sq := 0.
-	for _, v := range x {
-		d := float64(v) - m
-		sq += d * d
-	}
-	return float32(m), float32(1 / math.Sqrt(sq/float64(len(x))+float64(eps)))
+	n := float64(len(x))
+	m := plainSum(x) / n
+	return float32(m), float32(1 / math.Sqrt(squares(x, m)/n+float64(eps)))
 }
 
 func (s LayerNorm) cpu(*CPU) []stage {

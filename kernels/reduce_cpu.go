@@ -78,18 +78,35 @@ func addRows8(acc []float64, x []float32) {
 
 func (s SumSquares) cpu(*CPU) []stage {
 	return total(s.Len, func(args [][]float32, from, to int) float64 {
-		var s0, s1, s2, s3 float64
-		x := args[1][from:to]
-		for len(x) >= 4 {
-			a, b, c, d := float64(x[0]), float64(x[1]), float64(x[2]), float64(x[3])
-			s0, s1, s2, s3 = s0+a*a, s1+b*b, s2+c*c, s3+d*d
-			x = x[4:]
-		}
-		for _, v := range x {
-			s0 += float64(v) * float64(v)
-		}
-		return (s0 + s1) + (s2 + s3)
+		return squares(args[1][from:to], 0)
 	})
+}
+
+// squares is the sum of (x - mean)². Four sums hide the additions' latency.
+func squares(x []float32, mean float64) float64 {
+	var s0, s1, s2, s3 float64
+	for len(x) >= 4 {
+		a, b, c, d := float64(x[0])-mean, float64(x[1])-mean, float64(x[2])-mean, float64(x[3])-mean
+		s0, s1, s2, s3 = s0+a*a, s1+b*b, s2+c*c, s3+d*d
+		x = x[4:]
+	}
+	for _, v := range x {
+		s0 += (float64(v) - mean) * (float64(v) - mean)
+	}
+	return (s0 + s1) + (s2 + s3)
+}
+
+// plainSum is the sum of x, likewise.
+func plainSum(x []float32) float64 {
+	var s0, s1, s2, s3 float64
+	for len(x) >= 4 {
+		s0, s1, s2, s3 = s0+float64(x[0]), s1+float64(x[1]), s2+float64(x[2]), s3+float64(x[3])
+		x = x[4:]
+	}
+	for _, v := range x {
+		s0 += float64(v)
+	}
+	return (s0 + s1) + (s2 + s3)
 }
 
 // defined runs the definition as it stands: for kernels of a few values.

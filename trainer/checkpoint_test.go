@@ -34,8 +34,13 @@ func TestCheckpointRoundTrip(t *testing.T) {
 	if err := tr.train(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tr.end(nil); err != nil {
+	ended, err := tr.end(nil)
+	if err != nil {
 		t.Fatal(err)
+	}
+	// The codec uses the average, as the run did, and not the weights themselves.
+	if got, err := EvaluateCheckpoint(t.Context(), o.Backend, o.Out, o.Source, "val"); err != nil || got.PSNR != ended.Report.PSNR {
+		t.Errorf("the checkpoint evaluates to %v dB, the run to %v dB (%v)", got.PSNR, ended.Report.PSNR, err)
 	}
 	dir := filepath.Join(o.Out, "checkpoints", "step-000006")
 	again, err := newState(o.Backend, tr.tok)
@@ -206,13 +211,11 @@ func TestDiskFullWhileSaving(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	create := tr.store.create
 	tr.opt.OnStep = func(step int) {
 		if step == 4 {
 			tr.store.create = func(string) (io.WriteCloser, error) { return &full{5000}, nil }
 		}
 	}
-	_ = create
 	r, err := tr.end(tr.train(t.Context()))
 	refused(t, err, "disk full", "step-000004", "older checkpoints are intact")
 	if r.Checkpoint != "step-000002" || !errors.Is(err, syscall.ENOSPC) {
@@ -235,5 +238,25 @@ func intact(t *testing.T, dir, name string) {
 	}
 	if _, err := verify(filepath.Join(dir, "checkpoints", name)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestPruneKeepsTheBest(t *testing.T) {
+	s := newStore(t.TempDir())
+	for step := 1; step <= 5; step++ {
+		if err := os.Mkdir(filepath.Join(s.dir, stepName(step)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		keep, best int
+		want       []int
+	}{{0, 2, []int{1, 2, 3, 4, 5}}, {9, 2, []int{1, 2, 3, 4, 5}}, {2, 2, []int{2, 4, 5}}, {1, 5, []int{5}}} {
+		if err := s.prune(c.keep, c.best); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.steps(); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("prune(%d, %d) leaves %v, %v; want %v", c.keep, c.best, got, err, c.want)
+		}
 	}
 }

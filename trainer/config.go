@@ -152,8 +152,9 @@ func Parse(name string, text []byte) (Config, error) {
 	return c, o.place(c.Validate())
 }
 
-// Set overrides one key, "model.init_dim=32"; the value is YAML and replaces the
-// one before it whole. Validate afterwards, when all keys are set.
+// Set overrides one key, "model.init_dim=32"; the value is YAML. A list replaces
+// the one before it whole, a mapping only the keys it has. Validate afterwards,
+// when all keys are set.
 func (c *Config) Set(assignment string) error {
 	key, value, ok := strings.Cut(assignment, "=")
 	keys := strings.Split(strings.TrimSpace(key), ".")

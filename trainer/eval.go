@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	evalBatch  = 4   // clips that are encoded together
-	meanSample = 256 // training clips whose mean frame is a baseline, at most
+	evalBatch  = 4  // clips that are encoded together
+	meanSample = 64 // training clips whose mean frame is a baseline, at most
 )
 
 // Evaluation is a set of held-out clips with what they are compared with.

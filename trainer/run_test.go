@@ -31,7 +31,7 @@ func begun(t *testing.T, o Options) *training {
 }
 
 func TestOverfitsOneBatch(t *testing.T) {
-	o, _ := small(t, "train.lr=1e-2", "train.steps=400", "model.init_dim=24", "data.shift=0", "data.flip=false")
+	o, _ := small(t, "train.lr=1e-2", "train.steps=800", "model.init_dim=24", "data.shift=0", "data.flip=false")
 	tr := begun(t, o)
 	batch, err := tr.loader.Next(t.Context())
 	if err != nil {
@@ -163,7 +163,7 @@ func TestRunDirectoryRules(t *testing.T) {
 		want   []string
 	}{
 		"never":         {func(o *Options) { o.Resume = "never" }, []string{"is not empty", "--resume auto"}},
-		"other config":  {func(o *Options) { o.Config.Train.LR = 1; o.Config.Model.InitDim = 9 }, []string{"another configuration", "train.lr: 1.0, was 0.004", "model.init_dim: 9, was 8"}},
+		"other config":  {func(o *Options) { o.Config.Train.LR = 1; o.Config.Model.InitDim = 9 }, []string{"another configuration", "train.lr: 1, was 0.004", "model.init_dim: 9, was 8"}},
 		"no run":        {func(o *Options) { o.Out = foreign }, []string{"holds other files and no run"}},
 		"a file":        {func(o *Options) { o.Out = filepath.Join(foreign, "thesis.tex") }, []string{"run directory", "not a directory"}},
 		"no checkpoint": {func(o *Options) { o.Resume = foreign; o.Out = filepath.Join(foreign, "x") }, []string{"no checkpoint there"}},
@@ -348,5 +348,23 @@ func TestRecordsBeyondACheckpointAreCut(t *testing.T) {
 		if err != nil || int(end) != c.end || !slices.Equal(psnr, c.evals) {
 			t.Errorf("%q up to %d: end %d, evaluations %v, %v", c.tail, c.step, end, psnr, err)
 		}
+	}
+	o, _ := small(t)
+	d, _, err := openRunDir(o.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(d.file(metricsFile), []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.begin(o.Config, 1, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.record(map[string]int{"step": 2}), d.close()); err != nil {
+		t.Fatal(err)
+	}
+	steps, val := logged(t, o.Out)
+	if len(steps) != 2 || len(val) != 1 || steps[1]["step"] != 2. {
+		t.Errorf("%v and %v, want the records up to step 1 and another one of step 2", steps, val)
 	}
 }

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -42,57 +43,65 @@ func TestEMARate(t *testing.T) {
 	}
 }
 
-// One step on one decayed and one other value, by hand. The gradient is the sum
-// of two batches, (3, 4) in the mean, so its norm is 5; clipping to 1 leaves
-// (.6, .8). With betas (.5, .75) and the first update's correction both moments
-// give the sign of the gradient: p - lr·sign, after decay p·(1 - lr·wd).
+// One step on one decayed and one other value, by hand. The gradient is the mean
+// of two batches, (3, 4), so its norm is 5; clipping to 1 leaves (.6, .8). With
+// betas (.5, .75) the moments become half the gradient and a quarter of its
+// square; the first update's correction makes the step lr times its sign:
+// p - lr·sign, after decay p·(1 - lr·wd).
 func TestSolverStep(t *testing.T) {
 	be := kernels.NewCPU(1)
 	defer be.Close()
 	tok := &model.Tokenizer{Params: []model.Param{{Name: "bias", Shape: []int{1}}, {Name: "weight", Shape: []int{1, 1}, Decay: true}}}
-	st, err := newState(be, tok)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if st.offsets[1] != 0 || st.offsets[0] != 16 || st.decayed != 16 || st.len != 32 {
-		t.Fatalf("table %+v: want the decayed parameter first, each at a multiple of 16", st.table)
-	}
-	cfg := Train{LR: .125, Betas: [2]float64{.5, .75}, Eps: 1e-12, WeightDecay: 2, Schedule: "constant", ClipNorm: 1, Accumulate: 2,
-		EMA: EMA{Decay: .5, UpdateEvery: 1}}
-	v, err := newSolver(cfg, st)
-	if err != nil {
-		t.Fatal(err)
-	}
-	be.Write(st.params.Slice(0, 1), []float32{8})
-	be.Write(st.params.Slice(16, 17), []float32{8})
-	for part, g := range [][2]float32{{2, 6}, {4, 2}} {
-		be.Write(st.grads.Slice(0, 1), g[:1])
-		be.Write(st.grads.Slice(16, 17), g[1:])
-		v.accumulate(part)
-	}
-	norm, err := v.norm()
-	if err != nil || norm != 5 {
-		t.Fatalf("norm %v, %v, want 5", norm, err)
-	}
-	if err := v.apply(0, 0, 0); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		name        string
-		of          kernels.Buffer
-		weight, bia float64
-	}{{"params", st.params, 8*.75 - .125, 8 - .125}, {"m", st.m, .3, .4}, {"v", st.v, .09, .16}, {"ema", st.ema, 8*.75 - .125, 8 - .125}} {
-		arena, err := st.read(c.of)
+	for _, c := range []struct{ clip, g, gBias float64 }{{1, .6, .8}, {100, 3, 4}, {0, 3, 4}} {
+		st, err := newState(be, tok)
 		if err != nil {
 			t.Fatal(err)
 		}
-		// float32 rounds to 6e-8; the clipping factor has 1e-6 in its divisor.
-		if math.Abs(float64(arena[0])-c.weight) > 1e-6 || math.Abs(float64(arena[16])-c.bia) > 1e-6 {
-			t.Errorf("%s: %v and %v, want %v and %v", c.name, arena[0], arena[16], c.weight, c.bia)
+		if st.offsets[1] != 0 || st.offsets[0] != 16 || st.decayed != 16 || st.len != 32 {
+			t.Fatalf("table %+v: want the decayed parameter first, each at a multiple of 16", st.table)
 		}
-		for i, x := range arena {
-			if i != 0 && i != 16 && x != 0 {
-				t.Errorf("%s: %v between the parameters", c.name, x)
+		cfg := Train{LR: .125, Betas: [2]float64{.5, .75}, Eps: 1e-12, WeightDecay: 2, Schedule: "constant", ClipNorm: c.clip, Accumulate: 2,
+			EMA: EMA{Decay: .5, UpdateEvery: 1}}
+		v, err := newSolver(cfg, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write := func(b kernels.Buffer, weight, bias float32) {
+			if err := errors.Join(be.Write(b.Slice(0, 1), []float32{weight}), be.Write(b.Slice(16, 17), []float32{bias})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(st.params, 8, 8)
+		for part, g := range [][2]float32{{2, 6}, {4, 2}} {
+			write(st.grads, g[0], g[1])
+			v.accumulate(part)
+		}
+		if norm, err := v.norm(); err != nil || norm != 5 {
+			t.Fatalf("norm %v, %v, want 5", norm, err)
+		}
+		if err := v.apply(0, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range []struct {
+			name         string
+			of           kernels.Buffer
+			weight, bias float64
+		}{
+			{"params", st.params, 8*.75 - .125, 8 - .125}, {"ema", st.ema, 8*.75 - .125, 8 - .125},
+			{"m", st.m, c.g / 2, c.gBias / 2}, {"v", st.v, c.g * c.g / 4, c.gBias * c.gBias / 4},
+		} {
+			arena, err := st.read(w.of)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// float32 rounds to 6e-8; the clipping factor has 1e-6 in its divisor.
+			if math.Abs(float64(arena[0])-w.weight) > 1e-6 || math.Abs(float64(arena[16])-w.bias) > 1e-6 {
+				t.Errorf("clip %g: %s %v and %v, want %v and %v", c.clip, w.name, arena[0], arena[16], w.weight, w.bias)
+			}
+			for i, x := range arena {
+				if i != 0 && i != 16 && x != 0 {
+					t.Errorf("%s: %v between the parameters", w.name, x)
+				}
 			}
 		}
 	}

@@ -12,21 +12,19 @@ import (
 
 // step is what the current step has come to so far: means over its batches.
 type step struct {
-	began  time.Time
-	clips  int
-	loss   float64
-	terms  map[string]float64 // only where the step is logged
-	used   int                // different codes in a batch, the most
-	norm   float64
-	lr     float64
-	waited time.Duration
+	began time.Time // before it waited for its first batch
+	clips int
+	loss  float64
+	terms map[string]float64 // only where the step is logged
+	used  int                // different codes in a batch, the most
+	norm  float64
+	lr    float64
 }
 
 // gradient computes the gradient of one of the step's batches.
 func (t *training) gradient(b *data.Batch, part int) error {
 	if part == 0 {
-		t.now = step{began: t.clock(), waited: t.loader.Waited() - t.waited, terms: map[string]float64{}}
-		t.waited = t.loader.Waited()
+		t.now = step{began: t.clock().Add(t.waited - t.loader.Waited()), terms: map[string]float64{}}
 	}
 	p, err := t.program(b.Shape())
 	if err != nil {
@@ -110,8 +108,9 @@ func (t *training) update() (err error) {
 		return err
 	}
 	t.snap.Step++
-	t.busy += t.clock().Sub(t.now.began) + t.now.waited
-	t.idle += t.now.waited
+	t.busy += t.clock().Sub(t.now.began)
+	t.idle += t.loader.Waited() - t.waited
+	t.waited = t.loader.Waited()
 	t.clips += t.now.clips
 	return nil
 }

@@ -55,7 +55,7 @@ type training struct {
 
 	now        step
 	values     []float32     // codes of a batch
-	waited     time.Duration // of the loader so far
+	waited     time.Duration // by the loader, up to the last step
 	busy, idle time.Duration // since the last record: at work and waiting, and waiting
 	clips      int           // since the last record
 }
@@ -144,9 +144,13 @@ func (t *training) pictures(step int, shown []report.Pair) error {
 	return nil
 }
 
-// save writes a checkpoint every so many steps, at a new best and at the end.
+// save writes a checkpoint every so many steps, at a new best and at the end, but
+// not while steps fail.
 func (t *training) save() error {
 	step, every := t.snap.Step, t.cfg.Train.SaveEvery
+	if t.snap.BadInARow > 0 && !t.finished() {
+		return nil
+	}
 	if every > 0 && step%every == 0 || t.snap.BestStep == step || t.finished() {
 		return t.checkpoint()
 	}
@@ -175,10 +179,11 @@ func (t *training) checkpoint() error {
 	return t.store.prune(t.cfg.Train.KeepLast, t.snap.BestStep)
 }
 
-// interrupt saves what there is and says so.
+// interrupt saves what there is and says so. Its error wraps ErrInterrupted only
+// if nothing is lost.
 func (t *training) interrupt() error {
 	if err := t.checkpoint(); err != nil {
-		return fmt.Errorf("%w after step %d, and saving failed: %w", ErrInterrupted, t.snap.Step, err)
+		return fmt.Errorf("interrupted after step %d, and saving failed: %w", t.snap.Step, err)
 	}
 	if t.last == "" {
 		return fmt.Errorf("%w before the first step", ErrInterrupted)

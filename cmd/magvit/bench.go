@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"runtime"
 	"sync"
@@ -114,7 +115,7 @@ func (r *benchResult) row(be kernels.Backend, k kerneltest.Case, timed bool) (be
 	if got.Err != nil {
 		row.Error = got.Err.Error()
 	}
-	if !timed {
+	if !timed || !ordinary(k) {
 		return row, nil
 	}
 	if row.Seconds, err = timeKernel(be, k); err != nil {
@@ -124,6 +125,23 @@ func (r *benchResult) row(be kernels.Backend, k kerneltest.Case, timed bool) (be
 	row.GBPS = float64(kernels.Bytes(k.Spec)) / row.Seconds / 1e9
 	row.OfPeak, row.OfCopy = row.GFLOPS/r.PeakGFLOPS, row.GBPS/r.CopyGBPS
 	return row, nil
+}
+
+// ordinary says whether a case has finite inputs: with others a kernel may have
+// nothing to do, and its speed says nothing.
+func ordinary(k kerneltest.Case) bool {
+	args := kerneltest.Arguments(k)
+	for i, a := range k.Spec.Args() {
+		if _, read := k.Draw[a.Name]; a.Out && !read {
+			continue
+		}
+		for _, v := range args[i] {
+			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // finite is x, or the greatest number JSON can hold.
@@ -204,7 +222,10 @@ func (r *benchResult) write(w io.Writer) error {
 	}
 	for _, k := range r.Kernels {
 		fmt.Fprintf(t, "%s\t%.2g\t%.2g\t", k.Kernel, k.NMSE, k.Tolerance)
-		if timed {
+		switch {
+		case timed && k.Seconds == 0:
+			fmt.Fprint(t, "–\t–\t–\t–\t–\t")
+		case timed:
 			fmt.Fprintf(t, "%.1f\t%.2f\t%.1f %%\t%.2f\t%.1f %%\t", 1e6*k.Seconds, k.GFLOPS, 100*k.OfPeak, k.GBPS, 100*k.OfCopy)
 		}
 		if !k.OK {

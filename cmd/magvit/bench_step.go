@@ -21,8 +21,8 @@ func benchStepCommand() *cli.Command {
 		Description: example("magvit bench step --preset demo", "magvit bench step --preset demo --batch 8 --explain"),
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "preset", Usage: "the preset `NAME` (magvit presets lists them)"},
-			&cli.IntFlag{Name: "batch", Usage: "clips in a batch (default: the preset's)"},
-			&cli.IntFlag{Name: "frames", Usage: "frames of a clip (default: the preset's, or 16)"},
+			&cli.IntFlag{Name: "batch", DefaultText: "the preset's", Usage: "clips in a batch"},
+			&cli.IntFlag{Name: "frames", DefaultText: "the preset's, or 16", Usage: "frames of a clip"},
 			&cli.IntFlag{Name: "steps", Value: 10, Usage: "how many steps to measure, after one that is not"},
 			&cli.BoolFlag{Name: "explain", Usage: "show the plan: nodes, memory, work and time of each kind of kernel"},
 			jsonFlag(),

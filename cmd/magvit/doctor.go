@@ -104,7 +104,7 @@ func (d *checkup) write(w io.Writer) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\n", name, value)
 	}
-	line("magvit", d.Version+", "+d.Go+", "+d.Platform, "")
+	line("version", d.Version+", "+d.Go+", "+d.Platform, "")
 	line("devices", strings.Join(d.Devices, ", "), "")
 	line("instruction set", d.Instruction, "")
 	line("cores", fmt.Sprintf("%d, GOMAXPROCS %d", d.Cores, d.GOMAXPROCS), "")

@@ -132,7 +132,8 @@ func statusOf(ctx context.Context, err error) int {
 	switch {
 	case errors.Is(err, trainer.ErrInterrupted), ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return interrupted
-	case errors.As(err, &usage), errors.Is(err, trainer.ErrUsage):
+	case errors.As(err, &usage), errors.Is(err, trainer.ErrUsage),
+		errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // a place without room is a bad place
 		return badInput
 	}
 	return failed

@@ -68,7 +68,7 @@ func openCheckpoint(c *cli.Context, log *slog.Logger) (*kernels.CPU, *trainer.Co
 }
 
 // openWork opens what the flags name. The caller closes it.
-func openWork(c *cli.Context) (w *work, err error) {
+func openWork(c *cli.Context) (*work, error) {
 	if _, err := arguments(c, 0, 0, ""); err != nil {
 		return nil, err
 	}
@@ -83,24 +83,27 @@ func openWork(c *cli.Context) (w *work, err error) {
 			return nil, usagef("--%s %d: want 0 or more", flag, c.Int(flag))
 		}
 	}
-	w = &work{c: c, p: newProgress(c.App.ErrWriter, c.Command.Name, 10*time.Second)}
-	defer func() {
-		if err != nil {
-			w.close()
-		}
-	}()
-	if w.be, w.codec, err = openCheckpoint(c, w.p.log); err != nil {
+	w := &work{c: c, p: newProgress(c.App.ErrWriter, c.Command.Name, 10*time.Second)}
+	if err := w.open(); err != nil {
+		w.close()
 		return nil, err
 	}
-	if w.src, err = data.Open(c.Context, c.StringSlice("data"), data.Options{}); err != nil {
-		return nil, err
+	return w, nil
+}
+
+func (w *work) open() (err error) {
+	if w.be, w.codec, err = openCheckpoint(w.c, w.p.log); err != nil {
+		return err
+	}
+	if w.src, err = data.Open(w.c.Context, w.c.StringSlice("data"), data.Options{}); err != nil {
+		return err
 	}
 	for _, s := range w.src.Problems() {
 		w.p.log.Warn("data: " + s)
 	}
 	w.data = w.codec.Config.Data
-	w.data.Strict = c.Bool("strict")
-	return w, nil
+	w.data.Strict = w.c.Bool("strict")
+	return nil
 }
 
 func (w *work) close() {

@@ -33,6 +33,7 @@ func Cases() []Case {
 	cs = append(cs, normCases()...)
 	cs = append(cs, quantizerCases()...)
 	cs = append(cs, lossCases()...)
+	cs = append(cs, layerCases()...)
 	return append(cs, optimizerCases()...)
 }
 
@@ -193,11 +194,16 @@ func lossCases() []Case {
 		for _, kind := range []kernels.LossKind{kernels.MSE, kernels.L1} {
 			for _, overshoot := range []float32{1, .25} {
 				s := kernels.ReconLoss{Pixels: d[0], C: d[1], Kind: kind, Overshoot: overshoot}
-				draw := map[string]Draw{"x": Mixed(-.3, 1.3, 0, 1), "target": Mixed(0, 1, 0, 1), "weight": Mixed(0, 2, 0, 1)}
+				draw := map[string]Draw{"x": Uniform(-.3, 1.3), "target": Mixed(0, 1, 0, 1), "weight": Mixed(0, 2, 0, 1)}
 				cs = append(cs, Case{s, mathTol, "errors of one sign: no cancelling", draw},
 					Case{kernels.ReconLossGrad(s), mathTol, roundWhy, draw})
 			}
 		}
+	}
+	hit := map[string]Draw{"x": Constant(0, .5, 1, .25), "target": Constant(0, .5, 1)} // differences of 0
+	for _, kind := range []kernels.LossKind{kernels.MSE, kernels.L1} {
+		s := kernels.ReconLoss{Pixels: 40, C: 3, Kind: kind, Overshoot: 2}
+		cs = append(cs, Case{s, mathTol, roundWhy, hit}, Case{kernels.ReconLossGrad(s), mathTol, roundWhy, hit})
 	}
 	none := map[string]Draw{"weight": Constant(0)}
 	s := kernels.ReconLoss{Pixels: 20, C: 3, Overshoot: 1}

@@ -159,7 +159,7 @@ func (s *arrays) readVideos(ctx context.Context, a *archive, f *zip.File, h npyH
 	if err != nil {
 		return fmt.Errorf("%s: no room to inflate its %d bytes of videos: %w", s.path, h.bytes, err)
 	}
-	s.file.Close()
+	defer s.file.Close() // the archive, when it has been read
 	s.file, s.temp, s.disk = spill, spill.Name(), spill
 	if os.Remove(s.temp) == nil { // where an open file may be unlinked, a killed process leaves nothing behind
 		s.temp = ""

@@ -153,12 +153,16 @@ func facts(r *run) (list []Fact) {
 	say("Image size", r.find("image_size"))
 	say("Quantizer", r.find("quantizer", "quantizer.kind", "quantizer.type", "quantizer.name"))
 	say("Codebook", r.find("levels", "codebook_size"))
-	say("Batch", r.find("batch", "batch_size"))
+	say("Batch", r.find("train.batch", "batch", "batch_size"))
 	say("Parameters", r.find("parameters"))
 	say("Version", r.find("version", "commit"))
 	if n := len(r.steps); n > 0 {
 		last := r.steps[n-1]
-		say("Steps", fmt.Sprint(last.Step))
+		step := last.Step // of the last record; the last evaluation may be later
+		if n := len(r.evals); n > 0 {
+			step = max(step, r.evals[n-1].Step)
+		}
+		say("Steps", fmt.Sprint(step))
 		if last.Seconds.Finite() {
 			say("Training time", (time.Duration(math.Round(float64(last.Seconds))) * time.Second).String())
 		}

@@ -48,7 +48,7 @@ func (d Dtype) Size() int {
 }
 
 // Tensor is an array whose elements still lie in the file. Strides and Offset count elements of its storage; every element
-// was checked to lie inside. Shape is empty for a scalar.
+// was checked to lie inside. Shape is empty for a scalar. Its methods are not for concurrent use.
 type Tensor struct {
 	Dtype   Dtype
 	Shape   []int
@@ -214,8 +214,11 @@ func (s *storage) verify() error {
 		return nil
 	}
 	sum := crc32.NewIEEE()
-	if _, err := io.Copy(sum, io.NewSectionReader(s.at, 0, int64(s.elements)*int64(s.dtype.Size()))); err != nil {
+	want := int64(s.elements) * int64(s.dtype.Size())
+	if n, err := io.Copy(sum, io.NewSectionReader(s.at, 0, want)); err != nil {
 		return fmt.Errorf("storage %q: %w", s.name, err)
+	} else if n != want {
+		return fmt.Errorf("storage %q: %d of %d bytes: %w", s.name, n, want, io.ErrUnexpectedEOF)
 	}
 	if sum.Sum32() != s.crc {
 		return fmt.Errorf("storage %q: checksum %08x, the archive says %08x: the file is damaged", s.name, sum.Sum32(), s.crc)
@@ -238,7 +241,7 @@ func (t *Tensor) Bytes() ([]byte, error) {
 		span += (dim - 1) * t.Strides[i]
 	}
 	raw := make([]byte, span*size)
-	if _, err := t.storage.at.ReadAt(raw, int64(t.Offset)*int64(size)); err != nil && err != io.EOF {
+	if n, err := t.storage.at.ReadAt(raw, int64(t.Offset)*int64(size)); n < len(raw) {
 		return nil, fmt.Errorf("storage %q: %w", t.storage.name, err)
 	}
 	if t.Contiguous() {

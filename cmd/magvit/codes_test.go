@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	"magvit/trainer/data"
+)
+
+func arraysOf(t *testing.T, path string) map[string]data.Array {
+	t.Helper()
+	a, err := data.ReadArrays(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestEncodeThenDecodeIsReconstruct(t *testing.T) {
+	dir, run := t.TempDir(), trainedRun(t)
+	codes, decoded, seen := filepath.Join(dir, "codes.npz"), filepath.Join(dir, "new", "decoded.npz"), filepath.Join(dir, "seen.npz")
+	magvit(t, "encode", "--checkpoint", run, "--data", clips(t), "--out", codes)
+	magvit(t, "decode", "--checkpoint", run, "--codes", codes, "--out", decoded)
+	magvit(t, "reconstruct", "--checkpoint", run, "--data", clips(t), "--out", seen)
+
+	c, d, s := arraysOf(t, codes), arraysOf(t, decoded), arraysOf(t, seen)
+	if got, want := c["codes"].Shape, []int{24, 4, 4, 4}; !slices.Equal(got, want) {
+		t.Errorf("codes of shape %v, want %v", got, want)
+	}
+	for _, v := range c["codes"].Data.([]int64) {
+		if v < 0 || v >= 1000 {
+			t.Fatalf("code %d is not in [0,1000)", v)
+		}
+	}
+	source := arraysOf(t, clips(t))
+	if !reflect.DeepEqual(c["labels"].Data, source["labels"].Data) {
+		t.Errorf("labels %v, want those of the clips, %v", c["labels"].Data, source["labels"].Data)
+	}
+	for _, name := range []string{"videos", "names", "labels", "frames", "classes"} {
+		if !reflect.DeepEqual(d[name], s[name]) {
+			t.Errorf("%s of decode and of reconstruct differ", name)
+		}
+	}
+	if !reflect.DeepEqual(s["originals"].Shape, s["videos"].Shape) || reflect.DeepEqual(s["originals"].Data, s["videos"].Data) {
+		t.Error("originals and reconstructions: want the same shape and other values")
+	}
+	if mean := meanOf(s["originals"].Data.([]float32)); math.Abs(mean-meanOf(source["videos"].Data.([]float32))) > 1e-6 {
+		t.Errorf("the originals' mean is %v, not that of the clips", mean)
+	}
+	// What decode wrote is a set of clips like any other.
+	if v := printed(t, "inspect", decoded, "--json"); v["clips"] != 24. || v["min"].(float64) < 0 || v["max"].(float64) > 1 {
+		t.Errorf("inspect says of the decoded clips: %v", v)
+	}
+}
+
+func meanOf(x []float32) (m float64) {
+	for _, v := range x {
+		m += float64(v) / float64(len(x))
+	}
+	return m
+}
+
+func TestReconstructToPictures(t *testing.T) {
+	dir, run := t.TempDir(), trainedRun(t)
+	folder := filepath.Join(dir, "pictures")
+	args := []string{"reconstruct", "--checkpoint", run, "--data", clips(t), "--split", "val", "--limit", "2", "--out"}
+	magvit(t, append(args, folder)...)
+	if v := printed(t, "inspect", folder, "--json"); v["clips"] != 2. {
+		t.Errorf("the folder holds %v clips, want 2", v["clips"])
+	}
+	if _, stderr, status := finish(t, program(t, append(args, folder)...)); status != badInput {
+		t.Errorf("writing into a folder that is not empty: exit %d\n%s", status, stderr)
+	}
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skipf("videos are written by ffmpeg: %v", err)
+	}
+	for _, name := range []string{"seen.mp4", "seen.gif"} {
+		path := filepath.Join(dir, name)
+		magvit(t, append(args, path)...)
+		v := printed(t, "inspect", path, "--json")
+		shape, _ := v["shapes"].([]any)[0].(map[string]any)
+		if shape["frames"] != 16. || shape["width"] != 66. || shape["height"] != 32. {
+			t.Errorf("%s: %v; want two clips of 8 frames, 32 and 32 pixels wide with 2 between", name, shape)
+		}
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 3 {
+		t.Errorf("left in the folder: %v, %v; want three results and nothing else", left, err)
+	}
+}
+
+func TestFreshProcessEvaluatesTheSame(t *testing.T) {
+	run := trainedRun(t)
+	var last map[string]any
+	for _, r := range records(t, run) {
+		if v, ok := r["val"].(map[string]any); ok {
+			last = v
+		}
+	}
+	out, _ := magvit(t, "eval", "--checkpoint", run, "--data", clips(t), "--split", "val", "--json")
+	var got map[string]any
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, last) {
+		t.Errorf("eval: %v\nthe run logged: %v", got, last)
+	}
+	for _, key := range []string{"clips", "mse", "psnr", "ssim", "foreground_psnr", "baselines", "per_class", "codes"} {
+		if _, ok := got[key]; !ok {
+			t.Errorf("eval --json lacks %q", key)
+		}
+	}
+	all := printed(t, "eval", "--checkpoint", run, "--data", clips(t), "--split", "all", "--json")
+	if all["clips"] != 24. {
+		t.Errorf("--split all evaluates %v clips, want 24", all["clips"])
+	}
+}

@@ -1,0 +1,232 @@
+package torchfile
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func read(data []byte) (*File, error) { return Read(bytes.NewReader(data), int64(len(data)), Limits{}) }
+
+// testdata/kinds.py has the values.
+func TestEveryDtypeAndView(t *testing.T) {
+	for _, protocol := range []int{2, 5} {
+		f := open(t, fmt.Sprintf("testdata/kinds.%d.pt", protocol))
+		root := f.Root.(*Dict)
+		if len(f.Foreign) > 0 || !root.Ordered || len(root.Entries) != 21 {
+			t.Fatalf("protocol %d: foreign %v, %d entries", protocol, f.Foreign, len(root.Entries))
+		}
+		up := func(from, n, step int) (list []float32) {
+			for i := range n {
+				list = append(list, float32(from+i*step))
+			}
+			return list
+		}
+		var permuted []float32
+		for i := range 4 {
+			for j := range 6 {
+				permuted = append(permuted, float32(4*j+i))
+			}
+		}
+		third := float32(1.0 / 3)
+		for name, want := range map[string]struct {
+			shape  []int
+			values []float32
+		}{
+			"float64":       {[]int{3}, []float32{0, third, 2 * third}},
+			"float32":       {[]int{2, 3, 4}, up(0, 24, 1)},
+			"float16":       {[]int{6}, []float32{0.33325195, float32(math.Copysign(0, -1)), 65504, 0x1p-24, float32(math.Inf(1)), -2.5}},
+			"bfloat16":      {[]int{3}, []float32{0.33398438, -2.5, 0x1.c4p127}},
+			"transposed":    {[]int{4, 2, 3}, permuted},
+			"slice":         {[]int{5}, up(5, 5, 3)},
+			"channels_last": {[]int{1, 2, 3, 4}, up(0, 24, 1)},
+			"parameter":     {[]int{2, 1}, []float32{1, 2}},
+			"scalar":        {[]int{}, []float32{7}},
+			"empty":         {[]int{0, 3}, []float32{}},
+		} {
+			v, _ := root.Get(name)
+			tensor := v.(*Tensor)
+			got, err := tensor.Float32s()
+			if err != nil || !slices.Equal(tensor.Shape, want.shape) || !slices.EqualFunc(got, want.values, func(a, b float32) bool {
+				return math.Float32bits(a) == math.Float32bits(b)
+			}) {
+				t.Errorf("%s: %v %v %v, want %v %v", name, tensor.Shape, got, err, want.shape, want.values)
+			}
+			if strided := name == "transposed" || name == "slice" || name == "channels_last"; tensor.Contiguous() == strided {
+				t.Errorf("%s: contiguous %v", name, !strided)
+			}
+		}
+		for name, want := range map[string][]int64{
+			"int64": {math.MinInt64, -1, math.MaxInt64}, "int32": {math.MinInt32, -1, math.MaxInt32}, "int16": {math.MinInt16, -1, math.MaxInt16},
+			"int8": {-128, -1, 127}, "uint8": {0, 128, 255}, "bool": {1, 0, 1},
+		} {
+			v, _ := root.Get(name)
+			if got, err := v.(*Tensor).Int64s(); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s: %v %v, want %v", name, got, err, want)
+			}
+		}
+		for name, want := range map[string]string{"bytes": "[0 128 255]", "size": "[2 3]", "set": "&{[1]}", "frozenset": "&{[a]}", "big": "1099511627776"} {
+			if v, _ := root.Get(name); fmt.Sprint(v) != want {
+				t.Errorf("%s: %v, want %s", name, v, want)
+			}
+		}
+	}
+}
+
+func TestRefusedArchives(t *testing.T) {
+	good := pk("}")
+	deflated := func() []byte {
+		var out bytes.Buffer
+		z := zip.NewWriter(&out)
+		w, err := z.Create("archive/data.pkl")
+		if err == nil {
+			_, err = w.Write(make([]byte, 100<<20))
+		}
+		if err != nil || z.Close() != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	// the central directory says that all of these entries lie where the first one does, and are as long
+	overlapping := func() []byte {
+		more := []string{"data/0", strings.Repeat("x", 1000)}
+		for i := range 9 {
+			more = append(more, fmt.Sprintf("data/%d", i+1), "")
+		}
+		data := archiveOf(t, good, more...)
+		var size, offset []byte
+		for at := 0; ; {
+			i := bytes.Index(data[at:], []byte("PK\x01\x02"))
+			if i < 0 {
+				return data
+			}
+			entry := data[at+i:]
+			name := string(entry[46 : 46+binary.LittleEndian.Uint16(entry[28:])])
+			switch {
+			case name == "archive/data/0":
+				size, offset = entry[20:28], entry[42:46]
+			case name != "archive/data.pkl":
+				copy(entry[20:28], size)
+				copy(entry[42:46], offset)
+			}
+			at += i + 4
+		}
+	}
+	outside := bytes.ReplaceAll(archiveOf(t, good, "data/0", ""), []byte("archive/data/0"), []byte("archivX/data/0"))
+	for message, data := range map[string][]byte{
+		"not a file of torch.save":       []byte("hello, this is text"),
+		"before 1.6":                     []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."),
+		"starts with , want":             {},
+		"without NAME/data.pkl":          bytes.ReplaceAll(archiveOf(t, good), []byte("archive/data.pkl"), []byte("archive/data.txt")),
+		"two pickles":                    bytes.ReplaceAll(archiveOf(t, good, "data/p__", good), []byte("archive/data/p__"), []byte("archivX/data.pkl")),
+		"holds \"archive/data/0\" twice": archiveOf(t, good, "data/0", "", "data/0", ""),
+		"lies outside \"archive\"":       outside,
+		"TorchScript":                    archiveOf(t, good, "constants.pkl", good),
+		"compressed or encrypted":        deflated(),
+		"longer than the file":           overlapping(),
+		"byte order \"big\"":             archiveOf(t, good, "byteorder", "big"),
+		"17 bytes; 16 are the most":      archiveOf(t, good, "byteorder", strings.Repeat("little", 3)[:17]),
+	} {
+		if _, err := read(data); err == nil || !strings.Contains(err.Error(), message) {
+			t.Errorf("%q: %v", message, err)
+		}
+	}
+	data := archiveOf(t, good)
+	if _, err := Read(bytes.NewReader(data), int64(len(data)), Limits{Pickle: 3}); err == nil || !strings.Contains(err.Error(), "3 are the most") {
+		t.Errorf("limit of the pickle: %v", err)
+	}
+	if _, err := Open(filepath.Join(t.TempDir(), "absent.pt"), Limits{}); !os.IsNotExist(err) {
+		t.Errorf("absent file: %v", err)
+	}
+}
+
+// everything reads a tokenizer file to its end.
+func everything(data []byte) (string, error) {
+	f, err := read(data)
+	if err != nil {
+		return "", err
+	}
+	tok, err := f.Tokenizer()
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for _, named := range tok.State {
+		b, err := named.Bytes()
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&out, "%s %v %x\n", named.Name, named.Shape, b)
+	}
+	return out.String() + tok.Version + string(tok.Config), nil
+}
+
+// small is a tokenizer file of about 1 kB.
+func small(t testing.TB) []byte {
+	t.Helper()
+	weight, err := FromFloat32([]int{2, 1, 2}, []float32{1, 2, 3, 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mask, err := FromInt64([]int{2}, []int64{2, 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := NewDict().Set("image_size", 16).Set("layers", Tuple{"residual", Tuple{"compress_space", 8}}).Set("max_dim", math.Inf(1))
+	var out bytes.Buffer
+	if err := WriteTokenizer(&out, []NamedTensor{{"conv_in.conv.weight", weight}, {"quantizers.mask", mask}}, "0.5.1", config); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestEveryTruncatedFileIsRefused(t *testing.T) {
+	data := small(t)
+	if _, err := everything(data); err != nil {
+		t.Fatal(err)
+	}
+	for n := range data {
+		if _, err := everything(data[:n]); err == nil {
+			t.Errorf("the first %d of %d bytes were accepted", n, len(data))
+		}
+	}
+}
+
+// A flipped bit is an error or lies where nothing is read from: never another value.
+func TestFlippedBits(t *testing.T) {
+	golden, err := os.ReadFile(filepath.Join(goldenDir, "checkpoint.fsq.pt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		data []byte
+		step int // every bit of the small file; one byte in 2003 of the golden one
+	}{{small(t), 1}, {golden, 8*2003 + 1}} {
+		want, err := everything(c.data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := 0
+		for bit := 0; bit < 8*len(c.data); bit += c.step {
+			damaged := bytes.Clone(c.data)
+			damaged[bit/8] ^= 1 << (bit % 8)
+			got, err := everything(damaged)
+			if err == nil && got != want {
+				t.Errorf("bit %d of byte %d was not noticed", bit%8, bit/8)
+			}
+			if err != nil {
+				refused++
+			}
+		}
+		if refused == 0 {
+			t.Error("no flip was noticed at all")
+		}
+	}
+}
