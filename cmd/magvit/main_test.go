@@ -178,25 +178,31 @@ func TestReadmeCommandsParse(t *testing.T) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	found, code := 0, false
-	for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", " ")) {
+	lines := commandLines(string(text))
+	for _, line := range lines {
+		if err := parses(line); err != nil {
+			t.Errorf("README.md: %q: %v", line, err)
+		}
+	}
+	if len(lines) == 0 {
+		t.Error("README.md shows no command of magvit")
+	}
+}
+
+// commandLines are the calls of magvit in the fenced code of a Markdown text.
+func commandLines(text string) (found []string) {
+	code := false
+	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "```") {
 			code = !code
 		}
 		line = strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(line, "$ "), "./"), "bin/")
-		if !code || !strings.HasPrefix(line, "magvit ") {
-			continue
-		}
-		line = line[:strings.IndexAny(line+"#", "#|>&;")]
-		found++
-		if err := parses(line); err != nil {
-			t.Errorf("README.md: %q: %v", line, err)
+		if code && strings.HasPrefix(line, "magvit ") {
+			found = append(found, strings.TrimSpace(line[:strings.IndexAny(line+"#", "#|>&;")]))
 		}
 	}
-	if found == 0 {
-		t.Error("README.md shows no command of magvit")
-	}
+	return found
 }
 
 func TestParsesFindsWhatIsWrong(t *testing.T) {
@@ -204,6 +210,10 @@ func TestParsesFindsWhatIsWrong(t *testing.T) {
 		if parses(line) == nil {
 			t.Errorf("%q is taken for a command line", line)
 		}
+	}
+	text := "magvit is\n```sh\n$ bin/magvit train --out a # hi\nmagvit eval --checkpoint a \\\n--json | jq\nmagvit: no\n```\n"
+	if got, want := commandLines(text), []string{"magvit train --out a", "magvit eval --checkpoint a  --json"}; !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
 	}
 }
 

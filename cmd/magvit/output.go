@@ -30,15 +30,15 @@ func logger(w io.Writer) *slog.Logger {
 	if terminal(w) {
 		return slog.New(coloured(w))
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: short}))
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: brief}))
 }
 
 func coloured(w io.Writer) slog.Handler {
-	return tint.NewHandler(w, &tint.Options{TimeFormat: time.TimeOnly, ReplaceAttr: short})
+	return tint.NewHandler(w, &tint.Options{TimeFormat: time.TimeOnly, ReplaceAttr: brief})
 }
 
-// short leaves the date out of a record, and digits that nobody reads.
-func short(_ []string, a slog.Attr) slog.Attr {
+// brief leaves the date out of a record, and digits that nobody reads.
+func brief(_ []string, a slog.Attr) slog.Attr {
 	switch a.Value.Kind() {
 	case slog.KindFloat64:
 		a.Value = slog.StringValue(fmt.Sprintf("%.4g", a.Value.Float64()))

@@ -1,7 +1,12 @@
 package kerneltest
 
 import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +122,33 @@ func TestEveryCaseHasItsReason(t *testing.T) {
 		}
 		if !fits {
 			t.Errorf("%v: none of its draws is for one of its arguments", c)
+		}
+	}
+}
+
+// Every type of package kernels that has a definition stands in the list.
+func TestEveryKernelHasACase(t *testing.T) {
+	tried := map[string]bool{}
+	for _, c := range Cases() {
+		tried[fmt.Sprintf("%T", c.Spec)] = true
+	}
+	files, err := filepath.Glob("../*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no sources of package kernels: %v", err)
+	}
+	for _, name := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			m, ok := d.(*ast.FuncDecl)
+			if !ok || m.Recv == nil || m.Name.Name != "Define" {
+				continue
+			}
+			if spec := fmt.Sprintf("kernels.%s", m.Recv.List[0].Type); !tried[spec] {
+				t.Errorf("%s has no case", spec)
+			}
 		}
 	}
 }

@@ -69,6 +69,7 @@ func busy() Config {
 		Crop: Crop{Batch: 6, Frames: 3, Size: 8, Moving: .85, WholeEvery: 3}}
 }
 
+// mustLoad closes the loader when the test ends, if the test does not.
 func mustLoad(t *testing.T, src Source, cfg Config, batch int, train bool) *Loader {
 	t.Helper()
 	l, err := NewLoader(src, upTo(src.Len()), cfg, batch, 7, train)
@@ -94,7 +95,7 @@ func next(t *testing.T, l *Loader) Batch {
 
 func TestBatchesDependOnSeedAndStepOnly(t *testing.T) {
 	src := dots(10, 5, 16, 16)
-	src.bad = map[int]bool{3: true, 8: true}
+	src.bad = map[int]bool{0: true, 3: true, 5: true, 8: true}
 	var want []Batch
 	l := mustLoad(t, src, busy(), 2, true)
 	for step := range 12 {
@@ -236,9 +237,19 @@ func TestShortClipsArePaddedAndLongOnesCut(t *testing.T) {
 			}
 		}
 	}
+	// Batches are made in memory that held others: the weights of a longer clip must not stay.
+	mixed := dots(4, 4, 4, 4)
+	mixed.clips[1], mixed.clips[3] = dots(2, 1, 4, 4).clips[0], dots(2, 2, 4, 4).clips[1]
+	l := mustLoad(t, mixed, cfg, 1, true)
+	for range 24 {
+		b := next(t, l)
+		if w := b.Weight; b.Frames[0] != mixed.clips[b.Index[0]].T || slices.Max(append(w[16*b.Frames[0]:], 0)) != 0 {
+			t.Fatalf("clip %d: %d frames, weights %v", b.Index[0], b.Frames[0], w)
+		}
+	}
 	src := dots(1, 9, 4, 4)
 	starts := map[int]bool{}
-	l := mustLoad(t, src, cfg, 1, true)
+	l = mustLoad(t, src, cfg, 1, true)
 	for range 40 {
 		b := next(t, l)
 		for s := range 6 {
@@ -281,9 +292,8 @@ func TestUnreadableClipsAreSkippedOrFatal(t *testing.T) {
 			t.Errorf("strict: %v", err)
 		}
 	}
-	for i := range 6 {
-		src.bad[i] = true
-	}
+	l.Close()
+	src = &shelf{clips: src.clips, bad: map[int]bool{0: true, 1: true, 2: true, 3: true, 4: true, 5: true}}
 	cfg.Strict = false
 	if _, err := mustLoad(t, src, cfg, 2, true).Next(t.Context()); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "in a row") {
 		t.Errorf("nothing to read: %v", err)

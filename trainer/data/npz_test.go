@@ -345,3 +345,23 @@ func FuzzArrays(f *testing.F) {
 		}
 	})
 }
+
+// FuzzHeader: what a header claims is consistent, or an error.
+func FuzzHeader(f *testing.F) {
+	f.Add(appendNpyHeader(nil, "<f4", []int{2, 3}))
+	f.Add(appendNpyHeader(nil, "<U7", []int{}))
+	f.Add([]byte(npyMagic + "\x03\x00\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		h, err := readNpyHeader(bytes.NewReader(raw), "a")
+		if err != nil {
+			return
+		}
+		n := int64(h.size)
+		for _, d := range h.shape {
+			n *= int64(d)
+		}
+		if n != h.bytes || n < 0 || h.start > int64(len(raw)) {
+			t.Errorf("%+v of %d bytes", h, len(raw))
+		}
+	})
+}

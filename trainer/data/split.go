@@ -57,7 +57,7 @@ func Split(src Source, share float64) (train, val []int, err error) {
 	})
 	for i, q := range quotas {
 		if i < missing {
-			
+			q.take++
 		}
 		val = append(val, groups[q.label][:q.take]...)
 		train = append(train, groups[q.label][q.take:]...)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,10 +27,10 @@ func TestSynthIsBalancedWholeAndRepeatable(t *testing.T) {
 			c := mustRead(t, a, i)
 			count[c.Label]++
 			sorted = sorted && c.Label == i%4
-			if d := cmp.Diff(c, mustRead(t, b, i)); d != "" {
+			if d := mustRead(t, b, i); !slices.Equal(c.Video, d.Video) || !slices.Equal(c.Trajectory, d.Trajectory) || c.Label != d.Label {
 				t.Fatalf("%s: the same seed makes another clip %d", style, i)
 			}
-			if cmp.Equal(c.Trajectory, mustRead(t, other, i).Trajectory) {
+			if slices.Equal(c.Trajectory, mustRead(t, other, i).Trajectory) {
 				t.Errorf("%s: another seed makes the same clip %d", style, i)
 			}
 			area := 0
@@ -60,7 +61,7 @@ func TestSynthIsBalancedWholeAndRepeatable(t *testing.T) {
 // The path that is stored is the one that is seen: through the clip's camera it
 // falls on the dot. Only where the disc would leave the frame is it held back.
 func TestSynthPathsFallOnTheDot(t *testing.T) {
-	set, err := Synth(SynthConfig{Clips: 400, Seed: 5, Size: 64, Frames: 16})
+	set, err := Synth(SynthConfig{Clips: 200, Seed: 5, Size: 64, Frames: 16})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,13 +84,13 @@ func TestSynthPathsFallOnTheDot(t *testing.T) {
 			}
 		}
 	}
-	if off > 400*16/500 {
-		t.Errorf("%d of %d frames show the dot elsewhere", off, 400*16)
+	if off > 200*16/500 {
+		t.Errorf("%d of %d frames show the dot elsewhere", off, 200*16)
 	}
 }
 
 func TestSynthMakesFourPathsInFiveRough(t *testing.T) {
-	set, err := Synth(SynthConfig{Clips: 2000, Seed: 5, Size: 64, Frames: 16})
+	set, err := Synth(SynthConfig{Clips: 1200, Seed: 5, Size: 64, Frames: 16})
 	if err != nil {
 		t.Fatal(err)
 	}

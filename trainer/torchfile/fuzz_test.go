@@ -11,8 +11,8 @@ import (
 // fuzzLimits keep a run small, so that a blow-up shows.
 var fuzzLimits = Limits{Pickle: 1 << 20, Values: 1 << 14, Depth: 50, Expanded: 1 << 16, Entries: 100}
 
-// FuzzPickle: no input makes the machine panic, and what it accepts is a tree that can be walked, and written and read
-// again if it holds plain values only.
+// FuzzPickle: no input makes the machine or the views panic, and what is accepted is a tree that can be walked, and written
+// and read again if it holds plain values only.
 func FuzzPickle(f *testing.F) {
 	for _, pickle := range refusedPickles {
 		if len(pickle) < 2000 {
@@ -26,14 +26,22 @@ func FuzzPickle(f *testing.F) {
 	f.Add(golden.Config)
 	f.Add([]byte(pk("}" + str("a") + tensorOf("FloatStorage", "0", "K\x04", "K\x00", "K\x02K\x02\x86", "K\x01K\x02\x86") + "s")))
 	f.Add([]byte("\x80\x04\x8c\x02os\x8c\x06system\x93)\x81}\x8c\x01aK\x01sb."))
+	trainer, _, err := encode(2, trainerTree(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(trainer)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		storages := func(name string, dtype Dtype, elements int) (*storage, error) {
 			return &storage{name: name, dtype: dtype, elements: min(elements, 64), at: memory(make([]byte, 512)), checked: true}, nil
 		}
-		root, _, err := unpickle(data, fuzzLimits, storages)
+		root, foreign, err := unpickle(data, fuzzLimits, storages)
 		if err != nil {
 			return
 		}
+		file := &File{Root: root, Foreign: foreign}
+		file.Tokenizer()
+		file.Trainer()
 		for _, line := range Opaques(root) {
 			if !strings.Contains(line, ".") {
 				t.Errorf("an object without a name: %q", line)
