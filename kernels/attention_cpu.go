@@ -6,8 +6,8 @@ import "math"
 // length×length matrix exists.
 const queries = 32
 
-// attender computes attention of one sequence and head at a time. Its arrays are
-// in the worker's scratch; nothing in it changes after newAttender.
+// attender computes attention of one sequence and head at a time, its arrays in the
+// worker's scratch. Padding may hold anything: what comes of it is never read.
 type attender struct {
 	Attention
 	tiles  tiles
@@ -44,16 +44,12 @@ func (a *attender) columns(dst, qkv, mem []float32, part, seq, head int) {
 			dst[d*a.ldKeys+j] = v
 		}
 	}
-	for d := range a.Dim {
-		clear(dst[d*a.ldKeys+a.keys : (d+1)*a.ldKeys])
-	}
 }
 
 // rows copies them to be the rows of dst [keys,ldDim].
 func (a *attender) rows(dst, qkv, mem []float32, part, seq, head int) {
 	for j := range a.keys {
-		row := dst[j*a.ldDim:][:a.ldDim]
-		clear(row[copy(row, a.vector(qkv, mem, part, seq, head, j)):])
+		copy(dst[j*a.ldDim:], a.vector(qkv, mem, part, seq, head, j))
 	}
 }
 
@@ -73,7 +69,7 @@ func (a *attender) softmax(p, qkv, columns []float32, seq, head, i0, i1 int) {
 	a.tiles.multiply(i1-i0, a.ldKeys, a.Dim, q, stride, 1, matrix{columns, a.ldKeys}, a.zeros, 0, p, a.ldKeys)
 	for i := i0; i < i1; i++ {
 		row := p[(i-i0)*a.ldKeys:][:a.ldKeys]
-		clear(row[a.seen(i):])
+		clear(row[a.seen(i):a.keys])
 		row = row[:a.seen(i)]
 		peak := row[0]
 		for _, v := range row {
@@ -177,12 +173,12 @@ func (g *attenderGrad) run(dqkv, dy, qkv, mem []float32, seq, head, wanted int) 
 		at, stride := g.vectors(dy, 1, 0, seq, head, i)
 		t.multiply(n, g.ldKeys, g.Dim, at, stride, 1, matrix{g.v, g.ldKeys}, g.zeros, 0, g.ds, g.ldKeys)
 		for r := range n {
-			g.gather(g.dy[r*g.ldDim:], at[r*stride:])
-			g.slopes(g.ds[r*g.ldKeys:][:g.ldKeys], g.p[r*g.ldKeys:][:g.ldKeys])
+			copy(g.dy[r*g.ldDim:][:g.Dim], at[r*stride:])
+			g.slopes(g.ds[r*g.ldKeys:][:g.keys], g.p[r*g.ldKeys:][:g.keys])
 		}
 		at, stride = g.vectors(qkv, 3, 0, seq, head, i)
 		for r := range n {
-			g.gather(g.q[r*g.ldDim:], at[r*stride:])
+			copy(g.q[r*g.ldDim:][:g.Dim], at[r*stride:])
 		}
 		t.multiply(wanted, g.ldDim, n, g.ds, 1, g.ldKeys, matrix{g.q, g.ldDim}, g.dk, g.ldDim, g.dk, g.ldDim)
 		t.multiply(wanted, g.ldDim, n, g.p, 1, g.ldKeys, matrix{g.dy, g.ldDim}, g.dv, g.ldDim, g.dv, g.ldDim)
@@ -193,16 +189,10 @@ func (g *attenderGrad) run(dqkv, dy, qkv, mem []float32, seq, head, wanted int) 
 	}
 }
 
-// gather copies a vector and pads it.
-func (g *attenderGrad) gather(dst, src []float32) {
-	copy(dst[:g.Dim], src)
-	clear(dst[g.Dim:g.ldDim])
-}
-
 // slopes turns a row of da into ds.
 func (g *attenderGrad) slopes(ds, p []float32) {
 	mean := 0.
-	for j, w := range p[:g.keys] {
+	for j, w := range p {
 		mean += float64(w) * float64(ds[j])
 	}
 	m := float32(mean)

@@ -1,17 +1,18 @@
 package kernels
 
 // A task is a frame. Scratch of a task: P attention weights, then P gradients.
+//
+// Sums over pixels are float64: behind a closed or saturated gate the gradients are
+// small differences of large terms.
 
 func (s FramePool) cpu(c *CPU) []stage {
 	c.reserve(s.P)
+	sums := make([]float64, c.workers*s.C)
 	return []stage{{s.F, func(args [][]float32, f, worker int) {
 		a := c.scratch[worker][:s.P]
 		ctx, x, k := args[0][f*s.C:][:s.C], args[1][f*s.P*s.C:][:s.P*s.C], args[2]
 		attend(a, x, k)
-		clear(ctx)
-		for p, w := range a {
-			axpy(ctx, x[p*s.C:][:s.C], w)
-		}
+		weighRows(ctx, sums[worker*s.C:][:s.C], x, a)
 	}}}
 }
 
@@ -31,18 +32,14 @@ func (s FramePoolGradX) cpu(c *CPU) []stage {
 }
 
 func (s FramePoolGradK) cpu(c *CPU) []stage {
-	c.reserve(2*s.P + s.C)
-	part := make([]float32, s.F*s.C)
+	c.reserve(2 * s.P)
+	part, sums := make([]float32, s.F*s.C), make([]float64, c.workers*s.C)
 	return []stage{
 		{s.F, func(args [][]float32, f, worker int) {
 			a, ds := c.scratch[worker][:s.P], c.scratch[worker][s.P:2*s.P]
 			x := args[2][f*s.P*s.C:][:s.P*s.C]
 			attendGrad(a, ds, x, args[3], args[1][f*s.C:][:s.C])
-			sum := part[f*s.C:][:s.C]
-			clear(sum)
-			for p, d := range ds {
-				axpy(sum, x[p*s.C:][:s.C], d)
-			}
+			weighRows(part[f*s.C:][:s.C], sums[worker*s.C:][:s.C], x, ds)
 		}},
 		{1, func(args [][]float32, _, _ int) {
 			for j := range args[0] {
@@ -80,13 +77,41 @@ func attend(a, x, k []float32) {
 func attendGrad(a, ds, x, k, dctx []float32) {
 	attend(a, x, k)
 	c, mean := len(k), 0.
-	for p := range ds {
-		ds[p] = dot(x[p*c:][:c], dctx)
-		mean += float64(a[p]) * float64(ds[p])
+	for p, w := range a {
+		mean += float64(w) * dot64(x[p*c:][:c], dctx)
 	}
-	for p := range ds {
-		ds[p] = a[p] * (ds[p] - float32(mean))
+	for p, w := range a {
+		ds[p] = w * float32(dot64(x[p*c:][:c], dctx)-mean)
 	}
+}
+
+// weighRows is dst = sum over the rows of x [P,C] of weights_p·x_p; sum has room for it.
+func weighRows(dst []float32, sum []float64, x, weights []float32) {
+	c := len(dst)
+	clear(sum)
+	for p, w := range weights {
+		w := float64(w)
+		for i, v := range x[p*c:][:c] {
+			sum[i] += w * float64(v)
+		}
+	}
+	for i, v := range sum {
+		dst[i] = float32(v)
+	}
+}
+
+// dot64 is dot with float64 accumulation.
+func dot64(x, y []float32) float64 {
+	var s0, s1, s2, s3 float64
+	for len(x) >= 4 && len(y) >= 4 {
+		s0, s1 = s0+float64(x[0])*float64(y[0]), s1+float64(x[1])*float64(y[1])
+		s2, s3 = s2+float64(x[2])*float64(y[2]), s3+float64(x[3])*float64(y[3])
+		x, y = x[4:], y[4:]
+	}
+	for i, v := range x {
+		s0 += float64(v) * float64(y[i])
+	}
+	return (s0 + s1) + (s2 + s3)
 }
 
 // dot is the inner product of two slices of one length.
@@ -124,15 +149,19 @@ func (s FrameGate) cpu(*CPU) []stage {
 	}}}
 }
 
-func (s FrameGateGradG) cpu(*CPU) []stage {
-	return []stage{{s.F, func(args [][]float32, f, _ int) {
-		dg := args[0][f*s.C:][:s.C]
-		clear(dg)
+func (s FrameGateGradG) cpu(c *CPU) []stage {
+	sums := make([]float64, c.workers*s.C)
+	return []stage{{s.F, func(args [][]float32, f, worker int) {
+		sum := sums[worker*s.C:][:s.C]
+		clear(sum)
 		for p := range s.P {
 			dy, x := args[1][(f*s.P+p)*s.C:][:s.C], args[2][(f*s.P+p)*s.C:][:s.C]
 			for i, v := range x {
-				dg[i] += dy[i] * v
+				sum[i] += float64(dy[i]) * float64(v)
 			}
+		}
+		for i, v := range sum {
+			args[0][f*s.C+i] = float32(v)
 		}
 	}}}
 }

@@ -46,8 +46,10 @@ func (s Modulate) Define(args ...[]float32) {
 // row makes the weights of one output channel of a sample.
 func (s Modulate) row(m, w, gain []float32) {
 	scale, _ := s.scale(w, gain)
-	for j, v := range w {
-		m[j] = float32(float64(v) * (1 + float64(gain[j%s.C])) * scale)
+	for k := 0; k < len(w); k += s.C {
+		for c, g := range gain {
+			m[k+c] = float32(float64(w[k+c]) * (1 + float64(g)) * scale)
+		}
 	}
 }
 
@@ -57,9 +59,11 @@ func (s Modulate) scale(w, gain []float32) (scale, slope float64) {
 		return 1, 0
 	}
 	power := 0.
-	for j, v := range w {
-		u := float64(v) * (1 + float64(gain[j%s.C]))
-		power += u * u
+	for k := 0; k < len(w); k += s.C {
+		for c, g := range gain {
+			v := float64(w[k+c]) * (1 + float64(g))
+			power += v * v
+		}
 	}
 	if power < minPower {
 		return 1 / math.Sqrt(minPower), 0
@@ -75,17 +79,22 @@ func (s Modulate) back(dw, ds []float64, dm, w, gain []float32) {
 	scale, slope := s.scale(w, gain)
 	along := 0.
 	if slope > 0 {
-		for j, v := range w {
-			along += float64(v) * (1 + float64(gain[j%s.C])) * float64(dm[j])
+		for k := 0; k < len(w); k += s.C {
+			for c, g := range gain {
+				along += float64(w[k+c]) * (1 + float64(g)) * float64(dm[k+c])
+			}
 		}
 	}
-	for j, v := range w {
-		g := 1 + float64(gain[j%s.C])
-		dv := scale * (float64(dm[j]) - float64(v)*g*slope*along)
-		if dw != nil {
-			dw[j] += dv * g
-		} else {
-			ds[j%s.C] += dv * float64(v)
+	along *= slope
+	for k := 0; k < len(w); k += s.C {
+		for c, g := range gain {
+			v, g := float64(w[k+c]), 1+float64(g)
+			dv := scale * (float64(dm[k+c]) - v*g*along)
+			if dw != nil {
+				dw[k+c] += dv * g
+			} else {
+				ds[c] += dv * v
+			}
 		}
 	}
 }
