@@ -196,7 +196,7 @@ func (a *archive) storage(name string, dtype Dtype, elements int) (*storage, err
 	return s, nil
 }
 
-// dict gives a dict's value under a key as a type, or says what is there.
+// dictValue gives a dict's value under a key as a type, or says what is there.
 func dictValue[T any](d *Dict, key, want string) (T, error) {
 	v, ok := d.Get(key)
 	if !ok {

@@ -3,6 +3,7 @@ package torchfile
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"math"
 	"path/filepath"
 	"slices"
@@ -137,6 +138,9 @@ func TestArchiveLooksLikeTorchs(t *testing.T) {
 		if offset, err := f.DataOffset(); err != nil || offset%alignment != 0 {
 			t.Errorf("%s starts at %d (%v), not at a multiple of %d", f.Name, offset, err, alignment)
 		}
+		if declared := binary.LittleEndian.Uint16(f.Extra[2:]); len(f.Extra) != 4+int(declared) {
+			t.Errorf("%s: extra field of %d bytes declares %d", f.Name, len(f.Extra), declared)
+		}
 		if pickled := name == "archive/data.pkl" || name == "archive/.data/serialization_id"; !pickled && f.CRC32 != theirs.File[i].CRC32 {
 			t.Errorf("%s differs", f.Name)
 		}
@@ -171,6 +175,35 @@ func TestEveryPlainValueRoundTrips(t *testing.T) {
 		if diff := cmp.Diff(tree, got, sameValues, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("protocol %d: %s", protocol, diff)
 		}
+	}
+}
+
+func TestLongIntegers(t *testing.T) {
+	for pickle, want := range map[string]int64{"\x8a\x00": 0, "\x8a\x01\xff": -1, "\x8a\x02\x00\x80": -32768, "\x8a\x03\xff\xff\x00": 65535, "\x8b\x02\x00\x00\x00\xfe\xff": -2} {
+		if got, _, err := unpickle([]byte(pk(pickle)), Limits{}, nil); err != nil || got != any(want) {
+			t.Errorf("%q: %v %v, want %d", pickle, got, err, want)
+		}
+	}
+}
+
+// A view of a storage is written as its elements in row-major order.
+func TestStridedTensorsRoundTrip(t *testing.T) {
+	var before []NamedTensor
+	for _, e := range open(t, "testdata/kinds.5.pt").Root.(*Dict).Entries {
+		if tensor, ok := e.Value.(*Tensor); ok {
+			before = append(before, NamedTensor{e.Key.(string), tensor})
+		}
+	}
+	var out bytes.Buffer
+	if err := WriteTokenizer(&out, before, "0.5.1", nil); err != nil {
+		t.Fatal(err)
+	}
+	after, err := reread(t, out.Bytes()).Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, after.State, sameValues); diff != "" || len(before) != 16 {
+		t.Errorf("%d tensors: %s", len(before), diff)
 	}
 }
 
