@@ -91,7 +91,15 @@ func openNPZ(ctx context.Context, path string, opt Options) (*arrays, error) {
 		s.Close()
 		return nil, err
 	}
+	if s.disk == nil {
+		a.file.Close() // all of it is in memory; a thousand shards need no thousand open files
+	}
 	return s, nil
+}
+
+// held is the bytes of the videos in memory.
+func (s *arrays) held() int64 {
+	return 4*int64(len(s.floats))*int64(s.values()) + int64(len(s.bytes))*int64(s.values())
 }
 
 func (s *arrays) fromNPZ(ctx context.Context, a *archive, opt Options) error {
@@ -148,11 +156,7 @@ func (s *arrays) readVideos(ctx context.Context, a *archive, f *zip.File, h npyH
 		}
 		return s.scan(ctx, r, nil)
 	}
-	memory := opt.Memory
-	if memory == 0 {
-		memory = 1 << 30
-	}
-	if need := h.bytes / int64(s.size) * int64(min(s.size, 4)); need <= memory {
+	if need := h.bytes / int64(s.size) * int64(min(s.size, 4)); need <= opt.Memory {
 		return s.scan(ctx, r, nil)
 	}
 	spill, err := os.CreateTemp(opt.TempDir, "magvit-*.videos")

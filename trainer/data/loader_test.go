@@ -113,7 +113,7 @@ func TestBatchesDependOnSeedAndStepOnly(t *testing.T) {
 				t.Fatalf("%d workers, step %d: %s", workers, step, d)
 			}
 		}
-		for _, step := range []int{5, 2, 11} {
+		for _, step := range []int{5, 0, 11} {
 			l.Seek(step)
 			if d := cmp.Diff(want[step], next(t, l)); d != "" {
 				t.Errorf("%d workers, after Seek(%d): %s", workers, step, d)

@@ -134,6 +134,19 @@ func TestSpilledVideosEqualThoseInMemoryAndLeaveNothing(t *testing.T) {
 	}
 }
 
+func TestShardsShareTheMemory(t *testing.T) {
+	shape, v := ramp(2, 1, 3, 2, 2)
+	one := tempNPZ(t, Array{"videos", shape, v})
+	src := mustOpen(t, Options{Memory: 100, TempDir: t.TempDir()}, one, one) // 96 bytes each
+	parts := src.(*joined).parts
+	if a, b := parts[0].(*arrays), parts[1].(*arrays); a.disk != nil || b.disk == nil {
+		t.Error("want the first shard in memory and the second one spilled")
+	}
+	if d := cmp.Diff(mustRead(t, src, 1), mustRead(t, src, 3)); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestArraysBesideTheVideos(t *testing.T) {
 	shape, v := ramp(2, 2, 3, 1, 1)
 	_, path3 := ramp(2, 2, 3)

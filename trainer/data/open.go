@@ -13,7 +13,7 @@ import (
 
 // Options of Open; the zero value is fine.
 type Options struct {
-	Memory  int64  // bytes of an inflated array to hold in memory instead of a temporary file; 0: 1 GiB
+	Memory  int64  // bytes of inflated arrays to hold in memory instead of temporary files; 0: 1 GiB
 	Cache   int64  // bytes of decoded video files, GIFs and frame folders to keep; 0: 512 MiB, negative: none
 	TempDir string // where arrays are inflated to; "": the system's
 }
@@ -27,6 +27,9 @@ type Options struct {
 func Open(ctx context.Context, paths []string, opt Options) (Source, error) {
 	if len(paths) == 0 {
 		return nil, badf("no data: give a file (.npz, .npy, %s), a folder or a glob", strings.Join(videoKinds, ", "))
+	}
+	if opt.Memory == 0 {
+		opt.Memory = 1 << 30
 	}
 	o := opener{ctx: ctx, opt: opt, files: &files{}}
 	err := o.open(paths)
@@ -115,6 +118,7 @@ func (o *opener) array(path string) error {
 	a, err := open()
 	if err == nil {
 		o.arrays = append(o.arrays, a)
+		o.opt.Memory -= a.held() // all shards share it
 	}
 	return err
 }

@@ -61,7 +61,7 @@ func variedPath(class int, r *chance.Stream) func(s float64) vec {
 		turns, rise := r.Uniform(.5, .85), 0.
 		if class == helical {
 			turns = r.Uniform(1.2, 1.9)
-			rise = turns * r.Uniform(2.3, 4.6) * coin(r)
+			rise = turns * r.Uniform(3, 8) * coin(r)
 		}
 		return func(s float64) vec {
 			sin, cos := math.Sincos(phase + way*2*math.Pi*turns*s)
@@ -69,7 +69,7 @@ func variedPath(class int, r *chance.Stream) func(s float64) vec {
 		}
 	}
 	heading := r.Uniform(0, 2*math.Pi)
-	height, top := r.Uniform(.6, 1.6), r.Uniform(.35, .65)
+	height, top := math.Exp(r.Uniform(math.Log(.4), math.Log(3))), r.Uniform(.35, .65)
 	return func(s float64) vec {
 		t := (s - top) / max(top, 1-top)
 		return vec{s, 0, height * (1 - t*t)}.aboutZ(heading)
@@ -138,11 +138,11 @@ func variedView(class int, first, last vec, r *chance.Stream) camera {
 	case linear:
 		c.tilt = r.Uniform(0, 60) * radians
 	case circular:
-		c.tilt = r.Uniform(55, 76) * radians
+		c.tilt = r.Uniform(66, 84) * radians
 	case helical:
 		c.tilt = r.Uniform(60, 85) * radians
 	case parabolic:
-		c.turn = -math.Atan2(last[1]-first[1], last[0]-first[0]) + r.Uniform(-.6, .6)
+		c.turn = -math.Atan2(last[1]-first[1], last[0]-first[0]) + r.Uniform(-1.2, 1.2)
 		c.tilt = r.Uniform(65, 90) * radians
 	}
 	if r.Float64() < .5 {

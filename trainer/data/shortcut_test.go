@@ -303,27 +303,31 @@ func features(m []motion, f func(motion) []float64) [][]float64 {
 	return x
 }
 
+// The bar of 40 % leaves 3 standard errors (800 clips: 1.7 %) above the 35 % that
+// the strongest of these reach on large sets.
 func TestShortcutsDoNotTellTheClass(t *testing.T) {
-	m, y := films(800, 1)
-	for _, c := range []struct {
-		name string
-		f    func(motion) []float64
-	}{
-		{"mean speed", motion.meanSpeed}, {"sorted speeds", motion.sortedSpeeds},
-		{"extent", motion.extent}, {"extent: diagonal", motion.diagonal}, {"extent: longer side", motion.longSide},
-		{"positions, 4x4", func(m motion) []float64 { return m.grid(4) }},
-		{"positions, 8x8", func(m motion) []float64 { return m.grid(8) }},
-		{"direction", motion.direction},
-	} {
-		a := accuracies(features(m, c.f), y)
-		t.Logf("%-20s centroid %.1f, neighbours %.1f, softmax %.1f %%", c.name, a[0], a[1], a[2])
-		if best := slices.Max(a[:]); best >= 40 {
-			t.Errorf("%s alone classifies %.1f %%, want below 40 (chance 25)", c.name, best)
+	for seed := range uint64(2) {
+		m, y := films(800, seed)
+		for _, c := range []struct {
+			name string
+			f    func(motion) []float64
+		}{
+			{"mean speed", motion.meanSpeed}, {"sorted speeds", motion.sortedSpeeds},
+			{"extent", motion.extent}, {"extent: diagonal", motion.diagonal}, {"extent: longer side", motion.longSide},
+			{"positions, 4x4", func(m motion) []float64 { return m.grid(4) }},
+			{"positions, 8x8", func(m motion) []float64 { return m.grid(8) }},
+			{"direction", motion.direction},
+		} {
+			a := accuracies(features(m, c.f), y)
+			t.Logf("seed %d: %-20s centroid %.1f, neighbours %.1f, softmax %.1f %%", seed, c.name, a[0], a[1], a[2])
+			if best := slices.Max(a[:]); best >= 40 {
+				t.Errorf("seed %d: %s alone classifies %.1f %%, want below 40 (chance 25)", seed, c.name, best)
+			}
 		}
-	}
-	a := accuracies(features(m, motion.form), y)
-	t.Logf("%-20s centroid %.1f, neighbours %.1f, softmax %.1f %%", "form", a[0], a[1], a[2])
-	if best := slices.Max(a[:]); best < 60 {
-		t.Errorf("the form of the motion classifies %.1f %%, want 60 at least", best)
+		a := accuracies(features(m, motion.form), y)
+		t.Logf("seed %d: %-20s centroid %.1f, neighbours %.1f, softmax %.1f %%", seed, "form", a[0], a[1], a[2])
+		if best := slices.Max(a[:]); best < 80 {
+			t.Errorf("seed %d: the form of the motion classifies %.1f %%, want 80 at least", seed, best)
+		}
 	}
 }
