@@ -37,7 +37,7 @@ func open(ctx context.Context, o Options) (*training, error) {
 		if t.loader != nil {
 			t.loader.Close()
 		}
-		if fresh && dir.lines == nil {
+		if dir.lines == nil { // nothing was written yet
 			dir.abandon()
 		} else {
 			dir.close()

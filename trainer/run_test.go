@@ -182,6 +182,9 @@ func TestRunDirectoryRules(t *testing.T) {
 			refused(t, err, c.want...)
 		}
 	}
+	if left, err := os.ReadDir(foreign); err != nil || len(left) != 1 {
+		t.Errorf("a folder that is no run's was changed: %v, %v", left, err)
+	}
 	if _, err := os.Stat(filepath.Join(foreign, "x")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a refused run left a folder behind: %v", err)
 	}

@@ -240,7 +240,7 @@ func (d *runDir) beat(p progress, force bool) error {
 // flush makes what was logged as safe as a checkpoint.
 func (d *runDir) flush() error { return errors.Join(d.lines.Sync(), d.events.Flush()) }
 
-// abandon leaves a folder that was just made as if it had not been.
+// abandon leaves a folder that nothing was written to as it was found.
 func (d *runDir) abandon() {
 	d.close()
 	os.Remove(d.file(lockFile))

@@ -70,7 +70,7 @@ func magvit(t *testing.T, args ...string) (stdout, stderr string) {
 // clips is a set for preset tiny, made once.
 func clips(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(shared, "clips.npz")
+	path := filepath.Join(shared, "new", "clips.npz")
 	makeClips.Do(func() { magvit(t, "synth", "--clips", "24", "--size", "32", "--frames", "8", "--out", path) })
 	return path
 }

@@ -34,7 +34,7 @@ func logger(w io.Writer) *slog.Logger {
 }
 
 func coloured(w io.Writer) slog.Handler {
-	return tint.NewHandler(w, &tint.Options{TimeFormat: time.TimeOnly, ReplaceAttr: brief})
+	return tint.NewTextHandler(w, &tint.Options{TimeFormat: time.TimeOnly, ReplaceAttr: brief})
 }
 
 // brief leaves the date out of a record, and digits that nobody reads.

@@ -63,13 +63,17 @@ func openSink(c *cli.Context, classes []string) (sink, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, err
 	}
+	return newSink(c.Context, path, classes, c.Int("fps"))
+}
+
+func newSink(ctx context.Context, path string, classes []string, fps int) (sink, error) {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".npz":
 		return &npzSink{path: path, classes: classes}, nil
 	case "":
 		return newFolderSink(path)
 	}
-	return &movieSink{ctx: c.Context, path: path, fps: c.Int("fps")}, nil
+	return &movieSink{ctx: ctx, path: path, fps: fps}, nil
 }
 
 // checkOut says whether a path to write to has one of the endings, and a folder
@@ -110,10 +114,9 @@ func checkFolder(flag, path string) error {
 
 // npzSink gathers clips and writes them as one .npz file.
 type npzSink struct {
-	path             string
-	classes          []string
-	clips            []shown
-	videos, original []float32
+	path    string
+	classes []string
+	clips   []shown
 }
 
 func (s *npzSink) add(clip shown) error {

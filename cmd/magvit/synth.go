@@ -1,7 +1,8 @@
 package main
 
 import (
-	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -41,9 +42,11 @@ func synth(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
+		return err
+	}
 	if err := set.WriteNPZ(out); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s: %d clips of %d frames, %d×%d pixels\n", out, cfg.Clips, cfg.Frames, cfg.Size, cfg.Size)
-	return err
+	return say(c.App.Writer, "%s: %d clips of %d frames, %d×%d pixels", out, cfg.Clips, cfg.Frames, cfg.Size, cfg.Size)
 }
