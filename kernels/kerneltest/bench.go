@@ -94,7 +94,8 @@ func PeakFMA(be kernels.Backend, budget time.Duration) (float64, error) {
 
 // Bench are the kernels of a training step at realistic sizes: two clips of 16
 // frames of 64x64 pixels, stem of 4x4 patches, widths 64 and 96, 1.7 M
-// parameters; and the batch entropy of a large codebook.
+// parameters; convolutions of the published widths and its 7x7x7 stem; and the
+// batch entropy of a large codebook.
 func Bench() []Case {
 	conv := func(t, h, c, o, kt, k int, act kernels.Activation) kernels.Conv {
 		return kernels.Conv{N: 2, T: t, H: h, W: h, C: c, O: o, KT: kt, KH: k, KW: k,
@@ -104,6 +105,8 @@ func Bench() []Case {
 	for _, s := range []kernels.Conv{
 		conv(16, 16, 64, 64, 1, 3, kernels.ELU), conv(16, 8, 96, 96, 1, 3, kernels.ELU),
 		conv(4, 8, 96, 96, 3, 3, kernels.ELU), conv(16, 16, 64, 64, 1, 1, kernels.ELU), conv(16, 16, 48, 64, 1, 3, kernels.ELU),
+		conv(8, 16, 128, 128, 3, 3, kernels.ELU), conv(4, 16, 256, 256, 3, 3, kernels.ELU), conv(4, 8, 512, 512, 3, 3, kernels.ELU),
+		conv(8, 8, 256, 256, 1, 1, kernels.ELU), conv(8, 32, 3, 64, 7, 7, kernels.None),
 	} {
 		plain := s
 		plain.Act = kernels.None
