@@ -1,15 +1,14 @@
 package kernels
 
-// A task is a frame. Scratch of a task: P attention weights, then P gradients.
-//
-// Sums over pixels are float64: behind a closed or saturated gate the gradients are
-// small differences of large terms.
+import "math"
+
+// A task is a frame. Softmax and sums over pixels are float64: gradients behind a
+// gate are small differences of large terms.
 
 func (s FramePool) cpu(c *CPU) []stage {
-	c.reserve(s.P)
-	sums := make([]float64, c.workers*s.C)
+	weights, sums := make([]float64, c.workers*s.P), make([]float64, c.workers*s.C)
 	return []stage{{s.F, func(args [][]float32, f, worker int) {
-		a := c.scratch[worker][:s.P]
+		a := weights[worker*s.P:][:s.P]
 		ctx, x, k := args[0][f*s.C:][:s.C], args[1][f*s.P*s.C:][:s.P*s.C], args[2]
 		attend(a, x, k)
 		weighRows(ctx, sums[worker*s.C:][:s.C], x, a)
@@ -17,13 +16,13 @@ func (s FramePool) cpu(c *CPU) []stage {
 }
 
 func (s FramePoolGradX) cpu(c *CPU) []stage {
-	c.reserve(2 * s.P)
+	weights := make([]float64, 2*c.workers*s.P)
 	return []stage{{s.F, func(args [][]float32, f, worker int) {
-		a, ds := c.scratch[worker][:s.P], c.scratch[worker][s.P:2*s.P]
+		a, ds := weights[2*worker*s.P:][:s.P], weights[(2*worker+1)*s.P:][:s.P]
 		dctx, x, k := args[1][f*s.C:][:s.C], args[2][f*s.P*s.C:][:s.P*s.C], args[3]
 		attendGrad(a, ds, x, k, dctx)
 		for p, w := range a {
-			dx, d := args[0][(f*s.P+p)*s.C:][:s.C], ds[p]
+			dx, w, d := args[0][(f*s.P+p)*s.C:][:s.C], float32(w), float32(ds[p])
 			for i, v := range dctx {
 				dx[i] = w*v + d*k[i]
 			}
@@ -32,11 +31,11 @@ func (s FramePoolGradX) cpu(c *CPU) []stage {
 }
 
 func (s FramePoolGradK) cpu(c *CPU) []stage {
-	c.reserve(2 * s.P)
+	weights := make([]float64, 2*c.workers*s.P)
 	part, sums := make([]float32, s.F*s.C), make([]float64, c.workers*s.C)
 	return []stage{
 		{s.F, func(args [][]float32, f, worker int) {
-			a, ds := c.scratch[worker][:s.P], c.scratch[worker][s.P:2*s.P]
+			a, ds := weights[2*worker*s.P:][:s.P], weights[(2*worker+1)*s.P:][:s.P]
 			x := args[2][f*s.P*s.C:][:s.P*s.C]
 			attendGrad(a, ds, x, args[3], args[1][f*s.C:][:s.C])
 			weighRows(part[f*s.C:][:s.C], sums[worker*s.C:][:s.C], x, ds)
@@ -54,43 +53,40 @@ func (s FramePoolGradK) cpu(c *CPU) []stage {
 }
 
 // attend writes the softmax over the pixels of x [P,C] of x·k to a [P].
-func attend(a, x, k []float32) {
-	c := len(k)
+func attend(a []float64, x, k []float32) {
+	c, peak := len(k), math.Inf(-1)
 	for p := range a {
-		a[p] = dot(x[p*c:][:c], k)
-	}
-	peak := a[0]
-	for _, v := range a {
-		peak = max(peak, v)
+		a[p] = dot64(x[p*c:][:c], k)
+		peak = max(peak, a[p])
 	}
 	sum := 0.
 	for p, v := range a {
-		a[p] = exp32(v - peak)
-		sum += float64(a[p])
+		a[p] = math.Exp(v - peak)
+		sum += a[p]
 	}
-	scale := float32(1 / sum)
 	for p := range a {
-		a[p] *= scale
+		a[p] /= sum
 	}
 }
 
-func attendGrad(a, ds, x, k, dctx []float32) {
+// attendGrad writes the softmax to a and the gradient of its logits to ds.
+func attendGrad(a, ds []float64, x, k, dctx []float32) {
 	attend(a, x, k)
 	c, mean := len(k), 0.
-	for p, w := range a {
-		mean += float64(w) * dot64(x[p*c:][:c], dctx)
+	for p := range ds {
+		ds[p] = dot64(x[p*c:][:c], dctx)
+		mean += a[p] * ds[p]
 	}
-	for p, w := range a {
-		ds[p] = w * float32(dot64(x[p*c:][:c], dctx)-mean)
+	for p := range ds {
+		ds[p] = a[p] * (ds[p] - mean)
 	}
 }
 
 // weighRows is dst = sum over the rows of x [P,C] of weights_p·x_p; sum has room for it.
-func weighRows(dst []float32, sum []float64, x, weights []float32) {
+func weighRows(dst []float32, sum []float64, x []float32, weights []float64) {
 	c := len(dst)
 	clear(sum)
 	for p, w := range weights {
-		w := float64(w)
 		for i, v := range x[p*c:][:c] {
 			sum[i] += w * float64(v)
 		}
@@ -100,7 +96,7 @@ func weighRows(dst []float32, sum []float64, x, weights []float32) {
 	}
 }
 
-// dot64 is dot with float64 accumulation.
+// dot64 is the inner product of two slices of one length.
 func dot64(x, y []float32) float64 {
 	var s0, s1, s2, s3 float64
 	for len(x) >= 4 && len(y) >= 4 {
@@ -110,19 +106,6 @@ func dot64(x, y []float32) float64 {
 	}
 	for i, v := range x {
 		s0 += float64(v) * float64(y[i])
-	}
-	return (s0 + s1) + (s2 + s3)
-}
-
-// dot is the inner product of two slices of one length.
-func dot(x, y []float32) float32 {
-	var s0, s1, s2, s3 float32
-	for len(x) >= 4 && len(y) >= 4 {
-		s0, s1, s2, s3 = s0+x[0]*y[0], s1+x[1]*y[1], s2+x[2]*y[2], s3+x[3]*y[3]
-		x, y = x[4:], y[4:]
-	}
-	for i, v := range x {
-		s0 += v * y[i]
 	}
 	return (s0 + s1) + (s2 + s3)
 }

@@ -1,10 +1,13 @@
 package model
 
 import (
+	"fmt"
+	"math"
+	"slices"
+
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
-	"magvit/model/machine"
 )
 
 // Graph is a tokenizer's computation for one batch shape. Nodes that the
@@ -14,12 +17,17 @@ type Graph struct {
 	Params  G.Nodes // by index of Tokenizer.Params; nil where this graph has no use for one
 	Video   *G.Node // [N,T,H,W,channels], input; in training also the target
 	Weight  *G.Node // [N,T,H,W], input: what each pixel's error counts
+	Cond    *G.Node // [N,dim_cond], input
+	Boost   *G.Node // [3], input where there is an entropy_boost: EntropyScale, the same again, 1. A program starts with ones
 	Codes   *G.Node // [N,T',H',W',codebooks], whole numbers
 	Latents *G.Node // [N,T',H',W',dims], what the quantizer rounds
 	Recon   *G.Node // [N,T,H,W,channels], not clamped
 	Loss    *G.Node // scalar
 	Terms   []Term  // parts of the loss, unweighted
 	Grads   G.Nodes // of Loss, by index of Tokenizer.Params
+
+	features *G.Node // between network and quantizer, of the encoder or of the decoder
+	aux      *G.Node // the quantizer's part of Loss, before aux_weight
 }
 
 // Term is a part of the loss.
@@ -28,90 +36,142 @@ type Term struct {
 	Node *G.Node
 }
 
-// dimAfter is the number of channels after each layer of the encoder.
-func (c Config) dimsAfter() []int {
-	dim, dims := c.InitDim, []int(nil)
-	for _, l := range c.Layers {
-		if l.Name == CompressSpace || l.Name == CompressTime {
-			if l.Dim != 0 {
-				dim = l.Dim
-			} else {
-				dim *= 2
-			}
-			if c.MaxDim != 0 {
-				dim = min(dim, c.MaxDim)
-			}
-		}
-		dims = append(dims, dim)
-	}
-	return dims
-}
-
 // encode turns video [N,T,H,W,channels] into what the quantizer gets, before its projection.
 func (b *builder) encode(x *G.Node) *G.Node {
 	c := b.t.Config
-	n, t, h, w, ch := b.dims(x)
+	cond := b.stem("encoder_cond_in")
 	if c.Background != 0 {
-		x = b.apply(kernels.Affine{Len: n * t * h * w * ch, Mul: 1, Add: float32(-c.Background)}, x.Shape(), x)
+		n, t, h, w, ch := b.dims(x)
+		x = b.apply(kernels.Affine{Len: n * t * h * w * ch, Mul: 1, Add: float32(-c.Background)}, []int{n, t, h, w, ch}, x)
 	}
-	if p := c.timeFactor() - 1; c.FirstFrame && p > 0 {
-		x = b.apply(kernels.PadFront{N: n, T: t, Inner: h * w * ch, P: p}, []int{n, t + p, h, w, ch}, x)
-		t += p
+	if !c.separate() {
+		x = b.start(x)
 	}
-	if p := c.Patch; p > 1 {
+	if n, t, h, w, ch := b.dims(x); c.Patch > 1 {
+		p := c.Patch
 		x = b.apply(kernels.Shuffle{N: n, T: t, H: h / p, W: w / p, C: ch, FT: 1, FH: p, FW: p, Down: true}, []int{n, t, h / p, w / p, ch * p * p}, x)
 	}
-	x = b.causal("conv_in.conv", x, c.InitDim, c.InputKernel, form{})
+	in := func(x *G.Node) *G.Node {
+		return b.causal("conv_in.conv", x, c.InitDim, c.InputKernel, form{mode: c.padding()})
+	}
+	if c.separate() {
+		x = b.start(b.apart(x, c.InitDim, "conv_in_first_frame", c.InputKernel, form{}, in))
+	} else {
+		x = in(x)
+		b.unused("conv_in_first_frame", c.InitDim, c.Channels, c.InputKernel)
+	}
 	dims := c.dimsAfter()
 	for i := range c.Layers {
-		x = b.encodeLayer(i, x, dims[i])
+		x = b.encodeLayer(i, x, cond, dims[i])
 	}
-	if c.LatentNorm == "layer" {
-		x = b.layerNorm("encoder_layers.norm", x)
+	name := fmt.Sprintf("encoder_layers.%d.1", len(c.Layers))
+	_, _, _, _, dim := b.dims(x)
+	switch {
+	case c.lucidrains():
+		b.dead(name+".weight", initial{mean: 1}, dim)
+		b.dead(name+".bias", initial{}, dim)
+	case c.LatentNorm == "layer":
+		x = b.layerNorm(name, x)
 	}
 	return x
 }
 
-func (b *builder) layerNorm(name string, x *G.Node) *G.Node {
+// start puts zero frames in front of clips with a first frame, so that this frame
+// has a code of its own.
+func (b *builder) start(x *G.Node) *G.Node {
 	n, t, h, w, c := b.dims(x)
-	return b.apply(kernels.LayerNorm{Rows: n * t * h * w, C: c, Eps: 1e-5}, []int{n, t, h, w, c}, x,
-		b.param(name+".weight", initial{mean: 1, repeat: 1}, c), b.param(name+".bias", initial{repeat: 1}, c))
+	p := b.t.Config.timeFactor() - 1
+	if !b.t.Config.FirstFrame || p == 0 {
+		return x
+	}
+	return b.apply(kernels.PadFront{N: n, T: t, Inner: h * w * c, P: p}, []int{n, t + p, h, w, c}, x)
 }
 
-// decode turns the quantizer's values, before its projection, into video.
+// apart applies a convolution of its own to the first frame, rest to the others.
+func (b *builder) apart(x *G.Node, out int, name string, k Kernel, f form, rest func(*G.Node) *G.Node) *G.Node {
+	n, t, h, w, _ := b.dims(x)
+	f.axes = spaceOnly
+	first := b.conv(name, b.frames(x, 0, 1), out, Kernel{1, k[1], k[2]}, f)
+	if t == 1 {
+		return first
+	}
+	return b.apply(kernels.ConcatTime{N: n, TA: 1, TB: t - 1, Inner: h * w * out}, []int{n, t, h, w, out}, first, rest(b.frames(x, 1, t)))
+}
+
+// unused carries the first frame's convolution where clips have no such frame.
+func (b *builder) unused(name string, out, in int, k Kernel) {
+	if !b.t.Config.SeparateFirstFrame {
+		return
+	}
+	b.dead(name+".weight", initial{bound: 1 / math.Sqrt(float64(in*k[1]*k[2]))}, out, in, k[1], k[2])
+	b.dead(name+".bias", initial{bound: 1 / math.Sqrt(float64(in*k[1]*k[2]))}, out)
+}
+
+// separate says whether the first frame has convolutions of its own.
+func (c Config) separate() bool { return c.SeparateFirstFrame && c.FirstFrame }
+
+func (c Config) padding() kernels.PadMode {
+	return kernels.PadMode(slices.Index(padModes, c.PadMode)) // both lists have one order
+}
+
+// decode turns the quantizer's values, projected, into video.
 func (b *builder) decode(x *G.Node) *G.Node {
 	c := b.t.Config
+	cond := b.stem("decoder_cond_in")
 	dims := c.dimsAfter()
 	for i := len(c.Layers) - 1; i >= 0; i-- {
 		before := c.InitDim
 		if i > 0 {
 			before = dims[i-1]
 		}
-		x = b.decodeLayer(i, x, before)
+		x = b.decodeLayer(i, x, cond, before)
 	}
-	p := c.Patch
-	x = b.causal("conv_out.conv", x, c.Channels*p*p, c.OutputKernel, form{bias: c.Background, fixedBias: c.Background != 0})
+	skip, p, out := 0, c.Patch, c.Channels*c.Patch*c.Patch
+	if c.FirstFrame {
+		skip = c.timeFactor() - 1
+	}
+	f := form{bias: c.Background, fixedBias: c.Background != 0}
+	last := func(x *G.Node) *G.Node {
+		f := f
+		f.mode = c.padding()
+		return b.causal("conv_out.conv", x, out, c.OutputKernel, f)
+	}
+	_, t, _, _, _ := b.dims(x)
+	if c.separate() {
+		x = b.apart(b.frames(x, skip, t), out, "conv_out_first_frame", c.OutputKernel, f, last)
+	} else {
+		x = b.frames(last(x), skip, t)
+		b.unused("conv_out_first_frame", c.Channels, c.InitDim, c.OutputKernel)
+	}
 	n, t, h, w, _ := b.dims(x)
 	if p > 1 {
 		x = b.apply(kernels.Shuffle{N: n, T: t, H: h, W: w, C: c.Channels, FT: 1, FH: p, FW: p}, []int{n, t, h * p, w * p, c.Channels}, x)
 	}
-	if f := c.timeFactor() - 1; c.FirstFrame && f > 0 {
-		x = b.apply(kernels.CropFront{N: n, T: t - f, Inner: h * w * p * p * c.Channels, P: f}, []int{n, t - f, h * p, w * p, c.Channels}, x)
-	}
 	return x
 }
 
-// Training is the graph of a training step: Video and Weight in; Loss, Terms,
-// Recon, Codes and Grads out.
+// Training is the graph of a training step: Video and Weight in, Cond and Boost
+// where the configuration has them; Loss, Terms, Recon, Codes and Grads out.
 func (t *Tokenizer) Training(s Shape) (*Graph, error) {
-	if err := t.Check(s); err != nil {
+	g, err := t.forward(s)
+	if err != nil {
 		return nil, err
 	}
-	b := newBuilder(t, s)
+	_, err = g.differentiate()
+	return g, err
+}
+
+// forward is the graph of a training step without the gradients.
+func (t *Tokenizer) forward(s Shape) (*Graph, error) {
+	b, g, err := t.begin(s)
+	if err != nil {
+		return nil, err
+	}
 	ch := t.Config.Channels
-	g := &Graph{Shape: s, Video: b.input("video", s.N, s.T, s.H, s.W, ch), Weight: b.input("weight", s.N, s.T, s.H, s.W)}
+	g.Video, g.Weight = b.input("video", s.N, s.T, s.H, s.W, ch), b.input("weight", s.N, s.T, s.H, s.W)
 	q := b.quantize(b.encode(g.Video))
-	g.Codes, g.Latents = q.codes, q.latents
+	g.Codes, g.Latents, g.aux = q.codes, q.latents, q.aux
+	g.Boost = q.boost
 	g.Recon = b.decode(q.values)
 	kind := kernels.MSE
 	if t.Config.Loss.Kind == "l1" {
@@ -121,97 +181,66 @@ func (t *Tokenizer) Training(s Shape) (*Graph, error) {
 		[]int{}, g.Recon, g.Video, g.Weight)
 	g.Terms = append([]Term{{"recon", g.Loss}}, q.terms...)
 	if q.aux != nil {
-		g.Loss = b.add(g.Loss, q.aux)
-	}
-	if b.err != nil {
-		return nil, b.err
+		g.Loss = b.add(g.Loss, b.scale(q.aux, t.Config.Quantizer.AuxWeight))
 	}
 	g.Params = b.params
-	var err error
-	g.Grads, err = G.Grad(g.Loss, g.Params...)
-	return g, err
+	return g, b.err
 }
 
-// Encoder is the graph from Video to Codes.
-func (t *Tokenizer) Encoder(s Shape) (*Graph, error) {
+// differentiate adds the gradients of the parameters, and returns those of other nodes.
+func (g *Graph) differentiate(others ...*G.Node) (G.Nodes, error) {
+	wrt := slices.Clone(others)
+	for _, p := range g.Params {
+		if p != nil {
+			wrt = append(wrt, p)
+		}
+	}
+	grads, err := G.Grad(g.Loss, wrt...)
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	own := grads[len(others):]
+	g.Grads = make(G.Nodes, len(g.Params))
+	for i, p := range g.Params {
+		if p != nil {
+			g.Grads[i], own = own[0], own[1:]
+		}
+	}
+	return grads[:len(others)], nil
+}
+
+// begin is an empty graph for a batch.
+func (t *Tokenizer) begin(s Shape) (*builder, *Graph, error) {
 	if err := t.Check(s); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b := newBuilder(t, s)
-	g := &Graph{Shape: s, Video: b.input("video", s.N, s.T, s.H, s.W, t.Config.Channels)}
-	q := b.quantize(b.encode(g.Video))
+	return b, &Graph{Shape: s, Cond: b.condition()}, nil
+}
+
+// Encoder is the graph from Video, and Cond if there is one, to Codes.
+func (t *Tokenizer) Encoder(s Shape) (*Graph, error) {
+	b, g, err := t.begin(s)
+	if err != nil {
+		return nil, err
+	}
+	g.Video = b.input("video", s.N, s.T, s.H, s.W, t.Config.Channels)
+	g.features = b.encode(g.Video)
+	q := b.quantize(g.features)
 	g.Codes, g.Latents, g.Params = q.codes, q.latents, b.params
 	return g, b.err
 }
 
-// Decoder is the graph from Codes to Recon.
+// Decoder is the graph from Codes, and Cond if there is one, to Recon.
 func (t *Tokenizer) Decoder(s Shape) (*Graph, error) {
-	if err := t.Check(s); err != nil {
-		return nil, err
-	}
-	b := newBuilder(t, s)
-	c := t.CodeShape(s)
-	g := &Graph{Shape: s, Codes: b.input("codes", c[:]...)}
-	g.Recon = b.decode(b.lookup(g.Codes))
-	g.Params = b.params
-	return g, b.err
-}
-
-// Program is a graph compiled for a backend.
-type Program struct {
-	Plan                              *machine.Plan
-	Shape                             Shape
-	Video, Weight, Codes, Recon, Loss kernels.Buffer // nil where the graph has no such node
-	Latents                           kernels.Buffer
-	Terms                             []Value
-}
-
-// Value is a named scalar on the backend.
-type Value struct {
-	Name   string
-	Buffer kernels.Buffer
-}
-
-// Compile plans the graph. Parameter i lies at params[offsets[i]:], and its
-// gradient, in a training graph, at the same offset of grads.
-func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offsets []int) (*Program, error) {
-	bound := map[*G.Node]kernels.Buffer{}
-	var outputs G.Nodes
-	for i, n := range g.Params {
-		if n == nil {
-			continue
-		}
-		size := n.Shape().TotalSize()
-		bound[n] = params.Slice(offsets[i], offsets[i]+size)
-		if g.Grads != nil {
-			bound[g.Grads[i]] = grads.Slice(offsets[i], offsets[i]+size)
-			outputs = append(outputs, g.Grads[i])
-		}
-	}
-	for _, n := range []*G.Node{g.Codes, g.Latents, g.Recon, g.Loss} {
-		if n != nil {
-			outputs = append(outputs, n)
-		}
-	}
-	for _, t := range g.Terms {
-		outputs = append(outputs, t.Node)
-	}
-	plan, err := machine.Compile(be, outputs, bound)
+	b, g, err := t.begin(s)
 	if err != nil {
 		return nil, err
 	}
-	at := func(n *G.Node) kernels.Buffer {
-		if n == nil {
-			return nil
-		}
-		return plan.Buffer(n)
-	}
-	p := &Program{Plan: plan, Shape: g.Shape, Video: at(g.Video), Weight: at(g.Weight), Codes: at(g.Codes), Recon: at(g.Recon), Loss: at(g.Loss), Latents: at(g.Latents)}
-	for _, t := range g.Terms {
-		p.Terms = append(p.Terms, Value{t.Name, plan.Buffer(t.Node)})
-	}
-	return p, nil
+	c := t.CodeShape(s)
+	g.Codes = b.input("codes", c[:]...)
+	g.features = b.lookup(g.Codes)
+	g.Recon = b.decode(g.features)
+	g.Params = b.params
+	return g, b.err
 }
-
-// Run computes the program's results from its inputs.
-func (p *Program) Run() error { return p.Plan.Run() }

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"math"
+
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
@@ -12,6 +14,7 @@ type quantized struct {
 	values  *G.Node // of the codes, projected back to the network's width; gradients pass straight through
 	codes   *G.Node // [N,T',H',W',codebooks]
 	aux     *G.Node // weighted auxiliary loss, scalar; nil: none
+	boost   *G.Node // what the terms count in it, input; nil: once
 	terms   []Term
 }
 
@@ -46,7 +49,7 @@ func (b *builder) quantize(x *G.Node) (out quantized) {
 	n, t, h, w, c := b.dims(x)
 	z := x
 	if c != q.dims() {
-		z = b.conv("quantizers.project_in", x, q.dims(), point, form{})
+		z = b.conv("quantizers.project_in", x, q.dims(), point, form{axes: noAxes})
 	}
 	if b.err != nil {
 		return out
@@ -59,25 +62,60 @@ func (b *builder) quantize(x *G.Node) (out quantized) {
 		out.codes = b.apply(kernels.FSQIndex{FSQ: s}, code, z)
 	case "lfq":
 		s := q.lfq(tokens)
-		if q.SoftClamp {
-			z = b.act(kernels.SoftClamp, z)
+		if q.SoftClamp != 0 { // the kernel's scale is 10
+			z = b.scale(b.act(kernels.SoftClamp, b.scale(z, 10/q.SoftClamp)), q.SoftClamp/10)
 		}
-		out.values = b.apply(kernels.LFQSign{LFQ: s}, z.Shape(), z)
+		if q.Spherical {
+			z = b.apply(kernels.Normalize{Rows: tokens * q.Codebooks, C: s.Bits}, z.Shape(), z)
+		}
+		// Of norm √bits, as signs are: so gradients pass straight through.
+		signs := b.scale(z, 1/q.radius())
+		out.values = b.scale(b.apply(kernels.LFQSign{LFQ: s}, z.Shape(), signs), q.radius())
 		out.codes = b.apply(kernels.LFQIndex{LFQ: s}, code, z)
-		terms := b.apply(kernels.LFQLoss{LFQ: s, InvTemp: float32(q.InvTemperature)}, []int{3}, z)
-		pick := func(w ...float64) *G.Node {
-			s := kernels.WeightedSum{Len: 3}
-			for i, v := range w {
-				s.W[i] = float32(v)
-			}
-			return b.apply(s, []int{}, terms)
-		}
-		out.aux = pick(q.EntropyWeight, -q.EntropyWeight*q.DiversityGamma, q.CommitmentWeight)
-		out.terms = []Term{{"per_sample_entropy", pick(1, 0, 0)}, {"batch_entropy", pick(0, 1, 0)}, {"commitment", pick(0, 0, 1)}}
+		b.entropies(&out, s, z, signs)
 	}
 	out.latents = z
 	out.values = b.project(out.values)
 	return out
+}
+
+// radius is the size of a code's coordinates.
+func (q Quantizer) radius() float64 {
+	if q.Spherical {
+		return 1 / math.Sqrt(float64(bits(q.CodebookSize)))
+	}
+	return 1
+}
+
+// entropies adds LFQ's auxiliary loss. signs are the latents z scaled so that codes
+// are signs; their commitment is that of z over the square of the radius.
+func (b *builder) entropies(out *quantized, s kernels.LFQ, z, signs *G.Node) {
+	q := b.t.Config.Quantizer
+	r2 := q.radius() * q.radius()
+	var all *G.Node
+	if b.t.Config.lucidrains() {
+		all, r2 = b.apply(kernels.LFQLossFloored{LFQ: s, InvTemp: float32(q.InvTemperature), Spherical: q.Spherical}, []int{3}, z), 1
+	} else {
+		all = b.apply(kernels.LFQLoss{LFQ: s, InvTemp: float32(q.InvTemperature * r2)}, []int{3}, signs)
+	}
+	pick := func(from *G.Node, w ...float64) *G.Node {
+		s := kernels.WeightedSum{Len: 3}
+		for i, v := range w {
+			s.W[i] = float32(v)
+		}
+		return b.apply(s, []int{}, from)
+	}
+	counted := all
+	if q.EntropyBoostSteps > 0 {
+		out.boost = b.input("boost", 3)
+		counted = b.apply(kernels.FrameGate{F: 1, P: 1, C: 3}, []int{3}, all, out.boost)
+	}
+	out.aux = pick(counted, q.EntropyWeight, -q.EntropyWeight*q.DiversityGamma, q.CommitmentWeight*r2)
+	commitment := r2
+	if b.t.Config.lucidrains() && q.CommitmentWeight == 0 {
+		commitment = 0 // the reference does not compute it then
+	}
+	out.terms = []Term{{"per_sample_entropy", pick(all, 1, 0, 0)}, {"batch_entropy", pick(all, 0, 1, 0)}, {"commitment", pick(all, 0, 0, commitment)}}
 }
 
 // project brings the quantizer's values to the network's width.
@@ -89,7 +127,7 @@ func (b *builder) project(x *G.Node) *G.Node {
 	if b.t.Config.Quantizer.dims() == dim {
 		return x
 	}
-	return b.conv("quantizers.project_out", x, dim, point, form{})
+	return b.conv("quantizers.project_out", x, dim, point, form{axes: noAxes})
 }
 
 // lookup turns codes [N,T',H',W',codebooks] into the values that the decoder gets.
@@ -100,5 +138,5 @@ func (b *builder) lookup(codes *G.Node) *G.Node {
 	if q.Kind == "fsq" {
 		return b.project(b.apply(kernels.FSQValues{FSQ: q.fsq(n * t * h * w)}, shape, codes))
 	}
-	return b.project(b.apply(kernels.LFQValues{LFQ: q.lfq(n * t * h * w)}, shape, codes))
+	return b.project(b.scale(b.apply(kernels.LFQValues{LFQ: q.lfq(n * t * h * w)}, shape, codes), q.radius()))
 }

@@ -7,7 +7,7 @@
 //	  minus background; with first_frame F-1 background frames in front
 //	  space to depth p                          [N, T, H/p, W/p, channels·p²]
 //	  conv_in                                   [N, T, H/p, W/p, init_dim]
-//	  encoder_layers                            residual units keep the shape;
+//	  encoder_layers                            most keep the shape;
 //	     compress_space: conv 1×3×3, stride 2   [.., H/2, W/2, dim]
 //	     compress_time:  conv 3×1×1, stride 2   [N, T/2, .., dim]
 //	  layer norm over channels
@@ -18,17 +18,26 @@
 //	     of compress_*: conv 1×1×1, SiLU, depth to space or time
 //	  conv_out, depth to space p                [N, T, H, W, channels]
 //
-// A residual unit is x + gate(ELU(conv1(ELU(conv_k(x))))); the gate, squeeze-excite,
-// may be left out. All convolutions are causal in time.
+// Everything is causal in time (but for the option antialias of compress_time). No
+// layer knows positions: a tokenizer takes clips and frames of any size.
 //
-// Where this differs from magvit2-pytorch, on purpose: the norm before the
-// quantizer is run; squeeze-excite's gates do not start closed; compress_time pads
-// by kernel - stride = 1 in front, not 2, so that latent frame j sees exactly the
-// frames it must reproduce, and the last of them too.
+// The network is that of magvit2-pytorch, which compat: lucidrains reproduces to
+// float32 accuracy. Without it, on purpose:
+//
+//   - the layer norm before the quantizer, which the reference carries but never runs, is run;
+//   - squeeze-excite's gates start at 1/2, not closed at 4.5e-5 (squeeze_excite);
+//   - the bias of squeeze-excite's to_k, which a softmax cancels, is left out;
+//   - compress_time pads kernel - stride = 1 frame in front, not 2: a code sees exactly the frames that it must reproduce;
+//   - the entropies of LFQ have no floor of 1e-5 inside the logarithm;
+//   - cond_attend_*, which the reference cannot run, have norms whose gains come from the condition;
+//   - with separate_first_frame a clip of one frame takes the path of the first frame alone; the reference fails.
+//
+// Like the reference, pad_mode does not reach residual units, and gives way to zeros
+// where a kernel needs as many frames as the clip has, or more.
 //
 // Parameters have that package's names. Their first values are drawn as it draws
 // them: uniform within 1/√fan-in, upsampling convolutions within √(6/fan-in) with
-// equal sub-pixels and zero bias, gains 1.
+// equal sub-pixels and zero bias, gains 1, memory of attention normal.
 package model
 
 import (
@@ -40,17 +49,18 @@ import (
 
 // Param is one parameter of a tokenizer.
 type Param struct {
-	Name  string
-	Shape []int   // convolutions: [O,KT,KH,KW,C]
-	Decay bool    // weight decay applies: it has two or more axes
-	init  initial // how its first values are drawn
+	Name      string  // that of the reference
+	Shape     []int   // convolutions: [O,KT,KH,KW,C]
+	Reference []int   // the reference's shape; convolutions: [O,C], and of the kernel what the reference has
+	Decay     bool    // weight decay applies: the reference's shape has two or more axes
+	init      initial // how its first values are drawn
 }
 
-// initial draws uniform values within bound around mean; repeat consecutive rows
-// (first-axis entries) are equal.
+// initial draws uniform values within bound around mean, or normal ones with
+// deviation std; repeat consecutive rows (first-axis entries) are equal.
 type initial struct {
-	mean, bound float64
-	repeat      int
+	mean, bound, std float64
+	repeat           int // 0: 1
 }
 
 // Len is the number of values.
@@ -76,10 +86,15 @@ func New(c Config) (*Tokenizer, error) {
 		return nil, err
 	}
 	t := &Tokenizer{Config: c, index: map[string]int{}}
-	// The smallest batch shows which parameters there are.
-	s := Shape{N: 1, T: t.Padded(1), H: c.spaceFactor(), W: c.spaceFactor()}
+	// A small batch shows which parameters there are: with more than a first frame,
+	// and pixels enough for any pad_mode.
+	const kernels = 15
+	f := c.spaceFactor()
+	side := (kernels*c.Patch + f - 1) / f * f
+	s := Shape{N: 1, T: t.Padded(2), H: side, W: side}
 	b := newBuilder(t, s)
 	b.declare = true
+	b.condition()
 	b.decode(b.quantize(b.encode(b.input("video", s.N, s.T, s.H, s.W, c.Channels))).values)
 	return t, b.err
 }
@@ -91,13 +106,16 @@ func (t *Tokenizer) Init(seed uint64, i int, dst []float32) {
 	row := p.Len() / p.Shape[0]
 	for o := 0; o < p.Shape[0]; o++ {
 		for k := range row {
-			if o%p.init.repeat != 0 {
+			if o%max(p.init.repeat, 1) != 0 {
 				dst[o*row+k] = dst[(o-1)*row+k]
 				continue
 			}
 			v := p.init.mean
 			if p.init.bound > 0 {
 				v += r.Uniform(-p.init.bound, p.init.bound)
+			}
+			if p.init.std > 0 {
+				v += p.init.std * r.Normal()
 			}
 			dst[o*row+k] = float32(v)
 		}

@@ -26,7 +26,7 @@ func TestPresetsAreLegal(t *testing.T) {
 			t.Errorf("preset %s: %v", want, d)
 		}
 	}
-	if _, err := Preset("dmo"); err == nil || !strings.Contains(err.Error(), `perhaps "demo"; known: demo, seed, small, tiny`) {
+	if _, err := Preset("dmo"); err == nil || !strings.Contains(err.Error(), `perhaps "demo"; known: demo, magvit2-128, magvit2-64, seed, small, tiny`) {
 		t.Errorf("error %v does not name the known presets", err)
 	}
 }

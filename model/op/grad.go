@@ -12,9 +12,12 @@ import (
 func (o *Op) DiffWRT(n int) []bool {
 	d := make([]bool, n)
 	switch o.spec.(type) {
-	case kernels.Conv, kernels.Act, kernels.Add, kernels.Affine, kernels.Shuffle, kernels.PadFront, kernels.CropFront,
+	case kernels.Conv, kernels.ConvGradX, kernels.Act, kernels.Add, kernels.Affine, kernels.Shuffle, kernels.PadFront, kernels.CropFront,
 		kernels.FramePool, kernels.FrameGate, kernels.LayerNorm, kernels.RMSNorm,
-		kernels.LFQSign, kernels.LFQLoss, kernels.FSQQuantize, kernels.WeightedSum:
+		kernels.LFQSign, kernels.LFQLoss, kernels.LFQLossFloored, kernels.FSQQuantize, kernels.WeightedSum,
+		kernels.Attention, kernels.LinearAttention, kernels.GateLoop, kernels.TokenShift, kernels.GEGLU,
+		kernels.AdaptiveRMSNorm, kernels.Normalize, kernels.Modulate, kernels.ModConv,
+		kernels.Pad, kernels.Blur, kernels.ConcatTime, kernels.SliceTime:
 		for i := range d {
 			d[i] = true
 		}
@@ -41,7 +44,7 @@ func (o *Op) SymDiff(in G.Nodes, y, dy *G.Node) (G.Nodes, error) {
 	switch s := o.spec.(type) {
 	case kernels.Conv:
 		if s.Act != kernels.None || s.Residual {
-			return nil, fmt.Errorf("op: %s: a fused convolution has no gradient; fusion belongs to package machine", kernels.Name(s))
+			return nil, fused(s)
 		}
 		t, h, w := s.Out()
 		d = G.Nodes{
@@ -49,6 +52,16 @@ func (o *Op) SymDiff(in G.Nodes, y, dy *G.Node) (G.Nodes, error) {
 			like(1, kernels.ConvGradW{Conv: s}, dy, in[0]),
 			like(2, kernels.SumRows{Rows: s.N * t * h * w, C: s.O}, dy),
 		}
+	case kernels.ConvGradX: // linear in dy and in w
+		if s.Act != kernels.None {
+			return nil, fused(s)
+		}
+		none, e := Apply(kernels.SumRows{Rows: in[0].Shape().TotalSize() / s.O, C: s.O}, []int{s.O}, in[0])
+		if e == nil {
+			none, e = Apply(kernels.Affine{Len: s.O}, []int{s.O}, none) // a bias of zeros
+		}
+		err = e
+		d = G.Nodes{like(0, s.Conv, dy, in[1], none), like(1, kernels.ConvGradW{Conv: s.Conv}, in[0], dy)}
 	case kernels.Act:
 		from := in[0]
 		if s.Kind.FromOutput() {
@@ -78,6 +91,42 @@ func (o *Op) SymDiff(in G.Nodes, y, dy *G.Node) (G.Nodes, error) {
 		}
 	case kernels.RMSNorm:
 		d = G.Nodes{like(0, kernels.RMSNormGradX(s), dy, in[0], in[1]), like(1, kernels.RMSNormGradGamma(s), dy, in[0])}
+	case kernels.AdaptiveRMSNorm:
+		d = G.Nodes{like(0, kernels.AdaptiveRMSNormGradX{AdaptiveRMSNorm: s}, dy, in[0], in[1]), like(1, kernels.AdaptiveRMSNormGradGamma{AdaptiveRMSNorm: s}, dy, in[0])}
+	case kernels.Normalize:
+		d = G.Nodes{like(0, kernels.NormalizeGrad(s), dy, in[0])}
+	case kernels.Attention:
+		d = G.Nodes{like(0, kernels.AttentionGrad{Attention: s}, dy, in[0], in[1]), like(1, kernels.AttentionGradMem{Attention: s}, dy, in[0], in[1])}
+	case kernels.LinearAttention:
+		d = G.Nodes{like(0, kernels.LinearAttentionGradQ{LinearAttention: s}, dy, in[0], in[1]), like(1, kernels.LinearAttentionGradKV{LinearAttention: s}, dy, in[0], in[1])}
+	case kernels.GateLoop:
+		d = G.Nodes{like(0, kernels.GateLoopGrad(s), dy, in[0])}
+	case kernels.TokenShift:
+		s.Back = !s.Back
+		d = G.Nodes{like(0, s, dy)}
+	case kernels.GEGLU:
+		d = G.Nodes{like(0, kernels.GEGLUGrad(s), dy, in[0])}
+	case kernels.Modulate:
+		d = G.Nodes{like(0, kernels.ModulateGradW{Modulate: s}, dy, in[0], in[1]), like(1, kernels.ModulateGradS{Modulate: s}, dy, in[0], in[1])}
+	case kernels.ModConv:
+		if s.Act != kernels.None {
+			return nil, fused(s)
+		}
+		d = G.Nodes{like(0, kernels.ModConvGradX{Conv: s.Conv}, dy, in[1]), like(1, kernels.ModConvGradW{Conv: s.Conv}, dy, in[0])}
+	case kernels.Pad:
+		d = G.Nodes{like(0, kernels.PadGrad{Pad: s}, dy)}
+	case kernels.Blur:
+		d = G.Nodes{like(0, s, dy)}
+	case kernels.ConcatTime:
+		all := s.TA + s.TB
+		d = G.Nodes{
+			like(0, kernels.SliceTime{N: s.N, T: all, Inner: s.Inner, To: s.TA}, dy),
+			like(1, kernels.SliceTime{N: s.N, T: all, Inner: s.Inner, From: s.TA, To: all}, dy),
+		}
+	case kernels.SliceTime:
+		d = G.Nodes{like(0, kernels.SliceTimeGrad{SliceTime: s}, dy)}
+	case kernels.LFQLossFloored:
+		d = G.Nodes{like(0, kernels.LFQLossFlooredGrad(s), dy, in[0])}
 	case kernels.LFQSign:
 		d = G.Nodes{dy}
 	case kernels.LFQLoss:
@@ -92,4 +141,8 @@ func (o *Op) SymDiff(in G.Nodes, y, dy *G.Node) (G.Nodes, error) {
 		return nil, fmt.Errorf("op: %s has no gradient", kernels.Name(s))
 	}
 	return d, err
+}
+
+func fused(s kernels.Spec) error {
+	return fmt.Errorf("op: %s: a fused convolution has no gradient; fusion belongs to package machine", kernels.Name(s))
 }

@@ -1,0 +1,129 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+	"magvit/model/machine"
+	"magvit/model/op"
+)
+
+// builder makes a graph for one batch shape. The first error stays; after it every
+// method returns nil and does nothing.
+type builder struct {
+	t       *Tokenizer
+	g       *G.ExprGraph
+	shape   Shape
+	cond    *G.Node   // [N,dim_cond], input; nil: none
+	params  []*G.Node // by index of Tokenizer.Params; nil: not used by this graph
+	declare bool      // parameters are being listed, not looked up
+	err     error
+}
+
+func newBuilder(t *Tokenizer, s Shape) *builder {
+	return &builder{t: t, g: G.NewGraph(), shape: s, params: make([]*G.Node, len(t.Params))}
+}
+
+func (b *builder) input(name string, shape ...int) *G.Node {
+	return machine.Input(b.g, name, shape...)
+}
+
+// register finds a parameter, or lists it.
+func (b *builder) register(p Param) (index int) {
+	i, ok := b.t.index[p.Name]
+	if !ok && !b.declare {
+		b.err = fmt.Errorf("model: parameter %s is not declared", p.Name)
+		return -1
+	}
+	if !ok {
+		i = len(b.t.Params)
+		b.t.index[p.Name] = i
+		p.Decay = len(p.Reference) > 1
+		b.t.Params = append(b.t.Params, p)
+		b.params = append(b.params, nil)
+	}
+	return i
+}
+
+// param is a parameter that has another shape in the reference; the same name is
+// the same node.
+func (b *builder) param(name string, in initial, shape, reference []int) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	i := b.register(Param{Name: name, Shape: shape, Reference: reference, init: in})
+	if b.err != nil {
+		return nil
+	}
+	if b.params[i] == nil {
+		b.params[i] = b.input(name, shape...)
+	}
+	return b.params[i]
+}
+
+// vector is a parameter of one shape.
+func (b *builder) vector(name string, in initial, shape ...int) *G.Node {
+	return b.param(name, in, shape, slices.Clone(shape))
+}
+
+// dead is a parameter that the reference carries and does not use: no graph has it.
+func (b *builder) dead(name string, in initial, shape ...int) {
+	if b.err == nil {
+		b.register(Param{Name: name, Shape: shape, Reference: slices.Clone(shape), init: in})
+	}
+}
+
+// apply adds a kernel whose result has the given shape.
+func (b *builder) apply(s kernels.Spec, shape []int, in ...*G.Node) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	n, err := op.Apply(s, shape, in...)
+	if err != nil {
+		b.err = err
+	}
+	return n
+}
+
+// dims is a node's shape N,T,H,W,C; zeros after an error.
+func (b *builder) dims(x *G.Node) (n, t, h, w, c int) {
+	if b.err != nil {
+		return
+	}
+	s := x.Shape()
+	return s[0], s[1], s[2], s[3], s[4]
+}
+
+func (b *builder) act(k kernels.Activation, x *G.Node) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	return b.apply(kernels.Act{Kind: k, Len: x.Shape().TotalSize()}, x.Shape(), x)
+}
+
+func (b *builder) add(x, y *G.Node) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	return b.apply(kernels.Add{Len: max(x.Shape().TotalSize(), 1)}, x.Shape(), x, y)
+}
+
+// scale is x·by.
+func (b *builder) scale(x *G.Node, by float64) *G.Node {
+	if b.err != nil || by == 1 {
+		return x
+	}
+	return b.apply(kernels.Affine{Len: max(x.Shape().TotalSize(), 1), Mul: float32(by)}, x.Shape(), x)
+}
+
+// frames takes the frames [from,to) of every clip.
+func (b *builder) frames(x *G.Node, from, to int) *G.Node {
+	n, t, h, w, c := b.dims(x)
+	if b.err != nil || from == 0 && to == t {
+		return x
+	}
+	return b.apply(kernels.SliceTime{N: n, T: t, Inner: h * w * c, From: from, To: to}, []int{n, to - from, h, w, c}, x)
+}

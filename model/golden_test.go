@@ -1,0 +1,347 @@
+package model
+
+import (
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"magvit/kernels"
+)
+
+// goldenDir holds the golden values, described in its README; MAGVIT_GOLDEN names
+// another folder of such files.
+var goldenDir = cmp.Or(os.Getenv("MAGVIT_GOLDEN"), "../testdata/golden")
+
+// tally counts what was compared in a kind of cases.
+type tally struct{ cases, tensors, values, strayed int }
+
+// slack is how many times further than a file's limit a value may stray.
+//
+// Why: the limit is ten times (its square root for squared errors) one sample of
+// the package's own rounding error. Another order of summation draws another sample;
+// where a tensor's error hangs on a single value, as behind LFQ's entropies, whose
+// slope is 400, two samples often differ more than that. Tensors that stray are
+// counted; a mistake is off by thousands.
+const slack = 10
+
+// TestGolden compares every golden file with what graph, machine and CPU backend
+// compute: outputs, codes, losses, gradients, optimizer traces, training curves,
+// checkpoints.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(goldenDir, "*.safetensors"))
+	check(t, err)
+	if len(files) == 0 {
+		t.Fatalf("no golden files in %s", goldenDir)
+	}
+	be := cpu(t)
+	counts := map[string]*tally{}
+	var skipped, strayed []string
+	for _, path := range files {
+		name := strings.TrimSuffix(filepath.Base(path), ".safetensors")
+		t.Run(name, func(t *testing.T) {
+			g := readGolden(t, path)
+			g.be = be
+			if counts[g.Kind] == nil {
+				counts[g.Kind] = &tally{}
+			}
+			defer func() {
+				skipped = append(skipped, g.skipped...)
+				strayed = append(strayed, g.strayed...)
+				if n := counts[g.Kind]; g.tensors > 0 {
+					n.cases, n.tensors, n.values, n.strayed = n.cases+1, n.tensors+g.tensors, n.values+g.values, n.strayed+len(g.strayed)
+				}
+			}()
+			switch g.Kind {
+			case "layer":
+				g.layer()
+			case "quantizer":
+				g.quantizer()
+			case "tokenizer":
+				g.tokenizer()
+			case "training":
+				g.training()
+			case "optimizer":
+				g.optimizer()
+			case "checkpoint":
+				g.checkpoint()
+			case "discriminator":
+				g.skip("*", "the discriminator belongs to adversarial training")
+			default:
+				t.Fatalf("unknown kind %q", g.Kind)
+			}
+			g.finish()
+		})
+	}
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		n := counts[kind]
+		t.Logf("%-13s %3d cases, %5d tensors, %7d values compared, %d tensors beyond the file's limit, all within %d times", kind, n.cases, n.tensors, n.values, n.strayed, slack)
+	}
+	for _, s := range strayed {
+		t.Log("beyond its limit:", s)
+	}
+	for _, s := range skipped {
+		t.Log("skipped:", s)
+	}
+}
+
+// golden is one file.
+type golden struct {
+	Name, Kind, Op string
+	Config         map[string]any
+	Inputs         map[string][]int
+	Options        map[string]any
+	Order          []string              `json:"optimizer_order"`
+	Tolerance      map[string][]*float64 // abs, nmse, measured ones
+	PerStep        map[string][]float64  `json:"tolerance_per_step"`
+
+	t               *testing.T
+	be              *kernels.CPU
+	tensors, values int
+	skipped         []string
+	strayed         []string // beyond the limit, within the slack
+	all             map[string]array
+	used            map[string]bool // option:, config: and tensor names that were looked at
+}
+
+// array is a tensor of a golden file, in its order.
+type array struct {
+	shape  []int
+	values []float32
+	ints   []int64 // of an integer tensor; values has the same numbers
+}
+
+func readGolden(t *testing.T, path string) *golden {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	check(t, err)
+	n := binary.LittleEndian.Uint64(raw)
+	var header map[string]json.RawMessage
+	check(t, json.Unmarshal(raw[8:8+n], &header))
+	var meta struct{ Case string }
+	check(t, json.Unmarshal(header["__metadata__"], &meta))
+	g := &golden{t: t, all: map[string]array{}, used: map[string]bool{}}
+	check(t, json.Unmarshal([]byte(meta.Case), g))
+	delete(header, "__metadata__")
+	for name, text := range header {
+		var h struct {
+			Dtype   string
+			Shape   []int
+			Offsets [2]uint64 `json:"data_offsets"`
+		}
+		check(t, json.Unmarshal(text, &h))
+		data := raw[8+n+h.Offsets[0] : 8+n+h.Offsets[1]]
+		a := array{shape: h.Shape}
+		switch h.Dtype {
+		case "F32":
+			for ; len(data) > 0; data = data[4:] {
+				a.values = append(a.values, math.Float32frombits(binary.LittleEndian.Uint32(data)))
+			}
+		case "I32":
+			for ; len(data) > 0; data = data[4:] {
+				a.ints = append(a.ints, int64(int32(binary.LittleEndian.Uint32(data))))
+			}
+		case "I64":
+			for ; len(data) > 0; data = data[8:] {
+				a.ints = append(a.ints, int64(binary.LittleEndian.Uint64(data)))
+			}
+		default:
+			t.Fatalf("%s is %s", name, h.Dtype)
+		}
+		for _, v := range a.ints {
+			a.values = append(a.values, float32(v))
+		}
+		g.all[name] = a
+	}
+	return g
+}
+
+// given says whether a tensor is to be fed in.
+func given(name string) bool {
+	return strings.HasPrefix(name, "param.") || strings.HasPrefix(name, "in.") || strings.HasPrefix(name, "cotangent.")
+}
+
+// take is a tensor of the file.
+func (g *golden) take(name string) array {
+	g.t.Helper()
+	a, ok := g.all[name]
+	if !ok {
+		g.t.Fatalf("the file has no %s", name)
+	}
+	g.used[name] = true
+	return a
+}
+
+func (g *golden) has(name string) bool { _, ok := g.all[name]; return ok }
+
+// names lists the tensors with this prefix, which is cut off.
+func (g *golden) names(prefix string) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(g.all)) {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			names = append(names, rest)
+		}
+	}
+	return names
+}
+
+// skip leaves out the tensors that match, with the reason.
+func (g *golden) skip(pattern, why string) {
+	n := 0
+	for name := range g.all {
+		if ok, _ := filepath.Match(pattern, name); ok && !given(name) && !g.used[name] {
+			g.used[name] = true
+			n++
+		}
+	}
+	if n > 0 || pattern == "*" {
+		g.skipped = append(g.skipped, fmt.Sprintf("%s: %d tensors %s: %s", g.Name, n, pattern, why))
+	}
+}
+
+// finish reports what was not compared or looked at.
+func (g *golden) finish() {
+	if g.t.Failed() || slices.ContainsFunc(g.skipped, func(s string) bool { return strings.Contains(s, " tensors *: ") }) {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.all)) {
+		if !g.used[name] && name != "codes.margin" {
+			g.t.Errorf("nothing was done with %s", name)
+		}
+	}
+	drawing := []string{"latent_std", "x_scale", "margin", "min_codes", "drift", "attempts", "jitters", "scale_rows", "not_square", "x_values"}
+	for _, name := range slices.Sorted(maps.Keys(g.Options)) {
+		if !g.used["option:"+name] && !slices.Contains(drawing, name) {
+			g.t.Errorf("option %s = %v is unknown", name, g.Options[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.Config)) {
+		if !g.used["config:"+name] {
+			g.t.Errorf("configuration %s = %v is unknown", name, g.Config[name])
+		}
+	}
+	if g.tensors == 0 {
+		g.t.Error("nothing was compared")
+	}
+}
+
+// option sets *dst from the case's options, if it is there and not null.
+func (g *golden) option(name string, dst any) {
+	g.t.Helper()
+	g.used["option:"+name] = true
+	g.set("option "+name, g.Options[name], dst)
+}
+
+// config sets *dst likewise from the constructor's arguments.
+func (g *golden) config(name string, dst any) {
+	g.t.Helper()
+	g.used["config:"+name] = true
+	g.set("configuration "+name, g.Config[name], dst)
+}
+
+func (g *golden) set(what string, v, dst any) {
+	g.t.Helper()
+	if v == nil {
+		return
+	}
+	text, err := json.Marshal(v)
+	check(g.t, err)
+	if err := json.Unmarshal(text, dst); err != nil {
+		g.t.Fatalf("%s: %v: %v", what, v, err)
+	}
+}
+
+// must says that an argument is known with these values only.
+func (g *golden) must(name string, legal ...any) {
+	g.t.Helper()
+	g.used["config:"+name] = true
+	v, ok := g.Config[name]
+	if ok && !slices.Contains(legal, v) {
+		g.t.Fatalf("configuration %s = %v: known with %v only", name, v, legal)
+	}
+}
+
+func (g *golden) number(name string, otherwise float64) float64 {
+	g.config(name, &otherwise)
+	return otherwise
+}
+
+func (g *golden) size(name string, otherwise int) int {
+	g.config(name, &otherwise)
+	return otherwise
+}
+
+func (g *golden) flag(name string) (on bool) {
+	g.config(name, &on)
+	return on
+}
+
+// compare holds computed values, in the file's order, against a tensor and its limits.
+func (g *golden) compare(name string, got []float32) {
+	g.t.Helper()
+	want := g.take(name)
+	limits, ok := g.Tolerance[name]
+	if !ok || len(limits) < 2 || limits[0] == nil {
+		g.t.Errorf("%s has no tolerance", name)
+		return
+	}
+	g.within(name, got, want.values, func(int) float64 { return *limits[0] }, limits[1])
+}
+
+// within compares values; nmse may be nil.
+func (g *golden) within(name string, got, want []float32, abs func(i int) float64, nmse *float64) {
+	g.t.Helper()
+	if len(got) != len(want) {
+		g.t.Errorf("%s has %d values, want %d", name, len(got), len(want))
+		return
+	}
+	g.tensors, g.values = g.tensors+1, g.values+len(want)
+	var squares, power, worst float64
+	at := 0
+	for i := range want {
+		d := math.Abs(float64(got[i]) - float64(want[i]))
+		squares, power = squares+d*d, power+float64(want[i])*float64(want[i])
+		share := d / abs(i)
+		if d == 0 {
+			share = 0
+		} else if math.IsNaN(share) {
+			share = math.Inf(1)
+		}
+		if share > worst {
+			worst, at = share, i
+		}
+	}
+	far := worst
+	if nmse != nil && squares > 0 {
+		far = max(far, math.Sqrt(squares/(*nmse*power)))
+	}
+	switch {
+	case !(far <= slack):
+		g.t.Errorf("%s: %.3g times as far as its limit allows; the largest difference is at %d: %g, want %g; squared error %.3g of the values' power", name, far, at, got[at], want[at], squares/power)
+	case far > 1:
+		g.strayed = append(g.strayed, fmt.Sprintf("%s %s: %.2g times", g.Name, name, far))
+	}
+}
+
+// compareCodes holds codes against the file's, which must be equal.
+func (g *golden) compareCodes(got []float32) {
+	g.t.Helper()
+	want := g.take("codes")
+	if len(got) != len(want.ints) {
+		g.t.Errorf("%d codes, want %d", len(got), len(want.ints))
+		return
+	}
+	g.tensors, g.values = g.tensors+1, g.values+len(got)
+	for i, k := range want.ints {
+		if got[i] != float32(k) {
+			g.t.Errorf("code %d is %v, want %d", i, got[i], k)
+			return
+		}
+	}
+}

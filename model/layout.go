@@ -1,0 +1,74 @@
+package model
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// ToReference copies a parameter's values, src in the order of Shape, to dst in
+// that of Reference: the input channels of a convolution, which come last in ours,
+// are its second axis there. All other parameters have one order.
+func (p Param) ToReference(dst, src []float32) {
+	p.eachWeight(func(ours, theirs int) { dst[theirs] = src[ours] })
+}
+
+// FromReference is the inverse of ToReference.
+func (p Param) FromReference(dst, src []float32) {
+	p.eachWeight(func(ours, theirs int) { dst[ours] = src[theirs] })
+}
+
+// eachWeight calls do with each value's position in both orders.
+func (p Param) eachWeight(do func(ours, theirs int)) {
+	o, taps, c := 1, 1, p.Len()
+	if len(p.Shape) == 5 { // a convolution
+		o, c = p.Shape[0], p.Shape[4]
+		taps = p.Len() / (o * c)
+	}
+	for i := range o {
+		for k := range taps {
+			for j := range c {
+				do((i*taps+k)*c+j, (i*c+j)*taps+k)
+			}
+		}
+	}
+}
+
+// ReferenceOrder lists the parameters, by index of Params, as the reference's
+// state_dict does.
+func (t *Tokenizer) ReferenceOrder() []int {
+	return t.ordered("conv_in", "conv_in_first_frame", "conv_out_first_frame", "encoder_layers", "decoder_layers", "conv_out",
+		"encoder_cond_in", "decoder_cond_in", "quantizers")
+}
+
+// OptimizerOrder lists the parameters as the reference's optimizer numbers them:
+// those that weight decay applies to, then the others.
+func (t *Tokenizer) OptimizerOrder() []int {
+	order := t.ordered("conv_in", "conv_in_first_frame", "conv_out_first_frame", "conv_out", "encoder_layers", "decoder_layers",
+		"encoder_cond_in", "decoder_cond_in", "quantizers")
+	slices.SortStableFunc(order, func(i, j int) int {
+		rank := func(k int) int {
+			if t.Params[k].Decay {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Compare(rank(i), rank(j))
+	})
+	return order
+}
+
+// ordered sorts the parameters by the part of the network that they belong to.
+// Inside a part they stand in the reference's order.
+func (t *Tokenizer) ordered(parts ...string) []int {
+	order := make([]int, len(t.Params))
+	for i := range order {
+		order[i] = i
+	}
+	rank := func(i int) int {
+		part, _, _ := strings.Cut(t.Params[i].Name, ".")
+		return slices.Index(parts, part)
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(rank(i), rank(j)) })
+	return order
+}

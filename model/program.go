@@ -1,0 +1,74 @@
+package model
+
+import (
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+	"magvit/model/machine"
+)
+
+// Program is a graph compiled for a backend.
+type Program struct {
+	Plan                              *machine.Plan
+	Shape                             Shape
+	Video, Weight, Codes, Recon, Loss kernels.Buffer // nil where the graph has no such node
+	Cond, Boost                       kernels.Buffer
+	Latents                           kernels.Buffer
+	Terms                             []Value
+}
+
+// Value is a named scalar on the backend.
+type Value struct {
+	Name   string
+	Buffer kernels.Buffer
+}
+
+// Compile plans the graph. Parameter i lies at params[offsets[i]:], and its
+// gradient, in a training graph, at the same offset of grads. What lies there for a
+// parameter that the graph does not use, stays.
+func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offsets []int) (*Program, error) {
+	bound := map[*G.Node]kernels.Buffer{}
+	var outputs G.Nodes
+	for i, n := range g.Params {
+		if n == nil {
+			continue
+		}
+		size := n.Shape().TotalSize()
+		bound[n] = params.Slice(offsets[i], offsets[i]+size)
+		if g.Grads != nil {
+			bound[g.Grads[i]] = grads.Slice(offsets[i], offsets[i]+size)
+			outputs = append(outputs, g.Grads[i])
+		}
+	}
+	for _, n := range []*G.Node{g.Codes, g.Latents, g.Recon, g.Loss} {
+		if n != nil {
+			outputs = append(outputs, n)
+		}
+	}
+	for _, t := range g.Terms {
+		outputs = append(outputs, t.Node)
+	}
+	plan, err := machine.Compile(be, outputs, bound)
+	if err != nil {
+		return nil, err
+	}
+	at := func(n *G.Node) kernels.Buffer {
+		if n == nil {
+			return nil
+		}
+		return plan.Buffer(n)
+	}
+	p := &Program{Plan: plan, Shape: g.Shape, Video: at(g.Video), Weight: at(g.Weight), Codes: at(g.Codes), Recon: at(g.Recon), Loss: at(g.Loss), Latents: at(g.Latents), Cond: at(g.Cond), Boost: at(g.Boost)}
+	if p.Boost != nil {
+		if err := be.Write(p.Boost, []float32{1, 1, 1}); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range g.Terms {
+		p.Terms = append(p.Terms, Value{t.Name, plan.Buffer(t.Node)})
+	}
+	return p, nil
+}
+
+// Run computes the program's results from its inputs.
+func (p *Program) Run() error { return p.Plan.Run() }

@@ -1,0 +1,167 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"magvit/kernels"
+)
+
+// Validate says which key is wrong, its value and what would be legal.
+func (c Config) Validate() error {
+	between := func(key string, v, low, high int) error {
+		if v < low || v > high {
+			return fmt.Errorf("model.%s: %d: want %d to %d", key, v, low, high)
+		}
+		return nil
+	}
+	oneOf := func(key, v string, legal ...string) error {
+		if !slices.Contains(legal, v) {
+			return fmt.Errorf("model.%s: %q: want %s", key, v, strings.Join(legal, ", "))
+		}
+		return nil
+	}
+	kernel := func(key string, k Kernel) error {
+		if k[0] < 1 || k[1] < 1 || k[2] < 1 || k[0] > 15 || k[1] > 15 || k[2] > 15 || k[1]%2 == 0 || k[2]%2 == 0 {
+			return fmt.Errorf("model.%s: %v: want 1 to 15, odd in height and width", key, k)
+		}
+		return nil
+	}
+	share := func(key string, v, low, high float64) error {
+		if !(v >= low && v <= high) { // also not a number
+			return fmt.Errorf("model.%s: %v: want %v to %v", key, v, low, high)
+		}
+		return nil
+	}
+	q := c.Quantizer
+	errs := []error{
+		between("image_size", c.ImageSize, 4, 4096),
+		between("channels", c.Channels, 1, 4),
+		between("patch", c.Patch, 1, 64),
+		share("background", c.Background, 0, 1),
+		between("init_dim", c.InitDim, 1, 4096),
+		between("max_dim", c.MaxDim, 0, 8192),
+		between("dim_cond", c.DimCond, 0, 4096),
+		share("cond_expansion", c.CondExpansion, 0, 64),
+		kernel("input_kernel", c.InputKernel), kernel("output_kernel", c.OutputKernel), kernel("residual_kernel", c.ResidualKernel),
+		oneOf("pad_mode", c.PadMode, padModes...),
+		oneOf("squeeze_excite", c.SqueezeExcite, "none", "open", "closed"),
+		between("attention.heads", c.Attention.Heads, 1, 256), between("attention.dim", c.Attention.Dim, 1, 1024),
+		between("linear_attention.heads", c.LinearAttention.Heads, 1, 256), between("linear_attention.dim", c.LinearAttention.Dim, 1, 64),
+		oneOf("latent_norm", c.LatentNorm, "layer", "none"),
+		oneOf("quantizer.kind", q.Kind, "fsq", "lfq"),
+		between("quantizer.codebooks", q.Codebooks, 1, 16),
+		oneOf("loss.kind", c.Loss.Kind, "mse", "l1"),
+		share("loss.overshoot", c.Loss.Overshoot, 0, 1),
+	}
+	if c.Compat != "" {
+		errs = append(errs, oneOf("compat", c.Compat, Lucidrains))
+	}
+	if len(c.Layers) > 64 {
+		errs = append(errs, fmt.Errorf("model.layers: %d layers: want at most 64", len(c.Layers)))
+	}
+	for i, l := range c.Layers {
+		key := fmt.Sprintf("layers[%d]", i)
+		errs = append(errs, oneOf(key, l.Name, layerNames...))
+		switch {
+		case l.Dim != 0 && !l.compresses():
+			errs = append(errs, fmt.Errorf("model.%s: %s has no dim; only compress_space and compress_time change the number of channels", key, l.Name))
+		case l.Antialias && !l.compresses():
+			errs = append(errs, fmt.Errorf("model.%s: %s has no antialias; only compress_space and compress_time do", key, l.Name))
+		case !l.Kernel.IsZero() && !l.convolves():
+			errs = append(errs, fmt.Errorf("model.%s: %s has no kernel of its own", key, l.Name))
+		case l.Dilation != 0 && !l.convolves():
+			errs = append(errs, fmt.Errorf("model.%s: %s has no dilation", key, l.Name))
+		case l.N != 0 && l.Name != ConsecutiveResidual:
+			errs = append(errs, fmt.Errorf("model.%s: %s has no n; use [consecutive_residual, %d]", key, l.Name, l.N))
+		}
+		errs = append(errs, between(key+".dim", l.Dim, 0, 8192), between(key+".n", l.N, 0, 32), between(key+".dilation", l.Dilation, 0, 32))
+		if !l.Kernel.IsZero() {
+			errs = append(errs, kernel(key+".kernel", l.Kernel))
+		}
+	}
+	switch width := c.condWidth(); {
+	case c.conditional() && width < 1:
+		errs = append(errs, fmt.Errorf("model.dim_cond: %d times cond_expansion %v: want at least 1, the layers cond_* need a condition", c.DimCond, c.CondExpansion))
+	case !c.conditional() && c.DimCond != 0:
+		errs = append(errs, fmt.Errorf("model.dim_cond: %d: no layer takes a condition; want 0, or a layer cond_*", c.DimCond))
+	}
+	if c.SeparateFirstFrame && !c.FirstFrame && !c.lucidrains() {
+		errs = append(errs, fmt.Errorf("model.separate_first_frame: true: clips have no frame of its own without first_frame"))
+	}
+	switch q.Kind {
+	case "fsq":
+		if q.CodebookSize != 0 {
+			errs = append(errs, fmt.Errorf("model.quantizer.codebook_size: %d: fsq has levels instead", q.CodebookSize))
+		}
+		errs = append(errs, between("quantizer.levels: their number", len(q.Levels), 1, 8))
+		size := 1
+		for i, l := range q.Levels {
+			errs = append(errs, between(fmt.Sprintf("quantizer.levels[%d]", i), l, 3, 1024))
+			if size *= max(l, 1); size > kernels.MaxCodes {
+				errs = append(errs, fmt.Errorf("model.quantizer.levels: %v: more than %d codes", q.Levels, kernels.MaxCodes))
+				break
+			}
+		}
+	case "lfq":
+		if len(q.Levels) != 0 {
+			errs = append(errs, fmt.Errorf("model.quantizer.levels: %v: lfq has a codebook_size instead", q.Levels))
+		}
+		if q.CodebookSize < 2 || q.CodebookSize > 1<<18 || q.CodebookSize&(q.CodebookSize-1) != 0 {
+			errs = append(errs, fmt.Errorf("model.quantizer.codebook_size: %d: want a power of two, 2 to %d", q.CodebookSize, 1<<18))
+		}
+		errs = append(errs, share("quantizer.entropy_weight", q.EntropyWeight, 0, 100), share("quantizer.diversity_gamma", q.DiversityGamma, 0, 100),
+			share("quantizer.commitment_weight", q.CommitmentWeight, 0, 100), share("quantizer.inv_temperature", q.InvTemperature, math.SmallestNonzeroFloat32, 1e4),
+			share("quantizer.aux_weight", q.AuxWeight, 0, 100), share("quantizer.soft_clamp", q.SoftClamp, 0, 1e4),
+			share("quantizer.entropy_boost", q.EntropyBoost, 0, 1000), between("quantizer.entropy_boost_steps", q.EntropyBoostSteps, 0, math.MaxInt32))
+	}
+	errs = append(errs, c.compatible())
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	if f := c.spaceFactor(); c.ImageSize%f != 0 {
+		return fmt.Errorf("model.image_size: %d: patch %d and %d compress_space need a multiple of %d", c.ImageSize, c.Patch, c.count(CompressSpace), f)
+	}
+	return nil
+}
+
+var padModes = []string{"constant", "replicate", "reflect", "circular"}
+
+// condWidth is the number of values of the condition inside the network.
+func (c Config) condWidth() int { return int(float64(c.DimCond) * c.CondExpansion) }
+
+// compatible says what the reference does not have.
+func (c Config) compatible() error {
+	if !c.lucidrains() {
+		return nil
+	}
+	for _, d := range []struct {
+		key       string
+		got, want any
+	}{
+		{"patch", c.Patch, 1}, {"background", c.Background, 0.}, {"squeeze_excite", c.SqueezeExcite, "closed"},
+		{"latent_norm", c.LatentNorm, "none"}, {"loss.kind", c.Loss.Kind, "mse"}, {"loss.overshoot", c.Loss.Overshoot, 1.},
+		{"quantizer.inv_temperature", c.Quantizer.InvTemperature, 100.},
+	} {
+		if d.got != d.want {
+			return fmt.Errorf("model.%s: %v: want %v with compat lucidrains", d.key, d.got, d.want)
+		}
+	}
+	for i, l := range c.Layers {
+		switch key := fmt.Sprintf("model.layers[%d]", i); {
+		case l.Name == CondAttendSpace || l.Name == CondLinearAttendSpace || l.Name == CondAttendTime:
+			return fmt.Errorf("%s: %s: the reference's own cannot run; leave compat out", key, l.Name)
+		case !l.Kernel.IsZero():
+			return fmt.Errorf("%s.kernel: %v: the reference has one residual_kernel for all; leave compat out", key, l.Kernel)
+		case l.Dilation > 1:
+			return fmt.Errorf("%s.dilation: %d: the reference has none; leave compat out", key, l.Dilation)
+		case l.Antialias:
+			return fmt.Errorf("%s.antialias: true: the reference has none; leave compat out", key)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package trainer
+
+import (
+	"testing"
+
+	"magvit/kernels"
+	"magvit/model"
+)
+
+// planner is a backend that prepares kernels and has no memory: it shows what a
+// plan too large for a test is made of.
+type planner struct{ bytes int64 }
+
+type nowhere int
+
+func (n nowhere) Len() int                          { return int(n) }
+func (n nowhere) Slice(from, to int) kernels.Buffer { return nowhere(to - from) }
+func (n nowhere) Run(...kernels.Buffer)             {}
+
+func (p *planner) Name() string { return "planner" }
+func (p *planner) Alloc(n int) (kernels.Buffer, error) {
+	p.bytes += 4 * int64(n)
+	return nowhere(n), nil
+}
+func (p *planner) Prepare(s kernels.Spec) (kernels.Kernel, error) { return nowhere(0), s.Validate() }
+func (p *planner) Write(kernels.Buffer, []float32) error          { return nil }
+func (p *planner) Read([]float32, kernels.Buffer) error           { return nil }
+func (p *planner) Sync() error                                    { return nil }
+func (p *planner) Close() error                                   { return nil }
+
+// The reference's example is built and planned at its own size. The parameters
+// were counted by hand from its definition.
+func TestPresetsOfTheReference(t *testing.T) {
+	for name, want := range map[string]struct {
+		codes  [5]int
+		params int
+	}{
+		"magvit2-64":  {[5]int{1, 5, 8, 8, 1}, 117_770_995},
+		"magvit2-128": {[5]int{4, 5, 16, 16, 1}, 117_770_995},
+	} {
+		c, err := Preset(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok, err := model.New(c.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := model.Shape{N: c.Train.Batch, T: c.Data.Frames, H: c.Model.ImageSize, W: c.Model.ImageSize}
+		if got := tok.CodeShape(s); got != want.codes {
+			t.Errorf("%s: codes %v, want %v", name, got, want.codes)
+		}
+		if got := tok.NumParams(); got != want.params {
+			t.Errorf("%s: %d parameters, want %d", name, got, want.params)
+		}
+		g, err := tok.Training(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		offsets := make([]int, len(tok.Params))
+		for i := range offsets[1:] {
+			offsets[i+1] = offsets[i] + tok.Params[i].Len()
+		}
+		be := &planner{}
+		arena := nowhere(tok.NumParams())
+		p, err := g.Compile(be, arena, arena, offsets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stats := p.Plan.Stats()
+		t.Logf("%s: %d launches of %d kernels, %.1f GFLOP, arena %.2f GB", name, stats.Kernels, stats.Prepared, float64(stats.FLOPs())/1e9, float64(be.bytes)/1e9)
+	}
+}
+
+// The same network with fewer channels and pixels takes a training step: the
+// batch's error falls.
+func TestStepOfTheReference(t *testing.T) {
+	c, err := Preset("magvit2-64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Model.ImageSize, c.Model.InitDim, c.Model.MaxDim = 16, 8, 16
+	c.Model.Attention, c.Model.LinearAttention = model.Heads{Heads: 2, Dim: 8}, model.Heads{Heads: 2, Dim: 4}
+	c.Train.LR, c.Train.Warmup = 1e-3, 0
+	be := kernels.NewCPU(2)
+	defer be.Close()
+	tok, err := model.New(c.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := newState(be, tok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range tok.Params {
+		tok.Init(1, i, st.part(st.params.(kernels.Host), i))
+	}
+	g, err := tok.Training(model.Shape{N: 1, T: 5, H: 16, W: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := g.Compile(be, st.params, st.grads, st.offsets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.Video.Len() {
+		p.Video.(kernels.Host)[i] = float32(i%11) / 11
+	}
+	for i := range p.Weight.Len() {
+		p.Weight.(kernels.Host)[i] = 1
+	}
+	solver, err := newSolver(c.Train, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recon := func() float32 {
+		if err := p.Run(); err != nil {
+			t.Fatal(err)
+		}
+		return p.Terms[0].Buffer.(kernels.Host)[0]
+	}
+	before := recon()
+	if norm, err := solver.norm(); err != nil || !(norm > 0) {
+		t.Fatalf("norm of the gradient %g, %v", norm, err)
+	}
+	if err := solver.apply(0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if after := recon(); !(after < before) {
+		t.Errorf("a step takes the reconstruction's error from %g to %g", before, after)
+	}
+}
