@@ -1,0 +1,105 @@
+// common.cuh: what the kernels of several files need.
+#pragma once
+
+// Memory whose size the launch chooses. (The emulator has its own way to it.)
+#ifndef DYNAMIC_SHARED
+#define DYNAMIC_SHARED(type, name) extern __shared__ type name[]
+#endif
+
+constexpr unsigned ALL = 0xffffffffu;  // all lanes of a warp
+
+// The order is that of kernels.Activation.
+enum { NONE, ELU, SILU, LEAKY_RELU, SIGMOID, TANH, GELU, SOFT_CLAMP };
+
+constexpr float LEAK = .1f, CLAMP_SCALE = 10;
+
+__device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+__device__ inline float normal_cdf(float x) { return .5f * erfcf(-x * .70710678f); }
+
+// Activation.Apply.
+__device__ inline float activate(int kind, float x) {
+  switch (kind) {
+    case ELU: return x > 0 ? x : expm1f(x);
+    case SILU: return x * sigmoid(x);
+    case LEAKY_RELU: return x > 0 ? x : LEAK * x;
+    case SIGMOID: return sigmoid(x);
+    case TANH: return tanhf(x);
+    case GELU: return x * normal_cdf(x);
+    case SOFT_CLAMP: return CLAMP_SCALE * tanhf(x / CLAMP_SCALE);
+  }
+  return x;
+}
+
+// Activation.Slope: s is the output, of SiLU and GELU the input.
+__device__ inline float slope(int kind, float s) {
+  switch (kind) {
+    case ELU: return s > 0 ? 1 : s + 1;
+    case SILU: {
+      float p = sigmoid(s);
+      return p * (1 + s * (1 - p));
+    }
+    case LEAKY_RELU: return s > 0 ? 1 : LEAK;
+    case SIGMOID: return s * (1 - s);
+    case TANH: return 1 - s * s;
+    case GELU: return normal_cdf(s) + s * expf(-s * s / 2) * .39894228f;
+    case SOFT_CLAMP: return 1 - s * s / (CLAMP_SCALE * CLAMP_SCALE);
+  }
+  return 1;
+}
+
+// The number of this thread in a launch of one dimension.
+__device__ inline unsigned thread_number() { return blockIdx.x * blockDim.x + threadIdx.x; }
+
+// The sum over a warp; every lane gets it.
+__device__ inline float warp_sum(float v) {
+  for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(ALL, v, d);
+  return v;
+}
+
+__device__ inline float warp_max(float v) {
+  for (int d = 16; d > 0; d /= 2) v = fmaxf(v, __shfl_xor_sync(ALL, v, d));
+  return v;
+}
+
+// The sum over a block of one dimension, whole warps; every thread gets it, in the
+// same order always. part holds 32 values.
+__device__ inline float block_sum(float v, float* part) {
+  v = warp_sum(v);
+  __syncthreads();  // part may still be read
+  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+  __syncthreads();
+  v = 0;
+  for (unsigned i = 0; i < blockDim.x / 32; i++) v += part[i];
+  return v;
+}
+
+__device__ inline float block_max(float v, float* part) {
+  v = warp_max(v);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+  __syncthreads();
+  v = part[0];
+  for (unsigned i = 1; i < blockDim.x / 32; i++) v = fmaxf(v, part[i]);
+  return v;
+}
+
+// Sums over columns of groups of rows:
+//
+//   y[g,c] = sum of f(r,c) over the rows r of [g·group, (g+1)·group) below rows
+//
+// A block of (32,8) threads has 32 columns of one group, a thread every eighth row.
+// Blocks go through the columns first. part holds 8 rows of 32 values.
+template <class F>
+__device__ inline void column_sums(float* y, unsigned rows, unsigned columns, unsigned group, float* part, F f) {
+  unsigned blocks = (columns + 31) / 32;
+  unsigned g = blockIdx.x / blocks, c = blockIdx.x % blocks * 32 + threadIdx.x;
+  unsigned end = min(rows, (g + 1) * group);
+  float sum = 0;
+  if (c < columns)
+    for (unsigned r = g * group + threadIdx.y; r < end; r += 8) sum += f(r, c);
+  part[threadIdx.y * 32 + threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y > 0 || c >= columns) return;
+  for (int i = 1; i < 8; i++) sum += part[i * 32 + threadIdx.x];
+  y[(size_t)g * columns + c] = sum;
+}

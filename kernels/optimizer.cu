@@ -1,0 +1,27 @@
+// AdamW and the average of the weights; a thread updates one value.
+//
+//   g <- g·Scale·min(1, MaxNorm/(sqrt(norm2)·Scale + 1e-6))
+//   m <- Beta1·m + (1-Beta1)·g,  v <- Beta2·v + (1-Beta2)·g²
+//   p <- p·(1 - LR·Decay) - LR/Correct1·m/(sqrt(v)/sqrt(Correct2) + Eps)
+//   ema <- ema + EMARate·(p - ema)
+//
+// Nothing changes if norm2 is not finite. Definition: optimizer.go.
+#include "common.cuh"
+
+// The order is that of kernels.HyperLR and those after it.
+enum { LR, BETA1, BETA2, EPS, DECAY, CORRECT1, CORRECT2, MAX_NORM, EMA_RATE, SCALE };
+
+extern "C" __global__ void adam_w(float* p, float* m, float* v, float* ema, const float* g, const float* norm2, const float* h, unsigned n) {
+  unsigned i = thread_number();
+  if (i >= n || !isfinite(norm2[0])) return;
+  float scale = h[SCALE];
+  if (h[MAX_NORM] > 0) scale *= fminf(1, h[MAX_NORM] / (sqrtf(norm2[0]) * scale + 1e-6f));
+  float gi = g[i] * scale;
+  float mi = h[BETA1] * m[i] + (1 - h[BETA1]) * gi;
+  float vi = h[BETA2] * v[i] + (1 - h[BETA2]) * gi * gi;
+  float pi = p[i] * (1 - h[LR] * h[DECAY]) - h[LR] / h[CORRECT1] * mi / (sqrtf(vi) / sqrtf(h[CORRECT2]) + h[EPS]);
+  p[i] = pi;
+  m[i] = mi;
+  v[i] = vi;
+  ema[i] += h[EMA_RATE] * (pi - ema[i]);
+}
