@@ -1,0 +1,44 @@
+//go:build emul && linux
+
+package emul
+
+import (
+	"embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+//go:embed emul.h emul.cc
+var sources embed.FS
+
+// Compile makes a shared library of the kernel sources in dir/*.cu and returns its
+// path. main is the text of a file in dir/emul that includes emul.h, the sources, and
+// lists the kernels; "" is the one of this package.
+func Compile(dir, main string) (string, error) {
+	sub := filepath.Join(dir, "emul")
+	if err := os.MkdirAll(sub, 0o755); err != nil {
+		return "", fmt.Errorf("emul: %w", err)
+	}
+	for _, name := range []string{"emul.h", "emul.cc"} {
+		text, err := sources.ReadFile(name)
+		if err != nil {
+			return "", fmt.Errorf("emul: %w", err)
+		}
+		if name == "emul.cc" && main != "" {
+			text = []byte(main)
+		}
+		if err := os.WriteFile(filepath.Join(sub, name), text, 0o644); err != nil {
+			return "", fmt.Errorf("emul: %w", err)
+		}
+	}
+	lib := filepath.Join(dir, "kernels.so")
+	// -Bsymbolic: kernels must not be taken from the program, which has the same names.
+	out, err := exec.Command("g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas",
+		"-Wl,-Bsymbolic", "-o", lib, filepath.Join(sub, "emul.cc")).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("emul: g++: %w\n%s", err, out)
+	}
+	return lib, nil
+}

@@ -1,0 +1,34 @@
+//go:build emul && linux
+
+// All kernels, compiled for the host.
+#include "emul.h"
+
+#include "../conv.cu"
+#include "../frames.cu"
+#include "../frames_slice.cu"
+#include "../fsq.cu"
+#include "../gate.cu"
+#include "../lfq.cu"
+#include "../loss.cu"
+#include "../norm.cu"
+#include "../optimizer.cu"
+#include "../pointwise.cu"
+#include "../reduce.cu"
+#include "../shuffle.cu"
+
+static const emul::Entry table[] = {
+    KERNEL(act), KERNEL(act_grad), KERNEL(add), KERNEL(affine), KERNEL(fill),
+    KERNEL(adam_w),
+    KERNEL(conv), KERNEL(conv_grad_x), KERNEL(conv_grad_w),
+    KERNEL(frame_attention), KERNEL(frame_slopes), KERNEL(frame_pool_grad_x), KERNEL(frame_gate), KERNEL(weighted_rows), KERNEL(product_rows),
+    KERNEL(fsq_quantize), KERNEL(fsq_grad), KERNEL(fsq_index), KERNEL(fsq_values),
+    KERNEL(layer_norm), KERNEL(layer_norm_grad_x), KERNEL(layer_norm_stats), KERNEL(layer_norm_grad_gamma),
+    KERNEL(rms_norm), KERNEL(rms_norm_grad_x), KERNEL(rms_norm_scale), KERNEL(rms_norm_grad_gamma),
+    KERNEL(lfq_sign), KERNEL(lfq_index), KERNEL(lfq_values), KERNEL(lfq_factors), KERNEL(matmul), KERNEL(lfq_terms), KERNEL(lfq_slopes), KERNEL(lfq_grad),
+    KERNEL(pad_front), KERNEL(crop_front), KERNEL(concat_time), KERNEL(slice_time), KERNEL(slice_time_grad),
+    KERNEL(recon_loss), KERNEL(recon_loss_end), KERNEL(recon_loss_grad),
+    KERNEL(shuffle),
+    KERNEL(sum_rows), KERNEL(sum_squares), KERNEL(weighted_sum), KERNEL(spread),
+};
+
+LIBRARY(table)

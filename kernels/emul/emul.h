@@ -1,0 +1,334 @@
+// emul.h: enough CUDA to run kernels on the host. Each thread of a block is a fiber
+// that runs until it must wait for others; blocks run one after another.
+//
+// Why fibers in three orders: a missing barrier shows only if a thread runs ahead of
+// those that it depends on. Of forward, reverse and shuffled order at least one does.
+//
+// Shared memory that is not dynamic must be declared in __global__ functions, not in
+// templates or inline functions: it lies in a section of its own, filled with NaN
+// before each block.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <tuple>
+#include <vector>
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static __attribute__((section("emul_shared"), aligned(16)))
+#define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emul::dynamic.data())
+using std::isfinite;
+using std::max;
+using std::min;
+
+// The linker's names for both ends of the section; weak, as it may be absent.
+extern "C" char __start_emul_shared[] __attribute__((weak, visibility("hidden")));
+extern "C" char __stop_emul_shared[] __attribute__((weak, visibility("hidden")));
+
+namespace emul {
+
+struct Index { unsigned x, y, z; };
+enum State { READY, AT_BARRIER, IN_WARP, DONE };
+enum Collective { SHUFFLE, BALLOT, SYNC };
+
+struct Thread {
+#if defined(__x86_64__)
+  void* sp;
+#else
+  ucontext_t context;
+#endif
+  Index id;
+  unsigned number;
+  State state;
+  int line;  // of the barrier at which it waits
+  // Its part in a collective of its warp, and the result.
+  Collective kind;
+  unsigned mask, source;
+  uint64_t value;
+};
+
+enum Order { FORWARD, REVERSE, SHUFFLED };
+
+constexpr size_t STACK = 64 << 10;
+
+static Index grid, block, at;  // of the launch, and the block's place
+static std::vector<Thread> threads;
+static std::vector<char> stacks, dynamic;
+static Thread* current;
+static unsigned waiting;  // threads at the barrier
+static std::string failure;
+static void (*body)(const char*);
+static const char* arguments;
+
+[[noreturn]] static void entry();
+
+#if defined(__x86_64__)
+static void* scheduler;
+extern "C" __attribute__((visibility("hidden"))) void emul_switch(void** from, void* to);
+asm(R"(
+.text
+.hidden emul_switch
+.globl emul_switch
+.type emul_switch,@function
+emul_switch:
+  pushq %rbp; pushq %rbx; pushq %r12; pushq %r13; pushq %r14; pushq %r15
+  movq %rsp,(%rdi)
+  movq %rsi,%rsp
+  popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp
+  ret
+)");
+static void prepare(Thread& t, char* stack) {
+  void** sp = reinterpret_cast<void**>(stack + STACK - 64);
+  *--sp = nullptr;  // where entry would return to
+  *--sp = reinterpret_cast<void*>(entry);
+  for (int i = 0; i < 6; i++) *--sp = nullptr;
+  t.sp = sp;
+}
+static void resume(Thread& t) { emul_switch(&scheduler, t.sp); }
+static void leave() { emul_switch(&current->sp, scheduler); }
+#else
+static ucontext_t scheduler;
+static void prepare(Thread& t, char* stack) {
+  getcontext(&t.context);
+  t.context.uc_stack.ss_sp = stack;
+  t.context.uc_stack.ss_size = STACK;
+  t.context.uc_link = nullptr;
+  makecontext(&t.context, reinterpret_cast<void (*)()>(entry), 0);
+}
+static void resume(Thread& t) { swapcontext(&scheduler, &t.context); }
+static void leave() { swapcontext(&current->context, &scheduler); }
+#endif
+
+static void entry() {
+  body(arguments);
+  current->state = DONE;
+  for (;;) leave();
+}
+
+static void fail(const std::string& why) {
+  if (failure.empty()) failure = why;
+}
+
+static void barrier(int line) {
+  current->state = AT_BARRIER;
+  current->line = line;
+  if (++waiting == threads.size()) {
+    waiting = 0;
+    for (Thread& t : threads) {
+      if (t.line != line) fail("threads wait at the barriers of lines " + std::to_string(line) + " and " + std::to_string(t.line) + " at once");
+      t.state = READY;
+    }
+  }
+  leave();
+}
+
+// A collective of the lanes in mask ends when the last of them comes.
+static uint64_t collective(Collective kind, unsigned mask, uint64_t value, unsigned source) {
+  Thread* warp = &threads[current->number / 32 * 32];
+  unsigned lanes = std::min<size_t>(32, threads.size() - current->number / 32 * 32);
+  current->state = IN_WARP;
+  current->kind = kind, current->mask = mask, current->value = value, current->source = source;
+  if (!(mask >> current->number % 32 & 1)) fail("a lane is not in the mask of its own collective");
+  if (lanes < 32 && mask >> lanes) fail("a mask names lanes that the block does not have");
+  unsigned here = 0, ballot = 0;
+  for (unsigned i = 0; i < lanes; i++) {
+    Thread& t = warp[i];
+    if (!(mask >> i & 1) || t.state != IN_WARP) continue;
+    if (t.mask != mask || t.kind != kind) fail("lanes of a warp meet with different masks or collectives");
+    here |= 1u << i;
+    if (t.value) ballot |= 1u << i;
+  }
+  if (here == mask) {
+    uint64_t values[32];
+    for (unsigned i = 0; i < lanes; i++) values[i] = warp[i].value;
+    for (unsigned i = 0; i < lanes; i++) {
+      if (!(mask >> i & 1)) continue;
+      if (kind == SHUFFLE && !(mask >> warp[i].source & 1)) fail("a shuffle reads a lane outside of its mask");
+      warp[i].value = kind == SHUFFLE ? values[warp[i].source] : ballot;
+      warp[i].state = READY;
+    }
+  }
+  leave();
+  return current->value;
+}
+
+template <class T>
+static T shuffle(unsigned mask, T v, unsigned source) {
+  static_assert(sizeof(T) <= 8, "shuffles move up to 8 bytes");
+  uint64_t bits = 0;
+  std::memcpy(&bits, &v, sizeof v);
+  bits = collective(SHUFFLE, mask, bits, source);
+  std::memcpy(&v, &bits, sizeof v);
+  return v;
+}
+
+static unsigned lane() { return current->number % 32; }
+
+// A NaN in each 4 bytes, and in each 8.
+static void poison(char* from, char* to) {
+  for (; from < to; from++) *from = '\xff';
+}
+
+static std::string place() {
+  return "block (" + std::to_string(at.x) + "," + std::to_string(at.y) + "," + std::to_string(at.z) + ")";
+}
+
+static void hang() {
+  unsigned in[4] = {};
+  int line = 0;
+  for (Thread& t : threads) {
+    in[t.state]++;
+    if (t.state == AT_BARRIER) line = t.line;
+  }
+  std::string s = "hang: of " + std::to_string(threads.size()) + " threads " + std::to_string(in[AT_BARRIER]) + " wait at __syncthreads";
+  if (line) s += " (line " + std::to_string(line) + ")";
+  fail(s + ", " + std::to_string(in[IN_WARP]) + " in a warp's collective, " + std::to_string(in[DONE]) + " have returned");
+}
+
+static uint32_t chance(uint32_t& state) {  // xorshift32
+  state ^= state << 13, state ^= state >> 17, state ^= state << 5;
+  return state;
+}
+
+static void run_block(Order order, uint32_t& seed) {
+  poison(__start_emul_shared, __stop_emul_shared);
+  poison(dynamic.data(), dynamic.data() + dynamic.size());
+  size_t n = threads.size();
+  std::vector<unsigned> turns(n);
+  for (unsigned i = 0; i < n; i++) {
+    Thread& t = threads[i];
+    turns[i] = order == REVERSE ? n - 1 - i : i;
+    t.number = i, t.state = READY, t.line = 0;
+    t.id = {i % block.x, i / block.x % block.y, i / block.x / block.y};
+    prepare(t, stacks.data() + i * STACK);
+  }
+  waiting = 0;
+  for (bool moved = true; moved && failure.empty();) {
+    moved = false;
+    if (order == SHUFFLED)
+      for (unsigned i = n; i > 1; i--) std::swap(turns[i - 1], turns[chance(seed) % i]);
+    for (unsigned i : turns) {
+      if (threads[i].state != READY) continue;
+      moved = true;
+      current = &threads[i];
+      resume(*current);
+    }
+  }
+  for (Thread& t : threads)
+    if (t.state != DONE) return hang();
+}
+
+// Arguments lie behind each other as in a struct.
+template <class T>
+static T take(const char* base, size_t& at) {
+  at = (at + alignof(T) - 1) / alignof(T) * alignof(T);
+  T v;
+  std::memcpy(&v, base + at, sizeof v);
+  at += sizeof v;
+  return v;
+}
+
+template <class... A>
+static void call(void (*kernel)(A...), const char* args) {
+  size_t at = 0;
+  std::tuple<A...> t{take<A>(args, at)...};
+  std::apply(kernel, t);
+}
+
+template <class... A>
+static size_t length(void (*)(A...)) {
+  size_t at = 0;
+  ((at = (at + alignof(A) - 1) / alignof(A) * alignof(A) + sizeof(A)), ...);
+  return at;
+}
+
+struct Entry {
+  const char* name;
+  void (*run)(const char*);
+  size_t length;  // bytes of arguments
+};
+}  // namespace emul
+
+#define KERNEL(name) {#name, [](const char* args) { emul::call(name, args); }, emul::length(name)}
+
+#define threadIdx (emul::current->id)
+#define blockIdx (emul::at)
+#define blockDim (emul::block)
+#define gridDim (emul::grid)
+#define __syncthreads() emul::barrier(__LINE__)
+#define __syncwarp(...) emul::collective(emul::SYNC, ~0u, 0, 0)
+
+template <class T>
+static inline T __shfl_xor_sync(unsigned mask, T v, int with) { return emul::shuffle(mask, v, (emul::lane() ^ with) % 32); }
+template <class T>
+static inline T __shfl_sync(unsigned mask, T v, int from) { return emul::shuffle(mask, v, from % 32u); }
+template <class T>
+static inline T __shfl_down_sync(unsigned mask, T v, unsigned by) { return emul::shuffle(mask, v, emul::lane() + by < 32 ? emul::lane() + by : emul::lane()); }
+static inline unsigned __ballot_sync(unsigned mask, int v) { return emul::collective(emul::BALLOT, mask, v != 0, 0); }
+static inline int __any_sync(unsigned mask, int v) { return __ballot_sync(mask, v) != 0; }
+static inline int __all_sync(unsigned mask, int v) { return __ballot_sync(mask, v) == mask; }
+template <class T>
+static inline T atomicAdd(T* p, T v) {
+  T old = *p;
+  *p += v;
+  return old;
+}
+template <class T>
+static inline T atomicMax(T* p, T v) {
+  T old = *p;
+  *p = max(old, v);
+  return old;
+}
+
+// What a library of kernels offers: table is its list.
+#define LIBRARY(table)                                                                                              \
+  extern "C" __attribute__((visibility("default"))) int emul_find(const char* name) {                              \
+    for (size_t i = 0; i < std::size(table); i++)                                                                   \
+      if (!std::strcmp(table[i].name, name)) return i;                                                              \
+    return -1;                                                                                                      \
+  }                                                                                                                 \
+  extern "C" __attribute__((visibility("default"))) const char* emul_launch(                                       \
+      int kernel, const unsigned* grid, const unsigned* block, unsigned shared, const void* args, unsigned length, \
+      int order) {                                                                                                  \
+    return emul::launch(table[kernel], grid, block, shared, args, length, order);                                  \
+  }
+
+namespace emul {
+// Returns what went wrong, or null.
+static const char* launch(const Entry& k, const unsigned* g, const unsigned* b, unsigned shared, const void* args, unsigned length, int order) {
+  failure.clear();
+  grid = {g[0], g[1], g[2]}, block = {b[0], b[1], b[2]}, at = {0, 0, 0};
+  uint64_t n = uint64_t(block.x) * block.y * block.z, blocks = uint64_t(grid.x) * grid.y * grid.z;
+  // The limits of compute capability 9.0.
+  if (n < 1 || n > 1024 || block.z > 64) fail("a block has 1 to 1024 threads, 64 in z");
+  if (!blocks || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) fail("a grid has 1 to 2^31-1, 65535, 65535 blocks");
+  if (shared > 227 << 10) fail("a block has at most 227 KiB of dynamic shared memory");
+  if (length != k.length) fail("takes " + std::to_string(k.length) + " bytes of arguments, got " + std::to_string(length));
+  if (failure.empty()) {
+    threads.resize(n);
+    stacks.resize(std::max(stacks.size(), n * STACK));
+    dynamic.resize(shared);
+    body = k.run, arguments = static_cast<const char*>(args);
+    uint32_t seed = 2463534242u;
+    for (uint64_t i = 0; i < blocks && failure.empty(); i++) {
+      uint64_t j = order == REVERSE ? blocks - 1 - i : i;
+      at = {unsigned(j % grid.x), unsigned(j / grid.x % grid.y), unsigned(j / grid.x / grid.y)};
+      run_block(Order(order), seed);
+    }
+  }
+  if (failure.empty()) return nullptr;
+  failure = std::string(k.name) + ", " + place() + ": " + failure;
+  return failure.c_str();
+}
+}  // namespace emul
