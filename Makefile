@@ -1,22 +1,28 @@
 GO ?= go
 
-.PHONY: build test lint race generate demo tdd bench clean
+.PHONY: build test lint race emul generate demo tdd bench clean
 
 build:
 	$(GO) build -o bin/magvit ./cmd/magvit
 
-# What CI and the README call. Needs Go and a C compiler (for the race detector);
+# What CI and the README call. Needs Go, and g++ for the race detector and the emulator;
 # without ffmpeg the tests of video files are skipped, and say so.
-test: build lint race
+test: build lint race emul
 	$(GO) test ./...
 
 lint:
-	@changed="$$(gofmt -l cmd kernels model trainer)"; test -z "$$changed" || { echo "gofmt would change:"; echo "$$changed"; exit 1; }
+	@changed="$$(gofmt -l cmd gpu kernels model trainer)"; test -z "$$changed" || { echo "gofmt would change:"; echo "$$changed"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
 race:
 	$(GO) test -race -short ./trainer/...
+
+# The .cu files on the CPU: every kernel against its definition, with the threads in
+# three orders.
+emul:
+	$(GO) vet -tags emul ./kernels/emul ./gpu
+	$(GO) test -tags emul ./kernels/emul ./gpu
 
 generate:
 	$(GO) generate ./...

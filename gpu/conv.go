@@ -1,0 +1,56 @@
+package gpu
+
+import "magvit/kernels"
+
+const convTile = 64 // TILE of conv.cu: results of a block, in both directions
+
+// convolution plans what conv.cu computes.
+func (p *program) convolution(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.Conv:
+		r := null
+		if s.Residual {
+			r = arg(4)
+		}
+		p.add("conv", tiles(outputs(s), s.O), line(threads), append(args(4), r), append(sizes(s), s.Act)...)
+	case kernels.ConvGradX:
+		at := null
+		if s.Act != kernels.None {
+			at = arg(3)
+		}
+		p.add("conv_grad_x", tiles(s.N*s.T*s.H*s.W, s.C), line(threads), append(args(3), at), append(sizes(s.Conv), s.Act)...)
+	case kernels.ConvGradW:
+		n, weights := outputs(s.Conv), s.KT*s.KH*s.KW*s.C
+		grid := tiles(weights, s.O)
+		parts, size := split(n, int(grid[0]*grid[1]), 256)
+		grid[2] = uint32(parts)
+		dw := arg(0)
+		if parts > 1 {
+			dw = p.reserve(parts * s.O * weights)
+		}
+		p.add("conv_grad_w", grid, line(threads), []operand{dw, arg(1), arg(2)}, append(sizes(s.Conv), size)...)
+		if parts > 1 {
+			p.columns("sum_rows", arg(0), []operand{dw}, parts, s.O*weights, parts)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// tiles is the grid for m results along x and n along y.
+func tiles(m, n int) [3]uint32 {
+	return [3]uint32{uint32(up(m, convTile)), uint32(up(n, convTile)), 1}
+}
+
+// outputs is the number of output pixels of the batch.
+func outputs(s kernels.Conv) int {
+	t, h, w := s.Out()
+	return s.N * t * h * w
+}
+
+// sizes are the fields of ConvSize.
+func sizes(s kernels.Conv) []any {
+	t, h, w := s.Out()
+	return []any{s.N, s.T, s.H, s.W, s.C, t, h, w, s.O, s.KT, s.KH, s.KW, s.ST, s.SH, s.SW, s.DT, s.PT, s.PH, s.PW}
+}

@@ -1,0 +1,242 @@
+// Package gpu turns kernels into launches.
+//
+// A Spec becomes a program: launches of the functions in kernels/*.cu with their
+// geometry and arguments, decided once by Prepare. Which machine runs them is behind
+// the interface driver: under the tag emul it is package emul, which runs the same
+// sources on the host. A build without a tag has no driver and says so.
+//
+// Why long sums are split by their Spec alone, never by what a device has: a run then
+// gives the same bits on every device of a kind.
+package gpu
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"magvit/kernels"
+)
+
+// ErrNoGPU says that this build or this machine cannot run kernels on a GPU.
+var ErrNoGPU = errors.New("gpu: this build has no GPU code")
+
+// ErrNoKernel says that there is no .cu form of a kernel.
+var ErrNoKernel = errors.New("there is no GPU kernel for it; the CPU has one")
+
+// driver is all that Device asks of a machine. Addresses count bytes, lengths count
+// float32 values.
+type driver interface {
+	// Name tells the device in a few words.
+	Name() string
+	// Function finds a kernel by its name.
+	Function(name string) (uint64, error)
+	// Alloc returns the address of n zeros, Free gives them back.
+	Alloc(n int) (uint64, error)
+	Free(address uint64)
+	// Write and Read copy and keep the order of launches.
+	Write(dst uint64, src []float32) error
+	Read(dst []float32, src uint64) error
+	// Launch enqueues a function. args holds its arguments as they lie in a struct
+	// and may be changed after the call; shared is bytes of dynamic shared memory.
+	Launch(function uint64, grid, block [3]uint32, shared int, args []byte) error
+	// Sync waits for everything enqueued.
+	Sync() error
+	Close() error
+}
+
+// Device is a kernels.Backend on a driver.
+type Device struct {
+	drv     driver
+	owned   []uint64 // what Alloc handed out
+	scratch uint64   // one for all kernels, as they run one after another
+	size    int      // values of scratch
+	err     error    // the first one since the last Sync
+}
+
+// buffer is a stretch of a device's memory.
+type buffer struct {
+	address uint64
+	n       int
+}
+
+func (b buffer) Len() int { return b.n }
+
+func (b buffer) Slice(from, to int) kernels.Buffer {
+	if from < 0 || to < from || to > b.n {
+		panic(fmt.Sprintf("gpu: slice [%d,%d) of a buffer of %d values", from, to, b.n))
+	}
+	return buffer{b.address + 4*uint64(from), to - from}
+}
+
+// Name tells the device.
+func (d *Device) Name() string { return d.drv.Name() }
+
+// Alloc returns n zeros.
+func (d *Device) Alloc(n int) (kernels.Buffer, error) {
+	if n < 0 {
+		return nil, fmt.Errorf("gpu: alloc of %d values", n)
+	}
+	p, err := d.drv.Alloc(n)
+	if err != nil {
+		return nil, fmt.Errorf("gpu: %w", err)
+	}
+	d.owned = append(d.owned, p)
+	return buffer{p, n}, nil
+}
+
+// Write copies src to the start of dst.
+func (d *Device) Write(dst kernels.Buffer, src []float32) error {
+	if len(src) > dst.Len() {
+		return fmt.Errorf("gpu: write of %d values to a buffer of %d", len(src), dst.Len())
+	}
+	return d.drv.Write(dst.(buffer).address, src)
+}
+
+// Read copies the start of src to dst.
+func (d *Device) Read(dst []float32, src kernels.Buffer) error {
+	if len(dst) > src.Len() {
+		return fmt.Errorf("gpu: read of %d values from a buffer of %d", len(dst), src.Len())
+	}
+	return d.drv.Read(dst, src.(buffer).address)
+}
+
+// Sync waits for everything enqueued and returns the first error of it.
+func (d *Device) Sync() error {
+	err := d.drv.Sync()
+	if d.err != nil {
+		err = d.err
+	}
+	d.err = nil
+	return err
+}
+
+// Close gives all memory back.
+func (d *Device) Close() error {
+	for _, p := range append(d.owned, d.scratch) {
+		if p != 0 {
+			d.drv.Free(p)
+		}
+	}
+	d.owned, d.scratch, d.size = nil, 0, 0
+	return d.drv.Close()
+}
+
+// reserve makes sure that scratch holds n values.
+func (d *Device) reserve(n int) error {
+	if n <= d.size {
+		return nil
+	}
+	if err := d.drv.Sync(); err != nil {
+		return err
+	}
+	p, err := d.drv.Alloc(n)
+	if err != nil {
+		return fmt.Errorf("%d values of scratch memory: %w", n, err)
+	}
+	if d.scratch != 0 {
+		d.drv.Free(d.scratch)
+	}
+	d.scratch, d.size = p, n
+	return nil
+}
+
+// Prepare decides launches and packs their arguments. Its error names s.
+func (d *Device) Prepare(s kernels.Spec) (kernels.Kernel, error) {
+	k, err := d.prepare(s)
+	if err != nil {
+		return nil, fmt.Errorf("gpu: %s: %w", kernels.Name(s), err)
+	}
+	return k, nil
+}
+
+func (d *Device) prepare(s kernels.Spec) (*kernel, error) {
+	p, err := plan(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.reserve(p.scratch); err != nil {
+		return nil, err
+	}
+	k := &kernel{dev: d, spec: s}
+	for _, a := range s.Args() {
+		k.lens = append(k.lens, a.Len())
+	}
+	for _, l := range p.launches {
+		f, err := d.drv.Function(l.kernel)
+		if err != nil {
+			return nil, err
+		}
+		k.launches = append(k.launches, packed{l, f, l.pack()})
+	}
+	return k, nil
+}
+
+// kernel is a Spec's program with its functions looked up.
+type kernel struct {
+	dev      *Device
+	spec     kernels.Spec
+	lens     []int
+	launches []packed
+}
+
+// packed is a launch whose argument block lacks its pointers, which come first.
+type packed struct {
+	launch
+	function uint64
+	args     []byte
+}
+
+func (k *kernel) Run(args ...kernels.Buffer) {
+	if len(args) != len(k.lens) {
+		panic(fmt.Sprintf("gpu: %s: %d arguments, want %d", kernels.Name(k.spec), len(args), len(k.lens)))
+	}
+	for i, a := range args {
+		if a.Len() != k.lens[i] {
+			panic(fmt.Sprintf("gpu: %s: argument %d (%s) has %d values, want %d", kernels.Name(k.spec), i, k.spec.Args()[i].Name, a.Len(), k.lens[i]))
+		}
+	}
+	for i := range k.launches {
+		l := &k.launches[i]
+		for j, o := range l.pointers {
+			binary.LittleEndian.PutUint64(l.args[8*j:], k.address(o, args))
+		}
+		if err := k.dev.drv.Launch(l.function, l.grid, l.block, 0, l.args); err != nil && k.dev.err == nil {
+			k.dev.err = fmt.Errorf("gpu: %s: kernel %s, grid %v, block %v: %w", kernels.Name(k.spec), l.kernel, l.grid, l.block, err)
+		}
+	}
+}
+
+func (k *kernel) address(o operand, args []kernels.Buffer) uint64 {
+	switch o.arg {
+	case null.arg:
+		return 0
+	case inScratch:
+		return k.dev.scratch + 4*uint64(o.from)
+	}
+	return args[o.arg].(buffer).address
+}
+
+// pack lays out the arguments: 8 bytes for each pointer, 4 for each value behind them.
+func (l launch) pack() []byte {
+	b := make([]byte, 8*len(l.pointers), 8*len(l.pointers)+4*len(l.values))
+	for _, v := range l.values {
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
+	return b
+}
+
+// bits are the 4 bytes of a value as a kernel reads it.
+func bits(v any) uint32 {
+	switch v := v.(type) {
+	case int:
+		return uint32(v)
+	case float32:
+		return math.Float32bits(v)
+	case kernels.Activation:
+		return uint32(v)
+	case kernels.LossKind:
+		return uint32(v)
+	}
+	panic(fmt.Sprintf("gpu: a %T is no argument of a kernel", v))
+}

@@ -1,0 +1,155 @@
+package gpu
+
+import "magvit/kernels"
+
+// layer plans pointwise kernels, sums, moves, gates, norms, the loss and the optimizer.
+func (p *program) layer(s kernels.Spec) bool {
+	return p.pointwise(s) || p.reduction(s) || p.move(s) || p.gate(s) || p.norm(s) || p.solve(s)
+}
+
+func (p *program) pointwise(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.Act:
+		p.each("act", s.Len, args(2), s.Kind)
+	case kernels.ActGrad:
+		p.each("act_grad", s.Len, args(3), s.Kind)
+	case kernels.Add:
+		p.each("add", s.Len, args(3))
+	case kernels.Affine:
+		p.each("affine", s.Len, args(2), s.Mul, s.Add)
+	case kernels.Fill:
+		p.each("fill", s.Len, args(1), s.Value)
+	default:
+		return false
+	}
+	return true
+}
+
+func (p *program) reduction(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.SumRows:
+		p.sum("sum_rows", arg(0), []operand{arg(1)}, s.Rows, s.C)
+	case kernels.SumSquares:
+		parts, size := split(s.Len, 1, 4096)
+		y := arg(0)
+		if parts > 1 {
+			y = p.reserve(parts)
+		}
+		p.add("sum_squares", line(parts), line(threads), []operand{y, arg(1)}, s.Len, size)
+		if parts > 1 {
+			p.columns("sum_rows", arg(0), []operand{y}, parts, 1, parts)
+		}
+	case kernels.WeightedSum:
+		p.add("weighted_sum", line(1), line(1), args(2), s.Len, s.W[0], s.W[1], s.W[2], s.W[3])
+	case kernels.Spread:
+		p.add("spread", line(1), line(4), args(2), s.Len, s.W[0], s.W[1], s.W[2], s.W[3])
+	default:
+		return false
+	}
+	return true
+}
+
+func (p *program) move(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.Shuffle:
+		down := 0
+		if s.Down {
+			down = 1
+		}
+		p.each("shuffle", s.Args()[0].Len(), args(2), s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW, down)
+	case kernels.PadFront:
+		p.each("pad_front", s.N*(s.P+s.T)*s.Inner, args(2), s.P*s.Inner, s.T*s.Inner)
+	case kernels.CropFront:
+		p.each("crop_front", s.N*s.T*s.Inner, args(2), s.P*s.Inner, s.T*s.Inner)
+	case kernels.ConcatTime:
+		p.each("concat_time", s.N*(s.TA+s.TB)*s.Inner, args(3), s.TA*s.Inner, s.TB*s.Inner)
+	case kernels.SliceTime:
+		p.each("slice_time", s.N*(s.To-s.From)*s.Inner, args(2), s.T*s.Inner, s.From*s.Inner, (s.To-s.From)*s.Inner)
+	case kernels.SliceTimeGrad:
+		p.each("slice_time_grad", s.N*s.T*s.Inner, args(2), s.T*s.Inner, s.From*s.Inner, (s.To-s.From)*s.Inner)
+	default:
+		return false
+	}
+	return true
+}
+
+func (p *program) gate(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.FramePool:
+		a := p.attention(s, arg(1), arg(2))
+		p.columns("weighted_rows", arg(0), []operand{a, arg(1)}, s.F*s.P, s.C, s.P)
+	case kernels.FramePoolGradX:
+		a := p.attention(kernels.FramePool(s), arg(2), arg(3))
+		ds := p.slopes(kernels.FramePool(s), a)
+		p.each("frame_pool_grad_x", s.F*s.P*s.C, []operand{arg(0), a, ds, arg(1), arg(3)}, s.P, s.C)
+	case kernels.FramePoolGradK:
+		a := p.attention(kernels.FramePool(s), arg(2), arg(3))
+		ds := p.slopes(kernels.FramePool(s), a)
+		p.sum("weighted_rows", arg(0), []operand{ds, arg(2)}, s.F*s.P, s.C)
+	case kernels.FrameGate:
+		p.each("frame_gate", s.F*s.P*s.C, args(3), s.P, s.C)
+	case kernels.FrameGateGradG:
+		p.columns("product_rows", arg(0), []operand{arg(1), arg(2)}, s.F*s.P, s.C, s.P)
+	default:
+		return false
+	}
+	return true
+}
+
+// attention is softmax over the pixels of each frame of x·k, [F,P].
+func (p *program) attention(s kernels.FramePool, x, k operand) operand {
+	a := p.reserve(s.F * s.P)
+	p.add("frame_attention", line(s.F), line(threads), []operand{a, x, k}, s.P, s.C)
+	return a
+}
+
+// slopes is the gradient of the logits of a; dctx is argument 1, x argument 2.
+func (p *program) slopes(s kernels.FramePool, a operand) operand {
+	ds := p.reserve(s.F * s.P)
+	p.add("frame_slopes", line(s.F), line(threads), []operand{ds, a, arg(2), arg(1)}, s.P, s.C)
+	return ds
+}
+
+func (p *program) norm(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.LayerNorm:
+		p.warps("layer_norm", s.Rows, args(4), s.C, s.Eps)
+	case kernels.LayerNormGradX:
+		p.warps("layer_norm_grad_x", s.Rows, args(4), s.C, s.Eps)
+	case kernels.LayerNormGradGamma:
+		mean, scale := p.reserve(s.Rows), p.reserve(s.Rows)
+		p.warps("layer_norm_stats", s.Rows, []operand{mean, scale, arg(2)}, s.C, s.Eps)
+		p.sum("layer_norm_grad_gamma", arg(0), []operand{arg(1), arg(2), mean, scale}, s.Rows, s.C)
+	case kernels.RMSNorm:
+		p.warps("rms_norm", s.Rows, args(3), s.C)
+	case kernels.RMSNormGradX:
+		p.warps("rms_norm_grad_x", s.Rows, args(4), s.C)
+	case kernels.RMSNormGradGamma:
+		scale := p.reserve(s.Rows)
+		p.warps("rms_norm_scale", s.Rows, []operand{scale, arg(2)}, s.C)
+		p.sum("rms_norm_grad_gamma", arg(0), []operand{arg(1), arg(2), scale}, s.Rows, s.C)
+	default:
+		return false
+	}
+	return true
+}
+
+// solve plans the loss of the reconstruction and the update of the weights.
+func (p *program) solve(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.ReconLoss:
+		n, size := split(s.Pixels, 1, 1024)
+		parts := p.reserve(2 * n)
+		p.add("recon_loss", line(n), line(threads), []operand{parts, arg(1), arg(2), arg(3)}, s.Pixels, s.C, s.Kind, s.Overshoot, size)
+		p.add("recon_loss_end", line(1), line(threads), []operand{arg(0), parts}, n)
+	case kernels.ReconLossGrad:
+		total := p.reserve(1)
+		p.sum("sum_rows", total, []operand{arg(4)}, s.Pixels, 1)
+		p.each("recon_loss_grad", s.Pixels*s.C, append(args(5), total), s.C, s.Kind, s.Overshoot)
+	case kernels.AdamW:
+		p.each("adam_w", s.Len, args(7))
+	default:
+		return false
+	}
+	return true
+}

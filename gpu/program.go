@@ -1,0 +1,125 @@
+package gpu
+
+import (
+	"fmt"
+	"math"
+
+	"magvit/kernels"
+)
+
+// program is what a Spec becomes: launches, one after another.
+type program struct {
+	launches []launch
+	scratch  int // values of scratch memory
+}
+
+// launch is one kernel with its geometry and arguments, pointers first.
+type launch struct {
+	kernel      string
+	grid, block [3]uint32
+	pointers    []operand
+	values      []uint32
+}
+
+// operand is where a pointer leads: to an argument of the Spec, or into scratch memory.
+type operand struct {
+	arg  int
+	from int // position in scratch memory
+}
+
+const inScratch = -1
+
+var null = operand{arg: -2}
+
+func arg(i int) operand { return operand{arg: i} }
+
+// args are the Spec's first n arguments.
+func args(n int) []operand {
+	o := make([]operand, n)
+	for i := range o {
+		o[i] = arg(i)
+	}
+	return o
+}
+
+// reserve takes n values of scratch memory.
+func (p *program) reserve(n int) operand {
+	o := operand{inScratch, p.scratch}
+	p.scratch += (n + 31) / 32 * 32
+	return o
+}
+
+func (p *program) add(kernel string, grid, block [3]uint32, pointers []operand, values ...any) {
+	l := launch{kernel: kernel, grid: grid, block: block, pointers: pointers}
+	for _, v := range values {
+		l.values = append(l.values, bits(v))
+	}
+	p.launches = append(p.launches, l)
+}
+
+const threads = 256 // of a block that has no reason for another number
+
+func up(n, size int) int { return (n + size - 1) / size }
+
+func line(n int) [3]uint32 { return [3]uint32{uint32(n), 1, 1} }
+
+// each adds a kernel with a thread for each of n results; n is its first value.
+func (p *program) each(kernel string, n int, pointers []operand, values ...any) {
+	p.add(kernel, line(up(n, threads)), line(threads), pointers, append([]any{n}, values...)...)
+}
+
+// warps adds a kernel with a warp for each row.
+func (p *program) warps(kernel string, rows int, pointers []operand, values ...any) {
+	p.add(kernel, line(up(rows, threads/32)), line(threads), pointers, append([]any{rows}, values...)...)
+}
+
+// wave is how many blocks keep a large device busy: two on each of 132 processors.
+const wave = 264
+
+// split divides n terms of a sum among blocks, if tiles blocks alone are too few. No
+// part but the last has fewer than least terms; sizes are multiples of 16.
+func split(n, tiles, least int) (parts, size int) {
+	parts = max(1, min(up(wave, tiles), n/least))
+	size = up(up(n, parts), 16) * 16
+	return up(n, size), size
+}
+
+// columns adds a kernel made with column_sums: y [groups,c] from rows.
+func (p *program) columns(kernel string, y operand, sources []operand, rows, c, group int) {
+	grid := line(up(rows, group) * up(c, 32))
+	p.add(kernel, grid, [3]uint32{32, 8, 1}, append([]operand{y}, sources...), rows, c, group)
+}
+
+// sum is columns with all rows in one group; where they are many, parts are summed first.
+func (p *program) sum(kernel string, y operand, sources []operand, rows, c int) {
+	parts, group := split(rows, up(c, 32), 256)
+	if parts == 1 {
+		p.columns(kernel, y, sources, rows, c, rows)
+		return
+	}
+	some := p.reserve(parts * c)
+	p.columns(kernel, some, sources, rows, c, group)
+	p.columns("sum_rows", y, []operand{some}, parts, c, parts)
+}
+
+// plan decides how to run a Spec.
+func plan(s kernels.Spec) (*program, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	for _, a := range s.Args() {
+		if a.Len() > math.MaxInt32 {
+			return nil, fmt.Errorf("%s has %d values, want at most 2^31-1", a.Name, a.Len())
+		}
+	}
+	p := &program{}
+	if !p.layer(s) && !p.quantizer(s) && !p.convolution(s) {
+		return nil, ErrNoKernel
+	}
+	for _, l := range p.launches {
+		if l.grid[0] > math.MaxInt32 || l.grid[1] > math.MaxUint16 || l.grid[2] > math.MaxUint16 {
+			return nil, fmt.Errorf("kernel %s needs a grid of %v blocks, want at most 2^31-1, 65535, 65535", l.kernel, l.grid)
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,141 @@
+package gpu
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"magvit/kernels"
+)
+
+func TestBuildWithoutGPUSaysSo(t *testing.T) {
+	if d, err := Open(); d != nil || !errors.Is(err, ErrNoGPU) || !strings.Contains(err.Error(), "no GPU code") {
+		t.Errorf("Open gives %v, %v", d, err)
+	}
+}
+
+// describe gives a launch's kernel, grid, block and pointers: the number of an
+// argument, s for scratch memory, - for none.
+func describe(l launch) string {
+	s := fmt.Sprintf("%s %d,%d,%d %d,%d,%d ", l.kernel, l.grid[0], l.grid[1], l.grid[2], l.block[0], l.block[1], l.block[2])
+	for _, o := range l.pointers {
+		switch o.arg {
+		case inScratch:
+			s += "s"
+		case null.arg:
+			s += "-"
+		default:
+			s += fmt.Sprint(o.arg)
+		}
+	}
+	return s
+}
+
+func TestGeometry(t *testing.T) {
+	conv := kernels.Conv{N: 2, T: 3, H: 5, W: 7, C: 8, O: 65, KT: 3, KH: 3, KW: 3, ST: 1, SH: 1, SW: 1, DT: 1, PT: 2, PH: 1, PW: 1}
+	full := conv
+	full.Act, full.Residual = kernels.ELU, true
+	behind := conv
+	behind.Act = kernels.ELU
+	tall := kernels.Conv{N: 4, T: 16, H: 32, W: 32, C: 64, O: 64, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
+	lfq := kernels.LFQ{Tokens: 300, Books: 2, Bits: 5}
+	for _, c := range []struct {
+		spec kernels.Spec
+		want []string
+	}{
+		{kernels.Add{Len: 256}, []string{"add 1,1,1 256,1,1 012"}},
+		{kernels.Add{Len: 257}, []string{"add 2,1,1 256,1,1 012"}},
+		{conv, []string{"conv 4,2,1 256,1,1 0123-"}}, // 210 pixels, 65 channels
+		{full, []string{"conv 4,2,1 256,1,1 01234"}},
+		{kernels.ConvGradX{Conv: conv}, []string{"conv_grad_x 4,1,1 256,1,1 012-"}},
+		{kernels.ConvGradX{Conv: behind}, []string{"conv_grad_x 4,1,1 256,1,1 0123"}},
+		{kernels.ConvGradW{Conv: conv}, []string{"conv_grad_w 4,2,1 256,1,1 012"}}, // too few pixels to split
+		// 65536 pixels and one tile: 264 parts would have 249 pixels, so 256 of 256.
+		{kernels.ConvGradW{Conv: tall}, []string{"conv_grad_w 1,1,256 256,1,1 s12", "sum_rows 128,1,1 32,8,1 0s"}},
+		{kernels.SumRows{Rows: 700, C: 65}, []string{"sum_rows 6,1,1 32,8,1 s1", "sum_rows 3,1,1 32,8,1 0s"}},
+		{kernels.SumRows{Rows: 9, C: 32}, []string{"sum_rows 1,1,1 32,8,1 01"}},
+		{kernels.LayerNorm{Rows: 9, C: 7, Eps: 1}, []string{"layer_norm 2,1,1 256,1,1 0123"}},
+		{kernels.FramePool{F: 3, P: 5, C: 40}, []string{"frame_attention 3,1,1 256,1,1 s12", "weighted_rows 6,1,1 32,8,1 0s1"}},
+		{kernels.LFQLoss{LFQ: lfq, InvTemp: 1}, []string{
+			"lfq_factors 19,1,1 256,1,1 s1", "lfq_factors 10,1,1 256,1,1 s1", // 600·2^3 and 600·2^2 values
+			"matmul 1,2,2 16,16,1 sss", "sum_rows 2,1,1 32,8,1 ss", // 300 tokens in two parts
+			"lfq_terms 12,1,1 256,1,1 s1s", "sum_rows 1,1,1 32,8,1 0s"}},
+	} {
+		p, err := plan(c.spec)
+		if err != nil {
+			t.Errorf("%s: %v", kernels.Name(c.spec), err)
+			continue
+		}
+		var got []string
+		for _, l := range p.launches {
+			got = append(got, describe(l))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s:\n got %q\nwant %q", kernels.Name(c.spec), got, c.want)
+		}
+	}
+}
+
+// Pointers take 8 bytes each, values 4 behind them, in the order of the kernel.
+func TestPacking(t *testing.T) {
+	p, err := plan(kernels.Affine{Len: 7, Mul: 2, Add: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := p.launches[0].pack()
+	if len(b) != 2*8+3*4 {
+		t.Fatalf("%d bytes, want 28", len(b))
+	}
+	for i, want := range []uint32{7, math.Float32bits(2), math.Float32bits(-1)} {
+		if got := binary.LittleEndian.Uint32(b[16+4*i:]); got != want {
+			t.Errorf("value %d is %#x, want %#x", i, got, want)
+		}
+	}
+	p, err = plan(kernels.Conv{N: 1, T: 2, H: 3, W: 4, C: 5, O: 6, KT: 2, KH: 1, KW: 3, ST: 1, SH: 2, SW: 1, DT: 1, PT: 1, PW: 1, Act: kernels.SiLU})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []uint32{1, 2, 3, 4, 5, 2, 2, 4, 6, 2, 1, 3, 1, 2, 1, 1, 1, 0, 1, 2} // ConvSize, then kind
+	if got := p.launches[0].values; !slices.Equal(got, want) {
+		t.Errorf("conv gets %v, want %v", got, want)
+	}
+}
+
+// Parts of scratch memory do not overlap.
+func TestScratch(t *testing.T) {
+	p := &program{}
+	a, b := p.reserve(33), p.reserve(1)
+	if a.from != 0 || b.from < 33 || p.scratch < b.from+1 {
+		t.Errorf("33 values at %d, one at %d, %d in all", a.from, b.from, p.scratch)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	for _, c := range [][5]int{ // n, tiles, least, parts, size
+		{1, 1, 256, 1, 16}, {511, 1, 256, 1, 512}, {512, 1, 256, 2, 256}, {1 << 20, 300, 256, 1, 1 << 20}, {1 << 20, 100, 256, 3, 349536},
+	} {
+		if parts, size := split(c[0], c[1], c[2]); parts != c[3] || size != c[4] || parts*size < c[0] {
+			t.Errorf("split(%d, %d, %d) = %d parts of %d, want %d of %d", c[0], c[1], c[2], parts, size, c[3], c[4])
+		}
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	for _, c := range []struct {
+		spec kernels.Spec
+		want string
+	}{
+		{kernels.Add{Len: 1 << 31}, "2147483648 values, want at most 2^31-1"},
+		{kernels.Add{}, "Len is 0"},
+		{kernels.LFQLoss{LFQ: kernels.LFQ{Tokens: 1, Books: 70000, Bits: 1}, InvTemp: 1}, "kernel matmul needs a grid of [1 70000 1] blocks"},
+		{kernels.GEGLU{Rows: 1, C: 1}, "no GPU kernel"},
+	} {
+		if _, err := plan(c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", kernels.Name(c.spec), err, c.want)
+		}
+	}
+}
