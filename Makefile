@@ -1,13 +1,13 @@
 GO ?= go
 
-.PHONY: build test lint race emul generate demo tdd bench clean
+.PHONY: build test lint race emul emul-short generate demo tdd bench clean
 
 build:
 	$(GO) build -o bin/magvit ./cmd/magvit
 
 # What CI and the README call. Needs Go, and g++ for the race detector and the emulator;
 # without ffmpeg the tests of video files are skipped, and say so.
-test: build lint race emul
+test: build lint race emul-short
 	$(GO) test ./...
 
 lint:
@@ -19,10 +19,14 @@ race:
 	$(GO) test -race -short ./trainer/...
 
 # The .cu files on the CPU: every kernel against its definition, with the threads in
-# three orders.
-emul:
+# three orders, and whole training steps. Then, minutes, seeded errors in the
+# sources: each must be found.
+emul: emul-short
+	$(GO) test -tags emul -run TestMutationsAreCaught ./gpu
+
+emul-short:
 	$(GO) vet -tags emul ./kernels/emul ./gpu
-	$(GO) test -tags emul ./kernels/emul ./gpu
+	$(GO) test -short -tags emul ./kernels/emul ./gpu
 
 generate:
 	$(GO) generate ./...

@@ -37,6 +37,8 @@ type driver interface {
 	// Write and Read copy and keep the order of launches.
 	Write(dst uint64, src []float32) error
 	Read(dst []float32, src uint64) error
+	// Forget says that the values at an address have no meaning any more.
+	Forget(address uint64, n int)
 	// Launch enqueues a function. args holds its arguments as they lie in a struct
 	// and may be changed after the call; shared is bytes of dynamic shared memory.
 	Launch(function uint64, grid, block [3]uint32, shared int, args []byte) error
@@ -158,7 +160,7 @@ func (d *Device) prepare(s kernels.Spec) (*kernel, error) {
 	if err := d.reserve(p.scratch); err != nil {
 		return nil, err
 	}
-	k := &kernel{dev: d, spec: s}
+	k := &kernel{dev: d, spec: s, scratch: p.scratch}
 	for _, a := range s.Args() {
 		k.lens = append(k.lens, a.Len())
 	}
@@ -177,6 +179,7 @@ type kernel struct {
 	dev      *Device
 	spec     kernels.Spec
 	lens     []int
+	scratch  int
 	launches []packed
 }
 
@@ -195,6 +198,9 @@ func (k *kernel) Run(args ...kernels.Buffer) {
 		if a.Len() != k.lens[i] {
 			panic(fmt.Sprintf("gpu: %s: argument %d (%s) has %d values, want %d", kernels.Name(k.spec), i, k.spec.Args()[i].Name, a.Len(), k.lens[i]))
 		}
+	}
+	if k.scratch > 0 {
+		k.dev.drv.Forget(k.dev.scratch, k.scratch)
 	}
 	for i := range k.launches {
 		l := &k.launches[i]

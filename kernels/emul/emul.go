@@ -43,6 +43,7 @@ static const char* launch(library l, int kernel, const unsigned* grid, const uns
 static void upload(uint64_t to, const float* from, size_t n) { memcpy((void*)to, from, n * sizeof(float)); }
 static void download(float* to, uint64_t from, size_t n) { memcpy(to, (const void*)from, n * sizeof(float)); }
 static uint64_t allocate(size_t n) { return (uint64_t)calloc(n ? n : 1, sizeof(float)); }
+static void forget(uint64_t p, size_t n) { memset((void*)p, 0xff, n * sizeof(float)); }
 static void release(uint64_t p) { free((void*)p); }
 */
 import "C"
@@ -56,7 +57,7 @@ import (
 	_ "magvit/kernels" // embeds the .cu files: an edit of one makes this package stale
 )
 
-// Order is the order in which the threads of a block run between two barriers.
+// Order is the order in which warps, and lanes of a warp, run between two barriers.
 type Order int
 
 const (
@@ -128,6 +129,9 @@ func (d *Driver) Read(dst []float32, src uint64) error {
 	C.download((*C.float)(unsafe.SliceData(dst)), C.uint64_t(src), C.size_t(len(dst)))
 	return nil
 }
+
+// Forget fills memory whose values have no meaning any more with NaN.
+func (d *Driver) Forget(p uint64, n int) { C.forget(C.uint64_t(p), C.size_t(n)) }
 
 // Launch runs a kernel with shared bytes of dynamic shared memory. args are its
 // arguments as they lie in a struct.

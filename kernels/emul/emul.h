@@ -3,6 +3,7 @@
 //
 // Why fibers in three orders: a missing barrier shows only if a thread runs ahead of
 // those that it depends on. Of forward, reverse and shuffled order at least one does.
+// A warp runs on as far as it can before the next one starts, for the same reason.
 //
 // Shared memory that is not dynamic must be declared in __global__ functions, not in
 // templates or inline functions: it lies in a section of its own, filled with NaN
@@ -201,14 +202,34 @@ static uint32_t chance(uint32_t& state) {  // xorshift32
   return state;
 }
 
+// 0 to n-1 in the order.
+static std::vector<unsigned> in_order(unsigned n, Order order, uint32_t& seed) {
+  std::vector<unsigned> v(n);
+  for (unsigned i = 0; i < n; i++) v[i] = order == REVERSE ? n - 1 - i : i;
+  if (order == SHUFFLED)
+    for (unsigned i = n; i > 1; i--) std::swap(v[i - 1], v[chance(seed) % i]);
+  return v;
+}
+
+// Runs each lane of a warp until it must wait; false if all wait already.
+static bool run_warp(unsigned warp, Order order, uint32_t& seed) {
+  bool moved = false;
+  for (unsigned i : in_order(std::min<size_t>(32, threads.size() - 32 * warp), order, seed)) {
+    Thread& t = threads[32 * warp + i];
+    if (t.state != READY || !failure.empty()) continue;
+    moved = true;
+    current = &t;
+    resume(t);
+  }
+  return moved;
+}
+
 static void run_block(Order order, uint32_t& seed) {
   poison(__start_emul_shared, __stop_emul_shared);
   poison(dynamic.data(), dynamic.data() + dynamic.size());
   size_t n = threads.size();
-  std::vector<unsigned> turns(n);
   for (unsigned i = 0; i < n; i++) {
     Thread& t = threads[i];
-    turns[i] = order == REVERSE ? n - 1 - i : i;
     t.number = i, t.state = READY, t.line = 0;
     t.id = {i % block.x, i / block.x % block.y, i / block.x / block.y};
     prepare(t, stacks.data() + i * STACK);
@@ -216,14 +237,9 @@ static void run_block(Order order, uint32_t& seed) {
   waiting = 0;
   for (bool moved = true; moved && failure.empty();) {
     moved = false;
-    if (order == SHUFFLED)
-      for (unsigned i = n; i > 1; i--) std::swap(turns[i - 1], turns[chance(seed) % i]);
-    for (unsigned i : turns) {
-      if (threads[i].state != READY) continue;
-      moved = true;
-      current = &threads[i];
-      resume(*current);
-    }
+    std::vector<unsigned> warps = in_order((n + 31) / 32, order, seed);
+    for (unsigned w : warps)
+      while (run_warp(w, order, seed)) moved = true;
   }
   for (Thread& t : threads)
     if (t.state != DONE) return hang();
