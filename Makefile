@@ -1,6 +1,6 @@
 GO ?= go
 
-.PHONY: build test lint race emul emul-short generate demo tdd bench clean
+.PHONY: build test lint race emul emul-short emul-asan kernels generate demo tdd bench clean
 
 build:
 	$(GO) build -o bin/magvit ./cmd/magvit
@@ -27,6 +27,26 @@ emul: emul-short
 emul-short:
 	$(GO) vet -tags emul ./kernels/emul ./gpu
 	$(GO) test -short -tags emul ./kernels/emul ./gpu
+
+# The same with every access to memory checked.
+emul-asan:
+	$(GO) test -short -asan -tags emul ./kernels/emul ./gpu
+
+# nvcc: that of CUDA_HOME or PATH, else wheels of NVIDIA in an ignored folder.
+NVCC := $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc) .tools/cuda/nvidia/cu13/bin/nvcc)
+ARCHS := sm_80 sm_90 sm_100
+
+.tools/cuda/nvidia/cu13/bin/nvcc:
+	python3 -m pip install --quiet --no-deps --target .tools/cuda nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 \
+	  nvidia-cuda-crt==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
+
+# The .cu files for the architectures of ARCHS; a kernel that spills registers is an error.
+kernels: $(NVCC)
+	@for arch in $(ARCHS); do mkdir -p bin/kernels/$$arch; for f in kernels/*.cu; do \
+	  out=bin/kernels/$$arch/$$(basename $$f .cu); \
+	  $(NVCC) -std=c++17 -O3 -Werror all-warnings -cubin -arch=$$arch -Xptxas -v -o $$out.cubin $$f >$$out.log 2>&1 || { cat $$out.log; exit 1; }; \
+	  if grep "spill" $$out.log | grep -qv " 0 bytes spill stores, 0 bytes spill loads"; then cat $$out.log; echo "$$f spills registers on $$arch"; exit 1; fi; \
+	done; echo "$$arch: $$(cat bin/kernels/$$arch/*.log | grep -c 'Compiling entry function') kernels, no spills"; done
 
 generate:
 	$(GO) generate ./...

@@ -39,6 +39,9 @@ func TestKernelsMatchDefinitions(t *testing.T) {
 	be := gpu.Emulated(emul.Open(emul.Forward))
 	defer be.Close()
 	others := []*gpu.Device{gpu.Emulated(emul.Open(emul.Reverse)), gpu.Emulated(emul.Open(emul.Shuffled))}
+	for _, other := range others {
+		defer other.Close()
+	}
 	for _, c := range cases() {
 		r, err := kerneltest.Check(be, c)
 		if err != nil {

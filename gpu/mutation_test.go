@@ -27,7 +27,7 @@ var mutations = []struct{ name, file, after, old, new, kinds string }{
 	{"wrong phase of a stride", "conv.cu", "struct Readers", " || h % s.SH", "", "ConvGradX"},
 	{"frames behind the last", "conv.cu", "struct Readers", "t >= s.OT || ", "", "ConvGradX"},
 	{"axes of the weights swapped", "conv.cu", "struct Weights", "k % O * taps + k / O", "k / O * O + k % O", "ConvGradX"},
-	{"residual before the activation", "conv.cu", "void __launch_bounds__(256) conv(", "v = activate(kind, v + b[o]);", "v = activate(kind, v + b[o] + (r ? r[q * s.O + o] : 0));", "Conv"},
+	{"residual before the activation", "conv.cu", "void __launch_bounds__(256, 2) conv(", "v = activate(kind, v + b[o]);", "v = activate(kind, v + b[o] + (r ? r[q * s.O + o] : 0));", "Conv"},
 	{"slope of another channel", "conv.cu", "conv_grad_x(float", "at[p * s.C + c]", "at[p * s.C]", "ConvGradX"},
 	{"parts over each other", "conv.cu", "conv_grad_w(float", "dw += (size_t)blockIdx.z * s.O * k;", "", "ConvGradW"},
 	{"a term of each part lost", "conv.cu", "conv_grad_w(float", "min(q, from + chunk)", "min(q, from + chunk - 1)", "ConvGradW"},

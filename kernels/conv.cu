@@ -12,6 +12,9 @@
 // through shared memory, 16 terms of the sum at a time. The gradient of the weights
 // splits its long sum over blockIdx.z; the parts are added by sum_rows, in order.
 //
+// Two blocks share a processor: that leaves a thread 128 registers. (Without this bound
+// ptxas 13.0 spills for sm_100.)
+//
 // Definition: conv.go.
 #include "common.cuh"
 
@@ -167,7 +170,7 @@ __device__ inline void each(const float (&sum)[4][4], int m0, int n0, int m, int
 }
 
 // r may be null.
-extern "C" __global__ void __launch_bounds__(256) conv(float* y, const float* x, const float* w, const float* b, const float* r, ConvSize s, int kind) {
+extern "C" __global__ void __launch_bounds__(256, 2) conv(float* y, const float* x, const float* w, const float* b, const float* r, ConvSize s, int kind) {
   __shared__ float as[DEPTH * PITCH], bs[DEPTH * PITCH];
   int m = s.N * s.OT * s.OH * s.OW, k = s.KT * s.KH * s.KW * s.C, m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
   float sum[4][4];
@@ -179,7 +182,7 @@ extern "C" __global__ void __launch_bounds__(256) conv(float* y, const float* x,
 }
 
 // at is the output of the activation in front, unused where kind is NONE.
-extern "C" __global__ void __launch_bounds__(256) conv_grad_x(float* dx, const float* dy, const float* w, const float* at, ConvSize s, int kind) {
+extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_x(float* dx, const float* dy, const float* w, const float* at, ConvSize s, int kind) {
   __shared__ float as[DEPTH * PITCH], bs[DEPTH * PITCH];
   int m = s.N * s.T * s.H * s.W, taps = s.KT * s.KH * s.KW, m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
   float sum[4][4];
@@ -188,7 +191,7 @@ extern "C" __global__ void __launch_bounds__(256) conv_grad_x(float* dx, const f
 }
 
 // dw has a [O,KT,KH,KW,C] for each part of chunk output pixels.
-extern "C" __global__ void __launch_bounds__(256) conv_grad_w(float* dw, const float* dy, const float* x, ConvSize s, int chunk) {
+extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_w(float* dw, const float* dy, const float* x, ConvSize s, int chunk) {
   __shared__ float as[DEPTH * PITCH], bs[DEPTH * PITCH];
   int q = s.N * s.OT * s.OH * s.OW, k = s.KT * s.KH * s.KW * s.C, m0 = blockIdx.y * TILE, n0 = blockIdx.x * TILE;
   int from = blockIdx.z * chunk, to = min(q, from + chunk);
