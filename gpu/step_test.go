@@ -148,7 +148,7 @@ func TestTrainingStep(t *testing.T) {
 
 // Every kernel of a training step of these presets exists.
 func TestPresetsHaveTheirKernels(t *testing.T) {
-	for _, name := range []string{"tiny", "demo"} {
+	for _, name := range []string{"tiny", "demo", "small", "seed"} {
 		c, err := trainer.Preset(name)
 		check(t, err)
 		tok, err := model.New(c.Model)

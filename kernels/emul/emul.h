@@ -18,7 +18,9 @@
 #include <string>
 #include <tuple>
 #include <vector>
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && !defined(EMUL_UCONTEXT)
+#define EMUL_SWITCH  // our own switch of stacks; elsewhere the C library's, which calls the kernel
+#else
 #include <ucontext.h>
 #endif
 
@@ -44,7 +46,7 @@ enum State { READY, AT_BARRIER, IN_WARP, DONE };
 enum Collective { SHUFFLE, BALLOT, SYNC };
 
 struct Thread {
-#if defined(__x86_64__)
+#if defined(EMUL_SWITCH)
   void* sp;
 #else
   ucontext_t context;
@@ -74,7 +76,7 @@ static const char* arguments;
 
 [[noreturn]] static void entry();
 
-#if defined(__x86_64__)
+#if defined(EMUL_SWITCH)
 static void* scheduler;
 extern "C" __attribute__((visibility("hidden"))) void emul_switch(void** from, void* to);
 asm(R"(
