@@ -73,6 +73,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			synthCommand(), inspectCommand(),
 			trainCommand(), evalCommand(), encodeCommand(), decodeCommand(), reconstructCommand(), reportCommand(),
+			importCommand(), exportCommand(),
 			presetsCommand(), benchCommand(), doctorCommand(),
 		},
 	}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer"
+)
+
+func exportCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "export",
+		Usage:     "write a checkpoint for magvit2-pytorch, or without what only training needs",
+		ArgsUsage: "PATH",
+		Description: example(
+			"magvit export --to lucidrains --checkpoint runs/theirs tokenizer.pt",
+			"magvit export --to lucidrains-trainer --checkpoint runs/theirs checkpoint.pt",
+			"magvit export --to safetensors --checkpoint runs/demo model.safetensors",
+			"magvit export --to lean --checkpoint runs/demo lean/") + `
+
+lucidrains          a file for VideoTokenizer.init_and_load_from, strict or not; only of
+                    a configuration with compat: lucidrains
+lucidrains-trainer  a file for VideoTokenizerTrainer.load: weights, average, optimizer
+safetensors         one file; the configuration is in its metadata
+lean                a checkpoint's directory, for every --checkpoint
+
+All but lucidrains-trainer hold the weights that eval uses: their average, if there
+is one. The reference builds a discriminator even where it has no use for one: its
+files get a small untrained one, described by discr_kwargs, and use_gan=False.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "to", Usage: "lucidrains, lucidrains-trainer, safetensors or lean"},
+			checkpointFlag(),
+			jsonFlag(),
+		},
+		Action: exportCheckpoint,
+	}
+}
+
+func exportCheckpoint(c *cli.Context) error {
+	args, err := arguments(c, 1, 1, "the path to write to")
+	if err != nil {
+		return err
+	}
+	if err := need(c, "to", "checkpoint"); err != nil {
+		return err
+	}
+	r, err := trainer.Export(c.String("checkpoint"), args[0], c.String("to"))
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, r)
+	}
+	weights := "its weights"
+	if r.Average {
+		weights = "the average of its weights"
+	}
+	lines := []string{fmt.Sprintf("%s: step %d, %d tensors, %s", r.From, r.Step, r.Tensors, weights)}
+	for _, n := range r.Notes {
+		lines = append(lines, "note: "+n)
+	}
+	return say(c.App.Writer, "%s\n%s: written", strings.Join(lines, "\n"), r.Path)
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer"
+)
+
+func importCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "import",
+		Usage:     "make a run of a magvit2-pytorch checkpoint",
+		ArgsUsage: "FILE.pt",
+		Description: example(
+			"magvit import --from lucidrains tokenizer.pt --out runs/theirs",
+			"magvit import --from lucidrains checkpoint.8000.pt --config theirs.yaml --out runs/theirs",
+			"magvit train --config runs/theirs/config.yaml --data clips/ --out runs/theirs --resume auto") + `
+
+FILE is what VideoTokenizer.save or VideoTokenizerTrainer.save wrote. No code in it
+is executed. A trainer file brings its average and its optimizer along; it holds no
+configuration, so that --config must describe the tokenizer (model.compat:
+lucidrains). Discriminators are left out. Tensors that are unknown, missing or of
+another shape are listed and refuse the import.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "from", Usage: "whose checkpoint: lucidrains"},
+			&cli.StringFlag{Name: "out", Usage: "the run's directory to make, `RUN`"},
+			&cli.StringFlag{Name: "config", DefaultText: "from the arguments in a tokenizer file", Usage: "read the configuration from a YAML `FILE`"},
+			&cli.StringSliceFlag{Name: "set", Usage: "override a key of the configuration, `KEY=VALUE`; may be given again"},
+			jsonFlag(),
+		},
+		Action: importCheckpoint,
+	}
+}
+
+func importCheckpoint(c *cli.Context) error {
+	args, err := arguments(c, 1, 1, "the file")
+	if err != nil {
+		return err
+	}
+	if err := need(c, "from", "out"); err != nil {
+		return err
+	}
+	if from := c.String("from"); from != trainer.ToLucidrains {
+		return usagef("--from %s: want %s", from, trainer.ToLucidrains)
+	}
+	if err := checkFolder("--out", c.String("out")); err != nil {
+		return err
+	}
+	o := trainer.ImportOptions{File: args[0], Out: c.String("out"), Set: c.StringSlice("set")}
+	if c.IsSet("config") {
+		cfg, err := trainer.Load(c.String("config"))
+		if err != nil {
+			return err
+		}
+		o.Config = &cfg
+	}
+	be, err := newCPU()
+	if err != nil {
+		return err
+	}
+	defer be.Close()
+	r, err := trainer.Import(be, o)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, r)
+	}
+	with := ""
+	if r.Average {
+		with += ", with its average"
+	}
+	if r.Updates > 0 {
+		with += fmt.Sprintf(", with its optimizer after %d updates", r.Updates)
+	}
+	lines := []string{
+		fmt.Sprintf("%s: %s file at step %d%s", args[0], r.Kind, r.Step, with),
+		fmt.Sprintf("taken over: %d tensors, %d values; left out: %d tensors of discriminators", r.Tensors, r.Parameters, r.Discriminators),
+	}
+	for _, n := range r.Notes {
+		lines = append(lines, "note: "+n)
+	}
+	return say(c.App.Writer, "%s\n%s: checkpoint %s", strings.Join(lines, "\n"), r.Run, r.Checkpoint)
+}
