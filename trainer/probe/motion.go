@@ -1,0 +1,97 @@
+package probe
+
+import (
+	"math"
+	"slices"
+
+	"magvit/trainer/data"
+)
+
+// path is the centroid of the foreground in each frame, x and y in [0,1]. A frame
+// without foreground repeats the one before.
+type path [][2]float64
+
+func track(e Example) path {
+	mask := make([]bool, e.T*e.H*e.W)
+	data.Foreground(mask, e.Video, e.T, e.H, e.W, e.C, 0)
+	p := make(path, e.T)
+	last := [2]float64{.5, .5}
+	for t := range p {
+		var n, sx, sy float64
+		for i, set := range mask[t*e.H*e.W : (t+1)*e.H*e.W] {
+			if set {
+				n, sx, sy = n+1, sx+float64(i%e.W), sy+float64(i/e.W)
+			}
+		}
+		if n > 0 {
+			last = [2]float64{(sx/n + .5) / float64(e.W), (sy/n + .5) / float64(e.H)}
+		}
+		p[t] = last
+	}
+	return p
+}
+
+// Shortcuts are looks at the motion that know nothing of its form. If they tell
+// the classes, an accuracy from codes proves little.
+var Shortcuts = []string{"mean_speed", "sorted_speeds", "extent", "positions", "all"}
+
+const places = 4 // fields along each side of the histogram of positions
+
+// shortcut gives one of Shortcuts.
+func (p path) shortcut(name string) (f []float32) {
+	speeds := make([]float64, max(len(p)-1, 1))
+	for t := 1; t < len(p); t++ {
+		speeds[t-1] = math.Hypot(p[t][0]-p[t-1][0], p[t][1]-p[t-1][1])
+	}
+	switch name {
+	case "mean_speed":
+		sum := 0.
+		for _, v := range speeds {
+			sum += v
+		}
+		return []float32{float32(sum / float64(len(speeds)))}
+	case "sorted_speeds":
+		slices.Sort(speeds)
+		for _, v := range speeds {
+			f = append(f, float32(v))
+		}
+		return f
+	case "extent":
+		low, high := p[0], p[0]
+		for _, q := range p {
+			for k, v := range q {
+				low[k], high[k] = min(low[k], v), max(high[k], v)
+			}
+		}
+		w, h := high[0]-low[0], high[1]-low[1]
+		return []float32{float32(w), float32(h), float32(math.Hypot(w, h))}
+	case "positions":
+		f = make([]float32, places*places)
+		cell := func(v float64) int { return min(max(int(v*places), 0), places-1) }
+		for _, q := range p {
+			f[cell(q[1])*places+cell(q[0])]++
+		}
+		return f
+	}
+	for _, part := range Shortcuts[:len(Shortcuts)-1] {
+		f = append(f, p.shortcut(part)...)
+	}
+	return f
+}
+
+// whole is the path itself: what a perfect locator of the thing that moves knows.
+func (p path) whole() (f []float32) {
+	for _, q := range p {
+		f = append(f, float32(q[0]), float32(q[1]))
+	}
+	return f
+}
+
+// motionField makes a field of a function of the paths.
+func (s *Set) motionField(of func(path) []float32) Field {
+	f := Field{T: 1, H: 1, W: 1, C: len(of(s.motion[0]))}
+	for _, p := range s.motion {
+		f.add(of(p))
+	}
+	return f
+}

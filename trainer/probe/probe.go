@@ -1,0 +1,172 @@
+// Package probe turns codes and labels into a verdict.
+//
+// Labelled clips enter a Set with their integer codes; Run fits classifiers on the
+// codes (their embeddings, position kept), on the continuous latents, on pixels
+// and on trivial features of the motion, and looks at how codes lie: a Result
+// comes out, which WriteText prints and trainer/report draws.
+//
+// Why so many lines beside the one of the codes: an accuracy alone says nothing.
+// It counts against chance, against labels that were shuffled, against what the
+// same heads get from pixels, and against what mean speed alone would tell.
+package probe
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+
+	"magvit/trainer/metrics"
+)
+
+// FileName is the name of a Result, as JSON, in a run directory.
+const FileName = "probe.json"
+
+// Options of Run.
+type Options struct {
+	Splits  int    // repetitions; 0: 5
+	Seed    uint64 // of splits, weights and orders
+	Steps   int    // most steps of a fit; 0: as many as the head's recipe has
+	Workers int    // goroutines; 0: one for each core; the result does not depend on it
+	// Progress, if not nil, is told how much is done.
+	Progress func(done, total int)
+}
+
+// Result of a probe. Scores are by HeadNames and BestName.
+type Result struct {
+	Step       int              `json:"step"`            // of the checkpoint
+	Data       []string         `json:"data,omitempty"`  // where the clips came from
+	Split      string           `json:"split,omitempty"` // which of them
+	Classes    []string         `json:"classes"`
+	Clips      []int            `json:"clips"` // of each class
+	Views      int              `json:"views"` // of each clip, to fit on; tests see the first
+	Splits     int              `json:"splits"`
+	Fitted     int              `json:"fitted"` // clips of a split: to fit on,
+	Stopped    int              `json:"stopped"`
+	Tested     int              `json:"tested"`
+	Seed       uint64           `json:"seed"`
+	Duplicates []Duplicate      `json:"duplicates"`
+	Chance     metrics.Number   `json:"chance"`   // 1/classes
+	Majority   metrics.Number   `json:"majority"` // always the largest class
+	Codes      map[string]Score `json:"codes"`
+	Latents    map[string]Score `json:"latents,omitempty"`
+	Pixels     map[string]Score `json:"pixels"`
+	Motion     map[string]Score `json:"motion"`   // by Shortcuts: the best of linear, mlp, centroid, nearest
+	Track      Score            `json:"track"`    // the same on the whole path: what a perfect locator would give
+	Shuffled   map[string]Score `json:"shuffled"` // heads on codes, with permuted labels
+	Geometry   Geometry         `json:"geometry"`
+	Verdict    []Finding        `json:"verdict"`
+}
+
+// Run fits and tests every head. It is an error if there are fewer than two
+// classes, or too few clips of one (ErrData).
+func Run(ctx context.Context, s *Set, o Options) (r Result, err error) {
+	if o.Splits == 0 {
+		o.Splits = 5
+	}
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	classes, labels, err := s.present()
+	if err != nil {
+		return r, err
+	}
+	r = Result{Classes: classes, Clips: make([]int, len(classes)), Views: s.Views, Splits: o.Splits, Seed: o.Seed,
+		Duplicates: append([]Duplicate{}, s.Duplicates...), Chance: metrics.Number(1 / float64(len(classes))), Motion: map[string]Score{}}
+	for _, l := range labels {
+		r.Clips[l]++
+		r.Majority = max(r.Majority, metrics.Number(float64(r.Clips[l])/float64(len(labels))))
+	}
+	if r.Geometry, err = s.geometry(labels, len(classes), o.Seed); err != nil {
+		return r, err
+	}
+	splits := make([]split, o.Splits)
+	for rep := range splits {
+		splits[rep] = splitClips(labels, len(classes), rep, o.Seed)
+	}
+	r.Fitted, r.Stopped, r.Tested = len(splits[0].fit), len(splits[0].stop), len(splits[0].test)
+
+	// The longest ones first, so that no worker is left alone with one.
+	kinds := []kind{{name: "pixels", f: s.pixels, space: true}, {name: "codes", f: s.codes, space: true}}
+	if !s.latents.empty() {
+		kinds = append(kinds, kind{name: "latents", f: s.latents, space: true})
+	}
+	kinds = append(kinds, kind{name: "shuffled", f: s.codes, space: true, shuffle: true}, kind{name: "track", f: s.motionField(path.whole)})
+	for _, name := range Shortcuts {
+		kinds = append(kinds, kind{name: name, f: s.motionField(func(p path) []float32 { return p.shortcut(name) })})
+	}
+	var trials []trial
+	for i := range kinds {
+		for rep, sp := range splits {
+			t := trial{name: kinds[i].name, f: kinds[i].f, space: kinds[i].space, labels: labels, classes: len(classes),
+				views: s.Views, s: sp, rep: rep, seed: o.Seed, steps: o.Steps}
+			if kinds[i].shuffle {
+				t.labels = shuffled(labels, o.Seed, rep)
+			}
+			trials = append(trials, t)
+		}
+	}
+	outcomes, err := all(ctx, trials, o)
+	if err != nil {
+		return r, err
+	}
+	for i, k := range kinds {
+		part := outcomes[i*o.Splits:][:o.Splits]
+
+		table := scores(part, splits, func(rep int) []int { return trials[i*o.Splits+rep].labels }, classes)
+		switch k.name {
+		case "codes":
+			r.Codes = table
+		case "latents":
+			r.Latents = table
+		case "pixels":
+			r.Pixels = table
+		case "shuffled":
+			r.Shuffled = table
+		case "track":
+			r.Track = table[BestName]
+		default:
+			r.Motion[k.name] = table[BestName]
+		}
+	}
+	r.Verdict = r.verdict()
+	return r, nil
+}
+
+// kind is a kind of features.
+type kind struct {
+	name           string
+	f              Field
+	space, shuffle bool
+}
+
+// all runs trials on some goroutines.
+func all(ctx context.Context, trials []trial, o Options) ([]map[string]outcome, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	out, errs := make([]map[string]outcome, len(trials)), make([]error, len(trials))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	done := 0
+	for range min(o.Workers, len(trials)) {
+		wg.Go(func() {
+			for i := range next {
+				if out[i], errs[i] = trials[i].run(ctx); errs[i] != nil {
+					stop()
+				}
+				mu.Lock()
+				if done++; o.Progress != nil {
+					o.Progress(done, len(trials))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range trials {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return out, errors.Join(errs...)
+}

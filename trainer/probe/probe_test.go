@@ -1,0 +1,288 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"magvit/kernels/chance"
+	"magvit/trainer/metrics"
+)
+
+const side, frames, grid = 16, 6, 4
+
+// dots is clips of a black dot on white. Its start is random; class 0 goes right,
+// class 1 down, class 2 stays. A code is which place of its field of 4 by 4 pixels
+// is dark; collapsed ones are all the same.
+func dots(t *testing.T, n, classes int, collapsed bool) *Set {
+	t.Helper()
+	s := NewSet([]string{"right", "down", "still"}, Codebook{Size: 16}, 1)
+	for i := range n {
+		must(t, s.Add([]Example{dot(i, i%classes, collapsed)}))
+	}
+	return s
+}
+
+func dot(i, class int, collapsed bool) Example {
+	r := chance.New(3, "dots", 0, uint64(i))
+	x0, y0 := r.IntN(side-frames), r.IntN(side-frames)
+	e := Example{Video: make([]float32, frames*side*side), T: frames, H: side, W: side, C: 1,
+		CodeShape: [4]int{frames, grid, grid, 1}, Codes: make([]int32, frames*grid*grid), Name: fmt.Sprintf("dot-%d", i), Label: class}
+	for t := range frames {
+		x, y := x0, y0
+		switch class {
+		case 0:
+			x += t
+		case 1:
+			y += t
+		}
+		for k := range side * side {
+			e.Video[t*side*side+k] = 1 - float32(r.Float64())/50
+		}
+		e.Video[(t*side+y)*side+x] = 0
+		if !collapsed {
+			for k := range grid * grid {
+				e.Codes[t*grid*grid+k] = int32(12 + r.IntN(4))
+			}
+			e.Codes[(t*grid+y/4)*grid+x/4] = int32((y%4*4 + x%4) / 2)
+		}
+	}
+	return e
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func probed(t *testing.T, s *Set, steps, workers int) Result {
+	t.Helper()
+	r, err := Run(context.Background(), s, Options{Splits: 2, Seed: 5, Steps: steps, Workers: workers})
+	must(t, err)
+	return r
+}
+
+func level(r Result, about string) string {
+	for _, f := range r.Verdict {
+		if f.About == about {
+			return f.Level
+		}
+	}
+	return ""
+}
+
+func TestCodesThatTell(t *testing.T) {
+	s := dots(t, 60, 3, false)
+	r := probed(t, s, 200, 2)
+	if a := r.Pixels["conv"].Accuracy; a < .8 {
+		t.Errorf("conv head on pixels of three easy motions: %.2f", a)
+	}
+	if a := r.Codes[BestName].Accuracy; a < .55 {
+		t.Errorf("best head on codes of three easy motions: %.2f", a)
+	}
+	if a := r.Shuffled[BestName].Accuracy; a > .65 {
+		t.Errorf("shuffled labels are told at %.2f, chance is .33", a)
+	}
+	if a := r.Motion["mean_speed"].Accuracy; a < .5 || a > .8 {
+		t.Errorf("mean speed tells the still ones only, two thirds: %.2f", a)
+	}
+	if r.Track.Accuracy < .9 {
+		t.Errorf("the path tells %.2f", r.Track.Accuracy)
+	}
+	b := r.Codes[BestName]
+	n, hits := 0, 0
+	for c, row := range b.Confusion {
+		for k, v := range row {
+			n += v
+			if k == c {
+				hits += v
+			}
+		}
+	}
+	if n != 2*r.Tested || math.Abs(float64(hits)/float64(n)-float64(b.Accuracy)) > 1e-9 || b.Low > b.Accuracy || b.High < b.Accuracy {
+		t.Errorf("confusion %v of %d clips tested, accuracy %v (%v to %v)", b.Confusion, 2*r.Tested, b.Accuracy, b.Low, b.High)
+	}
+	var text strings.Builder
+	must(t, WriteText(&text, r))
+	for _, want := range []string{"Classes from codes: ", "chance", "majority", "mean speed", "shuffled labels", "recall %"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, text.String())
+		}
+	}
+}
+
+func TestWorkersDoNotMatter(t *testing.T) {
+	s := dots(t, 16, 2, false)
+	if a, b := probed(t, s, 30, 1), probed(t, s, 30, 3); fmt.Sprint(a) != fmt.Sprint(b) {
+		t.Error("the result depends on the number of workers")
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	score := func(a, half float64) map[string]Score {
+		return map[string]Score{BestName: {Accuracy: metrics.Number(a), Low: metrics.Number(a - half), High: metrics.Number(a + half), Head: "conv"}}
+	}
+	for _, c := range []struct {
+		codes, pixels, motion, shuffled  float64
+		classes, shortcut, control, says string
+	}{
+		{.93, .95, .3, .25, "good", "good", "good", "Nothing is lost"},
+		{.92, .97, .9, .25, "good", "fair", "good", "5.0 points are lost"},
+		{.60, .95, .3, .25, "fair", "good", "good", "in part"},
+		{.30, .95, .3, .25, "poor", "fair", "good", "the tokenizer loses what matters"},
+		{.30, .30, .3, .25, "poor", "fair", "good", "neither do pixels"},
+		{.93, .95, .3, .60, "good", "good", "poor", "Nothing is lost"},
+	} {
+		r := Result{Chance: .25, Majority: .25, Codes: score(c.codes, .05), Pixels: score(c.pixels, .05), Shuffled: score(c.shuffled, .05),
+			Motion:   map[string]Score{"extent": {Accuracy: metrics.Number(c.motion)}},
+			Geometry: Geometry{Use: metrics.Codes{Perplexity: 50}, Codes: Distances{Ratio: 1.02}, Map: Map{Labels: make([]int, 100)}}}
+		r.Verdict = r.verdict()
+		if level(r, "Classes from codes") != c.classes || level(r, "Shortcuts") != c.shortcut || level(r, "Control") != c.control || !strings.Contains(r.Verdict[0].Text, c.says) {
+			t.Errorf("%+v: %+v", c, r.Verdict)
+		}
+		for _, bad := range []func(*Geometry){func(g *Geometry) { g.Use.Perplexity = 3.9 }, func(g *Geometry) { g.Twins = 50 }} {
+			q := r
+			if bad(&q.Geometry); r.Collapsed() || !q.Collapsed() {
+				t.Errorf("collapsed: %v with %+v, %v with %+v", r.Collapsed(), r.Geometry, q.Collapsed(), q.Geometry)
+			}
+		}
+	}
+}
+
+func TestCollapsedCodesAreCalledCollapsed(t *testing.T) {
+	r := probed(t, dots(t, 24, 2, true), 40, 2)
+	if !r.Collapsed() || level(r, "Codes") != "poor" || level(r, "Classes from codes") != "poor" || level(r, "Distances") != "poor" {
+		t.Errorf("verdict %+v", r.Verdict)
+	}
+	if r.Geometry.Use.Used != 1 || r.Geometry.Use.DeadBits != 4 || r.Geometry.Twins != 24 || r.Geometry.Information.Bits != 0 {
+		t.Errorf("geometry %+v", r.Geometry)
+	}
+	if h := r.Codes[BestName].High; h > .8 {
+		t.Errorf("codes that are all the same tell %v", r.Codes[BestName])
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	for want, s := range map[string]*Set{
+		"0 clips of 0 classes": NewSet(nil, Codebook{Size: 16}, 1),
+		"12 clips of 1 class":  dots(t, 12, 1, false),
+		"class down has 3":     dots(t, 7, 2, false),
+	} {
+		_, err := Run(context.Background(), s, Options{})
+		if !errors.Is(err, ErrData) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
+	}
+}
+
+func TestDuplicatesAreLeftOut(t *testing.T) {
+	s := dots(t, 20, 2, false)
+	same, other := dot(4, 0, false), dot(5, 1, false)
+	same.Name, other.Name, other.Label = "copy", "liar", 0
+	must(t, s.Add([]Example{same}))
+	must(t, s.Add([]Example{other}))
+	want := []Duplicate{{"copy", "dot-4", false}, {"liar", "dot-5", true}}
+	if !slices.Equal(s.Duplicates, want) || len(s.Labels) != 20 {
+		t.Errorf("duplicates %+v of %d clips; want %+v", s.Duplicates, len(s.Labels), want)
+	}
+}
+
+func TestSplitsAreStratifiedAndDisjoint(t *testing.T) {
+	labels := make([]int, 60)
+	for i := range labels {
+		labels[i] = min(i%4, 2) // 15, 15, 30
+	}
+	s := splitClips(labels, 3, 0, 1)
+	all := slices.Concat(s.fit, s.stop, s.test)
+	slices.Sort(all)
+	if len(slices.Compact(all)) != 60 {
+		t.Errorf("%d different clips in a split of 60", len(slices.Compact(all)))
+	}
+	var count [3]int
+	for _, c := range s.test {
+		count[labels[c]]++
+	}
+	if count != [3]int{3, 3, 6} {
+		t.Errorf("tested of each class %v, want a fifth", count)
+	}
+	if reflect.DeepEqual(s, splitClips(labels, 3, 1, 1)) {
+		t.Error("two repetitions have the same split")
+	}
+}
+
+// TestGradients holds the networks' gradients to differences.
+func TestGradients(t *testing.T) {
+	r := chance.New(1, "gradients", 0, 0)
+	f := Field{T: 2, H: 3, W: 4, C: 2}
+	var x [][]float32
+	for range 3 {
+		v := make([]float32, f.size())
+		for i := range v {
+			v[i] = float32(r.Normal())
+		}
+		x = append(x, v)
+	}
+	y := []int{0, 2, 1}
+	for name, n := range map[string]network{"eyes": newEyes(f, 3, r), "mlp": newPerceptron(f.size(), 5, 3, 0, r), "linear": newPerceptron(f.size(), 0, 3, 0, r)} {
+		for _, l := range n.layers() { // away from 0, so that every gradient counts
+			for i := range l.b.v {
+				l.b.v[i] = float32(r.Normal()) * .3
+			}
+		}
+		logits := n.forward(x, nil)
+		crossEntropy(logits, y, 3)
+		n.backward(logits)
+		loss := func() float64 { return crossEntropy(n.forward(x, nil), y, 3) / float64(len(y)) }
+		for k, l := range n.layers() {
+			for _, p := range []param{l.w, l.b} {
+				for i := 0; i < len(p.v); i += 1 + len(p.v)/7 {
+					was := p.v[i]
+					const h = 2e-3 // differences of a float32 loss, across kinks of relu: a wrong formula is off by far more
+					p.v[i] = was + h
+					up := loss()
+					p.v[i] = was - h
+					d := (up - loss()) / (2 * h)
+					p.v[i] = was
+					if math.Abs(d-float64(p.g[i])) > 4e-3+.15*math.Abs(d) {
+						t.Errorf("%s, layer %d, weight %d: gradient %v, by differences %v", name, k, i, p.g[i], d)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestMutualInformation(t *testing.T) {
+	labels := []int{0, 0, 1, 1}
+	if b := mutual([]int32{7, 7, 9, 9}, 1, labels, 2); math.Abs(b-1) > 1e-12 {
+		t.Errorf("a code that is the label tells %v bits, want 1", b)
+	}
+	if b := mutual([]int32{7, 9, 7, 9}, 1, labels, 2); b != 0 {
+		t.Errorf("a code that knows nothing of the label tells %v bits", b)
+	}
+}
+
+func TestEmbedding(t *testing.T) {
+	if got, want := (Codebook{Size: 15, Levels: []int{5, 3}}).embed(nil, 1+5*2), []float32{-.5, 1}; !slices.Equal(got, want) {
+		t.Errorf("FSQ code 11 of [5,3]: %v, want %v", got, want)
+	}
+	if got, want := (Codebook{Size: 8}).embed(nil, 6), []float32{-1, 1, 1}; !slices.Equal(got, want) {
+		t.Errorf("LFQ code 6 of 8: %v, want %v", got, want)
+	}
+}
+
+func TestView(t *testing.T) {
+	video := []float32{1, 2, 3, 4}
+	for v, want := range [][]float32{{1, 2, 3, 4}, {2, 1, 4, 3}, {3, 4, 1, 2}, {4, 3, 2, 1}, {1, 3, 2, 4}, {2, 4, 1, 3}, {3, 1, 4, 2}, {4, 2, 3, 1}} {
+		if got := View(video, 1, 2, 2, 1, v); !slices.Equal(got, want) {
+			t.Errorf("view %d: %v, want %v", v, got, want)
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package probe
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"magvit/trainer/metrics"
+)
+
+// Field holds one kind of feature of all examples: N blocks [T,H,W,C]. An example
+// is a view of a clip; clip i's views are the examples i*Views .. i*Views+Views-1,
+// the first of them the clip as it is.
+type Field struct {
+	T, H, W, C int
+	Data       []float32 // [N,T,H,W,C]
+}
+
+func (f Field) size() int            { return f.T * f.H * f.W * f.C }
+func (f Field) row(n int) []float32  { return f.Data[n*f.size():][:f.size()] }
+func (f Field) empty() bool          { return len(f.Data) == 0 }
+func (f Field) at(t, y, x int) int   { return ((t*f.H+y)*f.W + x) * f.C }
+func (f Field) shape() [4]int        { return [4]int{f.T, f.H, f.W, f.C} }
+func (f *Field) add(block []float32) { f.Data = append(f.Data, block...) }
+
+// Codebook says what a code's digits are.
+type Codebook struct {
+	Size   int
+	Levels []int // of FSQ, the first varying fastest; nil: the bits of the index (LFQ)
+}
+
+// digits is how many there are.
+func (b Codebook) digits() int {
+	if len(b.Levels) > 0 {
+		return len(b.Levels)
+	}
+	n := 0
+	for 1<<n < b.Size {
+		n++
+	}
+	return n
+}
+
+// embed appends a code's embedding: its digits, spread evenly over [-1,1]. They
+// are what the decoder gets, up to a scale for each digit.
+func (b Codebook) embed(dst []float32, code int32) []float32 {
+	c := int(code)
+	for d := range b.digits() {
+		level := 2
+		if len(b.Levels) > 0 {
+			level = b.Levels[d]
+		}
+		dst = append(dst, 2*float32(c%level)/float32(level-1)-1)
+		c /= level
+	}
+	return dst
+}
+
+// Example is a view of a labelled clip with its codes.
+type Example struct {
+	Video      []float32 // [T,H,W,C] in [0,1]
+	T, H, W, C int
+	Codes      []int32 // [T',H',W',codebooks]
+	CodeShape  [4]int
+	Latents    []float32 // [T',H',W',dims] before rounding, or nil
+	Name       string
+	Label      int
+}
+
+// Set gathers labelled clips.
+type Set struct {
+	Classes    []string // names of the labels
+	Codebook   Codebook
+	Views      int         // examples of a clip
+	Names      []string    // [clips]
+	Labels     []int       // [clips]
+	Duplicates []Duplicate // clips that were left out
+
+	codes, latents, pixels Field
+	motion                 []path   // [examples]
+	raw                    []int32  // codes of the first views, for the histogram
+	grids                  [][]byte // [clips] the first views' codes, to compare clips by
+	seen                   map[[32]byte]int
+}
+
+// Duplicate is a clip with exactly the pixels of another. It is left out, because
+// on both sides of a split it would be known by heart.
+type Duplicate struct {
+	Name       string `json:"name"`
+	Of         string `json:"of"`
+	OtherLabel bool   `json:"other_label,omitempty"` // the two have different labels
+}
+
+// NewSet is an empty set of clips in so many views.
+func NewSet(classes []string, book Codebook, views int) *Set {
+	return &Set{Classes: classes, Codebook: book, Views: views, seen: map[[32]byte]int{}}
+}
+
+// Add takes all views of a clip. A clip without a label is an error; one whose
+// pixels are those of an earlier clip is noted and left out.
+func (s *Set) Add(views []Example) error {
+	if len(views) != s.Views {
+		return fmt.Errorf("probe: %d views of a clip: want %d", len(views), s.Views)
+	}
+	first := views[0]
+	if first.Label < 0 {
+		return fmt.Errorf("probe: clip %s has no label", first.Name)
+	}
+	key := fingerprint(first)
+	if of, ok := s.seen[key]; ok {
+		s.Duplicates = append(s.Duplicates, Duplicate{first.Name, s.Names[of], s.Labels[of] != first.Label})
+		return nil
+	}
+	s.seen[key] = len(s.Names)
+	s.Names, s.Labels = append(s.Names, first.Name), append(s.Labels, first.Label)
+	var grid []byte
+	for _, c := range first.Codes {
+		grid = binary.LittleEndian.AppendUint32(grid, uint32(c))
+	}
+	s.raw, s.grids = append(s.raw, first.Codes...), append(s.grids, grid)
+	for _, e := range views {
+		if err := s.example(e); err != nil {
+			return fmt.Errorf("probe: clip %s: %w", e.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *Set) example(e Example) error {
+	for i, c := range e.Codes {
+		if c < 0 || int(c) >= s.Codebook.Size {
+			return fmt.Errorf("code %d is %d: must be in [0,%d)", i, c, s.Codebook.Size)
+		}
+	}
+	d := e.CodeShape
+	codes := Field{T: d[0], H: d[1], W: d[2], C: d[3] * s.Codebook.digits()}
+	for _, c := range e.Codes {
+		codes.Data = s.Codebook.embed(codes.Data, c)
+	}
+	pixels := cells(e)
+	latents := Field{T: d[0], H: d[1], W: d[2], C: len(e.Latents) / max(d[0]*d[1]*d[2], 1), Data: e.Latents}
+	for _, f := range []struct{ all, one *Field }{{&s.codes, &codes}, {&s.pixels, &pixels}, {&s.latents, &latents}} {
+		if f.all.empty() {
+			f.all.T, f.all.H, f.all.W, f.all.C = f.one.T, f.one.H, f.one.W, f.one.C
+		}
+		if f.all.shape() != f.one.shape() || len(f.one.Data) != f.one.size() {
+			return fmt.Errorf("features %v with %d values: want %v as of the clips before", f.one.shape(), len(f.one.Data), f.all.shape())
+		}
+		f.all.add(f.one.Data)
+	}
+	s.motion = append(s.motion, track(e))
+	return nil
+}
+
+func fingerprint(e Example) [32]byte {
+	b := make([]byte, 0, 4*len(e.Video)+16)
+	for _, n := range []int{e.T, e.H, e.W, e.C} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(n))
+	}
+	for _, v := range e.Video {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return sha256.Sum256(b)
+}
+
+const (
+	pixelSide = 16 // to which the longer side of a frame is shrunk
+	cellSide  = 2  // shrunk pixels along a cell's side
+)
+
+// cells shrinks frames by averaging areas and gathers 2 by 2 of the small pixels
+// into a place with 4·C channels: [T,H,W,C] becomes about [T,8,8,4·C].
+func cells(e Example) Field {
+	scale := float64(pixelSide) / float64(max(e.H, e.W))
+	side := func(n int) int {
+		return max(1, int(math.Round(float64(n)*min(scale, 1)/cellSide)))
+	}
+	f := Field{T: e.T, H: side(e.H), W: side(e.W), C: cellSide * cellSide * e.C}
+	h, w := f.H*cellSide, f.W*cellSide
+	f.Data = make([]float32, f.size())
+	for t := range e.T {
+		for y := range h {
+			y0, y1 := y*e.H/h, max((y+1)*e.H/h, y*e.H/h+1)
+			for x := range w {
+				x0, x1 := x*e.W/w, max((x+1)*e.W/w, x*e.W/w+1)
+				at := f.at(t, y/cellSide, x/cellSide) + (y%cellSide*cellSide+x%cellSide)*e.C
+				for c := range e.C {
+					sum := float32(0)
+					for yy := y0; yy < y1; yy++ {
+						for xx := x0; xx < x1; xx++ {
+							sum += e.Video[((t*e.H+yy)*e.W+xx)*e.C+c]
+						}
+					}
+					f.Data[at+c] = sum / float32((y1-y0)*(x1-x0))
+				}
+			}
+		}
+	}
+	return f
+}
+
+// leastPerClass is how many clips a class must have to be split: one to test on,
+// one to stop by and two to fit.
+const leastPerClass = 4
+
+// ErrData is what errors.Is finds in every error that the clips or labels caused.
+var ErrData = errors.New("clips cannot be probed")
+
+type dataError struct{ error }
+
+func (dataError) Is(target error) bool { return target == ErrData }
+func (e dataError) Unwrap() error      { return e.error }
+
+// present lists the labels that have clips, and renumbers the clips' labels by it.
+func (s *Set) present() (names []string, labels []int, err error) {
+	count := map[int]int{}
+	most := -1
+	for _, l := range s.Labels {
+		count[l]++
+		most = max(most, l)
+	}
+	if len(count) < 2 {
+		return nil, nil, dataError{fmt.Errorf("probe: %d clips of %d classes: at least two classes are needed (labels come from the .npz's labels, or from sub-folders' names)", len(s.Labels), len(count))}
+	}
+	number := map[int]int{}
+	for l := range most + 1 {
+		if count[l] == 0 {
+			continue
+		}
+		name := fmt.Sprintf("class %d", l)
+		if l < len(s.Classes) {
+			name = s.Classes[l]
+		}
+		if count[l] < leastPerClass {
+			return nil, nil, dataError{fmt.Errorf("probe: class %s has %d clips: at least %d are needed, to fit, to stop and to test", name, count[l], leastPerClass)}
+		}
+		number[l] = len(names)
+		names = append(names, name)
+	}
+	for _, l := range s.Labels {
+		labels = append(labels, number[l])
+	}
+	return names, labels, nil
+}
+
+// use is the histogram of the clips' codes.
+func (s *Set) use() (metrics.Codes, error) {
+	return metrics.CodeUse(s.raw, s.Codebook.Size, s.Codebook.Levels)
+}
