@@ -68,6 +68,7 @@ type data struct {
 	GainFair float64
 	Collapse float64
 	UsedGood float64
+	Probe    *Probe // nil if there was none
 }
 
 // Row is a baseline in words with its scores.
@@ -119,6 +120,15 @@ func fill(dir string, run *run) (*data, error) {
 	d := &data{Name: filepath.Base(full), Verdict: verdict(run.steps, run.evals), Facts: facts(run),
 		Config: run.config, Bad: run.bad, Scale: ErrorScale, Grow: metrics.Grow, MaxPSNR: metrics.MaxPSNR,
 		GainGood: GainGood, GainFair: GainFair, Collapse: CollapsedAt, UsedGood: 100 * UsedGood}
+	probed, err := loadProbe(dir)
+	if err != nil {
+		return nil, err
+	}
+	if d.Probe = showProbe(probed); probed != nil {
+		for _, f := range probed.Verdict {
+			d.Verdict = append(d.Verdict, Finding(f))
+		}
+	}
 	if d.Charts, err = charts(run.steps, run.evals); err != nil {
 		return nil, err
 	}
