@@ -72,7 +72,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Action:                    func(c *cli.Context) error { return unknownCommand(c, c.App.Commands) },
 		Commands: []*cli.Command{
 			synthCommand(), inspectCommand(),
-			trainCommand(), evalCommand(), encodeCommand(), decodeCommand(), reconstructCommand(), reportCommand(),
+			trainCommand(), evalCommand(), encodeCommand(), decodeCommand(), reconstructCommand(), probeCommand(), reportCommand(),
 			importCommand(), exportCommand(),
 			presetsCommand(), benchCommand(), doctorCommand(),
 		},
