@@ -63,6 +63,8 @@ func (r Result) classes() Finding {
 		f.Level, f.Text = "fair", "The codes tell the classes in part."
 	case pixels.Low > r.guessing()+AboveGuessing && lost > LossFair:
 		f.Level, f.Text = "poor", "The codes do not tell the classes, though pixels do: the tokenizer loses what matters."
+	case r.Track.Low > r.guessing()+AboveGuessing:
+		f.Level, f.Text = "poor", "The codes do not tell the classes, and neither do pixels with the same heads, though the path of what moves does: these heads need more clips to find it, so the codes may hold more than is shown."
 	default:
 		f.Level, f.Text = "poor", "The codes do not tell the classes, and neither do pixels with the same heads: there may be too few clips, or the labels may not be visible."
 	}
