@@ -61,12 +61,11 @@ func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from [
 	}
 	for j := 0; j < n; {
 		w := t.at(n - j)
-		panel, sbk := &b.data[0], w.cols
+		at, sbk := j*k, w.cols // of the panel's first value, and between its rows
 		if b.stride > 0 {
-			panel, sbk = &b.data[j], b.stride
-		} else {
-			panel = &b.data[j*k]
+			at, sbk = j, b.stride
 		}
+		panel := &b.data[at]
 		for i, r := 0, 0; i < m; i += w.rows[r] {
 			for w.rows[r] > m-i {
 				r++
