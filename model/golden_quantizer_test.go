@@ -16,15 +16,22 @@ func (g *golden) quantizer() {
 	g.must("force_quantization_f32", true)
 	g.must("projection_has_bias", true)
 	g.must("orthogonal_rotation", false)
-	g.must("channel_first", nil, false)
 	g.config("num_codebooks", &q.Codebooks)
+	first := []any{false, nil} // with three axes channels are last, else first, unless this says otherwise
+	if g.Op == "LFQ" {
+		first = []any{nil}
+	}
+	if len(g.Inputs["x"]) > 3 {
+		first = append(first, true)
+	}
+	g.must("channel_first", first...)
 	switch g.Op {
 	case "LFQ":
 		for name, legal := range map[string]any{"codebook_scale": 1., "frac_per_sample_entropy": 1., "has_projections": nil, "cosine_sim_project_in": false,
 			"cosine_sim_project_in_scale": nil, "experimental_softplus_entropy_loss": false, "entropy_loss_offset": 5.} {
 			g.must(name, legal)
 		}
-		q.Kind, q.CommitmentWeight, q.SoftClamp = "lfq", 1, 0
+		q.Kind, q.CommitmentWeight, q.SoftClamp, q.InvTemperature = "lfq", 1, 0, 100
 		g.config("codebook_size", &q.CodebookSize)
 		g.config("entropy_loss_weight", &q.EntropyWeight)
 		g.config("commitment_loss_weight", &q.CommitmentWeight)

@@ -38,7 +38,7 @@ func (c Config) Validate() error {
 	q := c.Quantizer
 	errs := []error{
 		between("image_size", c.ImageSize, 4, 4096),
-		between("channels", c.Channels, 1, 4),
+		between("channels", c.Channels, 1, 16),
 		between("patch", c.Patch, 1, 64),
 		share("background", c.Background, 0, 1),
 		between("init_dim", c.InitDim, 1, 4096),
