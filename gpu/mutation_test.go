@@ -50,7 +50,7 @@ var mutations = []struct{ name, file, after, old, new, kinds string }{
 	{"rounding down", "fsq.cu", "double round", "rint(", "floor(", "FSQQuantize"},
 	{"the overshoot of the wrong side", "loss.cu", "Error measure", "target >= 1 && d > 0", "target >= 1 && d < 0", "ReconLoss ReconLossGrad"},
 	{"NaN reaches the weights", "optimizer.cu", "void adam_w", " || !isfinite(norm2[0])", "", "AdamW"},
-	{"the rate of the other moment", "optimizer.cu", "float vi", "(1 - h[BETA2])", "(1 - h[BETA1])", "AdamW"},
+	{"the rate of the other moment", "optimizer.cu", "float vi", "(1 - h[RATE2])", "(1 - h[RATE1])", "AdamW"},
 }
 
 // The suite catches each of these errors, in at least one order of threads.

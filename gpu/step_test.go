@@ -95,7 +95,7 @@ func train(t *testing.T, be kernels.Backend, c model.Config, s model.Shape) (tok
 			}
 		}
 		k := float64(step + 1)
-		check(t, be.Write(hyper, []float32{1e-3, .9, .99, 1e-8, 1e-2, float32(1 - math.Pow(.9, k)), float32(1 - math.Pow(.99, k)), 1, .1, 1}))
+		check(t, be.Write(hyper, []float32{1e-3, .1, .01, 1e-8, 1e-2, float32(1 - math.Pow(.9, k)), float32(1 - math.Pow(.99, k)), 1, .1, 1}))
 		square.Run(norm2, grads)
 		adam.Run(params, m, v, ema, grads, norm2, hyper)
 	}

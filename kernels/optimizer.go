@@ -5,8 +5,8 @@ import "math"
 // Positions of AdamW's hyper-parameters.
 const (
 	HyperLR       = iota
-	HyperBeta1    // of the first moment
-	HyperBeta2    // of the second moment
+	HyperRate1    // 1-beta1: how fast the first moment follows
+	HyperRate2    // 1-beta2; as a difference of float32 betas it would be off by 1e-6
 	HyperEps      // added to the root of the second moment
 	HyperDecay    // weight decay
 	HyperCorrect1 // 1-beta1^k, k the number of this update, from 1
@@ -22,7 +22,7 @@ const (
 //
 //	g <- g·Scale·min(1, MaxNorm/(sqrt(norm2)·Scale + 1e-6))
 //	p <- p·(1 - LR·Decay)
-//	m <- Beta1·m + (1-Beta1)·g,  v <- Beta2·v + (1-Beta2)·g²
+//	m <- m + Rate1·(g - m),  v <- v + Rate2·(g² - v)
 //	p <- p - LR/Correct1·m/(sqrt(v)/sqrt(Correct2) + Eps)
 //	ema <- ema + EMARate·(p - ema)
 //
@@ -52,8 +52,8 @@ func (s AdamW) Define(args ...[]float32) {
 	scale := gradientScale(norm2, h[HyperScale], h[HyperMaxNorm])
 	for i := range p {
 		gi := float64(g[i]) * scale
-		mi := h[HyperBeta1]*float64(m[i]) + (1-h[HyperBeta1])*gi
-		vi := h[HyperBeta2]*float64(v[i]) + (1-h[HyperBeta2])*gi*gi
+		mi := float64(m[i]) + h[HyperRate1]*(gi-float64(m[i]))
+		vi := float64(v[i]) + h[HyperRate2]*(gi*gi-float64(v[i]))
 		pi := float64(p[i]) * (1 - h[HyperLR]*h[HyperDecay])
 		pi -= h[HyperLR] / h[HyperCorrect1] * mi / (math.Sqrt(vi)/math.Sqrt(h[HyperCorrect2]) + h[HyperEps])
 		p[i], m[i], v[i] = float32(pi), float32(mi), float32(vi)
@@ -86,8 +86,8 @@ func (s AdamW) cpu(*CPU) []stage {
 // adamW stands apart because the compiler makes a call of each math.Sqrt in
 // closures of a method that is called through an interface (Go 1.26).
 func adamW(p, m, v, ema, g []float32, norm2 float64, h *[HyperLen]float64) {
-	b1, b2, eps, rate := float32(h[HyperBeta1]), float32(h[HyperBeta2]), float32(h[HyperEps]), float32(h[HyperEMARate])
-	c1, c2 := float32(1-h[HyperBeta1]), float32(1-h[HyperBeta2])
+	c1, c2, eps, rate := float32(h[HyperRate1]), float32(h[HyperRate2]), float32(h[HyperEps]), float32(h[HyperEMARate])
+	b1, b2 := float32(1-h[HyperRate1]), float32(1-h[HyperRate2])
 	keep := float32(1 - h[HyperLR]*h[HyperDecay])
 	step := float32(h[HyperLR] / h[HyperCorrect1])
 	root := float32(1 / math.Sqrt(h[HyperCorrect2]))

@@ -18,7 +18,7 @@ func TestAdamWTrace(t *testing.T) {
 		"cpu":        onCPU(t, be, s),
 	} {
 		p, m, v, ema := []float32{1}, []float32{0}, []float32{0}, []float32{1}
-		hyper := []float32{.1, .9, .99, 1e-8, .01, .1, .01, 0, .25, 1}
+		hyper := []float32{.1, .1, .01, 1e-8, .01, .1, .01, 0, .25, 1}
 		update(p, m, v, ema, []float32{.5}, []float32{.25}, hyper)
 		near(t, name+", update 1", []float32{p[0], m[0], v[0], ema[0]}, []float32{.8990000, .05, .0025, .97475})
 		hyper[kernels.HyperCorrect1], hyper[kernels.HyperCorrect2] = .19, .0199
@@ -34,10 +34,10 @@ func TestAdamWScalesAndClips(t *testing.T) {
 	s := kernels.AdamW{Len: 1}
 	for name, update := range map[string]func(args ...[]float32){"definition": s.Define, "cpu": onCPU(t, be, s)} {
 		m := []float32{0}
-		update([]float32{1}, m, []float32{0}, []float32{1}, []float32{2}, []float32{4}, []float32{.1, .9, .99, 1e-8, 0, .1, .01, .25, .1, .5})
+		update([]float32{1}, m, []float32{0}, []float32{1}, []float32{2}, []float32{4}, []float32{.1, .1, .01, 1e-8, 0, .1, .01, .25, .1, .5})
 		near(t, name+", clipped", m, []float32{.02499998})
 		m[0] = 0
-		update([]float32{1}, m, []float32{0}, []float32{1}, []float32{2}, []float32{4}, []float32{.1, .9, .99, 1e-8, 0, .1, .01, 3, .1, .5})
+		update([]float32{1}, m, []float32{0}, []float32{1}, []float32{2}, []float32{4}, []float32{.1, .1, .01, 1e-8, 0, .1, .01, 3, .1, .5})
 		near(t, name+", within the norm", m, []float32{.1})
 	}
 }
@@ -49,7 +49,7 @@ func TestAdamWSkipsAGradientThatIsNotFinite(t *testing.T) {
 	for name, update := range map[string]func(args ...[]float32){"definition": s.Define, "cpu": onCPU(t, be, s)} {
 		for _, norm2 := range []float64{math.NaN(), math.Inf(1)} {
 			state := [][]float32{{1, 2}, {3, 4}, {5, 6}, {7, 8}}
-			update(append(slices.Clone(state), []float32{float32(norm2), 1}, []float32{float32(norm2)}, []float32{.1, .9, .99, 1e-8, .01, .1, .01, 1, .1, 1})...)
+			update(append(slices.Clone(state), []float32{float32(norm2), 1}, []float32{float32(norm2)}, []float32{.1, .1, .01, 1e-8, .01, .1, .01, 1, .1, 1})...)
 			if got := slices.Concat(state...); !slices.Equal(got, []float32{1, 2, 3, 4, 5, 6, 7, 8}) {
 				t.Errorf("%s: norm² %v changed the state to %v", name, norm2, got)
 			}

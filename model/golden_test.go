@@ -30,7 +30,7 @@ type tally struct{ cases, tensors, values, strayed int }
 // where a tensor's error hangs on a single value, as behind LFQ's entropies, whose
 // slope is 400, two samples often differ more than that. Tensors that stray are
 // counted; a mistake is off by thousands.
-const slack = 10
+const slack = 5
 
 // TestGolden compares every golden file with what graph, machine and CPU backend
 // compute: outputs, codes, losses, gradients, optimizer traces, training curves,

@@ -88,7 +88,7 @@ func (g *golden) alloc(n int) kernels.Buffer {
 
 func (g *golden) step(a adamW, update int, lr, decay, maxNorm, rate, scale float64, betas [2]float64, eps float64) {
 	var h [kernels.HyperLen]float32
-	for i, v := range map[int]float64{kernels.HyperLR: lr, kernels.HyperBeta1: betas[0], kernels.HyperBeta2: betas[1], kernels.HyperEps: eps,
+	for i, v := range map[int]float64{kernels.HyperLR: lr, kernels.HyperRate1: 1 - betas[0], kernels.HyperRate2: 1 - betas[1], kernels.HyperEps: eps,
 		kernels.HyperDecay: decay, kernels.HyperCorrect1: 1 - math.Pow(betas[0], float64(update+1)), kernels.HyperCorrect2: 1 - math.Pow(betas[1], float64(update+1)),
 		kernels.HyperMaxNorm: maxNorm, kernels.HyperEMARate: rate, kernels.HyperScale: scale} {
 		h[i] = float32(v)

@@ -96,6 +96,11 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	if t.tok, err = model.New(t.cfg.Model); err != nil {
 		return usageError{err}
 	}
+	for i, l := range t.cfg.Model.Layers {
+		if strings.HasPrefix(l.Name, "cond_") {
+			return usage("model.layers[%d]: %s needs a condition for each clip, which clips do not have; such a tokenizer can be imported and exported, not trained", i, l.Name)
+		}
+	}
 	t.cfg.Data.Frames = t.tok.Padded(t.cfg.Data.Frames)
 	if c := t.cfg.Data.Channels; c != t.cfg.Model.Channels {
 		return usage("model.channels: %d, but the clips have %d; set model.channels=%d or data.channels=%d", t.cfg.Model.Channels, c, c, t.cfg.Model.Channels)

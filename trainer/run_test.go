@@ -171,8 +171,11 @@ func TestRunDirectoryRules(t *testing.T) {
 		"no name":       {func(o *Options) { o.Out = "" }, []string{"--out"}},
 		"few clips":     {func(o *Options) { o.Source = squares{1, 4, 16}; o.Out = filepath.Join(foreign, "x") }, nil},
 		"other shape":   {func(o *Options) { o.Source = squares{16, 4, 18}; o.Out = filepath.Join(foreign, "x") }, []string{"does not fit", "multiples of 4"}},
-		"precision":     {func(o *Options) { o.Config.Train.Precision = "bf16" }, []string{`train.precision: "bf16"`, "legal on cpu"}},
-		"batch":         {func(o *Options) { o.Config.Train.Batch = -2 }, []string{"train.batch: -2; legal: 1 to"}},
+		"condition": {func(o *Options) {
+			o.Config.Model.DimCond, o.Config.Model.Layers = 4, []model.Layer{{Name: "cond_residual"}}
+		}, []string{"model.layers[0]", "cond_residual needs a condition"}},
+		"precision": {func(o *Options) { o.Config.Train.Precision = "bf16" }, []string{`train.precision: "bf16"`, "legal on cpu"}},
+		"batch":     {func(o *Options) { o.Config.Train.Batch = -2 }, []string{"train.batch: -2; legal: 1 to"}},
 	} {
 		other := o
 		c.change(&other)
@@ -369,5 +372,23 @@ func TestRecordsBeyondACheckpointAreCut(t *testing.T) {
 	steps, val := logged(t, o.Out)
 	if len(steps) != 2 || len(val) != 1 || steps[1]["step"] != 2. {
 		t.Errorf("%v and %v, want the records up to step 1 and another one of step 2", steps, val)
+	}
+}
+
+// A boost of LFQ's entropy terms is in the first step's loss and fades from it.
+func TestEntropyBoostFades(t *testing.T) {
+	o := tiny(t, 3)
+	q := &o.Config.Model.Quantizer
+	q.Kind, q.Levels, q.CodebookSize, q.EntropyWeight, q.CommitmentWeight = "lfq", nil, 64, .5, 0
+	q.EntropyBoost, q.EntropyBoostSteps = 3, 2
+	run(t, t.Context(), o)
+	steps, _ := logged(t, o.Out)
+	for i, boost := range []float64{3, 2, 1} {
+		m := steps[i]
+		entropies := m["sample_entropy"].(float64) - q.DiversityGamma*m["codebook_entropy"].(float64)
+		want := m["recon"].(float64) + boost*q.EntropyWeight*entropies
+		if got := m["loss"].(float64); math.Abs(got-want) > 1e-5*math.Abs(want) { // sums of float32
+			t.Errorf("step %d: loss %.6f, want %.6f with the entropies %v-fold", i+1, got, want, boost)
+		}
 	}
 }

@@ -122,7 +122,7 @@ func (v *solver) apply(step, updates int, progress float64) error {
 	for _, u := range v.updates {
 		var h [kernels.HyperLen]float32
 		h[kernels.HyperLR] = float32(c.rate(step, progress))
-		h[kernels.HyperBeta1], h[kernels.HyperBeta2] = float32(c.Betas[0]), float32(c.Betas[1])
+		h[kernels.HyperRate1], h[kernels.HyperRate2] = float32(1-c.Betas[0]), float32(1-c.Betas[1])
 		h[kernels.HyperEps], h[kernels.HyperDecay] = float32(c.Eps), float32(u.decay)
 		h[kernels.HyperCorrect1] = float32(1 - math.Pow(c.Betas[0], k))
 		h[kernels.HyperCorrect2] = float32(1 - math.Pow(c.Betas[1], k))

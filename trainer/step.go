@@ -36,6 +36,12 @@ func (t *training) gradient(b *data.Batch, part int) error {
 	if err := t.be.Write(p.Weight, b.Weight); err != nil {
 		return err
 	}
+	if p.Boost != nil {
+		boost := float32(t.cfg.Model.Quantizer.EntropyScale(t.snap.Step))
+		if err := t.be.Write(p.Boost, []float32{boost, boost, 1}); err != nil {
+			return err
+		}
+	}
 	if err := p.Run(); err != nil {
 		return err
 	}

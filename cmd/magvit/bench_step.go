@@ -192,7 +192,7 @@ func newBenchStep(be kernels.Backend, tok *model.Tokenizer, shape model.Shape) (
 		tok.Init(1, i, first[offsets[i]:][:p.Len()])
 	}
 	var h [kernels.HyperLen]float32
-	h[kernels.HyperLR], h[kernels.HyperBeta1], h[kernels.HyperBeta2], h[kernels.HyperEps] = 1e-4, .9, .99, 1e-8
+	h[kernels.HyperLR], h[kernels.HyperRate1], h[kernels.HyperRate2], h[kernels.HyperEps] = 1e-4, .1, .01, 1e-8
 	h[kernels.HyperCorrect1], h[kernels.HyperCorrect2], h[kernels.HyperMaxNorm], h[kernels.HyperScale] = .1, .01, 1, 1
 	graph, err := tok.Training(shape)
 	if err != nil {

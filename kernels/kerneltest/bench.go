@@ -125,7 +125,7 @@ func Bench() []Case {
 	z := map[string]Draw{"z": Normal(.05), "dterms": Constant(1)}
 	video := map[string]Draw{"x": Uniform(-.1, 1.1), "target": Mixed(0, 1, 0, 1), "weight": Uniform(1, 3)}
 	state := map[string]Draw{"p": Normal(.1), "m": Normal(.01), "v": Uniform(0, 1e-3), "ema": Normal(.1), "norm2": Constant(1),
-		"hyper": Constant(1e-3, .9, .99, 1e-8, 1e-2, .271, .0297, 1, .01, 1)}
+		"hyper": Constant(1e-3, .1, .01, 1e-8, 1e-2, .271, .0297, 1, .01, 1)}
 	for _, s := range []struct {
 		spec kernels.Spec
 		tol  float64

@@ -221,7 +221,7 @@ func optimizerCases() []Case {
 				}
 				draw := map[string]Draw{
 					"p": Normal(.1), "m": Normal(.01), "v": Uniform(0, 1e-3), "ema": Normal(.1), "g": Normal(.1),
-					"norm2": Constant(norm2), "hyper": Constant(1e-3, .9, .99, 1e-8, 1e-2, .271, .0297, maxNorm, .01, .5),
+					"norm2": Constant(norm2), "hyper": Constant(1e-3, .1, .01, 1e-8, 1e-2, .271, .0297, maxNorm, .01, .5),
 				}
 				cs = append(cs, Case{kernels.AdamW{Len: n}, tol, why, draw})
 			}
