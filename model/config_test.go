@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,7 @@ func TestParametersOfTheReference(t *testing.T) {
 		"model: argument init_dim of VideoTokenizer: 1.5: want a whole number":                           {"init_dim": 1.5},
 		"model: argument use_fsq of VideoTokenizer: 1: want true or false":                               {"use_fsq": 1},
 		"model: argument input_conv_kernel_size of VideoTokenizer: [3 3]: want one number or three":      {"input_conv_kernel_size": []any{3, 3}},
+		"model: argument layers of VideoTokenizer: residual: want a list of layers":                      {"layers": "residual"},
 		"model.layers[0]: cond_attend_space: the reference's own cannot run; leave compat out":           {"layers": []any{"cond_attend_space"}, "dim_cond": 4, "codebook_size": 64},
 		"model.quantizer.codebook_size: 0: want a power of two":                                          {},
 		"model.pad_mode: \"zeros\": want constant, replicate, reflect, circular":                         {"pad_mode": "zeros", "codebook_size": 64},
@@ -69,18 +71,21 @@ func TestConfigErrors(t *testing.T) {
 		"model.quantizer.codebook_size: 1000: want a power of two, 2 to 262144": func(c *Config) { *c = lfq(1000) },
 		"model.input_kernel: [1 2 3]: want 1 to 15, odd in height and width":    func(c *Config) { c.InputKernel[1] = 2 },
 		"model.layers[0]: residual has no dim":                                  func(c *Config) { c.Layers[0].Dim = 3 },
-		"model.loss.overshoot: NaN: want 0 to 1":                                func(c *Config) { c.Loss.Overshoot = math.NaN() },
-		"model.quantizer.levels: [1000 1000 1000]: more than 16777216 codes":    func(c *Config) { c.Quantizer.Levels = []int{1000, 1000, 1000} },
-		"model.quantizer.codebook_size: 64: fsq has levels instead":             func(c *Config) { c.Quantizer.CodebookSize = 64 },
-		"model.layers[2]: compress_time has no kernel of its own":               func(c *Config) { c.Layers[2].Kernel = Kernel{3, 1, 1} },
-		"model.quantizer.kind: \"vq\": want fsq, lfq":                           func(c *Config) { c.Quantizer.Kind = "vq" },
-		"model.layers[0]: residual has no antialias":                            func(c *Config) { c.Layers[0].Antialias = true },
-		"model.layers[1]: compress_space has no dilation":                       func(c *Config) { c.Layers[1].Dilation = 2 },
-		"model.dim_cond: 0 times cond_expansion 4: want at least 1":             func(c *Config) { c.Layers[0] = Layer{Name: CondAttendTime} },
-		"model.dim_cond: 3: no layer takes a condition":                         func(c *Config) { c.DimCond = 3 },
-		"model.separate_first_frame: true: clips have no":                       func(c *Config) { c.SeparateFirstFrame = true },
-		"model.compat: \"lucid\": want lucidrains":                              func(c *Config) { c.Compat = "lucid" },
-		"model.patch: 2: want 1 with compat lucidrains":                         func(c *Config) { c.Compat = Lucidrains },
+		"model.layers: 64 times compress_space: want at most 10": func(c *Config) {
+			c.Layers = slices.Repeat([]Layer{{Name: CompressSpace}}, 64)
+		},
+		"model.loss.overshoot: NaN: want 0 to 1":                             func(c *Config) { c.Loss.Overshoot = math.NaN() },
+		"model.quantizer.levels: [1000 1000 1000]: more than 16777216 codes": func(c *Config) { c.Quantizer.Levels = []int{1000, 1000, 1000} },
+		"model.quantizer.codebook_size: 64: fsq has levels instead":          func(c *Config) { c.Quantizer.CodebookSize = 64 },
+		"model.layers[2]: compress_time has no kernel of its own":            func(c *Config) { c.Layers[2].Kernel = Kernel{3, 1, 1} },
+		"model.quantizer.kind: \"vq\": want fsq, lfq":                        func(c *Config) { c.Quantizer.Kind = "vq" },
+		"model.layers[0]: residual has no antialias":                         func(c *Config) { c.Layers[0].Antialias = true },
+		"model.layers[1]: compress_space has no dilation":                    func(c *Config) { c.Layers[1].Dilation = 2 },
+		"model.dim_cond: 0 times cond_expansion 4: want at least 1":          func(c *Config) { c.Layers[0] = Layer{Name: CondAttendTime} },
+		"model.dim_cond: 3: no layer takes a condition":                      func(c *Config) { c.DimCond = 3 },
+		"model.separate_first_frame: true: clips have no":                    func(c *Config) { c.SeparateFirstFrame = true },
+		"model.compat: \"lucid\": want lucidrains":                           func(c *Config) { c.Compat = "lucid" },
+		"model.patch: 2: want 1 with compat lucidrains":                      func(c *Config) { c.Compat = Lucidrains },
 		"model.layers[0].kernel: [1 3 3]: the reference has one residual_kernel": func(c *Config) {
 			c.Compat, c.Patch, c.Background, c.SqueezeExcite, c.LatentNorm = Lucidrains, 1, 0, "closed", "none"
 		},

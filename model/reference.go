@@ -134,7 +134,9 @@ func assign(dst, v any) error {
 			}
 		}
 	case *[]Layer:
-		*dst = nil
+		if *dst = nil; !isList {
+			return fmt.Errorf("want a list of layers")
+		}
 		for _, e := range list {
 			l, err := referenceLayer(e)
 			if err != nil {

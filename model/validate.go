@@ -59,6 +59,11 @@ func (c Config) Validate() error {
 	if c.Compat != "" {
 		errs = append(errs, oneOf("compat", c.Compat, Lucidrains))
 	}
+	for _, name := range []string{CompressSpace, CompressTime} {
+		if n := c.count(name); n > 10 { // 2^10 pixels or frames a code; more would overflow long after it made no sense
+			errs = append(errs, fmt.Errorf("model.layers: %d times %s: want at most 10", n, name))
+		}
+	}
 	if len(c.Layers) > 64 {
 		errs = append(errs, fmt.Errorf("model.layers: %d layers: want at most 64", len(c.Layers)))
 	}
@@ -145,11 +150,13 @@ func (c Config) compatible() error {
 	}{
 		{"patch", c.Patch, 1}, {"background", c.Background, 0.}, {"squeeze_excite", c.SqueezeExcite, "closed"},
 		{"latent_norm", c.LatentNorm, "none"}, {"loss.kind", c.Loss.Kind, "mse"}, {"loss.overshoot", c.Loss.Overshoot, 1.},
-		{"quantizer.inv_temperature", c.Quantizer.InvTemperature, 100.},
 	} {
 		if d.got != d.want {
 			return fmt.Errorf("model.%s: %v: want %v with compat lucidrains", d.key, d.got, d.want)
 		}
+	}
+	if q := c.Quantizer; q.Kind == "lfq" && q.InvTemperature != 100 {
+		return fmt.Errorf("model.quantizer.inv_temperature: %v: want 100 with compat lucidrains", q.InvTemperature)
 	}
 	for i, l := range c.Layers {
 		switch key := fmt.Sprintf("model.layers[%d]", i); {

@@ -315,7 +315,11 @@ func (s *state) load(dir string, ema bool) error {
 	for _, sec := range s.sections(ema) {
 		if files[sec.file] == nil {
 			var err error
-			if files[sec.file], err = readTensors(filepath.Join(dir, sec.file)); err != nil {
+			files[sec.file], err = readTensors(filepath.Join(dir, sec.file))
+			if sec.file == optimizerFile && errors.Is(err, fs.ErrNotExist) {
+				return usage("%s: a checkpoint for use only, without the optimizer's state: it cannot be trained on", dir)
+			}
+			if err != nil {
 				return err
 			}
 		}

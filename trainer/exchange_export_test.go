@@ -19,6 +19,9 @@ import (
 func averagedRun(t *testing.T) (Options, string) {
 	t.Helper()
 	o, _ := small(t)
+	var err error
+	o.Config.Data, err = data.Resolve(t.Context(), o.Source, []int{0}, o.Config.Data)
+	check(t, err)
 	tok, err := model.New(o.Config.Model)
 	check(t, err)
 	st, err := newState(o.Backend, tok)
@@ -59,6 +62,9 @@ func TestExportLean(t *testing.T) {
 	}
 	_, err = Export(run, lean, ToLean)
 	refused(t, err, "not empty")
+	o.Out, o.Resume = filepath.Join(t.TempDir(), "more"), lean
+	_, err = Run(t.Context(), o)
+	refused(t, err, "cannot be trained on")
 }
 
 func TestExportSafetensors(t *testing.T) {
