@@ -198,7 +198,7 @@ func (g *golden) layer() {
 }
 
 func (g *golden) operator(b *builder, in feed, x, cond *G.Node) *G.Node {
-	_, t, _, _, c := b.dims(x)
+	_, _, _, _, c := b.dims(x)
 	if g.Op != "CausalConv3d" && g.Op != "CausalConvTranspose3d" {
 		g.must("dim", float64(c))
 	}
@@ -314,7 +314,6 @@ func (g *golden) operator(b *builder, in feed, x, cond *G.Node) *G.Node {
 		return b.apply(s, x.Shape(), x)
 	}
 	g.t.Fatalf("unknown operator %q", g.Op)
-	_ = t
 	return nil
 }
 
