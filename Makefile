@@ -15,8 +15,9 @@ lint:
 	$(GO) vet ./...
 	$(GO) tool staticcheck -checks inherit,-ST1005,-S1016 ./... # errors begin with names of fields (T, H, W); literals name theirs
 
+# Without the tests that only train for longer, or work on files alone.
 race:
-	$(GO) test -race -short ./trainer/...
+	$(GO) test -race -short -skip 'LossDecreases|ReconstructionImproves|Import|Export' ./trainer ./trainer/data
 
 # The .cu files on the CPU: every kernel against its definition, with the threads in
 # three orders, and whole training steps. Then, minutes, seeded errors in the

@@ -376,7 +376,7 @@ func TestImportRefuses(t *testing.T) {
 		"layers as a word":   {ImportOptions{File: written(with("layers", "residual"), tensors{})}, []string{"layers", "list"}},
 		"too many units":     {ImportOptions{File: written(with("layers", layers(60, torchfile.Tuple{"consecutive_residual", int64(32)})), tensors{})}, []string{"1920 residual units"}},
 		"no pixel left":      {ImportOptions{File: written(with("layers", layers(64, "compress_space")), tensors{})}, []string{"64 layers"}},
-		"no frame left":      {ImportOptions{File: written(with("layers", layers(60, "compress_time")), tensors{})}, []string{"PadFront"}},
+		"no frame left":      {ImportOptions{File: written(with("layers", layers(60, "compress_time")), tensors{})}, []string{"60 times compress_time"}},
 		"other arguments":    {ImportOptions{File: written(with("init_dim", int64(4096)), tensors{})}, []string{bias, "[4096]", "conv_in.conv.weight"}},
 		"no configuration":   {ImportOptions{File: trainer.file}, []string{"trainer file", "--config"}},
 		"not lucidrains":     {ImportOptions{File: trainer.file, Config: &plainConfig}, []string{"model.compat", "lucidrains"}},
