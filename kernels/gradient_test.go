@@ -70,18 +70,25 @@ func TestGradientsMatchDifferences(t *testing.T) {
 	}
 	for _, p := range pairs {
 		args := kerneltest.Arguments(kerneltest.Case{Spec: p.forward, Draw: p.draw})
-		dy := make([]float32, len(args[0]))
-		kerneltest.Normal(1)(chance.New(7, "dy", 0, 0), dy)
-		byName := map[string]int{}
-		for i, a := range p.forward.Args() {
-			byName[a.Name] = i
-		}
-		in := [][]float32{dy}
-		for _, a := range p.grad.Args()[2:] {
-			in = append(in, args[byName[a.Name]])
-		}
-		closeTo(t, kernels.Name(p.grad), define(p.grad, in...), slope(p.forward, args, byName[p.wrt], dy))
+		isSlope(t, p.forward, p.grad, p.wrt, args)
 	}
+}
+
+// isSlope holds a gradient's definition to differences of the forward definition.
+// The gradient's arguments are its result, dy, and some of forward's, by name.
+func isSlope(t *testing.T, forward, grad kernels.Spec, wrt string, args [][]float32) {
+	t.Helper()
+	dy := make([]float32, len(args[0]))
+	kerneltest.Normal(1)(chance.New(7, "dy", 0, 0), dy)
+	byName := map[string]int{}
+	for i, a := range forward.Args() {
+		byName[a.Name] = i
+	}
+	in := [][]float32{dy}
+	for _, a := range grad.Args()[2:] {
+		in = append(in, args[byName[a.Name]])
+	}
+	closeTo(t, kernels.Name(grad), define(grad, in...), slope(forward, args, byName[wrt], dy))
 }
 
 func closeTo(t *testing.T, what string, got []float32, want []float64) {

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"magvit/kernels"
-	"magvit/kernels/chance"
 	"magvit/kernels/kerneltest"
 )
 
@@ -42,17 +41,7 @@ func TestLayerGradientsMatchDifferences(t *testing.T) {
 		{kernels.Normalize{Rows: 3, C: 5}, kernels.NormalizeGrad{Rows: 3, C: 5}, "x"},
 	} {
 		args := kerneltest.Arguments(kerneltest.Case{Spec: p.forward})
-		dy := make([]float32, len(args[0]))
-		kerneltest.Normal(1)(chance.New(7, "dy", 0, 0), dy)
-		byName := map[string]int{}
-		for i, a := range p.forward.Args() {
-			byName[a.Name] = i
-		}
-		in := [][]float32{dy}
-		for _, a := range p.grad.Args()[2:] {
-			in = append(in, args[byName[a.Name]])
-		}
-		closeTo(t, kernels.Name(p.grad), define(p.grad, in...), slope(p.forward, args, byName[p.wrt], dy))
+		isSlope(t, p.forward, p.grad, p.wrt, args)
 	}
 }
 

@@ -172,24 +172,31 @@ func (f *lfqBatch) weigh(high, low []float64, n int) {
 	}
 }
 
+// divided adds up the terms of the codes in which bit i is 1, and of those in which
+// it is 0: high holds a sum for each value of the first bits/2 bits, low for each
+// value of the others.
+func divided(high, low []float64, i, bits int) (one, zero float64) {
+	first := bits / 2
+	sums, bit := high, first-1-i
+	if i >= first {
+		sums, bit = low, bits-1-i
+	}
+	for code, w := range sums {
+		if code>>bit&1 == 1 {
+			one += w
+		} else {
+			zero += w
+		}
+	}
+	return one, zero
+}
+
 // token writes the gradient of one token's book.
 func (s LFQLossGrad) token(dz, dterms, z []float32, high, low []float64) {
 	inv := 4 * float64(s.InvTemp)
 	codes := 1 / float64(s.Tokens*s.Books)
-	first := s.Bits / 2
 	for i, v := range z {
-		sums, bit := high, first-1-i
-		if i >= first {
-			sums, bit = low, s.Bits-1-i
-		}
-		one, zero := 0., 0.
-		for code, w := range sums {
-			if code>>bit&1 == 1 {
-				one += w
-			} else {
-				zero += w
-			}
-		}
+		one, zero := divided(high, low, i, s.Bits)
 		u := inv * float64(v)
 		p, q := sigmoid(u), sigmoid(-u)
 		d := float64(dterms[0])*-u*p*q*inv*codes + float64(dterms[1])*(one*q-zero*p)*inv*codes

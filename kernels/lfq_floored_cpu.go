@@ -138,20 +138,8 @@ func (s LFQLossFlooredGrad) cpu(c *CPU) []stage {
 func (s LFQLossFlooredGrad) token(dz, z []float32, high, low []float64, commitment float64) {
 	size := LFQLossFloored(s).size()
 	inv, codes := 4*float64(s.InvTemp)*size, 1/float64(s.Tokens*s.Books)
-	first := s.Bits / 2
 	for i, v := range z {
-		sums, bit := high, first-1-i
-		if i >= first {
-			sums, bit = low, s.Bits-1-i
-		}
-		one, zero := 0., 0.
-		for code, w := range sums {
-			if code>>bit&1 == 1 {
-				one += w
-			} else {
-				zero += w
-			}
-		}
+		one, zero := divided(high, low, i, s.Bits)
 		u := inv * float64(v)
 		d := float64(v) - size*float64(sign(v))
 		dz[i] = float32((one*sigmoid(-u)-zero*sigmoid(u))*inv*codes + commitment*2*d*codes/float64(s.Bits))

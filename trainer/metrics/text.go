@@ -110,14 +110,18 @@ func (t *table) row(cells ...any) {
 	*t = append(*t, row)
 }
 
-func (t table) write(b *strings.Builder) {
-	width := make([]int, len(t[0]))
-	for _, row := range t {
+func (t table) write(b *strings.Builder) { WriteTable(b, t) }
+
+// WriteTable prints rows of equally many cells and an empty line: the first column
+// flush left, the others flush right.
+func WriteTable(b *strings.Builder, rows [][]string) {
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
 		for i, cell := range row {
 			width[i] = max(width[i], utf8.RuneCountInString(cell))
 		}
 	}
-	for _, row := range t {
+	for _, row := range rows {
 		for i, cell := range row {
 			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
 			if i == 0 {

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	"magvit/trainer/metrics"
 )
 
 // Column is a kind of features in a table of scores.
@@ -78,13 +79,13 @@ func WriteText(w io.Writer, r Result) error {
 		}
 		t = append(t, row)
 	}
-	write(&b, t)
+	metrics.WriteTable(&b, t)
 	t = [][]string{{"motion, best of four heads", "accuracy %, 95 % interval"}}
 	for _, l := range r.Lines() {
 		t = append(t, []string{l.Name, l.Text()})
 	}
 	t = append(t, []string{"chance", (100 * r.Chance).Text(1)}, []string{"majority", (100 * r.Majority).Text(1)})
-	write(&b, t)
+	metrics.WriteTable(&b, t)
 	best := r.Codes[BestName]
 	t = [][]string{append(append([]string{"class, as guessed from codes by " + best.Head}, r.Classes...), "recall %", "precision %")}
 	for c, name := range r.Classes {
@@ -94,29 +95,7 @@ func WriteText(w io.Writer, r Result) error {
 		}
 		t = append(t, append(row, (100*best.PerClass[c].Recall).Text(1), (100*best.PerClass[c].Precision).Text(1)))
 	}
-	write(&b, t)
+	metrics.WriteTable(&b, t)
 	_, err := io.WriteString(w, strings.TrimSuffix(b.String(), "\n"))
 	return err
-}
-
-// write prints a table, its first column flush left, the others flush right.
-func write(b *strings.Builder, rows [][]string) {
-	width := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for _, row := range rows {
-		for i, cell := range row {
-			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
-			if i == 0 {
-				b.WriteString(cell + pad)
-			} else {
-				b.WriteString("  " + pad + cell)
-			}
-		}
-		b.WriteString("\n")
-	}
-	b.WriteString("\n")
 }
