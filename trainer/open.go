@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"magvit/kernels"
 	"magvit/model"
 	"magvit/trainer/data"
 )
@@ -69,13 +70,9 @@ func (t *training) prepare(ctx context.Context, fresh bool) error {
 	return t.beat("training", true)
 }
 
-// precision refuses a precision that the backend does not compute in. A backend
-// that does not tell computes in float32.
+// precision refuses a precision that the backend does not compute in.
 func (t *training) precision() error {
-	has := "f32"
-	if p, ok := t.be.(interface{ Precision() string }); ok {
-		has = p.Precision()
-	}
+	has := kernels.PrecisionOf(t.be).String()
 	if want := t.cfg.Train.Precision; want != has {
 		return usage("train.precision: %q; legal on %s: %s", want, t.be.Name(), has)
 	}
