@@ -16,37 +16,34 @@ import (
 	"magvit/kernels"
 )
 
-// goldenDir holds the golden values, described in its README; MAGVIT_GOLDEN names
-// another folder of such files.
-var goldenDir = cmp.Or(os.Getenv("MAGVIT_GOLDEN"), "../testdata/golden")
-
 // tally counts what was compared in a kind of cases.
 type tally struct{ cases, tensors, values, strayed int }
 
 // TestGolden compares every golden file with what graph, machine and CPU backend
 // compute: outputs, codes, losses, gradients, optimizer traces, training curves,
-// checkpoints.
+// checkpoints. MAGVIT_GOLDEN names another folder of such files.
 //
 // A file's limit is ten times (its square root for squared errors) one sample of the
-// package's own rounding error. Another order of summation draws another sample, and
-// where a tensor's error hangs on a single value, as behind LFQ's entropies, whose
-// slope is 400, or where the package's sample happened to be small, a right one may
-// stray. What strays is computed again with other roundings: sums in float64, in all
-// kernels or in the convolutions alone, and the backend without vector instructions.
-// It must lie within its limit in one of them. A mistake does so in none.
+// package's own rounding error. Other roundings draw another sample, and where a
+// tensor's error hangs on a single value, as behind LFQ's entropies, whose slope is
+// 400, or where the package's sample happened to be small, a right one may stray. What
+// strays is computed again with other roundings, see roundings. It must lie within its
+// limit with one of them. A mistake does so with none.
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(goldenDir, "*.safetensors"))
+	// In the test, not in a variable of the package: go test then knows that its result
+	// hangs on the environment.
+	dir := cmp.Or(os.Getenv("MAGVIT_GOLDEN"), "../testdata/golden")
+	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
 	check(t, err)
 	if len(files) == 0 {
-		t.Fatalf("no golden files in %s", goldenDir)
+		t.Fatalf("no golden files in %s", dir)
 	}
-	best := cpu(t)
-	others := []kernels.Backend{exact{best, everything}, exact{best, convolutions}, plain(t)}
+	first, others := roundings(t)
 	counts := map[string]*tally{}
 	var skipped, strayed []string
 	for _, path := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".safetensors"), func(t *testing.T) {
-			g := run(t, path, best)
+			g := run(t, path, first)
 			n := counts[g.Kind]
 			if n == nil {
 				n = &tally{}
@@ -60,35 +57,36 @@ func TestGolden(t *testing.T) {
 			for _, name := range slices.Sorted(maps.Keys(far)) {
 				strayed = append(strayed, g.Name+" "+name+": "+far[name])
 			}
-			for _, be := range others {
+			for _, r := range others {
 				if len(far) == 0 {
 					return
 				}
-				again := run(t, path, be)
+				again := run(t, path, r)
 				maps.DeleteFunc(far, func(name, _ string) bool { return again.strayed[name] == "" })
 			}
 			for _, name := range slices.Sorted(maps.Keys(far)) {
-				t.Errorf("%s, in every order of summation: %s", name, far[name])
+				t.Errorf("%s, however it is rounded: %s", name, far[name])
 			}
 		})
 	}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
 		n := counts[kind]
-		t.Logf("%-13s %3d cases, %5d tensors, %7d values compared, %d tensors within the file's limit in another order of summation only", kind, n.cases, n.tensors, n.values, n.strayed)
+		t.Logf("%-13s %3d cases, %5d tensors, %7d values compared, %d tensors within the file's limit with other roundings only", kind, n.cases, n.tensors, n.values, n.strayed)
 	}
 	for _, s := range strayed {
-		t.Log("within its limit in another order only:", s)
+		t.Log("within its limit with other roundings only:", s)
 	}
 	for _, s := range skipped {
 		t.Log("skipped:", s)
 	}
 }
 
-// run computes one file's case on a backend.
-func run(t *testing.T, path string, be kernels.Backend) *golden {
+// run computes one file's case.
+func run(t *testing.T, path string, r rounding) *golden {
 	t.Helper()
 	g := readGolden(t, path)
-	g.be = be
+	g.be = r.be
+	r.nudge(g)
 	switch g.Kind {
 	case "layer":
 		g.layer()
@@ -310,8 +308,28 @@ func (g *golden) compare(name string, got []float32) {
 		g.t.Errorf("%s has no tolerance", name)
 		return
 	}
-	g.within(name, got, want.values, func(int) float64 { return *limits[0] }, limits[1])
+	abs, nmse := *limits[0], limits[1]
+	if name == "loss.aux" || name == "loss.total" {
+		abs, nmse = max(abs, g.bit()), nil
+	}
+	g.within(name, got, want.values, func(int) float64 { return abs }, nmse)
 }
+
+// bit is the last bit in float32 of the file's largest loss: a sum of such terms, which
+// may almost cancel, is not known better.
+func (g *golden) bit() float64 {
+	largest := float32(0)
+	for name, a := range g.all {
+		if strings.HasPrefix(name, "loss.") && len(a.values) == 1 {
+			largest = max(largest, a.values[0], -a.values[0])
+		}
+	}
+	return float64(math.Nextafter32(largest, float32(math.Inf(1))) - largest)
+}
+
+// certain is an entropy that says no more than that one probability is 1 in float32.
+// What it is exactly is an accident of how the others are added up.
+const certain = 1.0 / (1 << 24)
 
 // within compares values; nmse may be nil.
 func (g *golden) within(name string, got, want []float32, abs func(i int) float64, nmse *float64) {
@@ -337,6 +355,9 @@ func (g *golden) within(name string, got, want []float32, abs func(i int) float6
 		}
 	}
 	far := worst
+	if strings.HasSuffix(name, "entropy") && len(want) == 1 && max(got[0], want[0]) < certain {
+		far, nmse = 0, nil
+	}
 	if nmse != nil && squares > 0 {
 		far = max(far, math.Sqrt(squares/(*nmse*power)))
 	}
