@@ -27,8 +27,9 @@ type tally struct{ cases, tensors, values, strayed int }
 // package's own rounding error. Other roundings draw another sample, and where a
 // tensor's error hangs on a single value, as behind LFQ's entropies, whose slope is
 // 400, or where the package's sample happened to be small, a right one may stray. What
-// strays is computed again with other roundings, see roundings. It must lie within its
-// limit with one of them. A mistake does so with none.
+// strays, by ten times at most, is computed again with other roundings, see roundings.
+// It must lie within its limit with one of them. A mistake does so with none, and one in
+// the backend's own kernels goes farther: the others may not excuse it.
 func TestGolden(t *testing.T) {
 	// In the test, not in a variable of the package: go test then knows that its result
 	// hangs on the environment.
@@ -55,17 +56,20 @@ func TestGolden(t *testing.T) {
 			}
 			far := g.strayed
 			for _, name := range slices.Sorted(maps.Keys(far)) {
-				strayed = append(strayed, g.Name+" "+name+": "+far[name])
+				if far[name].times > 10 {
+					t.Errorf("%s: %v", name, far[name])
+				}
+				strayed = append(strayed, fmt.Sprintf("%s %s: %v", g.Name, name, far[name]))
 			}
 			for _, r := range others {
 				if len(far) == 0 {
 					return
 				}
 				again := run(t, path, r)
-				maps.DeleteFunc(far, func(name, _ string) bool { return again.strayed[name] == "" })
+				maps.DeleteFunc(far, func(name string, _ stray) bool { return again.strayed[name].times == 0 })
 			}
 			for _, name := range slices.Sorted(maps.Keys(far)) {
-				t.Errorf("%s, however it is rounded: %s", name, far[name])
+				t.Errorf("%s, however it is rounded: %v", name, far[name])
 			}
 		})
 	}
@@ -123,9 +127,21 @@ type golden struct {
 	be              kernels.Backend
 	tensors, values int
 	skipped         []string
-	strayed         map[string]string // name of a tensor beyond its limit: how far
+	strayed         map[string]stray // tensors beyond their limits
 	all             map[string]array
 	used            map[string]bool // option:, config: and tensor names that were looked at
+}
+
+// stray is how far a tensor is beyond its limit, and where most.
+type stray struct {
+	times     float64
+	at        int
+	got, want float32
+	nmse      float64
+}
+
+func (s stray) String() string {
+	return fmt.Sprintf("%.3g times as far as its limit allows; the largest difference is at %d: %g, want %g; squared error %.3g of the values' power", s.times, s.at, s.got, s.want, s.nmse)
 }
 
 // array is a tensor of a golden file, in its order.
@@ -144,7 +160,7 @@ func readGolden(t *testing.T, path string) *golden {
 	check(t, json.Unmarshal(raw[8:8+n], &header))
 	var meta struct{ Case string }
 	check(t, json.Unmarshal(header["__metadata__"], &meta))
-	g := &golden{t: t, all: map[string]array{}, used: map[string]bool{}, strayed: map[string]string{}}
+	g := &golden{t: t, all: map[string]array{}, used: map[string]bool{}, strayed: map[string]stray{}}
 	check(t, json.Unmarshal([]byte(meta.Case), g))
 	delete(header, "__metadata__")
 	for name, text := range header {
@@ -362,7 +378,7 @@ func (g *golden) within(name string, got, want []float32, abs func(i int) float6
 		far = max(far, math.Sqrt(squares/(*nmse*power)))
 	}
 	if !(far <= 1) {
-		g.strayed[name] = fmt.Sprintf("%.3g times as far as its limit allows; the largest difference is at %d: %g, want %g; squared error %.3g of the values' power", far, at, got[at], want[at], squares/power)
+		g.strayed[name] = stray{far, at, got[at], want[at], squares / power}
 	}
 }
 
