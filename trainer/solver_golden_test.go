@@ -1,0 +1,173 @@
+package trainer
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/nlpodyssey/safetensors"
+
+	"magvit/kernels"
+	"magvit/model"
+)
+
+// trace is a golden file of an optimizer: what the reference's own code did.
+type trace struct {
+	t       *testing.T
+	tensors safetensors.SafeTensors
+	Config  struct {
+		LR, WD, Eps, Beta float64
+		Betas             [2]float64
+		Warmup            int  `json:"warmup_steps"`
+		After             *int `json:"update_after_step"`
+		Every             *int `json:"update_every"`
+	}
+	Options   struct{ Steps int }
+	Tolerance map[string][]float64
+}
+
+func openTrace(t *testing.T, name string) *trace {
+	t.Helper()
+	raw, err := os.ReadFile("../testdata/golden/optimizer." + name + ".safetensors")
+	check(t, err)
+	r := &trace{t: t}
+	r.tensors, err = safetensors.Deserialize(raw)
+	check(t, err)
+	_, meta, err := safetensors.ReadMetadata(raw)
+	check(t, err)
+	check(t, json.Unmarshal([]byte(meta.Metadata()["case"]), r))
+	return r
+}
+
+func (r *trace) values(name string) (v []float32, shape []int) {
+	r.t.Helper()
+	x, ok := r.tensors.Tensor(name)
+	if !ok {
+		r.t.Fatalf("no tensor %s", name)
+	}
+	for b := x.Data(); len(b) > 0; b = b[4:] {
+		v = append(v, math.Float32frombits(binary.LittleEndian.Uint32(b)))
+	}
+	for _, d := range x.Shape() {
+		shape = append(shape, int(d))
+	}
+	return v, shape
+}
+
+// compare holds values to the file's within its limits.
+func (r *trace) compare(name string, got []float32) {
+	r.t.Helper()
+	want, _ := r.values(name)
+	if len(got) != len(want) {
+		r.t.Fatalf("%s has %d values, want %d", name, len(got), len(want))
+	}
+	diff, size := 0., 0.
+	for i, w := range want {
+		d := math.Abs(float64(got[i]) - float64(w))
+		if !(d <= r.Tolerance[name][0]) {
+			r.t.Errorf("%s[%d] is %v, want %v within %v", name, i, got[i], w, r.Tolerance[name][0])
+		}
+		diff, size = diff+d*d, size+float64(w)*float64(w)
+	}
+	if diff > r.Tolerance[name][1]*size {
+		r.t.Errorf("%s: squared error %.3g of the values', want %.3g", name, diff/size, r.Tolerance[name][1])
+	}
+}
+
+// The solver that trains follows the reference's: AdamW with decay on two or more axes
+// only, ema-pytorch's average, the linear warm-up as it is meant.
+func TestSolverFollowsReference(t *testing.T) {
+	be := kernels.NewCPU(1)
+	defer be.Close()
+	start := func(t *testing.T, cfg Train, tok *model.Tokenizer) (*state, *solver) {
+		st, err := newState(be, tok)
+		check(t, err)
+		v, err := newSolver(cfg, st)
+		check(t, err)
+		return st, v
+	}
+	for _, name := range []string{"adam", "adamw"} {
+		t.Run(name, func(t *testing.T) {
+			r := openTrace(t, name)
+			c := r.Config
+			cfg := Train{LR: c.LR, Betas: c.Betas, Eps: c.Eps, WeightDecay: c.WD, Schedule: "constant", Accumulate: 1}
+			names := []string{"gamma", "matrix", "vector"}
+			tok := &model.Tokenizer{}
+			for _, n := range names {
+				_, shape := r.values("param." + n)
+				tok.Params = append(tok.Params, model.Param{Name: n, Shape: shape, Decay: len(shape) > 1})
+			}
+			st, v := start(t, cfg, tok)
+			part := func(arena kernels.Buffer, i int) kernels.Buffer {
+				return arena.Slice(st.offsets[i], st.offsets[i]+tok.Params[i].Len())
+			}
+			read := func(arena kernels.Buffer, i int) []float32 {
+				x := make([]float32, tok.Params[i].Len())
+				check(t, be.Read(x, part(arena, i)))
+				return x
+			}
+			for i, n := range names {
+				p, _ := r.values("param." + n)
+				check(t, be.Write(part(st.params, i), p))
+			}
+			traces := make([][]float32, len(names))
+			for step := range r.Options.Steps {
+				for i, n := range names {
+					g, _ := r.values("in.grad." + n)
+					check(t, be.Write(part(st.grads, i), g[step*tok.Params[i].Len():][:tok.Params[i].Len()]))
+				}
+				v.accumulate(0)
+				_, err := v.norm()
+				check(t, err)
+				check(t, v.apply(step, step, 0))
+				for i := range names {
+					traces[i] = append(traces[i], read(st.params, i)...)
+				}
+			}
+			for i, n := range names {
+				r.compare("out."+n, traces[i])
+				r.compare("out.exp_avg."+n, read(st.m, i))
+				r.compare("out.exp_avg_sq."+n, read(st.v, i))
+			}
+		})
+	}
+	for _, name := range []string{"ema_default", "ema_every", "ema_short"} {
+		t.Run(name, func(t *testing.T) {
+			r := openTrace(t, name)
+			ema := EMA{Decay: .9999, UpdateAfter: 100, UpdateEvery: 10} // ema-pytorch's
+			if r.Config.Beta != 0 {
+				ema = EMA{r.Config.Beta, *r.Config.After, *r.Config.Every}
+			}
+			values, shape := r.values("in.values")
+			n := shape[1]
+			st, v := start(t, Train{Betas: [2]float64{.9, .99}, Eps: 1, Schedule: "constant", Accumulate: 1, EMA: ema},
+				&model.Tokenizer{Params: []model.Param{{Name: "values", Shape: []int{n}}}})
+			var got []float32
+			for step := range r.Options.Steps {
+				check(t, be.Write(st.params, values[step*n:][:n]))
+				v.accumulate(0)
+				_, err := v.norm()
+				check(t, err)
+				check(t, v.apply(step, step, 0))
+				now := make([]float32, n)
+				check(t, be.Read(now, st.ema))
+				got = append(got, now...)
+			}
+			r.compare("out.ema", got)
+		})
+	}
+	t.Run("warmup", func(t *testing.T) {
+		r := openTrace(t, "warmup")
+		var got []float32
+		for step := range r.Options.Steps {
+			got = append(got, float32(Train{LR: r.Config.LR, Warmup: r.Config.Warmup, Schedule: "constant"}.rate(step, 0)))
+		}
+		r.compare("out.lr", got)
+		if i := slices.Index(got, float32(r.Config.LR)); i != r.Config.Warmup-1 {
+			t.Errorf("the full rate is reached at step %d, want %d", i, r.Config.Warmup-1)
+		}
+	})
+}
