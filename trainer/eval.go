@@ -50,6 +50,10 @@ func (e Evaluation) Run(ctx context.Context, c *Codec, beat func() error) (r met
 			return err
 		}
 		size, per := b.T*b.H*b.W*b.C, len(codes)/b.N
+		grid, err := c.CodeShape(b.Shape())
+		if err != nil {
+			return err
+		}
 		for n, i := range b.Index {
 			if i < 0 {
 				continue // a row that fills up the last batch
@@ -60,7 +64,7 @@ func (e Evaluation) Run(ctx context.Context, c *Codec, beat func() error) (r met
 			}
 			if show[i] {
 				shown = append(shown, report.Pair{Name: b.Names[n], Class: className(e.Source, b.Labels[n]), T: b.Frames[n], H: b.H, W: b.W, C: b.C,
-					Target: append([]float32(nil), target...), Recon: append([]float32(nil), guess...)})
+					Target: slices.Clone(target), Recon: slices.Clone(guess), Codes: slices.Clone(codes[n*per:][:per]), Grid: [4]int(grid[1:])})
 			}
 		}
 		if beat != nil {
@@ -75,6 +79,18 @@ func (e Evaluation) Run(ctx context.Context, c *Codec, beat func() error) (r met
 		return r, nil, skipped, usage("evaluation: none of %d clips can be read", len(e.Indices))
 	}
 	return r, shown, skipped, nil
+}
+
+// Only is the evaluation of some clips, by name, all of them shown.
+func (e Evaluation) Only(clips []metrics.Clip) Evaluation {
+	var some []int
+	for _, i := range e.Indices {
+		if slices.ContainsFunc(clips, func(c metrics.Clip) bool { return c.Name == e.Source.Name(i) }) {
+			some = append(some, i)
+		}
+	}
+	e.Indices, e.Show = some, some
+	return e
 }
 
 func className(src data.Source, label int) string {

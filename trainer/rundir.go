@@ -10,10 +10,13 @@ import (
 	"image/png"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v4"
 
 	"magvit/trainer/events"
 	"magvit/trainer/metrics"
@@ -97,8 +100,52 @@ func (d *runDir) begin(c Config, step int, now time.Time) (evals []metrics.EvalR
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.file(metricsFile), err)
 	}
-	d.events, err = events.Open(d.path, now, step)
+	if d.events, err = events.Open(d.path, now, step); err != nil {
+		return nil, err
+	}
+	if step == 0 {
+		var tree any
+		if err = yaml.Unmarshal(text, &tree); err == nil {
+			err = d.events.Hyperparameters(filepath.Base(d.path), settings("", tree))
+		}
+	}
 	return evals, err
+}
+
+// settings are the leaves of a configuration under dotted keys: numbers, truth values,
+// and the texts of all else.
+func settings(prefix string, tree any) map[string]any {
+	all := map[string]any{}
+	branch, ok := tree.(map[string]any)
+	switch v := tree.(type) {
+	case nil:
+	case int:
+		all[prefix] = float64(v)
+	case float64, bool, string:
+		all[prefix] = v
+	default:
+		if !ok {
+			all[prefix] = fmt.Sprint(v)
+		}
+	}
+	for name, v := range branch {
+		maps.Copy(all, settings(strings.TrimPrefix(prefix+"."+name, "."), v))
+	}
+	return all
+}
+
+// histograms logs how the weights of each parameter are distributed.
+func (d *runDir) histograms(step int, s *state) error {
+	arena, err := s.read(s.params)
+	if err != nil {
+		return err
+	}
+	for i, p := range s.table.params {
+		if err := d.events.Histogram(step, "weights/"+p.Name, s.part(arena, i)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recordsUntil reads the records up to a step: where they end and the evaluations among

@@ -108,40 +108,80 @@ func (t *training) evaluate(ctx context.Context) error {
 	name, best := r.BestBaseline(func(s metrics.Scores) metrics.Number { return s.PSNR })
 	t.say.Info("evaluation", "step", step, "psnr", float64(r.PSNR), "foreground_psnr", float64(r.ForegroundPSNR), "ssim", float64(r.SSIM),
 		"best_baseline", name, "its_psnr", float64(best), "codes_used", r.Codes.Used, "perplexity", float64(r.Codes.Perplexity), "unread", len(unread))
-	return t.pictures(step, shown)
+	if err := t.dir.histograms(step, t.state); err != nil {
+		return err
+	}
+	return t.pictures(ctx, step, r, shown)
 }
 
-// pictures draws the samples of an evaluation, a file for each class.
-func (t *training) pictures(step int, shown []report.Pair) error {
+// drawn is how many clips stand in a picture of the worst, the best, or of codes.
+const drawn = 3
+
+// pictures draws the samples of an evaluation, a file for each class, their codes, and
+// the worst and best clips.
+func (t *training) pictures(ctx context.Context, step int, r metrics.Report, shown []report.Pair) error {
 	if len(shown) == 0 {
 		return nil
 	}
-	folder := t.dir.file("samples")
-	if err := os.MkdirAll(folder, 0o777); err != nil {
+	if err := os.MkdirAll(t.dir.file("samples"), 0o777); err != nil {
 		return err
 	}
 	slices.SortStableFunc(shown, func(a, b report.Pair) int { return strings.Compare(a.Class, b.Class) })
-	for len(shown) > 0 {
+	var firsts []report.Pair // of each class
+	for rest := shown; len(rest) > 0; {
 		n := 1
-		for n < len(shown) && shown[n].Class == shown[0].Class {
+		for n < len(rest) && rest[n].Class == rest[0].Class {
 			n++
 		}
-		var still, moving bytes.Buffer
-		if err := errors.Join(report.SideBySide(&still, shown[:n]), report.AnimatedGIF(&moving, shown[:n])); err != nil {
+		if err := t.picture(step, rest[0].Class, rest[:n]); err != nil {
 			return err
 		}
-		class := shown[0].Class
-		if err := t.dir.picture(step, class, still.Bytes()); err != nil {
+		firsts, rest = append(firsts, rest[0]), rest[n:]
+	}
+	var codes bytes.Buffer
+	if err := report.CodeMap(&codes, firsts[:min(drawn, len(firsts))], t.tok.CodebookLevels()); err != nil {
+		return err
+	}
+	if err := t.file(step, report.CodesName, "png", codes.Bytes()); err != nil {
+		return err
+	}
+	if r.Clips <= len(shown) {
+		return nil // all are shown
+	}
+	for _, e := range []struct {
+		name  string
+		clips []metrics.Clip
+	}{{report.BestName, r.Best}, {report.WorstName, r.Worst}} {
+		_, some, _, err := t.eval.Only(e.clips[:min(drawn, len(e.clips))]).Run(ctx, t.codec, nil)
+		if err != nil {
 			return err
 		}
-		for ext, b := range map[string][]byte{"png": still.Bytes(), "gif": moving.Bytes()} {
-			if err := replaceFile(filepath.Join(folder, report.SampleName(step, class, ext)), b); err != nil {
-				return err
-			}
+		if err := t.picture(step, e.name, some); err != nil {
+			return err
 		}
-		shown = shown[n:]
 	}
 	return nil
+}
+
+// picture draws clips beside their reconstructions, still and moving.
+func (t *training) picture(step int, name string, clips []report.Pair) error {
+	var still, moving bytes.Buffer
+	err := errors.Join(report.SideBySide(&still, clips), report.AnimatedGIF(&moving, clips))
+	if err == nil {
+		err = t.file(step, name, "png", still.Bytes())
+	}
+	if err == nil {
+		err = replaceFile(t.dir.file(filepath.Join("samples", report.SampleName(step, name, "gif"))), moving.Bytes())
+	}
+	return err
+}
+
+// file puts a picture among the samples and among the events.
+func (t *training) file(step int, name, ext string, b []byte) error {
+	if err := t.dir.picture(step, name, b); err != nil {
+		return err
+	}
+	return replaceFile(t.dir.file(filepath.Join("samples", report.SampleName(step, name, ext))), b)
 }
 
 // save writes a checkpoint every so many steps, at a new best and at the end, but

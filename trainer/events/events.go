@@ -1,12 +1,12 @@
-// Package events turns scalars and pictures into a TensorBoard event file.
+// Package events turns numbers and pictures into a TensorBoard event file.
 //
 // The file is a sequence of records: the length of the data as uint64, its
 // checksum, the data, their checksum, all little-endian. The data is an Event
 // message of TensorFlow's event.proto and summary.proto. A checksum is CRC-32C
 // rotated right by 15 bits plus a constant, as in TensorFlow's crc32c.h.
 //
-// Why by hand: no Go library writes these files, and the format has four
-// messages of which a dozen fields are used.
+// Why by hand: no Go library writes these files, and the format has a handful of
+// messages of which two dozen fields are used.
 package events
 
 import (
@@ -30,7 +30,7 @@ import (
 const (
 	eventWallTime, eventStep, eventVersion, eventSummary  = 1, 2, 3, 5
 	summaryValue                                          = 1
-	valueTag, valueSimple, valueImage                     = 1, 2, 4
+	valueTag, valueSimple, valueImage, valueHistogram     = 1, 2, 4, 5
 	imageHeight, imageWidth, imageColorspace, imageString = 1, 2, 3, 4
 )
 
@@ -152,7 +152,7 @@ func stepOf(event []byte) int64 {
 
 // Scalar records a number.
 func (w *Writer) Scalar(step int, tag string, value float64) error {
-	v := protowire.AppendString(protowire.AppendTag(nil, valueTag, protowire.BytesType), tag)
+	v := appendBytes(nil, valueTag, []byte(tag))
 	v = protowire.AppendFixed32(protowire.AppendTag(v, valueSimple, protowire.Fixed32Type), math.Float32bits(float32(value)))
 	return w.summary(step, v)
 }
@@ -166,23 +166,29 @@ func (w *Writer) Image(step int, tag string, encoded []byte, width, height int) 
 	}{{imageHeight, height}, {imageWidth, width}, {imageColorspace, rgb}} {
 		m = protowire.AppendVarint(protowire.AppendTag(m, f.field, protowire.VarintType), uint64(f.value))
 	}
-	m = protowire.AppendBytes(protowire.AppendTag(m, imageString, protowire.BytesType), encoded)
-	v := protowire.AppendString(protowire.AppendTag(nil, valueTag, protowire.BytesType), tag)
-	v = protowire.AppendBytes(protowire.AppendTag(v, valueImage, protowire.BytesType), m)
-	return w.summary(step, v)
+	m = appendBytes(m, imageString, encoded)
+	return w.summary(step, appendBytes(appendBytes(nil, valueTag, []byte(tag)), valueImage, m))
+}
+
+// appendBytes appends a field of text, bytes or a message.
+func appendBytes(b []byte, field protowire.Number, value []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, field, protowire.BytesType), value)
+}
+
+func appendDouble(b []byte, field protowire.Number, value float64) []byte {
+	return protowire.AppendFixed64(protowire.AppendTag(b, field, protowire.Fixed64Type), math.Float64bits(value))
 }
 
 // summary records one value.
 func (w *Writer) summary(step int, value []byte) error {
 	e := protowire.AppendVarint(protowire.AppendTag(w.event(), eventStep, protowire.VarintType), uint64(step))
-	s := protowire.AppendBytes(protowire.AppendTag(nil, summaryValue, protowire.BytesType), value)
-	return w.record(protowire.AppendBytes(protowire.AppendTag(e, eventSummary, protowire.BytesType), s))
+	return w.record(appendBytes(e, eventSummary, appendBytes(nil, summaryValue, value)))
 }
 
 // event begins an event with its wall time.
 func (w *Writer) event() []byte {
 	seconds := float64(w.At.UnixNano()) / 1e9
-	return protowire.AppendFixed64(protowire.AppendTag(nil, eventWallTime, protowire.Fixed64Type), math.Float64bits(seconds))
+	return appendDouble(nil, eventWallTime, seconds)
 }
 
 func (w *Writer) record(data []byte) error {

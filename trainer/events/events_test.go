@@ -210,3 +210,81 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("%d records in %d files", len(got), len(files))
 	}
 }
+
+// A histogram counts every finite value once, and its edges are those of its bins.
+func TestHistogram(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, 0)
+	nan := float32(math.NaN())
+	check(t, w.Histogram(3, "weights/a", []float32{-1, -1, 0, nan, 2, float32(math.Inf(1))}), w.Histogram(3, "weights/b", []float32{.5, .5}), w.Histogram(3, "weights/c", nil), w.Close())
+	got := read(t, w.file.Name())
+	if len(got) != 4 {
+		t.Fatalf("%d records, want 4", len(got))
+	}
+	histogram := func(e message) (tag string, numbers [5]float64, edges, counts []float64) {
+		v := parse(t, parse(t, e[5].([]byte))[1].([]byte))
+		h := parse(t, v[5].([]byte))
+		for i := range numbers {
+			numbers[i] = math.Float64frombits(h[uint64(i+1)].(uint64))
+		}
+		doubles := func(b []byte) (list []float64) {
+			for ; len(b) > 0; b = b[8:] {
+				list = append(list, math.Float64frombits(binary.LittleEndian.Uint64(b)))
+			}
+			return list
+		}
+		return string(v[1].([]byte)), numbers, doubles(h[6].([]byte)), doubles(h[7].([]byte))
+	}
+	tag, n, edges, counts := histogram(got[1])
+	if tag != "weights/a" || n != [5]float64{-1, 2, 4, 0, 6} {
+		t.Errorf("%s: min, max, number, sum, sum of squares %v", tag, n)
+	}
+	if len(edges) != bins || len(counts) != bins || edges[bins-1] != 2 || counts[0] != 2 || counts[bins-1] != 1 || counts[bins/3] != 1 {
+		t.Errorf("edges %v, counts %v", edges, counts)
+	}
+	if tag, n, edges, counts = histogram(got[2]); n != [5]float64{.5, .5, 2, 1, .5} || len(edges) != 1 || edges[0] != .5 || counts[0] != 2 {
+		t.Errorf("%s: %v, edges %v, counts %v", tag, n, edges, counts)
+	}
+	if tag, n, edges, counts = histogram(got[3]); n != [5]float64{} || len(edges) != 1 || counts[0] != 0 {
+		t.Errorf("%s: %v, edges %v, counts %v", tag, n, edges, counts)
+	}
+}
+
+// The hyperparameters of a run lie in the metadata of one value, as the plugin's
+// SessionStartInfo: a map from name to a google.protobuf.Value.
+func TestHyperparameters(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, 0)
+	check(t, w.Hyperparameters("demo", map[string]any{"train.lr": .25, "model.layers": "residual, attend_space", "data.strict": true}), w.Close())
+	v := parse(t, parse(t, read(t, w.file.Name())[1][5].([]byte))[1].([]byte))
+	plugin := parse(t, parse(t, v[9].([]byte))[1].([]byte))
+	if string(v[1].([]byte)) != "_hparams_/session_start_info" || string(plugin[1].([]byte)) != "hparams" || v[8] == nil {
+		t.Fatalf("value %v, plugin %v", v, plugin)
+	}
+	start := parse(t, plugin[2].([]byte))[3].([]byte)
+	found := map[string]message{}
+	for b := start; len(b) > 0; { // a map is a repeated field: parse would keep its last entry only
+		field, size := b[0]>>3, 0
+		_, n := binary.Uvarint(b)
+		b = b[n:]
+		if field == 5 {
+			b = b[8:]
+			continue
+		}
+		length, n := binary.Uvarint(b)
+		b, size = b[n:], int(length)
+		if entry := b[:size]; field == 1 {
+			e := parse(t, entry)
+			found[string(e[1].([]byte))] = parse(t, e[2].([]byte))
+		} else if field != 4 || string(entry) != "demo" {
+			t.Errorf("field %d: %q", field, entry)
+		}
+		b = b[size:]
+	}
+	if len(found) != 3 || math.Float64frombits(found["train.lr"][2].(uint64)) != .25 || string(found["model.layers"][3].([]byte)) != "residual, attend_space" || found["data.strict"][4].(uint64) != 1 {
+		t.Errorf("hyperparameters %v", found)
+	}
+	if err := w.Hyperparameters("demo", map[string]any{"x": []int{1}}); err == nil {
+		t.Error("a list is taken for a hyperparameter")
+	}
+}

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -47,6 +48,7 @@ func (h histogram) report() Codes {
 	if r.Count == 0 {
 		return r
 	}
+	r.Ranks = h.ranks(r.Count)
 	nats := 0.
 	for _, c := range used {
 		p := float64(h.count[c]) / float64(r.Count)
@@ -54,6 +56,22 @@ func (h histogram) report() Codes {
 	}
 	r.Perplexity, r.EntropyBits = Number(math.Exp(nats)), Number(max(nats, 0)/math.Ln2)
 	return r
+}
+
+// ranks gives the shares of the codes of rank 1, 2, 3, 4, 5, 6, 8, ... and of the last.
+func (h histogram) ranks(total int64) (list []Rank) {
+	counts := slices.SortedFunc(maps.Values(h.count), func(a, b int64) int { return cmp.Compare(b, a) })
+	for i := range counts {
+		if n := i + 1; n == len(counts) || spaced(n) {
+			list = append(list, Rank{n, Number(float64(counts[i]) / float64(total))})
+		}
+	}
+	return list
+}
+
+// spaced tells whether n is 2^(k/3) rounded down for a whole k.
+func spaced(n int) bool {
+	return math.Floor(3*math.Log2(float64(n+1))-1e-9) > math.Floor(3*math.Log2(float64(n))-1e-9) || n == 1
 }
 
 // digits is the number of digits of an index: FSQ dimensions, or else bits.

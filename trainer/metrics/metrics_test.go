@@ -260,3 +260,21 @@ func TestStillClipsHaveNoFirstFrameBaseline(t *testing.T) {
 		t.Errorf("baselines %v, class %v", r.Baselines, r.PerClass)
 	}
 }
+
+// Ten codes: 3 four times, 0 three times, 7 twice, 1 once.
+func TestRanks(t *testing.T) {
+	h := newHistogram(8, nil)
+	h.add([]int32{3, 0, 7, 3, 0, 3, 1, 7, 0, 3})
+	want := []Rank{{1, .4}, {2, .3}, {3, .2}, {4, .1}}
+	if got := h.report().Ranks; !slices.Equal(got, want) {
+		t.Errorf("ranks %v, want %v", got, want)
+	}
+	many := newHistogram(1<<10, nil)
+	for c := range int32(1000) {
+		many.add(slices.Repeat([]int32{c}, int(1000-c)))
+	}
+	got := many.report().Ranks
+	if len(got) < 25 || len(got) > 32 || got[0].Rank != 1 || got[len(got)-1].Rank != 1000 || float64(got[0].Share) != 1000./500500 || float64(got[len(got)-1].Share) != 1./500500 {
+		t.Errorf("%d ranks of 1,000 codes: %v", len(got), got)
+	}
+}

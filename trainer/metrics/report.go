@@ -96,6 +96,14 @@ type Codes struct {
 	EntropyBits  Number `json:"entropy_bits"`     // at most log2 K
 	Digits       int    `json:"digits"`           // bits of the index, or dimensions of FSQ
 	DeadBits     int    `json:"dead_bits"`        // digits that never change
+	Ranks        []Rank `json:"ranks"`            // how often, at some ranks of frequency, three to an octave
+}
+
+// Rank is a code's place when codes are sorted by frequency, the most frequent one
+// first, and its share of all codes.
+type Rank struct {
+	Rank  int    `json:"rank"` // from 1
+	Share Number `json:"share"`
 }
 
 // Reachable is the largest number of different codes that could have been seen.

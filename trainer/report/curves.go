@@ -65,11 +65,25 @@ type Chart struct {
 // LegendEntry repeats the colour and the dashes of a curve.
 type LegendEntry struct{ Name, Color, Dash, Last string }
 
-// chart draws curves over steps; ok is false where there is no point to draw.
-// A logarithmic axis is used where asked for and where all values allow it.
-func chart(title, definition string, lastStep int, wantLog bool, curves ...curve) (c Chart, ok bool, err error) {
+// across is what curves are drawn over.
+type across struct {
+	label    string
+	from, to float64
+	log      bool
+}
+
+// overSteps is the axis of training steps.
+func overSteps(last int) across { return across{"step", 0, float64(max(last, 1)), false} }
+
+// chart draws curves; ok is false where there is no point to draw. The upward axis is
+// logarithmic where that is asked for and where all values allow it.
+func chart(title, definition string, x across, wantLog bool, curves ...curve) (c Chart, ok bool, err error) {
 	p := plot.New()
-	p.X.Min, p.X.Max = 0, float64(max(lastStep, 1))
+	p.X.Min, p.X.Max = x.from, x.to
+	p.X.Tick.Marker, p.Y.Tick.Marker = plot.TickerFunc(ticks), plot.TickerFunc(ticks)
+	if x.log {
+		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(logTicks)
+	}
 	c = Chart{Title: title, Definition: definition}
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, cv := range curves {
@@ -124,14 +138,25 @@ func chart(title, definition string, lastStep int, wantLog bool, curves ...curve
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{0xdd}, color.Gray{0xee}
 	p.Add(grid)
-	p.X.Label.Text = "step"
+	p.X.Label.Text = x.label
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Tick.Label.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 10}
 		a.Label.TextStyle.Font = a.Tick.Label.Font
 		a.Padding = 0
 	}
-	c.SVG, err = svg(p, title+" over training steps: "+strings.Join(said, "; "))
+	c.SVG, err = svg(p, title+" over "+x.label+": "+strings.Join(said, "; "))
 	return c, err == nil, err
+}
+
+// ticks are those of gonum with labels as short as their values allow.
+func ticks(low, high float64) []plot.Tick {
+	list := plot.DefaultTicks{}.Ticks(low, high)
+	for i := range list {
+		if list[i].Label != "" {
+			list[i].Label = short(list[i].Value)
+		}
+	}
+	return list
 }
 
 // logTicks labels 1, 2 and 5 times the powers of ten, or only the powers over wide ranges.
@@ -278,7 +303,7 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 		{"Clips per second", "Training clips that went through a step, per second.", false, []curve{
 			ofSteps("clips/s", func(s metrics.StepRecord) metrics.Number { return s.ClipsPerSecond })}},
 	} {
-		c, ok, err := chart(s.title, s.definition, lastStep, s.log, s.curves...)
+		c, ok, err := chart(s.title, s.definition, overSteps(lastStep), s.log, s.curves...)
 		if err != nil {
 			return nil, err
 		}
@@ -287,4 +312,19 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 		}
 	}
 	return out, nil
+}
+
+// rankChart draws how often codes are used, the most frequent one first.
+func rankChart(c metrics.Codes) (Chart, bool, error) {
+	if len(c.Ranks) == 0 {
+		return Chart{}, false, nil
+	}
+	seen := curve{name: "seen"}
+	for _, r := range c.Ranks {
+		seen.xy = append(seen.xy, plotter.XY{X: float64(r.Rank), Y: float64(r.Share)})
+	}
+	even := 1 / float64(c.Reachable())
+	ideal := curve{name: "evenly used", xy: plotter.XYs{{X: 1, Y: even}, {X: float64(c.Reachable()), Y: even}}}
+	return chart("How often codes are used", "Share of all codes of the held-out clips, codes sorted by frequency; the broken line is what even use of every code would give.",
+		across{"rank", 1, float64(max(c.Reachable(), 2)), true}, true, seen, ideal)
 }

@@ -35,6 +35,8 @@ type Pair struct {
 	Name, Class   string
 	T, H, W, C    int
 	Target, Recon []float32
+	Codes         []int32 // [T',H',W',books]; nil if not known
+	Grid          [4]int  // T', H', W', books
 }
 
 func (p Pair) check() error {
@@ -158,6 +160,13 @@ func text(img *image.RGBA, x, top int, s string) {
 	d := font.Drawer{Dst: img, Src: image.Black, Face: basicfont.Face7x13, Dot: fixed.P(x, top+12)}
 	d.DrawString(s)
 }
+
+// What pictures show that are not of a class.
+const (
+	CodesName = "codes"
+	WorstName = "worst clips"
+	BestName  = "best clips"
+)
 
 // SampleName is the file name, below samples/, under which Write finds a
 // picture of a class at a step; ext is "png" or "gif".

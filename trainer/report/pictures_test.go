@@ -126,3 +126,35 @@ func TestPicturesRefuse(t *testing.T) {
 		t.Errorf("name %q", got)
 	}
 }
+
+// Two latent frames of 1x2 codes, four levels then two: code 5 is digits 1, 1.
+func TestCodeMap(t *testing.T) {
+	p := testPair()
+	p.Codes, p.Grid = []int32{0, 5, 3, 7}, [4]int{2, 1, 2, 1}
+	var b bytes.Buffer
+	must(t, CodeMap(&b, []Pair{p}, []int{4, 2}))
+	img, err := png.Decode(&b)
+	must(t, err)
+	if got, want := img.Bounds().Size(), image.Pt(2*128+2, 16+2*(64+2)); got != want {
+		t.Fatalf("size %v, want %v", got, want)
+	}
+	for _, c := range []struct {
+		x, y int
+		want [3]uint8
+	}{
+		{60, 16 + 40, [3]uint8{255, 128, 0}},            // the frame
+		{130 + 60, 16 + 40, [3]uint8{}},                 // the later one
+		{60, 16 + 66 + 40, [3]uint8{}},                  // code 0
+		{68, 16 + 66 + 40, [3]uint8{0, 255, 85}},        // code 5: the second digit 1 of 1 green, the first 1 of 3 blue
+		{130 + 60, 16 + 66 + 40, [3]uint8{0, 0, 255}},   // code 3
+		{130 + 68, 16 + 66 + 40, [3]uint8{0, 255, 255}}, // code 7
+	} {
+		if got := rgb(img.At(c.x, c.y)); got != c.want {
+			t.Errorf("pixel (%d,%d) is %v, want %v", c.x, c.y, got, c.want)
+		}
+	}
+	p.Codes = p.Codes[:3]
+	if err := CodeMap(&b, []Pair{p}, []int{4, 2}); err == nil || !strings.Contains(err.Error(), "3 codes for a grid of [2 1 2 1]") {
+		t.Errorf("too few codes: %v", err)
+	}
+}

@@ -11,6 +11,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"encoding/base64"
 	"errors"
@@ -53,6 +54,7 @@ type data struct {
 	Verdict  []Finding
 	Facts    []Fact
 	Charts   []Chart
+	Ranks    []Chart // one, if there were codes
 	Samples  []Sample
 	LeftOut  []string // samples beyond mostBytes
 	Step     int      // of the evaluation shown
@@ -140,6 +142,11 @@ func fill(dir string, run *run) (*data, error) {
 	}
 	last := run.evals[len(run.evals)-1]
 	d.Step, d.Val = last.Step, &last.Val
+	if ranks, ok, err := rankChart(last.Val.Codes); err != nil {
+		return nil, err
+	} else if ok {
+		d.Ranks = append(d.Ranks, ranks)
+	}
 	for _, name := range metrics.BaselineNames {
 		if s, ok := last.Val.Baselines[name]; ok {
 			d.Rows = append(d.Rows, Row{inWords(name), s})
@@ -182,7 +189,14 @@ func samples(dir string) (list []Sample, leftOut []string, err error) {
 			names = append(names, m)
 		}
 	}
-	slices.SortStableFunc(names, func(a, b []string) int { return strings.Compare(a[3], b[3]) })
+	place := func(m []string) int { // animations of classes, of extremes, then still pictures in the same order
+		i := 2 * slices.Index([]string{SampleName(last, BestName, m[3]), SampleName(last, WorstName, m[3]), SampleName(last, CodesName, m[3])}, m[0])
+		if m[3] == "png" {
+			i++
+		}
+		return i
+	}
+	slices.SortStableFunc(names, func(a, b []string) int { return cmp.Compare(place(a), place(b)) })
 	total := 0
 	for _, m := range names {
 		b, err := os.ReadFile(filepath.Join(dir, m[0]))
@@ -198,14 +212,19 @@ func samples(dir string) (list []Sample, leftOut []string, err error) {
 			leftOut = append(leftOut, m[0])
 			continue
 		}
+		what := strings.ReplaceAll(m[2], "_", " ")
 		s := Sample{Src: template.URL("data:image/" + kind + ";base64," + base64.StdEncoding.EncodeToString(b)),
 			Width: size.Width, Height: size.Height, Animated: kind == "gif"}
-		if s.Animated {
-			s.Caption = fmt.Sprintf("%s, step %d: original, reconstruction, error × %d", m[2], last, ErrorScale)
-			s.Alt = fmt.Sprintf("Animation of %s at step %d: left the original clip, in the middle its reconstruction, right the error.", m[2], last)
-		} else {
-			s.Caption = fmt.Sprintf("%s, step %d: rows are original, reconstruction and error × %d over sampled frames", m[2], last, ErrorScale)
-			s.Alt = fmt.Sprintf("Frames of %s at step %d: upper row the original, middle row the reconstruction, lower row the error.", m[2], last)
+		switch {
+		case what == CodesName:
+			s.Caption = fmt.Sprintf("Codes at step %d: a row of frames over a row of their codes. The colour is made of a code's digits, a third of them each for red, green and blue, so similar colours are similar codes. One flat colour everywhere is a collapsed codebook.", last)
+			s.Alt = fmt.Sprintf("Frames of some held-out clips and maps of their codes at step %d.", last)
+		case s.Animated:
+			s.Caption = fmt.Sprintf("%s, step %d: original, reconstruction, error × %d", what, last, ErrorScale)
+			s.Alt = fmt.Sprintf("Animation of %s at step %d: left the original clip, in the middle its reconstruction, right the error.", what, last)
+		default:
+			s.Caption = fmt.Sprintf("%s, step %d: rows are original, reconstruction and error × %d over sampled frames", what, last, ErrorScale)
+			s.Alt = fmt.Sprintf("Frames of %s at step %d: upper row the original, middle row the reconstruction, lower row the error.", what, last)
 		}
 		list = append(list, s)
 	}

@@ -179,8 +179,8 @@ func TestWrite(t *testing.T) {
 	contains(t, html, last.PSNR.Text(2), last.ForegroundPSNR.Text(2), last.SSIM.Text(4), last.Codes.Perplexity.Text(1),
 		last.Baselines["white"].ForegroundPSNR.Text(2), last.Baselines["mean_frame"].PSNR.Text(2), last.PerClass["linear"].SSIM.Text(4),
 		last.PerFrame[7].PSNR.Text(2), last.Worst[0].Name, "after step 1500", "cpu (avx2, 2 cores)", "clips.npz", "4m0s", "8, 5, 5, 5",
-		"Reconstruction: good", "helical &lt;3&gt;", "&lt;b&gt;", "linear, step 1500")
-	for what, n := range map[string]int{"<img ": 8, `role="img"`: 8, "data:image/gif": 4, "step 1250": 0} {
+		"Reconstruction: good", "How often codes are used", "helical &lt;3&gt;", "&lt;b&gt;", "linear, step 1500")
+	for what, n := range map[string]int{"<img ": 8, `role="img"`: 9, "data:image/gif": 4, "step 1250": 0} {
 		if got := strings.Count(html, what); what == "step 1250" && strings.Contains(html, "linear, step 1250") || what != "step 1250" && got != n {
 			t.Errorf("%d times %s, want %d", got, what, n)
 		}
