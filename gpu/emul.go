@@ -2,7 +2,12 @@
 
 package gpu
 
-import "magvit/kernels/emul"
+import (
+	"magvit/kernels"
+	"magvit/kernels/emul"
+)
 
 // Emulated is a device whose kernels run on the host.
-func Emulated(drv *emul.Driver) *Device { return &Device{drv: drv} }
+func Emulated(drv *emul.Driver, precision kernels.Precision) *Device {
+	return &Device{drv: drv, precision: precision}
+}

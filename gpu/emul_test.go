@@ -35,14 +35,16 @@ func cases() []kerneltest.Case {
 
 // Every kernel passes the suite of all backends, and gives the same bits whatever the
 // order of threads.
-func TestKernelsMatchDefinitions(t *testing.T) {
-	be := gpu.Emulated(emul.Open(emul.Forward))
+func TestKernelsMatchDefinitions(t *testing.T) { matchDefinitions(t, kernels.F32, cases()) }
+
+func matchDefinitions(t *testing.T, p kernels.Precision, cases []kerneltest.Case) {
+	be := gpu.Emulated(emul.Open(emul.Forward), p)
 	defer be.Close()
-	others := []*gpu.Device{gpu.Emulated(emul.Open(emul.Reverse)), gpu.Emulated(emul.Open(emul.Shuffled))}
+	others := []*gpu.Device{gpu.Emulated(emul.Open(emul.Reverse), p), gpu.Emulated(emul.Open(emul.Shuffled), p)}
 	for _, other := range others {
 		defer other.Close()
 	}
-	for _, c := range cases() {
+	for _, c := range cases {
 		r, err := kerneltest.Check(be, c)
 		if err != nil {
 			t.Fatal(err)
@@ -72,7 +74,7 @@ func sameBits(x, y float32) bool { return math.Float32bits(x) == math.Float32bit
 
 // What cannot run says so, and nothing else is missing.
 func TestWhatHasNoKernel(t *testing.T) {
-	be := gpu.Emulated(emul.Open(emul.Forward))
+	be := gpu.Emulated(emul.Open(emul.Forward), kernels.F32)
 	defer be.Close()
 	for _, c := range kerneltest.Cases() {
 		_, err := be.Prepare(c.Spec)

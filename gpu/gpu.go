@@ -49,11 +49,12 @@ type driver interface {
 
 // Device is a kernels.Backend on a driver.
 type Device struct {
-	drv     driver
-	owned   []uint64 // what Alloc handed out
-	scratch uint64   // one for all kernels, as they run one after another
-	size    int      // values of scratch
-	err     error    // the first one since the last Sync
+	drv       driver
+	precision kernels.Precision
+	owned     []uint64 // what Alloc handed out
+	scratch   uint64   // one for all kernels, as they run one after another
+	size      int      // values of scratch
+	err       error    // the first one since the last Sync
 }
 
 // buffer is a stretch of a device's memory.
@@ -153,7 +154,7 @@ func (d *Device) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 }
 
 func (d *Device) prepare(s kernels.Spec) (*kernel, error) {
-	p, err := plan(s)
+	p, err := plan(s, d.precision)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +208,7 @@ func (k *kernel) Run(args ...kernels.Buffer) {
 		for j, o := range l.pointers {
 			binary.LittleEndian.PutUint64(l.args[8*j:], k.address(o, args))
 		}
-		if err := k.dev.drv.Launch(l.function, l.grid, l.block, 0, l.args); err != nil && k.dev.err == nil {
+		if err := k.dev.drv.Launch(l.function, l.grid, l.block, l.shared, l.args); err != nil && k.dev.err == nil {
 			k.dev.err = fmt.Errorf("gpu: %s: kernel %s, grid %v, block %v: %w", kernels.Name(k.spec), l.kernel, l.grid, l.block, err)
 		}
 	}

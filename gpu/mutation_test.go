@@ -77,7 +77,7 @@ func TestMutationsAreCaught(t *testing.T) {
 			for _, order := range []emul.Order{emul.Forward, emul.Reverse, emul.Shuffled} {
 				drv, err := emul.Load(lib, order)
 				check(t, err)
-				be := gpu.Emulated(drv)
+				be := gpu.Emulated(drv, kernels.F32)
 				defer be.Close()
 				for _, c := range all {
 					if !slices.Contains(strings.Fields(m.kinds), kind(c.Spec)) {

@@ -2,6 +2,8 @@
 
 package gpu
 
-// Open starts the machine's GPU. Without the tag gpu there is no code for one: the
+import "magvit/kernels"
+
+// Open starts the machine's GPU, which computes products in the precision. Without the tag gpu there is no code for one: the
 // error is ErrNoGPU.
-func Open() (*Device, error) { return nil, ErrNoGPU }
+func Open(kernels.Precision) (*Device, error) { return nil, ErrNoGPU }

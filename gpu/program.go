@@ -17,6 +17,7 @@ type program struct {
 type launch struct {
 	kernel      string
 	grid, block [3]uint32
+	shared      int // bytes of dynamic shared memory
 	pointers    []operand
 	values      []uint32
 }
@@ -56,6 +57,9 @@ func (p *program) add(kernel string, grid, block [3]uint32, pointers []operand, 
 	}
 	p.launches = append(p.launches, l)
 }
+
+// with gives the last launch its dynamic shared memory, in bytes.
+func (p *program) with(shared int) { p.launches[len(p.launches)-1].shared = shared }
 
 const threads = 256 // of a block that has no reason for another number
 
@@ -102,8 +106,8 @@ func (p *program) sum(kernel string, y operand, sources []operand, rows, c int) 
 	p.columns("sum_rows", y, []operand{some}, parts, c, parts)
 }
 
-// plan decides how to run a Spec.
-func plan(s kernels.Spec) (*program, error) {
+// plan decides how to run a Spec. The precision is that of products alone.
+func plan(s kernels.Spec, precision kernels.Precision) (*program, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -115,6 +119,9 @@ func plan(s kernels.Spec) (*program, error) {
 	p := &program{}
 	if !p.layer(s) && !p.quantizer(s) && !p.convolution(s) {
 		return nil, ErrNoKernel
+	}
+	if precision == kernels.BF16 {
+		p.round(s)
 	}
 	for _, l := range p.launches {
 		if l.grid[0] > math.MaxInt32 || l.grid[1] > math.MaxUint16 || l.grid[2] > math.MaxUint16 {

@@ -13,7 +13,7 @@ import (
 )
 
 func TestBuildWithoutGPUSaysSo(t *testing.T) {
-	if d, err := Open(); d != nil || !errors.Is(err, ErrNoGPU) || !strings.Contains(err.Error(), "no GPU code") {
+	if d, err := Open(kernels.F32); d != nil || !errors.Is(err, ErrNoGPU) || !strings.Contains(err.Error(), "no GPU code") {
 		t.Errorf("Open gives %v, %v", d, err)
 	}
 }
@@ -65,7 +65,7 @@ func TestGeometry(t *testing.T) {
 			"matmul 1,2,2 16,16,1 sss", "sum_rows 2,1,1 32,8,1 ss", // 300 tokens in two parts
 			"lfq_terms 12,1,1 256,1,1 s1s", "sum_rows 1,1,1 32,8,1 0s"}},
 	} {
-		p, err := plan(c.spec)
+		p, err := plan(c.spec, kernels.F32)
 		if err != nil {
 			t.Errorf("%s: %v", kernels.Name(c.spec), err)
 			continue
@@ -82,7 +82,7 @@ func TestGeometry(t *testing.T) {
 
 // Pointers take 8 bytes each, values 4 behind them, in the order of the kernel.
 func TestPacking(t *testing.T) {
-	p, err := plan(kernels.Affine{Len: 7, Mul: 2, Add: -1})
+	p, err := plan(kernels.Affine{Len: 7, Mul: 2, Add: -1}, kernels.F32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestPacking(t *testing.T) {
 			t.Errorf("value %d is %#x, want %#x", i, got, want)
 		}
 	}
-	p, err = plan(kernels.Conv{N: 1, T: 2, H: 3, W: 4, C: 5, O: 6, KT: 2, KH: 1, KW: 3, ST: 1, SH: 2, SW: 1, DT: 1, PT: 1, PW: 1, Act: kernels.SiLU})
+	p, err = plan(kernels.Conv{N: 1, T: 2, H: 3, W: 4, C: 5, O: 6, KT: 2, KH: 1, KW: 3, ST: 1, SH: 2, SW: 1, DT: 1, PT: 1, PW: 1, Act: kernels.SiLU}, kernels.F32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestPlanRefuses(t *testing.T) {
 		{kernels.LFQLoss{LFQ: kernels.LFQ{Tokens: 1, Books: 70000, Bits: 1}, InvTemp: 1}, "kernel matmul needs a grid of [1 70000 1] blocks"},
 		{kernels.GEGLU{Rows: 1, C: 1}, "no GPU kernel"},
 	} {
-		if _, err := plan(c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := plan(c.spec, kernels.F32); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", kernels.Name(c.spec), err, c.want)
 		}
 	}

@@ -112,7 +112,7 @@ func TestTrainingStep(t *testing.T) {
 		config func(*testing.T) (model.Config, model.Shape)
 	}{{"fsq", withFSQ}, {"lfq and squeeze-excite", withLFQ}} {
 		t.Run(c.name, func(t *testing.T) {
-			cpu, dev := kernels.NewCPU(1), gpu.Emulated(emul.Open(emul.Shuffled))
+			cpu, dev := kernels.NewCPU(1), gpu.Emulated(emul.Open(emul.Shuffled), kernels.F32)
 			defer cpu.Close()
 			defer dev.Close()
 			cfg, shape := c.config(t)
@@ -155,7 +155,7 @@ func TestPresetsHaveTheirKernels(t *testing.T) {
 		check(t, err)
 		g, err := tok.Training(model.Shape{N: 1, T: tok.Padded(4), H: 32, W: 32})
 		check(t, err)
-		dev := gpu.Emulated(emul.Open(emul.Forward))
+		dev := gpu.Emulated(emul.Open(emul.Forward), kernels.F32)
 		defer dev.Close()
 		params, err := dev.Alloc(2 * tok.NumParams())
 		check(t, err)

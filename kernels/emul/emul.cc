@@ -12,6 +12,7 @@
 #include "../loss.cu"
 #include "../norm.cu"
 #include "../optimizer.cu"
+#include "../pack.cu"
 #include "../pointwise.cu"
 #include "../reduce.cu"
 #include "../shuffle.cu"
@@ -26,6 +27,7 @@ static const emul::Entry table[] = {
     KERNEL(rms_norm), KERNEL(rms_norm_grad_x), KERNEL(rms_norm_scale), KERNEL(rms_norm_grad_gamma),
     KERNEL(lfq_sign), KERNEL(lfq_index), KERNEL(lfq_values), KERNEL(lfq_factors), KERNEL(matmul), KERNEL(lfq_terms), KERNEL(lfq_slopes), KERNEL(lfq_grad),
     KERNEL(pad_front), KERNEL(crop_front), KERNEL(concat_time), KERNEL(slice_time), KERNEL(slice_time_grad),
+    KERNEL(round_bf16),
     KERNEL(recon_loss), KERNEL(recon_loss_end), KERNEL(recon_loss_grad),
     KERNEL(shuffle),
     KERNEL(sum_rows), KERNEL(sum_squares), KERNEL(weighted_sum), KERNEL(spread),

@@ -285,6 +285,17 @@ struct Entry {
 #define blockDim (emul::block)
 #define gridDim (emul::grid)
 #define __syncthreads() emul::barrier(__LINE__)
+static inline uint32_t __float_as_uint(float x) {
+  uint32_t u;
+  std::memcpy(&u, &x, sizeof u);
+  return u;
+}
+static inline float __uint_as_float(uint32_t u) {
+  float x;
+  std::memcpy(&x, &u, sizeof x);
+  return x;
+}
+
 #define __syncwarp(...) emul::collective(emul::SYNC, ~0u, 0, 0)
 
 template <class T>
