@@ -10,26 +10,30 @@ import (
 	"path/filepath"
 )
 
-//go:embed emul.h emul.cc
+//go:embed *.h emul.cc
 var sources embed.FS
 
 // Compile makes a shared library of the kernel sources in dir/*.cu and returns its
-// path. main is the text of a file in dir/emul that includes emul.h, the sources, and
-// lists the kernels; "" is the one of this package.
+// path. main is the text of a file in dir/emul that includes headers of this package,
+// the sources, and lists the kernels; "" is the one of this package.
 func Compile(dir, main string) (string, error) {
 	sub := filepath.Join(dir, "emul")
 	if err := os.MkdirAll(sub, 0o755); err != nil {
 		return "", fmt.Errorf("emul: %w", err)
 	}
-	for _, name := range []string{"emul.h", "emul.cc"} {
-		text, err := sources.ReadFile(name)
+	files, err := sources.ReadDir(".")
+	if err != nil {
+		return "", fmt.Errorf("emul: %w", err)
+	}
+	for _, f := range files {
+		text, err := sources.ReadFile(f.Name())
 		if err != nil {
 			return "", fmt.Errorf("emul: %w", err)
 		}
-		if name == "emul.cc" && main != "" {
+		if f.Name() == "emul.cc" && main != "" {
 			text = []byte(main)
 		}
-		if err := os.WriteFile(filepath.Join(sub, name), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(sub, f.Name()), text, 0o644); err != nil {
 			return "", fmt.Errorf("emul: %w", err)
 		}
 	}

@@ -2,6 +2,7 @@
 
 // All kernels, compiled for the host.
 #include "emul.h"
+#include "mma.h"
 
 #include "../conv.cu"
 #include "../frames.cu"

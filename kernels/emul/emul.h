@@ -43,7 +43,12 @@ namespace emul {
 
 struct Index { unsigned x, y, z; };
 enum State { READY, AT_BARRIER, IN_WARP, DONE };
-enum Collective { SHUFFLE, BALLOT, SYNC };
+
+struct Thread;
+using Collective = void (*)(Thread* warp, unsigned mask);  // what happens when all lanes of the mask have come
+
+// An asynchronous copy of 16 bytes, of zeros if from is null.
+struct Copy { void* to; const void* from; unsigned group; };
 
 struct Thread {
 #if defined(EMUL_SWITCH)
@@ -59,6 +64,9 @@ struct Thread {
   Collective kind;
   unsigned mask, source;
   uint64_t value;
+  // Copies that it has not waited for, and the number of the group that it fills.
+  std::vector<Copy> copies;
+  unsigned group;
 };
 
 enum Order { FORWARD, REVERSE, SHUFFLED };
@@ -113,14 +121,15 @@ static void resume(Thread& t) { swapcontext(&scheduler, &t.context); }
 static void leave() { swapcontext(&current->context, &scheduler); }
 #endif
 
-static void entry() {
-  body(arguments);
-  current->state = DONE;
-  for (;;) leave();
-}
-
 static void fail(const std::string& why) {
   if (failure.empty()) failure = why;
+}
+
+static void entry() {
+  body(arguments);
+  if (!current->copies.empty()) fail("a thread returns without waiting for its cp.async");
+  current->state = DONE;
+  for (;;) leave();
 }
 
 static void barrier(int line) {
@@ -144,26 +153,41 @@ static uint64_t collective(Collective kind, unsigned mask, uint64_t value, unsig
   current->kind = kind, current->mask = mask, current->value = value, current->source = source;
   if (!(mask >> current->number % 32 & 1)) fail("a lane is not in the mask of its own collective");
   if (lanes < 32 && mask >> lanes) fail("a mask names lanes that the block does not have");
-  unsigned here = 0, ballot = 0;
+  unsigned here = 0;
   for (unsigned i = 0; i < lanes; i++) {
     Thread& t = warp[i];
     if (!(mask >> i & 1) || t.state != IN_WARP) continue;
     if (t.mask != mask || t.kind != kind) fail("lanes of a warp meet with different masks or collectives");
     here |= 1u << i;
-    if (t.value) ballot |= 1u << i;
   }
   if (here == mask) {
-    uint64_t values[32];
-    for (unsigned i = 0; i < lanes; i++) values[i] = warp[i].value;
-    for (unsigned i = 0; i < lanes; i++) {
-      if (!(mask >> i & 1)) continue;
-      if (kind == SHUFFLE && !(mask >> warp[i].source & 1)) fail("a shuffle reads a lane outside of its mask");
-      warp[i].value = kind == SHUFFLE ? values[warp[i].source] : ballot;
-      warp[i].state = READY;
-    }
+    if (failure.empty()) kind(warp, mask);
+    for (unsigned i = 0; i < lanes; i++)
+      if (mask >> i & 1) warp[i].state = READY;
   }
   leave();
   return current->value;
+}
+
+[[maybe_unused]] static void sync_lanes(Thread*, unsigned) {}
+
+static void ballot_lanes(Thread* warp, unsigned mask) {
+  unsigned ballot = 0;
+  for (unsigned i = 0; i < 32; i++)
+    if (mask >> i & 1 && warp[i].value) ballot |= 1u << i;
+  for (unsigned i = 0; i < 32; i++)
+    if (mask >> i & 1) warp[i].value = ballot;
+}
+
+static void shuffle_lanes(Thread* warp, unsigned mask) {
+  uint64_t values[32];
+  for (unsigned i = 0; i < 32; i++)
+    if (mask >> i & 1) values[i] = warp[i].value;
+  for (unsigned i = 0; i < 32; i++) {
+    if (!(mask >> i & 1)) continue;
+    if (!(mask >> warp[i].source & 1)) return fail("a shuffle reads a lane outside of its mask");
+    warp[i].value = values[warp[i].source];
+  }
 }
 
 template <class T>
@@ -171,7 +195,7 @@ static T shuffle(unsigned mask, T v, unsigned source) {
   static_assert(sizeof(T) <= 8, "shuffles move up to 8 bytes");
   uint64_t bits = 0;
   std::memcpy(&bits, &v, sizeof v);
-  bits = collective(SHUFFLE, mask, bits, source);
+  bits = collective(shuffle_lanes, mask, bits, source);
   std::memcpy(&v, &bits, sizeof v);
   return v;
 }
@@ -232,7 +256,8 @@ static void run_block(Order order, uint32_t& seed) {
   size_t n = threads.size();
   for (unsigned i = 0; i < n; i++) {
     Thread& t = threads[i];
-    t.number = i, t.state = READY, t.line = 0;
+    t.number = i, t.state = READY, t.line = 0, t.group = 0;
+    t.copies.clear();
     t.id = {i % block.x, i / block.x % block.y, i / block.x / block.y};
     prepare(t, stacks.data() + i * STACK);
   }
@@ -296,7 +321,7 @@ static inline float __uint_as_float(uint32_t u) {
   return x;
 }
 
-#define __syncwarp(...) emul::collective(emul::SYNC, ~0u, 0, 0)
+#define __syncwarp(...) emul::collective(emul::sync_lanes, ~0u, 0, 0)
 
 template <class T>
 static inline T __shfl_xor_sync(unsigned mask, T v, int with) { return emul::shuffle(mask, v, (emul::lane() ^ with) % 32); }
@@ -304,7 +329,7 @@ template <class T>
 static inline T __shfl_sync(unsigned mask, T v, int from) { return emul::shuffle(mask, v, from % 32u); }
 template <class T>
 static inline T __shfl_down_sync(unsigned mask, T v, unsigned by) { return emul::shuffle(mask, v, emul::lane() + by < 32 ? emul::lane() + by : emul::lane()); }
-static inline unsigned __ballot_sync(unsigned mask, int v) { return emul::collective(emul::BALLOT, mask, v != 0, 0); }
+static inline unsigned __ballot_sync(unsigned mask, int v) { return emul::collective(emul::ballot_lanes, mask, v != 0, 0); }
 static inline int __any_sync(unsigned mask, int v) { return __ballot_sync(mask, v) != 0; }
 static inline int __all_sync(unsigned mask, int v) { return __ballot_sync(mask, v) == mask; }
 template <class T>

@@ -15,7 +15,7 @@ import (
 func trials(t *testing.T, sources []string) func(i int, order Order) ([]float32, error) {
 	t.Helper()
 	var main, table strings.Builder
-	main.WriteString("#include \"emul.h\"\n")
+	main.WriteString("#include \"mma.h\"\n")
 	for i, source := range sources {
 		fmt.Fprintf(&main, "extern \"C\" __global__ void k%d(float* y) {\n%s\n}\n", i, source)
 		fmt.Fprintf(&table, "KERNEL(k%d), ", i)

@@ -1,0 +1,89 @@
+// mma.h: the instructions of mma.cuh on the host. Registers of a fragment lie as the
+// PTX manual says ("Matrix fragments for mma.m16n8k16", "ldmatrix").
+#pragma once
+#include "emul.h"
+
+namespace emul {
+
+// A copy arrives when its thread waits for it, not before: until then there is NaN.
+static void copy16(void* to, const void* from) {
+  if (reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16) return fail("cp.async of 16 bytes: an address is no multiple of 16");
+  poison(static_cast<char*>(to), static_cast<char*>(to) + 16);
+  current->copies.push_back({to, from, current->group});
+}
+
+static void wait_copies(unsigned groups) {
+  auto late = [&](const Copy& c) { return c.group + groups >= current->group; };
+  for (const Copy& c : current->copies) {
+    if (late(c)) continue;
+    if (c.from)
+      std::memcpy(c.to, c.from, 16);
+    else
+      std::memset(c.to, 0, 16);
+  }
+  auto& all = current->copies;
+  all.erase(std::remove_if(all.begin(), all.end(), [&](const Copy& c) { return !late(c); }), all.end());
+}
+
+// Of four matrices of 8×8 values of 16 bits, lane 8i+j gives the address of row j of
+// the i-th. Each lane gets two neighbours of a row, or transposed of a column.
+struct Load { const void* row; uint32_t* r; };
+
+static const Load& load_of(const Thread& t) { return *reinterpret_cast<const Load*>(t.value); }
+
+template <bool Transposed>
+static void load_lanes(Thread* warp, unsigned) {
+  uint16_t m[4][8][8];
+  for (unsigned i = 0; i < 32; i++) {
+    const void* row = load_of(warp[i]).row;
+    if (reinterpret_cast<uintptr_t>(row) % 16) return fail("ldmatrix: an address is no multiple of 16");
+    std::memcpy(m[i / 8][i % 8], row, 16);
+  }
+  for (unsigned i = 0; i < 32; i++)
+    for (unsigned j = 0; j < 4; j++) {
+      unsigned r = i / 4, c = i % 4 * 2;
+      uint32_t low = Transposed ? m[j][c][r] : m[j][r][c], high = Transposed ? m[j][c + 1][r] : m[j][r][c + 1];
+      load_of(warp[i]).r[j] = low | high << 16;
+    }
+}
+
+struct Product { float* d; const uint32_t *a, *b; };
+
+// d[16,8] += a[16,16]·b[16,8], terms added in order.
+static void multiply_lanes(Thread* warp, unsigned) {
+  float a[16][16], b[16][8];
+  auto value = [](uint32_t pair, unsigned i) { return __uint_as_float(i ? pair & 0xffff0000 : pair << 16); };
+  auto of = [&](unsigned lane) -> const Product& { return *reinterpret_cast<const Product*>(warp[lane].value); };
+  for (unsigned l = 0; l < 32; l++) {
+    unsigned g = l / 4, t = l % 4 * 2;
+    for (unsigned i = 0; i < 2; i++) {
+      for (unsigned j = 0; j < 4; j++) a[g + j % 2 * 8][t + j / 2 * 8 + i] = value(of(l).a[j], i);
+      for (unsigned j = 0; j < 2; j++) b[t + j * 8 + i][g] = value(of(l).b[j], i);
+    }
+  }
+  for (unsigned l = 0; l < 32; l += 4)
+    for (unsigned half = 0; half < 2; half++) {  // a row of d, two columns in each of four lanes
+      float d[8];
+      for (unsigned n = 0; n < 8; n++) d[n] = of(l + n / 2).d[half * 2 + n % 2];
+      for (unsigned k = 0; k < 16; k++)
+        for (unsigned n = 0; n < 8; n++) d[n] += a[l / 4 + half * 8][k] * b[k][n];
+      for (unsigned n = 0; n < 8; n++) of(l + n / 2).d[half * 2 + n % 2] = d[n];
+    }
+}
+}  // namespace emul
+
+static inline void copy_async(void* to, const void* from, bool inside) { emul::copy16(to, inside ? from : nullptr); }
+static inline void copy_commit() { emul::current->group++; }
+template <int Groups>
+static inline void copy_wait() { emul::wait_copies(Groups); }
+
+template <bool Transposed>
+static inline void load_matrices(unsigned (&r)[4], const void* row) {
+  emul::Load l{row, r};
+  emul::collective(emul::load_lanes<Transposed>, ~0u, reinterpret_cast<uint64_t>(&l), 0);
+}
+
+static inline void multiply_add(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  emul::Product p{d, a, b};
+  emul::collective(emul::multiply_lanes, ~0u, reinterpret_cast<uint64_t>(&p), 0);
+}
