@@ -72,6 +72,9 @@ func (b buffer) Slice(from, to int) kernels.Buffer {
 	return buffer{b.address + 4*uint64(from), to - from}
 }
 
+// Precision tells what the products of convolutions are computed in.
+func (d *Device) Precision() kernels.Precision { return d.precision }
+
 // Name tells the device.
 func (d *Device) Name() string { return d.drv.Name() }
 

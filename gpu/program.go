@@ -117,11 +117,9 @@ func plan(s kernels.Spec, precision kernels.Precision) (*program, error) {
 		}
 	}
 	p := &program{}
-	if !p.layer(s) && !p.quantizer(s) && !p.convolution(s) {
+	bf16 := precision == kernels.BF16 && p.products(s)
+	if !bf16 && !p.layer(s) && !p.quantizer(s) && !p.convolution(s) {
 		return nil, ErrNoKernel
-	}
-	if precision == kernels.BF16 {
-		p.round(s)
 	}
 	for _, l := range p.launches {
 		if l.grid[0] > math.MaxInt32 || l.grid[1] > math.MaxUint16 || l.grid[2] > math.MaxUint16 {

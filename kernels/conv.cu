@@ -17,33 +17,9 @@
 //
 // Definition: conv.go.
 #include "common.cuh"
-
-struct ConvSize {
-  int N, T, H, W, C;        // input
-  int OT, OH, OW, O;        // output
-  int KT, KH, KW, ST, SH, SW, DT, PT, PH, PW;
-};
+#include "conv.cuh"
 
 constexpr int TILE = 64, DEPTH = 16, PITCH = TILE + 4;
-
-// A position in time and space; of clip n.
-struct Place { int n, t, h, w; };
-
-__device__ inline Place place(int i, int T, int H, int W) {
-  Place p;
-  p.w = i % W, i /= W;
-  p.h = i % H, i /= H;
-  p.t = i % T, p.n = i / T;
-  return p;
-}
-
-// A tap and a channel.
-struct Tap { int t, h, w, c; };
-
-__device__ inline Tap tap(int k, const ConvSize& s, int channels) {
-  Place p = place(k / channels, s.KT, s.KH, s.KW);
-  return {p.t, p.h, p.w, k % channels};
-}
 
 // A factor has a side of results (row) and one of terms (k). Both of its indices are
 // taken apart outside of the inner loop: Row and Term are what is left of them.
@@ -51,18 +27,14 @@ __device__ inline Tap tap(int k, const ConvSize& s, int channels) {
 // X[q,k], q the row.
 struct Patches {
   const float* x;
-  ConvSize s;
+  Inputs in;
   using Row = Place;
   using Term = Tap;
-  __device__ Row row(int q) const {
-    Place p = place(q, s.OT, s.OH, s.OW);
-    return {p.n, p.t * s.ST - s.PT, p.h * s.SH - s.PH, p.w * s.SW - s.PW};
-  }
-  __device__ Term term(int k) const { return tap(k, s, s.C); }
+  __device__ Row row(int q) const { return in.row(q); }
+  __device__ Term term(int k) const { return tap(k, in.s, in.s.C); }
   __device__ float at(const Row& p, const Term& k) const {
-    int t = p.t + k.t * s.DT, h = p.h + k.h, w = p.w + k.w;
-    if (t < 0 || t >= s.T || h < 0 || h >= s.H || w < 0 || w >= s.W) return 0;
-    return x[(((p.n * s.T + t) * s.H + h) * s.W + w) * s.C + k.c];
+    int i = in.pixel(p, k);
+    return i < 0 ? 0 : x[i * in.s.C + k.c];
   }
 };
 
@@ -79,20 +51,14 @@ struct PatchesOfTaps {
 // Y[p,k].
 struct Readers {
   const float* dy;
-  ConvSize s;
+  Outputs out;
   using Row = Place;
   using Term = Tap;
-  __device__ Row row(int i) const {
-    Place p = place(i, s.T, s.H, s.W);
-    return {p.n, p.t + s.PT, p.h + s.PH, p.w + s.PW};
-  }
-  __device__ Term term(int k) const { return tap(k, s, s.O); }
+  __device__ Row row(int i) const { return out.row(i); }
+  __device__ Term term(int k) const { return tap(k, out.s, out.s.O); }
   __device__ float at(const Row& p, const Term& k) const {
-    int t = p.t - k.t * s.DT, h = p.h - k.h, w = p.w - k.w;
-    if (t < 0 || h < 0 || w < 0 || t % s.ST || h % s.SH || w % s.SW) return 0;
-    t /= s.ST, h /= s.SH, w /= s.SW;
-    if (t >= s.OT || h >= s.OH || w >= s.OW) return 0;
-    return dy[(((p.n * s.OT + t) * s.OH + h) * s.OW + w) * s.O + k.c];
+    int i = out.pixel(p, k);
+    return i < 0 ? 0 : dy[i * out.s.O + k.c];
   }
 };
 
@@ -174,7 +140,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) conv(float* y, const float*
   __shared__ float as[DEPTH * PITCH], bs[DEPTH * PITCH];
   int m = s.N * s.OT * s.OH * s.OW, k = s.KT * s.KH * s.KW * s.C, m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
   float sum[4][4];
-  product<true, true>(sum, Patches{x, s}, Matrix{w, k, 1}, m0, n0, m, s.O, 0, k, as, bs);
+  product<true, true>(sum, Patches{x, {s}}, Matrix{w, k, 1}, m0, n0, m, s.O, 0, k, as, bs);
   each(sum, m0, n0, m, s.O, [=](int q, int o, float v) {
     v = activate(kind, v + b[o]);
     y[q * s.O + o] = r ? v + r[q * s.O + o] : v;
@@ -186,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_x(float* dx, cons
   __shared__ float as[DEPTH * PITCH], bs[DEPTH * PITCH];
   int m = s.N * s.T * s.H * s.W, taps = s.KT * s.KH * s.KW, m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
   float sum[4][4];
-  product<true, false>(sum, Readers{dy, s}, Weights{w, s.C, s.O, taps}, m0, n0, m, s.C, 0, taps * s.O, as, bs);
+  product<true, false>(sum, Readers{dy, {s}}, Weights{w, s.C, s.O, taps}, m0, n0, m, s.C, 0, taps * s.O, as, bs);
   each(sum, m0, n0, m, s.C, [=](int p, int c, float v) { dx[p * s.C + c] = kind == NONE ? v : v * slope(kind, at[p * s.C + c]); });
 }
 
@@ -196,7 +162,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_w(float* dw, cons
   int q = s.N * s.OT * s.OH * s.OW, k = s.KT * s.KH * s.KW * s.C, m0 = blockIdx.y * TILE, n0 = blockIdx.x * TILE;
   int from = blockIdx.z * chunk, to = min(q, from + chunk);
   float sum[4][4];
-  product<false, false>(sum, Matrix{dy, 1, s.O}, PatchesOfTaps{{x, s}}, m0, n0, s.O, k, from, to, as, bs);
+  product<false, false>(sum, Matrix{dy, 1, s.O}, PatchesOfTaps{{x, {s}}}, m0, n0, s.O, k, from, to, as, bs);
   dw += (size_t)blockIdx.z * s.O * k;
   each(sum, m0, n0, s.O, k, [=](int o, int i, float v) { dw[o * k + i] = v; });
 }

@@ -1,8 +1,18 @@
-// Operands of products in bfloat16. All of it is precision.go's RoundBF16, and moves.
+// Operands of products in bfloat16, as the tensor cores take them: channels filled up
+// with zeros to a multiple of 8, so that 16 bytes hold values of one pixel.
 //
-//   round_bf16      y[i] = x[i] rounded, still a float32
+//   pack_bf16       y[i,c] = x[i,c]
+//   unfold_bf16     y[i,ow,(l,c)] = x[i, ow·SW-PW+l, c], 0 outside: the taps of a line become channels
+//   transpose_bf16  y[n,c,k,o] = w[n,o,k,c]: weights as the gradient of the input reads them
 //
-// A thread makes one value.
+// A thread makes 8 values; chunks counts those of a row of y.
+//
+// Why a pass of its own instead of rounding where tiles are loaded: a value crosses from
+// the second cache into a processor once for each tap and block of channels, 27 times in
+// a 3×3×3 convolution. In bfloat16 that is half the traffic, and it can go to shared
+// memory without passing through registers (cp.async). The pass costs 6 bytes a value.
+//
+// Rounding is RoundBF16 of precision.go.
 #include "common.cuh"
 
 // The upper half of the bits of the bfloat16 nearest to x, ties to the even one.
@@ -11,7 +21,44 @@ __device__ inline unsigned bf16(float x) {
   return (x != x ? u | 1u << 22 : u + 0x7fff + (u >> 16 & 1)) >> 16;
 }
 
-extern "C" __global__ void round_bf16(float* y, const float* x, unsigned n) {
+// 8 values f(0) to f(7), rounded.
+template <class F>
+__device__ inline uint4 pack(F f) {
+  return {bf16(f(0)) | bf16(f(1)) << 16, bf16(f(2)) | bf16(f(3)) << 16, bf16(f(4)) | bf16(f(5)) << 16, bf16(f(6)) | bf16(f(7)) << 16};
+}
+
+// x has rows of C values; n is the number of chunks of y.
+extern "C" __global__ void pack_bf16(uint4* y, const float* x, unsigned n, unsigned chunks, int C) {
   unsigned i = thread_number();
-  if (i < n) y[i] = __uint_as_float(bf16(x[i]) << 16);
+  if (i >= n) return;
+  int c = i % chunks * 8;
+  x += (size_t)(i / chunks) * C + c;
+  if (c + 8 <= C && (size_t)x % 16 == 0) {
+    float4 a = ((const float4*)x)[0], b = ((const float4*)x)[1];
+    float v[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+    y[i] = pack([&](int j) { return v[j]; });
+  } else {
+    y[i] = pack([&](int j) { return c + j < C ? x[j] : 0; });
+  }
+}
+
+// x has lines of W pixels of C values, y lines of OW of KW·C.
+extern "C" __global__ void unfold_bf16(uint4* y, const float* x, unsigned n, unsigned chunks, int W, int C, int OW, int KW, int SW, int PW) {
+  unsigned i = thread_number();
+  if (i >= n) return;
+  int first = i % chunks * 8, q = i / chunks, left = q % OW * SW - PW;
+  x += (size_t)(q / OW) * W * C;
+  y[i] = pack([&](int j) {
+    int l = (first + j) / C, w = left + l;
+    return l < KW && 0 <= w && w < W ? x[w * C + (first + j) % C] : 0;
+  });
+}
+
+// Neighbouring threads read neighbouring channels.
+extern "C" __global__ void transpose_bf16(uint4* y, const float* w, unsigned n, unsigned chunks, int O, int taps, int C) {
+  unsigned i = thread_number();
+  if (i >= n) return;
+  unsigned c = i % C, k = i / C % taps, o = i / C / taps % chunks, sample = i / C / taps / chunks;
+  w += (((size_t)sample * O + o * 8) * taps + k) * C + c;
+  y[(((size_t)sample * C + c) * taps + k) * chunks + o] = pack([&](int j) { return (int)o * 8 + j < O ? w[(size_t)j * taps * C] : 0; });
 }

@@ -5,6 +5,7 @@
 #include "mma.h"
 
 #include "../conv.cu"
+#include "../conv_mma.cu"
 #include "../frames.cu"
 #include "../frames_slice.cu"
 #include "../fsq.cu"
@@ -22,13 +23,15 @@ static const emul::Entry table[] = {
     KERNEL(act), KERNEL(act_grad), KERNEL(add), KERNEL(affine), KERNEL(fill),
     KERNEL(adam_w),
     KERNEL(conv), KERNEL(conv_grad_x), KERNEL(conv_grad_w),
+    KERNEL(conv_mma_64), KERNEL(conv_grad_x_mma_64), KERNEL(conv_grad_w_mma_64),
+    KERNEL(conv_mma_128), KERNEL(conv_grad_x_mma_128), KERNEL(conv_grad_w_mma_128),
     KERNEL(frame_attention), KERNEL(frame_slopes), KERNEL(frame_pool_grad_x), KERNEL(frame_gate), KERNEL(weighted_rows), KERNEL(product_rows),
     KERNEL(fsq_quantize), KERNEL(fsq_grad), KERNEL(fsq_index), KERNEL(fsq_values),
     KERNEL(layer_norm), KERNEL(layer_norm_grad_x), KERNEL(layer_norm_stats), KERNEL(layer_norm_grad_gamma),
     KERNEL(rms_norm), KERNEL(rms_norm_grad_x), KERNEL(rms_norm_scale), KERNEL(rms_norm_grad_gamma),
     KERNEL(lfq_sign), KERNEL(lfq_index), KERNEL(lfq_values), KERNEL(lfq_factors), KERNEL(matmul), KERNEL(lfq_terms), KERNEL(lfq_slopes), KERNEL(lfq_grad),
     KERNEL(pad_front), KERNEL(crop_front), KERNEL(concat_time), KERNEL(slice_time), KERNEL(slice_time_grad),
-    KERNEL(round_bf16),
+    KERNEL(pack_bf16), KERNEL(unfold_bf16), KERNEL(transpose_bf16),
     KERNEL(recon_loss), KERNEL(recon_loss_end), KERNEL(recon_loss_grad),
     KERNEL(shuffle),
     KERNEL(sum_rows), KERNEL(sum_squares), KERNEL(weighted_sum), KERNEL(spread),

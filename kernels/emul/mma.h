@@ -83,7 +83,8 @@ static inline void load_matrices(unsigned (&r)[4], const void* row) {
   emul::collective(emul::load_lanes<Transposed>, ~0u, reinterpret_cast<uint64_t>(&l), 0);
 }
 
-static inline void multiply_add(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+static inline void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  unsigned b[2] = {b0, b1};
   emul::Product p{d, a, b};
   emul::collective(emul::multiply_lanes, ~0u, reinterpret_cast<uint64_t>(&p), 0);
 }

@@ -49,13 +49,13 @@ func TestMatrices(t *testing.T) {
 		loadAT = "load_matrices<true>(ra, at + (i / 2 * 8 + j) * 16 + i % 2 * 8);"
 		loadB  = "load_matrices<false>(both, bt + j * 16 + i % 2 * 8); rb[0] = both[0], rb[1] = both[1];"
 		loadBT = "load_matrices<true>(both, b + (i % 2 * 8 + j) * 8); rb[0] = both[0], rb[1] = both[1];"
-		times  = "multiply_add(d, ra, rb);"
+		times  = "multiply_add(d, ra, rb[0], rb[1]);"
 	)
 	is := func(v float64) func(int) float64 { return func(int) float64 { return v } }
 	// one gives a 1 to two values of fragments, 0 to the others: d is 1 in one place.
 	one := func(la, ra, ha, lb, rb, hb string) string {
 		return `unsigned a[4] = {}, b[2] = {}; float d[4] = {}; unsigned lane = threadIdx.x % 32, quad = lane / 4, pair = lane % 4 * 2;
-		if (lane == ` + la + `) a[` + ra + `] = 0x3f80u << ` + ha + `; if (lane == ` + lb + `) b[` + rb + `] = 0x3f80u << ` + hb + `; multiply_add(d, a, b);`
+		if (lane == ` + la + `) a[` + ra + `] = 0x3f80u << ` + ha + `; if (lane == ` + lb + `) b[` + rb + `] = 0x3f80u << ` + hb + `; multiply_add(d, a, b[0], b[1]);`
 	}
 	at := func(place int) func(int) float64 {
 		return func(i int) float64 {
@@ -121,7 +121,7 @@ func TestMisuseOfMatricesIsReported(t *testing.T) {
 		{"a copy from anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; copy_async(s, x + 1, true);", "multiple of 16"},
 		{"a copy to anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; copy_async(s + 2, x, true);", "multiple of 16"},
 		{"a matrix at any place", matrices + "load_matrices<false>(ra, a + 1);", "multiple of 16"},
-		{"a product of half a warp", matrices + "if (lane < 16) { rb[0] = rb[1] = ra[0] = ra[1] = ra[2] = ra[3] = 0; multiply_add(d, ra, rb); }", "32 in a warp's collective"},
+		{"a product of half a warp", matrices + "if (lane < 16) { rb[0] = rb[1] = ra[0] = ra[1] = ra[2] = ra[3] = 0; multiply_add(d, ra, rb[0], rb[1]); }", "32 in a warp's collective"},
 		{"two instructions at once", matrices + "if (lane < 16) load_matrices<false>(ra, a); else load_matrices<true>(ra, a);", "different masks or collectives"},
 	}
 	var sources []string

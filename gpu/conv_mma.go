@@ -1,0 +1,136 @@
+package gpu
+
+import (
+	"fmt"
+
+	"magvit/kernels"
+)
+
+const (
+	mmaRows    = 128 // ROWS of conv_mma.cu: results of a block along x
+	mmaThreads = 128
+	mmaShared  = 48 << 10
+	chunk      = 8 // values of 16 bytes
+)
+
+// products plans what conv_mma.cu computes: all convolutions, of operands that are
+// packed in bfloat16 first.
+func (p *program) products(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.Conv:
+		r := null
+		if s.Residual {
+			r = arg(4)
+		}
+		p.forward(s, 1, arg(3), r)
+	case kernels.ConvGradX:
+		at := null
+		if s.Act != kernels.None {
+			at = arg(3)
+		}
+		p.gradX(s.Conv, 1, at)
+	case kernels.ConvGradW:
+		p.gradW(s.Conv, 1)
+	case kernels.ModConv:
+		p.forward(sample(s.Conv), s.N, null, null)
+	case kernels.ModConvGradX:
+		p.gradX(sample(s.Conv), s.N, null)
+	case kernels.ModConvGradW:
+		p.gradW(sample(s.Conv), s.N)
+	default:
+		return false
+	}
+	return true
+}
+
+// sample is the convolution of one sample, where each has its own weights.
+func sample(s kernels.Conv) kernels.Conv {
+	s.N = 1
+	return s
+}
+
+func (p *program) forward(s kernels.Conv, samples int, b, r operand) {
+	x, s := p.input(s, samples, arg(1))
+	w := p.pack(arg(2), samples*s.O*s.KT*s.KH*s.KW, s.C)
+	p.tensor("conv_mma", columns(outputs(s)*samples, s.O), [3]int{outputs(s), s.O, samples}, []operand{arg(0), x, w, b, r}, append(padded(s), s.Act)...)
+}
+
+func (p *program) gradX(s kernels.Conv, samples int, at operand) {
+	taps, chunks := s.KT*s.KH*s.KW, up(s.O, chunk)
+	dy, w := p.pack(arg(1), samples*outputs(s), s.O), p.halves(samples*s.C*taps*chunks)
+	p.each("transpose_bf16", samples*s.C*taps*chunks, []operand{w, arg(2)}, chunks, s.O, taps, s.C)
+	values := append(padded(s), s.Act)
+	values[4], values[8] = s.C, chunks*chunk // channels of dx are not padded, those of dy are
+	pixels := s.N * s.T * s.H * s.W
+	p.tensor("conv_grad_x_mma", columns(pixels*samples, s.C), [3]int{pixels, s.C, samples}, []operand{arg(0), dy, w, at}, values...)
+}
+
+func (p *program) gradW(s kernels.Conv, samples int) {
+	dy := p.pack(arg(1), samples*outputs(s), s.O)
+	x, s := p.input(s, samples, arg(2))
+	taps, width := s.KT*s.KH*s.KW, 128
+	if s.O <= 64 {
+		width = 64
+	}
+	weights := taps * up(s.C, chunk) * chunk
+	parts, size := split(outputs(s), up(weights, mmaRows)*up(s.O, width)*samples, 256)
+	dw := arg(0)
+	if parts > 1 {
+		dw = p.reserve(samples * parts * s.O * taps * s.C)
+	}
+	values := padded(s)
+	values[8] = up(s.O, chunk) * chunk
+	p.tensor("conv_grad_w_mma", width, [3]int{weights, s.O, samples * parts}, []operand{dw, dy, x}, append(values, s.O, s.C, size, parts)...)
+	if parts > 1 {
+		p.columns("sum_rows", arg(0), []operand{dw}, samples*parts, s.O*taps*s.C, parts)
+	}
+}
+
+// columns is how many results a block has along y, of m by n: few where wide blocks
+// would be too few.
+func columns(m, n int) int {
+	if n <= 64 || up(m, mmaRows)*up(n, 128) < wave {
+		return 64
+	}
+	return 128
+}
+
+// tensor adds a kernel of conv_mma.cu for size [m,n,z] results, in blocks of width columns.
+func (p *program) tensor(kernel string, width int, size [3]int, pointers []operand, values ...any) {
+	grid := [3]uint32{uint32(up(size[0], mmaRows)), uint32(up(size[1], width)), uint32(size[2])}
+	p.add(fmt.Sprintf("%s_%d", kernel, width), grid, line(mmaThreads), pointers, values...)
+	p.with(mmaShared)
+}
+
+// padded are the fields of ConvSize, with C filled up to whole chunks.
+func padded(s kernels.Conv) []any {
+	s.C = up(s.C, chunk) * chunk
+	return sizes(s)
+}
+
+// halves takes scratch memory for n chunks of bfloat16.
+func (p *program) halves(n int) operand { return p.reserve(n * chunk / 2) }
+
+// pack rounds rows of c values, filled up to whole chunks.
+func (p *program) pack(x operand, rows, c int) operand {
+	n := rows * up(c, chunk)
+	y := p.halves(n)
+	p.each("pack_bf16", n, []operand{y, x}, up(c, chunk), c)
+	return y
+}
+
+// input packs the input and returns the convolution that reads it. Where a pixel is
+// less than a chunk, as in a stem, and that gives fewer terms, the taps of a line
+// become channels: 24 instead of 7 times 8.
+func (p *program) input(s kernels.Conv, samples int, x operand) (operand, kernels.Conv) {
+	chunks := up(s.KW*s.C, chunk)
+	if s.C >= chunk || chunks >= s.KW {
+		return p.pack(x, samples*s.N*s.T*s.H*s.W, s.C), s
+	}
+	_, _, w := s.Out()
+	n := samples * s.N * s.T * s.H * w * chunks
+	y := p.halves(n)
+	p.each("unfold_bf16", n, []operand{y, x}, chunks, s.W, s.C, w, s.KW, s.SW, s.PW)
+	s.W, s.C, s.KW, s.SW, s.PW = w, s.KW*s.C, 1, 1, 0
+	return y, s
+}
