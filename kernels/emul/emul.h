@@ -80,6 +80,7 @@ static std::vector<Thread> threads;
 static std::vector<char> stacks, dynamic;
 static Thread* current;
 static unsigned waiting;  // threads at the barrier
+static std::vector<unsigned> in_warp;  // lanes of each warp that wait in a collective
 static std::string failure;
 static void (*body)(const char*);
 static const char* arguments;
@@ -149,23 +150,23 @@ static void barrier(int line) {
 
 // A collective of the lanes in mask ends when the last of them comes.
 static uint64_t collective(Collective kind, unsigned mask, uint64_t value, unsigned source) {
-  Thread* warp = &threads[current->number / 32 * 32];
-  unsigned lanes = std::min<size_t>(32, threads.size() - current->number / 32 * 32);
+  unsigned first = current->number / 32 * 32, lane = current->number % 32, &here = in_warp[current->number / 32];
+  Thread* warp = &threads[first];
+  unsigned lanes = std::min<size_t>(32, threads.size() - first);
+  auto meets = [&](const Thread& t) {
+    if (t.mask != mask || t.kind != kind) fail("lanes of a warp meet with different masks or collectives");
+  };
   current->state = IN_WARP;
   current->kind = kind, current->mask = mask, current->value = value, current->source = source;
-  if (!(mask >> current->number % 32 & 1)) fail("a lane is not in the mask of its own collective");
+  if (!(mask >> lane & 1)) fail("a lane is not in the mask of its own collective");
   if (lanes < 32 && mask >> lanes) fail("a mask names lanes that the block does not have");
-  unsigned here = 0;
-  for (unsigned i = 0; i < lanes; i++) {
-    Thread& t = warp[i];
-    if (!(mask >> i & 1) || t.state != IN_WARP) continue;
-    if (t.mask != mask || t.kind != kind) fail("lanes of a warp meet with different masks or collectives");
-    here |= 1u << i;
-  }
-  if (here == mask) {
-    if (failure.empty()) kind(warp, mask);
+  if (unsigned others = here & mask) meets(warp[__builtin_ctz(others)]);
+  here |= 1u << lane;
+  if ((here & mask) == mask) {
     for (unsigned i = 0; i < lanes; i++)
-      if (mask >> i & 1) warp[i].state = READY;
+      if (mask >> i & 1) meets(warp[i]), warp[i].state = READY;
+    here &= ~mask;
+    if (failure.empty()) kind(warp, mask);
   }
   leave();
   return current->value;
@@ -256,6 +257,7 @@ static void run_block(Order order, uint32_t& seed) {
   poison(__start_emul_shared, __stop_emul_shared);
   poison(dynamic.data(), dynamic.data() + dynamic.size());
   size_t n = threads.size();
+  in_warp.assign((n + 31) / 32, 0);
   for (unsigned i = 0; i < n; i++) {
     Thread& t = threads[i];
     t.number = i, t.state = READY, t.line = 0, t.group = 0;

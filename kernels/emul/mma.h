@@ -51,7 +51,9 @@ struct Product { float* d; const uint32_t *a, *b; };
 
 // d[16,8] += a[16,16]·b[16,8], terms added in order.
 static void multiply_lanes(Thread* warp, unsigned) {
-  float a[16][16], b[16][8];
+  typedef float Row __attribute__((vector_size(32)));
+  float a[16][16];
+  Row b[16];
   auto value = [](uint32_t pair, unsigned i) { return __uint_as_float(i ? pair & 0xffff0000 : pair << 16); };
   auto of = [&](unsigned lane) -> const Product& { return *reinterpret_cast<const Product*>(warp[lane].value); };
   for (unsigned l = 0; l < 32; l++) {
@@ -63,10 +65,9 @@ static void multiply_lanes(Thread* warp, unsigned) {
   }
   for (unsigned l = 0; l < 32; l += 4)
     for (unsigned half = 0; half < 2; half++) {  // a row of d, two columns in each of four lanes
-      float d[8];
+      Row d;
       for (unsigned n = 0; n < 8; n++) d[n] = of(l + n / 2).d[half * 2 + n % 2];
-      for (unsigned k = 0; k < 16; k++)
-        for (unsigned n = 0; n < 8; n++) d[n] += a[l / 4 + half * 8][k] * b[k][n];
+      for (unsigned k = 0; k < 16; k++) d += a[l / 4 + half * 8][k] * b[k];
       for (unsigned n = 0; n < 8; n++) of(l + n / 2).d[half * 2 + n % 2] = d[n];
     }
 }
