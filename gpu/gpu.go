@@ -10,7 +10,6 @@
 package gpu
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -25,11 +24,11 @@ var ErrNoGPU = errors.New("gpu: this build has no GPU code")
 var ErrNoKernel = errors.New("there is no GPU kernel for it; the CPU has one")
 
 // driver is all that Device asks of a machine. Addresses count bytes, lengths count
-// float32 values.
+// float32 values. Three more methods are optional: forgetter, mapper, capturer.
 type driver interface {
 	// Name tells the device in a few words.
 	Name() string
-	// Function finds a kernel by its name.
+	// Function finds a kernel by its name. It may use all the shared memory there is.
 	Function(name string) (uint64, error)
 	// Alloc returns the address of n zeros, Free gives them back.
 	Alloc(n int) (uint64, error)
@@ -37,14 +36,26 @@ type driver interface {
 	// Write and Read copy and keep the order of launches.
 	Write(dst uint64, src []float32) error
 	Read(dst []float32, src uint64) error
-	// Forget says that the values at an address have no meaning any more.
-	Forget(address uint64, n int)
-	// Launch enqueues a function. args holds its arguments as they lie in a struct
-	// and may be changed after the call; shared is bytes of dynamic shared memory.
-	Launch(function uint64, grid, block [3]uint32, shared int, args []byte) error
+	// Launch enqueues the launches of a list, which may be changed after the call. If
+	// one fails it stops there and returns its number.
+	Launch(list []byte) (int, error)
 	// Sync waits for everything enqueued.
 	Sync() error
 	Close() error
+}
+
+// forgetter is a driver that is told when values have no meaning any more.
+type forgetter interface{ Forget(address uint64, n int) }
+
+// mapper is a driver that makes descriptors for the copies of whole boxes of a tensor.
+type mapper interface {
+	TensorMap(address uint64, m tensorMap) ([tensorMapSize]byte, error)
+}
+
+// capturer is a driver that keeps a list, to enqueue it again with less work.
+type capturer interface {
+	// Capture fails as Launch does. What it returns is good until the device is closed.
+	Capture(list []byte) (replay func() error, n int, err error)
 }
 
 // Device is a kernels.Backend on a driver.
@@ -52,9 +63,13 @@ type Device struct {
 	drv       driver
 	precision kernels.Precision
 	owned     []uint64 // what Alloc handed out
+	bytes     int64    // of owned and scratch
 	scratch   uint64   // one for all kernels, as they run one after another
 	size      int      // values of scratch
-	err       error    // the first one since the last Sync
+	list      list     // of the kernel that runs, or of all that Record is told
+	record    bool     // list grows, nothing is launched
+	noGraphs  bool
+	err       error // the first one since the last Sync
 }
 
 // buffer is a stretch of a device's memory.
@@ -87,7 +102,7 @@ func (d *Device) Alloc(n int) (kernels.Buffer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gpu: %w", err)
 	}
-	d.owned = append(d.owned, p)
+	d.owned, d.bytes = append(d.owned, p), d.bytes+4*int64(n)
 	return buffer{p, n}, nil
 }
 
@@ -117,6 +132,9 @@ func (d *Device) Sync() error {
 	return err
 }
 
+// Allocated is the memory in use, in bytes.
+func (d *Device) Allocated() int64 { return d.bytes }
+
 // Close gives all memory back.
 func (d *Device) Close() error {
 	for _, p := range append(d.owned, d.scratch) {
@@ -124,7 +142,7 @@ func (d *Device) Close() error {
 			d.drv.Free(p)
 		}
 	}
-	d.owned, d.scratch, d.size = nil, 0, 0
+	d.owned, d.scratch, d.size, d.bytes = nil, 0, 0, 0
 	return d.drv.Close()
 }
 
@@ -143,6 +161,7 @@ func (d *Device) reserve(n int) error {
 	if d.scratch != 0 {
 		d.drv.Free(d.scratch)
 	}
+	d.bytes += 4 * int64(n-d.size)
 	d.scratch, d.size = p, n
 	return nil
 }
@@ -173,7 +192,10 @@ func (d *Device) prepare(s kernels.Spec) (*kernel, error) {
 		if err != nil {
 			return nil, err
 		}
-		k.launches = append(k.launches, packed{l, f, l.pack()})
+		if _, ok := d.drv.(mapper); !ok && len(l.maps) > 0 {
+			return nil, fmt.Errorf("kernel %s: %s has no tensor maps", l.kernel, d.Name())
+		}
+		k.launches = append(k.launches, packed{l, s, f, l.pack()})
 	}
 	return k, nil
 }
@@ -185,55 +207,6 @@ type kernel struct {
 	lens     []int
 	scratch  int
 	launches []packed
-}
-
-// packed is a launch whose argument block lacks its pointers, which come first.
-type packed struct {
-	launch
-	function uint64
-	args     []byte
-}
-
-func (k *kernel) Run(args ...kernels.Buffer) {
-	if len(args) != len(k.lens) {
-		panic(fmt.Sprintf("gpu: %s: %d arguments, want %d", kernels.Name(k.spec), len(args), len(k.lens)))
-	}
-	for i, a := range args {
-		if a.Len() != k.lens[i] {
-			panic(fmt.Sprintf("gpu: %s: argument %d (%s) has %d values, want %d", kernels.Name(k.spec), i, k.spec.Args()[i].Name, a.Len(), k.lens[i]))
-		}
-	}
-	if k.scratch > 0 {
-		k.dev.drv.Forget(k.dev.scratch, k.scratch)
-	}
-	for i := range k.launches {
-		l := &k.launches[i]
-		for j, o := range l.pointers {
-			binary.LittleEndian.PutUint64(l.args[8*j:], k.address(o, args))
-		}
-		if err := k.dev.drv.Launch(l.function, l.grid, l.block, l.shared, l.args); err != nil && k.dev.err == nil {
-			k.dev.err = fmt.Errorf("gpu: %s: kernel %s, grid %v, block %v: %w", kernels.Name(k.spec), l.kernel, l.grid, l.block, err)
-		}
-	}
-}
-
-func (k *kernel) address(o operand, args []kernels.Buffer) uint64 {
-	switch o.arg {
-	case null.arg:
-		return 0
-	case inScratch:
-		return k.dev.scratch + 4*uint64(o.from)
-	}
-	return args[o.arg].(buffer).address
-}
-
-// pack lays out the arguments: 8 bytes for each pointer, 4 for each value behind them.
-func (l launch) pack() []byte {
-	b := make([]byte, 8*len(l.pointers), 8*len(l.pointers)+4*len(l.values))
-	for _, v := range l.values {
-		b = binary.LittleEndian.AppendUint32(b, v)
-	}
-	return b
 }
 
 // bits are the 4 bytes of a value as a kernel reads it.

@@ -13,11 +13,12 @@ type program struct {
 	scratch  int // values of scratch memory
 }
 
-// launch is one kernel with its geometry and arguments, pointers first.
+// launch is one kernel with its geometry and arguments: tensor maps, pointers, values.
 type launch struct {
 	kernel      string
 	grid, block [3]uint32
 	shared      int // bytes of dynamic shared memory
+	maps        []tensorMap
 	pointers    []operand
 	values      []uint32
 }
@@ -58,8 +59,11 @@ func (p *program) add(kernel string, grid, block [3]uint32, pointers []operand, 
 	p.launches = append(p.launches, l)
 }
 
-// with gives the last launch its dynamic shared memory, in bytes.
-func (p *program) with(shared int) { p.launches[len(p.launches)-1].shared = shared }
+// with gives the last launch its dynamic shared memory, in bytes, and tensor maps.
+func (p *program) with(shared int, maps ...tensorMap) {
+	l := &p.launches[len(p.launches)-1]
+	l.shared, l.maps = shared, maps
+}
 
 const threads = 256 // of a block that has no reason for another number
 

@@ -1,0 +1,172 @@
+package gpu
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"magvit/kernels"
+)
+
+// list is launches behind each other, as drivers take them: of each the function (8
+// bytes), grid and block (3 of 4 bytes each), bytes of dynamic shared memory (4) and
+// of arguments (4), then the arguments as they lie in a struct, filled up to 8.
+type list struct {
+	bytes []byte
+	of    []*packed // what error messages tell
+}
+
+const listHead = 8 + 6*4 + 2*4
+
+func (l *list) reset() { l.bytes, l.of = l.bytes[:0], l.of[:0] }
+
+func (l *list) add(p *packed) {
+	b := binary.LittleEndian.AppendUint64(l.bytes, p.function)
+	for _, n := range [...]uint32{p.grid[0], p.grid[1], p.grid[2], p.block[0], p.block[1], p.block[2], uint32(p.shared), uint32(len(p.args))} {
+		b = binary.LittleEndian.AppendUint32(b, n)
+	}
+	b = append(b, p.args...)
+	for len(b)%8 > 0 {
+		b = append(b, 0)
+	}
+	l.bytes, l.of = b, append(l.of, p)
+}
+
+// wrap says which launch an error is about.
+func (l *list) wrap(n int, err error) error {
+	if err == nil || n >= len(l.of) {
+		return err
+	}
+	p := l.of[n]
+	return fmt.Errorf("gpu: %s: kernel %s, grid %v, block %v, %d bytes of shared memory: %w", kernels.Name(p.spec), p.kernel, p.grid, p.block, p.shared, err)
+}
+
+// packed is a launch with its function and its argument block: tensor maps, then
+// pointers, both filled in when it runs, then values.
+type packed struct {
+	launch
+	spec     kernels.Spec
+	function uint64
+	args     []byte
+}
+
+// pack lays out the arguments: 128 bytes for each tensor map, 8 for each pointer, 4
+// for each value behind them.
+func (l launch) pack() []byte {
+	n := tensorMapSize*len(l.maps) + 8*len(l.pointers)
+	b := make([]byte, n, n+4*len(l.values))
+	for _, v := range l.values {
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
+	return b
+}
+
+// fill puts the addresses of operands into the argument block.
+func (k *kernel) fill(p *packed, args []kernels.Buffer) error {
+	for i, m := range p.maps {
+		bytes, err := k.dev.drv.(mapper).TensorMap(k.address(m.operand, args), m)
+		if err != nil {
+			return fmt.Errorf("gpu: %s: kernel %s: tensor map %d, %+v: %w", kernels.Name(k.spec), p.kernel, i, m, err)
+		}
+		copy(p.args[tensorMapSize*i:], bytes[:])
+	}
+	pointers := p.args[tensorMapSize*len(p.maps):]
+	for i, o := range p.pointers {
+		binary.LittleEndian.PutUint64(pointers[8*i:], k.address(o, args))
+	}
+	return nil
+}
+
+// Run enqueues the kernel's launches. An error waits for Sync.
+func (k *kernel) Run(args ...kernels.Buffer) {
+	if len(args) != len(k.lens) {
+		panic(fmt.Sprintf("gpu: %s: %d arguments, want %d", kernels.Name(k.spec), len(args), len(k.lens)))
+	}
+	for i, a := range args {
+		if a.Len() != k.lens[i] {
+			panic(fmt.Sprintf("gpu: %s: argument %d (%s) has %d values, want %d", kernels.Name(k.spec), i, k.spec.Args()[i].Name, a.Len(), k.lens[i]))
+		}
+	}
+	d := k.dev
+	if f, ok := d.drv.(forgetter); ok && k.scratch > 0 {
+		f.Forget(d.scratch, k.scratch)
+	}
+	if !d.record {
+		d.list.reset()
+	}
+	for i := range k.launches {
+		if err := k.fill(&k.launches[i], args); err != nil {
+			d.fail(err)
+			return
+		}
+		d.list.add(&k.launches[i])
+	}
+	if !d.record {
+		d.fail(d.list.wrap(d.drv.Launch(d.list.bytes)))
+	}
+}
+
+// fail keeps the first error for Sync.
+func (d *Device) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+}
+
+func (k *kernel) address(o operand, args []kernels.Buffer) uint64 {
+	switch o.arg {
+	case null.arg:
+		return 0
+	case inScratch:
+		return k.dev.scratch + 4*uint64(o.from)
+	}
+	return args[o.arg].(buffer).address
+}
+
+// Record takes the kernels that run enqueues, without enqueuing them, and returns what
+// enqueues them all in one call, as a graph of the driver unless SetGraphs(false) was
+// called. run must do nothing else with the device, and is called again if the
+// kernels' memory has moved meanwhile.
+func (d *Device) Record(run func()) (replay func() error, err error) {
+	c, ok := d.drv.(capturer)
+	if !ok {
+		return func() error { run(); return nil }, nil
+	}
+	scratch := d.scratch
+	l, err := d.listed(run)
+	if err != nil {
+		return nil, err
+	}
+	again := func() error { return l.wrap(d.drv.Launch(l.bytes)) }
+	if !d.noGraphs {
+		var n int
+		if again, n, err = c.Capture(l.bytes); err != nil {
+			return nil, l.wrap(n, err)
+		}
+	}
+	var moved func() error
+	return func() error {
+		if moved != nil {
+			return moved()
+		}
+		if scratch == d.scratch {
+			return again()
+		}
+		if moved, err = d.Record(run); err != nil {
+			return err
+		}
+		return moved()
+	}, nil
+}
+
+// listed is what run enqueues.
+func (d *Device) listed(run func()) (list, error) {
+	kept, failed := d.list, d.err
+	d.list, d.record, d.err = list{}, true, nil
+	defer func() { d.list, d.record, d.err = kept, false, failed }()
+	run()
+	return d.list, d.err
+}
+
+// SetGraphs chooses how what Record returns from then on is enqueued: as a graph of
+// the driver, which is the default, or launch by launch.
+func (d *Device) SetGraphs(on bool) { d.noGraphs = !on }
