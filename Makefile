@@ -1,6 +1,6 @@
 GO ?= go
 
-.PHONY: build test lint race emul emul-short emul-asan kernels generate demo tdd bench clean
+.PHONY: build test lint race emul emul-short emul-asan kernels gpu generate demo tdd bench clean
 
 build:
 	$(GO) build -o bin/magvit ./cmd/magvit
@@ -33,21 +33,52 @@ emul-short:
 emul-asan:
 	$(GO) test -short -asan -tags emul ./kernels/emul ./gpu
 
-# nvcc: that of CUDA_HOME or PATH, else wheels of NVIDIA in an ignored folder.
+# nvcc: that of CUDA_HOME or PATH, else wheels of NVIDIA in an ignored folder. cuda.h,
+# which gorgonia.org/cu compiles with: that of an installed CUDA 12, else a wheel.
 NVCC := $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc) .tools/cuda/nvidia/cu13/bin/nvcc)
-ARCHS := sm_80 sm_90 sm_100
+CUDA_H := $(firstword $(shell grep -ls 'define CUDA_VERSION 12' $(CUDA_HOME)/include/cuda.h /usr/local/cuda/include/cuda.h) \
+  .tools/cuda12/nvidia/cuda_runtime/include/cuda.h)
+PIP := python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target
 
 .tools/cuda/nvidia/cu13/bin/nvcc:
-	python3 -m pip install --quiet --no-deps --target .tools/cuda nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 \
+	$(PIP) .tools/cuda nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 \
 	  nvidia-cuda-crt==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
 
-# The .cu files for the architectures of ARCHS; a kernel that spills registers is an error.
-kernels: $(NVCC)
-	@for arch in $(ARCHS); do mkdir -p bin/kernels/$$arch; for f in kernels/*.cu; do \
-	  out=bin/kernels/$$arch/$$(basename $$f .cu); \
-	  $(NVCC) -std=c++17 -O3 -Werror all-warnings -cubin -arch=$$arch -Xptxas -v -o $$out.cubin $$f >$$out.log 2>&1 || { cat $$out.log; exit 1; }; \
-	  if grep "spill" $$out.log | grep -qv " 0 bytes spill stores, 0 bytes spill loads"; then cat $$out.log; echo "$$f spills registers on $$arch"; exit 1; fi; \
-	done; echo "$$arch: $$(cat bin/kernels/$$arch/*.log | grep -c 'Compiling entry function') kernels, no spills"; done
+.tools/cuda12/nvidia/cuda_runtime/include/cuda.h:
+	$(PIP) .tools/cuda12 nvidia-cuda-runtime-cu12==12.9.79
+
+# Code for these architectures and, for those to come, PTX of the first. What the nvcc
+# at hand does not know is left out. NAME_sm90a.cu is compiled for sm_90a alone.
+ARCHS := 80 86 89 90a 100 120
+FATBINS := $(patsubst kernels/%.cu,gpu/fatbin/%.fatbin,$(wildcard kernels/*.cu))
+
+# A kernel that spills registers is an error.
+gpu/fatbin/%.fatbin: kernels/%.cu $(wildcard kernels/*.cuh) | $(NVCC)
+	@mkdir -p gpu/fatbin bin/kernels
+	@known=" $$($(NVCC) --list-gpu-code | tr '\n' ' ') "; gencode=; \
+	for a in $(if $(filter %_sm90a,$*),90a,$(ARCHS)); do case "$$known" in *" sm_$${a%a} "*) \
+	  gencode="$$gencode -gencode arch=compute_$$a,code=sm_$$a";; esac; done; \
+	$(if $(filter %_sm90a,$*),,gencode="$$gencode -gencode arch=compute_$(firstword $(ARCHS)),code=compute_$(firstword $(ARCHS))";) \
+	log=bin/kernels/$*.log; \
+	$(NVCC) -std=c++17 -O3 -Werror all-warnings -fatbin -Xfatbin -compress-all -Xptxas -v $$gencode -o $@.part $< >$$log 2>&1 || { cat $$log; exit 1; }; \
+	if grep spill $$log | grep -qv " 0 bytes spill stores, 0 bytes spill loads"; then cat $$log; echo "$< spills registers"; exit 1; fi; \
+	mv $@.part $@
+
+# The list is part of the program: doctor and errors about a device show it.
+gpu/fatbin/built.txt: $(FATBINS)
+	@{ grep -oh "for 'sm_[0-9a]*'" $(FATBINS:gpu/fatbin/%.fatbin=bin/kernels/%.log) | grep -o 'sm_[0-9a]*' | sort -uV | tr '\n' ' '; \
+	  echo "compute_$(firstword $(ARCHS))"; $(NVCC) --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p'; } >$@
+
+# The .cu files for all architectures.
+kernels: gpu/fatbin/built.txt
+	@for a in $$(head -1 $< | tr ' ' '\n' | grep sm_); do echo "$$a: $$(cat bin/kernels/*.log | grep -c "Compiling entry function .* for '$$a'") kernels, no spills"; done
+
+# bin/magvit with the code for GPUs. libcuda is opened when it is needed; what stands in
+# for it when linking is an empty script.
+gpu: kernels $(CUDA_H)
+	@mkdir -p .tools/stub && echo '/* libcuda.so.1 is opened at run time */' >.tools/stub/libcuda.so
+	CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$(abspath $(dir $(CUDA_H)))" CGO_LDFLAGS=-L$(CURDIR)/.tools/stub $(GO) build -tags gpu -o bin/magvit ./cmd/magvit
+	@echo "bin/magvit with GPU code: $$(head -1 gpu/fatbin/built.txt)"
 
 generate:
 	$(GO) generate ./...
@@ -75,4 +106,4 @@ bench: build
 	bin/magvit bench step --preset demo --explain
 
 clean:
-	rm -rf bin runs/demo runs/demo-clips.npz
+	rm -rf bin gpu/fatbin runs/demo runs/demo-clips.npz

@@ -17,12 +17,6 @@ import (
 	"magvit/kernels"
 )
 
-// ErrNoGPU says that this build or this machine cannot run kernels on a GPU.
-var ErrNoGPU = errors.New("gpu: this build has no GPU code")
-
-// ErrNoKernel says that there is no .cu form of a kernel.
-var ErrNoKernel = errors.New("there is no GPU kernel for it; the CPU has one")
-
 // driver is all that Device asks of a machine. Addresses count bytes, lengths count
 // float32 values. Three more methods are optional: forgetter, mapper, capturer.
 type driver interface {
@@ -93,17 +87,38 @@ func (d *Device) Precision() kernels.Precision { return d.precision }
 // Name tells the device.
 func (d *Device) Name() string { return d.drv.Name() }
 
+// Info tells more of the device, if it is a GPU.
+func (d *Device) Info() Info {
+	if i, ok := d.drv.(interface{ Info() Info }); ok {
+		return i.Info()
+	}
+	return Info{Name: d.Name()}
+}
+
 // Alloc returns n zeros.
 func (d *Device) Alloc(n int) (kernels.Buffer, error) {
 	if n < 0 {
 		return nil, fmt.Errorf("gpu: alloc of %d values", n)
 	}
-	p, err := d.drv.Alloc(n)
+	p, err := d.alloc(n)
 	if err != nil {
 		return nil, fmt.Errorf("gpu: %w", err)
 	}
-	d.owned, d.bytes = append(d.owned, p), d.bytes+4*int64(n)
+	d.owned = append(d.owned, p)
 	return buffer{p, n}, nil
+}
+
+func (d *Device) alloc(n int) (uint64, error) {
+	p, err := d.drv.Alloc(n)
+	var m *kernels.MemoryError
+	if errors.As(err, &m) {
+		m.Used = d.bytes
+	}
+	if err != nil {
+		return 0, err
+	}
+	d.bytes += 4 * int64(n)
+	return p, nil
 }
 
 // Write copies src to the start of dst.
@@ -154,14 +169,14 @@ func (d *Device) reserve(n int) error {
 	if err := d.drv.Sync(); err != nil {
 		return err
 	}
-	p, err := d.drv.Alloc(n)
+	p, err := d.alloc(n)
 	if err != nil {
 		return fmt.Errorf("%d values of scratch memory: %w", n, err)
 	}
 	if d.scratch != 0 {
 		d.drv.Free(d.scratch)
+		d.bytes -= 4 * int64(d.size)
 	}
-	d.bytes += 4 * int64(n-d.size)
 	d.scratch, d.size = p, n
 	return nil
 }

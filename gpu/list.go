@@ -131,42 +131,41 @@ func (d *Device) Record(run func()) (replay func() error, err error) {
 	if !ok {
 		return func() error { run(); return nil }, nil
 	}
-	scratch := d.scratch
 	l, err := d.listed(run)
 	if err != nil {
 		return nil, err
 	}
-	again := func() error { return l.wrap(d.drv.Launch(l.bytes)) }
-	if !d.noGraphs {
-		var n int
-		if again, n, err = c.Capture(l.bytes); err != nil {
-			return nil, l.wrap(n, err)
+	scratch := d.scratch
+	var graph func() error
+	return func() (err error) {
+		if scratch != d.scratch {
+			if l, err = d.listed(run); err != nil {
+				return err
+			}
+			scratch, graph = d.scratch, nil
 		}
-	}
-	var moved func() error
-	return func() error {
-		if moved != nil {
-			return moved()
+		if d.noGraphs {
+			return l.wrap(d.drv.Launch(l.bytes))
 		}
-		if scratch == d.scratch {
-			return again()
+		if graph == nil {
+			var n int
+			if graph, n, err = c.Capture(l.bytes); err != nil {
+				return l.wrap(n, err)
+			}
 		}
-		if moved, err = d.Record(run); err != nil {
-			return err
-		}
-		return moved()
+		return graph()
 	}, nil
 }
 
 // listed is what run enqueues.
 func (d *Device) listed(run func()) (list, error) {
-	kept, failed := d.list, d.err
+	kept, before := d.list, d.err
 	d.list, d.record, d.err = list{}, true, nil
-	defer func() { d.list, d.record, d.err = kept, false, failed }()
+	defer func() { d.list, d.record, d.err = kept, false, before }()
 	run()
 	return d.list, d.err
 }
 
-// SetGraphs chooses how what Record returns from then on is enqueued: as a graph of
-// the driver, which is the default, or launch by launch.
+// SetGraphs chooses how what Record returned is enqueued: as a graph of the driver,
+// which is the default, or launch by launch.
 func (d *Device) SetGraphs(on bool) { d.noGraphs = !on }

@@ -107,23 +107,24 @@ func TestRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "record", d.take(), "capture"+add, "capture"+add)
-	run() // uses the same list
+	equal(t, "record", d.take())
+	run() // uses no list of theirs
 	d.take()
-	if err := replay(); err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		graphs bool
+		want   []string
+	}{
+		{true, []string{"capture" + add, "capture" + add, "replay" + add, "replay" + add}},
+		{true, []string{"replay" + add, "replay" + add}},
+		{false, []string{"launch" + add, "launch" + add}},
+		{true, []string{"replay" + add, "replay" + add}},
+	} {
+		dev.SetGraphs(c.graphs)
+		if err := replay(); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, fmt.Sprint("replay, graphs ", c.graphs), d.take(), c.want...)
 	}
-	equal(t, "replay", d.take(), "replay"+add, "replay"+add)
-
-	dev.SetGraphs(false)
-	if replay, err = dev.Record(run); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "record without graphs", d.take())
-	if err := replay(); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "replay without graphs", d.take(), "launch"+add)
 }
 
 // A kernel that is prepared later may need more scratch memory than there was.
@@ -149,7 +150,10 @@ func TestRecordFollowsScratch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := d.take()
+	if err := replay(); err != nil {
+		t.Fatal(err)
+	}
+	before := d.take() // captured and replayed
 	prepare(kernels.SumRows{Rows: 7000, C: 65})
 	for range 2 {
 		if err := replay(); err != nil {
@@ -157,7 +161,7 @@ func TestRecordFollowsScratch(t *testing.T) {
 		}
 	}
 	after := d.take()
-	if len(after) != 3*len(before) || strings.Contains(after[0], before[0][len(before[0])-8:]) || !strings.HasPrefix(after[0], "capture") {
+	if n := len(before) / 2; len(after) != 3*n || strings.Contains(after[0], before[0][len(before[0])-8:]) || !strings.HasPrefix(after[0], "capture") {
 		t.Errorf("recorded %q, then %q", before, after)
 	}
 }
@@ -173,8 +177,15 @@ func TestErrorsNameTheLaunch(t *testing.T) {
 	if err := dev.Sync(); err != nil {
 		t.Errorf("the error comes twice: %v", err)
 	}
-	if _, err := dev.Record(run); err == nil || err.Error() != want {
-		t.Errorf("record: error %v, want %s", err, want)
+	replay, err := dev.Record(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, graphs := range []bool{true, false} {
+		dev.SetGraphs(graphs)
+		if err := replay(); err == nil || err.Error() != want {
+			t.Errorf("replay, graphs %v: error %v, want %s", graphs, err, want)
+		}
 	}
 }
 

@@ -7,3 +7,9 @@ import "magvit/kernels"
 // Open starts the machine's GPU, which computes products in the precision. Without the tag gpu there is no code for one: the
 // error is ErrNoGPU.
 func Open(kernels.Precision) (*Device, error) { return nil, ErrNoGPU }
+
+// Devices lists the GPUs of this machine. Its error is that of Open.
+func Devices() ([]Info, error) { return nil, ErrNoGPU }
+
+// Built tells what the GPU code of this build was compiled for: nothing.
+func Built() string { return "" }

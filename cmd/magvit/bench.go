@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"magvit/gpu"
 	"magvit/kernels"
 	"magvit/kernels/kerneltest"
 )
@@ -17,12 +22,12 @@ func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "bench",
 		Usage:       "each kernel against its definition, with GFLOP/s and GB/s",
-		Description: example("magvit bench --filter '^Conv{'", "magvit bench --check", "magvit bench step --preset demo"),
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "check", Usage: "compare the whole suite with the definitions, without measuring speed"},
+		Description: example("magvit bench --filter '^Conv{'", "magvit bench --check --device gpu", "magvit bench step --preset demo"),
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "check", Usage: "compare the whole suite with the definitions, on a GPU then measure speed, else not"},
 			&cli.StringFlag{Name: "filter", Usage: "only kernels whose name matches this `REGEXP`"},
 			jsonFlag(),
-		},
+		}, deviceFlags()...),
 		Subcommands: []*cli.Command{benchStepCommand()},
 		Action:      bench,
 	}
@@ -47,9 +52,11 @@ type benchRow struct {
 
 type benchResult struct {
 	Device     string     `json:"device"`
+	Precision  string     `json:"precision"`
 	PeakGFLOPS float64    `json:"peak_gflops,omitempty"`   // of multiply-adds that touch no memory, all cores
 	CopyGBPS   float64    `json:"copy_gb_per_s,omitempty"` // bytes read and written by copying, all cores
 	Failed     int        `json:"failed"`
+	Missing    []string   `json:"missing"` // cases that this device has no kernel for
 	Kernels    []benchRow `json:"kernels"`
 }
 
@@ -61,26 +68,27 @@ func bench(c *cli.Context) error {
 	if err != nil {
 		return usagef("--filter: %w", err)
 	}
-	all, timed := kerneltest.Bench(), !c.Bool("check")
-	if !timed {
-		all = kerneltest.Cases()
-	}
-	var cases []kerneltest.Case
-	for _, k := range all {
-		if filter.MatchString(k.String()) {
-			cases = append(cases, k)
-		}
-	}
-	if len(cases) == 0 {
-		return usagef("--filter %q matches none of the %d kernels", c.String("filter"), len(all))
-	}
-	be, err := newCPU()
+	be, _, err := newDevice(c)
 	if err != nil {
 		return err
 	}
 	defer be.Close()
-	r := benchResult{Device: describe(be)}
-	if timed {
+	_, onGPU := be.(*gpu.Device)
+	matching := func(all []kerneltest.Case) []kerneltest.Case {
+		return slices.DeleteFunc(all, func(k kerneltest.Case) bool { return !filter.MatchString(k.String()) })
+	}
+	var checked, timed []kerneltest.Case
+	if c.Bool("check") {
+		checked = matching(kerneltest.Cases())
+	}
+	if !c.Bool("check") || onGPU {
+		timed = matching(kerneltest.Bench())
+	}
+	if len(checked)+len(timed) == 0 {
+		return usagef("--filter %q matches no kernel (without --filter the names are listed)", c.String("filter"))
+	}
+	r := benchResult{Device: describe(be), Precision: kernels.PrecisionOf(be).String()}
+	if len(timed) > 0 {
 		if r.PeakGFLOPS, err = kerneltest.PeakFMA(be, benchTime); err != nil {
 			return err
 		}
@@ -88,23 +96,17 @@ func bench(c *cli.Context) error {
 			return err
 		}
 	}
-	for _, k := range cases {
-		if err := c.Context.Err(); err != nil {
-			return err
-		}
-		row, err := r.row(be, k, timed)
-		if err != nil {
-			return err
-		}
-		if !row.OK {
-			r.Failed++
-		}
-		r.Kernels = append(r.Kernels, row)
+	broken := r.rows(c.Context, be, checked, timed)
+	if err := c.Context.Err(); err != nil {
+		return err
 	}
 	if c.Bool("json") {
 		err = printJSON(c, r)
 	} else {
 		err = r.write(c.App.Writer)
+	}
+	if err == nil {
+		err = broken
 	}
 	if err == nil && r.Failed > 0 {
 		err = fmt.Errorf("%d of %d kernels differ from their definition", r.Failed, len(r.Kernels))
@@ -117,6 +119,32 @@ func bench(c *cli.Context) error {
 const comparable = 1e9
 
 const benchTime = 100 * time.Millisecond // of measuring, for each kernel
+
+// rows fills in the kernels. It stops at an error of the device, which may not have
+// survived it.
+func (r *benchResult) rows(ctx context.Context, be kernels.Backend, checked, timed []kerneltest.Case) error {
+	for i, k := range append(slices.Clip(checked), timed...) {
+		if ctx.Err() != nil {
+			return nil
+		}
+		row, err := r.row(be, k, i >= len(checked))
+		if errors.Is(err, gpu.ErrNoKernel) {
+			r.Missing = append(r.Missing, k.String())
+			continue
+		}
+		if err != nil {
+			row.OK, row.Error = false, err.Error()
+		}
+		if !row.OK {
+			r.Failed++
+		}
+		r.Kernels = append(r.Kernels, row)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (r *benchResult) row(be kernels.Backend, k kerneltest.Case, timed bool) (benchRow, error) {
 	row := benchRow{Kernel: k.String(), Tolerance: k.Tol, OK: true}
@@ -161,7 +189,10 @@ func (r *benchResult) write(w io.Writer) error {
 		} else {
 			fmt.Fprintf(t, "%s\t–\t%.2g\t", k.Kernel, k.Tolerance)
 		}
-		if timed {
+		switch {
+		case timed && k.Seconds == 0:
+			fmt.Fprint(t, "\t\t\t\t\t")
+		case timed:
 			fmt.Fprintf(t, "%.1f\t%.2f\t%.1f %%\t%.2f\t%.1f %%\t", 1e6*k.Seconds, k.GFLOPS, 100*k.OfPeak, k.GBPS, 100*k.OfCopy)
 		}
 		if !k.OK {
@@ -177,6 +208,9 @@ func (r *benchResult) write(w io.Writer) error {
 		if k.Compared {
 			compared++
 		}
+	}
+	if len(r.Missing) > 0 {
+		fmt.Fprintf(w, "no kernel on this device: %s\n", strings.Join(r.Missing, ", "))
 	}
 	_, err := fmt.Fprintf(w, "%d kernels, %d compared with their definitions, %d differ\n", len(r.Kernels), compared, r.Failed)
 	return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"magvit/gpu"
 	"magvit/kernels"
 	"magvit/kernels/chance"
 	"magvit/model"
@@ -34,22 +36,24 @@ func benchStepCommand() *cli.Command {
 // stepResult is what bench step --json prints. Work is that of the kernels,
 // forward, backward and optimizer.
 type stepResult struct {
-	Preset         string  `json:"preset"`
-	Device         string  `json:"device"`
-	Precision      string  `json:"precision"`
-	Batch          int     `json:"batch"`
-	Frames         int     `json:"frames"`
-	Size           int     `json:"size"`
-	Parameters     int     `json:"parameters"`
-	Steps          int     `json:"steps"`
-	MinSeconds     float64 `json:"min_s"`
-	MedianSeconds  float64 `json:"median_s"`
-	ClipsPerSecond float64 `json:"clips_per_s"` // at the median
-	GFLOP          float64 `json:"gflop"`       // of a step
-	GFLOPS         float64 `json:"gflops"`      // a second, at the median
-	PeakBytes      int64   `json:"peak_bytes"`  // buffers of the backend
-	ArenaBytes     int64   `json:"arena_bytes"` // of which intermediate values
-	ValueBytes     int64   `json:"value_bytes"` // what these would take side by side
+	Preset            string  `json:"preset"`
+	Device            string  `json:"device"`
+	Precision         string  `json:"precision"`
+	Batch             int     `json:"batch"`
+	Frames            int     `json:"frames"`
+	Size              int     `json:"size"`
+	Parameters        int     `json:"parameters"`
+	Steps             int     `json:"steps"`
+	MinSeconds        float64 `json:"min_s"`
+	MedianSeconds     float64 `json:"median_s"`
+	ListMinSeconds    float64 `json:"list_min_s,omitempty"` // on a GPU, of steps that are launched kernel by kernel instead of as a graph
+	ListMedianSeconds float64 `json:"list_median_s,omitempty"`
+	ClipsPerSecond    float64 `json:"clips_per_s"` // at the median
+	GFLOP             float64 `json:"gflop"`       // of a step
+	GFLOPS            float64 `json:"gflops"`      // a second, at the median
+	PeakBytes         int64   `json:"peak_bytes"`  // buffers of the backend
+	ArenaBytes        int64   `json:"arena_bytes"` // of which intermediate values
+	ValueBytes        int64   `json:"value_bytes"` // what these would take side by side
 }
 
 func benchStep(c *cli.Context) error {
@@ -68,12 +72,11 @@ func benchStep(c *cli.Context) error {
 			return usagef("--%s %d: want 1 or more", f, c.Int(f))
 		}
 	}
-	cpu, err := newDevice(c)
+	be, _, err := newDevice(c)
 	if err != nil {
 		return err
 	}
-	defer cpu.Close()
-	be := &counted{Backend: cpu}
+	defer be.Close()
 	tok, err := model.New(cfg.Model)
 	if err != nil {
 		return err
@@ -85,32 +88,32 @@ func benchStep(c *cli.Context) error {
 	if err := tok.Check(shape); err != nil {
 		return usageError{err}
 	}
-	s, err := newBenchStep(be, tok, shape)
+	on := be
+	dev, onGPU := be.(*gpu.Device)
+	if !onGPU {
+		on = &counted{Backend: be}
+	}
+	s, err := newBenchStep(on, tok, shape)
 	if err != nil {
 		return err
 	}
-	r := stepResult{Preset: c.String("preset"), Device: describe(cpu), Precision: c.String("precision"),
+	r := stepResult{Preset: c.String("preset"), Device: describe(be), Precision: kernels.PrecisionOf(be).String(),
 		Batch: shape.N, Frames: shape.T, Size: shape.H, Parameters: tok.NumParams(), Steps: c.Int("steps")}
-	var times []float64
-	for i := range r.Steps + 1 {
-		if err := c.Context.Err(); err != nil {
-			return err
-		}
-		start := time.Now()
-		if err := s.run(); err != nil {
-			return err
-		}
-		if i > 0 { // the first one fills caches and page tables
-			times = append(times, time.Since(start).Seconds())
-		}
+	if r.MinSeconds, r.MedianSeconds, err = s.time(c.Context, r.Steps); err != nil {
+		return err
 	}
-	slices.Sort(times)
+	if onGPU {
+		dev.SetGraphs(false)
+		if r.ListMinSeconds, r.ListMedianSeconds, err = s.time(c.Context, r.Steps); err != nil {
+			return err
+		}
+		dev.SetGraphs(true)
+	}
 	stats := s.prog.Plan.Stats()
-	r.MinSeconds, r.MedianSeconds = times[0], times[len(times)/2]
 	r.ClipsPerSecond = float64(shape.N) / r.MedianSeconds
 	r.GFLOP = float64(stats.FLOPs()+s.flops) / 1e9
 	r.GFLOPS = r.GFLOP / r.MedianSeconds
-	r.PeakBytes, r.ArenaBytes, r.ValueBytes = be.bytes, stats.ArenaBytes, stats.ValueBytes
+	r.PeakBytes, r.ArenaBytes, r.ValueBytes = on.(interface{ Allocated() int64 }).Allocated(), stats.ArenaBytes, stats.ValueBytes
 	out := c.App.Writer
 	if c.Bool("json") {
 		out = c.App.ErrWriter
@@ -134,6 +137,9 @@ func (r stepResult) write(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "%s, %s, %s: %d clips of %d frames, %d×%d; %.2f M parameters\n%.4g s a step (least %.4g s, %d steps), %.3g clips/s, %.1f GFLOP/s, %s of buffers\n",
 		r.Preset, r.Device, r.Precision, r.Batch, r.Frames, r.Size, r.Size, float64(r.Parameters)/1e6,
 		r.MedianSeconds, r.MinSeconds, r.Steps, r.ClipsPerSecond, r.GFLOPS, inBytes(uint64(r.PeakBytes)))
+	if err == nil && r.ListMinSeconds > 0 {
+		_, err = fmt.Fprintf(w, "that was with each step captured as a graph; without: %.4g s a step (least %.4g s)\n", r.ListMedianSeconds, r.ListMinSeconds)
+	}
 	return err
 }
 
@@ -158,6 +164,12 @@ func (b *counted) Alloc(n int) (kernels.Buffer, error) {
 	b.bytes += 4 * int64(n)
 	return b.Backend.Alloc(n)
 }
+
+// Allocated is the sum in bytes.
+func (b *counted) Allocated() int64 { return b.bytes }
+
+// Precision is the backend's.
+func (b *counted) Precision() kernels.Precision { return kernels.PrecisionOf(b.Backend) }
 
 // measured is a training step: the graph's plan and the optimizer.
 type measured struct {
@@ -226,6 +238,26 @@ func newBenchStep(be kernels.Backend, tok *model.Tokenizer, shape model.Shape) (
 		}
 	}
 	return s, nil
+}
+
+// time makes so many steps after one that is not measured: it fills caches and page
+// tables.
+func (s *measured) time(ctx context.Context, steps int) (least, median float64, err error) {
+	var times []float64
+	for i := range steps + 1 {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
+		start := time.Now()
+		if err := s.run(); err != nil {
+			return 0, 0, err
+		}
+		if i > 0 {
+			times = append(times, time.Since(start).Seconds())
+		}
+	}
+	slices.Sort(times)
+	return times[0], times[len(times)/2], nil
 }
 
 // run is one step: loss and gradients, their norm, new parameters.

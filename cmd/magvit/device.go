@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"runtime"
 
 	"github.com/urfave/cli/v2"
 
+	"magvit/gpu"
 	"magvit/kernels"
 )
 
@@ -18,60 +20,82 @@ func deviceFlags() []cli.Flag {
 }
 
 // openDevice starts the backend that --device and --precision choose, and says
-// in the log's first line which it is.
-func openDevice(c *cli.Context, log *slog.Logger) (*kernels.CPU, error) {
-	if err := checkDevice(c); err != nil {
-		return nil, err
-	}
-	be, err := newCPU()
+// in the log's first line which it is and why.
+func openDevice(c *cli.Context, log *slog.Logger) (kernels.Backend, error) {
+	be, why, err := newDevice(c)
 	if err != nil {
 		return nil, err
 	}
-	chosen := "chosen by --device"
-	if c.String("device") == "auto" {
-		chosen = "chosen by itself: this build has no GPU code"
+	precision := kernels.PrecisionOf(be).String()
+	switch be := be.(type) {
+	case *kernels.CPU:
+		log.Info("device: cpu, "+why, "instructions", be.ISA().String(), "workers", be.Workers(), "precision", precision)
+	case *gpu.Device:
+		i := be.Info()
+		log.Info("device: gpu, "+why, "name", i.Name, "architecture", i.Architecture, "driver", i.Driver,
+			"memory", inBytes(uint64(i.Memory)), "precision", precision)
 	}
-	log.Info("device: cpu, "+chosen, "instructions", be.ISA().String(), "workers", be.Workers(), "precision", c.String("precision"))
 	return be, nil
 }
 
-func checkDevice(c *cli.Context) error {
+// newDevice is openDevice for commands whose whole output is the result. why says
+// who chose the device.
+func newDevice(c *cli.Context) (be kernels.Backend, why string, err error) {
+	precision, err := kernels.ParsePrecision(c.String("precision"))
+	if err != nil {
+		return nil, "", usagef("--precision %s: want f32 or bf16", c.String("precision"))
+	}
 	switch d := c.String("device"); d {
-	case "auto", "cpu":
+	case "cpu":
+		be, err = newCPU(precision)
+		return be, "chosen by --device", err
 	case "gpu":
-		return usagef("--device gpu: this build has no GPU code; use cpu or auto")
+		dev, err := gpu.Open(precision)
+		if err != nil { // that there is none is the user's to change
+			return nil, "", usagef("--device gpu: %w; --device cpu works without", err)
+		}
+		return dev, "chosen by --device", nil
+	case "auto":
+		dev, err := gpu.Open(precision)
+		if err == nil {
+			return dev, "chosen by itself", nil
+		}
+		why = "chosen by itself: " + err.Error()
+		be, err = newCPU(precision)
+		return be, why, err
 	default:
-		return usagef("--device %s: want auto, cpu or gpu", d)
+		return nil, "", usagef("--device %s: want auto, cpu or gpu", d)
 	}
-	switch p := c.String("precision"); p {
-	case "f32":
-	case "bf16":
-		return usagef("--precision bf16: the CPU computes in float32 only; use f32")
-	default:
-		return usagef("--precision %s: want f32 or bf16", p)
-	}
-	return nil
 }
 
 // newCPU starts the CPU backend. What it panics with is a wrong MAGVIT_ISA.
-func newCPU() (be *kernels.CPU, err error) {
+func newCPU(p kernels.Precision) (be *kernels.CPU, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			be, err = nil, usagef("%v", p)
 		}
 	}()
+	if p == kernels.BF16 {
+		return nil, usagef("--precision bf16: the CPU computes in float32 only; use f32")
+	}
 	return kernels.NewCPU(0), nil
 }
 
-// newDevice is openDevice for commands whose whole output is the result.
-func newDevice(c *cli.Context) (*kernels.CPU, error) {
-	if err := checkDevice(c); err != nil {
-		return nil, err
+// describe is a backend in a few words.
+func describe(be kernels.Backend) string {
+	switch be := be.(type) {
+	case *kernels.CPU:
+		return fmt.Sprintf("cpu, %s, %d workers", be.ISA(), be.Workers())
+	case *gpu.Device:
+		return "gpu, " + be.Info().String()
 	}
-	return newCPU()
+	return be.Name()
 }
 
-// describe is a backend in a few words.
-func describe(be *kernels.CPU) string {
-	return fmt.Sprintf("cpu, %s, %d workers", be.ISA(), be.Workers())
+// workers is how many goroutines work that is not a kernel may use.
+func workers(be kernels.Backend) int {
+	if cpu, ok := be.(*kernels.CPU); ok {
+		return cpu.Workers()
+	}
+	return runtime.GOMAXPROCS(0)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"magvit/gpu"
 	"magvit/kernels"
 )
 
@@ -37,6 +38,7 @@ type checkup struct {
 	GOMAXPROCS  int      `json:"gomaxprocs"`
 	Instruction string   `json:"instruction_set"`
 	Devices     []string `json:"devices"`    // what --device can choose in this build
+	GPUCode     string   `json:"gpu_code"`   // what this build's was compiled for
 	GPU         string   `json:"gpu"`        // as nvidia-smi tells it
 	GPUDriver   string   `json:"gpu_driver"` // path of libcuda
 	FFmpeg      string   `json:"ffmpeg"`
@@ -50,7 +52,7 @@ func doctor(c *cli.Context) error {
 	if _, err := arguments(c, 0, 0, ""); err != nil {
 		return err
 	}
-	be, err := newCPU()
+	be, err := newCPU(kernels.F32)
 	if err != nil {
 		return err
 	}
@@ -71,14 +73,33 @@ func doctor(c *cli.Context) error {
 		return fmt.Errorf("free space of %s: %w", d.Folder, err)
 	}
 	d.FreeBytes = fs.Bavail * uint64(fs.Bsize)
-	d.advise(be.ISA())
+	d.GPUCode = gpu.Built()
+	problem := d.findGPUs()
+	d.advise(be.ISA(), problem)
 	if c.Bool("json") {
 		return printJSON(c, d)
 	}
 	return d.write(c.App.Writer)
 }
 
-func (d *checkup) advise(isa kernels.ISA) {
+// findGPUs lists the GPUs that this build can use, and tries the first. It returns what
+// is wrong.
+func (d *checkup) findGPUs() error {
+	found, err := gpu.Devices()
+	if err != nil {
+		return err
+	}
+	for _, i := range found {
+		d.Devices = append(d.Devices, "gpu ("+i.String()+")")
+	}
+	dev, err := gpu.Open(kernels.F32)
+	if err != nil {
+		return err
+	}
+	return dev.Close()
+}
+
+func (d *checkup) advise(isa kernels.ISA, problem error) {
 	if d.FFmpeg == "" || d.FFprobe == "" {
 		d.Advice = append(d.Advice, "install ffmpeg (Debian, Ubuntu: apt install ffmpeg; macOS: brew install ffmpeg): video files are read and .mp4 is written by it; .npz, GIF and folders of PNG work without")
 	}
@@ -91,8 +112,11 @@ func (d *checkup) advise(isa kernels.ISA) {
 	if d.GOMAXPROCS < d.Cores {
 		d.Advice = append(d.Advice, fmt.Sprintf("GOMAXPROCS leaves %d of %d cores unused", d.Cores-d.GOMAXPROCS, d.Cores))
 	}
-	if d.GPU != "" || d.GPUDriver != "" {
-		d.Advice = append(d.Advice, "this build has no GPU code: it computes on the CPU, whatever GPU there is")
+	switch {
+	case d.GPUCode == "" && d.GPU+d.GPUDriver != "":
+		d.Advice = append(d.Advice, "this build has no GPU code: it computes on the CPU, whatever GPU there is; make gpu builds one that has")
+	case d.GPUCode != "" && problem != nil:
+		d.Advice = append(d.Advice, "the GPU cannot be used: "+problem.Error())
 	}
 }
 
@@ -108,6 +132,7 @@ func (d *checkup) write(w io.Writer) error {
 	line("devices", strings.Join(d.Devices, ", "), "")
 	line("instruction set", d.Instruction, "")
 	line("cores", fmt.Sprintf("%d, GOMAXPROCS %d", d.Cores, d.GOMAXPROCS), "")
+	line("gpu code", d.GPUCode, "none in this build (make gpu builds it)")
 	line("gpu", d.GPU, "none found (no nvidia-smi)")
 	line("gpu driver", d.GPUDriver, "none found (no libcuda.so.1)")
 	line("ffmpeg", d.FFmpeg, "not found")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"magvit/kernels"
 	"magvit/trainer"
 )
 
@@ -57,7 +58,7 @@ func importCheckpoint(c *cli.Context) error {
 		}
 		o.Config = &cfg
 	}
-	be, err := newCPU()
+	be, err := newCPU(kernels.F32)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func probeClips(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := probe.Run(c.Context, set, probe.Options{Splits: c.Int("splits"), Seed: c.Uint64("seed"), Workers: w.be.Workers(),
+	r, err := probe.Run(c.Context, set, probe.Options{Splits: c.Int("splits"), Seed: c.Uint64("seed"), Workers: workers(w.be),
 		Progress: func(done, total int) { w.p.set(float64(done)/float64(total), "fitting classifiers") }})
 	if errors.Is(err, probe.ErrData) {
 		return usageError{err}

@@ -18,7 +18,7 @@ import (
 type work struct {
 	c       *cli.Context
 	p       *progress
-	be      *kernels.CPU
+	be      kernels.Backend
 	codec   *trainer.Codec
 	src     data.Source
 	indices []int       // clips to take
@@ -50,7 +50,7 @@ func clipFlags() []cli.Flag {
 }
 
 // openCheckpoint starts the device and reads the checkpoint.
-func openCheckpoint(c *cli.Context, log *slog.Logger) (*kernels.CPU, *trainer.Codec, error) {
+func openCheckpoint(c *cli.Context, log *slog.Logger) (kernels.Backend, *trainer.Codec, error) {
 	be, err := openDevice(c, log)
 	if err != nil {
 		return nil, nil, err

@@ -25,7 +25,15 @@ type Plan struct {
 	be      kernels.Backend
 	steps   []step
 	buffers map[*G.Node]kernels.Buffer
+	replay  func() error // enqueues the steps, after the first Run
 	stats   Stats
+}
+
+// recorder is a backend that can keep the kernels which run enqueues, and enqueue
+// them again in one go. run must do nothing else with the backend, and may be called
+// again.
+type recorder interface {
+	Record(run func()) (replay func() error, err error)
 }
 
 // step is one prepared kernel with its arguments.
@@ -198,11 +206,27 @@ func (p *Plan) prepare(prog []instr) error {
 func (p *Plan) Buffer(n *G.Node) kernels.Buffer { return p.buffers[n] }
 
 // Run computes the outputs from the inputs.
-func (p *Plan) Run() error {
+func (p *Plan) Run() (err error) {
+	if p.replay == nil {
+		if r, ok := p.be.(recorder); ok {
+			p.replay, err = r.Record(p.enqueue)
+		} else {
+			p.replay = func() error { p.enqueue(); return nil }
+		}
+		if err != nil {
+			return fmt.Errorf("machine: %w", err)
+		}
+	}
+	if err := p.replay(); err != nil {
+		return fmt.Errorf("machine: %w", err)
+	}
+	return p.be.Sync()
+}
+
+func (p *Plan) enqueue() {
 	for i := range p.steps {
 		p.steps[i].kernel.Run(p.steps[i].args...)
 	}
-	return p.be.Sync()
 }
 
 // Input adds a leaf of the given shape to the graph.

@@ -1,0 +1,211 @@
+//go:build gpu
+
+package gpu
+
+/*
+#cgo CFLAGS: -std=gnu11 -Wall
+#cgo LDFLAGS: -ldl
+#include <cuda.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "lazy.h"
+
+// A launch as list.go writes it.
+typedef struct {
+	uint64_t function;
+	uint32_t grid[3], block[3], shared, length;
+	unsigned char args[];
+} record;
+
+// Enqueues a list; done counts what was enqueued. With wait it waits after each launch,
+// so that an error belongs to the launch that caused it.
+static CUresult launch(CUcontext ctx, CUstream s, const char* at, size_t size, int wait, int* done) {
+	CUresult r = cuCtxSetCurrent(ctx);
+	const char* end = at + size;
+	for (*done = 0; !r && at < end; *done += !r) {
+		const record* l = (const record*)at;
+		size_t length = l->length;
+		void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void*)l->args, CU_LAUNCH_PARAM_BUFFER_SIZE, &length, CU_LAUNCH_PARAM_END};
+		r = cuLaunchKernel((CUfunction)l->function, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->block[1], l->block[2],
+			l->shared, s, NULL, extra);
+		if (!r && wait) r = cuStreamSynchronize(s);
+		at += (sizeof *l + length + 7) / 8 * 8;
+	}
+	return r;
+}
+
+// Makes a graph of a list.
+static CUresult capture(CUcontext ctx, CUstream s, const char* list, size_t size, CUgraphExec* graph, int* done) {
+	*done = 0;
+	CUresult r = cuCtxSetCurrent(ctx);
+	if (!r) r = cuStreamBeginCapture(s, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+	if (r) return r;
+	CUgraph g = NULL;
+	r = launch(ctx, s, list, size, 0, done);
+	CUresult ended = cuStreamEndCapture(s, &g);
+	if (!r) r = ended;
+	if (!r) r = cuGraphInstantiateWithFlags(graph, g, 0);
+	if (g) cuGraphDestroy(g);
+	return r;
+}
+
+static CUresult replay(CUcontext ctx, CUgraphExec graph, CUstream s) {
+	CUresult r = cuCtxSetCurrent(ctx);
+	return r ? r : cuGraphLaunch(graph, s);
+}
+
+// Finds a function and allows it all the shared memory that a block may have.
+static CUresult find(CUcontext ctx, CUmodule m, const char* name, int shared, CUfunction* f) {
+	int fixed = 0;
+	CUresult r = cuCtxSetCurrent(ctx);
+	if (!r) r = cuModuleGetFunction(f, m, name);
+	if (!r) r = cuFuncGetAttribute(&fixed, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, *f);
+	if (!r) r = cuFuncSetAttribute(*f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared - fixed);
+	return r;
+}
+
+static CUresult load(CUcontext ctx, const void* image, CUmodule* m) {
+	CUresult r = cuCtxSetCurrent(ctx);
+	return r ? r : cuModuleLoadData(m, image);
+}
+
+static CUresult pinned(CUcontext ctx, size_t size, void** p) {
+	CUresult r = cuCtxSetCurrent(ctx);
+	return r ? r : cuMemHostAlloc(p, size, 0);
+}
+
+static CUresult describe(void* out, int bf16, int swizzle, unsigned rank, uint64_t address,
+		const cuuint64_t* dims, const cuuint64_t* strides, const cuuint32_t* box, const cuuint32_t* steps) {
+	CUtensorMap m; // lies at a multiple of 64 bytes, as it must
+	CUresult r = cuTensorMapEncodeTiled(&m, bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT32, rank,
+		(void*)address, dims, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, (CUtensorMapSwizzle)swizzle,
+		CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+	memcpy(out, &m, sizeof m);
+	return r;
+}
+
+static const char* name_of(CUresult r) {
+	const char* s = NULL;
+	return cuGetErrorName(r, &s) ? NULL : s;
+}
+
+static const char* text_of(CUresult r) {
+	const char* s = NULL;
+	return cuGetErrorString(r, &s) ? NULL : s;
+}
+*/
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// calls are those of our calls of the driver that gorgonia.org/cu does not have. Each
+// makes the context current on the thread that it happens to be on.
+type calls struct {
+	ctx    unsafe.Pointer // CUcontext
+	stream unsafe.Pointer // CUstream of kernels
+	wait   bool           // after each launch
+}
+
+// openLibrary opens libcuda and starts it.
+func openLibrary() error {
+	var why *C.char
+	switch r := C.lazy_open(&why); {
+	case r == C.LAZY_ABSENT:
+		return fmt.Errorf("%w: %s", ErrNoDriver, C.GoString(why))
+	default:
+		return failed(int(r))
+	}
+}
+
+// failed is the error of a result of the driver, nil of success.
+func failed(code int) error {
+	if code == 0 {
+		return nil
+	}
+	e := cudaError{code: code, name: fmt.Sprintf("CUDA error %d", code)}
+	if s := C.name_of(C.CUresult(code)); s != nil {
+		e.name = C.GoString(s)
+	}
+	if s := C.text_of(C.CUresult(code)); s != nil {
+		e.text = C.GoString(s)
+	}
+	return e
+}
+
+func (c calls) launch(list []byte) (int, error) {
+	var done, wait C.int
+	if c.wait {
+		wait = 1
+	}
+	r := C.launch(C.CUcontext(c.ctx), C.CUstream(c.stream), (*C.char)(unsafe.Pointer(unsafe.SliceData(list))), C.size_t(len(list)), wait, &done)
+	return int(done), failed(int(r))
+}
+
+func (c calls) capture(list []byte) (graph unsafe.Pointer, done int, err error) {
+	var g C.CUgraphExec
+	var n C.int
+	r := C.capture(C.CUcontext(c.ctx), C.CUstream(c.stream), (*C.char)(unsafe.Pointer(unsafe.SliceData(list))), C.size_t(len(list)), &g, &n)
+	return unsafe.Pointer(g), int(n), failed(int(r))
+}
+
+func (c calls) replay(graph unsafe.Pointer) error {
+	return failed(int(C.replay(C.CUcontext(c.ctx), C.CUgraphExec(graph), C.CUstream(c.stream))))
+}
+
+func (c calls) drop(graph unsafe.Pointer) error {
+	return failed(int(C.cuGraphExecDestroy(C.CUgraphExec(graph))))
+}
+
+func (c calls) load(image []byte) (module unsafe.Pointer, err error) {
+	var m C.CUmodule
+	r := C.load(C.CUcontext(c.ctx), unsafe.Pointer(unsafe.SliceData(image)), &m)
+	return unsafe.Pointer(m), failed(int(r))
+}
+
+func (c calls) unload(module unsafe.Pointer) error {
+	return failed(int(C.cuModuleUnload(C.CUmodule(module))))
+}
+
+// find looks a kernel up in a module; shared is what a block may have at most, in bytes.
+func (c calls) find(module unsafe.Pointer, name string, shared int) (uint64, error) {
+	s := C.CString(name)
+	defer C.free(unsafe.Pointer(s))
+	var f C.CUfunction
+	r := C.find(C.CUcontext(c.ctx), C.CUmodule(module), s, C.int(shared), &f)
+	return uint64(uintptr(unsafe.Pointer(f))), failed(int(r))
+}
+
+// pinned is host memory that the device copies from by itself, of n values.
+func (c calls) pinned(n int) ([]float32, error) {
+	var p unsafe.Pointer
+	r := C.pinned(C.CUcontext(c.ctx), C.size_t(4*n), &p)
+	if r != 0 {
+		return nil, failed(int(r))
+	}
+	return unsafe.Slice((*float32)(p), n), nil
+}
+
+func (c calls) tensorMap(address uint64, m tensorMap) (b [tensorMapSize]byte, err error) {
+	rank := len(m.dims)
+	steps := m.steps
+	if steps == nil {
+		steps = []uint32{1, 1, 1, 1, 1}
+	}
+	if rank < 1 || rank > 5 || len(m.strides) != rank-1 || len(m.box) != rank || len(steps) < rank {
+		return b, fmt.Errorf("%d sizes, %d strides, %d sides of the box, %d steps: want 1 to 5 axes and a stride less", rank, len(m.strides), len(m.box), len(steps))
+	}
+	strides := append([]uint64{}, m.strides...)
+	strides = append(strides, 0) // one axis has none, but an address is needed
+	bf16 := C.int(0)
+	if m.values == bf16Values {
+		bf16 = 1
+	}
+	r := C.describe(unsafe.Pointer(&b), bf16, C.int(m.swizzle), C.uint(rank), C.uint64_t(address),
+		(*C.cuuint64_t)(unsafe.Pointer(&m.dims[0])), (*C.cuuint64_t)(unsafe.Pointer(&strides[0])),
+		(*C.cuuint32_t)(unsafe.Pointer(&m.box[0])), (*C.cuuint32_t)(unsafe.Pointer(&steps[0])))
+	return b, failed(int(r))
+}
