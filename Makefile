@@ -1,6 +1,6 @@
 GO ?= go
 
-.PHONY: build test lint race emul emul-short emul-asan kernels gpu generate demo tdd bench clean
+.PHONY: build test lint race emul emul-short emul-asan kernels gpu gpu-test generate demo tdd bench clean
 
 build:
 	$(GO) build -o bin/magvit ./cmd/magvit
@@ -75,10 +75,19 @@ kernels: gpu/fatbin/built.txt
 
 # bin/magvit with the code for GPUs. libcuda is opened when it is needed; what stands in
 # for it when linking is an empty script.
-gpu: kernels $(CUDA_H)
-	@mkdir -p .tools/stub && echo '/* libcuda.so.1 is opened at run time */' >.tools/stub/libcuda.so
-	CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$(abspath $(dir $(CUDA_H)))" CGO_LDFLAGS=-L$(CURDIR)/.tools/stub $(GO) build -tags gpu -o bin/magvit ./cmd/magvit
+WITH_CUDA = CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$(abspath $(dir $(CUDA_H)))" CGO_LDFLAGS=-L$(CURDIR)/.tools/stub $(GO)
+
+.tools/stub/libcuda.so:
+	@mkdir -p .tools/stub && echo '/* libcuda.so.1 is opened at run time */' >$@
+
+gpu: kernels .tools/stub/libcuda.so $(CUDA_H)
+	$(WITH_CUDA) build -tags gpu -o bin/magvit ./cmd/magvit
 	@echo "bin/magvit with GPU code: $$(head -1 gpu/fatbin/built.txt)"
+
+# The driver and the command line on a libcuda that runs the kernels on the host.
+gpu-test: gpu
+	$(WITH_CUDA) vet -tags gpu,emul ./gpu ./cmd/magvit
+	$(WITH_CUDA) test -tags gpu,emul -run 'Driver|GPU' ./gpu ./cmd/magvit
 
 generate:
 	$(GO) generate ./...

@@ -1,0 +1,269 @@
+//go:build gpu && emul && linux
+
+package gpu_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"magvit/gpu"
+	"magvit/kernels"
+	"magvit/kernels/emul"
+	"magvit/kernels/kerneltest"
+)
+
+// fakeLibrary is a folder with a libcuda.so.1 that runs the kernels on the host.
+var fakeLibrary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "magvit-libcuda-")
+	if err != nil {
+		return "", err
+	}
+	if err := os.CopyFS(dir, kernels.Source); err != nil {
+		return "", err
+	}
+	var text []byte
+	for _, part := range []string{"../kernels/emul/emul.cc", "testdata/libcuda.cc"} {
+		b, err := os.ReadFile(part)
+		if err != nil {
+			return "", err
+		}
+		text = append(text, b...)
+	}
+	lib, err := emul.Compile(dir, string(text))
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Rename(lib, filepath.Join(dir, "libcuda.so.1"))
+})
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if dir, err := fakeLibrary(); err == nil && os.Getenv("FAKE_CUDA") == "" {
+		os.RemoveAll(dir)
+	}
+	os.Exit(status)
+}
+
+// onFake runs the test again in a process that finds the fake library and has the
+// given environment. It returns what that printed, and whether this is that process.
+func onFake(t *testing.T, env ...string) (out string, inside bool) {
+	t.Helper()
+	if os.Getenv("FAKE_CUDA") != "" {
+		return "", true
+	}
+	lib, err := fakeLibrary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), append([]string{"FAKE_CUDA=1", "LD_LIBRARY_PATH=" + lib}, env...)...)
+	text, err := cmd.CombinedOutput()
+	if err != nil || strings.Contains(string(text), "--- SKIP") {
+		t.Errorf("%v: %v\n%s", env, err, text)
+	}
+	return string(text), false
+}
+
+func open(t *testing.T) *gpu.Device {
+	t.Helper()
+	dev, err := gpu.Open(kernels.F32)
+	check(t, err)
+	return dev
+}
+
+// A case of each kernel passes the suite through the driver's calls.
+func TestDriverRunsTheSuite(t *testing.T) {
+	if _, inside := onFake(t); !inside {
+		return
+	}
+	dev := open(t)
+	seen := map[string]bool{}
+	for _, c := range cases() {
+		if seen[kind(c.Spec)] {
+			continue
+		}
+		seen[kind(c.Spec)] = true
+		r, err := kerneltest.Check(dev, c)
+		check(t, err)
+		if !r.OK {
+			t.Errorf("%v: %v", c, r.Err)
+		}
+	}
+	check(t, dev.Close())
+}
+
+func TestDriverTellsTheDevice(t *testing.T) {
+	if _, inside := onFake(t, "FAKE_CUDA_ARCH=86"); !inside {
+		return
+	}
+	dev := open(t)
+	defer dev.Close()
+	i := dev.Info()
+	if i.Name != "Emulated H100" || i.Architecture != "sm_86" || i.Memory != 80e9 || i.Processors != 132 || !strings.HasSuffix(i.Driver, "CUDA 13.0") {
+		t.Errorf("%+v", i)
+	}
+	if all, err := gpu.Devices(); err != nil || !slices.Equal(all, []gpu.Info{i}) {
+		t.Errorf("Devices gives %v, %v", all, err)
+	}
+}
+
+// What is written and read arrives in the order of kernels, whatever its size: small
+// copies, copies of one slot and of several, and many without waiting.
+func TestDriverCopies(t *testing.T) {
+	if _, inside := onFake(t); !inside {
+		return
+	}
+	dev := open(t)
+	const n = 9<<20 + 17 // more than two slots
+	x, err := dev.Alloc(n)
+	check(t, err)
+	got := make([]float32, n)
+	check(t, dev.Read(got, x))
+	if i := slices.IndexFunc(got, func(v float32) bool { return v != 0 }); i >= 0 {
+		t.Fatalf("Alloc leaves %v at %d", got[i], i)
+	}
+	want := make([]float32, n)
+	for i := range want {
+		want[i] = float32(i % 65521)
+	}
+	check(t, dev.Write(x, want))
+	check(t, dev.Read(got, x))
+	if !slices.Equal(got, want) {
+		t.Fatal("a large copy comes back changed")
+	}
+
+	const size = 1 << 15 // goes through a slot
+	k, err := dev.Prepare(kernels.Add{Len: size})
+	check(t, err)
+	sum, err := dev.Alloc(size)
+	check(t, err)
+	part := x.Slice(100, 100+size)
+	src := make([]float32, size)
+	total := float32(0)
+	for step := range 7 {
+		for i := range src {
+			src[i] = float32(1 + step)
+		}
+		total += float32(1 + step)
+		check(t, dev.Write(part, src))
+		clear(src) // the caller may use it again
+		k.Run(sum, sum, part)
+	}
+	check(t, dev.Read(got[:size], sum))
+	if i := slices.IndexFunc(got[:size], func(v float32) bool { return v != total }); i >= 0 {
+		t.Errorf("the sum of seven copies is %v at %d, want %v", got[i], i, total)
+	}
+	check(t, dev.Close())
+}
+
+// A recorded plan gives the same bits as a graph, as a list, and launch by launch.
+func TestDriverReplays(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	if _, inside := onFake(t, "FAKE_CUDA_LOG="+log); !inside {
+		text, err := os.ReadFile(log)
+		check(t, err)
+		for _, want := range []string{"graph of 3\n", "graph launched\n", "graph dropped\n", "release, 0 buffers left, 0 pinned\n"} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("the driver was not told %q:\n%s", want, text)
+			}
+		}
+		return
+	}
+	dev := open(t)
+	s := kernels.SumRows{Rows: 700, C: 65} // in two launches, through scratch memory
+	k, err := dev.Prepare(s)
+	check(t, err)
+	act, err := dev.Prepare(kernels.Act{Kind: kernels.ELU, Len: s.C})
+	check(t, err)
+	x, err := dev.Alloc(s.Rows * s.C)
+	check(t, err)
+	y, err := dev.Alloc(2 * s.C)
+	check(t, err)
+	run := func() {
+		k.Run(y.Slice(0, s.C), x)
+		act.Run(y.Slice(s.C, 2*s.C), y.Slice(0, s.C))
+	}
+	src, want, got := make([]float32, x.Len()), make([]float32, y.Len()), make([]float32, y.Len())
+	replay, err := dev.Record(run)
+	check(t, err)
+	for step := range 4 {
+		for i := range src {
+			src[i] = float32(math.Sin(float64(i + step)))
+		}
+		check(t, dev.Write(x, src))
+		run()
+		check(t, dev.Read(want, y))
+		check(t, dev.Write(y, make([]float32, y.Len())))
+		dev.SetGraphs(step%2 == 0)
+		check(t, replay())
+		check(t, dev.Read(got, y))
+		if !slices.EqualFunc(got, want, sameBits) || want[0] == 0 {
+			t.Errorf("step %d: a replay gives %v, a run %v", step, got[:3], want[:3])
+		}
+	}
+	check(t, dev.Close())
+}
+
+// outcomes are what a process with a failure must say: what the driver returns, and
+// the device's work up to it.
+func TestDriverFailures(t *testing.T) {
+	suite := func() error {
+		dev, err := gpu.Open(kernels.F32)
+		if err != nil {
+			return err
+		}
+		k, err := dev.Prepare(kernels.Add{Len: 300})
+		if err != nil {
+			return err
+		}
+		b, err := dev.Alloc(300)
+		if err != nil {
+			return err
+		}
+		k.Run(b, b, b)
+		if err := dev.Sync(); err != nil {
+			return err
+		}
+		_, err = dev.Alloc(5e6)
+		return err
+	}
+	if os.Getenv("FAKE_CUDA") != "" {
+		err := suite()
+		var m *kernels.MemoryError
+		fmt.Printf("error: %v\nmemory: %v\n", err, errors.As(err, &m))
+		if m != nil {
+			fmt.Printf("numbers: %d %d %d %d\n", m.Want, m.Used, m.Free, m.Total)
+		}
+		return
+	}
+	for _, c := range []struct {
+		name string
+		env  []string
+		want []string
+	}{
+		{"no failure", nil, []string{"error: <nil>"}},
+		{"no device", []string{"FAKE_CUDA_DEVICES=0"}, []string{"CUDA_ERROR_NO_DEVICE", "CUDA_VISIBLE_DEVICES", "nvidia-smi"}},
+		{"a driver that cannot start", []string{"FAKE_CUDA_INIT=999"}, []string{"CUDA_ERROR_UNKNOWN", "restart"}},
+		{"old driver", []string{"FAKE_CUDA_LOAD=222"}, []string{"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "Emulated H100", "sm_90", "sm_80", "compute_80", "update the driver", "CUDA_HOME"}},
+		{"unknown device", []string{"FAKE_CUDA_LOAD=209"}, []string{"CUDA_ERROR_NO_BINARY_FOR_GPU", "update the driver"}},
+		{"out of memory", []string{"FAKE_CUDA_MEMORY=20000000"}, []string{"CUDA_ERROR_OUT_OF_MEMORY", "0.02 GB more memory", "memory: true", "numbers: 20000000 1200 19998800 20000000"}},
+		{"refused launch", []string{"FAKE_CUDA_LAUNCH=add:701"}, []string{"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "Add{Len:300}: kernel add, grid [2 1 1], block [256 1 1]", "shared memory than this GPU has"}},
+		{"a fault", []string{"FAKE_CUDA_FAULT=add:700"}, []string{"CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_LAUNCH_BLOCKING=1 the error names the kernel"}},
+		{"a fault, waiting", []string{"FAKE_CUDA_FAULT=add:700", "CUDA_LAUNCH_BLOCKING=1"}, []string{"CUDA_ERROR_ILLEGAL_ADDRESS", "Add{Len:300}: kernel add"}},
+	} {
+		out, _ := onFake(t, c.env...)
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: the output lacks %q:\n%s", c.name, want, out)
+			}
+		}
+	}
+}
