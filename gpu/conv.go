@@ -32,6 +32,17 @@ func (p *program) convolution(s kernels.Spec) bool {
 		if parts > 1 {
 			p.columns("sum_rows", arg(0), []operand{dw}, parts, s.O*weights, parts)
 		}
+	case kernels.ModConv:
+		one := s.Conv
+		one.N = 1
+		p.add("conv", samples(tiles(outputs(one), s.O), s.N), line(threads), append(args(3), null, null), append(sizes(one), s.Act)...)
+	case kernels.ModConvGradX:
+		one := s.Conv
+		one.N = 1
+		p.add("conv_grad_x", samples(tiles(s.T*s.H*s.W, s.C), s.N), line(threads), append(args(3), null), append(sizes(one), kernels.None)...)
+	case kernels.ModConvGradW: // a part of the sum is a sample
+		grid := samples(tiles(s.KT*s.KH*s.KW*s.C, s.O), s.N)
+		p.add("conv_grad_w", grid, line(threads), args(3), append(sizes(s.Conv), outputs(s.Conv)/s.N)...)
 	default:
 		return false
 	}
@@ -41,6 +52,12 @@ func (p *program) convolution(s kernels.Spec) bool {
 // tiles is the grid for m results along x and n along y.
 func tiles(m, n int) [3]uint32 {
 	return [3]uint32{uint32(up(m, convTile)), uint32(up(n, convTile)), 1}
+}
+
+// samples is that grid for each of n samples.
+func samples(grid [3]uint32, n int) [3]uint32 {
+	grid[2] = uint32(n)
+	return grid
 }
 
 // outputs is the number of output pixels of the batch.

@@ -86,7 +86,7 @@ func TestDriverRunsTheSuite(t *testing.T) {
 	}
 	dev := open(t)
 	seen := map[string]bool{}
-	for _, c := range cases() {
+	for _, c := range kerneltest.Cases() {
 		if seen[kind(c.Spec)] {
 			continue
 		}

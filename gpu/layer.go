@@ -2,9 +2,9 @@ package gpu
 
 import "magvit/kernels"
 
-// layer plans pointwise kernels, sums, moves, gates, norms, the loss and the optimizer.
+// layer plans pointwise kernels, sums, moves, gates, norms, modulation, the loss and the optimizer.
 func (p *program) layer(s kernels.Spec) bool {
-	return p.pointwise(s) || p.reduction(s) || p.move(s) || p.gate(s) || p.norm(s) || p.solve(s)
+	return p.pointwise(s) || p.reduction(s) || p.move(s) || p.neighbours(s) || p.gate(s) || p.norm(s) || p.modulation(s) || p.solve(s)
 }
 
 func (p *program) pointwise(s kernels.Spec) bool {
@@ -19,6 +19,10 @@ func (p *program) pointwise(s kernels.Spec) bool {
 		p.each("affine", s.Len, args(2), s.Mul, s.Add)
 	case kernels.Fill:
 		p.each("fill", s.Len, args(1), s.Value)
+	case kernels.GEGLU:
+		p.each("geglu", s.Rows*s.C, args(2), s.C)
+	case kernels.GEGLUGrad:
+		p.each("geglu_grad", s.Rows*s.C, args(3), s.C)
 	default:
 		return false
 	}
@@ -52,11 +56,7 @@ func (p *program) reduction(s kernels.Spec) bool {
 func (p *program) move(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.Shuffle:
-		down := 0
-		if s.Down {
-			down = 1
-		}
-		p.each("shuffle", s.Args()[0].Len(), args(2), s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW, down)
+		p.each("shuffle", s.Args()[0].Len(), args(2), s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW, flag(s.Down))
 	case kernels.PadFront:
 		p.each("pad_front", s.N*(s.P+s.T)*s.Inner, args(2), s.P*s.Inner, s.T*s.Inner)
 	case kernels.CropFront:
@@ -71,6 +71,44 @@ func (p *program) move(s kernels.Spec) bool {
 		return false
 	}
 	return true
+}
+
+// neighbours plans what other frames and pixels have a part in.
+func (p *program) neighbours(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.GateLoop:
+		p.each("gateloop", s.N*s.P*s.C, args(2), s.T, s.P, s.C)
+	case kernels.GateLoopGrad:
+		p.each("gateloop_grad", s.N*s.P*s.C, args(3), s.T, s.P, s.C)
+	case kernels.TokenShift:
+		by := -1
+		if s.Back {
+			by = 1
+		}
+		p.each("token_shift", s.N*s.T*s.P*s.C, args(2), s.T, s.P*s.C, s.C, (s.C+1)/2, by)
+	case kernels.Pad:
+		p.each("pad", s.Args()[0].Len(), args(2), padSize(s)...)
+	case kernels.PadGrad:
+		p.each("pad_grad", s.Args()[0].Len(), args(2), padSize(s.Pad)...)
+	case kernels.Blur:
+		p.each("blur", s.Args()[0].Len(), args(2), s.T, s.H, s.W, s.C, flag(s.Time), flag(s.Space))
+	default:
+		return false
+	}
+	return true
+}
+
+// padSize are the fields of PadSize.
+func padSize(s kernels.Pad) []any {
+	return []any{s.T, s.H, s.W, s.C, s.PT, s.PH, s.PW, int(s.Mode)}
+}
+
+// flag is a bool as a kernel reads it.
+func flag(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 func (p *program) gate(s kernels.Spec) bool {
@@ -121,17 +159,56 @@ func (p *program) norm(s kernels.Spec) bool {
 		p.warps("layer_norm_stats", s.Rows, []operand{mean, scale, arg(2)}, s.C, s.Eps)
 		p.sum("layer_norm_grad_gamma", arg(0), []operand{arg(1), arg(2), mean, scale}, s.Rows, s.C)
 	case kernels.RMSNorm:
-		p.warps("rms_norm", s.Rows, args(3), s.C)
+		p.warps("rms_norm", s.Rows, args(3), s.C, s.Rows)
 	case kernels.RMSNormGradX:
-		p.warps("rms_norm_grad_x", s.Rows, args(4), s.C)
+		p.warps("rms_norm_grad_x", s.Rows, args(4), s.C, s.Rows)
 	case kernels.RMSNormGradGamma:
 		scale := p.reserve(s.Rows)
 		p.warps("rms_norm_scale", s.Rows, []operand{scale, arg(2)}, s.C)
 		p.sum("rms_norm_grad_gamma", arg(0), []operand{arg(1), arg(2), scale}, s.Rows, s.C)
+	case kernels.AdaptiveRMSNorm:
+		p.warps("rms_norm", s.N*s.Rows, args(3), s.C, s.Rows)
+	case kernels.AdaptiveRMSNormGradX:
+		p.warps("rms_norm_grad_x", s.N*s.Rows, args(4), s.C, s.Rows)
+	case kernels.AdaptiveRMSNormGradGamma:
+		scale := p.reserve(s.N * s.Rows)
+		p.warps("rms_norm_scale", s.N*s.Rows, []operand{scale, arg(2)}, s.C)
+		p.groups("rms_norm_grad_gamma", arg(0), []operand{arg(1), arg(2), scale}, s.N, s.Rows, s.C)
+	case kernels.Normalize:
+		p.warps("normalize", s.Rows, args(2), s.C)
+	case kernels.NormalizeGrad:
+		p.warps("normalize_grad", s.Rows, args(3), s.C)
 	default:
 		return false
 	}
 	return true
+}
+
+func (p *program) modulation(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.Modulate:
+		p.add("modulate", line(s.N*s.O), line(threads), args(3), s.O, s.Taps, s.C, flag(s.Demod))
+	case kernels.ModulateGradW:
+		r, along := p.demodulation(s.Modulate)
+		p.each("modulate_grad_w", s.O*s.Taps*s.C, append(args(4), r, along), s.N, s.O, s.Taps, s.C)
+	case kernels.ModulateGradS:
+		r, along := p.demodulation(s.Modulate)
+		rows := s.N * s.O * s.Taps
+		each := p.reserve(s.N * s.O * s.C) // of an output channel
+		p.columns("modulate_grad_s", each, []operand{arg(1), arg(2), arg(3), r, along}, rows, s.C, s.Taps, s.O, s.Taps)
+		p.columns("sum_rows", arg(0), []operand{each}, s.N*s.O, s.C, s.O)
+	default:
+		return false
+	}
+	return true
+}
+
+// demodulation is what the gradients need to know of each sample's output channels; dm
+// is argument 1, w 2, s 3.
+func (p *program) demodulation(s kernels.Modulate) (r, along operand) {
+	r, along = p.reserve(s.N*s.O), p.reserve(s.N*s.O)
+	p.add("modulate_stats", line(s.N*s.O), line(threads), []operand{r, along, arg(1), arg(2), arg(3)}, s.O, s.Taps, s.C, flag(s.Demod))
+	return r, along
 }
 
 // solve plans the loss of the reconstruction and the update of the weights.

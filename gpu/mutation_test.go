@@ -27,7 +27,7 @@ var mutations = []struct{ name, file, after, old, new, kinds string }{
 	{"wrong phase of a stride", "conv.cuh", "struct Outputs", " || h % s.SH", "", "ConvGradX"},
 	{"frames behind the last", "conv.cuh", "struct Outputs", "t >= s.OT || ", "", "ConvGradX"},
 	{"axes of the weights swapped", "conv.cu", "struct Weights", "k % O * taps + k / O", "k / O * O + k % O", "ConvGradX"},
-	{"residual before the activation", "conv.cu", "void __launch_bounds__(256, 2) conv(", "v = activate(kind, v + b[o]);", "v = activate(kind, v + b[o] + (r ? r[q * s.O + o] : 0));", "Conv"},
+	{"residual before the activation", "conv.cu", "void __launch_bounds__(256, 2) conv(", "v = activate(kind, b ? v + b[o] : v);", "v = activate(kind, v + b[o] + (r ? r[q * s.O + o] : 0));", "Conv"},
 	{"slope of another channel", "conv.cu", "conv_grad_x(float", "at[p * s.C + c]", "at[p * s.C]", "ConvGradX"},
 	{"parts over each other", "conv.cu", "conv_grad_w(float", "dw += (size_t)blockIdx.z * s.O * k;", "", "ConvGradW"},
 	{"a term of each part lost", "conv.cu", "conv_grad_w(float", "min(q, from + chunk)", "min(q, from + chunk - 1)", "ConvGradW"},
@@ -58,7 +58,7 @@ func TestMutationsAreCaught(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: compiles the kernels once for each error")
 	}
-	all := cases()
+	all := kerneltest.Cases()
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

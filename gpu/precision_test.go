@@ -28,7 +28,7 @@ func TestOnlyProductsAreRounded(t *testing.T) {
 	if f32.Precision() != kernels.F32 || bf16.Precision() != kernels.BF16 {
 		t.Fatalf("opened in f32 and bf16, got %v and %v", f32.Precision(), bf16.Precision())
 	}
-	for _, c := range cases() {
+	for _, c := range kerneltest.Cases() {
 		if kernels.Products(c.Spec) != nil {
 			continue
 		}

@@ -93,9 +93,25 @@ func split(n, tiles, least int) (parts, size int) {
 }
 
 // columns adds a kernel made with column_sums: y [groups,c] from rows.
-func (p *program) columns(kernel string, y operand, sources []operand, rows, c, group int) {
+func (p *program) columns(kernel string, y operand, sources []operand, rows, c, group int, more ...any) {
 	grid := line(up(rows, group) * up(c, 32))
-	p.add(kernel, grid, [3]uint32{32, 8, 1}, append([]operand{y}, sources...), rows, c, group)
+	p.add(kernel, grid, [3]uint32{32, 8, 1}, append([]operand{y}, sources...), append([]any{rows, c, group}, more...)...)
+}
+
+// groups is columns with n groups of so many rows; long ones are summed by parts of
+// equal length first, if there are such.
+func (p *program) groups(kernel string, y operand, sources []operand, n, rows, c int) {
+	parts, _ := split(rows, n*up(c, 32), 256)
+	for rows%parts != 0 {
+		parts--
+	}
+	if parts == 1 {
+		p.columns(kernel, y, sources, n*rows, c, rows)
+		return
+	}
+	some := p.reserve(n * parts * c)
+	p.columns(kernel, some, sources, n*rows, c, rows/parts)
+	p.columns("sum_rows", y, []operand{some}, n*parts, c, parts)
 }
 
 // sum is columns with all rows in one group; where they are many, parts are summed first.
@@ -122,7 +138,7 @@ func plan(s kernels.Spec, precision kernels.Precision) (*program, error) {
 	}
 	p := &program{}
 	bf16 := precision == kernels.BF16 && p.products(s)
-	if !bf16 && !p.layer(s) && !p.quantizer(s) && !p.convolution(s) {
+	if !bf16 && !p.layer(s) && !p.attend(s) && !p.quantizer(s) && !p.convolution(s) {
 		return nil, ErrNoKernel
 	}
 	for _, l := range p.launches {

@@ -1,8 +1,12 @@
 package gpu
 
-import "magvit/kernels"
+import (
+	"math"
 
-// quantizer plans what lfq.cu and fsq.cu compute.
+	"magvit/kernels"
+)
+
+// quantizer plans what lfq.cu, lfq_floored.cu and fsq.cu compute.
 func (p *program) quantizer(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.LFQSign:
@@ -15,6 +19,10 @@ func (p *program) quantizer(s kernels.Spec) bool {
 		p.entropies(s)
 	case kernels.LFQLossGrad:
 		p.entropiesGrad(s)
+	case kernels.LFQLossFloored:
+		p.floored(s)
+	case kernels.LFQLossFlooredGrad:
+		p.flooredGrad(s)
 	case kernels.FSQQuantize:
 		p.each("fsq_quantize", s.Tokens*s.Books*s.Dims, args(2), levels(s.FSQ)...)
 	case kernels.FSQGrad:
@@ -81,6 +89,14 @@ func (p *program) matmul(batches int, x, y matrix, m, n, k int, scale float32) o
 	return sum
 }
 
+// byHalves sums slopes of codes, weighed by probabilities, over the low half of the bits
+// for each high one (r) and over the high half for each low one (q).
+func (p *program) byHalves(l kernels.LFQ, f factors, slopes operand) (r, q operand) {
+	r = p.matmul(l.Books, matrix{f.b, l.Tokens << f.low, 1 << f.low, 1}, matrix{slopes, 1 << l.Bits, 1, 1 << f.low}, l.Tokens, 1<<f.high, 1<<f.low, 1)
+	q = p.matmul(l.Books, matrix{f.a, l.Tokens << f.high, 1 << f.high, 1}, matrix{slopes, 1 << l.Bits, 1 << f.low, 1}, l.Tokens, 1<<f.low, 1<<f.high, 1)
+	return r, q
+}
+
 func (p *program) entropies(s kernels.LFQLoss) {
 	values, codes, inv := s.Tokens*s.Books*s.Bits, s.Books<<s.Bits, 4*s.InvTemp
 	f := p.factors(s.LFQ, inv, arg(1))
@@ -95,9 +111,37 @@ func (p *program) entropiesGrad(s kernels.LFQLossGrad) {
 	f := p.factors(s.LFQ, inv, arg(2))
 	slopes := p.reserve(codes)
 	p.each("lfq_slopes", codes, []operand{slopes, f.mean}, float32(s.Tokens*s.Books))
-	r := p.matmul(s.Books, matrix{f.b, s.Tokens << f.low, 1 << f.low, 1}, matrix{slopes, 1 << s.Bits, 1, 1 << f.low},
-		s.Tokens, 1<<f.high, 1<<f.low, 1)
-	q := p.matmul(s.Books, matrix{f.a, s.Tokens << f.high, 1 << f.high, 1}, matrix{slopes, 1 << s.Bits, 1 << f.low, 1},
-		s.Tokens, 1<<f.low, 1<<f.high, 1)
+	r, q := p.byHalves(s.LFQ, f, slopes)
 	p.each("lfq_grad", s.Tokens*s.Books*s.Bits, []operand{arg(0), arg(1), arg(2), f.a, r, f.b, q}, s.Tokens, s.Books, f.high, f.low, inv)
+}
+
+// flooredScale is the absolute value of a code's coordinates and that of u = inv·z.
+func flooredScale(s kernels.LFQLossFloored) (size, inv float32) {
+	size = 1
+	if s.Spherical {
+		size = float32(1 / math.Sqrt(float64(s.Bits)))
+	}
+	return size, float32(4 * float64(s.InvTemp) * float64(size))
+}
+
+func (p *program) floored(s kernels.LFQLossFloored) {
+	rows, values, codes := s.Tokens*s.Books, s.Tokens*s.Books*s.Bits, s.Books<<s.Bits
+	size, inv := flooredScale(s)
+	f := p.factors(s.LFQ, inv, arg(1))
+	entropies := p.reserve(rows)
+	p.add("lfq_floored_entropies", line(rows), line(threads), []operand{entropies, f.a, f.b}, f.high, f.low)
+	blocks := min(up(max(values, codes), threads), wave)
+	parts := p.reserve(3 * blocks)
+	p.add("lfq_floored_terms", line(blocks), line(threads), []operand{parts, entropies, arg(1), f.mean}, rows, values, codes, s.Books, size)
+	p.columns("sum_rows", arg(0), []operand{parts}, blocks, 3, blocks)
+}
+
+func (p *program) flooredGrad(s kernels.LFQLossFlooredGrad) {
+	rows, codes := s.Tokens*s.Books, s.Books<<s.Bits
+	size, inv := flooredScale(kernels.LFQLossFloored(s))
+	f := p.factors(s.LFQ, inv, arg(2))
+	slopes := p.reserve(codes)
+	p.each("lfq_floored_slopes", codes, []operand{slopes, f.mean}, float32(rows))
+	r, q := p.byHalves(s.LFQ, f, slopes)
+	p.add("lfq_floored_grad", line(rows), line(threads), []operand{arg(0), arg(1), arg(2), f.a, r, f.b, q}, rows*s.Bits, s.Tokens, s.Books, f.high, f.low, inv, size)
 }

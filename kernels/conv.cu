@@ -12,10 +12,13 @@
 // through shared memory, 16 terms of the sum at a time. The gradient of the weights
 // splits its long sum over blockIdx.z; the parts are added by sum_rows, in order.
 //
+// Weights that differ from sample to sample: blockIdx.z is the sample, sizes are those of
+// one sample. (A part of the gradient of the weights then has a sample's pixels.)
+//
 // Two blocks share a processor: that leaves a thread 128 registers. (Without this bound
 // ptxas 13.0 spills for sm_100.)
 //
-// Definition: conv.go.
+// Definition: conv.go, modconv.go.
 #include "common.cuh"
 #include "conv.cuh"
 
@@ -135,14 +138,17 @@ __device__ inline void each(const float (&sum)[4][4], int m0, int n0, int m, int
     for (int j = 0; j < 4 && n0 + j < n; j++) f(m0 + i, n0 + j, sum[i][j]);
 }
 
-// r may be null.
+// b and r may be null.
 extern "C" __global__ void __launch_bounds__(256, 2) conv(float* y, const float* x, const float* w, const float* b, const float* r, ConvSize s, int kind) {
   __shared__ float as[DEPTH * PITCH], bs[DEPTH * PITCH];
   int m = s.N * s.OT * s.OH * s.OW, k = s.KT * s.KH * s.KW * s.C, m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
+  x += (size_t)blockIdx.z * s.T * s.H * s.W * s.C;
+  w += (size_t)blockIdx.z * s.O * k;
+  y += (size_t)blockIdx.z * m * s.O;
   float sum[4][4];
   product<true, true>(sum, Patches{x, {s}}, Matrix{w, k, 1}, m0, n0, m, s.O, 0, k, as, bs);
   each(sum, m0, n0, m, s.O, [=](int q, int o, float v) {
-    v = activate(kind, v + b[o]);
+    v = activate(kind, b ? v + b[o] : v);
     y[q * s.O + o] = r ? v + r[q * s.O + o] : v;
   });
 }
@@ -151,6 +157,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) conv(float* y, const float*
 extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_x(float* dx, const float* dy, const float* w, const float* at, ConvSize s, int kind) {
   __shared__ float as[DEPTH * PITCH], bs[DEPTH * PITCH];
   int m = s.N * s.T * s.H * s.W, taps = s.KT * s.KH * s.KW, m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
+  dy += (size_t)blockIdx.z * s.OT * s.OH * s.OW * s.O;
+  w += (size_t)blockIdx.z * s.O * taps * s.C;
+  dx += (size_t)blockIdx.z * m * s.C;
   float sum[4][4];
   product<true, false>(sum, Readers{dy, {s}}, Weights{w, s.C, s.O, taps}, m0, n0, m, s.C, 0, taps * s.O, as, bs);
   each(sum, m0, n0, m, s.C, [=](int p, int c, float v) { dx[p * s.C + c] = kind == NONE ? v : v * slope(kind, at[p * s.C + c]); });

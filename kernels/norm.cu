@@ -12,7 +12,11 @@
 //   rms_norm_scale         scale of each row
 //   rms_norm_grad_gamma    y[g,c] = sum of dy·x·scale over the rows of group g
 //
-// A warp has a row. Definition: norm.go.
+// gamma belonging to a group of rows, those of a sample. With scale = 1/max(‖x‖, 1e-12):
+//
+//   normalize, normalize_grad  the same without gamma
+//
+// A warp has a row. Definition: norm.go, norm_sample.go.
 #include "common.cuh"
 
 constexpr float MIN_NORM = 1e-12f;
@@ -82,18 +86,20 @@ __device__ inline float row_squares(const float* x, unsigned C) {
 
 __device__ inline float rms_scale(float squares, unsigned C) { return sqrtf((float)C) / fmaxf(sqrtf(squares), MIN_NORM); }
 
-extern "C" __global__ void rms_norm(float* y, const float* x, const float* gamma, unsigned rows, unsigned C) {
+extern "C" __global__ void rms_norm(float* y, const float* x, const float* gamma, unsigned rows, unsigned C, unsigned group) {
   unsigned row = row_of_warp();
   if (row >= rows) return;
   size_t at = (size_t)row * C;
+  gamma += (size_t)(row / group) * C;
   float scale = rms_scale(row_squares(x + at, C), C);
   for (unsigned c = threadIdx.x % 32; c < C; c += 32) y[at + c] = x[at + c] * scale * gamma[c];
 }
 
-extern "C" __global__ void rms_norm_grad_x(float* dx, const float* dy, const float* x, const float* gamma, unsigned rows, unsigned C) {
+extern "C" __global__ void rms_norm_grad_x(float* dx, const float* dy, const float* x, const float* gamma, unsigned rows, unsigned C, unsigned group) {
   unsigned row = row_of_warp(), lane = threadIdx.x % 32;
   if (row >= rows) return;
   size_t at = (size_t)row * C;
+  gamma += (size_t)(row / group) * C;
   float squares = row_squares(x + at, C), scale = rms_scale(squares, C), along = 0;
   for (unsigned c = lane; c < C; c += 32) along += dy[at + c] * gamma[c] * x[at + c];
   along = sqrtf(squares) <= MIN_NORM ? 0 : warp_sum(along) / squares;
@@ -113,4 +119,22 @@ extern "C" __global__ void rms_norm_grad_gamma(float* y, const float* dy, const 
     size_t i = (size_t)r * columns + c;
     return dy[i] * x[i] * scale[r];
   });
+}
+
+extern "C" __global__ void normalize(float* y, const float* x, unsigned rows, unsigned C) {
+  unsigned row = row_of_warp();
+  if (row >= rows) return;
+  size_t at = (size_t)row * C;
+  float scale = 1 / fmaxf(sqrtf(row_squares(x + at, C)), MIN_NORM);
+  for (unsigned c = threadIdx.x % 32; c < C; c += 32) y[at + c] = x[at + c] * scale;
+}
+
+extern "C" __global__ void normalize_grad(float* dx, const float* dy, const float* x, unsigned rows, unsigned C) {
+  unsigned row = row_of_warp(), lane = threadIdx.x % 32;
+  if (row >= rows) return;
+  size_t at = (size_t)row * C;
+  float squares = row_squares(x + at, C), norm = sqrtf(squares), along = 0;
+  for (unsigned c = lane; c < C; c += 32) along += dy[at + c] * x[at + c];
+  along = norm <= MIN_NORM ? 0 : warp_sum(along) / squares;
+  for (unsigned c = lane; c < C; c += 32) dx[at + c] = (dy[at + c] - x[at + c] * along) / fmaxf(norm, MIN_NORM);
 }

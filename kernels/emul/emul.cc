@@ -4,19 +4,28 @@
 #include "emul.h"
 #include "mma.h"
 
+#include "../attention.cu"
+#include "../blur.cu"
 #include "../conv.cu"
 #include "../conv_mma.cu"
 #include "../frames.cu"
 #include "../frames_slice.cu"
 #include "../fsq.cu"
 #include "../gate.cu"
+#include "../gateloop.cu"
+#include "../geglu.cu"
 #include "../lfq.cu"
+#include "../lfq_floored.cu"
+#include "../linear_attention.cu"
 #include "../loss.cu"
+#include "../modulate.cu"
 #include "../norm.cu"
 #include "../optimizer.cu"
 #include "../pack.cu"
+#include "../pad.cu"
 #include "../pointwise.cu"
 #include "../reduce.cu"
+#include "../shift.cu"
 #include "../shuffle.cu"
 
 static const emul::Entry table[] = {
@@ -34,6 +43,12 @@ static const emul::Entry table[] = {
     KERNEL(pack_bf16), KERNEL(unfold_bf16), KERNEL(transpose_bf16),
     KERNEL(recon_loss), KERNEL(recon_loss_end), KERNEL(recon_loss_grad),
     KERNEL(shuffle),
+    KERNEL(attention), KERNEL(attention_rows), KERNEL(attention_grad_q), KERNEL(attention_grad_kv), KERNEL(attention_grad_memory),
+    KERNEL(taylor_state_8), KERNEL(taylor_state_grad_8), KERNEL(taylor_apply_8), KERNEL(taylor_errors_8), KERNEL(taylor_grad_q_8), KERNEL(taylor_grad_kv_8),
+    KERNEL(taylor_state_16), KERNEL(taylor_state_grad_16), KERNEL(taylor_apply_16), KERNEL(taylor_errors_16), KERNEL(taylor_grad_q_16), KERNEL(taylor_grad_kv_16),
+    KERNEL(blur), KERNEL(gateloop), KERNEL(gateloop_grad), KERNEL(geglu), KERNEL(geglu_grad), KERNEL(pad), KERNEL(pad_grad), KERNEL(token_shift),
+    KERNEL(lfq_floored_entropies), KERNEL(lfq_floored_terms), KERNEL(lfq_floored_slopes), KERNEL(lfq_floored_grad),
+    KERNEL(modulate), KERNEL(modulate_stats), KERNEL(modulate_grad_w), KERNEL(modulate_grad_s), KERNEL(normalize), KERNEL(normalize_grad),
     KERNEL(sum_rows), KERNEL(sum_squares), KERNEL(weighted_sum), KERNEL(spread),
 };
 

@@ -22,6 +22,7 @@ func attentionCases() []Case {
 		{N: 1, T: 1, P: 1, Heads: 1, Dim: 1, Memory: 1},
 		{N: 1, T: 2, P: 31, Heads: 2, Dim: 8, Memory: 4},
 		{N: 2, T: 1, P: 33, Heads: 1, Dim: 33, Memory: 3},
+		{N: 1, T: 1, P: 9, Heads: 2, Dim: 5, Memory: 40},
 		{N: 1, T: 1, P: 129, Heads: 2, Dim: 32, Memory: 4},
 		{N: 2, T: 5, P: 3, Heads: 3, Dim: 7, Memory: 4, Over: kernels.Time},
 		{N: 2, T: 5, P: 3, Heads: 3, Dim: 7, Memory: 4, Over: kernels.Time, Causal: true},
@@ -41,6 +42,7 @@ func attentionCases() []Case {
 	cs = append(cs, Case{kernels.LinearAttention{F: 1, P: 1, Heads: 1, Dim: 1}, roundTol, roundWhy, nil})
 	for _, s := range []kernels.LinearAttention{
 		{F: 1, P: 2, Heads: 1, Dim: 1}, {F: 2, P: 63, Heads: 3, Dim: 8}, {F: 1, P: 65, Heads: 2, Dim: 7}, {F: 2, P: 129, Heads: 1, Dim: 16},
+		{F: 2, P: 40, Heads: 2, Dim: 17}, {F: 1, P: 600, Heads: 1, Dim: 3},
 	} {
 		cs = append(cs,
 			Case{s, sumTol, taylorWhy, nil},
@@ -75,7 +77,7 @@ func recurrenceCases() []Case {
 
 func sampleCases() []Case {
 	var cs []Case
-	for _, s := range []kernels.AdaptiveRMSNorm{{N: 1, Rows: 1, C: 2}, {N: 3, Rows: 5, C: 7}, {N: 2, Rows: 129, C: 33}, {N: 2, Rows: 33, C: 513}} {
+	for _, s := range []kernels.AdaptiveRMSNorm{{N: 1, Rows: 1, C: 2}, {N: 3, Rows: 5, C: 7}, {N: 2, Rows: 129, C: 33}, {N: 2, Rows: 33, C: 513}, {N: 2, Rows: 1024, C: 3}} {
 		n := kernels.Normalize{Rows: s.N * s.Rows, C: s.C}
 		cs = append(cs,
 			Case{s, mathTol, roundWhy, nil},
@@ -90,7 +92,7 @@ func sampleCases() []Case {
 		Case{kernels.NormalizeGrad{Rows: 2, C: 6}, mathTol, roundWhy, floor},
 		Case{kernels.NormalizeGrad{Rows: 2, C: 5}, mathTol, roundWhy, map[string]Draw{"x": Constant(0)}})
 	small := map[string]Draw{"w": Normal(1e-6)} // below the floor of demodulation
-	for _, s := range []kernels.Modulate{{N: 1, O: 1, Taps: 1, C: 1}, {N: 3, O: 5, Taps: 27, C: 7}, {N: 2, O: 33, Taps: 3, C: 32}} {
+	for _, s := range []kernels.Modulate{{N: 1, O: 1, Taps: 1, C: 2}, {N: 3, O: 5, Taps: 27, C: 7}, {N: 2, O: 33, Taps: 3, C: 32}} {
 		for _, demod := range []bool{false, true} {
 			for _, draw := range []map[string]Draw{nil, small} {
 				s.Demod = demod

@@ -1,0 +1,77 @@
+// Clips with PT frames in front, PH rows and PW columns on both sides; a thread
+// writes one value.
+//
+//   pad       y[t,h,w] = x[source(t-PT), source(h-PH), source(w-PW)], 0 where there is none
+//   pad_grad  dx[t,h,w] = sum of dy where pad reads x[t,h,w]
+//
+// Definition: pad.go.
+#include "common.cuh"
+
+struct PadSize {
+  int T, H, W, C, PT, PH, PW, mode;  // of the clip without padding
+};
+
+// The order is that of kernels.PadMode.
+enum { ZEROS, REPLICATE, REFLECT, CIRCULAR };
+
+// PadMode.source.
+__device__ inline int pad_source(int i, int n, int mode) {
+  if (0 <= i && i < n) return i;
+  switch (mode) {
+    case REPLICATE: return min(max(i, 0), n - 1);
+    case REFLECT: return i < 0 ? -i : 2 * (n - 1) - i;
+    case CIRCULAR: return (i + n) % n;
+  }
+  return -1;
+}
+
+// Calls f for the positions of an axis, padded in front and behind, that read position i.
+template <class F>
+__device__ inline void pad_readers(int i, int n, int front, int back, int mode, F f) {
+  int first = i + front, last = first;
+  if (mode == REPLICATE && i == 0) first = 0;
+  if (mode == REPLICATE && i == n - 1) last += back;
+  for (int k = first; k <= last; k++) f(k);
+  if (mode == REFLECT) {
+    if (0 < i && i <= front) f(front - i);
+    if (i < n - 1 && n - 1 - i <= back) f(front + 2 * (n - 1) - i);
+  }
+  if (mode == CIRCULAR) {
+    if (i >= n - front) f(i - (n - front));
+    if (i < back) f(front + n + i);
+  }
+}
+
+extern "C" __global__ void pad(float* y, const float* x, unsigned n, PadSize s) {
+  unsigned k = thread_number();
+  if (k >= n) return;
+  unsigned i = k, c = i % s.C, W = s.W + 2 * s.PW, H = s.H + 2 * s.PH, T = s.T + s.PT;
+  i /= s.C;
+  int w = pad_source(int(i % W) - s.PW, s.W, s.mode);
+  i /= W;
+  int h = pad_source(int(i % H) - s.PH, s.H, s.mode);
+  i /= H;
+  int t = pad_source(int(i % T) - s.PT, s.T, s.mode);
+  i /= T;
+  y[k] = t < 0 || h < 0 || w < 0 ? 0 : x[(((i * s.T + t) * s.H + h) * s.W + w) * s.C + c];
+}
+
+extern "C" __global__ void pad_grad(float* dx, const float* dy, unsigned n, PadSize s) {
+  unsigned k = thread_number();
+  if (k >= n) return;
+  unsigned i = k, c = i % s.C, W = s.W + 2 * s.PW, H = s.H + 2 * s.PH, T = s.T + s.PT;
+  i /= s.C;
+  int w = i % s.W;
+  i /= s.W;
+  int h = i % s.H;
+  i /= s.H;
+  int t = i % s.T;
+  i /= s.T;
+  float sum = 0;
+  pad_readers(t, s.T, s.PT, 0, s.mode, [&](int a) {
+    pad_readers(h, s.H, s.PH, s.PH, s.mode, [&](int b) {
+      pad_readers(w, s.W, s.PW, s.PW, s.mode, [&](int d) { sum += dy[(((i * T + a) * H + b) * W + d) * s.C + c]; });
+    });
+  });
+  dx[k] = sum;
+}
