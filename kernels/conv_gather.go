@@ -34,9 +34,9 @@ func (l *lattice) position(p int) (n, t, h, w int) {
 	return p / l.t, p % l.t, h, w
 }
 
-// gather copies the values [k0,k1) of the rows of the pixels [p0,p1); the row of
-// p0+i starts at dst[i·stride].
-func (l *lattice) gather(dst []float32, stride int, src []float32, p0, p1, k0, k1 int) {
+// gather copies, by put, the values [k0,k1) of the rows of the pixels [p0,p1); the
+// row of p0+i starts at dst[i·stride].
+func gather[V float32 | uint16](l *lattice, put func(dst []V, src []float32), dst []V, stride int, src []float32, p0, p1, k0, k1 int) {
 	size := l.cols * l.channels
 	first, last := k0/size, (k1-1)/size
 	n, t, h, w := l.position(p0)
@@ -65,7 +65,7 @@ func (l *lattice) gather(dst []float32, stride int, src []float32, p0, p1, k0, k
 				run = run[:cut]
 			}
 			if len(run) > 0 {
-				copy(run, src[((n*l.srcT+ti)*l.srcH+hi2)*width+from:])
+				put(run, src[((n*l.srcT+ti)*l.srcH+hi2)*width+from:][:len(run)])
 			}
 		}
 		if w++; w == l.w {
@@ -80,6 +80,8 @@ func (l *lattice) gather(dst []float32, stride int, src []float32, p0, p1, k0, k
 		}
 	}
 }
+
+func copyRow(dst, src []float32) { copy(dst, src) }
 
 // outputs is the lattice of the convolution's output pixels, its source the input.
 func (s Conv) outputs() lattice {

@@ -10,11 +10,12 @@ package kernels
 // about 3e-16·(chunk + chunks), below 3e-13.
 type product struct {
 	lattice
+	prec   Precision
 	tiles  tiles
 	n      int       // result channels, padded to whole tiles
 	chunk  int       // values of a row taken at once
 	block  int       // pixels of one task
-	packed []float32 // [k][n], as chunks of panels
+	packed []float32 // [words of k][n], as chunks of panels
 	bias   []float32 // [n], added to every row
 	direct bool      // rows are read in place
 	piece  int       // rows of weights packed by one task
@@ -26,23 +27,25 @@ const (
 	maxChunk = 768
 	// Rows a multiple of 4 KiB apart share the same lines of the first cache.
 	maxDirect = 1024
+	maxPiece  = 128
 	// minTasks is how many tasks a kernel should have, so that all workers are busy.
 	minTasks = 16
 )
 
-func newProduct(t tiles, l lattice, channels int) *product {
-	p := &product{lattice: l, tiles: t, n: t.pad(channels)}
+func newProduct(c *CPU, l lattice, channels int) *product {
+	t := c.productTiles()
+	p := &product{lattice: l, prec: c.prec, tiles: t, n: t.pad(channels)}
 	k := l.k()
-	p.direct = l.plain() && l.channels < maxDirect
+	p.direct = l.plain() && l.channels < maxDirect && p.prec == F32
 	if k > 0 {
 		p.chunk = (blocks(k, blocks(k, maxChunk)) + 15) / 16 * 16
 	}
 	for p.block = 96; p.block > 12 && blocks(l.pixels(), p.block) < minTasks; p.block /= 2 {
 	}
 	// Long pieces read the weights in long runs; small kernels need several tasks.
-	for p.piece = 128; p.piece > 32 && blocks(k, p.piece) < minTasks/2; p.piece /= 2 {
+	for p.piece = maxPiece; p.piece > 32 && blocks(k, p.piece) < minTasks/2; p.piece /= 2 {
 	}
-	p.packed, p.bias = alignedFloats(k*p.n), alignedFloats(p.n)
+	p.packed, p.bias = alignedFloats(p.prec.words(k)*p.n), alignedFloats(p.n)
 	return p
 }
 
@@ -50,7 +53,7 @@ func newProduct(t tiles, l lattice, channels int) *product {
 func (p *product) tasks() int { return blocks(p.pixels(), p.block) }
 
 // stride is the distance of gathered rows: an odd number of cache lines.
-func (p *product) stride() int { return (p.chunk+31)/32*32 + 16 }
+func (p *product) stride() int { return (p.prec.words(p.chunk)+31)/32*32 + 16 }
 
 // scratch is how many values a worker needs: gathered rows, then results.
 func (p *product) scratch() int { return p.block * (p.stride() + p.n) }
@@ -59,8 +62,8 @@ func (p *product) scratch() int { return p.block * (p.stride() + p.n) }
 func (p *product) packTasks() int { return blocks(p.k(), p.piece) }
 
 // packPiece packs the rows of weights of one task. fill writes those of [k0,k1)
-// and of the channels [j,j+cols): that of k and channel j+i goes to
-// dst[(k-k0)·cols+i]. Where there is no such channel, packed stays zero.
+// and of the channels [j,j+cols): word q of channel j+i goes to dst[q·cols+i]; k0
+// is even. Where there is no such channel, packed stays zero.
 func (p *product) packPiece(task int, fill func(dst []float32, k0, k1, j, cols int)) {
 	from, to := span(task, p.k(), p.piece)
 	for from < to {
@@ -68,9 +71,9 @@ func (p *product) packPiece(task int, fill func(dst []float32, k0, k1, j, cols i
 		c1 := min(c0+p.chunk, p.k())
 		end := min(to, c1)
 		for j := 0; j < p.n; {
-			cols := p.tiles.at(p.n - j).cols
-			panel := p.packed[c0*p.n+j*(c1-c0):][:(c1-c0)*cols]
-			fill(panel[(from-c0)*cols:(end-c0)*cols], from, end, j, cols)
+			cols, words := p.tiles.at(p.n-j).cols, p.prec.words(c1-c0)
+			panel := p.packed[p.prec.words(c0)*p.n+j*words:][:words*cols]
+			fill(panel[p.prec.words(from-c0)*cols:p.prec.words(end-c0)*cols], from, end, j, cols)
 			j += cols
 		}
 		from = end
@@ -90,12 +93,35 @@ func (p *product) rows(dst []float32, ld int, src []float32, p0, p1 int, scratch
 	for c0 := 0; c0 < k; c0 += p.chunk {
 		c1 := min(c0+p.chunk, k)
 		a, sai := scratch, p.stride()
-		if p.direct {
+		w0, w1 := p.prec.words(c0), p.prec.words(c1)
+		switch {
+		case p.direct:
 			a, sai = src[p0*p.channels+c0:], p.channels
-		} else {
-			p.gather(a, sai, src, p0, p1, c0, c1)
+		case p.prec == BF16:
+			h := halves(a)
+			gather(&p.lattice, packRow, h, 2*sai, src, p0, p1, c0, c1)
+			if (c1-c0)%2 == 1 {
+				for i := range m {
+					h[2*i*sai+c1-c0] = 0
+				}
+			}
+		default:
+			gather(&p.lattice, copyRow, a, sai, src, p0, p1, c0, c1)
 		}
-		p.tiles.multiply(m, p.n, c1-c0, a, sai, 1, matrix{data: p.packed[c0*p.n : c1*p.n]}, from, sfrom, dst, ld)
+		p.tiles.multiply(m, p.n, w1-w0, a, sai, 1, matrix{data: p.packed[w0*p.n : w1*p.n]}, from, sfrom, dst, ld)
 		from, sfrom = dst, ld
+	}
+}
+
+// packColumn writes a row of weights, values along the sum, to column i of a panel.
+func (p *product) packColumn(panel []float32, cols, i int, row []float32) {
+	if p.prec == BF16 {
+		var words [maxPiece / 2]float32
+		packRow(halves(words[:]), row)
+		row = words[:p.prec.words(len(row))]
+	}
+	for _, v := range row {
+		panel[i] = v
+		i += cols
 	}
 }

@@ -13,6 +13,7 @@ import (
 type CPU struct {
 	workers int
 	isa     ISA
+	prec    Precision
 	team    team
 	scratch [][]float32 // one for each worker
 }
@@ -29,19 +30,52 @@ type Host []float32
 func (h Host) Len() int                  { return len(h) }
 func (h Host) Slice(from, to int) Buffer { return h[from:to:to] }
 
-// NewCPU starts a backend with so many workers; 0 means GOMAXPROCS. Which
+// NewCPU starts a backend in F32 with so many workers; 0 means GOMAXPROCS. Which
 // instruction set it uses is chosen by DetectISA.
 func NewCPU(workers int) *CPU {
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
+	c, err := NewCPUIn(F32, workers)
+	if err != nil { // F32 needs nothing
+		panic(err)
 	}
-	c := &CPU{workers: workers, isa: DetectISA(), scratch: make([][]float32, workers)}
-	c.team.start(workers - 1)
 	return c
 }
 
+// NewCPUIn is NewCPU in a precision; the error says what BF16 misses here.
+func NewCPUIn(p Precision, workers int) (*CPU, error) {
+	if p == BF16 {
+		if err := CanBF16(); err != nil {
+			return nil, fmt.Errorf("kernels: %w", err)
+		}
+	}
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	c := &CPU{workers: workers, isa: DetectISA(), prec: p, scratch: make([][]float32, workers)}
+	c.team.start(workers - 1)
+	return c, nil
+}
+
 func (c *CPU) Name() string {
-	return fmt.Sprintf("cpu (%s, %d workers)", c.isa, c.workers)
+	return fmt.Sprintf("cpu (%s, %d workers)", c.Instructions(), c.workers)
+}
+
+// Instructions are the instruction sets that the backend's kernels use, in words.
+func (c *CPU) Instructions() string {
+	if c.prec == BF16 {
+		return c.isa.String() + " with BF16"
+	}
+	return c.isa.String()
+}
+
+// Precision is what the products of convolutions are computed in.
+func (c *CPU) Precision() Precision { return c.prec }
+
+// productTiles are the tiles for the products of convolutions.
+func (c *CPU) productTiles() tiles {
+	if c.prec == BF16 {
+		return bf16Tiles
+	}
+	return isaTiles[c.isa]
 }
 
 // ISA is the instruction set that the backend's kernels use.

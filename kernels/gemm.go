@@ -3,6 +3,7 @@ package kernels
 import "unsafe"
 
 //go:generate go run ./asm -out simd_amd64.s -stubs simd_amd64.go
+//go:generate go run ./asm -bf16 -out bf16_amd64.s -stubs bf16_amd64.go
 
 // tileFunc is a product of a fixed number of rows and columns, its sums held in
 // registers:

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"os"
 )
@@ -30,4 +31,16 @@ func DetectISA() ISA {
 		panic(fmt.Sprintf("kernels: MAGVIT_ISA=%s: this machine has only %s", os.Getenv("MAGVIT_ISA"), best))
 	}
 	return want
+}
+
+// CanBF16 says why a CPU backend cannot compute in BF16 here; nil: it can. It needs
+// AVX512_BF16 beside the sets of AVX512, which MAGVIT_ISA must not forbid.
+func CanBF16() error {
+	switch isa := DetectISA(); {
+	case machineISA() < AVX512 || !machineBF16():
+		return errors.New("bf16 on the CPU needs the instruction set AVX512_BF16, which this processor lacks; use f32")
+	case isa < AVX512:
+		return fmt.Errorf("bf16 on the CPU needs AVX-512, which MAGVIT_ISA=%s forbids; use f32, or unset it", os.Getenv("MAGVIT_ISA"))
+	}
+	return nil
 }

@@ -12,3 +12,5 @@ func machineISA() ISA {
 	}
 	return Generic
 }
+
+func machineBF16() bool { return cpu.X86.HasAVX512BF16 }

@@ -2,4 +2,5 @@
 
 package kernels
 
-func machineISA() ISA { return Generic }
+func machineISA() ISA   { return Generic }
+func machineBF16() bool { return false }

@@ -7,19 +7,23 @@ import (
 
 // PeakGFLOPS measures what the backend's cores can do at most together: 10^9
 // floating-point operations a second of independent multiply-adds that touch no
-// memory. All cores work for about 50 ms; the best rate of each counts, so that a
+// memory, of bfloat16 if the backend is in BF16. All cores work for about 50 ms; the best rate of each counts, so that a
 // moment of other work on the machine does not.
 func (c *CPU) PeakGFLOPS() float64 {
 	const tasks, seconds = 64, 50e-3
+	loop := func(n int) int { return peakLoop(c.isa, n) }
+	if c.prec == BF16 {
+		loop = peakBF16Loop
+	}
 	n := 1 << 10
 	for start := time.Now(); time.Since(start).Seconds() < seconds/tasks; n *= 2 {
 		start = time.Now()
-		peakLoop(c.isa, n)
+		loop(n)
 	}
 	best := make([]float64, c.workers)
 	c.run(&stage{c.workers * tasks, func(_ [][]float32, _, worker int) {
 		start := time.Now()
-		flops := n * peakLoop(c.isa, n)
+		flops := n * loop(n)
 		best[worker] = max(best[worker], float64(flops)/time.Since(start).Seconds()/1e9)
 	}}, nil)
 	sum := 0.

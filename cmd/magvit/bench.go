@@ -22,7 +22,7 @@ func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "bench",
 		Usage:       "each kernel against its definition, with GFLOP/s and GB/s",
-		Description: example("magvit bench --filter '^Conv{'", "magvit bench --check --device gpu", "magvit bench step --preset demo"),
+		Description: example("magvit bench --filter '^Conv{'", "magvit bench --check --device gpu --precision bf16", "magvit bench step --preset demo"),
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "compare the whole suite with the definitions, on a GPU then measure speed, else not"},
 			&cli.StringFlag{Name: "filter", Usage: "only kernels whose name matches this `REGEXP`"},

@@ -29,7 +29,7 @@ func openDevice(c *cli.Context, log *slog.Logger) (kernels.Backend, error) {
 	precision := kernels.PrecisionOf(be).String()
 	switch be := be.(type) {
 	case *kernels.CPU:
-		log.Info("device: cpu, "+why, "instructions", be.ISA().String(), "workers", be.Workers(), "precision", precision)
+		log.Info("device: cpu, "+why, "instructions", be.Instructions(), "workers", be.Workers(), "precision", precision)
 	case *gpu.Device:
 		i := be.Info()
 		log.Info("device: gpu, "+why, "name", i.Name, "architecture", i.Architecture, "driver", i.Driver,
@@ -75,17 +75,17 @@ func newCPU(p kernels.Precision) (be *kernels.CPU, err error) {
 			be, err = nil, usagef("%v", p)
 		}
 	}()
-	if p == kernels.BF16 {
-		return nil, usagef("--precision bf16: the CPU computes in float32 only; use f32")
+	if be, err = kernels.NewCPUIn(p, 0); err != nil {
+		return nil, usagef("--precision: %w", err)
 	}
-	return kernels.NewCPU(0), nil
+	return be, nil
 }
 
 // describe is a backend in a few words.
 func describe(be kernels.Backend) string {
 	switch be := be.(type) {
 	case *kernels.CPU:
-		return fmt.Sprintf("cpu, %s, %d workers", be.ISA(), be.Workers())
+		return fmt.Sprintf("cpu, %s, %d workers", be.Instructions(), be.Workers())
 	case *gpu.Device:
 		return "gpu, " + be.Info().String()
 	}

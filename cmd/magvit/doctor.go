@@ -59,7 +59,7 @@ func doctor(c *cli.Context) error {
 	defer be.Close()
 	d := checkup{
 		Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		Cores: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), Instruction: be.ISA().String(),
+		Cores: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), Instruction: instructions(be.ISA()),
 		Devices: []string{be.Name()}, Advice: []string{},
 		GPU:       firstLine(c.Context, "nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"),
 		GPUDriver: libcuda(),
@@ -97,6 +97,14 @@ func (d *checkup) findGPUs() error {
 		return err
 	}
 	return dev.Close()
+}
+
+// instructions are the CPU's in words, and whether --precision bf16 works.
+func instructions(isa kernels.ISA) string {
+	if kernels.CanBF16() == nil {
+		return isa.String() + "; BF16 for --precision bf16"
+	}
+	return isa.String() + "; no BF16: --precision f32 only"
 }
 
 func (d *checkup) advise(isa kernels.ISA, problem error) {

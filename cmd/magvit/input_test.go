@@ -105,7 +105,6 @@ func TestBadInput(t *testing.T) {
 		"another config":      {train("--data", good, "--out", run, "--steps", "9", "--set", "model.init_dim=16"), []string{"model.init_dim", "16", "24"}},
 		"resume from nothing": {train("--data", good, "--resume", "nowhere"), []string{"nowhere"}},
 		"gpu":                 {train("--data", good, "--device", "gpu"), []string{"no GPU code", "cpu"}},
-		"bf16":                {train("--data", good, "--precision", "bf16"), []string{"float32"}},
 		"unknown device":      {train("--data", good, "--device", "tpu"), []string{"tpu", "cpu"}},
 		"unknown flag":        {train("--dta", good), []string{"--dta", "--help"}},
 		"no data":             {train(), []string{"--data is missing"}},

@@ -1,10 +1,12 @@
 // Program asm turns descriptions of inner loops into the assembler files of package kernels.
 //
 // Run it by go generate in package kernels. Each loop is written once and
-// generated for AVX2 with FMA and for AVX-512.
+// generated for AVX2 with FMA and for AVX-512. With -bf16 it makes the loops that
+// need AVX512_BF16, in a file of their own.
 package main
 
 import (
+	"flag"
 	"fmt"
 	"math"
 
@@ -64,7 +66,13 @@ func constF32(v float32) Mem {
 }
 
 func main() {
+	bfloat := flag.Bool("bf16", false, "the loops of AVX512_BF16")
+	flag.Parse()
 	Constraint(buildtags.Term("amd64"))
+	if *bfloat {
+		bfloat16()
+		return
+	}
 	for _, t := range []struct {
 		isa
 		rows []int

@@ -58,7 +58,7 @@ func tile(s isa, rows, vectors int) {
 		}
 		VBROADCASTSS(m, row)
 		for j := range column {
-			VFMADD231PS(column[j], row, acc[i][j])
+			s.multiplyAdd(column[j], row, acc[i][j])
 		}
 	}
 	for _, p := range a {
@@ -105,7 +105,7 @@ func peak(s isa) {
 	x, y := s.zero(), s.zero()
 	Label("loop")
 	for i := range acc {
-		VFMADD231PS(x, y, acc[i])
+		s.multiplyAdd(x, y, acc[i])
 	}
 	DECQ(n)
 	JNZ(LabelRef("loop"))

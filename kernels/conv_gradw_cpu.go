@@ -1,0 +1,148 @@
+package kernels
+
+// gradColumns is how many columns of dw one task of ConvGradW makes: whole lines of
+// the kernel where they are short, else an even part of one, so that a gather copies
+// long runs. The sums of all output channels shall stay in the second cache.
+func gradColumns(l *lattice, channels int) int {
+	const sums = 48 << 10 // values, 192 KiB
+	limit := min(max(sums/channels, 96), 288)
+	line := l.cols * l.channels
+	if line <= limit {
+		return min(line*(limit/line), l.k())
+	}
+	return (blocks(line, blocks(line, limit)) + 15) / 16 * 16
+}
+
+// gradPixels is how many pixels ConvGradW takes at once.
+const gradPixels = 256
+
+// gradWeights is a product of dy, its pixels as columns, and the gathered rows of x.
+type gradWeights struct {
+	lattice
+	prec     Precision
+	tiles    tiles
+	channels int  // of dy
+	direct   bool // the rows of x are read in place
+	ld       int  // of gathered rows and of the sums
+	zeros    []float32
+}
+
+// ConvGradW's task makes the gradients of some columns [k0,k1) of the weights for
+// all output channels. It takes the pixels in blocks, gathers their columns and adds
+// the block's product to what it has. Where that would be too few tasks, the pixels
+// are split too, and a second stage adds the parts in order.
+func (s ConvGradW) cpu(c *CPU) []stage {
+	g := gradWeights{lattice: s.outputs(), prec: c.prec, tiles: c.productTiles(), channels: s.O}
+	k, pixels := g.k(), g.pixels()
+	cols := gradColumns(&g.lattice, s.O)
+	for cols > 192 && blocks(k, cols) < minTasks {
+		cols = (cols/2 + 15) / 16 * 16
+	}
+	ranges := blocks(k, cols)
+	parts := max(1, min(blocks(minTasks, ranges), pixels/gradPixels))
+	part := blocks(blocks(pixels, parts), gradPixels) * gradPixels
+	parts = blocks(pixels, part)
+	unit := g.tiles.unit()
+	g.direct = g.plain() && k%unit == 0 && cols%unit == 0 && k < maxDirect && g.prec == F32
+	g.ld = (cols+31)/32*32 + 16
+	g.zeros = alignedFloats(max(g.ld, s.O))
+	c.reserve(g.scratch())
+
+	var partial []float32
+	if parts > 1 {
+		partial = alignedFloats(parts * s.O * k)
+	}
+	multiply := func(args [][]float32, task, worker int) {
+		k0, k1 := span(task%ranges, k, cols)
+		from, to := span(task/ranges, pixels, part)
+		dw := args[0]
+		if parts > 1 {
+			dw = partial[task/ranges*s.O*k:]
+		}
+		sum := g.sums(args[1], args[2], from, to, k0, k1, c.scratch[worker])
+		for o := range s.O {
+			copy(dw[o*k+k0:][:k1-k0], sum[o*g.ld:])
+		}
+	}
+	stages := []stage{{ranges * parts, multiply}}
+	if parts > 1 {
+		stages = append(stages, stage{s.O, func(args [][]float32, o, _ int) {
+			dw := args[0][o*k:][:k]
+			copy(dw, partial[o*k:])
+			for i := 1; i < parts; i++ {
+				addSlice(dw, dw, partial[(i*s.O+o)*k:][:k])
+			}
+		}})
+	}
+	return stages
+}
+
+// scratch is how many values a worker needs: sums, gathered rows, and in BF16 the
+// words of dy and the rows that become words.
+func (g *gradWeights) scratch() int {
+	n := (g.channels + gradPixels) * g.ld
+	if g.prec == BF16 {
+		n += gradPixels/2*g.channels + gradBatch*g.ld
+	}
+	return n
+}
+
+// sums are the gradients of the columns [k0,k1) by the pixels [from,to): rows of
+// stride ld in scratch.
+func (g *gradWeights) sums(dy, x []float32, from, to, k0, k1 int, scratch []float32) []float32 {
+	sum, rows, words, k := carve(&scratch, g.channels*g.ld), carve(&scratch, gradPixels*g.ld), []float32(nil), g.k()
+	if g.prec == BF16 {
+		words = carve(&scratch, gradPixels/2*g.channels)
+	}
+	add, sadd := g.zeros, 0
+	for p0 := from; p0 < to; p0 += gradPixels {
+		p1 := min(p0+gradPixels, to)
+		a, b := dy[p0*g.channels:], matrix{rows, g.ld}
+		switch {
+		case g.prec == BF16:
+			g.pairDY(words, dy, p0, p1)
+			g.pairRows(rows, x, p0, p1, k0, k1, scratch)
+			a = words
+		case g.direct:
+			b = matrix{x[p0*k+k0:], k}
+		default:
+			gather(&g.lattice, copyRow, rows, g.ld, x, p0, p1, k0, k1)
+		}
+		g.tiles.multiply(g.channels, g.tiles.pad(k1-k0), g.prec.words(p1-p0), a, 1, g.channels, b, add, sadd, sum, g.ld)
+		add, sadd = sum, g.ld
+	}
+	return sum
+}
+
+// pairDY makes words of dy: row q of dst those of the pixels p0+2q and p0+2q+1.
+func (g *gradWeights) pairDY(dst, dy []float32, p0, p1 int) {
+	c := g.channels
+	for p := p0; p < p1; p += 2 {
+		second := g.zeros[:c]
+		if p+1 < p1 {
+			second = dy[(p+1)*c:][:c]
+		}
+		packRows(dst[(p-p0)/2*c:], dy[p*c:][:c], second)
+	}
+}
+
+// gradBatch is how many rows are gathered before they become words: few enough for
+// the first cache.
+const gradBatch = 16
+
+// pairRows gathers rows like gather, and makes words of them like pairDY.
+func (g *gradWeights) pairRows(dst, x []float32, p0, p1, k0, k1 int, rows []float32) {
+	n := k1 - k0
+	for ; p0 < p1; p0 += gradBatch {
+		end := min(p0+gradBatch, p1)
+		gather(&g.lattice, copyRow, rows, g.ld, x, p0, end, k0, k1)
+		for i := 0; i < end-p0; i += 2 {
+			second := g.zeros[:n]
+			if p0+i+1 < end {
+				second = rows[(i+1)*g.ld:][:n]
+			}
+			packRows(dst[i/2*g.ld:], rows[i*g.ld:][:n], second)
+		}
+		dst = dst[gradBatch/2*g.ld:]
+	}
+}
