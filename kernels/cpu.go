@@ -44,7 +44,7 @@ func NewCPU(workers int) *CPU {
 func NewCPUIn(p Precision, workers int) (*CPU, error) {
 	if p == BF16 {
 		if err := CanBF16(); err != nil {
-			return nil, fmt.Errorf("kernels: %w", err)
+			return nil, err
 		}
 	}
 	if workers <= 0 {
