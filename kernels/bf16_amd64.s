@@ -4,24 +4,9 @@
 
 #include "textflag.h"
 
-// func tile12x32BF16(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile12x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile12x32BF16(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	LEAQ   (DI)(CX*2), R8
-	ADDQ   CX, R8
-	LEAQ   (R8)(CX*2), R9
-	ADDQ   CX, R9
-	MOVQ   b+32(FP), R10
+TEXT ·tile12x32BF16(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -46,148 +31,169 @@ TEXT ·tile12x32BF16(SB), NOSPLIT, $0-80
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R11
+	ADDQ   R9, R11
+	MOVQ   d2+40(FP), R12
+	ADDQ   R9, R12
 
 loop:
 	VMOVUPS      (R10), Z24
 	VMOVUPS      64(R10), Z25
-	VBROADCASTSS (SI), Z26
+	VBROADCASTSS (R9), Z26
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z24, Z26, Z0
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z25, Z26, Z1
-	VBROADCASTSS (SI)(CX*1), Z26
+	VBROADCASTSS (R9)(BX*1), Z26
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z24, Z26, Z2
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z25, Z26, Z3
-	VBROADCASTSS (SI)(CX*2), Z26
+	VBROADCASTSS (R9)(BX*2), Z26
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z24, Z26, Z4
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z25, Z26, Z5
-	VBROADCASTSS (DI), Z26
+	VBROADCASTSS (R9)(R8*1), Z26
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z24, Z26, Z6
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z25, Z26, Z7
-	VBROADCASTSS (DI)(CX*1), Z26
+	VBROADCASTSS (R11), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z24, Z26, Z8
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z25, Z26, Z9
-	VBROADCASTSS (DI)(CX*2), Z26
+	VBROADCASTSS (R11)(BX*1), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z24, Z26, Z10
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z25, Z26, Z11
-	VBROADCASTSS (R8), Z26
+	VBROADCASTSS (R11)(BX*2), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z24, Z26, Z12
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z25, Z26, Z13
-	VBROADCASTSS (R8)(CX*1), Z26
+	VBROADCASTSS (R11)(R8*1), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z24, Z26, Z14
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z25, Z26, Z15
-	VBROADCASTSS (R8)(CX*2), Z26
+	VBROADCASTSS (R12), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z24, Z26, Z16
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z25, Z26, Z17
-	VBROADCASTSS (R9), Z26
+	VBROADCASTSS (R12)(BX*1), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z24, Z26, Z18
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z25, Z26, Z19
-	VBROADCASTSS (R9)(CX*1), Z26
+	VBROADCASTSS (R12)(BX*2), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z24, Z26, Z20
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z25, Z26, Z21
-	VBROADCASTSS (R9)(CX*2), Z26
+	VBROADCASTSS (R12)(R8*1), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z24, Z26, Z22
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z25, Z26, Z23
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	ADDQ         BX, R10
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (CX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (CX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z8, Z8
-	VMOVUPS      Z8, (CX)
-	VADDPS       64(AX), Z9, Z9
-	VMOVUPS      Z9, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z10, Z10
-	VMOVUPS      Z10, (CX)
-	VADDPS       64(AX), Z11, Z11
-	VMOVUPS      Z11, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z12, Z12
-	VMOVUPS      Z12, (CX)
-	VADDPS       64(AX), Z13, Z13
-	VMOVUPS      Z13, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z14, Z14
-	VMOVUPS      Z14, (CX)
-	VADDPS       64(AX), Z15, Z15
-	VMOVUPS      Z15, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z16, Z16
-	VMOVUPS      Z16, (CX)
-	VADDPS       64(AX), Z17, Z17
-	VMOVUPS      Z17, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z18, Z18
-	VMOVUPS      Z18, (CX)
-	VADDPS       64(AX), Z19, Z19
-	VMOVUPS      Z19, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z20, Z20
-	VMOVUPS      Z20, (CX)
-	VADDPS       64(AX), Z21, Z21
-	VMOVUPS      Z21, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z22, Z22
-	VMOVUPS      Z22, (CX)
-	VADDPS       64(AX), Z23, Z23
-	VMOVUPS      Z23, 64(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  d1+32(FP), R11
+	ADDQ  R9, R11
+	MOVQ  d2+40(FP), R12
+	ADDQ  R9, R12
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (CX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (CX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (CX)
+	VADDPS  64(AX), Z9, Z9
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (CX)
+	VADDPS  64(AX), Z11, Z11
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (CX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z14, Z14
+	VMOVUPS Z14, (CX)
+	VADDPS  64(AX), Z15, Z15
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z16, Z16
+	VMOVUPS Z16, (CX)
+	VADDPS  64(AX), Z17, Z17
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z18, Z18
+	VMOVUPS Z18, (CX)
+	VADDPS  64(AX), Z19, Z19
+	VMOVUPS Z19, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z20, Z20
+	VMOVUPS Z20, (CX)
+	VADDPS  64(AX), Z21, Z21
+	VMOVUPS Z21, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z22, Z22
+	VMOVUPS Z22, (CX)
+	VADDPS  64(AX), Z23, Z23
+	VMOVUPS Z23, 64(CX)
 	VZEROUPPER
 	RET
 
-// func tile8x32BF16(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile8x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile8x32BF16(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	LEAQ   (DI)(CX*2), R8
-	ADDQ   CX, R8
-	MOVQ   b+32(FP), R9
+TEXT ·tile8x32BF16(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -204,109 +210,128 @@ TEXT ·tile8x32BF16(SB), NOSPLIT, $0-80
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R11
+	ADDQ   R9, R11
 
 loop:
-	VMOVUPS      (R9), Z16
-	VMOVUPS      64(R9), Z17
-	VBROADCASTSS (SI), Z18
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VBROADCASTSS (R9), Z18
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z16, Z18, Z0
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z17, Z18, Z1
-	VBROADCASTSS (SI)(CX*1), Z18
+	VBROADCASTSS (R9)(BX*1), Z18
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z16, Z18, Z2
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z17, Z18, Z3
-	VBROADCASTSS (SI)(CX*2), Z18
+	VBROADCASTSS (R9)(BX*2), Z18
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z16, Z18, Z4
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z17, Z18, Z5
-	VBROADCASTSS (DI), Z18
+	VBROADCASTSS (R9)(R8*1), Z18
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z16, Z18, Z6
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z17, Z18, Z7
-	VBROADCASTSS (DI)(CX*1), Z18
+	VBROADCASTSS (R11), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z16, Z18, Z8
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z17, Z18, Z9
-	VBROADCASTSS (DI)(CX*2), Z18
+	VBROADCASTSS (R11)(BX*1), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z16, Z18, Z10
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z17, Z18, Z11
-	VBROADCASTSS (R8), Z18
+	VBROADCASTSS (R11)(BX*2), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z16, Z18, Z12
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z17, Z18, Z13
-	VBROADCASTSS (R8)(CX*1), Z18
+	VBROADCASTSS (R11)(R8*1), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z16, Z18, Z14
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z17, Z18, Z15
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         BX, R9
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         SI, R11
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (CX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (CX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z8, Z8
-	VMOVUPS      Z8, (CX)
-	VADDPS       64(AX), Z9, Z9
-	VMOVUPS      Z9, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z10, Z10
-	VMOVUPS      Z10, (CX)
-	VADDPS       64(AX), Z11, Z11
-	VMOVUPS      Z11, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z12, Z12
-	VMOVUPS      Z12, (CX)
-	VADDPS       64(AX), Z13, Z13
-	VMOVUPS      Z13, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z14, Z14
-	VMOVUPS      Z14, (CX)
-	VADDPS       64(AX), Z15, Z15
-	VMOVUPS      Z15, 64(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  d1+32(FP), R11
+	ADDQ  R9, R11
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (CX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (CX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (CX)
+	VADDPS  64(AX), Z9, Z9
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (CX)
+	VADDPS  64(AX), Z11, Z11
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (CX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z14, Z14
+	VMOVUPS Z14, (CX)
+	VADDPS  64(AX), Z15, Z15
+	VMOVUPS Z15, 64(CX)
 	VZEROUPPER
 	RET
 
-// func tile4x32BF16(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile4x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile4x32BF16(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   b+32(FP), R8
+TEXT ·tile4x32BF16(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -315,163 +340,208 @@ TEXT ·tile4x32BF16(SB), NOSPLIT, $0-80
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (R8), Z8
-	VMOVUPS      64(R8), Z9
-	VBROADCASTSS (SI), Z10
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (R9), Z10
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z8, Z10, Z0
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z9, Z10, Z1
-	VBROADCASTSS (SI)(CX*1), Z10
+	VBROADCASTSS (R9)(BX*1), Z10
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z8, Z10, Z2
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z9, Z10, Z3
-	VBROADCASTSS (SI)(CX*2), Z10
+	VBROADCASTSS (R9)(BX*2), Z10
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z8, Z10, Z4
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z9, Z10, Z5
-	VBROADCASTSS (DI), Z10
+	VBROADCASTSS (R9)(R8*1), Z10
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z8, Z10, Z6
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z9, Z10, Z7
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         BX, R8
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (CX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (CX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (CX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (CX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(CX)
 	VZEROUPPER
 	RET
 
-// func tile2x32BF16(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile2x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile2x32BF16(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	MOVQ   b+32(FP), DI
+TEXT ·tile2x32BF16(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   a+24(FP), R8
+	MOVQ   b+64(FP), R9
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (DI), Z4
-	VMOVUPS      64(DI), Z5
-	VBROADCASTSS (SI), Z6
+	VMOVUPS      (R9), Z4
+	VMOVUPS      64(R9), Z5
+	VBROADCASTSS (R8), Z6
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z4, Z6, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcd // VDPBF16PS    Z5, Z6, Z1
-	VBROADCASTSS (SI)(CX*1), Z6
+	VBROADCASTSS (R8)(BX*1), Z6
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z4, Z6, Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xdd // VDPBF16PS    Z5, Z6, Z3
-	ADDQ         DX, SI
-	ADDQ         BX, DI
-	DECQ         AX
+	ADDQ         SI, R8
+	ADDQ         DI, R9
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R8
+	ADDQ  (AX), R8
+	MOVQ  8(AX), R9
+	IMULQ DI, R9
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R9
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(CX)
 	VZEROUPPER
 	RET
 
-// func tile1x32BF16(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile1x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile1x32BF16(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sbk+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   a+8(FP), BX
-	MOVQ   b+32(FP), SI
+TEXT ·tile1x32BF16(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), BX
+	MOVQ   sbk+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   a+24(FP), DI
+	MOVQ   b+64(FP), R8
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (SI), Z2
-	VMOVUPS      64(SI), Z3
-	VBROADCASTSS (BX), Z4
+	VMOVUPS      (R8), Z2
+	VMOVUPS      64(R8), Z3
+	VBROADCASTSS (DI), Z4
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // VDPBF16PS    Z2, Z4, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xcb // VDPBF16PS    Z3, Z4, Z1
-	ADDQ         CX, BX
-	ADDQ         DX, SI
-	DECQ         AX
+	ADDQ         BX, DI
+	ADDQ         SI, R8
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), DX
-	SHLQ         $0x02, DX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), DI
+	ADDQ  (AX), DI
+	MOVQ  8(AX), R8
+	IMULQ SI, R8
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R8
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), DX
+	SHLQ    $0x02, DX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(CX)
 	VZEROUPPER
 	RET
 
-// func tile12x16BF16(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile12x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile12x16BF16(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	LEAQ   (DI)(CX*2), R8
-	ADDQ   CX, R8
-	LEAQ   (R8)(CX*2), R9
-	ADDQ   CX, R9
-	MOVQ   b+32(FP), R10
+TEXT ·tile12x16BF16(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -484,111 +554,132 @@ TEXT ·tile12x16BF16(SB), NOSPLIT, $0-80
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R11
+	ADDQ   R9, R11
+	MOVQ   d2+40(FP), R12
+	ADDQ   R9, R12
 
 loop:
 	VMOVUPS      (R10), Z12
-	VBROADCASTSS (SI), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z12, Z13, Z0
-	VBROADCASTSS (SI)(CX*1), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS    Z12, Z13, Z1
-	VBROADCASTSS (SI)(CX*2), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z12, Z13, Z2
-	VBROADCASTSS (DI), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS    Z12, Z13, Z3
-	VBROADCASTSS (DI)(CX*1), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS    Z12, Z13, Z4
-	VBROADCASTSS (DI)(CX*2), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS    Z12, Z13, Z5
-	VBROADCASTSS (R8), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS    Z12, Z13, Z6
-	VBROADCASTSS (R8)(CX*1), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS    Z12, Z13, Z7
-	VBROADCASTSS (R8)(CX*2), Z13
-	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z12, Z13, Z8
 	VBROADCASTSS (R9), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z12, Z13, Z0
+	VBROADCASTSS (R9)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS    Z12, Z13, Z1
+	VBROADCASTSS (R9)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z12, Z13, Z2
+	VBROADCASTSS (R9)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS    Z12, Z13, Z3
+	VBROADCASTSS (R11), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS    Z12, Z13, Z4
+	VBROADCASTSS (R11)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS    Z12, Z13, Z5
+	VBROADCASTSS (R11)(BX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS    Z12, Z13, Z6
+	VBROADCASTSS (R11)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS    Z12, Z13, Z7
+	VBROADCASTSS (R12), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z12, Z13, Z8
+	VBROADCASTSS (R12)(BX*1), Z13
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS    Z12, Z13, Z9
-	VBROADCASTSS (R9)(CX*1), Z13
+	VBROADCASTSS (R12)(BX*2), Z13
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z12, Z13, Z10
-	VBROADCASTSS (R9)(CX*2), Z13
+	VBROADCASTSS (R12)(R8*1), Z13
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS    Z12, Z13, Z11
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	ADDQ         BX, R10
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z1, Z1
-	VMOVUPS      Z1, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z3, Z3
-	VMOVUPS      Z3, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z5, Z5
-	VMOVUPS      Z5, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z7, Z7
-	VMOVUPS      Z7, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z8, Z8
-	VMOVUPS      Z8, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z9, Z9
-	VMOVUPS      Z9, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z10, Z10
-	VMOVUPS      Z10, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z11, Z11
-	VMOVUPS      Z11, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  d1+32(FP), R11
+	ADDQ  R9, R11
+	MOVQ  d2+40(FP), R12
+	ADDQ  R9, R12
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z1, Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z5, Z5
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z7, Z7
+	VMOVUPS Z7, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z11, Z11
+	VMOVUPS Z11, (CX)
 	VZEROUPPER
 	RET
 
-// func tile8x16BF16(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile8x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile8x16BF16(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	LEAQ   (DI)(CX*2), R8
-	ADDQ   CX, R8
-	MOVQ   b+32(FP), R9
+TEXT ·tile8x16BF16(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -597,197 +688,276 @@ TEXT ·tile8x16BF16(SB), NOSPLIT, $0-80
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R11
+	ADDQ   R9, R11
 
 loop:
-	VMOVUPS      (R9), Z8
-	VBROADCASTSS (SI), Z9
+	VMOVUPS      (R10), Z8
+	VBROADCASTSS (R9), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z8, Z9, Z0
-	VBROADCASTSS (SI)(CX*1), Z9
+	VBROADCASTSS (R9)(BX*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc8 // VDPBF16PS    Z8, Z9, Z1
-	VBROADCASTSS (SI)(CX*2), Z9
+	VBROADCASTSS (R9)(BX*2), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z8, Z9, Z2
-	VBROADCASTSS (DI), Z9
+	VBROADCASTSS (R9)(R8*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd8 // VDPBF16PS    Z8, Z9, Z3
-	VBROADCASTSS (DI)(CX*1), Z9
+	VBROADCASTSS (R11), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z8, Z9, Z4
-	VBROADCASTSS (DI)(CX*2), Z9
+	VBROADCASTSS (R11)(BX*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe8 // VDPBF16PS    Z8, Z9, Z5
-	VBROADCASTSS (R8), Z9
+	VBROADCASTSS (R11)(BX*2), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z8, Z9, Z6
-	VBROADCASTSS (R8)(CX*1), Z9
+	VBROADCASTSS (R11)(R8*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS    Z8, Z9, Z7
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         BX, R9
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         SI, R11
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z1, Z1
-	VMOVUPS      Z1, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z3, Z3
-	VMOVUPS      Z3, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z5, Z5
-	VMOVUPS      Z5, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z7, Z7
-	VMOVUPS      Z7, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  d1+32(FP), R11
+	ADDQ  R9, R11
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z1, Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z5, Z5
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z7, Z7
+	VMOVUPS Z7, (CX)
 	VZEROUPPER
 	RET
 
-// func tile4x16BF16(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile4x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile4x16BF16(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   b+32(FP), R8
+TEXT ·tile4x16BF16(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (R8), Z4
-	VBROADCASTSS (SI), Z5
+	VMOVUPS      (R10), Z4
+	VBROADCASTSS (R9), Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z4, Z5, Z0
-	VBROADCASTSS (SI)(CX*1), Z5
+	VBROADCASTSS (R9)(BX*1), Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS    Z4, Z5, Z1
-	VBROADCASTSS (SI)(CX*2), Z5
+	VBROADCASTSS (R9)(BX*2), Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z4, Z5, Z2
-	VBROADCASTSS (DI), Z5
+	VBROADCASTSS (R9)(R8*1), Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS    Z4, Z5, Z3
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         BX, R8
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z1, Z1
-	VMOVUPS      Z1, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z3, Z3
-	VMOVUPS      Z3, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z1, Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (CX)
 	VZEROUPPER
 	RET
 
-// func tile2x16BF16(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile2x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile2x16BF16(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	MOVQ   b+32(FP), DI
+TEXT ·tile2x16BF16(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   a+24(FP), R8
+	MOVQ   b+64(FP), R9
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (DI), Z2
-	VBROADCASTSS (SI), Z3
+	VMOVUPS      (R9), Z2
+	VBROADCASTSS (R8), Z3
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // VDPBF16PS    Z2, Z3, Z0
-	VBROADCASTSS (SI)(CX*1), Z3
+	VBROADCASTSS (R8)(BX*1), Z3
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xca // VDPBF16PS    Z2, Z3, Z1
-	ADDQ         DX, SI
-	ADDQ         BX, DI
-	DECQ         AX
+	ADDQ         SI, R8
+	ADDQ         DI, R9
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z1, Z1
-	VMOVUPS      Z1, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R8
+	ADDQ  (AX), R8
+	MOVQ  8(AX), R9
+	IMULQ DI, R9
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R9
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z1, Z1
+	VMOVUPS Z1, (CX)
 	VZEROUPPER
 	RET
 
-// func tile1x16BF16(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile1x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile1x16BF16(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sbk+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   a+8(FP), BX
-	MOVQ   b+32(FP), SI
+TEXT ·tile1x16BF16(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), BX
+	MOVQ   sbk+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   a+24(FP), DI
+	MOVQ   b+64(FP), R8
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (SI), Z1
-	VBROADCASTSS (BX), Z2
+	VMOVUPS      (R8), Z1
+	VBROADCASTSS (DI), Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x48; BYTE $0x52; BYTE $0xc1 // VDPBF16PS    Z1, Z2, Z0
-	ADDQ         CX, BX
-	ADDQ         DX, SI
-	DECQ         AX
+	ADDQ         BX, DI
+	ADDQ         SI, R8
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), DX
-	SHLQ         $0x02, DX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), DI
+	ADDQ  (AX), DI
+	MOVQ  8(AX), R8
+	IMULQ SI, R8
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R8
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), DX
+	SHLQ    $0x02, DX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
 	VZEROUPPER
 	RET
 

@@ -5,16 +5,23 @@ import "unsafe"
 //go:generate go run ./asm -out simd_amd64.s -stubs simd_amd64.go
 //go:generate go run ./asm -bf16 -out bf16_amd64.s -stubs bf16_amd64.go
 
+// segment is a part of a tile's sum, for the tiles three integers: where its rows of a start, in bytes, and its
+// rows of b, counted in rows, and how many steps it has.
+type segment struct{ a, b, k int }
+
 // tileFunc is a product of a fixed number of rows and columns, its sums held in
 // registers:
 //
-//	c[i·sc+j] = from[i·sfrom+j] + Σ a[i·sai+p·sak] · b[p·sbk+j]
+//	c[i·sc+j] = from[i·sfrom+j] + Σ a[i,p] · b[p·sbk+j]
 //
-// with p below k, which is at least 1. from may be c.
+// with p over the steps of n segments, or below k if there are none. from may be c.
+// sai and sak are the bytes between the rows of a and between the steps of the sum;
+// rows come in groups (tiles.group), the second and third d1 and d2 bytes after the
+// first.
 //
 // Why from is added last: sums over a few hundred p stay short, and a longer sum
 // is a sum of such sums, with an error that grows like the root of their number.
-type tileFunc func(k int, a *float32, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+type tileFunc func(segments *int, n, k int, a *float32, d1, d2, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 
 // tiles are the tiles of an instruction set, from the widest to the narrowest.
 type tiles []tileWidth
@@ -28,6 +35,9 @@ type tileWidth struct {
 
 // unit is what a number of columns must be a multiple of.
 func (t tiles) unit() int { return t[len(t)-1].cols }
+
+// group is how many rows of a tile must be the same distance apart.
+func (t tiles) group() int { return max(1, t[0].rows[0]/3) }
 
 // pad rounds a number of columns up.
 func (t tiles) pad(n int) int { return (n + t.unit() - 1) / t.unit() * t.unit() }
@@ -60,6 +70,7 @@ func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from [
 	} else {
 		_ = b.data[k*n-1]
 	}
+	group := 4 * sai * t.group()
 	for j := 0; j < n; {
 		w := t.at(n - j)
 		at, sbk := j*k, w.cols // of the panel's first value, and between its rows
@@ -71,7 +82,7 @@ func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from [
 			for w.rows[r] > m-i {
 				r++
 			}
-			w.do[r](k, &a[i*sai], sai, sak, panel, sbk, &from[i*sfrom+j], sfrom, &c[i*sc+j], sc)
+			w.do[r](nil, 1, k, &a[i*sai], group, 2*group, 4*sai, 4*sak, panel, sbk, &from[i*sfrom+j], sfrom, &c[i*sc+j], sc)
 		}
 		j += w.cols
 	}
@@ -80,19 +91,26 @@ func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from [
 var genericTiles = tiles{{8, []int{1}, []tileFunc{tile1x8}}}
 
 // tile1x8 is the tile in plain Go.
-func tile1x8(k int, a *float32, _, sak int, b *float32, sbk int, from *float32, _ int, c *float32, _ int) {
-	left, right := unsafe.Slice(a, (k-1)*sak+1), unsafe.Slice(b, (k-1)*sbk+8)
+func tile1x8(segments *int, n, k int, a *float32, _, _, _, sak int, b *float32, sbk int, from *float32, _ int, c *float32, _ int) {
+	all := []segment{{k: k}}
+	if segments != nil {
+		all = unsafe.Slice((*segment)(unsafe.Pointer(segments)), n)
+	}
 	var s0, s1, s2, s3, s4, s5, s6, s7 float32
-	for p := range k {
-		v, r := left[p*sak], (*[8]float32)(right[p*sbk:])
-		s0 += v * r[0]
-		s1 += v * r[1]
-		s2 += v * r[2]
-		s3 += v * r[3]
-		s4 += v * r[4]
-		s5 += v * r[5]
-		s6 += v * r[6]
-		s7 += v * r[7]
+	for _, g := range all {
+		left := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(a), g.a)), (g.k-1)*sak/4+1)
+		right := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(b), 4*g.b*sbk)), (g.k-1)*sbk+8)
+		for p := range g.k {
+			v, r := left[p*sak/4], (*[8]float32)(right[p*sbk:])
+			s0 += v * r[0]
+			s1 += v * r[1]
+			s2 += v * r[2]
+			s3 += v * r[3]
+			s4 += v * r[4]
+			s5 += v * r[5]
+			s6 += v * r[6]
+			s7 += v * r[7]
+		}
 	}
 	add, to := (*[8]float32)(unsafe.Slice(from, 8)), (*[8]float32)(unsafe.Slice(c, 8))
 	for j, s := range [8]float32{s0, s1, s2, s3, s4, s5, s6, s7} {

@@ -4,24 +4,9 @@
 
 #include "textflag.h"
 
-// func tile12x32AVX512(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile12x32AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile12x32AVX512(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	LEAQ   (DI)(CX*2), R8
-	ADDQ   CX, R8
-	LEAQ   (R8)(CX*2), R9
-	ADDQ   CX, R9
-	MOVQ   b+32(FP), R10
+TEXT ·tile12x32AVX512(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -46,148 +31,169 @@ TEXT ·tile12x32AVX512(SB), NOSPLIT, $0-80
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R11
+	ADDQ   R9, R11
+	MOVQ   d2+40(FP), R12
+	ADDQ   R9, R12
 
 loop:
 	VMOVUPS      (R10), Z24
 	VMOVUPS      64(R10), Z25
-	VBROADCASTSS (SI), Z26
+	VBROADCASTSS (R9), Z26
 	VFMADD231PS  Z24, Z26, Z0
 	VFMADD231PS  Z25, Z26, Z1
-	VBROADCASTSS (SI)(CX*1), Z26
+	VBROADCASTSS (R9)(BX*1), Z26
 	VFMADD231PS  Z24, Z26, Z2
 	VFMADD231PS  Z25, Z26, Z3
-	VBROADCASTSS (SI)(CX*2), Z26
+	VBROADCASTSS (R9)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z4
 	VFMADD231PS  Z25, Z26, Z5
-	VBROADCASTSS (DI), Z26
+	VBROADCASTSS (R9)(R8*1), Z26
 	VFMADD231PS  Z24, Z26, Z6
 	VFMADD231PS  Z25, Z26, Z7
-	VBROADCASTSS (DI)(CX*1), Z26
+	VBROADCASTSS (R11), Z26
 	VFMADD231PS  Z24, Z26, Z8
 	VFMADD231PS  Z25, Z26, Z9
-	VBROADCASTSS (DI)(CX*2), Z26
+	VBROADCASTSS (R11)(BX*1), Z26
 	VFMADD231PS  Z24, Z26, Z10
 	VFMADD231PS  Z25, Z26, Z11
-	VBROADCASTSS (R8), Z26
+	VBROADCASTSS (R11)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z12
 	VFMADD231PS  Z25, Z26, Z13
-	VBROADCASTSS (R8)(CX*1), Z26
+	VBROADCASTSS (R11)(R8*1), Z26
 	VFMADD231PS  Z24, Z26, Z14
 	VFMADD231PS  Z25, Z26, Z15
-	VBROADCASTSS (R8)(CX*2), Z26
+	VBROADCASTSS (R12), Z26
 	VFMADD231PS  Z24, Z26, Z16
 	VFMADD231PS  Z25, Z26, Z17
-	VBROADCASTSS (R9), Z26
+	VBROADCASTSS (R12)(BX*1), Z26
 	VFMADD231PS  Z24, Z26, Z18
 	VFMADD231PS  Z25, Z26, Z19
-	VBROADCASTSS (R9)(CX*1), Z26
+	VBROADCASTSS (R12)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z20
 	VFMADD231PS  Z25, Z26, Z21
-	VBROADCASTSS (R9)(CX*2), Z26
+	VBROADCASTSS (R12)(R8*1), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	ADDQ         BX, R10
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (CX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (CX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z8, Z8
-	VMOVUPS      Z8, (CX)
-	VADDPS       64(AX), Z9, Z9
-	VMOVUPS      Z9, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z10, Z10
-	VMOVUPS      Z10, (CX)
-	VADDPS       64(AX), Z11, Z11
-	VMOVUPS      Z11, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z12, Z12
-	VMOVUPS      Z12, (CX)
-	VADDPS       64(AX), Z13, Z13
-	VMOVUPS      Z13, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z14, Z14
-	VMOVUPS      Z14, (CX)
-	VADDPS       64(AX), Z15, Z15
-	VMOVUPS      Z15, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z16, Z16
-	VMOVUPS      Z16, (CX)
-	VADDPS       64(AX), Z17, Z17
-	VMOVUPS      Z17, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z18, Z18
-	VMOVUPS      Z18, (CX)
-	VADDPS       64(AX), Z19, Z19
-	VMOVUPS      Z19, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z20, Z20
-	VMOVUPS      Z20, (CX)
-	VADDPS       64(AX), Z21, Z21
-	VMOVUPS      Z21, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z22, Z22
-	VMOVUPS      Z22, (CX)
-	VADDPS       64(AX), Z23, Z23
-	VMOVUPS      Z23, 64(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  d1+32(FP), R11
+	ADDQ  R9, R11
+	MOVQ  d2+40(FP), R12
+	ADDQ  R9, R12
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (CX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (CX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (CX)
+	VADDPS  64(AX), Z9, Z9
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (CX)
+	VADDPS  64(AX), Z11, Z11
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (CX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z14, Z14
+	VMOVUPS Z14, (CX)
+	VADDPS  64(AX), Z15, Z15
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z16, Z16
+	VMOVUPS Z16, (CX)
+	VADDPS  64(AX), Z17, Z17
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z18, Z18
+	VMOVUPS Z18, (CX)
+	VADDPS  64(AX), Z19, Z19
+	VMOVUPS Z19, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z20, Z20
+	VMOVUPS Z20, (CX)
+	VADDPS  64(AX), Z21, Z21
+	VMOVUPS Z21, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z22, Z22
+	VMOVUPS Z22, (CX)
+	VADDPS  64(AX), Z23, Z23
+	VMOVUPS Z23, 64(CX)
 	VZEROUPPER
 	RET
 
-// func tile8x32AVX512(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile8x32AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile8x32AVX512(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	LEAQ   (DI)(CX*2), R8
-	ADDQ   CX, R8
-	MOVQ   b+32(FP), R9
+TEXT ·tile8x32AVX512(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -204,109 +210,128 @@ TEXT ·tile8x32AVX512(SB), NOSPLIT, $0-80
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R11
+	ADDQ   R9, R11
 
 loop:
-	VMOVUPS      (R9), Z16
-	VMOVUPS      64(R9), Z17
-	VBROADCASTSS (SI), Z18
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VBROADCASTSS (R9), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS (SI)(CX*1), Z18
+	VBROADCASTSS (R9)(BX*1), Z18
 	VFMADD231PS  Z16, Z18, Z2
 	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS (SI)(CX*2), Z18
+	VBROADCASTSS (R9)(BX*2), Z18
 	VFMADD231PS  Z16, Z18, Z4
 	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (DI), Z18
+	VBROADCASTSS (R9)(R8*1), Z18
 	VFMADD231PS  Z16, Z18, Z6
 	VFMADD231PS  Z17, Z18, Z7
-	VBROADCASTSS (DI)(CX*1), Z18
+	VBROADCASTSS (R11), Z18
 	VFMADD231PS  Z16, Z18, Z8
 	VFMADD231PS  Z17, Z18, Z9
-	VBROADCASTSS (DI)(CX*2), Z18
+	VBROADCASTSS (R11)(BX*1), Z18
 	VFMADD231PS  Z16, Z18, Z10
 	VFMADD231PS  Z17, Z18, Z11
-	VBROADCASTSS (R8), Z18
+	VBROADCASTSS (R11)(BX*2), Z18
 	VFMADD231PS  Z16, Z18, Z12
 	VFMADD231PS  Z17, Z18, Z13
-	VBROADCASTSS (R8)(CX*1), Z18
+	VBROADCASTSS (R11)(R8*1), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         BX, R9
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         SI, R11
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (CX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (CX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z8, Z8
-	VMOVUPS      Z8, (CX)
-	VADDPS       64(AX), Z9, Z9
-	VMOVUPS      Z9, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z10, Z10
-	VMOVUPS      Z10, (CX)
-	VADDPS       64(AX), Z11, Z11
-	VMOVUPS      Z11, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z12, Z12
-	VMOVUPS      Z12, (CX)
-	VADDPS       64(AX), Z13, Z13
-	VMOVUPS      Z13, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z14, Z14
-	VMOVUPS      Z14, (CX)
-	VADDPS       64(AX), Z15, Z15
-	VMOVUPS      Z15, 64(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  d1+32(FP), R11
+	ADDQ  R9, R11
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (CX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (CX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (CX)
+	VADDPS  64(AX), Z9, Z9
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (CX)
+	VADDPS  64(AX), Z11, Z11
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (CX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z14, Z14
+	VMOVUPS Z14, (CX)
+	VADDPS  64(AX), Z15, Z15
+	VMOVUPS Z15, 64(CX)
 	VZEROUPPER
 	RET
 
-// func tile4x32AVX512(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile4x32AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile4x32AVX512(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   b+32(FP), R8
+TEXT ·tile4x32AVX512(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -315,163 +340,208 @@ TEXT ·tile4x32AVX512(SB), NOSPLIT, $0-80
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (R8), Z8
-	VMOVUPS      64(R8), Z9
-	VBROADCASTSS (SI), Z10
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (R9), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS (SI)(CX*1), Z10
+	VBROADCASTSS (R9)(BX*1), Z10
 	VFMADD231PS  Z8, Z10, Z2
 	VFMADD231PS  Z9, Z10, Z3
-	VBROADCASTSS (SI)(CX*2), Z10
+	VBROADCASTSS (R9)(BX*2), Z10
 	VFMADD231PS  Z8, Z10, Z4
 	VFMADD231PS  Z9, Z10, Z5
-	VBROADCASTSS (DI), Z10
+	VBROADCASTSS (R9)(R8*1), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         BX, R8
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (CX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (CX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (CX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (CX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(CX)
 	VZEROUPPER
 	RET
 
-// func tile2x32AVX512(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile2x32AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile2x32AVX512(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	MOVQ   b+32(FP), DI
+TEXT ·tile2x32AVX512(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   a+24(FP), R8
+	MOVQ   b+64(FP), R9
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (DI), Z4
-	VMOVUPS      64(DI), Z5
-	VBROADCASTSS (SI), Z6
+	VMOVUPS      (R9), Z4
+	VMOVUPS      64(R9), Z5
+	VBROADCASTSS (R8), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Z5, Z6, Z1
-	VBROADCASTSS (SI)(CX*1), Z6
+	VBROADCASTSS (R8)(BX*1), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
-	ADDQ         DX, SI
-	ADDQ         BX, DI
-	DECQ         AX
+	ADDQ         SI, R8
+	ADDQ         DI, R9
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R8
+	ADDQ  (AX), R8
+	MOVQ  8(AX), R9
+	IMULQ DI, R9
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R9
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(CX)
 	VZEROUPPER
 	RET
 
-// func tile1x32AVX512(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile1x32AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile1x32AVX512(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sbk+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   a+8(FP), BX
-	MOVQ   b+32(FP), SI
+TEXT ·tile1x32AVX512(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), BX
+	MOVQ   sbk+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   a+24(FP), DI
+	MOVQ   b+64(FP), R8
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (SI), Z2
-	VMOVUPS      64(SI), Z3
-	VBROADCASTSS (BX), Z4
+	VMOVUPS      (R8), Z2
+	VMOVUPS      64(R8), Z3
+	VBROADCASTSS (DI), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
-	ADDQ         CX, BX
-	ADDQ         DX, SI
-	DECQ         AX
+	ADDQ         BX, DI
+	ADDQ         SI, R8
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), DX
-	SHLQ         $0x02, DX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), DI
+	ADDQ  (AX), DI
+	MOVQ  8(AX), R8
+	IMULQ SI, R8
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R8
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), DX
+	SHLQ    $0x02, DX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(CX)
 	VZEROUPPER
 	RET
 
-// func tile12x16AVX512(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile12x16AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile12x16AVX512(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	LEAQ   (DI)(CX*2), R8
-	ADDQ   CX, R8
-	LEAQ   (R8)(CX*2), R9
-	ADDQ   CX, R9
-	MOVQ   b+32(FP), R10
+TEXT ·tile12x16AVX512(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -484,111 +554,132 @@ TEXT ·tile12x16AVX512(SB), NOSPLIT, $0-80
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R11
+	ADDQ   R9, R11
+	MOVQ   d2+40(FP), R12
+	ADDQ   R9, R12
 
 loop:
 	VMOVUPS      (R10), Z12
-	VBROADCASTSS (SI), Z13
-	VFMADD231PS  Z12, Z13, Z0
-	VBROADCASTSS (SI)(CX*1), Z13
-	VFMADD231PS  Z12, Z13, Z1
-	VBROADCASTSS (SI)(CX*2), Z13
-	VFMADD231PS  Z12, Z13, Z2
-	VBROADCASTSS (DI), Z13
-	VFMADD231PS  Z12, Z13, Z3
-	VBROADCASTSS (DI)(CX*1), Z13
-	VFMADD231PS  Z12, Z13, Z4
-	VBROADCASTSS (DI)(CX*2), Z13
-	VFMADD231PS  Z12, Z13, Z5
-	VBROADCASTSS (R8), Z13
-	VFMADD231PS  Z12, Z13, Z6
-	VBROADCASTSS (R8)(CX*1), Z13
-	VFMADD231PS  Z12, Z13, Z7
-	VBROADCASTSS (R8)(CX*2), Z13
-	VFMADD231PS  Z12, Z13, Z8
 	VBROADCASTSS (R9), Z13
+	VFMADD231PS  Z12, Z13, Z0
+	VBROADCASTSS (R9)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z1
+	VBROADCASTSS (R9)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z2
+	VBROADCASTSS (R9)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z3
+	VBROADCASTSS (R11), Z13
+	VFMADD231PS  Z12, Z13, Z4
+	VBROADCASTSS (R11)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z5
+	VBROADCASTSS (R11)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z6
+	VBROADCASTSS (R11)(R8*1), Z13
+	VFMADD231PS  Z12, Z13, Z7
+	VBROADCASTSS (R12), Z13
+	VFMADD231PS  Z12, Z13, Z8
+	VBROADCASTSS (R12)(BX*1), Z13
 	VFMADD231PS  Z12, Z13, Z9
-	VBROADCASTSS (R9)(CX*1), Z13
+	VBROADCASTSS (R12)(BX*2), Z13
 	VFMADD231PS  Z12, Z13, Z10
-	VBROADCASTSS (R9)(CX*2), Z13
+	VBROADCASTSS (R12)(R8*1), Z13
 	VFMADD231PS  Z12, Z13, Z11
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	ADDQ         BX, R10
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z1, Z1
-	VMOVUPS      Z1, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z3, Z3
-	VMOVUPS      Z3, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z5, Z5
-	VMOVUPS      Z5, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z7, Z7
-	VMOVUPS      Z7, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z8, Z8
-	VMOVUPS      Z8, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z9, Z9
-	VMOVUPS      Z9, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z10, Z10
-	VMOVUPS      Z10, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z11, Z11
-	VMOVUPS      Z11, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  d1+32(FP), R11
+	ADDQ  R9, R11
+	MOVQ  d2+40(FP), R12
+	ADDQ  R9, R12
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z1, Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z5, Z5
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z7, Z7
+	VMOVUPS Z7, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z9, Z9
+	VMOVUPS Z9, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z11, Z11
+	VMOVUPS Z11, (CX)
 	VZEROUPPER
 	RET
 
-// func tile8x16AVX512(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile8x16AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile8x16AVX512(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	LEAQ   (DI)(CX*2), R8
-	ADDQ   CX, R8
-	MOVQ   b+32(FP), R9
+TEXT ·tile8x16AVX512(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -597,214 +688,282 @@ TEXT ·tile8x16AVX512(SB), NOSPLIT, $0-80
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R11
+	ADDQ   R9, R11
 
 loop:
-	VMOVUPS      (R9), Z8
-	VBROADCASTSS (SI), Z9
+	VMOVUPS      (R10), Z8
+	VBROADCASTSS (R9), Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS (SI)(CX*1), Z9
+	VBROADCASTSS (R9)(BX*1), Z9
 	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS (SI)(CX*2), Z9
+	VBROADCASTSS (R9)(BX*2), Z9
 	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (DI), Z9
+	VBROADCASTSS (R9)(R8*1), Z9
 	VFMADD231PS  Z8, Z9, Z3
-	VBROADCASTSS (DI)(CX*1), Z9
+	VBROADCASTSS (R11), Z9
 	VFMADD231PS  Z8, Z9, Z4
-	VBROADCASTSS (DI)(CX*2), Z9
+	VBROADCASTSS (R11)(BX*1), Z9
 	VFMADD231PS  Z8, Z9, Z5
-	VBROADCASTSS (R8), Z9
+	VBROADCASTSS (R11)(BX*2), Z9
 	VFMADD231PS  Z8, Z9, Z6
-	VBROADCASTSS (R8)(CX*1), Z9
+	VBROADCASTSS (R11)(R8*1), Z9
 	VFMADD231PS  Z8, Z9, Z7
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         BX, R9
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         SI, R11
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z1, Z1
-	VMOVUPS      Z1, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z3, Z3
-	VMOVUPS      Z3, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z5, Z5
-	VMOVUPS      Z5, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z7, Z7
-	VMOVUPS      Z7, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  d1+32(FP), R11
+	ADDQ  R9, R11
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z1, Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z5, Z5
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z7, Z7
+	VMOVUPS Z7, (CX)
 	VZEROUPPER
 	RET
 
-// func tile4x16AVX512(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile4x16AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile4x16AVX512(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   b+32(FP), R8
+TEXT ·tile4x16AVX512(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (BX)(BX*2), R8
+	MOVQ   a+24(FP), R9
+	MOVQ   b+64(FP), R10
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (R8), Z4
-	VBROADCASTSS (SI), Z5
+	VMOVUPS      (R10), Z4
+	VBROADCASTSS (R9), Z5
 	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS (SI)(CX*1), Z5
+	VBROADCASTSS (R9)(BX*1), Z5
 	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS (SI)(CX*2), Z5
+	VBROADCASTSS (R9)(BX*2), Z5
 	VFMADD231PS  Z4, Z5, Z2
-	VBROADCASTSS (DI), Z5
+	VBROADCASTSS (R9)(R8*1), Z5
 	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         BX, R8
-	DECQ         AX
+	ADDQ         SI, R9
+	ADDQ         DI, R10
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z1, Z1
-	VMOVUPS      Z1, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z3, Z3
-	VMOVUPS      Z3, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R9
+	ADDQ  (AX), R9
+	MOVQ  8(AX), R10
+	IMULQ DI, R10
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R10
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z1, Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (CX)
 	VZEROUPPER
 	RET
 
-// func tile2x16AVX512(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile2x16AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile2x16AVX512(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	MOVQ   b+32(FP), DI
+TEXT ·tile2x16AVX512(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   a+24(FP), R8
+	MOVQ   b+64(FP), R9
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (DI), Z2
-	VBROADCASTSS (SI), Z3
+	VMOVUPS      (R9), Z2
+	VBROADCASTSS (R8), Z3
 	VFMADD231PS  Z2, Z3, Z0
-	VBROADCASTSS (SI)(CX*1), Z3
+	VBROADCASTSS (R8)(BX*1), Z3
 	VFMADD231PS  Z2, Z3, Z1
-	ADDQ         DX, SI
-	ADDQ         BX, DI
-	DECQ         AX
+	ADDQ         SI, R8
+	ADDQ         DI, R9
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Z1, Z1
-	VMOVUPS      Z1, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R8
+	ADDQ  (AX), R8
+	MOVQ  8(AX), R9
+	IMULQ DI, R9
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R9
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Z1, Z1
+	VMOVUPS Z1, (CX)
 	VZEROUPPER
 	RET
 
-// func tile1x16AVX512(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile1x16AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, AVX512F
-TEXT ·tile1x16AVX512(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sbk+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   a+8(FP), BX
-	MOVQ   b+32(FP), SI
+TEXT ·tile1x16AVX512(SB), NOSPLIT, $0-112
 	VPXORD Z0, Z0, Z0
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), BX
+	MOVQ   sbk+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   a+24(FP), DI
+	MOVQ   b+64(FP), R8
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (SI), Z1
-	VBROADCASTSS (BX), Z2
+	VMOVUPS      (R8), Z1
+	VBROADCASTSS (DI), Z2
 	VFMADD231PS  Z1, Z2, Z0
-	ADDQ         CX, BX
-	ADDQ         DX, SI
-	DECQ         AX
+	ADDQ         BX, DI
+	ADDQ         SI, R8
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), DX
-	SHLQ         $0x02, DX
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), DI
+	ADDQ  (AX), DI
+	MOVQ  8(AX), R8
+	IMULQ SI, R8
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R8
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), DX
+	SHLQ    $0x02, DX
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (CX)
 	VZEROUPPER
 	RET
 
-// func tile6x16AVX2(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile6x16AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, FMA3
-TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   b+32(FP), R8
+TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-112
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -817,90 +976,114 @@ TEXT ·tile6x16AVX2(SB), NOSPLIT, $0-80
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   a+24(FP), R8
+	MOVQ   b+64(FP), R9
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R10
+	ADDQ   R8, R10
+	MOVQ   d2+40(FP), R11
+	ADDQ   R8, R11
 
 loop:
-	VMOVUPS      (R8), Y12
-	VMOVUPS      32(R8), Y13
-	VBROADCASTSS (SI), Y14
+	VMOVUPS      (R9), Y12
+	VMOVUPS      32(R9), Y13
+	VBROADCASTSS (R8), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS (SI)(CX*1), Y14
+	VBROADCASTSS (R8)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y2
 	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS (SI)(CX*2), Y14
+	VBROADCASTSS (R10), Y14
 	VFMADD231PS  Y12, Y14, Y4
 	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS (DI), Y14
+	VBROADCASTSS (R10)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y6
 	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS (DI)(CX*1), Y14
+	VBROADCASTSS (R11), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS (DI)(CX*2), Y14
+	VBROADCASTSS (R11)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         BX, R8
-	DECQ         AX
+	ADDQ         SI, R8
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         DI, R9
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (CX)
-	VADDPS       32(AX), Y1, Y1
-	VMOVUPS      Y1, 32(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y2, Y2
-	VMOVUPS      Y2, (CX)
-	VADDPS       32(AX), Y3, Y3
-	VMOVUPS      Y3, 32(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y4, Y4
-	VMOVUPS      Y4, (CX)
-	VADDPS       32(AX), Y5, Y5
-	VMOVUPS      Y5, 32(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y6, Y6
-	VMOVUPS      Y6, (CX)
-	VADDPS       32(AX), Y7, Y7
-	VMOVUPS      Y7, 32(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y8, Y8
-	VMOVUPS      Y8, (CX)
-	VADDPS       32(AX), Y9, Y9
-	VMOVUPS      Y9, 32(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y10, Y10
-	VMOVUPS      Y10, (CX)
-	VADDPS       32(AX), Y11, Y11
-	VMOVUPS      Y11, 32(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R8
+	ADDQ  (AX), R8
+	MOVQ  d1+32(FP), R10
+	ADDQ  R8, R10
+	MOVQ  d2+40(FP), R11
+	ADDQ  R8, R11
+	MOVQ  8(AX), R9
+	IMULQ DI, R9
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R9
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (CX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y2, Y2
+	VMOVUPS Y2, (CX)
+	VADDPS  32(AX), Y3, Y3
+	VMOVUPS Y3, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y4, Y4
+	VMOVUPS Y4, (CX)
+	VADDPS  32(AX), Y5, Y5
+	VMOVUPS Y5, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y6, Y6
+	VMOVUPS Y6, (CX)
+	VADDPS  32(AX), Y7, Y7
+	VMOVUPS Y7, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y8, Y8
+	VMOVUPS Y8, (CX)
+	VADDPS  32(AX), Y9, Y9
+	VMOVUPS Y9, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y10, Y10
+	VMOVUPS Y10, (CX)
+	VADDPS  32(AX), Y11, Y11
+	VMOVUPS Y11, 32(CX)
 	VZEROUPPER
 	RET
 
-// func tile4x16AVX2(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile4x16AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, FMA3
-TEXT ·tile4x16AVX2(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   b+32(FP), R8
+TEXT ·tile4x16AVX2(SB), NOSPLIT, $0-112
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -909,343 +1092,484 @@ TEXT ·tile4x16AVX2(SB), NOSPLIT, $0-80
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   a+24(FP), R8
+	MOVQ   b+64(FP), R9
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R10
+	ADDQ   R8, R10
 
 loop:
-	VMOVUPS      (R8), Y8
-	VMOVUPS      32(R8), Y9
-	VBROADCASTSS (SI), Y10
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R8), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (SI)(CX*1), Y10
+	VBROADCASTSS (R8)(BX*1), Y10
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (SI)(CX*2), Y10
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (DI), Y10
+	VBROADCASTSS (R10)(BX*1), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         BX, R8
-	DECQ         AX
+	ADDQ         SI, R8
+	ADDQ         SI, R10
+	ADDQ         DI, R9
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (CX)
-	VADDPS       32(AX), Y1, Y1
-	VMOVUPS      Y1, 32(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y2, Y2
-	VMOVUPS      Y2, (CX)
-	VADDPS       32(AX), Y3, Y3
-	VMOVUPS      Y3, 32(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y4, Y4
-	VMOVUPS      Y4, (CX)
-	VADDPS       32(AX), Y5, Y5
-	VMOVUPS      Y5, 32(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y6, Y6
-	VMOVUPS      Y6, (CX)
-	VADDPS       32(AX), Y7, Y7
-	VMOVUPS      Y7, 32(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R8
+	ADDQ  (AX), R8
+	MOVQ  d1+32(FP), R10
+	ADDQ  R8, R10
+	MOVQ  8(AX), R9
+	IMULQ DI, R9
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R9
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (CX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y2, Y2
+	VMOVUPS Y2, (CX)
+	VADDPS  32(AX), Y3, Y3
+	VMOVUPS Y3, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y4, Y4
+	VMOVUPS Y4, (CX)
+	VADDPS  32(AX), Y5, Y5
+	VMOVUPS Y5, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y6, Y6
+	VMOVUPS Y6, (CX)
+	VADDPS  32(AX), Y7, Y7
+	VMOVUPS Y7, 32(CX)
 	VZEROUPPER
 	RET
 
-// func tile2x16AVX2(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile2x16AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, FMA3
-TEXT ·tile2x16AVX2(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	MOVQ   b+32(FP), DI
+TEXT ·tile2x16AVX2(SB), NOSPLIT, $0-112
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   a+24(FP), R8
+	MOVQ   b+64(FP), R9
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (DI), Y4
-	VMOVUPS      32(DI), Y5
-	VBROADCASTSS (SI), Y6
+	VMOVUPS      (R9), Y4
+	VMOVUPS      32(R9), Y5
+	VBROADCASTSS (R8), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS (SI)(CX*1), Y6
+	VBROADCASTSS (R8)(BX*1), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
-	ADDQ         DX, SI
-	ADDQ         BX, DI
-	DECQ         AX
+	ADDQ         SI, R8
+	ADDQ         DI, R9
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (CX)
-	VADDPS       32(AX), Y1, Y1
-	VMOVUPS      Y1, 32(CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y2, Y2
-	VMOVUPS      Y2, (CX)
-	VADDPS       32(AX), Y3, Y3
-	VMOVUPS      Y3, 32(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R8
+	ADDQ  (AX), R8
+	MOVQ  8(AX), R9
+	IMULQ DI, R9
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R9
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (CX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y2, Y2
+	VMOVUPS Y2, (CX)
+	VADDPS  32(AX), Y3, Y3
+	VMOVUPS Y3, 32(CX)
 	VZEROUPPER
 	RET
 
-// func tile1x16AVX2(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile1x16AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, FMA3
-TEXT ·tile1x16AVX2(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sbk+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   a+8(FP), BX
-	MOVQ   b+32(FP), SI
+TEXT ·tile1x16AVX2(SB), NOSPLIT, $0-112
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), BX
+	MOVQ   sbk+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   a+24(FP), DI
+	MOVQ   b+64(FP), R8
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (SI), Y2
-	VMOVUPS      32(SI), Y3
-	VBROADCASTSS (BX), Y4
+	VMOVUPS      (R8), Y2
+	VMOVUPS      32(R8), Y3
+	VBROADCASTSS (DI), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         CX, BX
-	ADDQ         DX, SI
-	DECQ         AX
+	ADDQ         BX, DI
+	ADDQ         SI, R8
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), DX
-	SHLQ         $0x02, DX
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (CX)
-	VADDPS       32(AX), Y1, Y1
-	VMOVUPS      Y1, 32(CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), DI
+	ADDQ  (AX), DI
+	MOVQ  8(AX), R8
+	IMULQ SI, R8
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R8
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), DX
+	SHLQ    $0x02, DX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (CX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(CX)
 	VZEROUPPER
 	RET
 
-// func tile6x8AVX2(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile6x8AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, FMA3
-TEXT ·tile6x8AVX2(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   b+32(FP), R8
+TEXT ·tile6x8AVX2(SB), NOSPLIT, $0-112
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   a+24(FP), R8
+	MOVQ   b+64(FP), R9
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R10
+	ADDQ   R8, R10
+	MOVQ   d2+40(FP), R11
+	ADDQ   R8, R11
 
 loop:
-	VMOVUPS      (R8), Y6
-	VBROADCASTSS (SI), Y7
+	VMOVUPS      (R9), Y6
+	VBROADCASTSS (R8), Y7
 	VFMADD231PS  Y6, Y7, Y0
-	VBROADCASTSS (SI)(CX*1), Y7
+	VBROADCASTSS (R8)(BX*1), Y7
 	VFMADD231PS  Y6, Y7, Y1
-	VBROADCASTSS (SI)(CX*2), Y7
+	VBROADCASTSS (R10), Y7
 	VFMADD231PS  Y6, Y7, Y2
-	VBROADCASTSS (DI), Y7
+	VBROADCASTSS (R10)(BX*1), Y7
 	VFMADD231PS  Y6, Y7, Y3
-	VBROADCASTSS (DI)(CX*1), Y7
+	VBROADCASTSS (R11), Y7
 	VFMADD231PS  Y6, Y7, Y4
-	VBROADCASTSS (DI)(CX*2), Y7
+	VBROADCASTSS (R11)(BX*1), Y7
 	VFMADD231PS  Y6, Y7, Y5
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         BX, R8
-	DECQ         AX
+	ADDQ         SI, R8
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         DI, R9
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y1, Y1
-	VMOVUPS      Y1, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y2, Y2
-	VMOVUPS      Y2, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y3, Y3
-	VMOVUPS      Y3, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y4, Y4
-	VMOVUPS      Y4, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y5, Y5
-	VMOVUPS      Y5, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R8
+	ADDQ  (AX), R8
+	MOVQ  d1+32(FP), R10
+	ADDQ  R8, R10
+	MOVQ  d2+40(FP), R11
+	ADDQ  R8, R11
+	MOVQ  8(AX), R9
+	IMULQ DI, R9
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R9
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y1, Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y2, Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y3, Y3
+	VMOVUPS Y3, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y4, Y4
+	VMOVUPS Y4, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y5, Y5
+	VMOVUPS Y5, (CX)
 	VZEROUPPER
 	RET
 
-// func tile4x8AVX2(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile4x8AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, FMA3
-TEXT ·tile4x8AVX2(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	LEAQ   (SI)(CX*2), DI
-	ADDQ   CX, DI
-	MOVQ   b+32(FP), R8
+TEXT ·tile4x8AVX2(SB), NOSPLIT, $0-112
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   a+24(FP), R8
+	MOVQ   b+64(FP), R9
+	TESTQ  AX, AX
+	JNZ    segment
+	MOVQ   d1+32(FP), R10
+	ADDQ   R8, R10
 
 loop:
-	VMOVUPS      (R8), Y4
-	VBROADCASTSS (SI), Y5
+	VMOVUPS      (R9), Y4
+	VBROADCASTSS (R8), Y5
 	VFMADD231PS  Y4, Y5, Y0
-	VBROADCASTSS (SI)(CX*1), Y5
+	VBROADCASTSS (R8)(BX*1), Y5
 	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS (SI)(CX*2), Y5
+	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS (DI), Y5
+	VBROADCASTSS (R10)(BX*1), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         BX, R8
-	DECQ         AX
+	ADDQ         SI, R8
+	ADDQ         SI, R10
+	ADDQ         DI, R9
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y1, Y1
-	VMOVUPS      Y1, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y2, Y2
-	VMOVUPS      Y2, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y3, Y3
-	VMOVUPS      Y3, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R8
+	ADDQ  (AX), R8
+	MOVQ  d1+32(FP), R10
+	ADDQ  R8, R10
+	MOVQ  8(AX), R9
+	IMULQ DI, R9
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R9
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y1, Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y2, Y2
+	VMOVUPS Y2, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y3, Y3
+	VMOVUPS Y3, (CX)
 	VZEROUPPER
 	RET
 
-// func tile2x8AVX2(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile2x8AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, FMA3
-TEXT ·tile2x8AVX2(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   sbk+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   a+8(FP), SI
-	MOVQ   b+32(FP), DI
+TEXT ·tile2x8AVX2(SB), NOSPLIT, $0-112
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), SI
+	MOVQ   sbk+72(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   a+24(FP), R8
+	MOVQ   b+64(FP), R9
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (DI), Y2
-	VBROADCASTSS (SI), Y3
+	VMOVUPS      (R9), Y2
+	VBROADCASTSS (R8), Y3
 	VFMADD231PS  Y2, Y3, Y0
-	VBROADCASTSS (SI)(CX*1), Y3
+	VBROADCASTSS (R8)(BX*1), Y3
 	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         DX, SI
-	ADDQ         BX, DI
-	DECQ         AX
+	ADDQ         SI, R8
+	ADDQ         DI, R9
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), BX
-	SHLQ         $0x02, BX
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (CX)
-	ADDQ         DX, AX
-	ADDQ         BX, CX
-	VADDPS       (AX), Y1, Y1
-	VMOVUPS      Y1, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), R8
+	ADDQ  (AX), R8
+	MOVQ  8(AX), R9
+	IMULQ DI, R9
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R9
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), BX
+	SHLQ    $0x02, BX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	VADDPS  (AX), Y1, Y1
+	VMOVUPS Y1, (CX)
 	VZEROUPPER
 	RET
 
-// func tile1x8AVX2(k int, a *float32, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+// func tile1x8AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 // Requires: AVX, FMA3
-TEXT ·tile1x8AVX2(SB), NOSPLIT, $0-80
-	MOVQ   k+0(FP), AX
-	MOVQ   sai+16(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sak+24(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   sbk+40(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   a+8(FP), BX
-	MOVQ   b+32(FP), SI
+TEXT ·tile1x8AVX2(SB), NOSPLIT, $0-112
 	VXORPS Y0, Y0, Y0
+	MOVQ   segments+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   k+16(FP), DX
+	MOVQ   sai+48(FP), BX
+	MOVQ   sak+56(FP), BX
+	MOVQ   sbk+72(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   a+24(FP), DI
+	MOVQ   b+64(FP), R8
+	TESTQ  AX, AX
+	JNZ    segment
 
 loop:
-	VMOVUPS      (SI), Y1
-	VBROADCASTSS (BX), Y2
+	VMOVUPS      (R8), Y1
+	VBROADCASTSS (DI), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         CX, BX
-	ADDQ         DX, SI
-	DECQ         AX
+	ADDQ         BX, DI
+	ADDQ         SI, R8
+	DECQ         DX
 	JNZ          loop
-	MOVQ         from+48(FP), AX
-	MOVQ         c+64(FP), CX
-	MOVQ         sfrom+56(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         sc+72(FP), DX
-	SHLQ         $0x02, DX
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (CX)
+	DECQ         CX
+	JZ           store
+
+segment:
+	MOVQ  a+24(FP), DI
+	ADDQ  (AX), DI
+	MOVQ  8(AX), R8
+	IMULQ SI, R8
+	MOVQ  b+64(FP), DX
+	ADDQ  DX, R8
+	MOVQ  16(AX), DX
+	ADDQ  $0x18, AX
+	JMP   loop
+
+store:
+	MOVQ    from+80(FP), AX
+	MOVQ    c+96(FP), CX
+	MOVQ    sfrom+88(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    sc+104(FP), DX
+	SHLQ    $0x02, DX
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (CX)
 	VZEROUPPER
 	RET
 

@@ -11,29 +11,20 @@ import (
 // tile generates the product of a few rows and one or two vectors of columns, all
 // sums in registers:
 //
-//	c[i·sc+j] = from[i·sfrom+j] + Σ a[i·sai+p·sak] · b[p·sbk+j]
+//	c[i·sc+j] = from[i·sfrom+j] + Σ a[i,p] · b[p·sbk+j]
 //
-// with p below k, which is at least 1. Strides count values.
+// The sum is over n segments, which say where their rows of a and of b start and
+// how many p they have, at least 1; without segments it is over k of them.
 //
-// Rows are addressed in groups of three by one pointer and {0,1,2}·sai, so that
-// twelve rows need four pointers.
+// Rows of a come in groups of neighbours sai bytes apart; the second and third group
+// lie d1 and d2 bytes after the first. So twelve rows need three pointers, and rows
+// may belong to different lines of a picture.
 func tile(s isa, rows, vectors int) {
-	const group = 3
+	group := s.bytes / 16 // a third of the highest tile
 	TEXT(fmt.Sprintf("tile%dx%d%s", rows, vectors*s.bytes/4, s.name), NOSPLIT,
-		"func(k int, a *float32, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)")
+		"func(segments *int, n, k int, a *float32, d1, d2, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%d rows and %d columns of a product.", rows, vectors*s.bytes/4))
-
-	k := Load(Param("k"), GP64())
-	sai, sak, sbk := loadStride("sai"), loadStride("sak"), loadStride("sbk")
-	a := []reg.Register{Load(Param("a"), GP64())}
-	for len(a)*group < rows {
-		next := GP64()
-		LEAQ(Mem{Base: a[len(a)-1], Index: sai, Scale: 2}, next)
-		ADDQ(sai, next)
-		a = append(a, next)
-	}
-	b := Load(Param("b"), GP64())
 
 	acc := make([][]reg.VecVirtual, rows)
 	for i := range acc {
@@ -47,13 +38,40 @@ func tile(s isa, rows, vectors int) {
 	}
 	row := s.reg()
 
+	segments, n, k := Load(Param("segments"), GP64()), Load(Param("n"), GP64()), Load(Param("k"), GP64())
+	sai, sak, sbk := Load(Param("sai"), GP64()), Load(Param("sak"), GP64()), loadStride("sbk")
+	var sai3 reg.Register
+	if rows > 3 && group > 3 {
+		sai3 = GP64()
+		LEAQ(Mem{Base: sai, Index: sai, Scale: 2}, sai3)
+	}
+	a := []reg.Register{Load(Param("a"), GP64())}
+	b := Load(Param("b"), GP64())
+	others := func() {
+		for _, d := range []string{"d1", "d2"}[:len(a)-1] {
+			i := int(d[1] - '0')
+			Load(Param(d), a[i])
+			ADDQ(a[0], a[i])
+		}
+	}
+	for len(a)*group < rows {
+		a = append(a, GP64())
+	}
+	TESTQ(segments, segments)
+	JNZ(LabelRef("segment"))
+	others()
+
 	Label("loop")
 	for j := range column {
 		VMOVUPS(Mem{Base: b, Disp: j * s.bytes}, column[j])
 	}
 	for i := range acc {
 		m := Mem{Base: a[i/group]}
-		if r := i % group; r > 0 {
+		switch r := i % group; r {
+		case 0:
+		case 3:
+			m.Index, m.Scale = sai3, 1
+		default:
 			m.Index, m.Scale = sai, uint8(r)
 		}
 		VBROADCASTSS(m, row)
@@ -67,7 +85,22 @@ func tile(s isa, rows, vectors int) {
 	ADDQ(sbk, b)
 	DECQ(k)
 	JNZ(LabelRef("loop"))
+	DECQ(n)
+	JZ(LabelRef("store"))
 
+	Label("segment")
+	Load(Param("a"), a[0])
+	ADDQ(Mem{Base: segments}, a[0])
+	others()
+	MOVQ(Mem{Base: segments, Disp: 8}, b)
+	IMULQ(sbk, b)
+	skip := Load(Param("b"), GP64())
+	ADDQ(skip, b)
+	MOVQ(Mem{Base: segments, Disp: 16}, k)
+	ADDQ(Imm(24), segments)
+	JMP(LabelRef("loop"))
+
+	Label("store")
 	from, c := Load(Param("from"), GP64()), Load(Param("c"), GP64())
 	sfrom, sc := loadStride("sfrom"), loadStride("sc")
 	for i := range acc {
