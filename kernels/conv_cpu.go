@@ -9,21 +9,21 @@ func (s Conv) cpu(c *CPU) []stage {
 		if task == 0 {
 			copy(p.bias, args[3])
 		}
-		p.packPiece(task, func(dst []float32, k0, k1, j, cols int) {
+		p.pack(task, func(dst []float32, k0, k1, j, cols int) {
 			for i := range min(cols, s.O-j) {
 				p.packColumn(dst, cols, i, args[2][(j+i)*k+k0:(j+i)*k+k1])
 			}
 		})
 	}
 	multiply := func(args [][]float32, task, worker int) {
-		p0, p1 := span(task, p.pixels(), p.block)
+		p0, p1 := p.span(task)
 		scratch := c.scratch[worker]
 		y := args[0][p0*s.O : p1*s.O]
 		if s.O == p.n {
-			p.rows(y, s.O, args[1], p0, p1, scratch)
+			p.rows(y, s.O, args[1], task, scratch)
 		} else {
-			wide := scratch[p.block*p.stride():]
-			p.rows(wide, p.n, args[1], p0, p1, scratch)
+			wide := scratch[p.own():]
+			p.rows(wide, p.n, args[1], task, scratch)
 			for i := range p1 - p0 {
 				copy(y[i*s.O:][:s.O], wide[i*p.n:])
 			}
@@ -70,7 +70,7 @@ func (s ConvGradX) packPhase(ph phase, p *product) func(args [][]float32, task, 
 	zeros := make([]float32, s.C)
 	return func(args [][]float32, task, _ int) {
 		w, taps := args[2], s.taps()
-		p.packPiece(task, func(dst []float32, k0, k1, j, cols int) {
+		p.pack(task, func(dst []float32, k0, k1, j, cols int) {
 			n := min(cols, s.C-j)
 			row := func(k int) []float32 {
 				if k == k1 {
@@ -95,19 +95,19 @@ func (s ConvGradX) packPhase(ph phase, p *product) func(args [][]float32, task, 
 func (s ConvGradX) multiplyPhase(c *CPU, ph phase, p *product) func(args [][]float32, task, worker int) {
 	one := s.ST == 1 && s.SH == 1 && s.SW == 1
 	return func(args [][]float32, task, worker int) {
-		p0, p1 := span(task, p.pixels(), p.block)
+		p0, p1 := p.span(task)
 		scratch := c.scratch[worker]
 		dx := args[0]
 		if one && s.C == p.n {
 			from, to := p0*s.C, p1*s.C
-			p.rows(dx[from:to], s.C, args[1], p0, p1, scratch)
+			p.rows(dx[from:to], s.C, args[1], task, scratch)
 			if s.Act != None {
 				c.gradSlice(s.Act, dx[from:to], dx[from:to], args[3][from:to])
 			}
 			return
 		}
-		wide := scratch[p.block*p.stride():]
-		p.rows(wide, p.n, args[1], p0, p1, scratch)
+		wide := scratch[p.own():]
+		p.rows(wide, p.n, args[1], task, scratch)
 		for i := range p1 - p0 {
 			n, t, h, w := p.position(p0 + i)
 			from := (((n*s.T+ph.t0+t*s.ST)*s.H+ph.h0+h*s.SH)*s.W + ph.w0 + w*s.SW) * s.C

@@ -1,10 +1,14 @@
 package kernels
 
+import "unsafe"
+
 // product multiplies the rows of a lattice by weights that were packed before.
 //
-// The row of values that a pixel reads is cut into chunks. A block of pixels
-// gathers its rows of one chunk, multiplies them, and adds the result to that of
-// the chunks before. The packed weights are likewise chunk after chunk.
+// The sum over the row of values that a pixel reads is cut into chunks. The packed
+// weights are chunk after chunk; a block of pixels multiplies one chunk after the
+// other, each added to the result of those before. Where pixels find their rows is
+// either a gathered copy of them (conv_gather.go) or, where neighbours share most of
+// theirs, the source's lines (conv_strip.go).
 //
 // Sums are float32 within a chunk and over the chunks: the squared relative error is
 // about 3e-16·(chunk + chunks), below 3e-13.
@@ -12,13 +16,32 @@ type product struct {
 	lattice
 	prec   Precision
 	tiles  tiles
-	n      int       // result channels, padded to whole tiles
-	chunk  int       // values of a row taken at once
-	block  int       // pixels of one task
+	n      int // result channels, padded to whole tiles
+	chunks []chunk
 	packed []float32 // [words of k][n], as chunks of panels
 	bias   []float32 // [n], added to every row
 	direct bool      // rows are read in place
-	piece  int       // rows of weights packed by one task
+	block  int       // pixels of one task at most
+	strip  *strip    // nil: rows are gathered
+	long   int       // values of the longest chunk
+	packs  []packing
+}
+
+// chunk is a part of the sum.
+type chunk struct {
+	at    int // its panels, in rows of packed
+	words int
+	parts []part
+}
+
+// part is a run of neighbouring values [k0,k1) of the rows, k1-k0 at most maxChunk.
+type part struct{ k0, k1, row int } // row of the chunk's panels
+
+// packing is a task: a part's weights for the channels of a panel.
+type packing struct {
+	part
+	panel     []float32 // at the part's first row
+	j0, width int       // channels
 }
 
 const (
@@ -27,7 +50,6 @@ const (
 	maxChunk = 768
 	// Rows a multiple of 4 KiB apart share the same lines of the first cache.
 	maxDirect = 1024
-	maxPiece  = 128
 	// minTasks is how many tasks a kernel should have, so that all workers are busy.
 	minTasks = 16
 )
@@ -35,83 +57,96 @@ const (
 func newProduct(c *CPU, l lattice, channels int) *product {
 	t := c.productTiles()
 	p := &product{lattice: l, prec: c.prec, tiles: t, n: t.pad(channels)}
-	k := l.k()
 	p.direct = l.plain() && l.channels < maxDirect && p.prec == F32
-	if k > 0 {
-		p.chunk = (blocks(k, blocks(k, maxChunk)) + 15) / 16 * 16
+	if p.strip = newStrip(p); p.strip != nil {
+		p.block = p.strip.h * p.strip.w
+	} else {
+		for p.block = 96; p.block > 12 && blocks(l.pixels(), p.block) < minTasks; p.block /= 2 {
+		}
+		k := l.k()
+		size := (blocks(k, max(1, blocks(k, maxChunk))) + 15) / 16 * 16
+		for k0 := 0; k0 < k; k0 += size {
+			p.add(part{k0: k0, k1: min(k0+size, k)})
+		}
 	}
-	for p.block = 96; p.block > 12 && blocks(l.pixels(), p.block) < minTasks; p.block /= 2 {
+	rows := 0
+	for i := range p.chunks {
+		p.chunks[i].at = rows
+		rows += p.chunks[i].words
 	}
-	// Long pieces read the weights in long runs; small kernels need several tasks.
-	for p.piece = maxPiece; p.piece > 32 && blocks(k, p.piece) < minTasks/2; p.piece /= 2 {
+	p.packed, p.bias = alignedFloats(rows*p.n), alignedFloats(p.n)
+	for _, c := range p.chunks {
+		for j := 0; j < p.n; {
+			cols := p.tiles.at(p.n - j).cols
+			for _, s := range c.parts {
+				p.packs = append(p.packs, packing{s, p.packed[c.at*p.n+j*c.words+s.row*cols:][:p.prec.words(s.k1-s.k0)*cols], j, cols})
+			}
+			j += cols
+		}
 	}
-	p.packed, p.bias = alignedFloats(p.prec.words(k)*p.n), alignedFloats(p.n)
 	return p
 }
 
+// add makes a new chunk of the parts, whose rows follow one another.
+func (p *product) add(parts ...part) {
+	c := chunk{parts: parts}
+	for i := range parts {
+		parts[i].row = c.words
+		c.words += p.prec.words(parts[i].k1 - parts[i].k0)
+		p.long = max(p.long, parts[i].k1-parts[i].k0)
+	}
+	p.chunks = append(p.chunks, c)
+}
+
 // tasks is the number of blocks of pixels.
-func (p *product) tasks() int { return blocks(p.pixels(), p.block) }
+func (p *product) tasks() int {
+	if p.strip != nil {
+		return p.strip.tasks(p)
+	}
+	return blocks(p.pixels(), p.block)
+}
+
+// span are the pixels of a task.
+func (p *product) span(task int) (p0, p1 int) {
+	if p.strip != nil {
+		return p.strip.span(p, task)
+	}
+	return span(task, p.pixels(), p.block)
+}
 
 // stride is the distance of gathered rows: an odd number of cache lines.
-func (p *product) stride() int { return (p.prec.words(p.chunk)+31)/32*32 + 16 }
+func (p *product) stride() int { return (p.prec.words(p.long)+31)/32*32 + 16 }
 
-// scratch is how many values a worker needs: gathered rows, then results.
-func (p *product) scratch() int { return p.block * (p.stride() + p.n) }
+// scratch is how many values a worker needs: those of rows, then results.
+func (p *product) scratch() int { return p.own() + p.block*p.n }
+
+// own is how many values rows needs.
+func (p *product) own() int {
+	switch {
+	case p.strip != nil:
+		return p.strip.scratch(p)
+	case p.direct:
+		return 0
+	}
+	return p.block * p.stride()
+}
 
 // packTasks is the number of tasks that fill packed.
-func (p *product) packTasks() int { return blocks(p.k(), p.piece) }
+func (p *product) packTasks() int { return len(p.packs) }
 
-// packPiece packs the rows of weights of one task. fill writes those of [k0,k1)
-// and of the channels [j,j+cols): word q of channel j+i goes to dst[q·cols+i]; k0
-// is even. Where there is no such channel, packed stays zero.
-func (p *product) packPiece(task int, fill func(dst []float32, k0, k1, j, cols int)) {
-	from, to := span(task, p.k(), p.piece)
-	for from < to {
-		c0 := from / p.chunk * p.chunk
-		c1 := min(c0+p.chunk, p.k())
-		end := min(to, c1)
-		for j := 0; j < p.n; {
-			cols, words := p.tiles.at(p.n-j).cols, p.prec.words(c1-c0)
-			panel := p.packed[p.prec.words(c0)*p.n+j*words:][:words*cols]
-			fill(panel[p.prec.words(from-c0)*cols:p.prec.words(end-c0)*cols], from, end, j, cols)
-			j += cols
-		}
-		from = end
+// pack packs the weights of one task. fill writes those of [k0,k1) and of the
+// channels [j,j+cols), few enough for the first cache: word q of channel j+i goes to
+// dst[q·cols+i]; k0-k1 is even but at the end of a part. Where there is no such
+// channel, packed stays zero.
+func (p *product) pack(task int, fill func(dst []float32, k0, k1, j, cols int)) {
+	s := p.packs[task]
+	for k0 := s.k0; k0 < s.k1; k0 += maxPiece {
+		k1 := min(k0+maxPiece, s.k1)
+		fill(s.panel[p.prec.words(k0-s.k0)*s.width:], k0, k1, s.j0, s.width)
 	}
 }
 
-// rows computes the result of the pixels [p0,p1) to dst, rows of stride ld >= n.
-func (p *product) rows(dst []float32, ld int, src []float32, p0, p1 int, scratch []float32) {
-	m, k := p1-p0, p.k()
-	if k == 0 {
-		for i := range m {
-			copy(dst[i*ld:][:p.n], p.bias)
-		}
-		return
-	}
-	from, sfrom := p.bias, 0
-	for c0 := 0; c0 < k; c0 += p.chunk {
-		c1 := min(c0+p.chunk, k)
-		a, sai := scratch, p.stride()
-		w0, w1 := p.prec.words(c0), p.prec.words(c1)
-		switch {
-		case p.direct:
-			a, sai = src[p0*p.channels+c0:], p.channels
-		case p.prec == BF16:
-			h := halves(a)
-			gather(&p.lattice, packRow, h, 2*sai, src, p0, p1, c0, c1)
-			if (c1-c0)%2 == 1 {
-				for i := range m {
-					h[2*i*sai+c1-c0] = 0
-				}
-			}
-		default:
-			gather(&p.lattice, copyRow, a, sai, src, p0, p1, c0, c1)
-		}
-		p.tiles.multiply(m, p.n, w1-w0, a, sai, 1, matrix{data: p.packed[w0*p.n : w1*p.n]}, from, sfrom, dst, ld)
-		from, sfrom = dst, ld
-	}
-}
+const maxPiece = 128
 
 // packColumn writes a row of weights, values along the sum, to column i of a panel.
 func (p *product) packColumn(panel []float32, cols, i int, row []float32) {
@@ -124,4 +159,63 @@ func (p *product) packColumn(panel []float32, cols, i int, row []float32) {
 		panel[i] = v
 		i += cols
 	}
+}
+
+// rows computes the result of a task's pixels to dst, rows of stride ld >= n.
+func (p *product) rows(dst []float32, ld int, src []float32, task int, scratch []float32) {
+	var some bool
+	if p.strip != nil {
+		some = p.strip.rows(p, dst, ld, src, task, scratch)
+	} else {
+		some = p.gathered(dst, ld, src, task, scratch)
+	}
+	if !some {
+		p0, p1 := p.span(task)
+		for i := range p1 - p0 {
+			copy(dst[i*ld:][:p.n], p.bias)
+		}
+	}
+}
+
+// gathered is rows by way of copies of them; false if there is nothing to add up.
+func (p *product) gathered(dst []float32, ld int, src []float32, task int, scratch []float32) bool {
+	p0, p1 := p.span(task)
+	from, sfrom := p.bias, 0
+	for _, c := range p.chunks {
+		a, sai := scratch, p.stride()
+		c0, c1 := c.parts[0].k0, c.parts[0].k1
+		switch {
+		case p.direct:
+			a, sai = src[p0*p.channels+c0:], p.channels
+		case p.prec == BF16:
+			h := halves(a)
+			gather(&p.lattice, packRow, h, 2*sai, src, p0, p1, c0, c1)
+			if (c1-c0)%2 == 1 {
+				for i := range p1 - p0 {
+					h[2*i*sai+c1-c0] = 0
+				}
+			}
+		default:
+			gather(&p.lattice, copyRow, a, sai, src, p0, p1, c0, c1)
+		}
+		p.tiles.multiply(p1-p0, p.n, c.words, a, sai, 1, matrix{data: p.panels(c)}, from, sfrom, dst, ld)
+		from, sfrom = dst, ld
+	}
+	return len(p.chunks) > 0
+}
+
+// panels are the weights of a chunk.
+func (p *product) panels(c chunk) []float32 { return p.packed[c.at*p.n:][:c.words*p.n] }
+
+// bytes is the size of a value of packed rows.
+func (p Precision) bytes() int {
+	if p == BF16 {
+		return 2
+	}
+	return 4
+}
+
+// segmentsIn is the memory of some floats, which start on a cache line, as segments.
+func segmentsIn(words []float32) []segment {
+	return unsafe.Slice((*segment)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*4/int(unsafe.Sizeof(segment{})))
 }
