@@ -11,6 +11,7 @@ const queries = 32
 type attender struct {
 	Attention
 	tiles  tiles
+	vec    *vectors
 	scale  float32
 	keys   int // memory and tokens
 	ldKeys int // keys padded to whole tiles
@@ -20,7 +21,7 @@ type attender struct {
 
 func newAttender(c *CPU, s Attention) *attender {
 	t := isaTiles[c.isa]
-	a := &attender{Attention: s, tiles: t, scale: float32(1 / math.Sqrt(float64(s.Dim))), keys: s.Memory + s.length()}
+	a := &attender{Attention: s, tiles: t, vec: c.vec(), scale: float32(1 / math.Sqrt(float64(s.Dim))), keys: s.Memory + s.length()}
 	a.ldKeys, a.ldDim = t.pad(a.keys), t.pad(s.Dim)
 	a.zeros = alignedFloats(max(a.ldKeys, a.ldDim))
 	return a
@@ -71,19 +72,8 @@ func (a *attender) softmax(p, qkv, columns []float32, seq, head, i0, i1 int) {
 		row := p[(i-i0)*a.ldKeys:][:a.ldKeys]
 		clear(row[a.seen(i):a.keys])
 		row = row[:a.seen(i)]
-		peak := row[0]
-		for _, v := range row {
-			peak = max(peak, v)
-		}
-		sum := 0.
-		for j, v := range row {
-			row[j] = exp32((v - peak) * a.scale)
-			sum += float64(row[j])
-		}
-		inv := float32(1 / sum)
-		for j := range row {
-			row[j] *= inv
-		}
+		sum := a.vec.exps(row, row, a.vec.greatest(row), a.scale)
+		a.vec.affine(row, row, float32(1/sum), 0)
 	}
 }
 
@@ -191,14 +181,7 @@ func (g *attenderGrad) run(dqkv, dy, qkv, mem []float32, seq, head, wanted int) 
 
 // slopes turns a row of da into ds.
 func (g *attenderGrad) slopes(ds, p []float32) {
-	mean := 0.
-	for j, w := range p {
-		mean += float64(w) * float64(ds[j])
-	}
-	m := float32(mean)
-	for j, w := range p {
-		ds[j] = w * (ds[j] - m) * g.scale
-	}
+	g.vec.softmaxSlope(ds, p, float32(g.vec.dot(p, ds)), g.scale)
 }
 
 func (s AttentionGrad) cpu(c *CPU) []stage {

@@ -32,7 +32,7 @@ func (a axes) adjoint(t, h, w int) axes {
 func (a axes) stages(cpu *CPU, n, t, h, w, c int) []stage {
 	ot, oh, line := len(a[0]), len(a[1]), len(a[2])*c
 	cpu.reserve(w * c)
-	lines := n * ot * oh
+	lines, axpy := n*ot*oh, cpu.vec().axpy
 	per := rowsPerTask(line)
 	return []stage{{blocks(lines, per), func(args [][]float32, task, worker int) {
 		mixed := cpu.scratch[worker][:w*c]
@@ -53,13 +53,13 @@ func (a axes) stages(cpu *CPU, n, t, h, w, c int) []stage {
 					}
 				}
 			}
-			mix(args[0][l*line:][:line], src, a[2], c)
+			mix(axpy, args[0][l*line:][:line], src, a[2], c)
 		}
 	}}}
 }
 
 // mix applies the map m to a line of pixels of c values.
-func mix(dst, src []float32, m axisMap, c int) {
+func mix(axpy func(y, x []float32, a float32), dst, src []float32, m axisMap, c int) {
 	for w, taps := range m {
 		y := dst[w*c:][:c]
 		if len(taps) == 1 && taps[0].weight == 1 {

@@ -2,49 +2,171 @@ package kernels
 
 import "math"
 
-// A task is a frame. Softmax and sums over pixels are float64: gradients behind a
-// gate are small differences of large terms.
+// pooling is FramePool's softmax over the pixels of a frame, taken a piece of pixels
+// at a time so that few frames are many tasks and x is read once. A piece weighs its
+// pixels by e_p = exp(s_p - m), s_p = x_p·k and m its greatest; a frame's sums are
+// those of its pieces times exp(m - greatest of all m).
+//
+// Products with k and dctx and sums over pixels are float64: gradients behind a gate
+// are small differences of large terms.
+type pooling struct {
+	FramePool
+	*vectors
+	per, pieces, ld int
+
+	logits [][]float64 // of a worker, [per]
+	e      []float32   // [F·P]
+	along  []float64   // [F·P], x_p·dctx
+	weight [][]float32 // of a worker, [per]: e_p·(along_p - the piece's mean of it)
+
+	// Of a piece.
+	most, sum []float64 // m; Σ e
+	sumAlong  []float64 // Σ e·along
+	ctx       []float64 // [ld], Σ e·x
+	slope     []float64 // [ld], Σ weight·x
+
+	// Of a frame.
+	greatest, total, mean []float64 // of m; Σ e; Σ e·along / Σ e
+}
+
+func newPooling(c *CPU, s FramePool) *pooling {
+	p := &pooling{FramePool: s, vectors: c.vec(), per: min(rowsPerTask(s.C), s.P), ld: padded(s.C)}
+	p.pieces = blocks(s.P, p.per)
+	n := s.F * p.pieces
+	p.e, p.along = make([]float32, s.F*s.P), make([]float64, s.F*s.P)
+	p.most, p.sum, p.sumAlong = make([]float64, n), make([]float64, n), make([]float64, n)
+	p.ctx, p.slope = make([]float64, n*p.ld), make([]float64, n*p.ld)
+	p.greatest, p.total, p.mean = make([]float64, s.F), make([]float64, s.F), make([]float64, s.F)
+	for range c.workers {
+		p.logits, p.weight = append(p.logits, make([]float64, p.per)), append(p.weight, make([]float32, p.per))
+	}
+	return p
+}
+
+// pixels of a piece, from the first of its frame.
+func (p *pooling) pixels(piece int) (frame, from, to int) {
+	from, to = span(piece%p.pieces, p.P, p.per)
+	return piece / p.pieces, from, to
+}
+
+// attend computes e of a piece, and along unless dctx is nil.
+func (p *pooling) attend(piece, worker int, x, k, dctx []float32) {
+	f, from, to := p.pixels(piece)
+	logits, first := p.logits[worker][:to-from], f*p.P+from
+	most := math.Inf(-1)
+	for i := range logits {
+		row := x[(first+i)*p.C:][:p.C]
+		if dctx == nil {
+			logits[i] = p.dot(row, k)
+		} else {
+			logits[i], p.along[first+i] = p.dots(row, k, dctx[f*p.C:][:p.C])
+		}
+		most = max(most, logits[i])
+	}
+	e := p.e[first:][:len(logits)]
+	for i, v := range logits {
+		e[i] = float32(v - most)
+	}
+	p.most[piece], p.sum[piece] = most, p.exps(e, e, 0, 1)
+	if dctx != nil {
+		sum := 0.
+		for i, v := range e {
+			sum += float64(v) * p.along[first+i]
+		}
+		p.sumAlong[piece] = sum
+	}
+}
+
+// join computes what a frame's pieces have in common. scale is the factor of a piece's
+// sums.
+func (p *pooling) join(f int) {
+	p.greatest[f] = math.Inf(-1)
+	for _, m := range p.most[f*p.pieces:][:p.pieces] {
+		p.greatest[f] = max(p.greatest[f], m)
+	}
+	p.total[f], p.mean[f] = 0, 0
+	for i := f * p.pieces; i < (f+1)*p.pieces; i++ {
+		p.total[f] += p.scale(i) * p.sum[i]
+		p.mean[f] += p.scale(i) * p.sumAlong[i]
+	}
+	p.mean[f] /= p.total[f]
+}
+
+func (p *pooling) scale(piece int) float64 {
+	return math.Exp(p.most[piece] - p.greatest[piece/p.pieces])
+}
 
 func (s FramePool) cpu(c *CPU) []stage {
-	weights, sums := make([]float64, c.workers*s.P), make([]float64, c.workers*s.C)
-	return []stage{{s.F, func(args [][]float32, f, worker int) {
-		a := weights[worker*s.P:][:s.P]
-		ctx, x, k := args[0][f*s.C:][:s.C], args[1][f*s.P*s.C:][:s.P*s.C], args[2]
-		attend(a, x, k)
-		weighRows(ctx, sums[worker*s.C:][:s.C], x, a)
-	}}}
+	p := newPooling(c, s)
+	return []stage{
+		{s.F * p.pieces, func(args [][]float32, piece, worker int) {
+			p.attend(piece, worker, args[1], args[2], nil)
+			f, from, to := p.pixels(piece)
+			ctx, first := p.ctx[piece*p.ld:][:p.ld], f*s.P+from
+			clear(ctx)
+			p.weighRows(ctx, args[1][first*s.C:], p.e[first:], to-from, s.C)
+		}},
+		{s.F, func(args [][]float32, f, _ int) {
+			p.join(f)
+			for j := range s.C {
+				sum := 0.
+				for i := f * p.pieces; i < (f+1)*p.pieces; i++ {
+					sum += p.scale(i) * p.ctx[i*p.ld+j]
+				}
+				args[0][f*s.C+j] = float32(sum / p.total[f])
+			}
+		}},
+	}
 }
 
 func (s FramePoolGradX) cpu(c *CPU) []stage {
-	weights := make([]float64, 2*c.workers*s.P)
-	return []stage{{s.F, func(args [][]float32, f, worker int) {
-		a, ds := weights[2*worker*s.P:][:s.P], weights[(2*worker+1)*s.P:][:s.P]
-		dctx, x, k := args[1][f*s.C:][:s.C], args[2][f*s.P*s.C:][:s.P*s.C], args[3]
-		attendGrad(a, ds, x, k, dctx)
-		for p, w := range a {
-			dx, w, d := args[0][(f*s.P+p)*s.C:][:s.C], float32(w), float32(ds[p])
-			for i, v := range dctx {
-				dx[i] = w*v + d*k[i]
+	p := newPooling(c, FramePool(s))
+	return []stage{
+		{s.F * p.pieces, func(args [][]float32, piece, worker int) {
+			p.attend(piece, worker, args[2], args[3], args[1])
+		}},
+		{s.F, func(_ [][]float32, f, _ int) { p.join(f) }},
+		{s.F * p.pieces, func(args [][]float32, piece, _ int) {
+			f, from, to := p.pixels(piece)
+			dctx, k := args[1][f*s.C:][:s.C], args[3]
+			scale := p.scale(piece) / p.total[f]
+			for i := f*s.P + from; i < f*s.P+to; i++ {
+				a := float64(p.e[i]) * scale
+				p.mix(args[0][i*s.C:][:s.C], dctx, k, float32(a), float32(a*(p.along[i]-p.mean[f])))
 			}
-		}
-	}}}
+		}},
+	}
 }
 
+// FramePoolGradK sums ds_p x_p = a_p (along_p - mean) x_p in one pass over x, before
+// the frame's mean is known: a piece uses its own mean, and the difference of the two
+// means times Σ e·x makes up for it.
 func (s FramePoolGradK) cpu(c *CPU) []stage {
-	weights := make([]float64, 2*c.workers*s.P)
-	part, sums := make([]float32, s.F*s.C), make([]float64, c.workers*s.C)
+	p := newPooling(c, FramePool(s))
 	return []stage{
-		{s.F, func(args [][]float32, f, worker int) {
-			a, ds := weights[2*worker*s.P:][:s.P], weights[(2*worker+1)*s.P:][:s.P]
-			x := args[2][f*s.P*s.C:][:s.P*s.C]
-			attendGrad(a, ds, x, args[3], args[1][f*s.C:][:s.C])
-			weighRows(part[f*s.C:][:s.C], sums[worker*s.C:][:s.C], x, ds)
+		{s.F * p.pieces, func(args [][]float32, piece, worker int) {
+			p.attend(piece, worker, args[2], args[3], args[1])
+			f, from, to := p.pixels(piece)
+			first, n := f*s.P+from, to-from
+			x, e, weight := args[2][first*s.C:], p.e[first:][:n], p.weight[worker][:n]
+			mean := p.sumAlong[piece] / p.sum[piece]
+			for i, v := range e {
+				weight[i] = float32(float64(v) * (p.along[first+i] - mean))
+			}
+			ctx, slope := p.ctx[piece*p.ld:][:p.ld], p.slope[piece*p.ld:][:p.ld]
+			clear(ctx)
+			clear(slope)
+			p.weighRows(ctx, x, e, n, s.C)
+			p.weighRows(slope, x, weight, n, s.C)
 		}},
+		{s.F, func(_ [][]float32, f, _ int) { p.join(f) }},
 		{1, func(args [][]float32, _, _ int) {
 			for j := range args[0] {
 				sum := 0.
-				for i := j; i < len(part); i += s.C {
-					sum += float64(part[i])
+				for i := range s.F * p.pieces {
+					f := i / p.pieces
+					mean := p.sumAlong[i] / p.sum[i]
+					sum += p.scale(i) / p.total[f] * (p.slope[i*p.ld+j] + (mean-p.mean[f])*p.ctx[i*p.ld+j])
 				}
 				args[0][j] = float32(sum)
 			}
@@ -52,99 +174,18 @@ func (s FramePoolGradK) cpu(c *CPU) []stage {
 	}
 }
 
-// attend writes the softmax over the pixels of x [P,C] of x·k to a [P].
-func attend(a []float64, x, k []float32) {
-	c, peak := len(k), math.Inf(-1)
-	for p := range a {
-		a[p] = dot64(x[p*c:][:c], k)
-		peak = max(peak, a[p])
-	}
-	sum := 0.
-	for p, v := range a {
-		a[p] = math.Exp(v - peak)
-		sum += a[p]
-	}
-	for p := range a {
-		a[p] /= sum
-	}
-}
-
-// attendGrad writes the softmax to a and the gradient of its logits to ds.
-func attendGrad(a, ds []float64, x, k, dctx []float32) {
-	attend(a, x, k)
-	c, mean := len(k), 0.
-	for p := range ds {
-		ds[p] = dot64(x[p*c:][:c], dctx)
-		mean += a[p] * ds[p]
-	}
-	for p := range ds {
-		ds[p] = a[p] * (ds[p] - mean)
-	}
-}
-
-// weighRows is dst = sum over the rows of x [P,C] of weights_p·x_p; sum has room for it.
-func weighRows(dst []float32, sum []float64, x []float32, weights []float64) {
-	c := len(dst)
-	clear(sum)
-	for p, w := range weights {
-		for i, v := range x[p*c:][:c] {
-			sum[i] += w * float64(v)
-		}
-	}
-	for i, v := range sum {
-		dst[i] = float32(v)
-	}
-}
-
-// dot64 is the inner product of two slices of one length.
-func dot64(x, y []float32) float64 {
-	var s0, s1, s2, s3 float64
-	for len(x) >= 4 && len(y) >= 4 {
-		s0, s1 = s0+float64(x[0])*float64(y[0]), s1+float64(x[1])*float64(y[1])
-		s2, s3 = s2+float64(x[2])*float64(y[2]), s3+float64(x[3])*float64(y[3])
-		x, y = x[4:], y[4:]
-	}
-	for i, v := range x {
-		s0 += float64(v) * float64(y[i])
-	}
-	return (s0 + s1) + (s2 + s3)
-}
-
-// axpy is y += a·x.
-func axpy(y, x []float32, a float32) {
-	y = y[:len(x)]
-	for i, v := range x {
-		y[i] += a * v
-	}
-}
-
-func (s FrameGate) cpu(*CPU) []stage {
-	rows := s.F * s.P
-	per := rowsPerTask(s.C)
-	return []stage{{blocks(rows, per), func(args [][]float32, t, _ int) {
-		from, to := span(t, rows, per)
+func (s FrameGate) cpu(c *CPU) []stage {
+	mul := c.vec().mul
+	return rowwise(s.F*s.P, s.C, func(args [][]float32, from, to int) {
 		for r := from; r < to; r++ {
-			y, x, g := args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C], args[2][r/s.P*s.C:][:s.C]
-			for i, v := range x {
-				y[i] = v * g[i]
-			}
+			mul(args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C], args[2][r/s.P*s.C:][:s.C])
 		}
-	}}}
+	})
 }
 
 func (s FrameGateGradG) cpu(c *CPU) []stage {
-	sums := make([]float64, c.workers*s.C)
-	return []stage{{s.F, func(args [][]float32, f, worker int) {
-		sum := sums[worker*s.C:][:s.C]
-		clear(sum)
-		for p := range s.P {
-			dy, x := args[1][(f*s.P+p)*s.C:][:s.C], args[2][(f*s.P+p)*s.C:][:s.C]
-			for i, v := range x {
-				sum[i] += float64(dy[i]) * float64(v)
-			}
-		}
-		for i, v := range sum {
-			args[0][f*s.C+i] = float32(v)
-		}
-	}}}
+	mulRows := c.vec().mulRows
+	return wideSums(c, s.F, s.P, s.C, func(acc []float64, args [][]float32, at, rows, width int) {
+		mulRows(acc, args[1][at:at+rows*width], args[2][at:at+rows*width], rows, width)
+	})
 }

@@ -87,15 +87,12 @@ func (s GateLoopGrad) Define(args ...[]float32) {
 
 func (s GateLoop) cpu(c *CPU) []stage {
 	c.reserve(s.C)
+	step := c.vec().gateStep
 	return s.pixels(func(args [][]float32, row, worker int) {
 		h := c.scratch[worker][:s.C]
 		clear(h)
 		for range s.T {
-			y, q, kv, a := args[0][row*s.C:][:s.C], third(args[1], row, 0, s.C), third(args[1], row, 1, s.C), third(args[1], row, 2, s.C)
-			for i, v := range h {
-				v = sigmoid32(a[i])*v + kv[i]
-				h[i], y[i] = v, q[i]*v
-			}
+			step(h, args[0][row*s.C:][:s.C], third(args[1], row, 0, s.C), third(args[1], row, 1, s.C), third(args[1], row, 2, s.C))
 			row += s.P
 		}
 	})
@@ -118,37 +115,26 @@ func third(x []float32, row, k, c int) []float32 { return x[(3*row+k)*c:][:c] }
 
 func (s GateLoopGrad) cpu(c *CPU) []stage {
 	c.reserve(s.C)
-	n := s.C
+	n, v := s.C, c.vec()
+	ones, none := make([]float32, n), make([]float32, n)
+	for i := range ones {
+		ones[i] = 1
+	}
 	return GateLoop(s).pixels(func(args [][]float32, row, worker int) {
 		dx, x := args[0], args[2]
 		last := row + (s.T-1)*s.P
 		carry := c.scratch[worker][:n]
 		clear(carry)
 		for r := row; r <= last; r += s.P {
-			h, kv, a := third(dx, r, 0, n), third(x, r, 1, n), third(x, r, 2, n)
-			for i, v := range carry {
-				v = sigmoid32(a[i])*v + kv[i]
-				carry[i], h[i] = v, v
-			}
+			v.gateStep(carry, third(dx, r, 0, n), ones, third(x, r, 1, n), third(x, r, 2, n))
 		}
 		clear(carry)
 		for r := last; r >= row; r -= s.P {
-			dy, q, a := args[1][r*n:][:n], third(x, r, 0, n), third(x, r, 2, n)
-			dq, dkv, da := third(dx, r, 0, n), third(dx, r, 1, n), third(dx, r, 2, n)
-			var before []float32 // h of the frame before
+			before := none // h of the frame before
 			if r > row {
 				before = third(dx, r-s.P, 0, n)
 			}
-			for i, dh := range carry {
-				g := sigmoid32(a[i])
-				dh += q[i] * dy[i]
-				dq[i] *= dy[i]
-				dkv[i], da[i] = dh, 0
-				if before != nil {
-					da[i] = dh * before[i] * g * (1 - g)
-				}
-				carry[i] = dh * g
-			}
+			v.gateBack(carry, third(dx, r, 0, n), third(dx, r, 1, n), third(dx, r, 2, n), args[1][r*n:][:n], third(x, r, 0, n), third(x, r, 2, n), before)
 		}
 	})
 }

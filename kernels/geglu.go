@@ -1,7 +1,5 @@
 package kernels
 
-import "math"
-
 // GEGLU multiplies the first half of each row by the GELU of the second (Shazeer,
 // "GLU variants improve transformer", 2020).
 //
@@ -47,47 +45,22 @@ func (s GEGLUGrad) Define(args ...[]float32) {
 	}
 }
 
-func (s GEGLU) cpu(*CPU) []stage {
+func (s GEGLU) cpu(c *CPU) []stage {
+	geglu := c.vec().geglu
 	return rowwise(s.Rows, 2*s.C, func(args [][]float32, from, to int) {
 		for r := from; r < to; r++ {
-			y, x := args[0][r*s.C:][:s.C], args[1][2*r*s.C:]
-			u, g := x[:s.C], x[s.C:2*s.C]
-			for i, v := range g {
-				cdf, _ := normal32(v)
-				y[i] = u[i] * v * cdf
-			}
+			x := args[1][2*r*s.C:][:2*s.C]
+			geglu(args[0][r*s.C:][:s.C], x[:s.C], x[s.C:])
 		}
 	})
 }
 
-func (s GEGLUGrad) cpu(*CPU) []stage {
+func (s GEGLUGrad) cpu(c *CPU) []stage {
+	back := c.vec().gegluGrad
 	return rowwise(s.Rows, 2*s.C, func(args [][]float32, from, to int) {
 		for r := from; r < to; r++ {
-			dx, dy, x := args[0][2*r*s.C:], args[1][r*s.C:][:s.C], args[2][2*r*s.C:]
-			du, dg, u, g := dx[:s.C], dx[s.C:2*s.C], x[:s.C], x[s.C:2*s.C]
-			for i, v := range g {
-				cdf, density := normal32(v)
-				du[i] = dy[i] * v * cdf
-				dg[i] = dy[i] * u[i] * (cdf + v*density)
-			}
+			dx, dy, x := args[0][2*r*s.C:][:2*s.C], args[1][r*s.C:][:s.C], args[2][2*r*s.C:][:2*s.C]
+			back(dx[:s.C], dx[s.C:], dy, x[:s.C], x[s.C:])
 		}
 	})
-}
-
-// normal32 is the normal distribution at x and its density, both to 1e-7: one
-// exponential serves both (Abramowitz and Stegun, 7.1.26).
-func normal32(x float32) (cdf, density float32) {
-	e := exp32(-.5 * x * x)
-	t := 1 / (1 + .3275911/math.Sqrt2*max(x, -x))
-	q := float32(1.061405429)
-	q = q*t - 1.453152027
-	q = q*t + 1.421413741
-	q = q*t - .284496736
-	q = q*t + .254829592
-	cdf = .5 * q * t * e // of -|x|
-	if x > 0 {
-		cdf = 1 - cdf
-	}
-	const root = 2.50662827463 // sqrt(2π)
-	return cdf, e * (1 / root)
 }

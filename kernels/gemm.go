@@ -3,7 +3,7 @@ package kernels
 import "unsafe"
 
 //go:generate go run ./asm -out simd_amd64.s -stubs simd_amd64.go
-//go:generate go run ./asm -bf16 -out bf16_amd64.s -stubs bf16_amd64.go
+//go:generate go run ./asm -part bf16 -out bf16_amd64.s -stubs bf16_amd64.go
 
 // segment is a part of a tile's sum, for the tiles three integers: where its rows of a start, in bytes, and its
 // rows of b, counted in rows, and how many steps it has.

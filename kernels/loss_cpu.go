@@ -1,13 +1,52 @@
 package kernels
 
-func (s ReconLoss) cpu(*CPU) []stage {
+// lossChunk is how many values' weights stand ready at once: they stay in the first
+// cache.
+const lossChunk = 2048
+
+// chunks calls do for the values [at,at+n) of some pixels, and the weights of these
+// values times scale.
+func (s ReconLoss) chunks(ready, weight []float32, from, to int, scale float64, do func(at, n int, weights []float32)) {
+	per := max(lossChunk/s.C, 1)
+	for p := from; p < to; p += per {
+		n := min(per, to-p)
+		w := ready[:n*s.C]
+		spread(w, weight[p:p+n], s.C, scale)
+		do(p*s.C, len(w), w)
+	}
+}
+
+// spread writes scale·weight c times.
+func spread(dst, weight []float32, c int, scale float64) {
+	for i, v := range weight {
+		k := float32(scale * float64(v))
+		if c == 3 {
+			d := (*[3]float32)(dst[3*i:])
+			d[0], d[1], d[2] = k, k, k
+			continue
+		}
+		d := dst[i*c:][:c]
+		for j := range d {
+			d[j] = k
+		}
+	}
+}
+
+func (s ReconLoss) cpu(c *CPU) []stage {
+	c.reserve(max(lossChunk, s.C))
+	v := c.vec()
+	loss := v.lossSum[s.Kind]
 	per := rowsPerTask(s.C)
 	n := blocks(s.Pixels, per)
 	errs, weights := make([]float64, n), make([]float64, n)
 	return []stage{
-		{n, func(args [][]float32, t, _ int) {
+		{n, func(args [][]float32, t, worker int) {
 			from, to := span(t, s.Pixels, per)
-			errs[t], weights[t] = s.sum(args[1][from*s.C:to*s.C], args[2][from*s.C:to*s.C], args[3][from:to])
+			sum := 0.
+			s.chunks(c.scratch[worker], args[3], from, to, 1, func(at, n int, w []float32) {
+				sum += loss(args[1][at:at+n], args[2][at:at+n], w, s.Overshoot)
+			})
+			errs[t], weights[t] = sum, v.sum(args[3][from:to])
 		}},
 		{1, func(args [][]float32, _, _ int) {
 			args[0][0] = 0
@@ -16,29 +55,6 @@ func (s ReconLoss) cpu(*CPU) []stage {
 			}
 		}},
 	}
-}
-
-// sum is the weighted sum of errors over some pixels and that of their weights.
-func (s ReconLoss) sum(x, target, weight []float32) (sum, total float64) {
-	factors := [2]float32{1, s.Overshoot}
-	for p, w := range weight {
-		row, want := x[p*s.C:][:s.C], target[p*s.C:][:s.C]
-		e := float32(0)
-		if s.Kind == L1 {
-			for c, v := range row {
-				d := v - want[c]
-				e += max(d, -d) * factors[beyond(d, want[c])]
-			}
-		} else {
-			for c, v := range row {
-				d := v - want[c]
-				e += d * d * factors[beyond(d, want[c])]
-			}
-		}
-		sum += float64(w) * float64(e)
-		total += float64(w)
-	}
-	return sum, total
 }
 
 // beyond is 1 where the difference d leads out of [0,1] from a target at its end,
@@ -54,49 +70,29 @@ func number(b bool) int {
 	return 0
 }
 
-func (s ReconLossGrad) cpu(*CPU) []stage {
+func (s ReconLossGrad) cpu(c *CPU) []stage {
+	c.reserve(max(lossChunk, s.C))
+	v := c.vec()
+	slope := v.lossSlope[s.Kind]
 	weights := make([]float64, blocks(s.Pixels, block))
 	total := 0.
 	per := rowsPerTask(s.C)
 	return []stage{
 		{len(weights), func(args [][]float32, t, _ int) {
 			from, to := span(t, s.Pixels, block)
-			weights[t] = plainSum(args[4][from:to])
+			weights[t] = v.sum(args[4][from:to])
 		}},
 		{1, func([][]float32, int, int) { total = sumOf(weights) }},
-		{blocks(s.Pixels, per), func(args [][]float32, t, _ int) {
+		{blocks(s.Pixels, per), func(args [][]float32, t, worker int) {
 			from, to := span(t, s.Pixels, per)
-			dx := args[0][from*s.C : to*s.C]
 			if total == 0 {
-				clear(dx)
+				clear(args[0][from*s.C : to*s.C])
 				return
 			}
 			scale := float64(args[1][0]) / (total * float64(s.C))
-			s.slopes(dx, args[2][from*s.C:to*s.C], args[3][from*s.C:to*s.C], args[4][from:to], scale)
+			ReconLoss(s).chunks(c.scratch[worker], args[4], from, to, scale, func(at, n int, w []float32) {
+				slope(args[0][at:at+n], args[2][at:at+n], args[3][at:at+n], w, s.Overshoot)
+			})
 		}},
-	}
-}
-
-// slopes is dx = scale·weight·slope for some pixels.
-func (s ReconLossGrad) slopes(dx, x, target, weight []float32, scale float64) {
-	factors := [2]float32{1, s.Overshoot}
-	for p, w := range weight {
-		row, want, dst := x[p*s.C:][:s.C], target[p*s.C:][:s.C], dx[p*s.C:][:s.C]
-		k := float32(scale * float64(w))
-		if s.Kind == L1 {
-			for c, v := range row {
-				d := v - want[c]
-				e := float32(number(d > 0) - number(d < 0))
-				if d != d {
-					e = d
-				}
-				dst[c] = k * e * factors[beyond(d, want[c])]
-			}
-		} else {
-			for c, v := range row {
-				d := v - want[c]
-				dst[c] = k * (2 * d) * factors[beyond(d, want[c])]
-			}
-		}
 	}
 }

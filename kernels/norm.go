@@ -153,8 +153,12 @@ func (s RMSNorm) Define(args ...[]float32) {
 
 // rmsScale is sqrt(C)/max(‖x‖, 1e-12), and 1/‖x‖², or 0 where the floor holds.
 func rmsScale(x []float32) (scale, inv float64) {
-	sum := squares(x, 0)
-	norm, root := math.Sqrt(sum), math.Sqrt(float64(len(x)))
+	return scaleOfSquares(plainSquares(x, 0), len(x))
+}
+
+// scaleOfSquares is rmsScale of a row of n values with the squared norm sum.
+func scaleOfSquares(sum float64, n int) (scale, inv float64) {
+	norm, root := math.Sqrt(sum), math.Sqrt(float64(n))
 	if norm <= minNorm {
 		return root / minNorm, 0
 	}

@@ -12,96 +12,86 @@ func rowwise(rows, c int, do func(args [][]float32, from, to int)) []stage {
 }
 
 // moments gives a row's mean and 1/sqrt(variance + eps).
-func moments(x []float32, eps float32) (mean, scale float32) {
+func (v *vectors) moments(x []float32, eps float32) (mean, scale float32) {
 	n := float64(len(x))
-	m := plainSum(x) / n
-	return float32(m), float32(1 / math.Sqrt(squares(x, m)/n+float64(eps)))
+	m := v.sum(x) / n
+	return float32(m), float32(1 / math.Sqrt(v.squares(x, float32(m))/n+float64(eps)))
 }
 
-func (s LayerNorm) cpu(*CPU) []stage {
+func (s LayerNorm) cpu(c *CPU) []stage {
+	v := c.vec()
 	return rowwise(s.Rows, s.C, func(args [][]float32, from, to int) {
 		gamma, beta := args[2], args[3]
 		for r := from; r < to; r++ {
 			y, x := args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C]
-			mean, scale := moments(x, s.Eps)
-			for c, v := range x {
-				y[c] = (v-mean)*scale*gamma[c] + beta[c]
-			}
+			mean, scale := v.moments(x, s.Eps)
+			v.standardise(y, x, gamma, beta, mean, scale)
 		}
 	})
 }
 
-func (s LayerNormGradX) cpu(*CPU) []stage {
+func (s LayerNormGradX) cpu(c *CPU) []stage {
+	v := c.vec()
 	return rowwise(s.Rows, s.C, func(args [][]float32, from, to int) {
-		gamma := args[3]
+		gamma, n := args[3], float64(s.C)
 		for r := from; r < to; r++ {
 			dx, dy, x := args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C], args[2][r*s.C:][:s.C]
-			mean, scale := moments(x, s.Eps)
-			sum, along := 0., 0.
-			for c, v := range x {
-				g := dy[c] * gamma[c]
-				sum += float64(g)
-				along += float64(g) * float64((v-mean)*scale)
-			}
-			a, b := float32(sum/float64(s.C)), float32(along/float64(s.C))
-			for c, v := range x {
-				dx[c] = scale * (dy[c]*gamma[c] - a - (v-mean)*scale*b)
-			}
+			mean, scale := v.moments(x, s.Eps)
+			sum, along := v.along(dy, gamma, x, mean)
+			k := float64(scale)
+			v.normSlope(dx, dy, gamma, x, mean, scale, float32(-k*k*k*along/n), float32(-k*sum/n))
 		}
 	})
 }
 
-func (s LayerNormGradGamma) cpu(*CPU) []stage {
-	return columnSums(s.Rows, s.C, func(acc []float64, args [][]float32, from, to, _ int) {
+func (s LayerNormGradGamma) cpu(c *CPU) []stage {
+	v := c.vec()
+	return columnSums(1, s.Rows, s.C, func(acc []float64, args [][]float32, from, to, _ int) {
 		for r := from; r < to; r++ {
 			dy, x := args[1][r*s.C:][:s.C], args[2][r*s.C:][:s.C]
-			mean, scale := moments(x, s.Eps)
-			for c, v := range x {
-				acc[c] += float64(dy[c] * (v - mean) * scale)
-			}
+			mean, scale := v.moments(x, s.Eps)
+			v.normRows(acc, dy, x, 1, s.C, mean, scale)
 		}
 	})
 }
 
-func (s RMSNorm) cpu(*CPU) []stage {
+// rmsScale is sqrt(C)/max(‖x‖, 1e-12), and 1/‖x‖², or 0 where the floor holds.
+func (v *vectors) rmsScale(x []float32) (scale, inv float64) {
+	return scaleOfSquares(v.squares(x, 0), len(x))
+}
+
+func (s RMSNorm) cpu(c *CPU) []stage {
+	v := c.vec()
 	return rowwise(s.Rows, s.C, func(args [][]float32, from, to int) {
 		gamma := args[2]
 		for r := from; r < to; r++ {
 			y, x := args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C]
-			scale, _ := rmsScale(x)
-			for c, v := range x {
-				y[c] = float32(float64(v)*scale) * gamma[c]
-			}
+			scale, _ := v.rmsScale(x)
+			v.scaled(y, x, gamma, float32(scale))
 		}
 	})
 }
 
-func (s RMSNormGradX) cpu(*CPU) []stage {
+func (s RMSNormGradX) cpu(c *CPU) []stage {
+	v := c.vec()
 	return rowwise(s.Rows, s.C, func(args [][]float32, from, to int) {
 		gamma := args[3]
 		for r := from; r < to; r++ {
 			dx, dy, x := args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C], args[2][r*s.C:][:s.C]
-			scale, inv := rmsScale(x)
-			along := 0.
-			for c, v := range x {
-				along += float64(dy[c]*gamma[c]) * float64(v)
-			}
-			along *= inv
-			for c, v := range x {
-				dx[c] = float32(scale * (float64(dy[c]*gamma[c]) - float64(v)*along))
-			}
+			scale, inv := v.rmsScale(x)
+			_, along := v.along(dy, gamma, x, 0)
+			v.normSlope(dx, dy, gamma, x, 0, float32(scale), float32(-scale*along*inv), 0)
 		}
 	})
 }
 
-func (s RMSNormGradGamma) cpu(*CPU) []stage {
-	return columnSums(s.Rows, s.C, func(acc []float64, args [][]float32, from, to, _ int) {
+func (s RMSNormGradGamma) cpu(c *CPU) []stage {
+	v := c.vec()
+	return columnSums(1, s.Rows, s.C, func(acc []float64, args [][]float32, from, to, _ int) {
 		for r := from; r < to; r++ {
 			dy, x := args[1][r*s.C:][:s.C], args[2][r*s.C:][:s.C]
-			scale, _ := rmsScale(x)
-			for c, v := range x {
-				acc[c] += float64(dy[c]) * float64(v) * scale
-			}
+			scale, _ := v.rmsScale(x)
+			v.normRows(acc, dy, x, 1, s.C, 0, float32(scale))
 		}
 	})
 }

@@ -69,7 +69,8 @@ func gradientScale(norm2, scale, maxNorm float64) float64 {
 	return scale
 }
 
-func (s AdamW) cpu(*CPU) []stage {
+func (s AdamW) cpu(c *CPU) []stage {
+	adam := c.vec().adam
 	return pointwise(s.Len, func(args [][]float32, from, to int) {
 		norm2 := float64(args[5][0])
 		if !finite(norm2) {
@@ -79,26 +80,10 @@ func (s AdamW) cpu(*CPU) []stage {
 		for i := range h {
 			h[i] = float64(args[6][i])
 		}
-		adamW(args[0][from:to], args[1][from:to], args[2][from:to], args[3][from:to], args[4][from:to], norm2, &h)
+		adam(args[0][from:to], args[1][from:to], args[2][from:to], args[3][from:to], args[4][from:to],
+			float32(gradientScale(norm2, h[HyperScale], h[HyperMaxNorm])),
+			float32(1-h[HyperRate1]), float32(h[HyperRate1]), float32(1-h[HyperRate2]), float32(h[HyperRate2]),
+			float32(1/math.Sqrt(h[HyperCorrect2])), float32(h[HyperEps]),
+			float32(1-h[HyperLR]*h[HyperDecay]), float32(h[HyperLR]/h[HyperCorrect1]), float32(h[HyperEMARate]))
 	})
-}
-
-// adamW stands apart because the compiler makes a call of each math.Sqrt in
-// closures of a method that is called through an interface (Go 1.26).
-func adamW(p, m, v, ema, g []float32, norm2 float64, h *[HyperLen]float64) {
-	c1, c2, eps, rate := float32(h[HyperRate1]), float32(h[HyperRate2]), float32(h[HyperEps]), float32(h[HyperEMARate])
-	b1, b2 := float32(1-h[HyperRate1]), float32(1-h[HyperRate2])
-	keep := float32(1 - h[HyperLR]*h[HyperDecay])
-	step := float32(h[HyperLR] / h[HyperCorrect1])
-	root := float32(1 / math.Sqrt(h[HyperCorrect2]))
-	scale := float32(gradientScale(norm2, h[HyperScale], h[HyperMaxNorm]))
-	p, m, v, ema = p[:len(g)], m[:len(g)], v[:len(g)], ema[:len(g)]
-	for i, gi := range g {
-		gi *= scale
-		mi := b1*m[i] + c1*gi
-		vi := b2*v[i] + c2*gi*gi
-		pi := p[i]*keep - step*mi/(float32(math.Sqrt(float64(vi)))*root+eps)
-		p[i], m[i], v[i] = pi, mi, vi
-		ema[i] += rate * (pi - ema[i])
-	}
 }

@@ -3,30 +3,71 @@ package kernels
 // rowsPerTask is how many rows of C values make one task of about block values.
 func rowsPerTask(c int) int { return max(block/c, 1) }
 
-// columnSums is the CPU form of every sum over rows. add adds the terms of the
-// rows [from,to) to acc [C]; the blocks' sums are added in their order.
-func columnSums(rows, c int, add func(acc []float64, args [][]float32, from, to, worker int)) []stage {
-	per := rowsPerTask(c)
+// columnSums is the CPU form of every sum over rows, for each of some frames of rows.
+// add adds the terms of the rows [from,to) to acc, which has room for padded(c); the
+// blocks' sums are added in their order.
+func columnSums(frames, rows, c int, add func(acc []float64, args [][]float32, from, to, worker int)) []stage {
+	per, ld := rowsPerTask(c), padded(c)
 	n := blocks(rows, per)
-	part := make([]float64, n*c)
+	part := make([]float64, frames*n*ld)
+	const columns = 256 // of a task of the second stage
+	ranges := blocks(c, columns)
 	return []stage{
-		{n, func(args [][]float32, t, worker int) {
-			acc := part[t*c : (t+1)*c]
+		{frames * n, func(args [][]float32, t, worker int) {
+			acc := part[t*ld:][:ld]
 			clear(acc)
-			from, to := span(t, rows, per)
-			add(acc, args, from, to, worker)
+			first := t / n * rows
+			from, to := span(t%n, rows, per)
+			add(acc, args, first+from, first+to, worker)
 		}},
-		{blocks(c, 256), func(args [][]float32, t, _ int) {
-			from, to := span(t, c, 256)
+		{frames * ranges, func(args [][]float32, t, _ int) {
+			f := t / ranges
+			from, to := span(t%ranges, c, columns)
+			part := part[f*n*ld:][:n*ld]
 			for j := from; j < to; j++ {
 				sum := 0.
-				for i := j; i < len(part); i += c {
+				for i := j; i < len(part); i += ld {
 					sum += part[i]
 				}
-				args[0][j] = float32(sum)
+				args[0][f*c+j] = float32(sum)
 			}
 		}},
 	}
+}
+
+// bundle is how many rows of c values are added side by side, as one wide row: with a
+// whole number of vectors, and not too short.
+func bundle(c int) int {
+	g := 1
+	if c > 512 { // what does not fill a vector is little
+		return g
+	}
+	for c*g%16 != 0 || c*g < 64 {
+		g *= 2
+	}
+	return g
+}
+
+// wideSums is columnSums of terms that are those of the rows alone: add adds rows of
+// some width, its sources from the value at on.
+func wideSums(c *CPU, frames, rows, cols int, add func(acc []float64, args [][]float32, at, rows, width int)) []stage {
+	g := bundle(cols)
+	width := g * cols
+	wide := make([]float64, c.workers*width)
+	return columnSums(frames, rows, cols, func(acc []float64, args [][]float32, from, to, worker int) {
+		if n := (to - from) / g; n > 0 && g > 1 {
+			w := wide[worker*width:][:width]
+			clear(w)
+			add(w, args, from*cols, n, width)
+			for i := 0; i < width; i += cols {
+				for j, v := range w[i:][:cols] {
+					acc[j] += v
+				}
+			}
+			from += n * g
+		}
+		add(acc, args, from*cols, to-from, cols)
+	})
 }
 
 // total is the CPU form of a sum to a scalar: term sums the values [from,to).
@@ -49,64 +90,16 @@ func sumOf(x []float64) float64 {
 	return sum
 }
 
-func (s SumRows) cpu(*CPU) []stage {
-	c := s.C
-	return columnSums(s.Rows, c, func(acc []float64, args [][]float32, from, to, _ int) {
-		x := args[1]
-		r := from
-		for ; r+8 <= to; r += 8 {
-			addRows8(acc, x[r*c:(r+8)*c])
-		}
-		for ; r < to; r++ {
-			for j, v := range x[r*c : (r+1)*c] {
-				acc[j] += float64(v)
-			}
-		}
+func (s SumRows) cpu(c *CPU) []stage {
+	addRows := c.vec().addRows
+	return wideSums(c, 1, s.Rows, s.C, func(acc []float64, args [][]float32, at, rows, width int) {
+		addRows(acc, args[1][at:at+rows*width], rows, width)
 	})
 }
 
-// addRows8 adds eight rows of len(acc) values: the conversion to float64 is paid
-// once for eight.
-func addRows8(acc []float64, x []float32) {
-	c := len(acc)
-	a0, a1, a2, a3 := x[:c], x[c:][:c], x[2*c:][:c], x[3*c:][:c]
-	a4, a5, a6, a7 := x[4*c:][:c], x[5*c:][:c], x[6*c:][:c], x[7*c:][:c]
-	for j := range acc {
-		acc[j] += float64(((a0[j] + a1[j]) + (a2[j] + a3[j])) + ((a4[j] + a5[j]) + (a6[j] + a7[j])))
-	}
-}
-
-func (s SumSquares) cpu(*CPU) []stage {
-	return total(s.Len, func(args [][]float32, from, to int) float64 {
-		return squares(args[1][from:to], 0)
-	})
-}
-
-// squares is the sum of (x - mean)². Four sums hide the additions' latency.
-func squares(x []float32, mean float64) float64 {
-	var s0, s1, s2, s3 float64
-	for len(x) >= 4 {
-		a, b, c, d := float64(x[0])-mean, float64(x[1])-mean, float64(x[2])-mean, float64(x[3])-mean
-		s0, s1, s2, s3 = s0+a*a, s1+b*b, s2+c*c, s3+d*d
-		x = x[4:]
-	}
-	for _, v := range x {
-		s0 += (float64(v) - mean) * (float64(v) - mean)
-	}
-	return (s0 + s1) + (s2 + s3)
-}
-
-// plainSum is the sum of x, likewise.
-func plainSum(x []float32) float64 {
-	var s0, s1, s2, s3 float64
-	for len(x) >= 4 {
-		s0, s1, s2, s3 = s0+float64(x[0]), s1+float64(x[1]), s2+float64(x[2]), s3+float64(x[3])
-		x = x[4:]
-	}
-	for _, v := range x {
-		s0 += float64(v)
-	}
-	return (s0 + s1) + (s2 + s3)
+func (s SumSquares) cpu(c *CPU) []stage {
+	squares := c.vec().squares
+	return total(s.Len, func(args [][]float32, from, to int) float64 { return squares(args[1][from:to], 0) })
 }
 
 // defined runs the definition as it stands: for kernels of a few values.

@@ -94,48 +94,8 @@ func tile2x8AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai in
 //go:noescape
 func tile1x8AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
 
-// dst = ELU(x); n is a multiple of 16, at least that.
-//
-//go:noescape
-func eluAVX512(dst *float32, x *float32, n int)
-
-// dst = dy·ELU'(x) by the output y of ELU; n is a multiple of 16, at least that.
-//
-//go:noescape
-func eluGradAVX512(dst *float32, dy *float32, y *float32, n int)
-
-// dst = SiLU(x); n is a multiple of 16, at least that.
-//
-//go:noescape
-func siluAVX512(dst *float32, x *float32, n int)
-
-// dst = dy·SiLU'(x); n is a multiple of 16, at least that.
-//
-//go:noescape
-func siluGradAVX512(dst *float32, dy *float32, x *float32, n int)
-
 // n times 12 multiply-adds of vectors of 16 values.
 func peakAVX512(n int)
-
-// dst = ELU(x); n is a multiple of 8, at least that.
-//
-//go:noescape
-func eluAVX2(dst *float32, x *float32, n int)
-
-// dst = dy·ELU'(x) by the output y of ELU; n is a multiple of 8, at least that.
-//
-//go:noescape
-func eluGradAVX2(dst *float32, dy *float32, y *float32, n int)
-
-// dst = SiLU(x); n is a multiple of 8, at least that.
-//
-//go:noescape
-func siluAVX2(dst *float32, x *float32, n int)
-
-// dst = dy·SiLU'(x); n is a multiple of 8, at least that.
-//
-//go:noescape
-func siluGradAVX2(dst *float32, dy *float32, x *float32, n int)
 
 // n times 12 multiply-adds of vectors of 8 values.
 func peakAVX2(n int)

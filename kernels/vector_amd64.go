@@ -1,46 +1,35 @@
 package kernels
 
-// vectorApply does dst = kind(src) for the leading values that fill whole vectors,
-// if there is a routine for it, and returns how many they are.
-func vectorApply(isa ISA, kind Activation, dst, src []float32) int {
-	var do func(dst, x *float32, n int)
-	switch {
-	case isa == AVX512 && kind == ELU:
-		do = eluAVX512
-	case isa == AVX512 && kind == SiLU:
-		do = siluAVX512
-	case isa == AVX2 && kind == ELU:
-		do = eluAVX2
-	case isa == AVX2 && kind == SiLU:
-		do = siluAVX2
-	}
-	n := len(dst) / 16 * 16
-	if do == nil || n == 0 {
-		return 0
-	}
-	do(&dst[0], &src[:n][0], n)
-	return n
-}
-
-// vectorGrad does the same for dx = dy·kind'(s), s as in ActGrad.
-func vectorGrad(isa ISA, kind Activation, dx, dy, s []float32) int {
-	var do func(dx, dy, s *float32, n int)
-	switch {
-	case isa == AVX512 && kind == ELU:
-		do = eluGradAVX512
-	case isa == AVX512 && kind == SiLU:
-		do = siluGradAVX512
-	case isa == AVX2 && kind == ELU:
-		do = eluGradAVX2
-	case isa == AVX2 && kind == SiLU:
-		do = siluGradAVX2
-	}
-	n := len(dx) / 16 * 16
-	if do == nil || n == 0 {
-		return 0
-	}
-	do(&dx[0], &dy[:n][0], &s[:n][0], n)
-	return n
+var isaVectors = map[ISA]*vectors{
+	Generic: &plainVectors,
+	AVX2: {
+		act: [activations]func(dst, x []float32){None: plainCopy, SoftClamp: plainSoftClamp,
+			ELU: eluAVX2, SiLU: siluAVX2, LeakyReLU: leakyAVX2, Sigmoid: sigmoidAVX2, Tanh: tanhAVX2, GELU: geluAVX2},
+		grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, SoftClamp: plainSoftClampGrad,
+			ELU: eluGradAVX2, SiLU: siluGradAVX2, LeakyReLU: leakyGradAVX2, Sigmoid: sigmoidGradAVX2, Tanh: tanhGradAVX2, GELU: geluGradAVX2},
+		add: addAVX2, mul: mulAVX2, affine: affineAVX2, axpy: axpyAVX2, mix: mixAVX2, adam: adamAVX2,
+		sum: sumAVX2, squares: squaresAVX2, dot: dotAVX2, dots: dotsAVX2, along: alongAVX2,
+		standardise: standardiseAVX2, scaled: scaledAVX2, normSlope: normSlopeAVX2,
+		greatest: greatestAVX2, exps: expsAVX2, softmaxSlope: softmaxSlopeAVX2,
+		addRows: addRowsAVX2, weighRows: weighRowsAVX2, mulRows: mulRowsAVX2, normRows: normRowsAVX2,
+		gateStep: gateStepAVX2, gateBack: gateBackAVX2, geglu: gegluAVX2, gegluGrad: gegluGradAVX2,
+		lossSum:   [2]func(x, target, weight []float32, overshoot float32) float64{MSE: squareErrorAVX2, L1: absoluteErrorAVX2},
+		lossSlope: [2]func(dx, x, target, weight []float32, overshoot float32){MSE: squareErrorSlopeAVX2, L1: absoluteErrorSlopeAVX2},
+	},
+	AVX512: {
+		act: [activations]func(dst, x []float32){None: plainCopy, SoftClamp: plainSoftClamp,
+			ELU: eluAVX512, SiLU: siluAVX512, LeakyReLU: leakyAVX512, Sigmoid: sigmoidAVX512, Tanh: tanhAVX512, GELU: geluAVX512},
+		grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, SoftClamp: plainSoftClampGrad,
+			ELU: eluGradAVX512, SiLU: siluGradAVX512, LeakyReLU: leakyGradAVX512, Sigmoid: sigmoidGradAVX512, Tanh: tanhGradAVX512, GELU: geluGradAVX512},
+		add: addAVX512, mul: mulAVX512, affine: affineAVX512, axpy: axpyAVX512, mix: mixAVX512, adam: adamAVX512,
+		sum: sumAVX512, squares: squaresAVX512, dot: dotAVX512, dots: dotsAVX512, along: alongAVX512,
+		standardise: standardiseAVX512, scaled: scaledAVX512, normSlope: normSlopeAVX512,
+		greatest: greatestAVX512, exps: expsAVX512, softmaxSlope: softmaxSlopeAVX512,
+		addRows: addRowsAVX512, weighRows: weighRowsAVX512, mulRows: mulRowsAVX512, normRows: normRowsAVX512,
+		gateStep: gateStepAVX512, gateBack: gateBackAVX512, geglu: gegluAVX512, gegluGrad: gegluGradAVX512,
+		lossSum:   [2]func(x, target, weight []float32, overshoot float32) float64{MSE: squareErrorAVX512, L1: absoluteErrorAVX512},
+		lossSlope: [2]func(dx, x, target, weight []float32, overshoot float32){MSE: squareErrorSlopeAVX512, L1: absoluteErrorSlopeAVX512},
+	},
 }
 
 // peakLoop makes n rounds of independent multiply-adds in registers and returns the

@@ -2,8 +2,6 @@
 
 package kernels
 
-func vectorApply(ISA, Activation, []float32, []float32) int { return 0 }
-
-func vectorGrad(ISA, Activation, []float32, []float32, []float32) int { return 0 }
+var isaVectors = map[ISA]*vectors{Generic: &plainVectors}
 
 func peakLoop(_ ISA, n int) int { return peakGeneric(n) }

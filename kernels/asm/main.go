@@ -21,11 +21,12 @@ type isa struct {
 	name  string
 	bytes int // a vector's size
 	reg   func() reg.VecVirtual
+	few   bool // registers: sixteen
 }
 
 var (
-	avx2   = isa{"AVX2", 32, YMM}
-	avx512 = isa{"AVX512", 64, ZMM}
+	avx2   = isa{"AVX2", 32, YMM, true}
+	avx512 = isa{"AVX512", 64, ZMM, false}
 )
 
 func (s isa) wide() bool { return s.bytes == 64 }
@@ -52,27 +53,44 @@ func (s isa) constant(v float32) reg.VecVirtual {
 	return r
 }
 
-var constants = map[float32]Mem{}
+var constants = map[uint32]Mem{} // by their bits
 
 // constF32 is the place of a value in the file's read-only data.
 func constF32(v float32) Mem {
-	m, ok := constants[v]
-	if !ok {
-		bits := math.Float32bits(v) // an integral F32 would be printed, and read, as an integer
+	bits := math.Float32bits(v)
+	m, ok := constants[bits]
+	if !ok { // an integral F32 would be printed, and read, as an integer
 		m = ConstData(fmt.Sprintf("f%08x", bits), U32(bits))
-		constants[v] = m
+		constants[bits] = m
 	}
 	return m
 }
 
 func main() {
-	bfloat := flag.Bool("bf16", false, "the loops of AVX512_BF16")
+	part := flag.String("part", "products", "which file to write: products, bf16 or vectors")
 	flag.Parse()
 	Constraint(buildtags.Term("amd64"))
-	if *bfloat {
+	switch *part {
+	case "products":
+		products()
+	case "bf16":
 		bfloat16()
 		return
+	case "vectors":
+		for _, s := range []isa{avx512, avx2} {
+			s.activations()
+			s.arithmetic()
+			s.rows()
+			s.columns()
+			s.gates()
+			s.losses()
+		}
 	}
+	Generate()
+}
+
+// products generates tiles of matrix products and the peak they are measured by.
+func products() {
 	for _, t := range []struct {
 		isa
 		rows []int
@@ -84,11 +102,6 @@ func main() {
 		}
 	}
 	for _, s := range []isa{avx512, avx2} {
-		elu(s)
-		eluGrad(s)
-		silu(s)
-		siluGrad(s)
 		peak(s)
 	}
-	Generate()
 }

@@ -1,0 +1,272 @@
+package kernels
+
+import "math"
+
+// The loops of vectors in plain Go: what a machine without the others runs.
+
+func plainAdd(y, a, b []float32) {
+	for len(y) >= 8 && len(a) >= 8 && len(b) >= 8 {
+		p, q, r := (*[8]float32)(y), (*[8]float32)(a), (*[8]float32)(b)
+		p[0], p[1], p[2], p[3] = q[0]+r[0], q[1]+r[1], q[2]+r[2], q[3]+r[3]
+		p[4], p[5], p[6], p[7] = q[4]+r[4], q[5]+r[5], q[6]+r[6], q[7]+r[7]
+		y, a, b = y[8:], a[8:], b[8:]
+	}
+	for i := range y {
+		y[i] = a[i] + b[i]
+	}
+}
+
+func plainMul(y, a, b []float32) {
+	a, b = a[:len(y)], b[:len(y)]
+	for i := range y {
+		y[i] = a[i] * b[i]
+	}
+}
+
+func plainAffine(y, x []float32, m, a float32) {
+	for i, v := range x[:len(y)] {
+		y[i] = m*v + a
+	}
+}
+
+func plainAxpy(y, x []float32, a float32) {
+	for i, v := range x[:len(y)] {
+		y[i] += a * v
+	}
+}
+
+func plainMix(y, a, b []float32, u, v float32) {
+	a, b = a[:len(y)], b[:len(y)]
+	for i := range y {
+		y[i] = u*a[i] + v*b[i]
+	}
+}
+
+func plainAdam(p, m, v, ema, g []float32, scale, b1, c1, b2, c2, root, eps, keep, step, rate float32) {
+	m, v, ema, g = m[:len(p)], v[:len(p)], ema[:len(p)], g[:len(p)]
+	for i, gi := range g {
+		gi *= scale
+		mi := b1*m[i] + c1*gi
+		vi := b2*v[i] + c2*(gi*gi)
+		pi := p[i]*keep - step*(mi/(float32(math.Sqrt(float64(vi)))*root+eps))
+		p[i], m[i], v[i] = pi, mi, vi
+		ema[i] += rate * (pi - ema[i])
+	}
+}
+
+// Four sums hide the additions' latency.
+func plainSum(x []float32) float64 {
+	var s0, s1, s2, s3 float64
+	for len(x) >= 4 {
+		s0, s1, s2, s3 = s0+float64(x[0]), s1+float64(x[1]), s2+float64(x[2]), s3+float64(x[3])
+		x = x[4:]
+	}
+	for _, v := range x {
+		s0 += float64(v)
+	}
+	return (s0 + s1) + (s2 + s3)
+}
+
+func plainSquares(x []float32, mean float32) float64 {
+	var s0, s1, s2, s3 float64
+	for len(x) >= 4 {
+		a, b, c, d := float64(x[0]-mean), float64(x[1]-mean), float64(x[2]-mean), float64(x[3]-mean)
+		s0, s1, s2, s3 = s0+a*a, s1+b*b, s2+c*c, s3+d*d
+		x = x[4:]
+	}
+	for _, v := range x {
+		d := float64(v - mean)
+		s0 += d * d
+	}
+	return (s0 + s1) + (s2 + s3)
+}
+
+func plainDot(x, y []float32) float64 {
+	var s0, s1, s2, s3 float64
+	for len(x) >= 4 && len(y) >= 4 {
+		s0, s1 = s0+float64(x[0])*float64(y[0]), s1+float64(x[1])*float64(y[1])
+		s2, s3 = s2+float64(x[2])*float64(y[2]), s3+float64(x[3])*float64(y[3])
+		x, y = x[4:], y[4:]
+	}
+	for i, v := range x {
+		s0 += float64(v) * float64(y[i])
+	}
+	return (s0 + s1) + (s2 + s3)
+}
+
+func plainDots(x, y, z []float32) (xy, xz float64) { return plainDot(x, y), plainDot(x, z) }
+
+func plainAlong(dy, gamma, x []float32, mean float32) (sum, along float64) {
+	gamma, x = gamma[:len(dy)], x[:len(dy)]
+	for i, v := range dy {
+		g := float64(v * gamma[i])
+		sum += g
+		along += g * float64(x[i]-mean)
+	}
+	return sum, along
+}
+
+func plainStandardise(y, x, gamma, beta []float32, mean, scale float32) {
+	x, gamma, beta = x[:len(y)], gamma[:len(y)], beta[:len(y)]
+	for i, v := range x {
+		y[i] = (v-mean)*scale*gamma[i] + beta[i]
+	}
+}
+
+func plainScaled(y, x, gamma []float32, scale float32) {
+	x, gamma = x[:len(y)], gamma[:len(y)]
+	for i, v := range x {
+		y[i] = v * scale * gamma[i]
+	}
+}
+
+func plainNormSlope(dx, dy, gamma, x []float32, mean, u, v, w float32) {
+	dy, gamma, x = dy[:len(dx)], gamma[:len(dx)], x[:len(dx)]
+	for i := range dx {
+		dx[i] = u*(dy[i]*gamma[i]) + (v*(x[i]-mean) + w)
+	}
+}
+
+func plainGreatest(x []float32) float32 {
+	most := x[0]
+	for _, v := range x {
+		most = max(most, v)
+	}
+	return most
+}
+
+func plainExps(y, x []float32, most, scale float32) float64 {
+	sum := 0.
+	for i, v := range x[:len(y)] {
+		y[i] = exp32((v - most) * scale)
+		sum += float64(y[i])
+	}
+	return sum
+}
+
+func plainSoftmaxSlope(ds, p []float32, mean, scale float32) {
+	for i, w := range p[:len(ds)] {
+		ds[i] = w * ((ds[i] - mean) * scale)
+	}
+}
+
+func plainAddRows(sums []float64, x []float32, rows, c int) {
+	sums = sums[:c]
+	for r := range rows {
+		for j, v := range x[r*c:][:len(sums)] {
+			sums[j] += float64(v)
+		}
+	}
+}
+
+func plainWeighRows(sums []float64, x, weights []float32, rows, c int) {
+	sums = sums[:c]
+	for r, w := range weights[:rows] {
+		w := float64(w)
+		for j, v := range x[r*c:][:len(sums)] {
+			sums[j] += w * float64(v)
+		}
+	}
+}
+
+func plainMulRows(sums []float64, a, b []float32, rows, c int) {
+	sums = sums[:c]
+	for r := range rows {
+		b := b[r*c:][:len(sums)]
+		for j, v := range a[r*c:][:len(sums)] {
+			sums[j] += float64(v) * float64(b[j])
+		}
+	}
+}
+
+func plainNormRows(sums []float64, dy, x []float32, rows, c int, mean, scale float32) {
+	sums = sums[:c]
+	for r := range rows {
+		dy := dy[r*c:][:len(sums)]
+		for j, v := range x[r*c:][:len(sums)] {
+			sums[j] += float64(dy[j]) * float64((v-mean)*scale)
+		}
+	}
+}
+
+func plainGateStep(h, y, q, kv, a []float32) {
+	y, q, kv, a = y[:len(h)], q[:len(h)], kv[:len(h)], a[:len(h)]
+	for i, v := range h {
+		v = sigmoid32(a[i])*v + kv[i]
+		h[i], y[i] = v, q[i]*v
+	}
+}
+
+// plainGateBack goes one frame back in GateLoopGrad: dq holds h of this frame, before
+// that of the one before, and carry becomes what dh adds to the latter.
+func plainGateBack(carry, dq, dkv, da, dy, q, a, before []float32) {
+	n := len(carry)
+	dq, dkv, da, dy, q, a, before = dq[:n], dkv[:n], da[:n], dy[:n], q[:n], a[:n], before[:n]
+	for i, dh := range carry {
+		g := sigmoid32(a[i])
+		dh += q[i] * dy[i]
+		dq[i] *= dy[i]
+		dkv[i], da[i] = dh, dh*before[i]*(g*(1-g))
+		carry[i] = dh * g
+	}
+}
+
+func plainGEGLU(y, u, g []float32) {
+	u, g = u[:len(y)], g[:len(y)]
+	for i, v := range g {
+		cdf, _ := normal32(v)
+		y[i] = u[i] * v * cdf
+	}
+}
+
+func plainGEGLUGrad(du, dg, dy, u, g []float32) {
+	dg, dy, u, g = dg[:len(du)], dy[:len(du)], u[:len(du)], g[:len(du)]
+	for i, v := range g {
+		cdf, density := normal32(v)
+		d, ui := dy[i], u[i]
+		du[i] = d * v * cdf
+		dg[i] = d * ui * (cdf + v*density)
+	}
+}
+
+func plainSquareError(x, target, weight []float32, overshoot float32) float64 {
+	factors, sum := [2]float32{1, overshoot}, 0.
+	target, weight = target[:len(x)], weight[:len(x)]
+	for i, v := range x {
+		d := v - target[i]
+		sum += float64(weight[i]) * float64(d*d*factors[beyond(d, target[i])])
+	}
+	return sum
+}
+
+func plainAbsoluteError(x, target, weight []float32, overshoot float32) float64 {
+	factors, sum := [2]float32{1, overshoot}, 0.
+	target, weight = target[:len(x)], weight[:len(x)]
+	for i, v := range x {
+		d := v - target[i]
+		sum += float64(weight[i]) * float64(max(d, -d)*factors[beyond(d, target[i])])
+	}
+	return sum
+}
+
+func plainSquareErrorSlope(dx, x, target, weight []float32, overshoot float32) {
+	factors := [2]float32{1, overshoot}
+	x, target, weight = x[:len(dx)], target[:len(dx)], weight[:len(dx)]
+	for i, v := range x {
+		d := v - target[i]
+		dx[i] = 2 * d * (weight[i] * factors[beyond(d, target[i])])
+	}
+}
+
+func plainAbsoluteErrorSlope(dx, x, target, weight []float32, overshoot float32) {
+	factors := [2]float32{1, overshoot}
+	x, target, weight = x[:len(dx)], target[:len(dx)], weight[:len(dx)]
+	for i, v := range x {
+		d := v - target[i]
+		e := float32(number(d > 0) - number(d < 0))
+		if d != d {
+			e = d
+		}
+		dx[i] = e * (weight[i] * factors[beyond(d, target[i])])
+	}
+}
