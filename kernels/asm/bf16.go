@@ -18,7 +18,7 @@ import (
 
 // bf16 is AVX-512 with products of pairs of bfloat16: where another set's tile has
 // a float32, this one's has two bfloat16 that are neighbours along the sum.
-var bf16 = isa{"BF16", 64, ZMM}
+var bf16 = isa{"BF16", 64, ZMM, false}
 
 // bfloat16 generates the loops that need AVX512_BF16.
 func bfloat16() {
