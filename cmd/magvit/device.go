@@ -43,7 +43,7 @@ func openDevice(c *cli.Context, log *slog.Logger) (kernels.Backend, error) {
 func newDevice(c *cli.Context) (be kernels.Backend, why string, err error) {
 	precision, err := kernels.ParsePrecision(c.String("precision"))
 	if err != nil {
-		return nil, "", usagef("--precision %s: want f32 or bf16", c.String("precision"))
+		return nil, "", usagef("--precision: %w", err)
 	}
 	switch d := c.String("device"); d {
 	case "cpu":
