@@ -35,6 +35,7 @@ func trainCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", DefaultText: "the preset's", Usage: "of weights, batches and augmentation"},
 			&cli.StringSliceFlag{Name: "set", Usage: "override a key of the configuration, `KEY=VALUE`; may be given again"},
 			&cli.BoolFlag{Name: "strict", Usage: "stop at a clip that cannot be read, instead of leaving it out"},
+			&cli.StringFlag{Name: "metrics-addr", Usage: "answer Prometheus at `ADDRESS`, such as :9100 (this machine only) or 0.0.0.0:9100"},
 			jsonFlag(),
 		}, deviceFlags()...),
 		Action: train,
@@ -62,6 +63,13 @@ func train(c *cli.Context) error {
 		return err
 	}
 	defer be.Close()
+	if addr := c.String("metrics-addr"); addr != "" {
+		stop, err := serveMetrics(addr, c.String("out"), p.log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	src, err := data.Open(c.Context, c.StringSlice("data"), data.Options{})
 	if err != nil {
 		return err

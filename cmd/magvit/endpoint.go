@@ -1,0 +1,100 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// gauges are the numbers of progress.json that Prometheus is shown, by their keys there.
+var gauges = []struct{ key, name, help string }{
+	{"step", "magvit_step", "Optimizer steps done."},
+	{"share", "magvit_run_share", "Share of the run that is done, in [0,1]."},
+	{"loss", "magvit_loss", "What the optimizer lowers, at the last logged step."},
+	{"recon", "magvit_reconstruction_loss", "The part of the loss that compares pixels."},
+	{"psnr", "magvit_psnr_db", "PSNR of the last evaluation on held-out clips, dB."},
+	{"best_psnr", "magvit_best_psnr_db", "The highest PSNR of an evaluation so far, dB."},
+	{"clips_per_s", "magvit_clips_per_second", "Clips that go through training, over the last logged steps."},
+	{"seconds", "magvit_seconds", "Seconds since the run began, its interruptions left out."},
+	{"eta_s", "magvit_eta_seconds", "Seconds until the end of the run."},
+	{"skipped", "magvit_skipped_steps", "Steps that met NaN or Inf and were not applied."},
+	{"unread_clips", "magvit_unread_clips", "Clips left out because they cannot be read."},
+}
+
+// watched is a run seen from outside: each scrape reads its progress.json anew, so that
+// the trainer need not know who watches.
+type watched struct {
+	path  string
+	descs []*prometheus.Desc // of gauges
+	beat  *prometheus.Desc
+}
+
+func watch(run string) *watched {
+	labels := prometheus.Labels{"run": filepath.Base(run)}
+	w := &watched{path: filepath.Join(run, "progress.json"),
+		beat: prometheus.NewDesc("magvit_heartbeat_seconds", "Unix time of the trainer's last sign of life.", nil, labels)}
+	for _, g := range gauges {
+		w.descs = append(w.descs, prometheus.NewDesc(g.name, g.help, nil, labels))
+	}
+	return w
+}
+
+// Describe is prometheus.Collector's.
+func (w *watched) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range append(w.descs, w.beat) {
+		to <- d
+	}
+}
+
+// Collect is prometheus.Collector's. Numbers that are not known are left out.
+func (w *watched) Collect(to chan<- prometheus.Metric) {
+	text, err := os.ReadFile(w.path)
+	var values map[string]any
+	if err = errors.Join(err, json.Unmarshal(text, &values)); err != nil {
+		return // before the first step
+	}
+	for i, g := range gauges {
+		if v, ok := values[g.key].(float64); ok {
+			to <- prometheus.MustNewConstMetric(w.descs[i], prometheus.GaugeValue, v)
+		}
+	}
+	if text, ok := values["heartbeat"].(string); ok {
+		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+			to <- prometheus.MustNewConstMetric(w.beat, prometheus.GaugeValue, float64(at.UnixNano())/1e9)
+		}
+	}
+}
+
+// serveMetrics answers Prometheus at an address until stop is called. An address
+// without a host means this machine only.
+func serveMetrics(addr, run string, log *slog.Logger) (stop func(), err error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, usagef("--metrics-addr %q: want HOST:PORT, or :PORT for this machine only", addr)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, usagef("--metrics-addr %s: %w", addr, err)
+	}
+	reg := prometheus.NewRegistry()
+	if err := reg.Register(watch(run)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = srv.Serve(l) }() // ends when stop closes it
+	log.Info("metrics for Prometheus", "address", "http://"+l.Addr().String()+"/metrics")
+	return func() { _ = srv.Close() }, nil
+}
