@@ -17,52 +17,66 @@ func gradColumns(l *lattice, channels int) int {
 const gradPixels = 256
 
 // gradWeights is a product of dy, its pixels as columns, and the gathered rows of x.
+// A range is some columns of the weights, a block gradPixels pixels.
 type gradWeights struct {
 	lattice
-	prec     Precision
-	tiles    tiles
-	channels int  // of dy
-	direct   bool // the rows of x are read in place
-	ld       int  // of gathered rows and of the sums
-	zeros    []float32
+	prec   Precision
+	tiles  tiles
+	result int  // channels of dy
+	cols   int  // of a range
+	direct bool // the rows of x are read in place
+	ld     int  // of gathered rows and of the sums
+	zeros  []float32
 }
 
-// ConvGradW's task makes the gradients of some columns [k0,k1) of the weights for
-// all output channels. It takes the pixels in blocks, gathers their columns and adds
-// the block's product to what it has. Where that would be too few tasks, the pixels
-// are split too, and a second stage adds the parts in order.
-func (s ConvGradW) cpu(c *CPU) []stage {
-	g := gradWeights{lattice: s.outputs(), prec: c.prec, tiles: c.productTiles(), channels: s.O}
-	k, pixels := g.k(), g.pixels()
-	cols := gradColumns(&g.lattice, s.O)
-	for cols > 192 && blocks(k, cols) < minTasks {
-		cols = (cols/2 + 15) / 16 * 16
+func newGradWeights(c *CPU, s Conv) *gradWeights {
+	g := &gradWeights{lattice: s.outputs(), prec: c.prec, tiles: c.productTiles(), result: s.O}
+	g.cols = gradColumns(&g.lattice, s.O)
+	for g.cols > 192 && g.ranges() < minTasks {
+		g.cols = (g.cols/2 + 15) / 16 * 16
 	}
-	ranges := blocks(k, cols)
-	parts := max(1, min(blocks(minTasks, ranges), pixels/gradPixels))
-	part := blocks(blocks(pixels, parts), gradPixels) * gradPixels
-	parts = blocks(pixels, part)
-	unit := g.tiles.unit()
-	g.direct = g.plain() && k%unit == 0 && cols%unit == 0 && k < maxDirect && g.prec == F32
-	g.ld = (cols+31)/32*32 + 16
+	k, unit := g.k(), g.tiles.unit()
+	g.direct = g.plain() && k%unit == 0 && g.cols%unit == 0 && k < maxDirect && g.prec == F32
+	g.ld = (g.cols+31)/32*32 + 16
 	g.zeros = alignedFloats(max(g.ld, s.O))
-	c.reserve(g.scratch())
+	return g
+}
 
+func (g *gradWeights) ranges() int { return blocks(g.k(), g.cols) }
+func (g *gradWeights) blocks() int { return blocks(g.pixels(), gradPixels) }
+
+// parter makes the gradients of some of the weights from some of the pixels.
+type parter interface {
+	ranges() int // of weights
+	blocks() int // of pixels
+	scratch() int
+	// sums writes to dw the gradients of a range of weights by the blocks [from,to).
+	sums(dw, dy, x []float32, r, from, to int, scratch []float32)
+}
+
+// ConvGradW's task makes the gradients of a range of weights. Where that would be too
+// few tasks, the pixels are split too, and a second stage adds the parts in order.
+func (s ConvGradW) cpu(c *CPU) []stage {
+	var g parter = newGradWeights(c, s.Conv)
+	if better := newShifted(c, s.Conv); better != nil {
+		g = better
+	}
+	c.reserve(g.scratch())
+	k, ranges := s.taps(), g.ranges()
+	parts := max(1, min(blocks(minTasks, ranges), g.blocks()/2))
+	part := blocks(g.blocks(), parts)
+	parts = blocks(g.blocks(), part)
 	var partial []float32
 	if parts > 1 {
 		partial = alignedFloats(parts * s.O * k)
 	}
 	multiply := func(args [][]float32, task, worker int) {
-		k0, k1 := span(task%ranges, k, cols)
-		from, to := span(task/ranges, pixels, part)
 		dw := args[0]
 		if parts > 1 {
 			dw = partial[task/ranges*s.O*k:]
 		}
-		sum := g.sums(args[1], args[2], from, to, k0, k1, c.scratch[worker])
-		for o := range s.O {
-			copy(dw[o*k+k0:][:k1-k0], sum[o*g.ld:])
-		}
+		from, to := span(task/ranges, g.blocks(), part)
+		g.sums(dw, args[1], args[2], task%ranges, from, to, c.scratch[worker])
 	}
 	stages := []stage{{ranges * parts, multiply}}
 	if parts > 1 {
@@ -80,24 +94,24 @@ func (s ConvGradW) cpu(c *CPU) []stage {
 // scratch is how many values a worker needs: sums, gathered rows, and in BF16 the
 // words of dy and the rows that become words.
 func (g *gradWeights) scratch() int {
-	n := (g.channels + gradPixels) * g.ld
+	n := (g.result + gradPixels) * g.ld
 	if g.prec == BF16 {
-		n += gradPixels/2*g.channels + gradBatch*g.ld
+		n += gradPixels/2*g.result + gradBatch*g.ld
 	}
 	return n
 }
 
-// sums are the gradients of the columns [k0,k1) by the pixels [from,to): rows of
-// stride ld in scratch.
-func (g *gradWeights) sums(dy, x []float32, from, to, k0, k1 int, scratch []float32) []float32 {
-	sum, rows, words, k := carve(&scratch, g.channels*g.ld), carve(&scratch, gradPixels*g.ld), []float32(nil), g.k()
+func (g *gradWeights) sums(dw, dy, x []float32, r, first, last int, scratch []float32) {
+	k := g.k()
+	k0, k1 := span(r, k, g.cols)
+	sum, rows, words := carve(&scratch, g.result*g.ld), carve(&scratch, gradPixels*g.ld), []float32(nil)
 	if g.prec == BF16 {
-		words = carve(&scratch, gradPixels/2*g.channels)
+		words = carve(&scratch, gradPixels/2*g.result)
 	}
 	add, sadd := g.zeros, 0
-	for p0 := from; p0 < to; p0 += gradPixels {
-		p1 := min(p0+gradPixels, to)
-		a, b := dy[p0*g.channels:], matrix{rows, g.ld}
+	for block := first; block < last; block++ {
+		p0, p1 := span(block, g.pixels(), gradPixels)
+		a, b := dy[p0*g.result:], matrix{rows, g.ld}
 		switch {
 		case g.prec == BF16:
 			g.pairDY(words, dy, p0, p1)
@@ -108,15 +122,17 @@ func (g *gradWeights) sums(dy, x []float32, from, to, k0, k1 int, scratch []floa
 		default:
 			gather(&g.lattice, copyRow, rows, g.ld, x, p0, p1, k0, k1)
 		}
-		g.tiles.multiply(g.channels, g.tiles.pad(k1-k0), g.prec.words(p1-p0), a, 1, g.channels, b, add, sadd, sum, g.ld)
+		g.tiles.multiply(g.result, g.tiles.pad(k1-k0), g.prec.words(p1-p0), a, 1, g.result, b, add, sadd, sum, g.ld)
 		add, sadd = sum, g.ld
 	}
-	return sum
+	for o := range g.result {
+		copy(dw[o*k+k0:][:k1-k0], sum[o*g.ld:])
+	}
 }
 
 // pairDY makes words of dy: row q of dst those of the pixels p0+2q and p0+2q+1.
 func (g *gradWeights) pairDY(dst, dy []float32, p0, p1 int) {
-	c := g.channels
+	c := g.result
 	for p := p0; p < p1; p += 2 {
 		second := g.zeros[:c]
 		if p+1 < p1 {

@@ -70,6 +70,15 @@ func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from [
 	} else {
 		_ = b.data[k*n-1]
 	}
+	t.run(m, n, nil, k, a, sai, sak, b, from, sfrom, c, sc)
+}
+
+// run is multiply, without its checks, for a sum of segments; b has a stride then.
+func (t tiles) run(m, n int, segments []segment, k int, a []float32, sai, sak int, b matrix, from []float32, sfrom int, c []float32, sc int) {
+	var first *int
+	if len(segments) > 0 {
+		first = &segments[0].a
+	}
 	group := 4 * sai * t.group()
 	for j := 0; j < n; {
 		w := t.at(n - j)
@@ -82,7 +91,7 @@ func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from [
 			for w.rows[r] > m-i {
 				r++
 			}
-			w.do[r](nil, 1, k, &a[i*sai], group, 2*group, 4*sai, 4*sak, panel, sbk, &from[i*sfrom+j], sfrom, &c[i*sc+j], sc)
+			w.do[r](first, max(1, len(segments)), k, &a[i*sai], group, 2*group, 4*sai, 4*sak, panel, sbk, &from[i*sfrom+j], sfrom, &c[i*sc+j], sc)
 		}
 		j += w.cols
 	}
