@@ -32,6 +32,15 @@ func packRow(dst []uint16, src []float32) {
 // packRows is dst[i] = the word of a[i] and b[i], rounded.
 func packRows(dst, a, b []float32) {
 	if len(a) > 0 {
-		packRowsBF16(&halves(dst[:len(a)])[0], &a[0], &b[:len(a)][0], len(a))
+		packRowsBF16(&halves(dst[:len(a)])[0], &a[0], &b[:len(a)][0], len(a), 1, 0)
+	}
+}
+
+// packPairs is packRows of n values for count pairs of rows of src: rows 0 and 1, 2
+// and 3, ..., which are stride apart.
+func packPairs(dst []float32, src []float32, n, count, stride int) {
+	if n > 0 && count > 0 {
+		_ = src[(2*count-1)*stride+n-1]
+		packRowsBF16(&halves(dst[:n*count])[0], &src[0], &src[stride], n, count, 2*stride*4)
 	}
 }

@@ -62,7 +62,8 @@ func peakBF16(n int)
 //go:noescape
 func packRowBF16(dst *uint16, src *float32, n int)
 
-// dst = a and b rounded as by packRowBF16, their values in turn; n is that of each, at least 1.
+// Each of count rows of dst is n values of a and of b, in turn, rounded as by packRowBF16;
+// rows of a and of b are step bytes apart. n and count are at least 1.
 //
 //go:noescape
-func packRowsBF16(dst *uint16, a *float32, b *float32, n int)
+func packRowsBF16(dst *uint16, a *float32, b *float32, n int, count int, step int)

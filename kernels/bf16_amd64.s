@@ -1001,11 +1001,17 @@ loop:
 // func packRowBF16(dst *uint16, src *float32, n int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL
 TEXT ·packRowBF16(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ n+16(FP), DX
-	SUBQ $0x10, DX
-	JLT  tail
+	MOVQ  dst+0(FP), AX
+	MOVQ  src+8(FP), CX
+	MOVQ  n+16(FP), DX
+	MOVQ  DX, BX
+	ANDQ  $0x0f, BX
+	XORQ  SI, SI
+	BTSQ  BX, SI
+	DECQ  SI
+	KMOVW SI, K1
+	SUBQ  $0x10, DX
+	JLT   tail
 
 loop:
 	VMOVUPS       (CX), Z0
@@ -1019,10 +1025,6 @@ loop:
 tail:
 	ADDQ          $0x10, DX
 	JZ            done
-	XORQ          BX, BX
-	BTSQ          DX, BX
-	DECQ          BX
-	KMOVW         BX, K1
 	VMOVUPS.Z     (CX), K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNEPS2BF16 Z0, Y0
 	VMOVDQU16     Y0, K1, (AX)
@@ -1051,45 +1053,58 @@ DATA pairs<>+56(SB)/4, $0x001e000e
 DATA pairs<>+60(SB)/4, $0x001f000f
 GLOBL pairs<>(SB), RODATA|NOPTR, $64
 
-// func packRowsBF16(dst *uint16, a *float32, b *float32, n int)
+// func packRowsBF16(dst *uint16, a *float32, b *float32, n int, count int, step int)
 // Requires: AVX, AVX512BW, AVX512F
-TEXT ·packRowsBF16(SB), NOSPLIT, $0-32
+TEXT ·packRowsBF16(SB), NOSPLIT, $0-48
 	MOVQ      dst+0(FP), AX
 	MOVQ      a+8(FP), CX
 	MOVQ      b+16(FP), DX
-	MOVQ      n+24(FP), BX
+	MOVQ      count+32(FP), BX
+	MOVQ      step+40(FP), SI
+	MOVQ      n+24(FP), DI
+	MOVQ      DI, R8
+	ANDQ      $0x0f, R8
+	XORQ      R9, R9
+	BTSQ      R8, R9
+	DECQ      R9
+	KMOVW     R9, K1
 	VMOVDQU32 pairs<>+0(SB), Z0
-	SUBQ      $0x10, BX
-	JLT       tail
+
+row:
+	MOVQ DI, R8
+	MOVQ CX, R9
+	MOVQ DX, R10
+	SUBQ $0x10, R8
+	JLT  tail
 
 loop:
-	VMOVUPS        (CX), Z1
-	VMOVUPS        (DX), Z2
+	VMOVUPS        (R9), Z1
+	VMOVUPS        (R10), Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x6f; BYTE $0x48; BYTE $0x72; BYTE $0xd1 // VCVTNE2PS2BF16 Z1, Z2, Z2
 	VPERMW         Z2, Z0, Z2
 	VMOVUPS        Z2, (AX)
-	ADDQ           $0x40, CX
-	ADDQ           $0x40, DX
 	ADDQ           $0x40, AX
-	SUBQ           $0x10, BX
+	ADDQ           $0x40, R9
+	ADDQ           $0x40, R10
+	SUBQ           $0x10, R8
 	JGE            loop
 
 tail:
-	ADDQ           $0x10, BX
+	ADDQ           $0x10, R8
 	JZ             done
-	XORQ           SI, SI
-	BTSQ           BX, SI
-	DECQ           SI
-	KMOVW          SI, K1
-	VMOVUPS.Z      (CX), K1, Z1
-	VMOVUPS.Z      (DX), K1, Z2
+	VMOVUPS.Z      (R9), K1, Z1
+	VMOVUPS.Z      (R10), K1, Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x6f; BYTE $0x48; BYTE $0x72; BYTE $0xd1 // VCVTNE2PS2BF16 Z1, Z2, Z2
 	VPERMW         Z2, Z0, Z2
 	VMOVUPS        Z2, K1, (AX)
-	ADDQ           $0x40, CX
-	ADDQ           $0x40, DX
-	ADDQ           $0x40, AX
+	LEAQ           (AX)(R8*4), AX
+	ADDQ           $0x40, R9
+	ADDQ           $0x40, R10
 
 done:
+	ADDQ SI, CX
+	ADDQ SI, DX
+	DECQ BX
+	JNZ  row
 	VZEROUPPER
 	RET

@@ -54,16 +54,22 @@ type parter interface {
 	sums(dw, dy, x []float32, r, from, to int, scratch []float32)
 }
 
+// partPixels is how many pixels a part has at least: to write and add up a gradient
+// takes as long as 60 float32 multiply-adds.
+const partPixels = 2048
+
 // ConvGradW's task makes the gradients of a range of weights. Where that would be too
 // few tasks, the pixels are split too, and a second stage adds the parts in order.
 func (s ConvGradW) cpu(c *CPU) []stage {
 	var g parter = newGradWeights(c, s.Conv)
 	if better := newShifted(c, s.Conv); better != nil {
 		g = better
+	} else if better := newFolded(c, s.Conv); better != nil {
+		g = better
 	}
 	c.reserve(g.scratch())
 	k, ranges := s.taps(), g.ranges()
-	parts := max(1, min(blocks(minTasks, ranges), g.blocks()/2))
+	parts := max(1, min(blocks(minTasks, ranges), s.pixels()/partPixels))
 	part := blocks(g.blocks(), parts)
 	parts = blocks(g.blocks(), part)
 	var partial []float32

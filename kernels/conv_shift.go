@@ -97,7 +97,7 @@ func (g *shifted) sums(dw, dy, x []float32, r, from, to int, scratch []float32) 
 			source := f/g.t*g.T + ti
 			s := segment{(f - f0) * g.prec.words(pixels) * g.O * 4, (f - f0) * g.rows(), g.prec.words(pixels)}
 			if g.prec == BF16 {
-				g.pair(words[(f-f0)*pixels/2*g.O:], dy[(f*g.h+h0)*g.w*g.O:][:pixels*g.O])
+				packPairs(words[(f-f0)*pixels/2*g.O:], dy[(f*g.h+h0)*g.w*g.O:], g.O, pixels/2, g.O)
 			}
 			if place {
 				s.b = (source*g.h + h0) * g.w
@@ -135,13 +135,6 @@ func (g *shifted) sums(dw, dy, x []float32, r, from, to int, scratch []float32) 
 	}
 }
 
-// pair makes words of the pixels of dy.
-func (g *shifted) pair(words, dy []float32) {
-	for p := 0; p < len(dy)/g.O; p += 2 {
-		packRows(words[p/2*g.O:], dy[p*g.O:][:g.O], dy[(p+1)*g.O:])
-	}
-}
-
 // slot is where the copied line r, for column l of the kernel, starts, in rows. Lines
 // that successive output lines read follow one another.
 func (g *shifted) slot(l, r int) int {
@@ -159,21 +152,40 @@ func (g *shifted) copyLines(dst, frame []float32, top, lines, c0, n int) {
 				clear(to)
 				continue
 			}
-			pixel := func(w int) []float32 {
-				if w = w*g.SW + l - g.PW; uint(w) < uint(g.W) {
-					return frame[((top+r)*g.W+w)*g.C+c0:][:n]
-				}
-				return g.zeros[:n]
-			}
+			// The pixels [w0,w1) lie in the frame.
+			first := l - g.PW
+			w0 := min(max(0, blocks(-first, g.SW)), g.w)
+			w1 := min(max(w0, blocks(g.W-first, g.SW)), g.w)
+			line := frame[(top+r)*g.W*g.C+c0:]
 			if g.prec == BF16 {
-				for w := 0; w < g.w; w += 2 {
-					packRows(to[w/2*n:], pixel(w), pixel(w+1))
-				}
+				g.pairLine(to, line, first, w0, w1, n)
 				continue
 			}
-			for w := range g.w {
-				copy(to[w*n:], pixel(w))
+			clear(to[:w0*n])
+			clear(to[w1*n:])
+			for w := w0; w < w1; w++ {
+				copy(to[w*n:][:n], line[(w*g.SW+first)*g.C:])
 			}
 		}
+	}
+}
+
+// pairLine makes words of n channels of the pixels of a line, of which those of
+// [w0,w1) lie in the frame: pixel w at w·SW+first.
+func (g *shifted) pairLine(to, line []float32, first, w0, w1, n int) {
+	pixel := func(w int) []float32 {
+		if w0 <= w && w < w1 {
+			return line[(w*g.SW+first)*g.C:][:n]
+		}
+		return g.zeros[:n]
+	}
+	inner, end := (w0+1)/2*2, w1/2*2
+	for w := 0; w < g.w; w += 2 {
+		if w == inner && inner < end {
+			packPairs(to[w/2*n:], line[(w*g.SW+first)*g.C:], n, (end-w)/2, g.SW*g.C)
+			w = end - 2
+			continue
+		}
+		packRows(to[w/2*n:], pixel(w), pixel(w+1))
 	}
 }

@@ -210,18 +210,19 @@ func copyBox[V float32 | uint16](l *lattice, put func(dst []V, src []float32), d
 
 // multiply adds a chunk's products: row i of the result is that of pixel i of the task.
 func (s *strip) multiply(p *product, m int, segments []segment, a []float32, panels []float32, words int, from []float32, sfrom int, dst []float32, ld int) {
-	_, _ = from[(m-1)*sfrom+p.n-1], dst[(m-1)*ld+p.n-1] // the tiles do not check bounds
 	size := p.prec.bytes()
 	step, next, group := p.sw*p.channels*size, p.sh*s.pitch*size, p.tiles.group()
 	width := min(s.w, m) // a task of several lines has whole ones
 	offset := func(i int) int { return i/width*next + i%width*step }
+	_, _ = from[(m-1)*sfrom+p.n-1], dst[(m-1)*ld+p.n-1] // the tiles do not check bounds
+	for _, g := range segments {
+		_ = a[(g.a+offset(m-1)+4*g.k-1)/4]
+	}
 	for j := 0; j < p.n; {
 		w := p.tiles.at(p.n - j)
 		panel := &panels[j*words]
 		for i, r := 0, 0; i < m; i += w.rows[r] {
-			for w.rows[r] > m-i {
-				r++
-			}
+			r = w.fit(m - i)
 			at := offset(i)
 			row := (*float32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(a)), at))
 			w.do[r](&segments[0].a, len(segments), 0, row, offset(i+group)-at, offset(i+2*group)-at, step, 4,

@@ -107,6 +107,15 @@ func convCases() []Conv {
 		conv(1, 7, 3, 2, 33, 16, 3, 3, 3).with(func(s *Conv) { s.DT, s.PT = 2, 4 }),
 		conv(1, 6, 3, 2, 16, 16, 3, 1, 1).with(func(s *Conv) { s.DT, s.PT, s.ST = 3, 7, 2 }),
 	}
+	cases = append(cases, // more than a task's line, lines, chunk or frames that are copied together
+		conv(1, 2, 3, 136, 4, 16, 1, 3, 3),
+		conv(1, 2, 16, 12, 16, 16, 1, 3, 3),
+		conv(1, 4, 5, 8, 400, 16, 3, 3, 3),
+		conv(1, 3, 4, 12, 80, 16, 3, 1, 1),
+		conv(2, 3, 2, 2, 48, 32, 3, 3, 3), // several frames in a block of ConvGradW
+		conv(1, 2, 1, 40, 1024, 8, 1, 1, 3),
+		conv(1, 2, 8, 12, 16, 16, 3, 3, 3).with(func(s *Conv) { s.PT, s.T = 4, 1 }), // frames that read nothing
+	)
 	for _, size := range []int{4, 5, 7} {
 		cases = append(cases,
 			conv(1, 2, size, size+1, 32, 48, 1, 3, 3).with(func(s *Conv) { s.SH, s.SW = 2, 2 }),
@@ -138,17 +147,47 @@ func TestConvMatchesDefinition(t *testing.T) {
 			want := clone(in)
 			s.Define(want...)
 			for _, isa := range sets(t) {
-				got := clone(in)
-				execute(t, cpuWith(t, isa, 2), s, got)
-				if e := nmse(got[0], want[0]); !(e <= convTolerance) {
-					t.Errorf("%v: %s: error %.2g, want at most %.2g", isa, Name(s), e, convTolerance)
-				}
-				for j := range in[1:] {
-					if !slices.Equal(got[j+1], in[j+1]) {
-						t.Errorf("%v: %s: changed its argument %s", isa, Name(s), s.Args()[j+1].Name)
-					}
+				matches(t, cpuWith(t, isa, 2), s, in, want[0])
+			}
+		}
+	}
+}
+
+func TestConvMatchesDefinitionInBF16(t *testing.T) {
+	if err := CanBF16(); err != nil {
+		t.Skip(err)
+	}
+	be, err := NewCPUIn(BF16, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer be.Close()
+	for i, c := range convCases() {
+		for _, s := range []Spec{c.with(func(s *Conv) { s.Act, s.Residual = ELU, true }), ConvGradX{c}, ConvGradW{c}} {
+			in := values(s, uint64(i))
+			want := clone(in)
+			for _, a := range Products(s) {
+				for j, v := range want[a] {
+					want[a][j] = RoundBF16(v)
 				}
 			}
+			s.Define(want...)
+			matches(t, be, s, in, want[0])
+		}
+	}
+}
+
+// matches runs a Spec and compares its result; its other arguments must stay.
+func matches(t *testing.T, c *CPU, s Spec, in [][]float32, want []float32) {
+	t.Helper()
+	got := clone(in)
+	execute(t, c, s, got)
+	if e := nmse(got[0], want); !(e <= convTolerance) {
+		t.Errorf("%s: %s: error %.2g, want at most %.2g", c.Name(), Name(s), e, convTolerance)
+	}
+	for j := range in[1:] {
+		if !slices.Equal(got[j+1], in[j+1]) {
+			t.Errorf("%s: %s: changed its argument %s", c.Name(), Name(s), s.Args()[j+1].Name)
 		}
 	}
 }
@@ -158,6 +197,8 @@ func TestConvSameBitsForAnyWorkers(t *testing.T) {
 		conv(2, 4, 5, 7, 33, 48, 3, 3, 3),
 		conv(1, 3, 21, 33, 16, 32, 1, 1, 1), // few columns: ConvGradW splits its pixels
 		conv(2, 5, 7, 7, 32, 31, 3, 3, 3).with(func(s *Conv) { s.ST, s.SH, s.SW = 2, 2, 2 }),
+		conv(1, 12, 20, 20, 3, 32, 3, 3, 3), // lines in place of rows, and parts of pixels that are added up
+		conv(1, 12, 20, 20, 16, 32, 3, 3, 3),
 	} {
 		for _, s := range specs(c) {
 			in := values(s, uint64(i))

@@ -52,6 +52,19 @@ func (t tiles) at(n int) *tileWidth {
 	return &t[len(t)-1]
 }
 
+// fit is the tile to begin with for m rows: the highest one, but two middle ones where
+// that would leave a low one, which is slow.
+func (w *tileWidth) fit(m int) int {
+	if len(w.rows) > 1 && m == 2*w.rows[1] {
+		return 1
+	}
+	r := 0
+	for w.rows[r] > m {
+		r++
+	}
+	return r
+}
+
 // matrix is the right side of a product. With a stride its rows lie that far apart.
 // Without one it is packed: cut into panels as wide as tiles.at says, one after the
 // other, each row by row.
@@ -73,11 +86,15 @@ func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from [
 	t.run(m, n, nil, k, a, sai, sak, b, from, sfrom, c, sc)
 }
 
-// run is multiply, without its checks, for a sum of segments; b has a stride then.
+// run is multiply for a sum of segments, whose matrix has a stride; the caller checks
+// from and c.
 func (t tiles) run(m, n int, segments []segment, k int, a []float32, sai, sak int, b matrix, from []float32, sfrom int, c []float32, sc int) {
 	var first *int
 	if len(segments) > 0 {
 		first = &segments[0].a
+		for _, g := range segments {
+			_, _ = a[g.a/4+(m-1)*sai+(g.k-1)*sak], b.data[(g.b+g.k-1)*b.stride+n-1]
+		}
 	}
 	group := 4 * sai * t.group()
 	for j := 0; j < n; {
@@ -88,9 +105,7 @@ func (t tiles) run(m, n int, segments []segment, k int, a []float32, sai, sak in
 		}
 		panel := &b.data[at]
 		for i, r := 0, 0; i < m; i += w.rows[r] {
-			for w.rows[r] > m-i {
-				r++
-			}
+			r = w.fit(m - i)
 			w.do[r](first, max(1, len(segments)), k, &a[i*sai], group, 2*group, 4*sai, 4*sak, panel, sbk, &from[i*sfrom+j], sfrom, &c[i*sc+j], sc)
 		}
 		j += w.cols

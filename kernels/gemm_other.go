@@ -10,5 +10,5 @@ var bf16Tiles tiles
 
 func peakBF16Loop(int) int { return 0 }
 
-func packRowBF16(*uint16, *float32, int)            {}
-func packRowsBF16(*uint16, *float32, *float32, int) {}
+func packRowBF16(*uint16, *float32, int)                      {}
+func packRowsBF16(*uint16, *float32, *float32, int, int, int) {}

@@ -49,52 +49,83 @@ func packRow() {
 	Pragma("noescape")
 	Doc("dst = src rounded to bfloat16, ties to even, subnormal values to zero; n is at least 1.")
 	dst, src, n := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("n"), GP64())
-	eachVector(n, func(tail reg.OpmaskVirtual) {
+	tail := rest(n)
+	eachVector(n, tail, func(mask reg.OpmaskVirtual) {
 		x, y := ZMM(), YMM()
-		load(Mem{Base: src}, tail, x)
+		load(Mem{Base: src}, mask, x)
 		Instruction(&ir.Instruction{Opcode: "VCVTNEPS2BF16", Operands: []Op{x, y}, Inputs: []Op{x}, Outputs: []Op{y}})
-		if tail == nil {
+		if mask == nil {
 			VMOVDQU16(y, Mem{Base: dst})
 		} else {
-			VMOVDQU16(y, tail, Mem{Base: dst})
+			VMOVDQU16(y, mask, Mem{Base: dst})
 		}
 		ADDQ(Imm(64), src)
 		ADDQ(Imm(32), dst)
 	})
+	VZEROUPPER()
+	RET()
 }
 
-// packRows generates dst[2i] = bfloat16(a[i]), dst[2i+1] = bfloat16(b[i]).
+// packRows generates dst[2i] = bfloat16(a[i]), dst[2i+1] = bfloat16(b[i]), for
+// several rows.
 func packRows() {
 	GLOBL("pairs", attr.RODATA|attr.NOPTR)
 	for i := range 16 {
 		DATA(4*i, U32(i|(16+i)<<16))
 	}
-	TEXT("packRowsBF16", NOSPLIT, "func(dst *uint16, a, b *float32, n int)")
+	TEXT("packRowsBF16", NOSPLIT, "func(dst *uint16, a, b *float32, n, count, step int)")
 	Pragma("noescape")
-	Doc("dst = a and b rounded as by packRowBF16, their values in turn; n is that of each, at least 1.")
-	dst, a, b, n := Load(Param("dst"), GP64()), Load(Param("a"), GP64()), Load(Param("b"), GP64()), Load(Param("n"), GP64())
+	Doc("Each of count rows of dst is n values of a and of b, in turn, rounded as by packRowBF16;",
+		"rows of a and of b are step bytes apart. n and count are at least 1.")
+	dst, a, b, count, step := Load(Param("dst"), GP64()), Load(Param("a"), GP64()), Load(Param("b"), GP64()), Load(Param("count"), GP64()), Load(Param("step"), GP64())
+	length := Load(Param("n"), GP64())
+	tail := rest(length)
 	order := ZMM()
 	VMOVDQU32(NewDataAddr(Symbol{Name: "pairs", Static: true}, 0), order)
-	eachVector(n, func(tail reg.OpmaskVirtual) {
+	Label("row")
+	n, left, right := GP64(), GP64(), GP64()
+	MOVQ(length, n)
+	MOVQ(a, left)
+	MOVQ(b, right)
+	eachVector(n, tail, func(mask reg.OpmaskVirtual) {
 		x, y := ZMM(), ZMM()
-		load(Mem{Base: a}, tail, x)
-		load(Mem{Base: b}, tail, y)
+		load(Mem{Base: left}, mask, x)
+		load(Mem{Base: right}, mask, y)
 		three("VCVTNE2PS2BF16", x, y, y) // the first operand becomes the lower half
 		VPERMW(y, order, y)
-		if tail == nil {
+		if mask == nil {
 			VMOVUPS(y, Mem{Base: dst})
+			ADDQ(Imm(64), dst)
 		} else {
-			VMOVUPS(y, tail, Mem{Base: dst})
+			VMOVUPS(y, mask, Mem{Base: dst})
+			LEAQ(Mem{Base: dst, Index: n, Scale: 4}, dst)
 		}
-		for _, p := range []reg.Register{a, b, dst} {
-			ADDQ(Imm(64), p)
-		}
+		ADDQ(Imm(64), left)
+		ADDQ(Imm(64), right)
 	})
+	ADDQ(step, a)
+	ADDQ(step, b)
+	DECQ(count)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
 }
 
-// eachVector generates a loop over n values, 16 at a time, and its end: the rest's
-// body gets the mask of the values that are left.
-func eachVector(n reg.Register, body func(tail reg.OpmaskVirtual)) {
+// rest generates the mask of the values of a row that do not fill a vector.
+func rest(n reg.Register) reg.OpmaskVirtual {
+	number, bits, mask := GP64(), GP64(), K()
+	MOVQ(n, number)
+	ANDQ(Imm(15), number)
+	XORQ(bits, bits)
+	BTSQ(number, bits)
+	DECQ(bits)
+	KMOVW(bits.As32(), mask)
+	return mask
+}
+
+// eachVector generates a loop over n values, 16 at a time, and its end, whose body
+// gets the mask of the values that are left; n is how many.
+func eachVector(n reg.Register, tail reg.OpmaskVirtual, body func(mask reg.OpmaskVirtual)) {
 	SUBQ(Imm(16), n)
 	JLT(LabelRef("tail"))
 	Label("loop")
@@ -104,15 +135,8 @@ func eachVector(n reg.Register, body func(tail reg.OpmaskVirtual)) {
 	Label("tail")
 	ADDQ(Imm(16), n)
 	JZ(LabelRef("done"))
-	bits, mask := GP64(), K()
-	XORQ(bits, bits)
-	BTSQ(n, bits)
-	DECQ(bits)
-	KMOVW(bits.As32(), mask)
-	body(mask)
+	body(tail)
 	Label("done")
-	VZEROUPPER()
-	RET()
 }
 
 // load generates a read of the values of a mask; nil: of all.

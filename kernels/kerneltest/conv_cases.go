@@ -51,7 +51,17 @@ func convShapes() []kernels.Conv {
 	patch.KH, patch.KW, patch.SH, patch.SW = 4, 4, 4, 4
 	wide := cube(1, 2, 5, 6, 4, 7, 3, 3)
 	wide.ST, wide.SH, wide.SW = 2, 3, 2
-	return append(shapes, stride, even, time, late, dilated, bare, patch, wide)
+	shapes = append(shapes, stride, even, time, late, dilated, bare, patch, wide)
+	// Whole lines of four pixels and more, whose products share them.
+	stem := cube(1, 3, 6, 12, 3, 16, 7, 7)
+	half := cube(2, 3, 9, 16, 16, 32, 3, 3)
+	half.SH, half.SW = 2, 2
+	thin := half
+	thin.C = 5
+	far := cube(1, 6, 4, 8, 16, 16, 3, 3)
+	far.DT, far.PT = 2, 4
+	tall := cube(1, 2, 20, 12, 32, 24, 2, 3) // several tasks a frame
+	return append(shapes, stem, half, thin, far, tall)
 }
 
 func convCases() []Case {
