@@ -6,9 +6,19 @@ import (
 )
 
 // BenchmarkConv reports GFLOP/s on all cores; the peak is that of multiply-adds
-// without memory.
+// without memory. Frames before the first one are left out, which the count of
+// operations does not know: kernels of several frames may pass the peak.
 func BenchmarkConv(b *testing.B) {
-	c := NewCPU(0)
+	for _, p := range []Precision{F32, BF16} {
+		b.Run(p.String(), func(b *testing.B) { benchmarkConv(b, p) })
+	}
+}
+
+func benchmarkConv(b *testing.B, p Precision) {
+	c, err := NewCPUIn(p, 0)
+	if err != nil {
+		b.Skip(err)
+	}
 	defer c.Close()
 	peak := c.PeakGFLOPS()
 	for _, row := range []struct {
@@ -23,6 +33,7 @@ func BenchmarkConv(b *testing.B) {
 		{"16x16x16x64-96/1x3x3/2", conv(2, 16, 16, 16, 64, 96, 1, 3, 3).with(func(s *Conv) { s.SH, s.SW = 2, 2 })},
 		{"8x8x8x128-128/3x3x3", conv(2, 8, 8, 8, 128, 128, 3, 3, 3)},
 		{"8x8x8x256-256/3x3x3", conv(1, 8, 8, 8, 256, 256, 3, 3, 3)},
+		{"8x32x32x3-64/7x7x7", conv(1, 8, 32, 32, 3, 64, 7, 7, 7)},
 	} {
 		act := row.conv.with(func(s *Conv) { s.Act = ELU })
 		for _, s := range []Spec{act, ConvGradX{act}, ConvGradW{row.conv}} {
