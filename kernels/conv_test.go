@@ -115,6 +115,7 @@ func convCases() []Conv {
 		conv(2, 3, 2, 2, 48, 32, 3, 3, 3), // several frames in a block of ConvGradW
 		conv(1, 2, 1, 40, 1024, 8, 1, 1, 3),
 		conv(1, 2, 8, 12, 16, 16, 3, 3, 3).with(func(s *Conv) { s.PT, s.T = 4, 1 }), // frames that read nothing
+		conv(1, 2, 8, 12, 3, 16, 3, 3, 3).with(func(s *Conv) { s.PT, s.T = 4, 1 }),
 	)
 	for _, size := range []int{4, 5, 7} {
 		cases = append(cases,
@@ -177,10 +178,19 @@ func TestConvMatchesDefinitionInBF16(t *testing.T) {
 	}
 }
 
-// matches runs a Spec and compares its result; its other arguments must stay.
+// matches runs a Spec and compares its result; its other arguments must stay, and
+// what others left in the worker's scratch must not count.
 func matches(t *testing.T, c *CPU, s Spec, in [][]float32, want []float32) {
 	t.Helper()
 	got := clone(in)
+	if _, err := c.Prepare(s); err != nil { // reserves the scratch
+		t.Fatal(err)
+	}
+	for _, w := range c.scratch {
+		for i := range w {
+			w[i] = float32(math.NaN())
+		}
+	}
 	execute(t, c, s, got)
 	if e := nmse(got[0], want); !(e <= convTolerance) {
 		t.Errorf("%s: %s: error %.2g, want at most %.2g", c.Name(), Name(s), e, convTolerance)
