@@ -15,6 +15,7 @@ const (
 	// BF16 rounds both operands of each product to bfloat16 and adds the products
 	// up in float32: what a definition says of the operands that RoundBF16 gives.
 	// Weights, gradients, statistics, quantizers and losses keep their float32.
+	// Subnormal operands and sums may count as zero, as the CPU's AVX512_BF16 has it.
 	BF16
 )
 
