@@ -7,7 +7,7 @@ import "unsafe"
 //
 // Why the instruction and not shifts to float32: it makes 32 multiply-adds where a
 // float32 one makes 16, and panels take half the cache. It takes subnormal operands
-// and sums as zero, which is below 1e-38 of nothing else.
+// and sums as zero.
 
 // words is how many words hold n values along the sum.
 func (p Precision) words(n int) int {

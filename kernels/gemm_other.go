@@ -4,7 +4,7 @@ package kernels
 
 var isaTiles = map[ISA]tiles{Generic: genericTiles}
 
-// What follows is never run: HasBF16 is false.
+// What follows is never run: CanBF16 is an error.
 
 var bf16Tiles tiles
 
