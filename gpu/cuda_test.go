@@ -26,22 +26,7 @@ var fakeLibrary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.CopyFS(dir, kernels.Source); err != nil {
-		return "", err
-	}
-	var text []byte
-	for _, part := range []string{"../kernels/emul/emul.cc", "testdata/libcuda.cc"} {
-		b, err := os.ReadFile(part)
-		if err != nil {
-			return "", err
-		}
-		text = append(text, b...)
-	}
-	lib, err := emul.Compile(dir, string(text))
-	if err != nil {
-		return "", err
-	}
-	return dir, os.Rename(lib, filepath.Join(dir, "libcuda.so.1"))
+	return dir, emul.CompileLibcuda(dir)
 })
 
 func TestMain(m *testing.M) {

@@ -62,7 +62,7 @@ func doctor(c *cli.Context) error {
 		Cores: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), Instruction: instructions(be.ISA()),
 		Devices: []string{be.Name()}, Advice: []string{},
 		GPU:       firstLine(c.Context, "nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"),
-		GPUDriver: libcuda(),
+		GPUDriver: libcudaPath(),
 		FFmpeg:    toolVersion(c.Context, "ffmpeg"), FFprobe: toolVersion(c.Context, "ffprobe"),
 	}
 	if d.Folder, err = os.Getwd(); err != nil {
@@ -176,8 +176,8 @@ func toolVersion(ctx context.Context, program string) string {
 	return words[2]
 }
 
-// libcuda is where the driver's library lies, "" if it is not in the usual places.
-func libcuda() string {
+// libcudaPath is where the driver's library lies, "" if it is not in the usual places.
+func libcudaPath() string {
 	dirs := append(filepath.SplitList(os.Getenv("LD_LIBRARY_PATH")),
 		"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/wsl/lib", "/usr/local/nvidia/lib64")
 	for _, d := range dirs {

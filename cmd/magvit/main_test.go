@@ -17,8 +17,12 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// binary is the program under test, shared a folder of inputs made once.
-var binary, shared string
+// binary is the program under test, built with buildFlags; shared is a folder of
+// inputs made once.
+var (
+	binary, shared string
+	buildFlags     []string
+)
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "magvit-test-")
@@ -27,7 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary, shared = filepath.Join(dir, "magvit"), filepath.Join(dir, "shared")
-	out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
+	out, err := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", binary, ".")...).CombinedOutput()
 	if err = errors.Join(err, os.Mkdir(shared, 0o777)); err != nil {
 		fmt.Fprintf(os.Stderr, "%v: %s\n", err, out)
 		os.Exit(1)

@@ -1,0 +1,196 @@
+//go:build gpu && emul && linux
+
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"magvit/kernels/emul"
+)
+
+func init() { buildFlags = []string{"-tags", "gpu"} }
+
+// libcuda is a folder with a driver that runs the kernels on the host.
+var libcuda = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(shared, "libcuda")
+	return dir, emul.CompileLibcuda(dir)
+})
+
+// onGPU runs a command with that driver.
+func onGPU(t *testing.T, env []string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	dir, err := libcuda()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := program(t, args...)
+	cmd.Env = append(append(os.Environ(), "LD_LIBRARY_PATH="+dir), env...)
+	return finish(t, cmd)
+}
+
+// withoutDriver skips the test where the system has a driver.
+func withoutDriver(t *testing.T) {
+	t.Helper()
+	if path := libcudaPath(); path != "" {
+		t.Skip("this machine has a driver: " + path)
+	}
+}
+
+// few are clips for preset tiny.
+func few(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(shared, "few", "clips.npz")
+	makeFew.Do(func() { magvit(t, "synth", "--clips", "8", "--size", "32", "--frames", "4", "--out", path) })
+	return path
+}
+
+var makeFew sync.Once
+
+func trainTiny(t *testing.T, out string, more ...string) []string {
+	return append([]string{"train", "--preset", "tiny", "--data", few(t), "--out", out, "--steps", "3",
+		"--set", "train.log_every=1", "--set", "train.batch=2"}, more...)
+}
+
+// A run on the GPU has the losses, gradients and reconstructions of one on the CPU; its
+// first line names the device.
+func TestGPUTrainsAsTheCPU(t *testing.T) {
+	dir := t.TempDir()
+	gpu, cpu := filepath.Join(dir, "gpu"), filepath.Join(dir, "cpu")
+	_, log, status := onGPU(t, nil, trainTiny(t, gpu)...)
+	if status != done {
+		t.Fatalf("exit %d\n%s", status, log)
+	}
+	first, _, _ := strings.Cut(log, "\n")
+	for _, want := range []string{"device: gpu, chosen by itself", "Emulated H100", "sm_90", "CUDA 13.0", "80.0 GB", "precision=f32"} {
+		if !strings.Contains(first, want) {
+			t.Errorf("the first line lacks %q: %s", want, first)
+		}
+	}
+	magvit(t, trainTiny(t, cpu, "--device", "cpu")...)
+	got, want := records(t, gpu), records(t, cpu)
+	if len(got) != len(want) || len(got) < 5 {
+		t.Fatalf("%d records, the CPU has %d", len(got), len(want))
+	}
+	compared := 0
+	for i := range want {
+		for _, key := range []string{"loss", "recon", "grad_norm", "lr"} {
+			w, ok := want[i][key].(float64)
+			g, _ := got[i][key].(float64)
+			if !ok {
+				continue
+			}
+			compared++
+			if math.Abs(g-w) > 1e-4*math.Abs(w) { // sums in another order, three steps deep
+				t.Errorf("record %d: %s is %v, on the CPU %v", i, key, g, w)
+			}
+		}
+	}
+	if compared != 12 {
+		t.Errorf("%d values compared, want 12", compared)
+	}
+	// What was trained on one evaluates the same on both.
+	psnr := func(out string) float64 {
+		var r struct{ PSNR float64 }
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatal(err)
+		}
+		return r.PSNR
+	}
+	eval := []string{"eval", "--checkpoint", gpu, "--data", few(t), "--split", "all", "--json"}
+	onCPU, _ := magvit(t, append(eval, "--device", "cpu")...)
+	out, log, status := onGPU(t, nil, append(eval, "--device", "gpu")...)
+	if status != done || math.Abs(psnr(out)-psnr(onCPU)) > 1e-3 {
+		t.Errorf("exit %d; PSNR %v dB, on the CPU %v dB\n%s", status, psnr(out), psnr(onCPU), log)
+	}
+}
+
+func TestGPUBench(t *testing.T) {
+	out, log, status := onGPU(t, nil, "bench", "--check", "--device", "gpu", "--filter", "^FSQ(Index|Values)", "--json")
+	var r struct {
+		Device  string
+		Failed  int
+		Kernels []struct {
+			Kernel   string
+			Compared bool
+			NMSE     float64
+			Seconds  float64
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil || status != done {
+		t.Fatalf("exit %d, %v\n%s", status, err, log)
+	}
+	if !strings.Contains(r.Device, "Emulated H100, sm_90") || r.Failed != 0 || len(r.Kernels) < 6 || !r.Kernels[0].Compared {
+		t.Errorf("%+v", r)
+	}
+	out, log, status = onGPU(t, []string{"FAKE_CUDA_FAULT=fsq_index:700", "CUDA_LAUNCH_BLOCKING=1"}, "bench", "--check", "--device", "gpu", "--filter", "^FSQ(Index|Values)")
+	if status != failed || !strings.Contains(out, "FAILED") || !strings.Contains(log, "CUDA_ERROR_ILLEGAL_ADDRESS") || !strings.Contains(log, "kernel fsq_index") {
+		t.Errorf("a fault: exit %d\n%s\n%s", status, out, log)
+	}
+}
+
+func TestGPUBenchStep(t *testing.T) {
+	out, log, status := onGPU(t, nil, "bench", "step", "--preset", "tiny", "--batch", "1", "--frames", "4", "--steps", "1", "--device", "gpu", "--json")
+	var r map[string]any
+	if err := json.Unmarshal([]byte(out), &r); err != nil || status != done {
+		t.Fatalf("exit %d, %v\n%s", status, err, log)
+	}
+	for _, key := range []string{"min_s", "list_min_s", "peak_bytes"} {
+		if v, _ := r[key].(float64); !(v > 0) {
+			t.Errorf("%s is %v: %s", key, r[key], out)
+		}
+	}
+}
+
+// What is wrong with a device ends a run with its reason, and what to do.
+func TestGPUFailures(t *testing.T) {
+	for _, c := range []struct {
+		name, device, env string
+		status            int
+		want              []string
+	}{
+		{"no device", "gpu", "FAKE_CUDA_DEVICES=0", badInput, []string{"CUDA_ERROR_NO_DEVICE", "nvidia-smi", "--device cpu"}},
+		{"no device", "auto", "FAKE_CUDA_DEVICES=0", done, []string{"device: cpu, chosen by itself", "CUDA_ERROR_NO_DEVICE"}},
+		{"old driver", "gpu", "FAKE_CUDA_LOAD=222", badInput, []string{"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "update the driver"}},
+		{"fault", "gpu", "FAKE_CUDA_FAULT=adam_w:700", failed, []string{"CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_LAUNCH_BLOCKING=1"}},
+		{"refused", "gpu", "FAKE_CUDA_LAUNCH=conv_grad_w:701", failed, []string{"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "ConvGradW{", "kernel conv_grad_w, grid"}},
+	} {
+		t.Run(c.name+" "+c.device, func(t *testing.T) {
+			_, log, status := onGPU(t, []string{c.env}, trainTiny(t, filepath.Join(t.TempDir(), "run"), "--device", c.device)...)
+			if status != c.status {
+				t.Errorf("exit %d, want %d", status, c.status)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(log, want) {
+					t.Errorf("the output lacks %q:\n%s", want, log)
+				}
+			}
+		})
+	}
+}
+
+// The program with GPU code starts where there is no driver, and says what to install.
+func TestGPUWithoutDriver(t *testing.T) {
+	withoutDriver(t)
+	magvit(t, "--help")
+	out, _ := magvit(t, "doctor")
+	for _, want := range []string{"sm_80", "sm_120", "CUDA", "no NVIDIA driver", "install"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("doctor lacks %q:\n%s", want, out)
+		}
+	}
+	run := filepath.Join(t.TempDir(), "run")
+	_, log, status := finish(t, program(t, trainTiny(t, run, "--device", "gpu")...))
+	if status != badInput || !strings.Contains(log, "no NVIDIA driver") || !strings.Contains(log, "install") {
+		t.Errorf("--device gpu: exit %d\n%s", status, log)
+	}
+	_, log = magvit(t, trainTiny(t, run, "--device", "auto")...)
+	if first, _, _ := strings.Cut(log, "\n"); !strings.Contains(first, "device: cpu, chosen by itself: ") || !strings.Contains(first, "no NVIDIA driver") {
+		t.Errorf("the first line: %s", first)
+	}
+}
