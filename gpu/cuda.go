@@ -149,7 +149,7 @@ func (c *cuda) open() (err error) {
 		if c.compute, err = cu.MakeStream(cu.NonBlocking); err != nil {
 			return err
 		}
-		return c.upload.open()
+		return c.upload.open(c.calls)
 	})
 	if err != nil {
 		return err

@@ -239,7 +239,7 @@ func TestDriverFailures(t *testing.T) {
 		{"a driver that cannot start", []string{"FAKE_CUDA_INIT=999"}, []string{"CUDA_ERROR_UNKNOWN", "restart"}},
 		{"old driver", []string{"FAKE_CUDA_LOAD=222"}, []string{"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "Emulated H100", "sm_90", "sm_80", "compute_80", "update the driver", "CUDA_HOME"}},
 		{"unknown device", []string{"FAKE_CUDA_LOAD=209"}, []string{"CUDA_ERROR_NO_BINARY_FOR_GPU", "update the driver"}},
-		{"out of memory", []string{"FAKE_CUDA_MEMORY=20000000"}, []string{"CUDA_ERROR_OUT_OF_MEMORY", "0.02 GB more memory", "memory: true", "numbers: 20000000 1200 19998800 20000000"}},
+		{"out of memory", []string{"FAKE_CUDA_MEMORY=50000000"}, []string{"CUDA_ERROR_OUT_OF_MEMORY", "20.0 MB more memory", "memory: true", "numbers: 20000000 1200 16444368 50000000"}},
 		{"refused launch", []string{"FAKE_CUDA_LAUNCH=add:701"}, []string{"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "Add{Len:300}: kernel add, grid [2 1 1], block [256 1 1]", "shared memory than this GPU has"}},
 		{"a fault", []string{"FAKE_CUDA_FAULT=add:700"}, []string{"CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_LAUNCH_BLOCKING=1 the error names the kernel"}},
 		{"a fault, waiting", []string{"FAKE_CUDA_FAULT=add:700", "CUDA_LAUNCH_BLOCKING=1"}, []string{"CUDA_ERROR_ILLEGAL_ADDRESS", "Add{Len:300}: kernel add"}},

@@ -150,6 +150,15 @@ func (d *Device) Sync() error {
 // Allocated is the memory in use, in bytes.
 func (d *Device) Allocated() int64 { return d.bytes }
 
+// Scratch is the memory in bytes that a kernel needs beside its arguments; all share it.
+func (d *Device) Scratch(s kernels.Spec) int64 {
+	p, err := plan(s)
+	if err != nil {
+		return 0 // Prepare says so
+	}
+	return 4 * int64(p.scratch)
+}
+
 // Close gives all memory back.
 func (d *Device) Close() error {
 	for _, p := range append(d.owned, d.scratch) {

@@ -29,8 +29,8 @@ const (
 	small   = 1 << 14 // values that the driver copies by itself without delay: 64 KiB
 )
 
-// open and close return errors of cu.
-func (u *uploads) open() (err error) {
+// open and close return errors of cu, or of calls.
+func (u *uploads) open(c calls) (err error) {
 	if u.copies, err = cu.MakeStream(cu.NonBlocking); err != nil {
 		return err
 	}
@@ -40,6 +40,12 @@ func (u *uploads) open() (err error) {
 			return err
 		}
 		if s.free, err = cu.MakeEvent(cu.DisableTiming); err != nil {
+			return err
+		}
+		if s.device, err = cu.MemAlloc(4 * slotLen); err != nil {
+			return err
+		}
+		if s.host, err = c.pinned(slotLen); err != nil {
 			return err
 		}
 	}
@@ -54,10 +60,8 @@ func (u *uploads) close() (err error) {
 	}
 	for i := range u.slots {
 		s := &u.slots[i]
-		if s.host != nil {
-			keep(cu.MemFreeHost(unsafe.Pointer(&s.host[0])))
-			keep(cu.MemFree(s.device))
-		}
+		keep(cu.MemFreeHost(unsafe.Pointer(&s.host[0])))
+		keep(cu.MemFree(s.device))
 		keep(cu.DestroyEvent(&s.landed))
 		keep(cu.DestroyEvent(&s.free))
 	}
@@ -87,14 +91,6 @@ func (c *cuda) send(dst uint64, src []float32) (err error) {
 	u := &c.upload
 	s := &u.slots[u.turn]
 	u.turn = 1 - u.turn
-	if s.host == nil {
-		if s.device, err = cu.MemAlloc(4 * slotLen); err != nil {
-			return err
-		}
-		if s.host, err = c.pinned(slotLen); err != nil {
-			return err
-		}
-	}
 	if err := s.free.Synchronize(); err != nil {
 		return err
 	}

@@ -11,8 +11,16 @@ type MemoryError struct {
 }
 
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("%.2f GB more memory wanted beside %.2f GB in use, %.2f of the device's %.2f GB are free: %v",
-		float64(e.Want)/1e9, float64(e.Used)/1e9, float64(e.Free)/1e9, float64(e.Total)/1e9, e.Err)
+	return fmt.Sprintf("%s more memory wanted beside %s in use, %s of the device's %s are free: %v",
+		Size(e.Want), Size(e.Used), Size(e.Free), Size(e.Total), e.Err)
+}
+
+// Size writes a number of bytes with a unit.
+func Size(bytes int64) string {
+	if bytes < 1e9 {
+		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+	}
+	return fmt.Sprintf("%.2f GB", float64(bytes)/1e9)
 }
 
 func (e *MemoryError) Unwrap() error { return e.Err }

@@ -85,13 +85,15 @@ func (t *training) program(s data.Shape) (*model.Program, error) {
 	if p := t.programs[s]; p != nil {
 		return p, nil
 	}
-	g, err := t.tok.Training(model.Shape{N: s.N, T: s.T, H: s.H, W: s.W})
+	shape := model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}
+	g, err := t.tok.Training(shape)
 	if err != nil {
 		return nil, err
 	}
+	inUse := model.InUse(t.be)
 	p, err := g.Compile(t.be, t.state.params, t.state.grads, t.state.offsets)
 	if err != nil {
-		return nil, fmt.Errorf("batch %v: %w", s, err)
+		return nil, fmt.Errorf("train.batch: %w", t.tok.ExplainMemory(t.be, shape, inUse, err))
 	}
 	t.programs[s] = p
 	return p, nil

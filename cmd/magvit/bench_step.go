@@ -210,8 +210,9 @@ func newBenchStep(be kernels.Backend, tok *model.Tokenizer, shape model.Shape) (
 	if err != nil {
 		return nil, err
 	}
+	inUse := model.InUse(be)
 	if s.prog, err = graph.Compile(be, s.arenas[0], s.arenas[4], offsets); err != nil {
-		return nil, err
+		return nil, tok.ExplainMemory(be, shape, inUse, err)
 	}
 	square, adam := kernels.SumSquares{Len: length}, kernels.AdamW{Len: length}
 	s.flops = square.FLOPs() + adam.FLOPs()

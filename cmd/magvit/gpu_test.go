@@ -4,9 +4,12 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -157,11 +160,12 @@ func TestGPUFailures(t *testing.T) {
 		{"no device", "gpu", "FAKE_CUDA_DEVICES=0", badInput, []string{"CUDA_ERROR_NO_DEVICE", "nvidia-smi", "--device cpu"}},
 		{"no device", "auto", "FAKE_CUDA_DEVICES=0", done, []string{"device: cpu, chosen by itself", "CUDA_ERROR_NO_DEVICE"}},
 		{"old driver", "gpu", "FAKE_CUDA_LOAD=222", badInput, []string{"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "update the driver"}},
+		{"out of memory", "gpu", "FAKE_CUDA_MEMORY=39000000", failed, []string{"CUDA_ERROR_OUT_OF_MEMORY", "train.batch: a batch of 6 clips of 4 frames", "a batch of 1 fits"}},
 		{"fault", "gpu", "FAKE_CUDA_FAULT=adam_w:700", failed, []string{"CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_LAUNCH_BLOCKING=1"}},
 		{"refused", "gpu", "FAKE_CUDA_LAUNCH=conv_grad_w:701", failed, []string{"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "ConvGradW{", "kernel conv_grad_w, grid"}},
 	} {
 		t.Run(c.name+" "+c.device, func(t *testing.T) {
-			_, log, status := onGPU(t, []string{c.env}, trainTiny(t, filepath.Join(t.TempDir(), "run"), "--device", c.device)...)
+			_, log, status := onGPU(t, []string{c.env}, trainTiny(t, filepath.Join(t.TempDir(), "run"), "--device", c.device, "--set", "train.batch=6")...)
 			if status != c.status {
 				t.Errorf("exit %d, want %d", status, c.status)
 			}
@@ -171,6 +175,32 @@ func TestGPUFailures(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The batch that is said to fit does, one more does not.
+func TestGPUOutOfMemory(t *testing.T) {
+	step := func(batch int) (log string, status int) {
+		_, log, status = onGPU(t, []string{"FAKE_CUDA_MEMORY=39000000"}, "bench", "step", "--preset", "tiny", "--frames", "4", "--steps", "1",
+			"--device", "gpu", "--batch", fmt.Sprint(batch))
+		return log, status
+	}
+	log, status := step(100)
+	for _, want := range []string{"a batch of 100 clips of 4 frames, 32×32, needs ", " of the device's 39.0 MB are free", "CUDA_ERROR_OUT_OF_MEMORY"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the output lacks %q: %s", want, log)
+		}
+	}
+	m := regexp.MustCompile(`a batch of (\d+) fits`).FindStringSubmatch(log)
+	if status != failed || m == nil {
+		t.Fatalf("exit %d: %s", status, log)
+	}
+	fits, _ := strconv.Atoi(m[1])
+	if log, status := step(fits); status != done {
+		t.Errorf("a batch of %d: exit %d: %s", fits, status, log)
+	}
+	if log, status := step(fits + 1); status != failed {
+		t.Errorf("a batch of %d: exit %d: %s", fits+1, status, log)
 	}
 }
 

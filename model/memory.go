@@ -1,0 +1,96 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+
+	"magvit/kernels"
+)
+
+// InUse is the memory of a backend that has been handed out, in bytes; 0 if it does
+// not tell.
+func InUse(be kernels.Backend) int64 {
+	if b, ok := be.(interface{ Allocated() int64 }); ok {
+		return b.Allocated()
+	}
+	return 0
+}
+
+// ExplainMemory makes an error that says what to do of one that compiling the training
+// program for a batch gave, if memory ran out: what the program needs, and which
+// batch would fit. inUse is that of the backend before it was compiled.
+func (t *Tokenizer) ExplainMemory(be kernels.Backend, s Shape, inUse int64, err error) error {
+	var m *kernels.MemoryError
+	if !errors.As(err, &m) {
+		return err
+	}
+	need := func(n int) int64 {
+		s := s
+		s.N = n
+		bytes, bad := t.trainingBytes(be, s)
+		if bad != nil {
+			return 1 << 62
+		}
+		return bytes
+	}
+	free := m.Free + m.Used - inUse // what the failed attempt holds is as good as free
+	fits := sort.Search(s.N-1, func(i int) bool { return need(i+1) > free })
+	advice := fmt.Sprintf("a batch of %d fits", fits)
+	if fits == 0 {
+		advice = "not even one clip fits; shorter or smaller clips, or a narrower model, do"
+	}
+	return fmt.Errorf("a batch of %d clips of %d frames, %d×%d, needs %s beside %s of parameters and state; %s of the device's %s are free for it: %s: %w",
+		s.N, s.T, s.W, s.H, kernels.Size(need(s.N)), kernels.Size(inUse), kernels.Size(free), kernels.Size(m.Total), advice, m.Err)
+}
+
+// trainingBytes is what the training program of a batch takes beside parameters and
+// gradients.
+func (t *Tokenizer) trainingBytes(be kernels.Backend, s Shape) (int64, error) {
+	g, err := t.Training(s)
+	if err != nil {
+		return 0, err
+	}
+	offsets, end := make([]int, len(t.Params)), 0
+	for i, p := range t.Params {
+		offsets[i] = end
+		end += p.Len()
+	}
+	a := &account{of: be}
+	if _, err := g.Compile(a, hole(end), hole(end), offsets); err != nil {
+		return 0, err
+	}
+	return a.bytes + a.scratch, nil
+}
+
+// account is a backend without memory: it adds up what it is asked for.
+type account struct {
+	of             kernels.Backend
+	bytes, scratch int64
+}
+
+// hole is a buffer of so many values that are nowhere.
+type hole int
+
+func (h hole) Len() int                          { return int(h) }
+func (h hole) Slice(from, to int) kernels.Buffer { return hole(to - from) }
+
+func (a *account) Name() string { return a.of.Name() }
+
+func (a *account) Alloc(n int) (kernels.Buffer, error) {
+	a.bytes += 4 * int64(n)
+	return hole(n), nil
+}
+
+// Prepare counts the scratch memory of the backend's kernels, which share it.
+func (a *account) Prepare(s kernels.Spec) (kernels.Kernel, error) {
+	if b, ok := a.of.(interface{ Scratch(kernels.Spec) int64 }); ok {
+		a.scratch = max(a.scratch, b.Scratch(s))
+	}
+	return nil, nil
+}
+
+func (a *account) Write(kernels.Buffer, []float32) error { return nil }
+func (a *account) Read([]float32, kernels.Buffer) error  { return nil }
+func (a *account) Sync() error                           { return nil }
+func (a *account) Close() error                          { return nil }
