@@ -111,12 +111,9 @@ type cuda struct {
 	graphs  []unsafe.Pointer
 }
 
-// Open starts the machine's first GPU; CUDA_VISIBLE_DEVICES chooses another. The
-// error is ErrNoDriver, or says what the driver says and what to do.
+// Open starts the machine's first GPU, which computes products in the precision;
+// CUDA_VISIBLE_DEVICES chooses another. The error is ErrNoDriver, or says what the driver says and what to do.
 func Open(p kernels.Precision) (*Device, error) {
-	if p != kernels.F32 {
-		return nil, fmt.Errorf("gpu: precision %v: want f32", p)
-	}
 	if err := openLibrary(); err != nil {
 		return nil, err
 	}
@@ -128,7 +125,7 @@ func Open(p kernels.Precision) (*Device, error) {
 	if err := c.open(); err != nil {
 		return nil, fmt.Errorf("gpu: %s: %w", c.info.Name, err)
 	}
-	return &Device{drv: c}, nil
+	return &Device{drv: c, precision: p}, nil
 }
 
 func (c *cuda) open() (err error) {

@@ -4,8 +4,8 @@ package gpu
 
 import "magvit/kernels"
 
-// Open starts the machine's GPU, which computes products in the precision. Without the tag gpu there is no code for one: the
-// error is ErrNoGPU.
+// Open starts the machine's GPU, which computes products in the precision. Without the
+// tag gpu there is no code for one: the error is ErrNoGPU.
 func Open(kernels.Precision) (*Device, error) { return nil, ErrNoGPU }
 
 // Devices lists the GPUs of this machine. Its error is that of Open.
