@@ -72,8 +72,10 @@ gpu/fatbin/built.txt: $(FATBINS)
 	@{ grep -oh "for 'sm_[0-9a]*'" $(FATBINS:gpu/fatbin/%.fatbin=bin/kernels/%.log) | grep -o 'sm_[0-9a]*' | sort -uV | tr '\n' ' '; \
 	  echo "compute_$(firstword $(ARCHS))"; $(NVCC) --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p'; } >$@
 
-# The .cu files for all architectures.
+# The .cu files for all architectures. What is left of a source that is gone would be
+# part of the program.
 kernels: gpu/fatbin/built.txt
+	@cd gpu/fatbin && for f in *.fatbin; do test -f ../../kernels/$${f%.fatbin}.cu || rm $$f; done
 	@for a in $$(head -1 $< | tr ' ' '\n' | grep sm_); do echo "$$a: $$(cat bin/kernels/*.log | grep -c "Compiling entry function .* for '$$a'") kernels, no spills"; done
 
 # bin/magvit with the code for GPUs. libcuda is opened when it is needed; what stands in
