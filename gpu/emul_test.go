@@ -54,3 +54,21 @@ func matchDefinitions(t *testing.T, p kernels.Precision, cases []kerneltest.Case
 }
 
 func sameBits(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) }
+
+// Codebooks of the greatest size that configurations allow: no array of a kernel has a
+// value for each token and code.
+func TestManyCodes(t *testing.T) {
+	be := gpu.Emulated(emul.Open(emul.Shuffled))
+	defer be.Close()
+	l := kernels.LFQ{Tokens: 3, Books: 1, Bits: 18}
+	draw := map[string]kerneltest.Draw{"z": kerneltest.Normal(1), "dterms": kerneltest.Constant(.1, -.25, 1)}
+	for _, s := range []kernels.Spec{
+		kernels.LFQSign{LFQ: l}, kernels.LFQIndex{LFQ: l}, kernels.LFQLoss{LFQ: l, InvTemp: 1}, kernels.LFQLossGrad{LFQ: l, InvTemp: 1},
+		kernels.LFQLossFloored{LFQ: l, InvTemp: 1}, kernels.LFQLossFlooredGrad{LFQ: l, InvTemp: 1},
+	} {
+		c := kerneltest.Case{Spec: s, Tol: 1e-11, Why: "float32 sums over 2^18 codes", Draw: draw}
+		if r, err := kerneltest.Check(be, c); err != nil || !r.OK {
+			t.Errorf("%v: %v %v", c, r.Err, err)
+		}
+	}
+}

@@ -42,6 +42,13 @@ func TestGeometry(t *testing.T) {
 	behind := conv
 	behind.Act = kernels.ELU
 	tall := kernels.Conv{N: 4, T: 16, H: 32, W: 32, C: 64, O: 64, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
+	pixels := kernels.Attention{N: 2, T: 3, P: 40, Heads: 2, Dim: 33, Memory: 4} // 6 sequences, two tiles of queries and of channels
+	frames := pixels
+	frames.Over, frames.Causal = kernels.Time, true // 80 sequences
+	linear := func(dim int) kernels.LinearAttention {
+		return kernels.LinearAttention{F: 2, P: 600, Heads: 3, Dim: dim}
+	}
+	gains := kernels.Modulate{N: 2, O: 9, Taps: 27, C: 40}
 	lfq := kernels.LFQ{Tokens: 300, Books: 2, Bits: 5}
 	for _, c := range []struct {
 		spec kernels.Spec
@@ -64,6 +71,26 @@ func TestGeometry(t *testing.T) {
 			"lfq_factors 19,1,1 256,1,1 s1", "lfq_factors 10,1,1 256,1,1 s1", // 600·2^3 and 600·2^2 values
 			"matmul 1,2,2 16,16,1 sss", "sum_rows 2,1,1 32,8,1 ss", // 300 tokens in two parts
 			"lfq_terms 12,1,1 256,1,1 s1s", "sum_rows 1,1,1 32,8,1 0s"}},
+		{kernels.LFQLossFloored{LFQ: lfq, InvTemp: 1}, []string{
+			"lfq_factors 19,1,1 256,1,1 s1", "lfq_factors 10,1,1 256,1,1 s1", "matmul 1,2,2 16,16,1 sss", "sum_rows 2,1,1 32,8,1 ss",
+			"lfq_floored_entropies 600,1,1 256,1,1 sss", "lfq_floored_terms 12,1,1 256,1,1 ss1s", "sum_rows 1,1,1 32,8,1 0s"}},
+		{pixels, []string{"attention 24,2,1 64,1,1 0112"}},
+		{frames, []string{"attention 160,2,1 64,1,1 0112"}},
+		{kernels.AttentionGrad{Attention: pixels}, []string{
+			"attention_rows 24,1,1 64,1,1 s1223", "attention_grad_q 24,2,1 64,1,1 01223s", "attention_grad_kv 24,2,1 64,1,1 0122s"}},
+		{kernels.AttentionGradMem{Attention: pixels}, []string{"attention_rows 24,1,1 64,1,1 s1223", "attention_grad_memory 2,2,1 64,1,1 0123s"}}, // 240 queries
+		{linear(8), []string{"taylor_state_8 6,2,1 256,1,1 s2", "sum_rows 76,1,1 32,8,1 ss", "taylor_apply_8 6,5,1 128,1,1 01s"}},                 // 600 pixels in two parts
+		{kernels.LinearAttentionGradKV{LinearAttention: linear(9)}, []string{
+			"taylor_state_16 6,2,1 160,1,1 s3", "sum_rows 488,1,1 32,8,1 ss", "taylor_errors_16 6,5,1 128,1,1 s12s",
+			"taylor_state_grad_16 6,2,1 160,1,1 s2s", "sum_rows 488,1,1 32,8,1 ss", "taylor_grad_kv_16 6,5,1 128,1,1 03s"}},
+		{kernels.LinearAttentionGradQ{LinearAttention: linear(17)}, []string{"attention_rows 114,1,1 64,1,1 s123-", "attention_grad_q 114,1,1 64,1,1 0123-s"}},
+		{kernels.ModConv{Conv: conv}, []string{"conv 2,2,2 256,1,1 012--"}}, // 105 pixels of two samples
+		{kernels.ModConvGradX{Conv: conv}, []string{"conv_grad_x 2,1,2 256,1,1 012-"}},
+		{kernels.ModConvGradW{Conv: conv}, []string{"conv_grad_w 4,2,2 256,1,1 012"}},
+		{kernels.ModulateGradS{Modulate: gains}, []string{
+			"modulate_stats 18,1,1 256,1,1 ss123", "modulate_grad_s 36,1,1 32,8,1 s123ss", "sum_rows 4,1,1 32,8,1 0s"}},
+		{kernels.AdaptiveRMSNormGradGamma{AdaptiveRMSNorm: kernels.AdaptiveRMSNorm{N: 2, Rows: 1530, C: 3}}, []string{
+			"rms_norm_scale 383,1,1 256,1,1 s2", "rms_norm_grad_gamma 10,1,1 32,8,1 s12s", "sum_rows 2,1,1 32,8,1 0s"}}, // 5 parts of 306 rows
 	} {
 		p, err := plan(c.spec, kernels.F32)
 		if err != nil {

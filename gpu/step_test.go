@@ -180,14 +180,14 @@ func TestTrainingStep(t *testing.T) {
 	}
 }
 
-// Every kernel of a training step of these presets exists.
+// Every kernel of a training step of the presets exists.
 func TestPresetsHaveTheirKernels(t *testing.T) {
-	for _, name := range []string{"tiny", "demo", "small", "seed"} {
+	for _, name := range trainer.Presets() {
 		c, err := trainer.Preset(name)
 		check(t, err)
 		tok, err := model.New(c.Model)
 		check(t, err)
-		g, err := tok.Training(model.Shape{N: 1, T: tok.Padded(4), H: 32, W: 32})
+		g, err := tok.Training(model.Shape{N: 1, T: tok.Padded(4), H: 64, W: 64})
 		check(t, err)
 		dev := gpu.Emulated(emul.Open(emul.Forward), kernels.F32)
 		defer dev.Close()
