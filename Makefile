@@ -20,18 +20,22 @@ race:
 	$(GO) test -race -short -skip 'LossDecreases|ReconstructionImproves|Import|Export' ./trainer ./trainer/data
 
 # The .cu files on the CPU: every kernel against its definition, with the threads in
-# three orders, and whole training steps. Then, minutes, seeded errors in the
-# sources: each must be found.
+# three orders, whole training steps, golden values of layers, quantizers and a
+# network. Then, minutes, all golden values, and seeded errors in the sources: each
+# must be found.
 emul: emul-short
+	$(GO) test -tags emul -run TestGoldenEmulated ./model
 	$(GO) test -tags emul -run TestMutationsAreCaught ./gpu
 
 emul-short:
-	$(GO) vet -tags emul ./kernels/emul ./gpu
+	$(GO) vet -tags emul ./kernels/emul ./gpu ./model
 	$(GO) test -short -tags emul ./kernels/emul ./gpu
+	$(GO) test -short -tags emul -run TestGoldenEmulated ./model
 
 # The same with every access to memory checked.
 emul-asan:
 	$(GO) test -short -asan -tags emul ./kernels/emul ./gpu
+	$(GO) test -short -asan -tags emul -run TestGoldenEmulated ./model
 
 # nvcc: that of CUDA_HOME or PATH, else wheels of NVIDIA in an ignored folder. cuda.h,
 # which gorgonia.org/cu compiles with: that of an installed CUDA 12, else a wheel.
