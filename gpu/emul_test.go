@@ -58,7 +58,7 @@ func sameBits(x, y float32) bool { return math.Float32bits(x) == math.Float32bit
 // Codebooks of the greatest size that configurations allow: no array of a kernel has a
 // value for each token and code.
 func TestManyCodes(t *testing.T) {
-	be := gpu.Emulated(emul.Open(emul.Shuffled))
+	be := gpu.Emulated(emul.Open(emul.Shuffled), kernels.F32)
 	defer be.Close()
 	l := kernels.LFQ{Tokens: 3, Books: 1, Bits: 18}
 	draw := map[string]kerneltest.Draw{"z": kerneltest.Normal(1), "dterms": kerneltest.Constant(.1, -.25, 1)}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"magvit/gpu"
+	"magvit/kernels"
 	"magvit/kernels/emul"
 )
 
@@ -14,7 +15,7 @@ import (
 // kernels compute, the host running them; with -short every layer, quantizer and
 // rule of the optimizer, a whole network and its training.
 func TestGoldenEmulated(t *testing.T) {
-	be := gpu.Emulated(emul.Open(emul.Forward))
+	be := gpu.Emulated(emul.Open(emul.Forward), kernels.F32)
 	t.Cleanup(func() { be.Close() })
 	_, others := roundings(t)
 	compareGolden(t, rounding{be: be}, others, func(name string) bool {
