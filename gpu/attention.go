@@ -83,7 +83,7 @@ func wide(s kernels.LinearAttention) attention {
 
 func (a attention) tokens() int { return a.sequences * a.length }
 
-// attend adds a launch of blocks for tiles of each sequence and head and for chunks of
+// attendTiles adds a launch of blocks for tiles of each sequence and head and for chunks of
 // so many channels.
 func (p *program) attendTiles(kernel string, a attention, channels int, pointers []operand, more ...any) {
 	grid := [3]uint32{uint32(a.sequences * a.heads * up(a.length, attendTile)), uint32(up(channels, attendTile)), 1}

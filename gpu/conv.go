@@ -33,12 +33,10 @@ func (p *program) convolution(s kernels.Spec) bool {
 			p.columns("sum_rows", arg(0), []operand{dw}, parts, s.O*weights, parts)
 		}
 	case kernels.ModConv:
-		one := s.Conv
-		one.N = 1
+		one := sample(s.Conv)
 		p.add("conv", samples(tiles(outputs(one), s.O), s.N), line(threads), append(args(3), null, null), append(sizes(one), s.Act)...)
 	case kernels.ModConvGradX:
-		one := s.Conv
-		one.N = 1
+		one := sample(s.Conv)
 		p.add("conv_grad_x", samples(tiles(s.T*s.H*s.W, s.C), s.N), line(threads), append(args(3), null), append(sizes(one), kernels.None)...)
 	case kernels.ModConvGradW: // a part of the sum is a sample
 		grid := samples(tiles(s.KT*s.KH*s.KW*s.C, s.O), s.N)

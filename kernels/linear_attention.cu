@@ -8,8 +8,8 @@
 // With [v,1] a value and a one behind it:
 //
 //   taylor_state    S_ijd = c_ij sum over pixels of z_i z_j [v,1]_d, or of e_d for [v,1]_d;
-//                   a block has a frame, head and chunk of pixels, a thread a feature (and
-//                   each of 256/features threads every so-manieth pixel)
+//                   a block has a frame, head and chunk of pixels, a thread a feature;
+//                   where features are few, teams of threads share the pixels
 //   taylor_apply    y_d = n_d/n_D,  n_d = sum_ij q_i q_j S_ijd
 //   taylor_errors   e = [dy, -dy·y]/n_D, the gradient of n
 //   taylor_grad_q   dq, dn through sum_d S_ijd e_d
