@@ -51,24 +51,24 @@ struct Product { float* d; const uint32_t *a, *b; };
 
 // d[16,8] += a[16,16]·b[16,8], terms added in order.
 static void multiply_lanes(Thread* warp, unsigned) {
-  typedef float Row __attribute__((vector_size(32)));
+  typedef float Four __attribute__((vector_size(16)));
   float a[16][16];
-  Row b[16];
+  Four b[16][2];
   auto value = [](uint32_t pair, unsigned i) { return __uint_as_float(i ? pair & 0xffff0000 : pair << 16); };
   auto of = [&](unsigned lane) -> const Product& { return *reinterpret_cast<const Product*>(warp[lane].value); };
   for (unsigned l = 0; l < 32; l++) {
     unsigned g = l / 4, t = l % 4 * 2;
     for (unsigned i = 0; i < 2; i++) {
       for (unsigned j = 0; j < 4; j++) a[g + j % 2 * 8][t + j / 2 * 8 + i] = value(of(l).a[j], i);
-      for (unsigned j = 0; j < 2; j++) b[t + j * 8 + i][g] = value(of(l).b[j], i);
+      for (unsigned j = 0; j < 2; j++) b[t + j * 8 + i][g / 4][g % 4] = value(of(l).b[j], i);
     }
   }
   for (unsigned l = 0; l < 32; l += 4)
     for (unsigned half = 0; half < 2; half++) {  // a row of d, two columns in each of four lanes
-      Row d;
-      for (unsigned n = 0; n < 8; n++) d[n] = of(l + n / 2).d[half * 2 + n % 2];
-      for (unsigned k = 0; k < 16; k++) d += a[l / 4 + half * 8][k] * b[k];
-      for (unsigned n = 0; n < 8; n++) of(l + n / 2).d[half * 2 + n % 2] = d[n];
+      Four d[2];
+      for (unsigned n = 0; n < 8; n++) d[n / 4][n % 4] = of(l + n / 2).d[half * 2 + n % 2];
+      for (unsigned k = 0; k < 16; k++) d[0] += a[l / 4 + half * 8][k] * b[k][0], d[1] += a[l / 4 + half * 8][k] * b[k][1];
+      for (unsigned n = 0; n < 8; n++) of(l + n / 2).d[half * 2 + n % 2] = d[n / 4][n % 4];
     }
 }
 }  // namespace emul
