@@ -1,6 +1,6 @@
 GO ?= go
 
-.PHONY: build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test generate demo tdd bench clean
+.PHONY: build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo tdd bench clean
 
 build:
 	$(GO) build -o bin/magvit ./cmd/magvit
@@ -25,7 +25,7 @@ race:
 # must be found.
 emul: emul-short
 	$(GO) test -tags emul -run TestGoldenEmulated ./model
-	$(GO) test -tags emul -run TestMutationsAreCaught ./gpu
+	$(GO) test -tags emul -run Mutations ./gpu
 
 emul-short:
 	$(GO) vet -tags emul ./kernels/emul ./gpu ./model
@@ -97,6 +97,24 @@ gpu: kernels .tools/stub/libcuda.so $(CUDA_H)
 gpu-test: gpu
 	$(WITH_CUDA) vet -tags gpu,emul ./gpu ./cmd/magvit
 	$(WITH_CUDA) test -tags gpu,emul -run 'Driver|GPU' ./gpu ./cmd/magvit
+
+# The disassembly of conv_mma.cu: each kernel multiplies on tensor cores (HMMA), loads
+# matrices (LDSM), and copies past the registers (LDGSTS).
+NVDISASM := $(firstword $(wildcard $(CUDA_HOME)/bin/nvdisasm) $(shell command -v nvdisasm) .tools/nvdisasm/nvidia/cu13/bin/nvdisasm)
+
+.tools/nvdisasm/nvidia/cu13/bin/nvdisasm:
+	$(PIP) .tools/nvdisasm nvidia-cuda-nvdisasm==13.5.37
+
+sass: $(NVCC) $(NVDISASM)
+	@mkdir -p bin/sass; for a in $(ARCHS); do cubin=bin/sass/conv_mma.$$a.cubin; \
+	  $(NVCC) -std=c++17 -O3 -cubin -arch=sm_$$a -o $$cubin kernels/conv_mma.cu && $(NVDISASM) $$cubin >$$cubin.sass || exit 1; \
+	  awk -v arch=sm_$$a '/\.section[ \t]*\.text\./ { k = $$2; sub(/^\.text\./, "", k); sub(/,.*/, "", k); kernels[k] = 1 } \
+	    match($$0, /HMMA\.16816\.F32\.BF16|LDSM|LDGSTS/) { count[k, substr($$0, RSTART, 4)]++ } \
+	    END { split("HMMA LDSM LDGS", want, " "); \
+	      for (k in kernels) { n++; for (i in want) if (!count[k, want[i]]) { print k " on " arch " has no " want[i]; bad = 1 } else all[want[i]] += count[k, want[i]] } \
+	      if (n != 6) { print n + 0 " kernels on " arch ", want 6"; bad = 1 } \
+	      if (bad) exit 1; print arch ": " n " kernels, " all["HMMA"] " HMMA, " all["LDSM"] " LDSM, " all["LDGS"] " LDGSTS" }' $$cubin.sass || exit 1; \
+	done
 
 generate:
 	$(GO) generate ./...

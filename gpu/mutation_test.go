@@ -16,9 +16,11 @@ import (
 	"magvit/kernels/kerneltest"
 )
 
-// mutations are errors that people make in kernels: the text old, which stands once in
-// the file behind the text after, becomes new. Cases of one of the kinds must fail.
-var mutations = []struct{ name, file, after, old, new, kinds string }{
+// mutation is an error that people make in kernels: the text old, which stands in the
+// file behind the text after, becomes new. Cases of one of the kinds must fail.
+type mutation struct{ name, file, after, old, new, kinds string }
+
+var mutations = []mutation{
 	{"no barrier before the product", "conv.cu", "load<AlongB>(bs", "__syncthreads();", "", "Conv ConvGradX ConvGradW"},
 	{"no barrier behind the product", "conv.cu", "sum[i][j] += ax", "__syncthreads();", "", "Conv ConvGradX ConvGradW"},
 	{"a tap too late", "conv.cuh", "struct Inputs", "p.t * s.ST - s.PT,", "p.t * s.ST - s.PT + 1,", "Conv ConvGradW"},
@@ -100,11 +102,13 @@ var mutations = []struct{ name, file, after, old, new, kinds string }{
 }
 
 // The suite catches each of these errors, in at least one order of threads.
-func TestMutationsAreCaught(t *testing.T) {
+func TestMutationsAreCaught(t *testing.T) { catch(t, mutations, kernels.F32, kerneltest.Cases(), "") }
+
+// catch compiles the kernels, those of main unless it is empty, once for each error.
+func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kerneltest.Case, main string) {
 	if testing.Short() {
 		t.Skip("-short: compiles the kernels once for each error")
 	}
-	all := kerneltest.Cases()
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -118,14 +122,14 @@ func TestMutationsAreCaught(t *testing.T) {
 				t.Fatalf("%s has no %q behind %q", m.file, m.old, m.after)
 			}
 			check(t, os.WriteFile(path, []byte(before+m.after+strings.Replace(behind, m.old, m.new, 1)), 0o644))
-			lib, err := emul.Compile(dir, "")
+			lib, err := emul.Compile(dir, main)
 			check(t, err)
 			for _, order := range []emul.Order{emul.Forward, emul.Reverse, emul.Shuffled} {
 				drv, err := emul.Load(lib, order)
 				check(t, err)
-				be := gpu.Emulated(drv, kernels.F32)
+				be := gpu.Emulated(drv, p)
 				defer be.Close()
-				for _, c := range all {
+				for _, c := range cases {
 					if !slices.Contains(strings.Fields(m.kinds), kind(c.Spec)) {
 						continue
 					}

@@ -20,6 +20,22 @@ func products() []kerneltest.Case {
 // In bfloat16 products are those of rounded operands.
 func TestProductsMatchDefinitionsInBF16(t *testing.T) { matchDefinitions(t, kernels.BF16, products()) }
 
+// Wide blocks are for what fills a device with them: larger sizes than the suite's.
+func TestWideBlocksInBF16(t *testing.T) {
+	forward := kernels.Conv{N: 1, T: 1, H: 2, W: 16897, C: 5, O: 66, KT: 1, KH: 2, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1, PH: 1}
+	back := forward
+	back.C, back.O = forward.O, forward.C
+	be := gpu.Emulated(emul.Open(emul.Shuffled), kernels.BF16)
+	defer be.Close()
+	for _, s := range []kernels.Spec{forward, kernels.ConvGradX{Conv: back}} {
+		r, err := kerneltest.Check(be, kerneltest.Case{Spec: s, Tol: 1e-12, Why: "sums of some ten products in float32"})
+		check(t, err)
+		if !r.OK {
+			t.Errorf("%s: %v", kernels.Name(s), r.Err)
+		}
+	}
+}
+
 // Everything else is what it is in float32.
 func TestOnlyProductsAreRounded(t *testing.T) {
 	f32, bf16 := gpu.Emulated(emul.Open(emul.Forward), kernels.F32), gpu.Emulated(emul.Open(emul.Forward), kernels.BF16)

@@ -1,0 +1,79 @@
+//go:build emul && linux
+
+package gpu_test
+
+import (
+	"math"
+	"testing"
+
+	"magvit/gpu"
+	"magvit/kernels"
+	"magvit/kernels/emul"
+	"magvit/model"
+)
+
+// naive is the CPU backend with products as bfloat16 means them: their definitions, of
+// rounded operands.
+type naive struct{ *kernels.CPU }
+
+type naiveProduct struct{ kernels.Spec }
+
+func (naive) Precision() kernels.Precision { return kernels.BF16 }
+
+func (n naive) Prepare(s kernels.Spec) (kernels.Kernel, error) {
+	if kernels.Products(s) == nil {
+		return n.CPU.Prepare(s)
+	}
+	return naiveProduct{s}, s.Validate()
+}
+
+func (k naiveProduct) Run(args ...kernels.Buffer) {
+	values := make([][]float32, len(args))
+	for i, a := range args {
+		values[i] = a.(kernels.Host)
+	}
+	for _, i := range kernels.Products(k.Spec) {
+		rounded := make([]float32, len(values[i]))
+		for j, v := range values[i] {
+			rounded[j] = kernels.RoundBF16(v)
+		}
+		values[i] = rounded
+	}
+	k.Define(values...)
+}
+
+// Whole training steps in bfloat16 stray from those in float32 at most twice as far as
+// naive ones do.
+func TestTrainingStepInBF16(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		config func(*testing.T) (model.Config, model.Shape)
+	}{{"fsq", withFSQ}, {"lfq and squeeze-excite", withLFQ}} {
+		t.Run(c.name, func(t *testing.T) {
+			cpu, dev := kernels.NewCPU(1), gpu.Emulated(emul.Open(emul.Shuffled), kernels.BF16)
+			defer cpu.Close()
+			defer dev.Close()
+			cfg, shape := c.config(t)
+			tok, offsets, first, exact := train(t, cpu, cfg, shape)
+			_, _, _, want := train(t, naive{cpu}, cfg, shape)
+			_, _, _, got := train(t, dev, cfg, shape)
+			within := func(what string, got, want, exact []float32) {
+				t.Helper()
+				e, limit := math.Sqrt(norm2(minus(got, exact))), 2*math.Sqrt(norm2(minus(want, exact)))
+				if !(e <= limit) {
+					t.Errorf("%s strays by %.3g, want at most %.3g, twice what naive steps do", what, e, limit)
+				}
+			}
+			if want.loss == exact.loss {
+				t.Fatal("the precision makes no difference")
+			}
+			within("the loss", []float32{got.loss}, []float32{want.loss}, []float32{exact.loss})
+			within("the loss's terms", got.terms, want.terms, exact.terms)
+			for i, p := range tok.Params {
+				from, to := offsets[i], offsets[i]+p.Len()
+				within("the gradient of "+p.Name, got.grads[from:to], want.grads[from:to], exact.grads[from:to])
+			}
+			within("the parameters' change", minus(got.params, first), minus(want.params, first), minus(exact.params, first))
+		})
+	}
+}
