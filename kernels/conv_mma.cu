@@ -279,17 +279,17 @@ __device__ inline void grad_w(float* dw, const bfloat* dy, const bfloat* x, cons
 
 // x, w and dy are packed, and s counts their channels: C of x, O of dy. b and r may be null.
 #define CONV_MMA(N)                                                                                                                        \
-  extern "C" __global__ void __launch_bounds__(128, 2)                                                                                     \
+  extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                                     \
       conv_mma_##N(float* y, const mma::bfloat* x, const mma::bfloat* w, const float* b, const float* r, ConvSize s, int kind) {           \
     mma::forward<N>(y, x, w, b, r, s, kind);                                                                                               \
   }                                                                                                                                        \
   /* at is the output of the activation in front, unused where kind is NONE. */                                                            \
-  extern "C" __global__ void __launch_bounds__(128, 2)                                                                                     \
+  extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                                     \
       conv_grad_x_mma_##N(float* dx, const mma::bfloat* dy, const mma::bfloat* w, const float* at, ConvSize s, int kind) {                 \
     mma::grad_x<N>(dx, dy, w, at, s, kind);                                                                                                \
   }                                                                                                                                        \
   /* dw has a [O,KT,KH,KW,C] for each part of chunk output pixels of each sample. */                                                       \
-  extern "C" __global__ void __launch_bounds__(128, 2)                                                                                     \
+  extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                                     \
       conv_grad_w_mma_##N(float* dw, const mma::bfloat* dy, const mma::bfloat* x, ConvSize s, int O, int C, int chunk, int parts) {        \
     mma::grad_w<N>(dw, dy, x, s, O, C, chunk, parts);                                                                                      \
   }

@@ -78,6 +78,8 @@ func TestMatrices(t *testing.T) {
 		// a[11,12] of lane 14, register 3, lower half; b[12,1] of lane 6, register 1.
 		{"places in the other half", one("14", "3", "0", "6", "1", "0") + lower, at(3*8 + 1)},
 		{"other terms of the sum", one("14", "2", "0", "6", "0", "0") + upper, is(0)},
+		// 1 + 1.5·2^-24 would round to 1 + 2^-23.
+		{"sums cut off", "float d[4] = {1, -1, 1, -1}; unsigned a[4] = {0x3980, 0x3980, 0, 0}, lane = threadIdx.x % 32; multiply_add(d, a, lane % 4 ? 0 : lane / 4 % 2 ? 0xb9c0 : 0x39c0, 0); y[threadIdx.x] = d[0] - d[1] - 2;", is(0)},
 		{"a copy, waited for", copies + "copy_wait<0>(); y[threadIdx.x] = s[threadIdx.x * 4];", func(i int) float64 { return float64(i + 1) }},
 		{"a copy of nothing", copies + "copy_async(s + threadIdx.x * 4, x, false); copy_commit(); copy_wait<0>(); y[threadIdx.x] = s[threadIdx.x * 4];", is(0)},
 		{"a copy, not waited for", copies + "copy_commit(); copy_wait<2>(); y[threadIdx.x] = s[threadIdx.x * 4]; copy_wait<0>();", is(math.NaN())},
