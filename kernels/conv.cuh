@@ -26,6 +26,9 @@ __device__ inline Tap tap(int k, const ConvSize& s, int channels) {
   return {p.t, p.h, p.w, k % channels};
 }
 
+// Whether 0 <= i < n.
+__device__ inline bool below(int i, int n) { return (unsigned)i < (unsigned)n; }
+
 // Input pixels that output pixels read.
 struct Inputs {
   ConvSize s;
@@ -35,8 +38,8 @@ struct Inputs {
   // The number of the input pixel that it reads through tap k, -1 outside.
   __device__ int pixel(const Place& p, const Tap& k) const {
     int t = p.t + k.t * s.DT, h = p.h + k.h, w = p.w + k.w;
-    if (t < 0 || t >= s.T || h < 0 || h >= s.H || w < 0 || w >= s.W) return -1;
-    return ((p.n * s.T + t) * s.H + h) * s.W + w;
+    bool inside = below(t, s.T) && below(h, s.H) && below(w, s.W);
+    return inside ? ((p.n * s.T + t) * s.H + h) * s.W + w : -1;
   }
 };
 
@@ -51,12 +54,12 @@ struct Outputs {
   // The number of the output pixel that reads it through tap k, -1 if there is none.
   __device__ int pixel(const Place& p, const Tap& k) const {
     int t = p.t - k.t * s.DT, h = p.h - k.h, w = p.w - k.w;
-    if (t < 0 || h < 0 || w < 0) return -1;
+    bool whole = true;
     if (s.ST > 1 || s.SH > 1 || s.SW > 1) {
-      if (t % s.ST || h % s.SH || w % s.SW) return -1;
+      whole = t % s.ST == 0 && h % s.SH == 0 && w % s.SW == 0;
       t /= s.ST, h /= s.SH, w /= s.SW;
     }
-    if (t >= s.OT || h >= s.OH || w >= s.OW) return -1;
-    return ((p.n * s.OT + t) * s.OH + h) * s.OW + w;
+    bool inside = whole && below(t, s.OT) && below(h, s.OH) && below(w, s.OW);
+    return inside ? ((p.n * s.OT + t) * s.OH + h) * s.OW + w : -1;
   }
 };

@@ -56,13 +56,13 @@ __device__ inline void advance(Place& p, const Place& step, int T, int H, int W)
 // X[q,k] or Y[p,k], as Map says which pixel k reads. Rows of terms.
 template <class Map>
 struct Gather {
-  const bfloat* x;
+  const uint4* x;
   Map map;
   int channels;  // chunks of a pixel
   Tap k, step;   // c counts chunks
   Place rows[ROWS / 32];
 
-  __device__ Gather(const bfloat* x, const Map& map, int values, int m0, int m) : x(x), map(map), channels(values / 8) {
+  __device__ Gather(const bfloat* x, const Map& map, int values, int m0, int m) : x((const uint4*)x), map(map), channels(values / 8) {
     k = tap(threadIdx.x % 4, map.s, channels), step = tap(4, map.s, channels);
     for (int j = 0; j < ROWS / 32; j++) {
       int i = m0 + threadIdx.x / 4 + 32 * j;
@@ -71,10 +71,11 @@ struct Gather {
     }
   }
   __device__ void copy(bfloat* tile) {
+    bool any = k.t < map.s.KT;
 #pragma unroll
     for (int j = 0; j < ROWS / 32; j++) {
-      int i = k.t < map.s.KT ? map.pixel(rows[j], k) : -1;
-      copy_async(tile + chunk_at<4>(threadIdx.x / 4 + 32 * j, threadIdx.x % 4), i < 0 ? x : x + ((size_t)i * channels + k.c) * 8, i >= 0);
+      int i = map.pixel(rows[j], k);
+      copy_async(tile + chunk_at<4>(threadIdx.x / 4 + 32 * j, threadIdx.x % 4), x + (i * channels + k.c), any && i >= 0);
     }
     k.c += step.c, carry(k.c, k.w, channels);
     k.w += step.w, carry(k.w, k.h, map.s.KW);
@@ -96,7 +97,7 @@ struct Lines {
 #pragma unroll
     for (int j = 0; j < N / 32; j++) {
       bool inside = 32 * j < rows && k < terms;
-      copy_async(tile + chunk_at<4>(threadIdx.x / 4 + 32 * j, threadIdx.x % 4), inside ? w + (size_t)(32 * j) * terms + k : w, inside);
+      copy_async(tile + chunk_at<4>(threadIdx.x / 4 + 32 * j, threadIdx.x % 4), w + (size_t)(32 * j) * terms + k, inside);
     }
     k += DEPTH;
   }
@@ -104,21 +105,22 @@ struct Lines {
 
 // X[q,k] across: q are terms.
 struct Across {
-  const bfloat* x;
+  const uint4* x;
   Inputs map;
-  int q, end;
+  int channels, q, end;
   Tap k;
   Place p, step;  // of q
 
-  __device__ Across(const bfloat* x, const ConvSize& s, int k0, int from, int to) : x(x), map{s}, q(from + threadIdx.x / 16), end(to) {
-    k = tap(k0 / 8 + threadIdx.x % 16, s, s.C / 8);
+  __device__ Across(const bfloat* x, const ConvSize& s, int k0, int from, int to) : x((const uint4*)x), map{s}, channels(s.C / 8), q(from + threadIdx.x / 16), end(to) {
+    k = tap(k0 / 8 + threadIdx.x % 16, s, channels);
     p = place(q, s.OT, s.OH, s.OW), step = place(8, s.OT, s.OH, s.OW);
   }
   __device__ void copy(bfloat* tile) {
+    bool any = k.t < map.s.KT;
 #pragma unroll
     for (int j = 0; j < DEPTH / 8; j++) {
-      int i = q < end && k.t < map.s.KT ? map.pixel(map.row(p), k) : -1;
-      copy_async(tile + chunk_at<16>(threadIdx.x / 16 + 8 * j, threadIdx.x % 16), i < 0 ? x : x + (size_t)i * map.s.C + k.c * 8, i >= 0);
+      int i = map.pixel(map.row(p), k);
+      copy_async(tile + chunk_at<16>(threadIdx.x / 16 + 8 * j, threadIdx.x % 16), x + (i * channels + k.c), any && q < end && i >= 0);
       q += 8;
       advance(p, step, map.s.OT, map.s.OH, map.s.OW);
     }
@@ -138,7 +140,7 @@ struct LinesAcross {
 #pragma unroll
     for (int j = 0; j < DEPTH / STEP; j++) {
       bool inside = q < end && o < O;
-      copy_async(tile + chunk_at<WIDTH>(threadIdx.x / WIDTH + STEP * j, threadIdx.x % WIDTH), inside ? dy + (size_t)q * O + o : dy, inside);
+      copy_async(tile + chunk_at<WIDTH>(threadIdx.x / WIDTH + STEP * j, threadIdx.x % WIDTH), dy + (size_t)q * O + o, inside);
       q += STEP;
     }
   }
