@@ -1,11 +1,30 @@
 package gpu
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
 	"magvit/kernels"
+	"magvit/kernels/kerneltest"
 )
+
+// The precision is that of products; everything else runs as in float32.
+func TestOnlyProductsDependOnThePrecision(t *testing.T) {
+	for _, c := range kerneltest.Cases() {
+		f32, err := plan(c.Spec, kernels.F32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bf16, err := plan(c.Spec, kernels.BF16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, product := reflect.DeepEqual(f32, bf16), kernels.Products(c.Spec) != nil; same == product {
+			t.Errorf("%v: the same launches in both precisions: %v", c, same)
+		}
+	}
+}
 
 // Launches in bfloat16: operands are packed first, then come blocks of 128 by 64 or 128.
 func TestGeometryInBF16(t *testing.T) {

@@ -35,27 +35,3 @@ func TestWideBlocksInBF16(t *testing.T) {
 		}
 	}
 }
-
-// Everything else is what it is in float32.
-func TestOnlyProductsAreRounded(t *testing.T) {
-	f32, bf16 := gpu.Emulated(emul.Open(emul.Forward), kernels.F32), gpu.Emulated(emul.Open(emul.Forward), kernels.BF16)
-	defer f32.Close()
-	defer bf16.Close()
-	if f32.Precision() != kernels.F32 || bf16.Precision() != kernels.BF16 {
-		t.Fatalf("opened in f32 and bf16, got %v and %v", f32.Precision(), bf16.Precision())
-	}
-	for _, c := range kerneltest.Cases() {
-		if kernels.Products(c.Spec) != nil {
-			continue
-		}
-		want, err := kerneltest.Outputs(f32, c)
-		check(t, err)
-		got, err := kerneltest.Outputs(bf16, c)
-		check(t, err)
-		for i := range want {
-			if !slices.EqualFunc(got[i], want[i], sameBits) {
-				t.Errorf("%v: argument %d differs between the precisions", c, i)
-			}
-		}
-	}
-}
