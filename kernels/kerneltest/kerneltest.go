@@ -42,14 +42,20 @@ type Result struct {
 const guard = 64
 
 // Check runs the case's Spec on the backend and compares the results with the
-// definition's, of rounded operands where the backend computes in bfloat16. The error is of a backend that could not run it at all.
+// definition's. The error is of a backend that could not run it at all.
 func Check(be kernels.Backend, c Case) (Result, error) {
 	got, err := Outputs(be, c)
 	if err != nil {
 		return Result{}, fmt.Errorf("kerneltest: %s on %s: %w", kernels.Name(c.Spec), be.Name(), err)
 	}
+	return Compare(got, c, kernels.PrecisionOf(be)), nil
+}
+
+// Compare compares what Outputs gave with the definition, in bfloat16 with that of
+// rounded operands.
+func Compare(got [][]float32, c Case, p kernels.Precision) Result {
 	want := Arguments(c)
-	if kernels.PrecisionOf(be) == kernels.BF16 {
+	if p == kernels.BF16 {
 		for _, i := range kernels.Products(c.Spec) {
 			for j, v := range want[i] {
 				want[i][j] = kernels.RoundBF16(v)
@@ -63,7 +69,7 @@ func Check(be kernels.Backend, c Case) (Result, error) {
 		if !a.Out {
 			if nmse, _, at := distance(got[i], drawn[i]); nmse != 0 {
 				r.OK, r.Err = false, fmt.Errorf("%s is an input, but value %d was changed", a.Name, at)
-				return r, nil
+				return r
 			}
 			continue
 		}
@@ -78,7 +84,7 @@ func Check(be kernels.Backend, c Case) (Result, error) {
 				a.Name, nmse, c.Tol, c.Why, at, got[i][at], want[i][at])
 		}
 	}
-	return r, nil
+	return r
 }
 
 // Arguments draws the arguments of a case. Results that are not read hold NaN,
