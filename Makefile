@@ -25,7 +25,7 @@ race:
 # must be found.
 emul: emul-short
 	$(GO) test -tags emul -run TestGoldenEmulated ./model
-	$(GO) test -tags emul -run Mutations ./gpu
+	$(GO) test -timeout 30m -tags emul -run Mutations ./gpu
 
 emul-short:
 	$(GO) vet -tags emul ./kernels/emul ./gpu ./model
