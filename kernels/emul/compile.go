@@ -39,7 +39,7 @@ func Compile(dir, main string) (string, error) {
 	}
 	lib := filepath.Join(dir, "kernels.so")
 	// -Bsymbolic: kernels must not be taken from the program, which has the same names.
-	out, err := exec.Command("g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas",
+	out, err := exec.Command("g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas", "-Wno-psabi",
 		"-Wl,-Bsymbolic", "-o", lib, filepath.Join(sub, "emul.cc")).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("emul: g++: %w\n%s", err, out)

@@ -9,7 +9,7 @@
 package emul
 
 /*
-#cgo CXXFLAGS: -std=c++17 -O2 -fvisibility=hidden -Wall -Wno-unknown-pragmas
+#cgo CXXFLAGS: -std=c++17 -O2 -fvisibility=hidden -Wall -Wno-unknown-pragmas -Wno-psabi
 #cgo LDFLAGS: -ldl
 #include <dlfcn.h>
 #include <stdint.h>
@@ -73,10 +73,12 @@ func (o Order) String() string { return [...]string{"forward", "reverse", "shuff
 type Driver struct {
 	library C.library
 	order   Order
+	arch    string
+	found   []string
 }
 
 // Open gives a device with the kernels of this build.
-func Open(order Order) *Driver { return &Driver{C.built_in(), order} }
+func Open(order Order) *Driver { return &Driver{library: C.built_in(), order: order, arch: "sm_80"} }
 
 // Load gives a device with the kernels of a shared library made by Compile.
 func Load(path string, order Order) (*Driver, error) {
@@ -86,8 +88,16 @@ func Load(path string, order Order) (*Driver, error) {
 	if l.find == nil || l.launch == nil {
 		return nil, fmt.Errorf("emul: %s is not a library of kernels: %s", path, C.GoString(C.dlerror()))
 	}
-	return &Driver{l, order}, nil
+	return &Driver{library: l, order: order, arch: "sm_80"}, nil
 }
+
+// As is the same device of another architecture, as sm_90; it is of sm_80.
+func (d *Driver) As(arch string) *Driver {
+	return &Driver{library: d.library, order: d.order, arch: arch}
+}
+
+// Architecture tells what the device runs code for.
+func (d *Driver) Architecture() string { return d.arch }
 
 // running: a library has one set of fibers.
 var running sync.Mutex
@@ -103,8 +113,12 @@ func (d *Driver) Function(name string) (uint64, error) {
 	if f < 0 {
 		return 0, fmt.Errorf("emul: no kernel %q", name)
 	}
+	d.found = append(d.found, name)
 	return uint64(f), nil
 }
+
+// Found lists the kernels that Function was asked for.
+func (d *Driver) Found() []string { return d.found }
 
 // Alloc returns the address of n zeros.
 func (d *Driver) Alloc(n int) (uint64, error) {

@@ -44,7 +44,7 @@ extern "C" char __stop_emul_shared[] __attribute__((weak, visibility("hidden")))
 namespace emul {
 
 struct Index { unsigned x, y, z; };
-enum State { READY, AT_BARRIER, IN_WARP, DONE };
+enum State { READY, AT_BARRIER, IN_WARP, WAITING, DONE };
 
 struct Thread;
 using Collective = void (*)(Thread* warp, unsigned mask);  // what happens when all lanes of the mask have come
@@ -135,6 +135,21 @@ static void entry() {
   for (;;) leave();
 }
 
+// A kernel's error that it cannot go on after.
+[[noreturn]] [[maybe_unused]] static void stop(const std::string& why) {
+  fail(why);
+  for (;;) leave();
+}
+
+// What an extension such as hopper.h adds to a block. Its own operations leave threads
+// WAITING and make them READY; idle is called when no thread can run, and returns
+// whether one can now.
+static struct {
+  void (*start)();
+  bool (*idle)(Order, uint32_t& seed);
+  void (*end)();
+} extension;
+
 static void barrier(int line) {
   current->state = AT_BARRIER;
   current->line = line;
@@ -215,7 +230,7 @@ static std::string place() {
 }
 
 static void hang() {
-  unsigned in[4] = {};
+  unsigned in[DONE + 1] = {};
   int line = 0;
   for (Thread& t : threads) {
     in[t.state]++;
@@ -223,7 +238,8 @@ static void hang() {
   }
   std::string s = "hang: of " + std::to_string(threads.size()) + " threads " + std::to_string(in[AT_BARRIER]) + " wait at __syncthreads";
   if (line) s += " (line " + std::to_string(line) + ")";
-  fail(s + ", " + std::to_string(in[IN_WARP]) + " in a warp's collective, " + std::to_string(in[DONE]) + " have returned");
+  fail(s + ", " + std::to_string(in[IN_WARP]) + " in a warp's collective, " +
+       (in[WAITING] ? std::to_string(in[WAITING]) + " at an mbarrier or for their warpgroup, " : "") + std::to_string(in[DONE]) + " have returned");
 }
 
 static uint32_t chance(uint32_t& state) {  // xorshift32
@@ -266,14 +282,17 @@ static void run_block(Order order, uint32_t& seed) {
     prepare(t, stacks.data() + i * STACK);
   }
   waiting = 0;
+  if (extension.start) extension.start();
   for (bool moved = true; moved && failure.empty();) {
     moved = false;
     std::vector<unsigned> warps = in_order((n + 31) / 32, order, seed);
     for (unsigned w : warps)
       while (run_warp(w, order, seed)) moved = true;
+    if (!moved && extension.idle) moved = extension.idle(order, seed);
   }
   for (Thread& t : threads)
     if (t.state != DONE) return hang();
+  if (extension.end) extension.end();
 }
 
 // Arguments lie behind each other as in a struct.

@@ -1,0 +1,92 @@
+// hopper.cuh: what kernels of compute capability 9.0a are made of, as functions of the
+// names that PTX has: barriers in shared memory, tensor copies (TMA), products of a
+// warpgroup (WGMMA). Addresses of shared memory are numbers. (The emulator has the same
+// functions in emul/hopper.h.)
+#pragma once
+#include <cstdint>
+
+#ifdef __CUDACC__
+
+// What cuTensorMapEncodeTiled makes; a kernel takes it by value, as __grid_constant__.
+struct alignas(64) TensorMap { uint64_t words[16]; };
+
+__device__ inline unsigned shared_address(const void* p) { return __cvta_generic_to_shared(p); }
+
+// A phase of the barrier ends when count threads have arrived and all bytes have come.
+__device__ inline void mbarrier_init(unsigned address, unsigned count) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(address), "r"(count) : "memory"); }
+
+// Makes barriers known to tensor copies.
+__device__ inline void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+__device__ inline void mbarrier_arrive(unsigned address) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(address) : "memory"); }
+
+// The same, and the phase waits for so many bytes more.
+__device__ inline void mbarrier_arrive_expect(unsigned address, unsigned bytes) { asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address), "r"(bytes) : "memory"); }
+
+// Waits for the end of the phase of this parity; the first phase has parity 0, the one
+// before it, which counts as ended, 1.
+__device__ inline void mbarrier_wait(unsigned address, unsigned parity) {
+  unsigned done;
+  do asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}" : "=r"(done) : "r"(address), "r"(parity) : "memory");
+  while (!done);
+}
+
+// Copies the map's box at these coordinates to shared memory; its bytes count at the
+// barrier. What lies outside of the tensor is 0.
+__device__ inline void tma_load(unsigned to, const TensorMap* map, unsigned barrier, int c, int w, int h, int t, int n) {
+  asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6, %7}], [%2];"
+               ::"r"(to), "l"(map), "r"(barrier), "r"(c), "r"(w), "r"(h), "r"(t), "r"(n) : "memory");
+}
+
+// Before a product whose registers were touched since the last one was waited for.
+__device__ inline void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ inline void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+// Waits for all products but those of the last N groups. d may be read where N is 0.
+template <int N>
+__device__ inline void wgmma_wait(float (&d)[128]) {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+  if (N == 0)
+#pragma unroll
+    for (int i = 0; i < 128; i++) asm volatile("" : "+f"(d[i])::"memory");  // no read of d may move up
+}
+
+#define FLOATS4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define FLOATS16(d, i) FLOATS4(d, i), FLOATS4(d, i + 4), FLOATS4(d, i + 8), FLOATS4(d, i + 12)
+#define FLOATS64(d, i) FLOATS16(d, i), FLOATS16(d, i + 16), FLOATS16(d, i + 32), FLOATS16(d, i + 48)
+
+// d = a·b (+ d if add) of 64×16 and 16×256 bfloat16 in shared memory. Across: rows of a,
+// columns of b lie next to each other, else terms do. Value i of thread t of the
+// warpgroup is in row 16·(t/32) + t%32/4 + 8·(i/2%2), column 8·(i/4) + 2·(t%4) + i%2.
+template <bool AcrossA, bool AcrossB>
+__device__ inline void wgmma(float (&d)[128], uint64_t a, uint64_t b, bool add) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\nwgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
+      "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
+      "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
+      "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
+      "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,"
+      "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,"
+      "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95,"
+      "%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111,"
+      "%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127}, "
+      "%128, %129, p, 1, 1, %131, %132;\n}"
+      : FLOATS64(d, 0), FLOATS64(d, 64)
+      : "l"(a), "l"(b), "r"(int(add)), "n"(int(AcrossA)), "n"(int(AcrossB)));
+}
+
+// Registers of a thread, for all of a warpgroup.
+template <int N>
+__device__ inline void setmaxnreg_inc() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+template <int N>
+__device__ inline void setmaxnreg_dec() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
+
+#endif
+
+// A matrix for wgmma that tensor copies in the 128-byte swizzle made: rows of 64 values,
+// which start 128 bytes apart. Where terms lie in rows, leading is unused and stride is
+// from 8 rows to the next 8 (1024 where they are dense); where terms lie across, leading
+// is from 64 columns to the next 64, stride from 8 terms to the next 8.
+__device__ inline uint64_t matrix(unsigned address, unsigned leading, unsigned stride) {
+  return uint64_t(address >> 4 & 0x3fff) | uint64_t(leading >> 4) << 16 | uint64_t(stride >> 4) << 32 | uint64_t(1) << 62;
+}
