@@ -1,6 +1,6 @@
 GO ?= go
 
-.PHONY: build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo tdd bench clean
+.PHONY: build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass sass-sm90a generate demo tdd bench clean
 
 build:
 	$(GO) build -o bin/magvit ./cmd/magvit
@@ -105,7 +105,7 @@ NVDISASM := $(firstword $(wildcard $(CUDA_HOME)/bin/nvdisasm) $(shell command -v
 .tools/nvdisasm/nvidia/cu13/bin/nvdisasm:
 	$(PIP) .tools/nvdisasm nvidia-cuda-nvdisasm==13.5.37
 
-sass: $(NVCC) $(NVDISASM)
+sass: sass-sm90a $(NVCC) $(NVDISASM)
 	@mkdir -p bin/sass; for a in $(ARCHS); do cubin=bin/sass/conv_mma.$$a.cubin; \
 	  $(NVCC) -std=c++17 -O3 -cubin -arch=sm_$$a -o $$cubin kernels/conv_mma.cu && $(NVDISASM) $$cubin >$$cubin.sass || exit 1; \
 	  awk -v arch=sm_$$a '/\.section[ \t]*\.text\./ { k = $$2; sub(/^\.text\./, "", k); sub(/,.*/, "", k); kernels[k] = 1 } \
@@ -115,6 +115,18 @@ sass: $(NVCC) $(NVDISASM)
 	      if (n != 6) { print n + 0 " kernels on " arch ", want 6"; bad = 1 } \
 	      if (bad) exit 1; print arch ": " n " kernels, " all["HMMA"] " HMMA, " all["LDSM"] " LDSM, " all["LDGS"] " LDGSTS" }' $$cubin.sass || exit 1; \
 	done
+
+# The same of conv_sm90a.cu: tensor copies (UTMALDG) of five axes, products of a
+# warpgroup (HGMMA) of 64 by 256, four for each step of a sum, and registers that move
+# from the warps that copy to those that multiply (USETMAXREG).
+sass-sm90a: $(NVCC) $(NVDISASM)
+	@mkdir -p bin/sass; cubin=bin/sass/conv_sm90a.cubin; \
+	$(NVCC) -std=c++17 -O3 -cubin -arch=sm_90a -o $$cubin kernels/conv_sm90a.cu && $(NVDISASM) $$cubin >$$cubin.sass || exit 1; \
+	awk '/^\.text\./ { name[++n] = $$1 } match($$0, /HGMMA\.64x256x16\.F32\.BF16|UTMALDG\.5D|USETMAXREG/) { count[n, substr($$0, RSTART, 5)]++ } \
+	  END { for (i = 1; i <= n; i++) { what = count[i, "HGMMA"] + 0 " HGMMA, " count[i, "UTMAL"] + 0 " UTMALDG, " count[i, "USETM"] + 0 " USETMAXREG"; \
+	      if (count[i, "HGMMA"] < 4 || !count[i, "UTMAL"] || count[i, "USETM"] < 2) { print name[i] " has " what; bad = 1 } } \
+	    if (n != 3) { print n + 0 " kernels in conv_sm90a.cu, want 3"; bad = 1 } \
+	    if (bad) exit 1; print "sm_90a: 3 kernels with HGMMA and UTMALDG" }' $$cubin.sass
 
 generate:
 	$(GO) generate ./...

@@ -12,11 +12,11 @@ import (
 // The precision is that of products; everything else runs as in float32.
 func TestOnlyProductsDependOnThePrecision(t *testing.T) {
 	for _, c := range kerneltest.Cases() {
-		f32, err := plan(c.Spec, kernels.F32)
+		f32, err := plan(c.Spec, kernels.F32, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		bf16, err := plan(c.Spec, kernels.BF16)
+		bf16, err := plan(c.Spec, kernels.BF16, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func TestGeometryInBF16(t *testing.T) {
 		{kernels.ModConvGradX{Conv: conv}, []string{"pack_bf16 8,1,1 256,1,1 s1", "transpose_bf16 16,1,1 256,1,1 s2", "conv_grad_x_mma_64 1,1,2 128,1,1 0ss-"}},
 		{kernels.ModConvGradW{Conv: large}, []string{"pack_bf16 8192,1,1 256,1,1 s1", "pack_bf16 2048,1,1 256,1,1 s2", "conv_grad_w_mma_128 1,2,128 128,1,1 sss", "sum_rows 2048,1,1 32,8,1 0s"}},
 	} {
-		p, err := plan(c.spec, kernels.BF16)
+		p, err := plan(c.spec, kernels.BF16, "")
 		if err != nil {
 			t.Errorf("%s: %v", kernels.Name(c.spec), err)
 			continue
@@ -94,7 +94,7 @@ func TestSizesInBF16(t *testing.T) {
 		// Behind the sizes: true channels, then pixels and number of parts.
 		{kernels.ConvGradW{Conv: s}, []uint32{3, 2, 3, 4, 16, 2, 2, 4, 24, 2, 1, 1, 1, 2, 1, 1, 1, 0, 0, 20, 15, 48, 1}},
 	} {
-		p, err := plan(c.spec, kernels.BF16)
+		p, err := plan(c.spec, kernels.BF16, "")
 		if err != nil {
 			t.Fatal(err)
 		}

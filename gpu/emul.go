@@ -4,6 +4,7 @@ package gpu
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"magvit/kernels"
 	"magvit/kernels/emul"
@@ -17,6 +18,8 @@ func Emulated(drv *emul.Driver, precision kernels.Precision) *Device {
 // emulated takes lists apart: the emulator knows single launches.
 type emulated struct{ *emul.Driver }
 
+func (e emulated) Info() Info { return Info{Name: e.Name(), Architecture: e.Architecture()} }
+
 func (e emulated) Launch(list []byte) (int, error) {
 	u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(list[at:]) }
 	for n := 0; len(list) > 0; n++ {
@@ -28,4 +31,12 @@ func (e emulated) Launch(list []byte) (int, error) {
 		list = list[(end+7)/8*8:]
 	}
 	return 0, nil
+}
+
+// TensorMap makes a descriptor for the emulated copies, of bfloat16 in the widest swizzle.
+func (e emulated) TensorMap(address uint64, m tensorMap) (b [tensorMapSize]byte, err error) {
+	if m.values != bf16Values || m.swizzle != swizzle128 || m.steps != nil {
+		return b, errors.New("not emulated: only dense boxes of bfloat16 in the swizzle of 128 bytes are")
+	}
+	return e.Driver.TensorMap(address, m.dims, m.strides, m.box)
 }

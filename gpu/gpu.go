@@ -200,10 +200,15 @@ func (d *Device) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 }
 
 func (d *Device) prepare(s kernels.Spec) (*kernel, error) {
-	p, err := plan(s, d.precision)
+	p, err := plan(s, d.precision, d.Info().Architecture)
 	if err != nil {
 		return nil, err
 	}
+	return d.link(s, p)
+}
+
+// link makes a program for s runnable.
+func (d *Device) link(s kernels.Spec, p *program) (*kernel, error) {
 	if err := d.reserve(p.scratch); err != nil {
 		return nil, err
 	}

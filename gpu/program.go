@@ -126,8 +126,9 @@ func (p *program) sum(kernel string, y operand, sources []operand, rows, c int) 
 	p.columns("sum_rows", y, []operand{some}, parts, c, parts)
 }
 
-// plan decides how to run a Spec. The precision is that of products alone.
-func plan(s kernels.Spec, precision kernels.Precision) (*program, error) {
+// plan decides how to run a Spec on an architecture. The precision is that of products
+// alone.
+func plan(s kernels.Spec, precision kernels.Precision, arch string) (*program, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -137,7 +138,7 @@ func plan(s kernels.Spec, precision kernels.Precision) (*program, error) {
 		}
 	}
 	p := &program{}
-	bf16 := precision == kernels.BF16 && p.products(s)
+	bf16 := precision == kernels.BF16 && (arch == hopper && p.tensorCores(s, fillsTensorCores) || p.products(s))
 	if !bf16 && !p.layer(s) && !p.attend(s) && !p.quantizer(s) && !p.convolution(s) {
 		return nil, ErrNoKernel
 	}

@@ -92,7 +92,7 @@ func TestGeometry(t *testing.T) {
 		{kernels.AdaptiveRMSNormGradGamma{AdaptiveRMSNorm: kernels.AdaptiveRMSNorm{N: 2, Rows: 1530, C: 3}}, []string{
 			"rms_norm_scale 383,1,1 256,1,1 s2", "rms_norm_grad_gamma 10,1,1 32,8,1 s12s", "sum_rows 2,1,1 32,8,1 0s"}}, // 5 parts of 306 rows
 	} {
-		p, err := plan(c.spec, kernels.F32)
+		p, err := plan(c.spec, kernels.F32, "")
 		if err != nil {
 			t.Errorf("%s: %v", kernels.Name(c.spec), err)
 			continue
@@ -109,7 +109,7 @@ func TestGeometry(t *testing.T) {
 
 // Pointers take 8 bytes each, values 4 behind them, in the order of the kernel.
 func TestPacking(t *testing.T) {
-	p, err := plan(kernels.Affine{Len: 7, Mul: 2, Add: -1}, kernels.F32)
+	p, err := plan(kernels.Affine{Len: 7, Mul: 2, Add: -1}, kernels.F32, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestPacking(t *testing.T) {
 			t.Errorf("value %d is %#x, want %#x", i, got, want)
 		}
 	}
-	p, err = plan(kernels.Conv{N: 1, T: 2, H: 3, W: 4, C: 5, O: 6, KT: 2, KH: 1, KW: 3, ST: 1, SH: 2, SW: 1, DT: 1, PT: 1, PW: 1, Act: kernels.SiLU}, kernels.F32)
+	p, err = plan(kernels.Conv{N: 1, T: 2, H: 3, W: 4, C: 5, O: 6, KT: 2, KH: 1, KW: 3, ST: 1, SH: 2, SW: 1, DT: 1, PT: 1, PW: 1, Act: kernels.SiLU}, kernels.F32, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestPlanRefuses(t *testing.T) {
 		{kernels.LFQLoss{LFQ: kernels.LFQ{Tokens: 1, Books: 70000, Bits: 1}, InvTemp: 1}, "kernel matmul needs a grid of [1 70000 1] blocks"},
 		{unknown{kernels.Fill{Len: 1}}, "no GPU kernel"},
 	} {
-		if _, err := plan(c.spec, kernels.F32); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := plan(c.spec, kernels.F32, ""); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", kernels.Name(c.spec), err, c.want)
 		}
 	}

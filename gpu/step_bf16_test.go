@@ -4,6 +4,7 @@ package gpu_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"magvit/gpu"
@@ -47,16 +48,26 @@ func (k naiveProduct) Run(args ...kernels.Buffer) {
 func TestTrainingStepInBF16(t *testing.T) {
 	for _, c := range []struct {
 		name   string
+		arch   string
+		uses   string // a kernel that must have a part in it
 		config func(*testing.T) (model.Config, model.Shape)
-	}{{"fsq", withFSQ}, {"lfq and squeeze-excite", withLFQ}} {
+	}{
+		{"fsq", "sm_80", "conv_mma_64", withFSQ},
+		{"lfq and squeeze-excite", "sm_80", "conv_grad_w_mma_64", withLFQ},
+		{"64 channels", hopper, "conv_grad_w_sm90a", withTensorCores},
+	} {
 		t.Run(c.name, func(t *testing.T) {
-			cpu, dev := kernels.NewCPU(1), gpu.Emulated(emul.Open(emul.Shuffled), kernels.BF16)
+			drv := emul.Open(emul.Shuffled).As(c.arch)
+			cpu, dev := kernels.NewCPU(1), gpu.Emulated(drv, kernels.BF16)
 			defer cpu.Close()
 			defer dev.Close()
 			cfg, shape := c.config(t)
 			tok, offsets, first, exact := train(t, cpu, cfg, shape)
 			_, _, _, want := train(t, naive{cpu}, cfg, shape)
 			_, _, _, got := train(t, dev, cfg, shape)
+			if !slices.Contains(drv.Found(), c.uses) {
+				t.Errorf("%s has no part in it: %v", c.uses, drv.Found())
+			}
 			within := func(what string, got, want, exact []float32) {
 				t.Helper()
 				e, limit := math.Sqrt(norm2(minus(got, exact))), 2*math.Sqrt(norm2(minus(want, exact)))

@@ -2,12 +2,14 @@
 
 // All kernels, compiled for the host.
 #include "emul.h"
+#include "hopper.h"
 #include "mma.h"
 
 #include "../attention.cu"
 #include "../blur.cu"
 #include "../conv.cu"
 #include "../conv_mma.cu"
+#include "../conv_sm90a.cu"
 #include "../frames.cu"
 #include "../frames_slice.cu"
 #include "../fsq.cu"
@@ -32,6 +34,7 @@ static const emul::Entry table[] = {
     KERNEL(act), KERNEL(act_grad), KERNEL(add), KERNEL(affine), KERNEL(fill),
     KERNEL(adam_w),
     KERNEL(conv), KERNEL(conv_grad_x), KERNEL(conv_grad_w),
+    KERNEL(conv_sm90a), KERNEL(conv_grad_x_sm90a), KERNEL(conv_grad_w_sm90a),
     KERNEL(conv_mma_64), KERNEL(conv_grad_x_mma_64), KERNEL(conv_grad_w_mma_64),
     KERNEL(conv_mma_128), KERNEL(conv_grad_x_mma_128), KERNEL(conv_grad_w_mma_128),
     KERNEL(frame_attention), KERNEL(frame_slopes), KERNEL(frame_pool_grad_x), KERNEL(frame_gate), KERNEL(weighted_rows), KERNEL(product_rows),

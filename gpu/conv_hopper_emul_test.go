@@ -1,0 +1,245 @@
+//go:build emul && linux
+
+package gpu
+
+import (
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"magvit/kernels"
+	"magvit/kernels/emul"
+	"magvit/kernels/kerneltest"
+)
+
+// always is a device that gives all convolutions to the tensor cores, also those that
+// fill them badly.
+type always struct{ *Device }
+
+func (d always) Prepare(s kernels.Spec) (kernels.Kernel, error) {
+	p := &program{}
+	p.tensorCores(s, func(tensorConv) bool { return true })
+	return d.link(s, p)
+}
+
+func alwaysOn(drv *emul.Driver) always { return always{Emulated(drv.As(hopper), kernels.BF16)} }
+
+// hopperShapes make each loop of conv_sm90a.cu go round: bricks over edges, several
+// tiles, blocks with one and with two bricks, channels that fill no tile, sums of more
+// steps than the rings have stages, lines that taps share.
+func hopperShapes() []kernels.Conv {
+	dilated := cube(1, 5, 7, 6, 66, 46, 3, 1)
+	dilated.DT, dilated.PT = 2, 3
+	bare := cube(5, 3, 4, 5, 8, 72, 2, 2) // even kernel, no padding, bricks of several clips
+	bare.PT, bare.PH, bare.PW = 0, 0, 0
+	return []kernels.Conv{
+		cube(1, 3, 9, 15, 64, 64, 3, 3), cube(1, 2, 12, 11, 128, 128, 1, 3), cube(3, 1, 13, 17, 64, 192, 1, 1),
+		cube(2, 1, 16, 33, 72, 40, 1, 3), dilated, bare,
+	}
+}
+
+// hopperCases are those shapes, and of the suite what a device gives to the tensor cores.
+func hopperCases() []kerneltest.Case {
+	const tol, why = 1e-11, "float32 sums of up to a few thousand products"
+	var cs []kerneltest.Case
+	for _, s := range hopperShapes() {
+		full, grad := s, s
+		full.Act, full.Residual, grad.Act = kernels.SiLU, true, kernels.ELU
+		for _, s := range []kernels.Spec{full, kernels.ConvGradX{Conv: s}, kernels.ConvGradX{Conv: grad}, kernels.ConvGradW{Conv: s}} {
+			c := kerneltest.Case{Spec: s, Tol: tol, Why: why}
+			if g, ok := s.(kernels.ConvGradX); ok && g.Act != kernels.None {
+				c.Draw = map[string]kerneltest.Draw{"s": kerneltest.Mixed(-1, 1, 0)}
+			}
+			cs = append(cs, c)
+		}
+	}
+	for _, c := range kerneltest.Cases() {
+		if tc, ok := tensorConvOf(c.Spec); ok && fillsTensorCores(tc) {
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}
+
+// The shapes reach each form of the kernels: one or two tiles, taps that share a block or
+// not, sums in one part or several.
+func TestHopperShapesReachAll(t *testing.T) {
+	forms := map[string]bool{}
+	for _, c := range hopperCases() {
+		tc, _ := tensorConvOf(c.Spec)
+		p := &program{}
+		p.tensorCores(c.Spec, func(tensorConv) bool { return true })
+		k, _, _ := strings.Cut(kernels.Name(c.Spec), "{")
+		forms[fmt.Sprintf("%s wide=%v shared=%v parts=%v", k, tc.wide, tc.taps > 1, p.launches[len(p.launches)-1].kernel == "sum_rows")] = true
+	}
+	for _, wide := range []bool{false, true} {
+		for _, more := range []bool{false, true} {
+			for _, want := range []string{
+				fmt.Sprintf("Conv wide=%v shared=%v parts=false", wide, more), fmt.Sprintf("ConvGradX wide=%v shared=%v parts=false", wide, more),
+				fmt.Sprintf("ConvGradW wide=%v shared=false parts=%v", wide, more && !wide),
+			} {
+				if !forms[want] {
+					t.Errorf("no case of %s", want)
+				}
+			}
+		}
+	}
+}
+
+// The tensor cores of Hopper give what the definition says, and the same bits whatever
+// the order of threads and copies.
+func TestHopperMatchesDefinitions(t *testing.T) {
+	be := alwaysOn(emul.Open(emul.Forward))
+	defer be.Close()
+	others := []always{alwaysOn(emul.Open(emul.Reverse)), alwaysOn(emul.Open(emul.Shuffled))}
+	for _, other := range others {
+		defer other.Close()
+	}
+	for _, c := range hopperCases() {
+		r, err := kerneltest.Check(be, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.OK {
+			t.Errorf("%v: %v", c, r.Err)
+		}
+		want, err := kerneltest.Outputs(be, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range others {
+			got, err := kerneltest.Outputs(other, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.EqualFunc(got[0], want[0], func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) }) {
+				t.Errorf("%v on %s: differs from that of threads in forward order", c, other.Name())
+			}
+		}
+	}
+}
+
+// hopperMutations are errors that people make with tensor copies and asynchronous
+// products: the text old, which stands in conv_sm90a.cu behind the text after, becomes
+// new. Cases of one of the kinds must fail, with an error that has the text why if it
+// is not "".
+var hopperMutations = []struct{ name, after, old, new, kinds, why string }{
+	{"a stage is never given back", "wgmma_wait<1>(d)", "mbarrier_arrive(r.a.empty + 8 * lastA)", "void()", "Conv", "hang"},
+	{"a block is never given back", "wgmma_wait<1>(d)", "mbarrier_arrive(r.b.empty + 8 * lastB)", "void()", "Conv", "hang"},
+	{"a block is given back with its first tap", "wgmma_wait<1>(d)", "if (tap == 0) mbarrier_arrive(r.b.empty + 8 * lastB)", "if (tap == 1 || r.taps == 1) mbarrier_arrive(r.b.empty + 8 * b.stage)", "Conv", ""},
+	{"one warp gives a stage back for all", "wgmma_wait<1>(d)", "warp_leader", "threadIdx.x % 128 == 0", "Conv", "hang"},
+	{"too few warps are counted", "open_ring", "mbarrier_init(r.empty + 8 * s, WARPS)", "mbarrier_init(r.empty + 8 * s, 1)", "Conv", ""},
+	{"the stage before it is filled", "setmaxnreg_inc", "mbarrier_wait(r.a.full + 8 * a.stage, a.parity);", "", "Conv", "while a copy is writing it"},
+	{"the phase of the round before", "setmaxnreg_inc", "mbarrier_wait(r.b.full + 8 * b.stage, b.parity);", "mbarrier_wait(r.b.full + 8 * b.stage, b.parity ^ 1);", "Conv", "while a copy is writing it"},
+	{"the phase stays", "struct Turn", "stage = 0, parity ^= 1", "stage = 0", "Conv", ""},
+	{"filled before it is empty", "setmaxnreg_dec", "mbarrier_wait(r.a.empty + 8 * a.stage, a.parity);", "", "Conv", ""},
+	{"a block filled before it is empty", "setmaxnreg_dec", "mbarrier_wait(r.b.empty + 8 * b.stage, b.parity);", "", "Conv", ""},
+	{"the first round waits", "setmaxnreg_dec", "Turn a = {0, 1}", "Turn a = {0, 0}", "Conv", "hang"},
+	{"given back while products read", "wgmma_commit();", "wgmma_wait<1>(d);", "", "Conv", "while a product is reading there"},
+	{"the step itself is given back", "wgmma_commit();", "r.a.empty + 8 * lastA", "r.a.empty + 8 * a.stage", "Conv", ""},
+	{"products not waited for", "lastB = b.stage", "wgmma_wait<0>(d);", "", "Conv", ""},
+	{"products not committed", "wgmma<AcrossA, AcrossB>(d", "wgmma_commit();", "", "Conv", ""},
+	{"registers not fenced", "setmaxnreg_inc", "wgmma_fence();", "", "Conv", "wgmma_fence"},
+	{"fewer bytes than come", "inline void bricks", "mbarrier_arrive_expect(full, r.b.bytes);", "mbarrier_arrive_expect(full, r.b.bytes - TILE);", "Conv ConvGradX", ""},
+	{"more bytes than come", "inline void bricks", "mbarrier_arrive_expect(full, r.b.bytes);", "mbarrier_arrive_expect(full, r.b.bytes + TILE);", "Conv ConvGradX", "hang"},
+	{"bytes of columns that are not there", "inline void grad_w", "here * TILE", "r.b.bytes", "ConvGradW", "hang"},
+	{"barriers that copies do not see", "mbarrier_init(r.end", "fence_proxy_async();", "", "Conv", "not fenced"},
+	{"more registers than there are", "inline bool product", "setmaxnreg_dec<40>();", "", "Conv", "registers"},
+	{"the warps of a group part", "inline bool product", "setmaxnreg_inc<232>();", "if (threadIdx.x % 64 < 32) setmaxnreg_inc<232>(); else setmaxnreg_inc<240>();", "Conv", "meet at setmaxnreg"},
+	{"a tap too far", "inline Corner moved", "i % s.KW - s.PW", "i % s.KW - s.PW + 1", "Conv ConvGradW", ""},
+	{"taps not turned round", "inline void bricks", "Back ? -1 : 1", "1", "ConvGradX", ""},
+	{"lines in the wrong order", "setmaxnreg_inc", "(Back ? r.taps - 1 - tap : tap)", "tap", "ConvGradX", ""},
+	{"a line too far", "inline void bricks", "128 << s.lw", "256 << s.lw", "Conv", ""},
+	{"no line below", "inline void bricks", "at.tap + (s.taps - 1) * s.KW :", "at.tap :", "ConvGradX", ""},
+	{"no room for lines", "inline Rings open_rings", "(taps - 1) * shift", "0", "Conv", ""},
+	{"no dilation", "inline Corner moved", "i * s.DT", "i", "Conv", ""},
+	{"eight rows too far apart", "setmaxnreg_inc", "TILE, 1024), i + k", "TILE, 2048), i + k", "Conv", ""},
+	{"columns too far apart", "setmaxnreg_inc", "matrix(y + k * (AcrossB ? 2048 : 32), TILE", "matrix(y + k * (AcrossB ? 2048 : 32), BLOCK", "ConvGradW", ""},
+	{"steps of the other layout", "setmaxnreg_inc", "(AcrossA ? 2048 : 32)", "(AcrossA ? 32 : 2048)", "Conv ConvGradX", ""},
+	{"a factor not across", "inline void bricks", "product<Back, false, Back>", "product<false, false, Back>", "ConvGradX", ""},
+	{"the other factor across", "inline void grad_w", "product<true, true, false>", "product<true, false, false>", "ConvGradW", ""},
+	{"sums that start with what is there", "setmaxnreg_inc", "i + k > 0", "true", "Conv", ""},
+	{"tiles of the other warpgroup", "setmaxnreg_inc", "r.as > 1 ? group * TILE", "r.as > 1 ? (1 - group) * TILE", "Conv", ""},
+	{"over tiles that are still read", "inline void store", "mbarrier_wait(r.end, 0);", "", "Conv ConvGradX", ""},
+	{"results read before they are there", "inline void store", "__syncwarp();", "", "Conv", ""},
+	{"bricks not cut", "inline void store", " || w >= s.W", "", "Conv", ""},
+	{"bias of another channel", "inline void store", "end(m + 1, v.y", "end(m, v.y", "Conv", ""},
+	{"the last channel lost", "inline void grad_w", " && c < s.C", " && c < s.C - 1", "ConvGradW", ""},
+	{"parts over each other", "inline void grad_w", "dw += (size_t)blockIdx.y * s.M * k * s.C;", "", "ConvGradW", ""},
+	{"a brick of each part lost", "inline void grad_w", "min(part, bricks - from)", "max(1, min(part, bricks - from) - 1)", "ConvGradW", ""},
+	{"results of the next pixel", "inline void store", "lane % 4 * 2 + i % 2) * PITCH", "lane % 4 * 2 + 1 - i % 2) * PITCH", "Conv", ""},
+}
+
+// Each is caught, in at least one order of threads.
+func TestHopperMutationsAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: compiles the kernels once for each error")
+	}
+	all := hopperCases()
+	for _, m := range hopperMutations {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			const file = "conv_sm90a.cu"
+			text, err := fs.ReadFile(kernels.Source, file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, behind, ok := strings.Cut(string(text), m.after)
+			if !ok || !strings.Contains(behind, m.old) {
+				t.Fatalf("%s has no %q behind %q", file, m.old, m.after)
+			}
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, kernels.Source); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(before+m.after+strings.Replace(behind, m.old, m.new, 1)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			lib, err := emul.Compile(dir, hopperMain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var first error
+			for _, order := range []emul.Order{emul.Forward, emul.Reverse, emul.Shuffled} {
+				drv, err := emul.Load(lib, order)
+				if err != nil {
+					t.Fatal(err)
+				}
+				be := alwaysOn(drv)
+				defer be.Close()
+				for _, c := range all {
+					if name, _, _ := strings.Cut(kernels.Name(c.Spec), "{"); !slices.Contains(strings.Fields(m.kinds), name) {
+						continue
+					}
+					r, err := kerneltest.Check(be, c)
+					if err == nil {
+						err = r.Err
+					}
+					if err != nil && strings.Contains(err.Error(), m.why) {
+						t.Logf("caught with threads %v: %v", order, err)
+						return
+					}
+					if first == nil {
+						first = err
+					}
+				}
+			}
+			t.Errorf("not caught as %q; first error: %v", m.why, first)
+		})
+	}
+}
+
+// hopperMain is a library of what these tests launch.
+const hopperMain = `#include "emul.h"
+#include "hopper.h"
+#include "../conv_sm90a.cu"
+#include "../pack.cu"
+#include "../reduce.cu"
+static const emul::Entry table[] = {KERNEL(conv_sm90a), KERNEL(conv_grad_x_sm90a), KERNEL(conv_grad_w_sm90a), KERNEL(pack_bf16), KERNEL(sum_rows)};
+LIBRARY(table)
+`
