@@ -1,0 +1,109 @@
+package kernels
+
+// cpu: a task is a few lines of W pixels of the small grid. A deep pixel is a matrix
+// [C,f]; its columns are the values of f wide pixels, some in other lines or frames.
+func (s Shuffle) cpu(*CPU) []stage {
+	f := s.FT * s.FH * s.FW
+	wideLine := s.W * s.FW * s.C
+	offsets := make([]int, 0, f) // of the f wide pixels from the first
+	for a := range s.FT {
+		for i := range s.FH {
+			for j := range s.FW {
+				offsets = append(offsets, (a*s.H*s.FH+i)*wideLine+j*s.C)
+			}
+		}
+	}
+	lines := s.N * s.T * s.H
+	per := rowsPerTask(s.W * s.C * f)
+	return []stage{{blocks(lines, per), func(args [][]float32, task, _ int) {
+		wide, deep := args[0], args[1]
+		if s.Down {
+			wide, deep = deep, wide
+		}
+		from, to := span(task, lines, per)
+		for l := from; l < to; l++ {
+			first := (l/s.H*s.FT*s.H*s.FH + l%s.H*s.FH) * wideLine
+			for w := range s.W {
+				px := deep[(l*s.W+w)*s.C*f:][:s.C*f]
+				s.pixel(wide[first+w*s.FW*s.C:], px, offsets)
+			}
+		}
+	}}}
+}
+
+// pixel copies one deep pixel to the wide ones, or back if Down.
+func (s Shuffle) pixel(wide, px []float32, offsets []int) {
+	c := s.C
+	switch {
+	case len(offsets) == 1 && s.Down:
+		copy(px, wide)
+	case len(offsets) == 1:
+		copy(wide, px)
+	case len(offsets) == 2:
+		pairs(s.Down, wide[offsets[0]:][:c], wide[offsets[1]:][:c], px)
+	case len(offsets)%4 != 0:
+		for m, o := range offsets {
+			column(s.Down, wide[o:][:c], px[m:], len(offsets))
+		}
+	case c == 3: // pixels of a picture
+		for m, o := range offsets {
+			p, q := (*[3]float32)(wide[o:]), px[m:]
+			q = q[:2*len(offsets)+1]
+			if s.Down {
+				q[0], q[len(offsets)], q[2*len(offsets)] = p[0], p[1], p[2]
+			} else {
+				p[0], p[1], p[2] = q[0], q[len(offsets)], q[2*len(offsets)]
+			}
+		}
+	default:
+		for m := 0; m < len(offsets); m += 4 {
+			o := (*[4]int)(offsets[m:])
+			quads(s.Down, wide[o[0]:][:c], wide[o[1]:][:c], wide[o[2]:][:c], wide[o[3]:][:c], px[m:], len(offsets))
+		}
+	}
+}
+
+// column copies px[0], px[stride], ... to row, or back.
+func column(back bool, row, px []float32, stride int) {
+	at := 0
+	for i := range row {
+		if back {
+			px[at] = row[i]
+		} else {
+			row[i] = px[at]
+		}
+		at += stride
+	}
+}
+
+// pairs copies the columns of px [len(a),2] to a and b, or back.
+func pairs(back bool, a, b, px []float32) {
+	b, px = b[:len(a)], px[:2*len(a)]
+	for i := range a {
+		p := (*[2]float32)(px[2*i:])
+		if back {
+			p[0], p[1] = a[i], b[i]
+		} else {
+			a[i], b[i] = p[0], p[1]
+		}
+	}
+}
+
+// quads copies the first four columns of px, whose rows lie stride apart, to a, b, c
+// and d, or back.
+func quads(back bool, a, b, c, d, px []float32, stride int) {
+	b, c, d = b[:len(a)], c[:len(a)], d[:len(a)]
+	if back {
+		for i := range a {
+			p := (*[4]float32)(px)
+			p[0], p[1], p[2], p[3] = a[i], b[i], c[i], d[i]
+			px = px[min(stride, len(px)):]
+		}
+		return
+	}
+	for i := range a {
+		p := (*[4]float32)(px)
+		a[i], b[i], c[i], d[i] = p[0], p[1], p[2], p[3]
+		px = px[min(stride, len(px)):]
+	}
+}
