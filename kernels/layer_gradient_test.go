@@ -119,7 +119,7 @@ func flooredEntropies(s kernels.LFQLossFloored, z []float64) float64 {
 }
 
 // With many probabilities below the floor: a step of 1e-6 in float64 leaves 1e-9,
-// or 1e-7 where it crosses the floor's kink.
+// or 1e-7 where it crosses the floor's kink; slopes of up to 12 are float32.
 func TestLFQFloorReachesTheGradient(t *testing.T) {
 	be := kernels.NewCPU(2)
 	defer be.Close()
@@ -147,7 +147,7 @@ func TestLFQFloorReachesTheGradient(t *testing.T) {
 			down := flooredEntropies(s, z64)
 			z64[i] += h
 			want := (up - down) / (2 * h)
-			if math.Abs(float64(got[i])-want) > 2e-7 {
+			if math.Abs(float64(got[i])-want) > 1e-6 {
 				t.Errorf("%s: dz[%d] = %v, differences give %v", kernels.Name(s), i, got[i], want)
 			}
 			floored = max(floored, math.Abs(float64(plain[i])-want))

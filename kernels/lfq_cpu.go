@@ -5,99 +5,106 @@ import "math"
 // lfqBatch computes the mean over tokens of the probabilities of all codes of a
 // book as (1/Tokens)·AᵀB: A [Tokens,high] holds the probabilities of the first
 // half of the bits, B [Tokens,low] those of the second half. No array of
-// Tokens·2^Bits exists.
+// Tokens·2^Bits exists. Factors and means are float32, to some 1e-7 relative.
 type lfqBatch struct {
 	LFQLoss
+	*vectors
+	tiles     tiles
 	high, low int // codes of the first and of the second half
-	a, b      []float64
-	mean      []float64 // [high,low]
+	lda, ldb  int // of rows of a and b: an odd number of cache lines
+	a, b      []float32
+	mean      []float32 // [high,ldb]
+	zeros     []float32
+	room      [][]float64 // of a worker, for products
 }
 
-// negligible probabilities are skipped: with the usual InvTemp of 100 that is
-// most of them, and none could change a float32 result.
+// negligible probabilities count as 0: nothing that a float32 result shows.
 const negligible = 1e-30
 
-// codesPerTask is how many rows of mean a task computes, tokensPerTask how many
-// tokens' probabilities or gradients.
 const (
-	codesPerTask  = 16
-	tokensPerTask = 64
+	codesPerTask  = 24  // rows of mean that a task computes: two tiles of twelve
+	tokensPerTask = 64  // whose probabilities or gradients a task computes
+	tokensAtOnce  = 256 // of a product: longer sums are sums of such sums
 )
 
-func newLFQBatch(s LFQLoss) *lfqBatch {
+func newLFQBatch(c *CPU, s LFQLoss) *lfqBatch {
 	first := s.Bits / 2
-	f := &lfqBatch{LFQLoss: s, high: 1 << first, low: 1 << (s.Bits - first)}
-	f.a = make([]float64, s.Tokens*f.high)
-	f.b = make([]float64, s.Tokens*f.low)
-	f.mean = make([]float64, f.high*f.low)
+	f := &lfqBatch{LFQLoss: s, vectors: c.vec(), tiles: isaTiles[c.isa], high: 1 << first, low: 1 << (s.Bits - first)}
+	f.lda, f.ldb = oddLines(f.high), oddLines(f.low)
+	f.a, f.b = alignedFloats(s.Tokens*f.lda), alignedFloats(s.Tokens*f.ldb)
+	f.mean = alignedFloats(f.high * f.ldb)
+	f.zeros = alignedFloats(max(f.lda, f.ldb))
+	for range c.workers {
+		f.room = append(f.room, make([]float64, max(f.high, f.low)))
+	}
 	return f
 }
 
-// products writes to p [2^len(z)] the probability of every code of the bits z.
-func (f *lfqBatch) products(p []float64, z []float32) {
-	p[0] = 1
-	for i, v := range z {
-		u := 4 * float64(f.InvTemp) * float64(v)
-		one, zero := sigmoid(u), sigmoid(-u)
-		for j := 1<<i - 1; j >= 0; j-- {
-			q := p[j]
-			if q < negligible {
-				q = 0
-			}
-			p[2*j], p[2*j+1] = q*zero, q*one
+// oddLines is the length of rows of n values or more that share no lines of a cache.
+func oddLines(n int) int { return (n+31)/32*32 + 16 }
+
+// products writes to p [2^len(z)] the probability of every code of the bits z, rounded
+// once; room has as many values.
+func (f *lfqBatch) products(p []float32, room []float64, z []float32) {
+	room[0] = 1
+	size := 1
+	for i := len(z) - 1; i >= 0; i-- { // the first bit counts most
+		u := 4 * float64(f.InvTemp) * float64(z[i])
+		zero, one := sigmoid(-u), sigmoid(u)
+		zeros, ones := room[:size], room[size:2*size]
+		for j, v := range zeros {
+			zeros[j], ones[j] = v*zero, v*one
+		}
+		size *= 2
+	}
+	for j, v := range room[:size] {
+		p[j] = 0
+		if v >= negligible {
+			p[j] = float32(v)
 		}
 	}
 }
 
 // stages fills mean for one book; z is argument number arg. row is called for
 // each finished row of mean.
-func (f *lfqBatch) stages(book, arg int, row func(h int, mean []float64)) []stage {
+func (f *lfqBatch) stages(book, arg int, row func(h int, mean []float32)) []stage {
 	first := f.Bits / 2
 	return []stage{
-		{blocks(f.Tokens, tokensPerTask), func(args [][]float32, t, _ int) {
+		{blocks(f.Tokens, tokensPerTask), func(args [][]float32, t, worker int) {
 			from, to := span(t, f.Tokens, tokensPerTask)
+			room := f.room[worker]
 			for n := from; n < to; n++ {
 				z := args[arg][(n*f.Books+book)*f.Bits:][:f.Bits]
-				f.products(f.a[n*f.high:][:f.high], z[:first])
-				f.products(f.b[n*f.low:][:f.low], z[first:])
+				f.products(f.a[n*f.lda:][:f.high], room, z[:first])
+				f.products(f.b[n*f.ldb:][:f.low], room, z[first:])
 			}
 		}},
 		{blocks(f.high, codesPerTask), func(_ [][]float32, t, _ int) {
 			from, to := span(t, f.high, codesPerTask)
-			clear(f.mean[from*f.low : to*f.low])
-			for n := range f.Tokens {
-				b := f.b[n*f.low:][:f.low]
-				for h := from; h < to; h++ {
-					a := f.a[n*f.high+h]
-					if a < negligible {
-						continue
-					}
-					m := f.mean[h*f.low:][:len(b)]
-					for j, v := range b {
-						m[j] += a * v
-					}
-				}
+			mean, add, ld := f.mean[from*f.ldb:to*f.ldb], f.zeros, 0
+			for n := 0; n < f.Tokens; n += tokensAtOnce {
+				f.tiles.multiply(to-from, f.tiles.pad(f.low), min(tokensAtOnce, f.Tokens-n),
+					f.a[n*f.lda+from:], 1, f.lda, matrix{f.b[n*f.ldb:], f.ldb}, add, ld, mean, f.ldb)
+				add, ld = mean, f.ldb
 			}
 			for h := from; h < to; h++ {
-				m := f.mean[h*f.low:][:f.low]
-				for j := range m {
-					m[j] /= float64(f.Tokens)
-				}
+				m := f.mean[h*f.ldb:][:f.low]
+				f.affine(m, m, float32(1/float64(f.Tokens)), 0)
 				row(h, m)
 			}
 		}},
 	}
 }
 
-func (s LFQLoss) cpu(*CPU) []stage {
-	f := newLFQBatch(s)
+func (s LFQLoss) cpu(c *CPU) []stage {
+	f := newLFQBatch(c, s)
 	batch := make([]float64, s.Books*f.high)
 	var stages []stage
 	for b := range s.Books {
-		stages = append(stages, f.stages(b, 1, func(h int, mean []float64) {
+		stages = append(stages, f.stages(b, 1, func(h int, mean []float32) {
 			sum := 0.
 			for _, p := range mean {
-				sum += entropyTerm(p)
+				sum += entropyTerm(float64(p))
 			}
 			batch[b*f.high+h] = sum
 		})...)
@@ -123,83 +130,106 @@ func (s LFQLoss) cpu(*CPU) []stage {
 		}})
 }
 
-func (s LFQLossGrad) cpu(*CPU) []stage {
-	f := newLFQBatch(LFQLoss(s))
-	sums := make([][]float64, blocks(s.Tokens, tokensPerTask)) // of a task: per high code, then per low code
-	for t := range sums {
-		sums[t] = make([]float64, f.high+f.low)
+// lfqSlopes sums, for each token, probability times slope of its batch entropy over
+// the low codes for each high one and over the high codes for each low one: two more
+// products, with the matrix of slopes that takes the place of mean, and its transpose.
+type lfqSlopes struct {
+	*lfqBatch
+	turned []float32   // [low,lda]
+	u, v   [][]float32 // of a worker: [tokensPerTask,lda] and [tokensPerTask,ldb]
+	hs, ls [][]float64 // of a worker: sums per high code, and per low code
+}
+
+func newLFQSlopes(c *CPU, f *lfqBatch) *lfqSlopes {
+	g := &lfqSlopes{lfqBatch: f, turned: alignedFloats(f.low * f.lda)}
+	for range c.workers {
+		g.u, g.v = append(g.u, alignedFloats(tokensPerTask*f.lda)), append(g.v, alignedFloats(tokensPerTask*f.ldb))
+		g.hs, g.ls = append(g.hs, make([]float64, f.high)), append(g.ls, make([]float64, f.low))
+	}
+	return g
+}
+
+// stages computes the slopes of a book, as lfqBatch.stages does the means; slope turns
+// a code's mean probability into its slope. Then token is called for each token with
+// its sums. What all slopes have in common has no effect, as probabilities add up to 1:
+// a usual value is taken off, so that roundings are those of differences.
+func (g *lfqSlopes) stages(book int, slope func(p float64) float64, token func(args [][]float32, n, worker int, high, low []float64)) []stage {
+	usual := float64(g.Bits) * math.Ln2
+	return append(g.lfqBatch.stages(book, 2, func(h int, mean []float32) {
+		for j, p := range mean {
+			mean[j] = float32(slope(float64(p)) - usual)
+			g.turned[j*g.lda+h] = mean[j]
+		}
+	}), stage{blocks(g.Tokens, tokensPerTask), func(args [][]float32, t, worker int) {
+		from, to := span(t, g.Tokens, tokensPerTask)
+		u, v := g.u[worker], g.v[worker]
+		a, b := g.a[from*g.lda:], g.b[from*g.ldb:]
+		g.tiles.multiply(to-from, g.tiles.pad(g.high), g.low, b, g.ldb, 1, matrix{g.turned, g.lda}, g.zeros, 0, u, g.lda)
+		g.tiles.multiply(to-from, g.tiles.pad(g.low), g.high, a, g.lda, 1, matrix{g.mean, g.ldb}, g.zeros, 0, v, g.ldb)
+		for n := from; n < to; n++ {
+			high, low := g.hs[worker], g.ls[worker]
+			weigh(high, g.a[n*g.lda:], u[(n-from)*g.lda:])
+			weigh(low, g.b[n*g.ldb:], v[(n-from)*g.ldb:])
+			token(args, n, worker, high, low)
+		}
+	}})
+}
+
+// weigh is dst = p·x.
+func weigh(dst []float64, p, x []float32) {
+	p, x = p[:len(dst)], x[:len(dst)]
+	for i := range dst {
+		dst[i] = float64(p[i]) * float64(x[i])
+	}
+}
+
+// divided adds up the terms of the codes in which the first bit is 1, and of those in
+// which it is 0, and calls do with the sums; then the second bit, and so on. It
+// destroys sums, whose length is 2^(number of bits).
+func divided(sums []float64, do func(bit int, one, zero float64)) {
+	for bit := 0; len(sums) > 1; bit++ {
+		zeros, ones := sums[:len(sums)/2], sums[len(sums)/2:]
+		zero, one := 0., 0.
+		for i, v := range ones {
+			one += v
+			zero += zeros[i]
+			zeros[i] += v
+		}
+		do(bit, one, zero)
+		sums = zeros
+	}
+}
+
+func (s LFQLossGrad) cpu(c *CPU) []stage {
+	g := newLFQSlopes(c, newLFQBatch(c, LFQLoss(s)))
+	slope := func(p float64) float64 {
+		if p == 0 {
+			return 0
+		}
+		return -math.Log(p)
 	}
 	var stages []stage
 	for b := range s.Books {
-		stages = append(stages, f.stages(b, 2, func(_ int, mean []float64) {
-			for j, p := range mean { // mean becomes the slope of the entropy
-				if p > 0 {
-					mean[j] = -math.Log(p)
-				}
-			}
+		stages = append(stages, g.stages(b, slope, func(args [][]float32, n, _ int, high, low []float64) {
+			at := (n*s.Books + b) * s.Bits
+			s.token(args[0][at:][:s.Bits], args[1], args[2][at:][:s.Bits], high, low)
 		})...)
-		stages = append(stages, stage{len(sums), func(args [][]float32, t, _ int) {
-			from, to := span(t, s.Tokens, tokensPerTask)
-			high, low := sums[t][:f.high], sums[t][f.high:]
-			for n := from; n < to; n++ {
-				f.weigh(high, low, n)
-				at := (n*s.Books + b) * s.Bits
-				s.token(args[0][at:][:s.Bits], args[1], args[2][at:][:s.Bits], high, low)
-			}
-		}})
 	}
 	return stages
-}
-
-// weigh sums probability·slope of token n over the low codes for each high one
-// and over the high codes for each low one.
-func (f *lfqBatch) weigh(high, low []float64, n int) {
-	clear(low)
-	b := f.b[n*f.low:][:len(low)]
-	for h := range high {
-		a := f.a[n*f.high+h]
-		if a < negligible {
-			high[h] = 0
-			continue
-		}
-		sum := 0.
-		for j, slope := range f.mean[h*f.low:][:len(low)] {
-			v := a * b[j] * slope
-			sum += v
-			low[j] += v
-		}
-		high[h] = sum
-	}
-}
-
-// divided adds up the terms of the codes in which bit i is 1, and of those in which
-// it is 0: high holds a sum for each value of the first bits/2 bits, low for each
-// value of the others.
-func divided(high, low []float64, i, bits int) (one, zero float64) {
-	first := bits / 2
-	sums, bit := high, first-1-i
-	if i >= first {
-		sums, bit = low, bits-1-i
-	}
-	for code, w := range sums {
-		if code>>bit&1 == 1 {
-			one += w
-		} else {
-			zero += w
-		}
-	}
-	return one, zero
 }
 
 // token writes the gradient of one token's book.
 func (s LFQLossGrad) token(dz, dterms, z []float32, high, low []float64) {
 	inv := 4 * float64(s.InvTemp)
 	codes := 1 / float64(s.Tokens*s.Books)
-	for i, v := range z {
-		one, zero := divided(high, low, i, s.Bits)
+	first := s.Bits / 2
+	write := func(i int, one, zero float64) {
+		v := z[i]
 		u := inv * float64(v)
 		p, q := sigmoid(u), sigmoid(-u)
 		d := float64(dterms[0])*-u*p*q*inv*codes + float64(dterms[1])*(one*q-zero*p)*inv*codes
 		dz[i] = float32(d + float64(dterms[2])*2*float64(v-sign(v))*codes/float64(s.Bits))
 	}
+	divided(high, write)
+	divided(low, func(i int, one, zero float64) { write(first+i, one, zero) })
 }

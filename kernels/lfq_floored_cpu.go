@@ -2,91 +2,153 @@ package kernels
 
 import "math"
 
-// flooredBatch computes entropies with a floor from lfqBatch's half-width factors:
-// the surprise of code (h,j) is min(-log a_h - log b_j, maxSurprise), so the inner
-// loops have no logarithm, and no array of Tokens·2^Bits exists.
-type flooredBatch struct {
+// surprises computes the entropy of a token with a floor, or its slopes, without
+// looking at every code. The surprise of code (h,j) is min(la_h + lb_j, maxSurprise),
+// la and lb those of its halves. With lb in order the codes of a row h below the floor
+// are the first so many: sums over them are differences of running sums. So a token
+// costs a few operations for each half code.
+type surprises struct {
 	*lfqBatch
-	logs [][]float64 // of a worker: -log a, then -log b
-	sums [][]float64 // of a worker: slopes per high code, then per low code
+	a, b halfCodes
 }
 
-func newFlooredBatch(c *CPU, s LFQLossFloored) *flooredBatch {
-	f := &flooredBatch{lfqBatch: newLFQBatch(LFQLoss{s.LFQ, float32(float64(s.InvTemp) * s.size())})}
-	for range c.workers {
-		f.logs = append(f.logs, make([]float64, f.high+f.low))
-		f.sums = append(f.sums, make([]float64, f.high+f.low))
-	}
-	return f
+// halfCodes are the codes of one half of a token's bits, from the most probable one.
+type halfCodes struct {
+	codes, spare []halfCode
+	p            []float64 // of each code by its index
+	sum, sumL    []float64 // running sums of p and p·l: of the codes before
 }
 
-// token gives the factors of token n and their surprises.
-func (f *flooredBatch) token(n, worker int) (a, b, la, lb []float64) {
-	a, b = f.a[n*f.high:][:f.high], f.b[n*f.low:][:f.low]
-	la, lb = f.logs[worker][:f.high], f.logs[worker][f.high:]
-	for i, p := range a {
-		la[i] = -math.Log(p) // +Inf for 0: the floor holds
-	}
-	for i, p := range b {
-		lb[i] = -math.Log(p)
-	}
-	return a, b, la, lb
+type halfCode struct {
+	l     float64 // -log p
+	index int
 }
 
-// entropy of token n.
-func (f *flooredBatch) entropy(n, worker int) float64 {
-	a, b, la, lb := f.token(n, worker)
+func newHalfCodes(n int) halfCodes {
+	return halfCodes{codes: make([]halfCode, n), spare: make([]halfCode, n), p: make([]float64, n),
+		sum: make([]float64, n+1), sumL: make([]float64, n+1)}
+}
+
+func newSurprises(f *lfqBatch) *surprises {
+	return &surprises{lfqBatch: f, a: newHalfCodes(f.high), b: newHalfCodes(f.low)}
+}
+
+// token prepares the halves of a token with bits z.
+func (s *surprises) token(z []float32) {
+	first := s.Bits / 2
+	s.a.set(z[:first], 4*float64(s.InvTemp))
+	s.b.set(z[first:], 4*float64(s.InvTemp))
+}
+
+// set makes the codes of the bits z. With one bit more, those with it and those
+// without it are the codes before, each in order: they are merged.
+func (h *halfCodes) set(z []float32, scale float64) {
+	h.codes[0], h.p[0] = halfCode{}, 1
+	size := 1
+	for i := len(z) - 1; i >= 0; i-- { // the first bit counts most
+		u := scale * float64(z[i])
+		one, zero := sigmoid(u), sigmoid(-u)
+		for j, p := range h.p[:size] {
+			h.p[size+j], h.p[j] = p*one, p*zero
+		}
+		merge(h.spare[:2*size], h.codes[:size], softplus(u), softplus(-u))
+		h.codes, h.spare = h.spare, h.codes
+		size *= 2
+	}
+	sum, sumL := 0., 0.
+	for i, c := range h.codes {
+		h.sum[i], h.sumL[i] = sum, sumL
+		p := h.p[c.index]
+		sum += p
+		sumL += p * c.l
+	}
+	h.sum[size], h.sumL[size] = sum, sumL
+}
+
+// softplus is log(1+exp(u)) = -log sigmoid(-u).
+func softplus(u float64) float64 { return max(u, 0) + math.Log1p(math.Exp(-math.Abs(u))) }
+
+// merge writes the codes of src without a bit more, which adds zero to their
+// surprises, and with it, which adds one and len(src) to their indices, in order.
+func merge(dst, src []halfCode, zero, one float64) {
+	i, j, n := 0, 0, len(src)
+	for k := range dst {
+		// Without a branch on the order, which is as good as chance.
+		a, b := src[min(i, n-1)], src[min(j, n-1)]
+		a.l += zero
+		b.l += one
+		b.index += n
+		first := 1
+		if b.l < a.l {
+			first = 0
+		}
+		if i == n {
+			first = 0
+		}
+		if j == n {
+			first = 1
+		}
+		dst[k] = [2]halfCode{b, a}[first]
+		i += first
+		j += 1 - first
+	}
+}
+
+// entropy of the token.
+func (s *surprises) entropy() float64 {
 	sum := 0.
-	for h, p := range a {
-		if p < negligible {
-			continue
-		}
-		row := 0.
-		for j, q := range b {
-			row += q * min(la[h]+lb[j], maxSurprise)
-		}
-		sum += p * row
-	}
+	s.each(&s.a, &s.b, func(c halfCode, below, belowL, above float64) {
+		sum += s.a.p[c.index] * (c.l*below + belowL + maxSurprise*above)
+	})
 	return sum
 }
 
-// weigh sums probability·slope of token n over the low codes for each high one and
-// over the high codes for each low one; mean holds the slopes of the batch entropy.
-func (f *flooredBatch) weigh(n, worker int, perSample, batch float64) (high, low []float64) {
-	a, b, la, lb := f.token(n, worker)
-	high, low = f.sums[worker][:f.high], f.sums[worker][f.high:]
-	clear(low)
-	for h, p := range a {
-		high[h] = 0
-		if p < negligible {
-			continue
-		}
-		sum := 0.
-		for j, slope := range f.mean[h*f.low:][:len(b)] {
-			g := maxSurprise
-			if l := la[h] + lb[j]; l <= maxSurprise {
-				g = l - 1
-			}
-			v := p * b[j] * (perSample*g + batch*slope)
-			sum += v
-			low[j] += v
-		}
-		high[h] = sum
+// weigh adds scale·probability·slope of the token's entropy to the sums per high code
+// and per low code.
+func (s *surprises) weigh(high, low []float64, scale float64) {
+	add := func(sums []float64, h, other *halfCodes) {
+		s.each(h, other, func(c halfCode, below, belowL, above float64) {
+			sums[c.index] += scale * h.p[c.index] * ((c.l-1)*below + belowL + maxSurprise*above)
+		})
 	}
-	return high, low
+	add(high, &s.a, &s.b)
+	add(low, &s.b, &s.a)
+}
+
+// each calls do for every code of h, with the sums of p and of p·l of the codes of
+// other that make no surprise above the floor with it, and the sum of p of the rest.
+func (s *surprises) each(h, other *halfCodes, do func(c halfCode, below, belowL, above float64)) {
+	n := len(other.codes)
+	total := other.sum[n]
+	for _, c := range h.codes {
+		for n > 0 && c.l+other.codes[n-1].l > maxSurprise {
+			n--
+		}
+		do(c, other.sum[n], other.sumL[n], total-other.sum[n])
+	}
+}
+
+// flooredBatch is the mean over tokens for LFQLossFloored, and surprises of each worker.
+func flooredBatch(c *CPU, s LFQLossFloored) (*lfqBatch, []*surprises) {
+	f := newLFQBatch(c, LFQLoss{s.LFQ, float32(float64(s.InvTemp) * s.size())})
+	var each []*surprises
+	for range c.workers {
+		each = append(each, newSurprises(f))
+	}
+	return f, each
 }
 
 func (s LFQLossFloored) cpu(c *CPU) []stage {
-	f := newFlooredBatch(c, s)
+	f, each := flooredBatch(c, s)
 	n := blocks(s.Tokens, tokensPerTask)
 	batch, perSample, commitment := make([]float64, s.Books*f.high), make([]float64, s.Books*n), make([]float64, s.Books*n)
 	size := s.size()
 	var stages []stage
 	for b := range s.Books {
-		stages = append(stages, f.stages(b, 1, func(h int, mean []float64) {
+		stages = append(stages, f.stages(b, 1, func(h int, mean []float32) {
 			sum := 0.
 			for _, p := range mean {
-				sum += p * surprise(p)
+				sum += float64(p) * surprise(float64(p))
 			}
 			batch[b*f.high+h] = sum
 		})...)
@@ -94,8 +156,10 @@ func (s LFQLossFloored) cpu(c *CPU) []stage {
 			from, to := span(t, s.Tokens, tokensPerTask)
 			e, d2 := 0., 0.
 			for k := from; k < to; k++ {
-				e += f.entropy(k, worker)
-				for _, v := range args[1][(k*s.Books+b)*s.Bits:][:s.Bits] {
+				z := args[1][(k*s.Books+b)*s.Bits:][:s.Bits]
+				each[worker].token(z)
+				e += each[worker].entropy()
+				for _, v := range z {
 					d := float64(v) - size*float64(sign(v))
 					d2 += d * d
 				}
@@ -111,23 +175,23 @@ func (s LFQLossFloored) cpu(c *CPU) []stage {
 }
 
 func (s LFQLossFlooredGrad) cpu(c *CPU) []stage {
-	f := newFlooredBatch(c, LFQLossFloored(s))
+	f, each := flooredBatch(c, LFQLossFloored(s))
+	g := newLFQSlopes(c, f)
 	var stages []stage
 	for b := range s.Books {
-		stages = append(stages, f.stages(b, 2, func(_ int, mean []float64) {
-			for j, p := range mean { // mean becomes the slope of the entropy
-				mean[j] = surpriseSlope(p)
+		stages = append(stages, g.stages(b, surpriseSlope, func(args [][]float32, n, worker int, high, low []float64) {
+			dterms, at := args[1], (n*s.Books+b)*s.Bits
+			z := args[2][at:][:s.Bits]
+			for i := range high {
+				high[i] *= float64(dterms[1])
 			}
+			for i := range low {
+				low[i] *= float64(dterms[1])
+			}
+			each[worker].token(z)
+			each[worker].weigh(high, low, float64(dterms[0]))
+			s.token(args[0][at:][:s.Bits], z, high, low, float64(dterms[2]))
 		})...)
-		stages = append(stages, stage{blocks(s.Tokens, tokensPerTask), func(args [][]float32, t, worker int) {
-			from, to := span(t, s.Tokens, tokensPerTask)
-			dterms := args[1]
-			for n := from; n < to; n++ {
-				high, low := f.weigh(n, worker, float64(dterms[0]), float64(dterms[1]))
-				at := (n*s.Books + b) * s.Bits
-				s.token(args[0][at:][:s.Bits], args[2][at:][:s.Bits], high, low, float64(dterms[2]))
-			}
-		}})
 	}
 	return stages
 }
@@ -138,10 +202,13 @@ func (s LFQLossFlooredGrad) cpu(c *CPU) []stage {
 func (s LFQLossFlooredGrad) token(dz, z []float32, high, low []float64, commitment float64) {
 	size := LFQLossFloored(s).size()
 	inv, codes := 4*float64(s.InvTemp)*size, 1/float64(s.Tokens*s.Books)
-	for i, v := range z {
-		one, zero := divided(high, low, i, s.Bits)
+	first := s.Bits / 2
+	write := func(i int, one, zero float64) {
+		v := z[i]
 		u := inv * float64(v)
 		d := float64(v) - size*float64(sign(v))
 		dz[i] = float32((one*sigmoid(-u)-zero*sigmoid(u))*inv*codes + commitment*2*d*codes/float64(s.Bits))
 	}
+	divided(high, write)
+	divided(low, func(i int, one, zero float64) { write(first+i, one, zero) })
 }
