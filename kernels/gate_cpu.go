@@ -17,7 +17,7 @@ type pooling struct {
 	logits [][]float64 // of a worker, [per]
 	e      []float32   // [F·P]
 	along  []float64   // [F·P], x_p·dctx
-	weight [][]float32 // of a worker, [per]: e_p·(along_p - the piece's mean of it)
+	weight [][]float32 // of a worker, [per]: e or a times (along - its mean)
 
 	// Of a piece.
 	most, sum []float64 // m; Σ e
@@ -53,15 +53,14 @@ func (p *pooling) pixels(piece int) (frame, from, to int) {
 func (p *pooling) attend(piece, worker int, x, k, dctx []float32) {
 	f, from, to := p.pixels(piece)
 	logits, first := p.logits[worker][:to-from], f*p.P+from
+	if rows := x[first*p.C:]; dctx == nil {
+		p.rowDots(logits, rows, k, len(logits), p.C)
+	} else {
+		p.rowPairs(logits, p.along[first:], rows, k, dctx[f*p.C:][:p.C], len(logits), p.C)
+	}
 	most := math.Inf(-1)
-	for i := range logits {
-		row := x[(first+i)*p.C:][:p.C]
-		if dctx == nil {
-			logits[i] = p.dot(row, k)
-		} else {
-			logits[i], p.along[first+i] = p.dots(row, k, dctx[f*p.C:][:p.C])
-		}
-		most = max(most, logits[i])
+	for _, v := range logits {
+		most = max(most, v)
 	}
 	e := p.e[first:][:len(logits)]
 	for i, v := range logits {
@@ -126,14 +125,15 @@ func (s FramePoolGradX) cpu(c *CPU) []stage {
 			p.attend(piece, worker, args[2], args[3], args[1])
 		}},
 		{s.F, func(_ [][]float32, f, _ int) { p.join(f) }},
-		{s.F * p.pieces, func(args [][]float32, piece, _ int) {
+		{s.F * p.pieces, func(args [][]float32, piece, worker int) {
 			f, from, to := p.pixels(piece)
-			dctx, k := args[1][f*s.C:][:s.C], args[3]
-			scale := p.scale(piece) / p.total[f]
-			for i := f*s.P + from; i < f*s.P+to; i++ {
-				a := float64(p.e[i]) * scale
-				p.mix(args[0][i*s.C:][:s.C], dctx, k, float32(a), float32(a*(p.along[i]-p.mean[f])))
+			first, n := f*s.P+from, to-from
+			scale, a, ds := p.scale(piece)/p.total[f], p.e[first:][:n], p.weight[worker][:n]
+			for i, e := range a {
+				w := float64(e) * scale
+				a[i], ds[i] = float32(w), float32(w*(p.along[first+i]-p.mean[f]))
 			}
+			p.rowMix(args[0][first*s.C:], args[1][f*s.C:][:s.C], args[3], a, ds, n, s.C)
 		}},
 	}
 }
@@ -175,12 +175,15 @@ func (s FramePoolGradK) cpu(c *CPU) []stage {
 }
 
 func (s FrameGate) cpu(c *CPU) []stage {
-	mul := c.vec().mul
-	return rowwise(s.F*s.P, s.C, func(args [][]float32, from, to int) {
-		for r := from; r < to; r++ {
-			mul(args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C], args[2][r/s.P*s.C:][:s.C])
-		}
-	})
+	mul := c.vec().rowMul
+	per := min(rowsPerTask(s.C), s.P)
+	pieces := blocks(s.P, per)
+	return []stage{{s.F * pieces, func(args [][]float32, t, _ int) {
+		f := t / pieces
+		from, to := span(t%pieces, s.P, per)
+		at, end := (f*s.P+from)*s.C, (f*s.P+to)*s.C
+		mul(args[0][at:end], args[1][at:end], args[2][f*s.C:][:s.C], to-from, s.C)
+	}}}
 }
 
 func (s FrameGateGradG) cpu(c *CPU) []stage {

@@ -11,87 +11,113 @@ func rowwise(rows, c int, do func(args [][]float32, from, to int)) []stage {
 	}}}
 }
 
-// moments gives a row's mean and 1/sqrt(variance + eps).
-func (v *vectors) moments(x []float32, eps float32) (mean, scale float32) {
-	n := float64(len(x))
-	m := v.sum(x) / n
-	return float32(m), float32(1 / math.Sqrt(v.squares(x, float32(m))/n+float64(eps)))
+// rowStats are what norms know of the rows of a task.
+type rowStats struct {
+	*vectors
+	sum, along, unused []float64
+	mean, scale, v, w  []float32
+}
+
+// normed splits rows of c values into tasks; do gets a range of rows and room for what
+// it finds out about them.
+func normed(cpu *CPU, rows, c int, do func(args [][]float32, from, to int, s *rowStats)) []stage {
+	per := min(rowsPerTask(c), rows)
+	stats := newRowStats(cpu, per)
+	return []stage{{blocks(rows, per), func(args [][]float32, t, worker int) {
+		from, to := span(t, rows, per)
+		do(args, from, to, &stats[worker])
+	}}}
+}
+
+// newRowStats makes room for so many rows, for each worker.
+func newRowStats(c *CPU, rows int) []rowStats {
+	stats := make([]rowStats, c.workers)
+	for i := range stats {
+		f := func() []float32 { return make([]float32, rows) }
+		stats[i] = rowStats{c.vec(), make([]float64, rows), make([]float64, rows), make([]float64, rows), f(), f(), f(), f()}
+	}
+	return stats
+}
+
+// moments finds each row's mean and scale = 1/sqrt(variance + eps).
+func (s *rowStats) moments(x []float32, rows, c int, eps float32) {
+	n := float64(c)
+	s.rowSums(s.sum, x, rows, c)
+	for r, v := range s.sum[:rows] {
+		s.mean[r] = float32(v / n)
+	}
+	s.rowSquares(s.sum, x, s.mean, rows, c)
+	for r, v := range s.sum[:rows] {
+		s.scale[r] = float32(1 / math.Sqrt(v/n+float64(eps)))
+	}
+}
+
+// norms finds each row's squared norm, and scale = sqrt(C)/max(‖x‖, 1e-12).
+func (s *rowStats) norms(x []float32, rows, c int) {
+	clear(s.mean[:rows])
+	s.rowSquares(s.sum, x, s.mean, rows, c)
+	for r, v := range s.sum[:rows] {
+		scale, _ := scaleOfSquares(v, c)
+		s.scale[r] = float32(scale)
+	}
 }
 
 func (s LayerNorm) cpu(c *CPU) []stage {
-	v := c.vec()
-	return rowwise(s.Rows, s.C, func(args [][]float32, from, to int) {
-		gamma, beta := args[2], args[3]
-		for r := from; r < to; r++ {
-			y, x := args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C]
-			mean, scale := v.moments(x, s.Eps)
-			v.standardise(y, x, gamma, beta, mean, scale)
-		}
+	return normed(c, s.Rows, s.C, func(args [][]float32, from, to int, st *rowStats) {
+		n, x := to-from, args[1][from*s.C:to*s.C]
+		st.moments(x, n, s.C, s.Eps)
+		st.rowStandardise(args[0][from*s.C:to*s.C], x, args[2], args[3], st.mean, st.scale, n, s.C)
 	})
 }
 
 func (s LayerNormGradX) cpu(c *CPU) []stage {
-	v := c.vec()
-	return rowwise(s.Rows, s.C, func(args [][]float32, from, to int) {
-		gamma, n := args[3], float64(s.C)
-		for r := from; r < to; r++ {
-			dx, dy, x := args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C], args[2][r*s.C:][:s.C]
-			mean, scale := v.moments(x, s.Eps)
-			sum, along := v.along(dy, gamma, x, mean)
-			k := float64(scale)
-			v.normSlope(dx, dy, gamma, x, mean, scale, float32(-k*k*k*along/n), float32(-k*sum/n))
+	return normed(c, s.Rows, s.C, func(args [][]float32, from, to int, st *rowStats) {
+		n, dy, x := to-from, args[1][from*s.C:to*s.C], args[2][from*s.C:to*s.C]
+		st.moments(x, n, s.C, s.Eps)
+		st.rowAlong(st.sum, st.along, dy, x, args[3], st.mean, n, s.C)
+		for r := range n {
+			k := float64(st.scale[r])
+			st.v[r], st.w[r] = float32(-k*k*k*st.along[r]/float64(s.C)), float32(-k*st.sum[r]/float64(s.C))
 		}
+		st.rowSlope(args[0][from*s.C:to*s.C], dy, x, args[3], st.mean, st.scale, st.v, st.w, n, s.C)
 	})
 }
 
 func (s LayerNormGradGamma) cpu(c *CPU) []stage {
-	v := c.vec()
-	return columnSums(1, s.Rows, s.C, func(acc []float64, args [][]float32, from, to, _ int) {
-		for r := from; r < to; r++ {
-			dy, x := args[1][r*s.C:][:s.C], args[2][r*s.C:][:s.C]
-			mean, scale := v.moments(x, s.Eps)
-			v.normRows(acc, dy, x, 1, s.C, mean, scale)
-		}
+	stats := newRowStats(c, min(rowsPerTask(s.C), s.Rows))
+	return columnSums(1, s.Rows, s.C, func(acc []float64, args [][]float32, from, to, worker int) {
+		st, n, x := &stats[worker], to-from, args[2][from*s.C:to*s.C]
+		st.moments(x, n, s.C, s.Eps)
+		st.normRows(acc, args[1][from*s.C:to*s.C], x, st.mean, st.scale, n, s.C)
 	})
 }
 
-// rmsScale is sqrt(C)/max(‖x‖, 1e-12), and 1/‖x‖², or 0 where the floor holds.
-func (v *vectors) rmsScale(x []float32) (scale, inv float64) {
-	return scaleOfSquares(v.squares(x, 0), len(x))
-}
-
 func (s RMSNorm) cpu(c *CPU) []stage {
-	v := c.vec()
-	return rowwise(s.Rows, s.C, func(args [][]float32, from, to int) {
-		gamma := args[2]
-		for r := from; r < to; r++ {
-			y, x := args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C]
-			scale, _ := v.rmsScale(x)
-			v.scaled(y, x, gamma, float32(scale))
-		}
+	return normed(c, s.Rows, s.C, func(args [][]float32, from, to int, st *rowStats) {
+		n, x := to-from, args[1][from*s.C:to*s.C]
+		st.norms(x, n, s.C)
+		st.rowScale(args[0][from*s.C:to*s.C], x, args[2], st.scale, n, s.C)
 	})
 }
 
 func (s RMSNormGradX) cpu(c *CPU) []stage {
-	v := c.vec()
-	return rowwise(s.Rows, s.C, func(args [][]float32, from, to int) {
-		gamma := args[3]
-		for r := from; r < to; r++ {
-			dx, dy, x := args[0][r*s.C:][:s.C], args[1][r*s.C:][:s.C], args[2][r*s.C:][:s.C]
-			scale, inv := v.rmsScale(x)
-			_, along := v.along(dy, gamma, x, 0)
-			v.normSlope(dx, dy, gamma, x, 0, float32(scale), float32(-scale*along*inv), 0)
+	return normed(c, s.Rows, s.C, func(args [][]float32, from, to int, st *rowStats) {
+		n, dy, x := to-from, args[1][from*s.C:to*s.C], args[2][from*s.C:to*s.C]
+		st.norms(x, n, s.C)
+		st.rowAlong(st.unused, st.along, dy, x, args[3], st.mean, n, s.C)
+		for r, v := range st.sum[:n] {
+			scale, inv := scaleOfSquares(v, s.C)
+			st.v[r], st.w[r] = float32(-scale*inv*st.along[r]), 0
 		}
+		st.rowSlope(args[0][from*s.C:to*s.C], dy, x, args[3], st.mean, st.scale, st.v, st.w, n, s.C)
 	})
 }
 
 func (s RMSNormGradGamma) cpu(c *CPU) []stage {
-	v := c.vec()
-	return columnSums(1, s.Rows, s.C, func(acc []float64, args [][]float32, from, to, _ int) {
-		for r := from; r < to; r++ {
-			dy, x := args[1][r*s.C:][:s.C], args[2][r*s.C:][:s.C]
-			scale, _ := v.rmsScale(x)
-			v.normRows(acc, dy, x, 1, s.C, 0, float32(scale))
-		}
+	stats := newRowStats(c, min(rowsPerTask(s.C), s.Rows))
+	return columnSums(1, s.Rows, s.C, func(acc []float64, args [][]float32, from, to, worker int) {
+		st, n, x := &stats[worker], to-from, args[2][from*s.C:to*s.C]
+		st.norms(x, n, s.C)
+		st.normRows(acc, args[1][from*s.C:to*s.C], x, st.mean, st.scale, n, s.C)
 	})
 }

@@ -12,29 +12,36 @@ type vectors struct {
 	act  [activations]func(dst, x []float32)     // Act; nil: in plain Go by applySlice
 	grad [activations]func(dst, dy, s []float32) // ActGrad
 
-	add, mul func(y, a, b []float32)
-	affine   func(y, x []float32, m, a float32)    // y = m·x + a
-	axpy     func(y, x []float32, a float32)       // y += a·x
-	mix      func(y, a, b []float32, u, v float32) // y = u·a + v·b
-	adam     func(p, m, v, ema, g []float32, scale, b1, c1, b2, c2, root, eps, keep, step, rate float32)
+	add    func(y, a, b []float32)
+	affine func(y, x []float32, m, a float32) // y = m·x + a
+	axpy   func(y, x []float32, a float32)    // y += a·x
+	adam   func(p, m, v, ema, g []float32, scale, b1, c1, b2, c2, root, eps, keep, step, rate float32)
 
 	sum          func(x []float32) float64
-	squares      func(x []float32, mean float32) float64                         // Σ (x-mean)²
-	dot          func(x, y []float32) float64                                    // Σ x·y
-	dots         func(x, y, z []float32) (xy, xz float64)                        // Σ x·y and Σ x·z
-	along        func(dy, gamma, x []float32, mean float32) (sum, along float64) // Σ g and Σ g·(x-mean), g = dy·gamma
-	standardise  func(y, x, gamma, beta []float32, mean, scale float32)
-	scaled       func(y, x, gamma []float32, scale float32)              // y = x·scale·gamma
-	normSlope    func(dx, dy, gamma, x []float32, mean, u, v, w float32) // dx = u·dy·gamma + v·(x-mean) + w
+	squares      func(x []float32, mean float32) float64 // Σ (x-mean)²
+	dot          func(x, y []float32) float64
 	greatest     func(x []float32) float32
 	exps         func(y, x []float32, most, scale float32) float64 // y = exp((x-most)·scale), and its sum
 	softmaxSlope func(ds, p []float32, mean, scale float32)        // ds = p·(ds-mean)·scale
 
+	// For each of the rows of [rows,c]; gamma, beta, g, a, b and of rowDots y and z are
+	// rows of their own, all other slices but x, y, dx and dy have a value for each row.
+	rowSums        func(sums []float64, x []float32, rows, c int)
+	rowSquares     func(sums []float64, x, mean []float32, rows, c int)                   // Σ (x-mean)²
+	rowDots        func(xy []float64, x, y []float32, rows, c int)                        // Σ x·y
+	rowPairs       func(xy, xz []float64, x, y, z []float32, rows, c int)                 // Σ x·y and Σ x·z
+	rowAlong       func(sums, along []float64, dy, x, gamma, mean []float32, rows, c int) // Σ g and Σ g·(x-mean), g = dy·gamma
+	rowStandardise func(y, x, gamma, beta, mean, scale []float32, rows, c int)            // y = (x-mean)·scale·gamma + beta
+	rowScale       func(y, x, gamma, scale []float32, rows, c int)                        // y = x·scale·gamma
+	rowMul         func(y, x, g []float32, rows, c int)                                   // y = x·g
+	rowSlope       func(dx, dy, x, gamma, mean, u, v, w []float32, rows, c int)           // dx = u·dy·gamma + v·(x-mean) + w
+	rowMix         func(y, a, b, u, v []float32, rows, c int)                             // y = u·a + v·b
+
 	// Sums over the rows of [rows,c]; sums has room for padded(c).
 	addRows   func(sums []float64, x []float32, rows, c int)
-	weighRows func(sums []float64, x, weights []float32, rows, c int)
+	weighRows func(sums []float64, x, weight []float32, rows, c int)
 	mulRows   func(sums []float64, a, b []float32, rows, c int)
-	normRows  func(sums []float64, dy, x []float32, rows, c int, mean, scale float32) // of dy·((x-mean)·scale)
+	normRows  func(sums []float64, dy, x, mean, scale []float32, rows, c int) // of dy·((x-mean)·scale)
 
 	gateStep  func(h, y, q, kv, a []float32) // h = sigmoid(a)·h + kv, y = q·h
 	gateBack  func(carry, dq, dkv, da, dy, q, a, before []float32)
@@ -54,10 +61,10 @@ func padded(c int) int { return (c + 15) / 16 * 16 }
 var plainVectors = vectors{
 	act:  [activations]func(dst, x []float32){None: plainCopy, ELU: plainELU, SiLU: plainSiLU, LeakyReLU: plainLeaky, Sigmoid: plainSigmoid, Tanh: plainTanh, GELU: plainGELU, SoftClamp: plainSoftClamp},
 	grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, ELU: plainELUGrad, SiLU: plainSiLUGrad, LeakyReLU: plainLeakyGrad, Sigmoid: plainSigmoidGrad, Tanh: plainTanhGrad, GELU: plainGELUGrad, SoftClamp: plainSoftClampGrad},
-	add:  plainAdd, mul: plainMul, affine: plainAffine, axpy: plainAxpy, mix: plainMix, adam: plainAdam,
-	sum: plainSum, squares: plainSquares, dot: plainDot, dots: plainDots, along: plainAlong,
-	standardise: plainStandardise, scaled: plainScaled, normSlope: plainNormSlope,
-	greatest: plainGreatest, exps: plainExps, softmaxSlope: plainSoftmaxSlope,
+	add:  plainAdd, affine: plainAffine, axpy: plainAxpy, adam: plainAdam,
+	sum: plainSum, squares: plainSquares, dot: plainDot, greatest: plainGreatest, exps: plainExps, softmaxSlope: plainSoftmaxSlope,
+	rowSums: plainRowSums, rowSquares: plainRowSquares, rowDots: plainRowDots, rowPairs: plainRowPairs, rowAlong: plainRowAlong,
+	rowStandardise: plainRowStandardise, rowScale: plainRowScale, rowMul: plainRowMul, rowSlope: plainRowSlope, rowMix: plainRowMix,
 	addRows: plainAddRows, weighRows: plainWeighRows, mulRows: plainMulRows, normRows: plainNormRows,
 	gateStep: plainGateStep, gateBack: plainGateBack, geglu: plainGEGLU, gegluGrad: plainGEGLUGrad,
 	lossSum:   [2]func(x, target, weight []float32, overshoot float32) float64{MSE: plainSquareError, L1: plainAbsoluteError},

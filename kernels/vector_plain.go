@@ -35,13 +35,6 @@ func plainAxpy(y, x []float32, a float32) {
 	}
 }
 
-func plainMix(y, a, b []float32, u, v float32) {
-	a, b = a[:len(y)], b[:len(y)]
-	for i := range y {
-		y[i] = u*a[i] + v*b[i]
-	}
-}
-
 func plainAdam(p, m, v, ema, g []float32, scale, b1, c1, b2, c2, root, eps, keep, step, rate float32) {
 	m, v, ema, g = m[:len(p)], v[:len(p)], ema[:len(p)], g[:len(p)]
 	for i, gi := range g {
@@ -94,39 +87,6 @@ func plainDot(x, y []float32) float64 {
 	return (s0 + s1) + (s2 + s3)
 }
 
-func plainDots(x, y, z []float32) (xy, xz float64) { return plainDot(x, y), plainDot(x, z) }
-
-func plainAlong(dy, gamma, x []float32, mean float32) (sum, along float64) {
-	gamma, x = gamma[:len(dy)], x[:len(dy)]
-	for i, v := range dy {
-		g := float64(v * gamma[i])
-		sum += g
-		along += g * float64(x[i]-mean)
-	}
-	return sum, along
-}
-
-func plainStandardise(y, x, gamma, beta []float32, mean, scale float32) {
-	x, gamma, beta = x[:len(y)], gamma[:len(y)], beta[:len(y)]
-	for i, v := range x {
-		y[i] = (v-mean)*scale*gamma[i] + beta[i]
-	}
-}
-
-func plainScaled(y, x, gamma []float32, scale float32) {
-	x, gamma = x[:len(y)], gamma[:len(y)]
-	for i, v := range x {
-		y[i] = v * scale * gamma[i]
-	}
-}
-
-func plainNormSlope(dx, dy, gamma, x []float32, mean, u, v, w float32) {
-	dy, gamma, x = dy[:len(dx)], gamma[:len(dx)], x[:len(dx)]
-	for i := range dx {
-		dx[i] = u*(dy[i]*gamma[i]) + (v*(x[i]-mean) + w)
-	}
-}
-
 func plainGreatest(x []float32) float32 {
 	most := x[0]
 	for _, v := range x {
@@ -150,21 +110,113 @@ func plainSoftmaxSlope(ds, p []float32, mean, scale float32) {
 	}
 }
 
+func plainRowSums(sums []float64, x []float32, rows, c int) {
+	for r := range rows {
+		sums[r] = plainSum(x[r*c:][:c])
+	}
+}
+
+func plainRowSquares(sums []float64, x, mean []float32, rows, c int) {
+	for r := range rows {
+		sums[r] = plainSquares(x[r*c:][:c], mean[r])
+	}
+}
+
+func plainRowDots(xy []float64, x, y []float32, rows, c int) {
+	for r := range rows {
+		xy[r] = plainDot(x[r*c:][:c], y)
+	}
+}
+
+func plainRowPairs(xy, xz []float64, x, y, z []float32, rows, c int) {
+	for r := range rows {
+		row := x[r*c:][:c]
+		xy[r], xz[r] = plainDot(row, y), plainDot(row, z)
+	}
+}
+
+func plainRowAlong(sums, along []float64, dy, x, gamma, mean []float32, rows, c int) {
+	for r := range rows {
+		x, m := x[r*c:][:len(gamma)], mean[r]
+		s0, s1 := 0., 0.
+		for i, v := range dy[r*c:][:len(gamma)] {
+			g := float64(v * gamma[i])
+			s0 += g
+			s1 += g * float64(x[i]-m)
+		}
+		sums[r], along[r] = s0, s1
+	}
+}
+
+func plainRowStandardise(y, x, gamma, beta, mean, scale []float32, rows, c int) {
+	beta = beta[:len(gamma)]
+	for r := range rows {
+		y, m, k := y[r*c:][:len(gamma)], mean[r], scale[r]
+		for i, v := range x[r*c:][:len(gamma)] {
+			y[i] = (v-m)*k*gamma[i] + beta[i]
+		}
+	}
+}
+
+func plainRowScale(y, x, gamma, scale []float32, rows, c int) {
+	for r := range rows {
+		y, k := y[r*c:][:len(gamma)], scale[r]
+		for i, v := range x[r*c:][:len(gamma)] {
+			y[i] = v * k * gamma[i]
+		}
+	}
+}
+
+func plainRowMul(y, x, g []float32, rows, c int) {
+	for r := range rows {
+		plainMul(y[r*c:][:c], x[r*c:][:c], g)
+	}
+}
+
+func plainRowSlope(dx, dy, x, gamma, mean, u, v, w []float32, rows, c int) {
+	for r := range rows {
+		dx, dy, m := dx[r*c:][:len(gamma)], dy[r*c:][:len(gamma)], mean[r]
+		for i, xi := range x[r*c:][:len(gamma)] {
+			dx[i] = u[r]*(dy[i]*gamma[i]) + (v[r]*(xi-m) + w[r])
+		}
+	}
+}
+
+func plainRowMix(y, a, b, u, v []float32, rows, c int) {
+	b = b[:len(a)]
+	for r := range rows {
+		y := y[r*c:][:len(a)]
+		for i, ai := range a {
+			y[i] = u[r]*ai + v[r]*b[i]
+		}
+	}
+}
+
+func plainWeighRows(sums []float64, x, weight []float32, rows, c int) {
+	sums = sums[:c]
+	for r, w := range weight[:rows] {
+		w := float64(w)
+		for j, v := range x[r*c:][:len(sums)] {
+			sums[j] += w * float64(v)
+		}
+	}
+}
+
+func plainNormRows(sums []float64, dy, x, mean, scale []float32, rows, c int) {
+	sums = sums[:c]
+	for r := range rows {
+		dy, m, k := dy[r*c:][:len(sums)], mean[r], scale[r]
+		for j, v := range x[r*c:][:len(sums)] {
+			sums[j] += float64(dy[j]) * float64((v-m)*k)
+		}
+	}
+}
+
 func plainAddRows(sums []float64, x []float32, rows, c int) {
 	sums = sums[:c]
 	for r := range rows {
 		for j, v := range x[r*c:][:len(sums)] {
 			sums[j] += float64(v)
-		}
-	}
-}
-
-func plainWeighRows(sums []float64, x, weights []float32, rows, c int) {
-	sums = sums[:c]
-	for r, w := range weights[:rows] {
-		w := float64(w)
-		for j, v := range x[r*c:][:len(sums)] {
-			sums[j] += w * float64(v)
 		}
 	}
 }
@@ -175,16 +227,6 @@ func plainMulRows(sums []float64, a, b []float32, rows, c int) {
 		b := b[r*c:][:len(sums)]
 		for j, v := range a[r*c:][:len(sums)] {
 			sums[j] += float64(v) * float64(b[j])
-		}
-	}
-}
-
-func plainNormRows(sums []float64, dy, x []float32, rows, c int, mean, scale float32) {
-	sums = sums[:c]
-	for r := range rows {
-		dy := dy[r*c:][:len(sums)]
-		for j, v := range x[r*c:][:len(sums)] {
-			sums[j] += float64(dy[j]) * float64((v-mean)*scale)
 		}
 	}
 }

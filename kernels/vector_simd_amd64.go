@@ -69,11 +69,6 @@ func geluGradAVX512(dst []float32, dy []float32, s []float32)
 //go:noescape
 func addAVX512(y []float32, a []float32, b []float32)
 
-// y = a·b.
-//
-//go:noescape
-func mulAVX512(y []float32, a []float32, b []float32)
-
 // y = m·x + a.
 //
 //go:noescape
@@ -83,11 +78,6 @@ func affineAVX512(y []float32, x []float32, m float32, a float32)
 //
 //go:noescape
 func axpyAVX512(y []float32, x []float32, a float32)
-
-// y = u·a + v·b.
-//
-//go:noescape
-func mixAVX512(y []float32, a []float32, b []float32, u float32, v float32)
 
 // adam is adamW.
 //
@@ -109,31 +99,6 @@ func squaresAVX512(x []float32, mean float32) (sum float64)
 //go:noescape
 func dotAVX512(x []float32, y []float32) (sum float64)
 
-// sums of x·y and of x·z.
-//
-//go:noescape
-func dotsAVX512(x []float32, y []float32, z []float32) (xy float64, xz float64)
-
-// sums of g = dy·gamma and of g·(x-mean).
-//
-//go:noescape
-func alongAVX512(dy []float32, gamma []float32, x []float32, mean float32) (sum float64, along float64)
-
-// y = (x-mean)·scale·gamma + beta.
-//
-//go:noescape
-func standardiseAVX512(y []float32, x []float32, gamma []float32, beta []float32, mean float32, scale float32)
-
-// y = x·scale·gamma.
-//
-//go:noescape
-func scaledAVX512(y []float32, x []float32, gamma []float32, scale float32)
-
-// dx = u·dy·gamma + v·(x-mean) + w.
-//
-//go:noescape
-func normSlopeAVX512(dx []float32, dy []float32, gamma []float32, x []float32, mean float32, u float32, v float32, w float32)
-
 // the greatest of x, which is not empty.
 //
 //go:noescape
@@ -149,6 +114,56 @@ func expsAVX512(y []float32, x []float32, most float32, scale float32) (sum floa
 //go:noescape
 func softmaxSlopeAVX512(ds []float32, p []float32, mean float32, scale float32)
 
+// sums of the rows of x.
+//
+//go:noescape
+func rowSumsAVX512(sums []float64, x []float32, rows int, c int)
+
+// sums of (x-mean)².
+//
+//go:noescape
+func rowSquaresAVX512(sums []float64, x []float32, mean []float32, rows int, c int)
+
+// sums of x·y.
+//
+//go:noescape
+func rowDotsAVX512(xy []float64, x []float32, y []float32, rows int, c int)
+
+// sums of x·y and of x·z.
+//
+//go:noescape
+func rowPairsAVX512(xy []float64, xz []float64, x []float32, y []float32, z []float32, rows int, c int)
+
+// sums of g = dy·gamma and of g·(x-mean).
+//
+//go:noescape
+func rowAlongAVX512(sums []float64, along []float64, dy []float32, x []float32, gamma []float32, mean []float32, rows int, c int)
+
+// y = (x-mean)·scale·gamma + beta.
+//
+//go:noescape
+func rowStandardiseAVX512(y []float32, x []float32, gamma []float32, beta []float32, mean []float32, scale []float32, rows int, c int)
+
+// y = x·scale·gamma.
+//
+//go:noescape
+func rowScaleAVX512(y []float32, x []float32, gamma []float32, scale []float32, rows int, c int)
+
+// y = x·g.
+//
+//go:noescape
+func rowMulAVX512(y []float32, x []float32, g []float32, rows int, c int)
+
+// dx = u·dy·gamma + v·(x-mean) + w.
+//
+//go:noescape
+func rowSlopeAVX512(dx []float32, dy []float32, x []float32, gamma []float32, mean []float32, u []float32, v []float32, w []float32, rows int, c int)
+
+// y = u·a + v·b.
+//
+//go:noescape
+func rowMixAVX512(y []float32, a []float32, b []float32, u []float32, v []float32, rows int, c int)
+
 // sums += the rows of x.
 //
 //go:noescape
@@ -157,7 +172,7 @@ func addRowsAVX512(sums []float64, x []float32, rows int, c int)
 // sums += weight·row of x.
 //
 //go:noescape
-func weighRowsAVX512(sums []float64, x []float32, weights []float32, rows int, c int)
+func weighRowsAVX512(sums []float64, x []float32, weight []float32, rows int, c int)
 
 // sums += the rows of a·b.
 //
@@ -167,7 +182,7 @@ func mulRowsAVX512(sums []float64, a []float32, b []float32, rows int, c int)
 // sums += the rows of dy·((x-mean)·scale).
 //
 //go:noescape
-func normRowsAVX512(sums []float64, dy []float32, x []float32, rows int, c int, mean float32, scale float32)
+func normRowsAVX512(sums []float64, dy []float32, x []float32, mean []float32, scale []float32, rows int, c int)
 
 // h = sigmoid(a)·h + kv, y = q·h.
 //
@@ -274,11 +289,6 @@ func geluGradAVX2(dst []float32, dy []float32, s []float32)
 //go:noescape
 func addAVX2(y []float32, a []float32, b []float32)
 
-// y = a·b.
-//
-//go:noescape
-func mulAVX2(y []float32, a []float32, b []float32)
-
 // y = m·x + a.
 //
 //go:noescape
@@ -288,11 +298,6 @@ func affineAVX2(y []float32, x []float32, m float32, a float32)
 //
 //go:noescape
 func axpyAVX2(y []float32, x []float32, a float32)
-
-// y = u·a + v·b.
-//
-//go:noescape
-func mixAVX2(y []float32, a []float32, b []float32, u float32, v float32)
 
 // adam is adamW.
 //
@@ -314,31 +319,6 @@ func squaresAVX2(x []float32, mean float32) (sum float64)
 //go:noescape
 func dotAVX2(x []float32, y []float32) (sum float64)
 
-// sums of x·y and of x·z.
-//
-//go:noescape
-func dotsAVX2(x []float32, y []float32, z []float32) (xy float64, xz float64)
-
-// sums of g = dy·gamma and of g·(x-mean).
-//
-//go:noescape
-func alongAVX2(dy []float32, gamma []float32, x []float32, mean float32) (sum float64, along float64)
-
-// y = (x-mean)·scale·gamma + beta.
-//
-//go:noescape
-func standardiseAVX2(y []float32, x []float32, gamma []float32, beta []float32, mean float32, scale float32)
-
-// y = x·scale·gamma.
-//
-//go:noescape
-func scaledAVX2(y []float32, x []float32, gamma []float32, scale float32)
-
-// dx = u·dy·gamma + v·(x-mean) + w.
-//
-//go:noescape
-func normSlopeAVX2(dx []float32, dy []float32, gamma []float32, x []float32, mean float32, u float32, v float32, w float32)
-
 // the greatest of x, which is not empty.
 //
 //go:noescape
@@ -354,6 +334,56 @@ func expsAVX2(y []float32, x []float32, most float32, scale float32) (sum float6
 //go:noescape
 func softmaxSlopeAVX2(ds []float32, p []float32, mean float32, scale float32)
 
+// sums of the rows of x.
+//
+//go:noescape
+func rowSumsAVX2(sums []float64, x []float32, rows int, c int)
+
+// sums of (x-mean)².
+//
+//go:noescape
+func rowSquaresAVX2(sums []float64, x []float32, mean []float32, rows int, c int)
+
+// sums of x·y.
+//
+//go:noescape
+func rowDotsAVX2(xy []float64, x []float32, y []float32, rows int, c int)
+
+// sums of x·y and of x·z.
+//
+//go:noescape
+func rowPairsAVX2(xy []float64, xz []float64, x []float32, y []float32, z []float32, rows int, c int)
+
+// sums of g = dy·gamma and of g·(x-mean).
+//
+//go:noescape
+func rowAlongAVX2(sums []float64, along []float64, dy []float32, x []float32, gamma []float32, mean []float32, rows int, c int)
+
+// y = (x-mean)·scale·gamma + beta.
+//
+//go:noescape
+func rowStandardiseAVX2(y []float32, x []float32, gamma []float32, beta []float32, mean []float32, scale []float32, rows int, c int)
+
+// y = x·scale·gamma.
+//
+//go:noescape
+func rowScaleAVX2(y []float32, x []float32, gamma []float32, scale []float32, rows int, c int)
+
+// y = x·g.
+//
+//go:noescape
+func rowMulAVX2(y []float32, x []float32, g []float32, rows int, c int)
+
+// dx = u·dy·gamma + v·(x-mean) + w.
+//
+//go:noescape
+func rowSlopeAVX2(dx []float32, dy []float32, x []float32, gamma []float32, mean []float32, u []float32, v []float32, w []float32, rows int, c int)
+
+// y = u·a + v·b.
+//
+//go:noescape
+func rowMixAVX2(y []float32, a []float32, b []float32, u []float32, v []float32, rows int, c int)
+
 // sums += the rows of x.
 //
 //go:noescape
@@ -362,7 +392,7 @@ func addRowsAVX2(sums []float64, x []float32, rows int, c int)
 // sums += weight·row of x.
 //
 //go:noescape
-func weighRowsAVX2(sums []float64, x []float32, weights []float32, rows int, c int)
+func weighRowsAVX2(sums []float64, x []float32, weight []float32, rows int, c int)
 
 // sums += the rows of a·b.
 //
@@ -372,7 +402,7 @@ func mulRowsAVX2(sums []float64, a []float32, b []float32, rows int, c int)
 // sums += the rows of dy·((x-mean)·scale).
 //
 //go:noescape
-func normRowsAVX2(sums []float64, dy []float32, x []float32, rows int, c int, mean float32, scale float32)
+func normRowsAVX2(sums []float64, dy []float32, x []float32, mean []float32, scale []float32, rows int, c int)
 
 // h = sigmoid(a)·h + kv, y = q·h.
 //

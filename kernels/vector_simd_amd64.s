@@ -1061,42 +1061,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func mulAVX512(y []float32, a []float32, b []float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·mulAVX512(SB), NOSPLIT, $0-72
-	MOVQ y_base+0(FP), AX
-	MOVQ a_base+24(FP), CX
-	MOVQ b_base+48(FP), DX
-	MOVQ y_len+8(FP), BX
-	XORQ SI, SI
-	MOVQ BX, DI
-	ANDQ $-16, DI
-	JZ   tail
-
-loop:
-	VMOVUPS (CX)(SI*4), Z0
-	VMOVUPS (DX)(SI*4), Z1
-	VMULPS  Z1, Z0, Z0
-	VMOVUPS Z0, (AX)(SI*4)
-	ADDQ    $0x10, SI
-	CMPQ    SI, DI
-	JLT     loop
-
-tail:
-	SUBQ      SI, BX
-	JZ        done
-	MOVQ      $-1, DI
-	BZHIQ     BX, DI, DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (CX)(SI*4), K1, Z0
-	VMOVUPS.Z (DX)(SI*4), K1, Z1
-	VMULPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (AX)(SI*4)
-
-done:
-	VZEROUPPER
-	RET
-
 // func affineAVX512(y []float32, x []float32, m float32, a float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·affineAVX512(SB), NOSPLIT, $0-56
@@ -1163,46 +1127,6 @@ tail:
 	VMOVUPS.Z   (CX)(BX*4), K1, Z2
 	VFMADD231PS Z0, Z2, Z1
 	VMOVUPS     Z1, K1, (AX)(BX*4)
-
-done:
-	VZEROUPPER
-	RET
-
-// func mixAVX512(y []float32, a []float32, b []float32, u float32, v float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·mixAVX512(SB), NOSPLIT, $0-80
-	MOVQ         y_base+0(FP), AX
-	MOVQ         a_base+24(FP), CX
-	MOVQ         b_base+48(FP), DX
-	MOVQ         y_len+8(FP), BX
-	VBROADCASTSS u+72(FP), Z0
-	VBROADCASTSS v+76(FP), Z1
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-16, DI
-	JZ           tail
-
-loop:
-	VMOVUPS     (CX)(SI*4), Z2
-	VMOVUPS     (DX)(SI*4), Z3
-	VMULPS      Z0, Z2, Z2
-	VFMADD231PS Z1, Z3, Z2
-	VMOVUPS     Z2, (AX)(SI*4)
-	ADDQ        $0x10, SI
-	CMPQ        SI, DI
-	JLT         loop
-
-tail:
-	SUBQ        SI, BX
-	JZ          done
-	MOVQ        $-1, DI
-	BZHIQ       BX, DI, DI
-	KMOVW       DI, K1
-	VMOVUPS.Z   (CX)(SI*4), K1, Z2
-	VMOVUPS.Z   (DX)(SI*4), K1, Z3
-	VMULPS      Z0, Z2, Z2
-	VFMADD231PS Z1, Z3, Z2
-	VMOVUPS     Z2, K1, (AX)(SI*4)
 
 done:
 	VZEROUPPER
@@ -1453,314 +1377,6 @@ done:
 	MOVSD         X0, sum+48(FP)
 	RET
 
-// func dotsAVX512(x []float32, y []float32, z []float32) (xy float64, xz float64)
-// Requires: AVX, AVX512F, BMI2, SSE2
-TEXT ·dotsAVX512(SB), NOSPLIT, $0-88
-	MOVQ   x_base+0(FP), AX
-	MOVQ   y_base+24(FP), CX
-	MOVQ   z_base+48(FP), DX
-	MOVQ   x_len+8(FP), BX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	XORQ   SI, SI
-	MOVQ   BX, DI
-	ANDQ   $-16, DI
-	JZ     tail
-
-loop:
-	VMOVUPS       (AX)(SI*4), Z4
-	VMOVUPS       (CX)(SI*4), Z5
-	VMOVUPS       (DX)(SI*4), Z6
-	VCVTPS2PD     Y4, Z7
-	VCVTPS2PD     Y5, Z8
-	VFMADD231PD   Z8, Z7, Z0
-	VEXTRACTF64X4 $0x01, Z4, Y7
-	VCVTPS2PD     Y7, Z7
-	VEXTRACTF64X4 $0x01, Z5, Y5
-	VCVTPS2PD     Y5, Z5
-	VFMADD231PD   Z5, Z7, Z1
-	VCVTPS2PD     Y4, Z5
-	VCVTPS2PD     Y6, Z7
-	VFMADD231PD   Z7, Z5, Z2
-	VEXTRACTF64X4 $0x01, Z4, Y4
-	VCVTPS2PD     Y4, Z4
-	VEXTRACTF64X4 $0x01, Z6, Y5
-	VCVTPS2PD     Y5, Z5
-	VFMADD231PD   Z5, Z4, Z3
-	ADDQ          $0x10, SI
-	CMPQ          SI, DI
-	JLT           loop
-
-tail:
-	SUBQ          SI, BX
-	JZ            done
-	MOVQ          $-1, DI
-	BZHIQ         BX, DI, DI
-	KMOVW         DI, K1
-	VMOVUPS.Z     (AX)(SI*4), K1, Z4
-	VMOVUPS.Z     (CX)(SI*4), K1, Z5
-	VMOVUPS.Z     (DX)(SI*4), K1, Z6
-	VMOVAPS.Z     Z4, K1, Z4
-	VCVTPS2PD     Y4, Z7
-	VCVTPS2PD     Y5, Z8
-	VFMADD231PD   Z8, Z7, Z0
-	VEXTRACTF64X4 $0x01, Z4, Y7
-	VCVTPS2PD     Y7, Z7
-	VEXTRACTF64X4 $0x01, Z5, Y5
-	VCVTPS2PD     Y5, Z5
-	VFMADD231PD   Z5, Z7, Z1
-	VMOVAPS.Z     Z4, K1, Z4
-	VCVTPS2PD     Y4, Z5
-	VCVTPS2PD     Y6, Z7
-	VFMADD231PD   Z7, Z5, Z2
-	VEXTRACTF64X4 $0x01, Z4, Y4
-	VCVTPS2PD     Y4, Z4
-	VEXTRACTF64X4 $0x01, Z6, Y5
-	VCVTPS2PD     Y5, Z5
-	VFMADD231PD   Z5, Z4, Z3
-
-done:
-	VADDPD        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPD        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPD        X1, X0, X0
-	VUNPCKHPD     X0, X0, X1
-	VADDSD        X1, X0, X0
-	VADDPD        Z3, Z2, Z2
-	VEXTRACTF64X4 $0x01, Z2, Y1
-	VADDPD        Y1, Y2, Y2
-	VEXTRACTF128  $0x01, Y2, X1
-	VADDPD        X1, X2, X2
-	VUNPCKHPD     X2, X2, X1
-	VADDSD        X1, X2, X2
-	VZEROUPPER
-	MOVSD         X0, xy+72(FP)
-	MOVSD         X2, xz+80(FP)
-	RET
-
-// func alongAVX512(dy []float32, gamma []float32, x []float32, mean float32) (sum float64, along float64)
-// Requires: AVX, AVX512F, BMI2, SSE2
-TEXT ·alongAVX512(SB), NOSPLIT, $0-96
-	MOVQ         dy_base+0(FP), AX
-	MOVQ         gamma_base+24(FP), CX
-	MOVQ         x_base+48(FP), DX
-	MOVQ         dy_len+8(FP), BX
-	VBROADCASTSS mean+72(FP), Z0
-	VPXORD       Z1, Z1, Z1
-	VPXORD       Z2, Z2, Z2
-	VPXORD       Z3, Z3, Z3
-	VPXORD       Z4, Z4, Z4
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-16, DI
-	JZ           tail
-
-loop:
-	VMOVUPS       (AX)(SI*4), Z5
-	VMOVUPS       (CX)(SI*4), Z6
-	VMOVUPS       (DX)(SI*4), Z7
-	VMULPS        Z6, Z5, Z5
-	VSUBPS        Z0, Z7, Z7
-	VCVTPS2PD     Y5, Z6
-	VADDPD        Z6, Z1, Z1
-	VEXTRACTF64X4 $0x01, Z5, Y6
-	VCVTPS2PD     Y6, Z6
-	VADDPD        Z6, Z2, Z2
-	VCVTPS2PD     Y5, Z6
-	VCVTPS2PD     Y7, Z8
-	VFMADD231PD   Z8, Z6, Z3
-	VEXTRACTF64X4 $0x01, Z5, Y5
-	VCVTPS2PD     Y5, Z5
-	VEXTRACTF64X4 $0x01, Z7, Y6
-	VCVTPS2PD     Y6, Z6
-	VFMADD231PD   Z6, Z5, Z4
-	ADDQ          $0x10, SI
-	CMPQ          SI, DI
-	JLT           loop
-
-tail:
-	SUBQ          SI, BX
-	JZ            done
-	MOVQ          $-1, DI
-	BZHIQ         BX, DI, DI
-	KMOVW         DI, K1
-	VMOVUPS.Z     (AX)(SI*4), K1, Z5
-	VMOVUPS.Z     (CX)(SI*4), K1, Z6
-	VMOVUPS.Z     (DX)(SI*4), K1, Z7
-	VMULPS        Z6, Z5, Z5
-	VSUBPS        Z0, Z7, Z7
-	VMOVAPS.Z     Z5, K1, Z5
-	VCVTPS2PD     Y5, Z0
-	VADDPD        Z0, Z1, Z1
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VCVTPS2PD     Y0, Z0
-	VADDPD        Z0, Z2, Z2
-	VMOVAPS.Z     Z5, K1, Z5
-	VCVTPS2PD     Y5, Z0
-	VCVTPS2PD     Y7, Z6
-	VFMADD231PD   Z6, Z0, Z3
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VCVTPS2PD     Y0, Z0
-	VEXTRACTF64X4 $0x01, Z7, Y5
-	VCVTPS2PD     Y5, Z5
-	VFMADD231PD   Z5, Z0, Z4
-
-done:
-	VADDPD        Z2, Z1, Z1
-	VEXTRACTF64X4 $0x01, Z1, Y0
-	VADDPD        Y0, Y1, Y1
-	VEXTRACTF128  $0x01, Y1, X0
-	VADDPD        X0, X1, X1
-	VUNPCKHPD     X1, X1, X0
-	VADDSD        X0, X1, X1
-	VADDPD        Z4, Z3, Z3
-	VEXTRACTF64X4 $0x01, Z3, Y0
-	VADDPD        Y0, Y3, Y3
-	VEXTRACTF128  $0x01, Y3, X0
-	VADDPD        X0, X3, X3
-	VUNPCKHPD     X3, X3, X0
-	VADDSD        X0, X3, X3
-	VZEROUPPER
-	MOVSD         X1, sum+80(FP)
-	MOVSD         X3, along+88(FP)
-	RET
-
-// func standardiseAVX512(y []float32, x []float32, gamma []float32, beta []float32, mean float32, scale float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·standardiseAVX512(SB), NOSPLIT, $0-104
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         gamma_base+48(FP), DX
-	MOVQ         beta_base+72(FP), BX
-	MOVQ         y_len+8(FP), SI
-	VBROADCASTSS mean+96(FP), Z0
-	VBROADCASTSS scale+100(FP), Z1
-	XORQ         DI, DI
-	MOVQ         SI, R8
-	ANDQ         $-16, R8
-	JZ           tail
-
-loop:
-	VMOVUPS     (CX)(DI*4), Z2
-	VMOVUPS     (DX)(DI*4), Z3
-	VMOVUPS     (BX)(DI*4), Z4
-	VSUBPS      Z0, Z2, Z2
-	VMULPS      Z1, Z2, Z2
-	VFMADD213PS Z4, Z3, Z2
-	VMOVUPS     Z2, (AX)(DI*4)
-	ADDQ        $0x10, DI
-	CMPQ        DI, R8
-	JLT         loop
-
-tail:
-	SUBQ        DI, SI
-	JZ          done
-	MOVQ        $-1, R8
-	BZHIQ       SI, R8, R8
-	KMOVW       R8, K1
-	VMOVUPS.Z   (CX)(DI*4), K1, Z2
-	VMOVUPS.Z   (DX)(DI*4), K1, Z3
-	VMOVUPS.Z   (BX)(DI*4), K1, Z4
-	VSUBPS      Z0, Z2, Z2
-	VMULPS      Z1, Z2, Z2
-	VFMADD213PS Z4, Z3, Z2
-	VMOVUPS     Z2, K1, (AX)(DI*4)
-
-done:
-	VZEROUPPER
-	RET
-
-// func scaledAVX512(y []float32, x []float32, gamma []float32, scale float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·scaledAVX512(SB), NOSPLIT, $0-76
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         gamma_base+48(FP), DX
-	MOVQ         y_len+8(FP), BX
-	VBROADCASTSS scale+72(FP), Z0
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-16, DI
-	JZ           tail
-
-loop:
-	VMOVUPS (CX)(SI*4), Z1
-	VMOVUPS (DX)(SI*4), Z2
-	VMULPS  Z0, Z1, Z1
-	VMULPS  Z2, Z1, Z1
-	VMOVUPS Z1, (AX)(SI*4)
-	ADDQ    $0x10, SI
-	CMPQ    SI, DI
-	JLT     loop
-
-tail:
-	SUBQ      SI, BX
-	JZ        done
-	MOVQ      $-1, DI
-	BZHIQ     BX, DI, DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (CX)(SI*4), K1, Z1
-	VMOVUPS.Z (DX)(SI*4), K1, Z2
-	VMULPS    Z0, Z1, Z1
-	VMULPS    Z2, Z1, Z1
-	VMOVUPS   Z1, K1, (AX)(SI*4)
-
-done:
-	VZEROUPPER
-	RET
-
-// func normSlopeAVX512(dx []float32, dy []float32, gamma []float32, x []float32, mean float32, u float32, v float32, w float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·normSlopeAVX512(SB), NOSPLIT, $0-112
-	MOVQ         dx_base+0(FP), AX
-	MOVQ         dy_base+24(FP), CX
-	MOVQ         gamma_base+48(FP), DX
-	MOVQ         x_base+72(FP), BX
-	MOVQ         dx_len+8(FP), SI
-	VBROADCASTSS mean+96(FP), Z0
-	VBROADCASTSS u+100(FP), Z1
-	VBROADCASTSS v+104(FP), Z2
-	VBROADCASTSS w+108(FP), Z3
-	XORQ         DI, DI
-	MOVQ         SI, R8
-	ANDQ         $-16, R8
-	JZ           tail
-
-loop:
-	VMOVUPS     (CX)(DI*4), Z4
-	VMOVUPS     (DX)(DI*4), Z5
-	VMOVUPS     (BX)(DI*4), Z6
-	VMULPS      Z5, Z4, Z4
-	VSUBPS      Z0, Z6, Z6
-	VFMADD213PS Z3, Z2, Z6
-	VFMADD213PS Z6, Z1, Z4
-	VMOVUPS     Z4, (AX)(DI*4)
-	ADDQ        $0x10, DI
-	CMPQ        DI, R8
-	JLT         loop
-
-tail:
-	SUBQ        DI, SI
-	JZ          done
-	MOVQ        $-1, R8
-	BZHIQ       SI, R8, R8
-	KMOVW       R8, K1
-	VMOVUPS.Z   (CX)(DI*4), K1, Z4
-	VMOVUPS.Z   (DX)(DI*4), K1, Z5
-	VMOVUPS.Z   (BX)(DI*4), K1, Z6
-	VMULPS      Z5, Z4, Z4
-	VSUBPS      Z0, Z6, Z6
-	VFMADD213PS Z3, Z2, Z6
-	VFMADD213PS Z6, Z1, Z4
-	VMOVUPS     Z4, K1, (AX)(DI*4)
-
-done:
-	VZEROUPPER
-	RET
-
 // func greatestAVX512(x []float32) (most float32)
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·greatestAVX512(SB), NOSPLIT, $0-28
@@ -1949,6 +1565,693 @@ done:
 	VZEROUPPER
 	RET
 
+// func rowSumsAVX512(sums []float64, x []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rowSumsAVX512(SB), NOSPLIT, $0-64
+	MOVQ  sums_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  c+56(FP), DX
+	MOVQ  DX, BX
+	ANDQ  $+15, BX
+	MOVQ  $-1, SI
+	BZHIQ BX, SI, SI
+	KMOVW SI, K1
+	XORQ  BX, BX
+
+row:
+	CMPQ   BX, rows+48(FP)
+	JGE    done
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	XORQ   SI, SI
+	MOVQ   DX, DI
+	ANDQ   $-16, DI
+	JZ     tail
+
+column:
+	VMOVUPS       (CX)(SI*4), Z2
+	VCVTPS2PD     Y2, Z3
+	VADDPD        Z3, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VADDPD        Z2, Z1, Z1
+	ADDQ          $0x10, SI
+	CMPQ          SI, DI
+	JLT           column
+
+tail:
+	CMPQ          SI, DX
+	JGE           next
+	VMOVUPS.Z     (CX)(SI*4), K1, Z2
+	VMOVAPS.Z     Z2, K1, Z2
+	VCVTPS2PD     Y2, Z3
+	VADDPD        Z3, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VADDPD        Z2, Z1, Z1
+
+next:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPD        Y2, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X2
+	VADDPD        X2, X0, X0
+	VUNPCKHPD     X0, X0, X2
+	VADDSD        X2, X0, X0
+	VMOVSD        X0, (AX)(BX*8)
+	LEAQ          (CX)(DX*4), CX
+	INCQ          BX
+	JMP           row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowSquaresAVX512(sums []float64, x []float32, mean []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rowSquaresAVX512(SB), NOSPLIT, $0-88
+	MOVQ  sums_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  mean_base+48(FP), DX
+	MOVQ  c+80(FP), BX
+	MOVQ  BX, SI
+	ANDQ  $+15, SI
+	MOVQ  $-1, DI
+	BZHIQ SI, DI, DI
+	KMOVW DI, K1
+	XORQ  SI, SI
+
+row:
+	CMPQ         SI, rows+72(FP)
+	JGE          done
+	VBROADCASTSS (DX)(SI*4), Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	XORQ         DI, DI
+	MOVQ         BX, R8
+	ANDQ         $-16, R8
+	JZ           tail
+
+column:
+	VMOVUPS       (CX)(DI*4), Z3
+	VSUBPS        Z0, Z3, Z3
+	VCVTPS2PD     Y3, Z4
+	VFMADD231PD   Z4, Z4, Z1
+	VEXTRACTF64X4 $0x01, Z3, Y3
+	VCVTPS2PD     Y3, Z3
+	VFMADD231PD   Z3, Z3, Z2
+	ADDQ          $0x10, DI
+	CMPQ          DI, R8
+	JLT           column
+
+tail:
+	CMPQ          DI, BX
+	JGE           next
+	VMOVUPS.Z     (CX)(DI*4), K1, Z3
+	VSUBPS        Z0, Z3, Z3
+	VMOVAPS.Z     Z3, K1, Z3
+	VCVTPS2PD     Y3, Z0
+	VFMADD231PD   Z0, Z0, Z1
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VCVTPS2PD     Y0, Z0
+	VFMADD231PD   Z0, Z0, Z2
+
+next:
+	VADDPD        Z2, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPD        X0, X1, X1
+	VUNPCKHPD     X1, X1, X0
+	VADDSD        X0, X1, X1
+	VMOVSD        X1, (AX)(SI*8)
+	LEAQ          (CX)(BX*4), CX
+	INCQ          SI
+	JMP           row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowDotsAVX512(xy []float64, x []float32, y []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rowDotsAVX512(SB), NOSPLIT, $0-88
+	MOVQ  xy_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  y_base+48(FP), DX
+	MOVQ  c+80(FP), BX
+	MOVQ  BX, SI
+	ANDQ  $+15, SI
+	MOVQ  $-1, DI
+	BZHIQ SI, DI, DI
+	KMOVW DI, K1
+	XORQ  SI, SI
+
+row:
+	CMPQ   SI, rows+72(FP)
+	JGE    done
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	XORQ   DI, DI
+	MOVQ   BX, R8
+	ANDQ   $-16, R8
+	JZ     tail
+
+column:
+	VMOVUPS       (CX)(DI*4), Z2
+	VMOVUPS       (DX)(DI*4), Z3
+	VCVTPS2PD     Y2, Z4
+	VCVTPS2PD     Y3, Z5
+	VFMADD231PD   Z5, Z4, Z0
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VEXTRACTF64X4 $0x01, Z3, Y3
+	VCVTPS2PD     Y3, Z3
+	VFMADD231PD   Z3, Z2, Z1
+	ADDQ          $0x10, DI
+	CMPQ          DI, R8
+	JLT           column
+
+tail:
+	CMPQ          DI, BX
+	JGE           next
+	VMOVUPS.Z     (CX)(DI*4), K1, Z2
+	VMOVUPS.Z     (DX)(DI*4), K1, Z3
+	VMOVAPS.Z     Z2, K1, Z2
+	VCVTPS2PD     Y2, Z4
+	VCVTPS2PD     Y3, Z5
+	VFMADD231PD   Z5, Z4, Z0
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VEXTRACTF64X4 $0x01, Z3, Y3
+	VCVTPS2PD     Y3, Z3
+	VFMADD231PD   Z3, Z2, Z1
+
+next:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPD        Y2, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X2
+	VADDPD        X2, X0, X0
+	VUNPCKHPD     X0, X0, X2
+	VADDSD        X2, X0, X0
+	VMOVSD        X0, (AX)(SI*8)
+	LEAQ          (CX)(BX*4), CX
+	INCQ          SI
+	JMP           row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowPairsAVX512(xy []float64, xz []float64, x []float32, y []float32, z []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rowPairsAVX512(SB), NOSPLIT, $0-136
+	MOVQ  xy_base+0(FP), AX
+	MOVQ  xz_base+24(FP), CX
+	MOVQ  x_base+48(FP), DX
+	MOVQ  y_base+72(FP), BX
+	MOVQ  z_base+96(FP), SI
+	MOVQ  c+128(FP), DI
+	MOVQ  DI, R8
+	ANDQ  $+15, R8
+	MOVQ  $-1, R9
+	BZHIQ R8, R9, R9
+	KMOVW R9, K1
+	XORQ  R8, R8
+
+row:
+	CMPQ   R8, rows+120(FP)
+	JGE    done
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	XORQ   R9, R9
+	MOVQ   DI, R10
+	ANDQ   $-16, R10
+	JZ     tail
+
+column:
+	VMOVUPS       (DX)(R9*4), Z4
+	VMOVUPS       (BX)(R9*4), Z5
+	VMOVUPS       (SI)(R9*4), Z6
+	VCVTPS2PD     Y4, Z7
+	VCVTPS2PD     Y5, Z8
+	VFMADD231PD   Z8, Z7, Z0
+	VEXTRACTF64X4 $0x01, Z4, Y7
+	VCVTPS2PD     Y7, Z7
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z7, Z1
+	VCVTPS2PD     Y4, Z5
+	VCVTPS2PD     Y6, Z7
+	VFMADD231PD   Z7, Z5, Z2
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VEXTRACTF64X4 $0x01, Z6, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z4, Z3
+	ADDQ          $0x10, R9
+	CMPQ          R9, R10
+	JLT           column
+
+tail:
+	CMPQ          R9, DI
+	JGE           next
+	VMOVUPS.Z     (DX)(R9*4), K1, Z4
+	VMOVUPS.Z     (BX)(R9*4), K1, Z5
+	VMOVUPS.Z     (SI)(R9*4), K1, Z6
+	VMOVAPS.Z     Z4, K1, Z4
+	VCVTPS2PD     Y4, Z7
+	VCVTPS2PD     Y5, Z8
+	VFMADD231PD   Z8, Z7, Z0
+	VEXTRACTF64X4 $0x01, Z4, Y7
+	VCVTPS2PD     Y7, Z7
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z7, Z1
+	VMOVAPS.Z     Z4, K1, Z4
+	VCVTPS2PD     Y4, Z5
+	VCVTPS2PD     Y6, Z7
+	VFMADD231PD   Z7, Z5, Z2
+	VEXTRACTF64X4 $0x01, Z4, Y4
+	VCVTPS2PD     Y4, Z4
+	VEXTRACTF64X4 $0x01, Z6, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z4, Z3
+
+next:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPD        Y4, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X4
+	VADDPD        X4, X0, X0
+	VUNPCKHPD     X0, X0, X4
+	VADDSD        X4, X0, X0
+	VMOVSD        X0, (AX)(R8*8)
+	VADDPD        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPD        Y4, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X4
+	VADDPD        X4, X2, X2
+	VUNPCKHPD     X2, X2, X4
+	VADDSD        X4, X2, X2
+	VMOVSD        X2, (CX)(R8*8)
+	LEAQ          (DX)(DI*4), DX
+	INCQ          R8
+	JMP           row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowAlongAVX512(sums []float64, along []float64, dy []float32, x []float32, gamma []float32, mean []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rowAlongAVX512(SB), NOSPLIT, $0-160
+	MOVQ  sums_base+0(FP), AX
+	MOVQ  along_base+24(FP), CX
+	MOVQ  dy_base+48(FP), DX
+	MOVQ  x_base+72(FP), BX
+	MOVQ  gamma_base+96(FP), SI
+	MOVQ  mean_base+120(FP), DI
+	MOVQ  c+152(FP), R8
+	MOVQ  R8, R9
+	ANDQ  $+15, R9
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R10
+	KMOVW R10, K1
+	XORQ  R9, R9
+
+row:
+	CMPQ         R9, rows+144(FP)
+	JGE          done
+	VBROADCASTSS (DI)(R9*4), Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	XORQ         R10, R10
+	MOVQ         R8, R11
+	ANDQ         $-16, R11
+	JZ           tail
+
+column:
+	VMOVUPS       (DX)(R10*4), Z5
+	VMOVUPS       (BX)(R10*4), Z6
+	VMOVUPS       (SI)(R10*4), Z7
+	VMULPS        Z7, Z5, Z5
+	VSUBPS        Z0, Z6, Z6
+	VCVTPS2PD     Y5, Z7
+	VADDPD        Z7, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z5, Y7
+	VCVTPS2PD     Y7, Z7
+	VADDPD        Z7, Z2, Z2
+	VCVTPS2PD     Y5, Z7
+	VCVTPS2PD     Y6, Z8
+	VFMADD231PD   Z8, Z7, Z3
+	VEXTRACTF64X4 $0x01, Z5, Y5
+	VCVTPS2PD     Y5, Z5
+	VEXTRACTF64X4 $0x01, Z6, Y6
+	VCVTPS2PD     Y6, Z6
+	VFMADD231PD   Z6, Z5, Z4
+	ADDQ          $0x10, R10
+	CMPQ          R10, R11
+	JLT           column
+
+tail:
+	CMPQ          R10, R8
+	JGE           next
+	VMOVUPS.Z     (DX)(R10*4), K1, Z5
+	VMOVUPS.Z     (BX)(R10*4), K1, Z6
+	VMOVUPS.Z     (SI)(R10*4), K1, Z7
+	VMULPS        Z7, Z5, Z5
+	VSUBPS        Z0, Z6, Z6
+	VMOVAPS.Z     Z5, K1, Z5
+	VCVTPS2PD     Y5, Z0
+	VADDPD        Z0, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VCVTPS2PD     Y0, Z0
+	VADDPD        Z0, Z2, Z2
+	VMOVAPS.Z     Z5, K1, Z5
+	VCVTPS2PD     Y5, Z0
+	VCVTPS2PD     Y6, Z7
+	VFMADD231PD   Z7, Z0, Z3
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VCVTPS2PD     Y0, Z0
+	VEXTRACTF64X4 $0x01, Z6, Y5
+	VCVTPS2PD     Y5, Z5
+	VFMADD231PD   Z5, Z0, Z4
+
+next:
+	VADDPD        Z2, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPD        X0, X1, X1
+	VUNPCKHPD     X1, X1, X0
+	VADDSD        X0, X1, X1
+	VMOVSD        X1, (AX)(R9*8)
+	VADDPD        Z4, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X0
+	VADDPD        X0, X3, X3
+	VUNPCKHPD     X3, X3, X0
+	VADDSD        X0, X3, X3
+	VMOVSD        X3, (CX)(R9*8)
+	LEAQ          (DX)(R8*4), DX
+	LEAQ          (BX)(R8*4), BX
+	INCQ          R9
+	JMP           row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowStandardiseAVX512(y []float32, x []float32, gamma []float32, beta []float32, mean []float32, scale []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rowStandardiseAVX512(SB), NOSPLIT, $0-160
+	MOVQ  y_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  gamma_base+48(FP), DX
+	MOVQ  beta_base+72(FP), BX
+	MOVQ  mean_base+96(FP), SI
+	MOVQ  scale_base+120(FP), DI
+	MOVQ  c+152(FP), R8
+	MOVQ  R8, R9
+	ANDQ  $+15, R9
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R10
+	KMOVW R10, K1
+	XORQ  R9, R9
+
+row:
+	CMPQ         R9, rows+144(FP)
+	JGE          done
+	VBROADCASTSS (SI)(R9*4), Z0
+	VBROADCASTSS (DI)(R9*4), Z1
+	XORQ         R10, R10
+	MOVQ         R8, R11
+	ANDQ         $-16, R11
+	JZ           tail
+
+column:
+	VMOVUPS     (CX)(R10*4), Z2
+	VMOVUPS     (DX)(R10*4), Z3
+	VMOVUPS     (BX)(R10*4), Z4
+	VSUBPS      Z0, Z2, Z2
+	VMULPS      Z1, Z2, Z2
+	VFMADD213PS Z4, Z3, Z2
+	VMOVUPS     Z2, (AX)(R10*4)
+	ADDQ        $0x10, R10
+	CMPQ        R10, R11
+	JLT         column
+
+tail:
+	CMPQ        R10, R8
+	JGE         next
+	VMOVUPS.Z   (CX)(R10*4), K1, Z2
+	VMOVUPS.Z   (DX)(R10*4), K1, Z3
+	VMOVUPS.Z   (BX)(R10*4), K1, Z4
+	VSUBPS      Z0, Z2, Z2
+	VMULPS      Z1, Z2, Z2
+	VFMADD213PS Z4, Z3, Z2
+	VMOVUPS     Z2, K1, (AX)(R10*4)
+
+next:
+	LEAQ (AX)(R8*4), AX
+	LEAQ (CX)(R8*4), CX
+	INCQ R9
+	JMP  row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowScaleAVX512(y []float32, x []float32, gamma []float32, scale []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rowScaleAVX512(SB), NOSPLIT, $0-112
+	MOVQ  y_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  gamma_base+48(FP), DX
+	MOVQ  scale_base+72(FP), BX
+	MOVQ  c+104(FP), SI
+	MOVQ  SI, DI
+	ANDQ  $+15, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVW R8, K1
+	XORQ  DI, DI
+
+row:
+	CMPQ         DI, rows+96(FP)
+	JGE          done
+	VBROADCASTSS (BX)(DI*4), Z0
+	XORQ         R8, R8
+	MOVQ         SI, R9
+	ANDQ         $-16, R9
+	JZ           tail
+
+column:
+	VMOVUPS (CX)(R8*4), Z1
+	VMOVUPS (DX)(R8*4), Z2
+	VMULPS  Z0, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (AX)(R8*4)
+	ADDQ    $0x10, R8
+	CMPQ    R8, R9
+	JLT     column
+
+tail:
+	CMPQ      R8, SI
+	JGE       next
+	VMOVUPS.Z (CX)(R8*4), K1, Z1
+	VMOVUPS.Z (DX)(R8*4), K1, Z2
+	VMULPS    Z0, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)(R8*4)
+
+next:
+	LEAQ (AX)(SI*4), AX
+	LEAQ (CX)(SI*4), CX
+	INCQ DI
+	JMP  row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowMulAVX512(y []float32, x []float32, g []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rowMulAVX512(SB), NOSPLIT, $0-88
+	MOVQ  y_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  g_base+48(FP), DX
+	MOVQ  c+80(FP), BX
+	MOVQ  BX, SI
+	ANDQ  $+15, SI
+	MOVQ  $-1, DI
+	BZHIQ SI, DI, DI
+	KMOVW DI, K1
+	XORQ  SI, SI
+
+row:
+	CMPQ SI, rows+72(FP)
+	JGE  done
+	XORQ DI, DI
+	MOVQ BX, R8
+	ANDQ $-16, R8
+	JZ   tail
+
+column:
+	VMOVUPS (CX)(DI*4), Z0
+	VMOVUPS (DX)(DI*4), Z1
+	VMULPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)(DI*4)
+	ADDQ    $0x10, DI
+	CMPQ    DI, R8
+	JLT     column
+
+tail:
+	CMPQ      DI, BX
+	JGE       next
+	VMOVUPS.Z (CX)(DI*4), K1, Z0
+	VMOVUPS.Z (DX)(DI*4), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(DI*4)
+
+next:
+	LEAQ (AX)(BX*4), AX
+	LEAQ (CX)(BX*4), CX
+	INCQ SI
+	JMP  row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowSlopeAVX512(dx []float32, dy []float32, x []float32, gamma []float32, mean []float32, u []float32, v []float32, w []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rowSlopeAVX512(SB), NOSPLIT, $0-208
+	MOVQ  dx_base+0(FP), AX
+	MOVQ  dy_base+24(FP), CX
+	MOVQ  x_base+48(FP), DX
+	MOVQ  gamma_base+72(FP), BX
+	MOVQ  mean_base+96(FP), SI
+	MOVQ  u_base+120(FP), DI
+	MOVQ  v_base+144(FP), R8
+	MOVQ  w_base+168(FP), R9
+	MOVQ  c+200(FP), R10
+	MOVQ  R10, R11
+	ANDQ  $+15, R11
+	MOVQ  $-1, R12
+	BZHIQ R11, R12, R12
+	KMOVW R12, K1
+	XORQ  R11, R11
+
+row:
+	CMPQ         R11, rows+192(FP)
+	JGE          done
+	VBROADCASTSS (SI)(R11*4), Z0
+	VBROADCASTSS (DI)(R11*4), Z1
+	VBROADCASTSS (R8)(R11*4), Z2
+	VBROADCASTSS (R9)(R11*4), Z3
+	XORQ         R12, R12
+	MOVQ         R10, R13
+	ANDQ         $-16, R13
+	JZ           tail
+
+column:
+	VMOVUPS     (CX)(R12*4), Z4
+	VMOVUPS     (DX)(R12*4), Z5
+	VMOVUPS     (BX)(R12*4), Z6
+	VMULPS      Z6, Z4, Z4
+	VSUBPS      Z0, Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VFMADD213PS Z5, Z1, Z4
+	VMOVUPS     Z4, (AX)(R12*4)
+	ADDQ        $0x10, R12
+	CMPQ        R12, R13
+	JLT         column
+
+tail:
+	CMPQ        R12, R10
+	JGE         next
+	VMOVUPS.Z   (CX)(R12*4), K1, Z4
+	VMOVUPS.Z   (DX)(R12*4), K1, Z5
+	VMOVUPS.Z   (BX)(R12*4), K1, Z6
+	VMULPS      Z6, Z4, Z4
+	VSUBPS      Z0, Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VFMADD213PS Z5, Z1, Z4
+	VMOVUPS     Z4, K1, (AX)(R12*4)
+
+next:
+	LEAQ (AX)(R10*4), AX
+	LEAQ (CX)(R10*4), CX
+	LEAQ (DX)(R10*4), DX
+	INCQ R11
+	JMP  row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowMixAVX512(y []float32, a []float32, b []float32, u []float32, v []float32, rows int, c int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rowMixAVX512(SB), NOSPLIT, $0-136
+	MOVQ  y_base+0(FP), AX
+	MOVQ  a_base+24(FP), CX
+	MOVQ  b_base+48(FP), DX
+	MOVQ  u_base+72(FP), BX
+	MOVQ  v_base+96(FP), SI
+	MOVQ  c+128(FP), DI
+	MOVQ  DI, R8
+	ANDQ  $+15, R8
+	MOVQ  $-1, R9
+	BZHIQ R8, R9, R9
+	KMOVW R9, K1
+	XORQ  R8, R8
+
+row:
+	CMPQ         R8, rows+120(FP)
+	JGE          done
+	VBROADCASTSS (BX)(R8*4), Z0
+	VBROADCASTSS (SI)(R8*4), Z1
+	XORQ         R9, R9
+	MOVQ         DI, R10
+	ANDQ         $-16, R10
+	JZ           tail
+
+column:
+	VMOVUPS     (CX)(R9*4), Z2
+	VMOVUPS     (DX)(R9*4), Z3
+	VMULPS      Z0, Z2, Z2
+	VFMADD231PS Z1, Z3, Z2
+	VMOVUPS     Z2, (AX)(R9*4)
+	ADDQ        $0x10, R9
+	CMPQ        R9, R10
+	JLT         column
+
+tail:
+	CMPQ        R9, DI
+	JGE         next
+	VMOVUPS.Z   (CX)(R9*4), K1, Z2
+	VMOVUPS.Z   (DX)(R9*4), K1, Z3
+	VMULPS      Z0, Z2, Z2
+	VFMADD231PS Z1, Z3, Z2
+	VMOVUPS     Z2, K1, (AX)(R9*4)
+
+next:
+	LEAQ (AX)(DI*4), AX
+	INCQ R8
+	JMP  row
+
+done:
+	VZEROUPPER
+	RET
+
 // func addRowsAVX512(sums []float64, x []float32, rows int, c int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·addRowsAVX512(SB), NOSPLIT, $0-64
@@ -2005,12 +2308,12 @@ done:
 	VZEROUPPER
 	RET
 
-// func weighRowsAVX512(sums []float64, x []float32, weights []float32, rows int, c int)
+// func weighRowsAVX512(sums []float64, x []float32, weight []float32, rows int, c int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·weighRowsAVX512(SB), NOSPLIT, $0-88
 	MOVQ  sums_base+0(FP), AX
 	MOVQ  x_base+24(FP), CX
-	MOVQ  weights_base+48(FP), DX
+	MOVQ  weight_base+48(FP), DX
 	MOVQ  rows+72(FP), BX
 	MOVQ  c+80(FP), SI
 	MOVQ  SI, DI
@@ -2025,7 +2328,6 @@ TEXT ·weighRowsAVX512(SB), NOSPLIT, $0-88
 
 row:
 	VBROADCASTSS (DX), Z0
-	VCVTPS2PD    Y0, Z0
 	ADDQ         $0x04, DX
 	XORQ         R8, R8
 	CMPQ         R8, DI
@@ -2034,11 +2336,14 @@ row:
 column:
 	VMOVUPS       (CX)(R8*4), Z1
 	VCVTPS2PD     Y1, Z2
-	VFMADD213PD   (AX)(R8*8), Z0, Z2
+	VCVTPS2PD     Y0, Z3
+	VFMADD213PD   (AX)(R8*8), Z3, Z2
 	VMOVUPD       Z2, (AX)(R8*8)
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
-	VFMADD213PD   64(AX)(R8*8), Z0, Z1
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VCVTPS2PD     Y2, Z2
+	VFMADD213PD   64(AX)(R8*8), Z2, Z1
 	VMOVUPD       Z1, 64(AX)(R8*8)
 	ADDQ          $0x10, R8
 	CMPQ          R8, DI
@@ -2049,10 +2354,13 @@ tail:
 	JGE           next
 	VMOVUPS.Z     (CX)(R8*4), K1, Z1
 	VCVTPS2PD     Y1, Z2
-	VFMADD213PD   (AX)(R8*8), Z0, Z2
+	VCVTPS2PD     Y0, Z3
+	VFMADD213PD   (AX)(R8*8), Z3, Z2
 	VMOVUPD       Z2, (AX)(R8*8)
 	VEXTRACTF64X4 $0x01, Z1, Y1
 	VCVTPS2PD     Y1, Z1
+	VEXTRACTF64X4 $0x01, Z0, Y0
+	VCVTPS2PD     Y0, Z0
 	VFMADD213PD   64(AX)(R8*8), Z0, Z1
 	VMOVUPD       Z1, 64(AX)(R8*8)
 
@@ -2131,72 +2439,76 @@ done:
 	VZEROUPPER
 	RET
 
-// func normRowsAVX512(sums []float64, dy []float32, x []float32, rows int, c int, mean float32, scale float32)
+// func normRowsAVX512(sums []float64, dy []float32, x []float32, mean []float32, scale []float32, rows int, c int)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·normRowsAVX512(SB), NOSPLIT, $0-96
-	MOVQ         sums_base+0(FP), AX
-	MOVQ         dy_base+24(FP), CX
-	MOVQ         x_base+48(FP), DX
-	MOVQ         rows+72(FP), BX
-	MOVQ         c+80(FP), SI
-	VBROADCASTSS mean+88(FP), Z0
-	VBROADCASTSS scale+92(FP), Z1
-	MOVQ         SI, DI
-	ANDQ         $-16, DI
-	MOVQ         SI, R8
-	SUBQ         DI, R8
-	MOVQ         $-1, R9
-	BZHIQ        R8, R9, R9
-	KMOVW        R9, K1
-	TESTQ        BX, BX
-	JZ           done
+TEXT ·normRowsAVX512(SB), NOSPLIT, $0-136
+	MOVQ  sums_base+0(FP), AX
+	MOVQ  dy_base+24(FP), CX
+	MOVQ  x_base+48(FP), DX
+	MOVQ  mean_base+72(FP), BX
+	MOVQ  scale_base+96(FP), SI
+	MOVQ  rows+120(FP), DI
+	MOVQ  c+128(FP), R8
+	MOVQ  R8, R9
+	ANDQ  $-16, R9
+	MOVQ  R8, R10
+	SUBQ  R9, R10
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R11
+	KMOVW R11, K1
+	TESTQ DI, DI
+	JZ    done
 
 row:
-	XORQ R8, R8
-	CMPQ R8, DI
-	JGE  tail
+	VBROADCASTSS (BX), Z0
+	ADDQ         $0x04, BX
+	VBROADCASTSS (SI), Z1
+	ADDQ         $0x04, SI
+	XORQ         R10, R10
+	CMPQ         R10, R9
+	JGE          tail
 
 column:
-	VMOVUPS       (CX)(R8*4), Z2
-	VMOVUPS       (DX)(R8*4), Z3
+	VMOVUPS       (CX)(R10*4), Z2
+	VMOVUPS       (DX)(R10*4), Z3
 	VSUBPS        Z0, Z3, Z3
 	VMULPS        Z1, Z3, Z3
 	VCVTPS2PD     Y2, Z4
 	VCVTPS2PD     Y3, Z5
-	VFMADD213PD   (AX)(R8*8), Z5, Z4
-	VMOVUPD       Z4, (AX)(R8*8)
+	VFMADD213PD   (AX)(R10*8), Z5, Z4
+	VMOVUPD       Z4, (AX)(R10*8)
 	VEXTRACTF64X4 $0x01, Z2, Y2
 	VCVTPS2PD     Y2, Z2
 	VEXTRACTF64X4 $0x01, Z3, Y3
 	VCVTPS2PD     Y3, Z3
-	VFMADD213PD   64(AX)(R8*8), Z3, Z2
-	VMOVUPD       Z2, 64(AX)(R8*8)
-	ADDQ          $0x10, R8
-	CMPQ          R8, DI
+	VFMADD213PD   64(AX)(R10*8), Z3, Z2
+	VMOVUPD       Z2, 64(AX)(R10*8)
+	ADDQ          $0x10, R10
+	CMPQ          R10, R9
 	JLT           column
 
 tail:
-	CMPQ          R8, SI
+	CMPQ          R10, R8
 	JGE           next
-	VMOVUPS.Z     (CX)(R8*4), K1, Z2
-	VMOVUPS.Z     (DX)(R8*4), K1, Z3
+	VMOVUPS.Z     (CX)(R10*4), K1, Z2
+	VMOVUPS.Z     (DX)(R10*4), K1, Z3
 	VSUBPS        Z0, Z3, Z3
 	VMULPS        Z1, Z3, Z3
-	VCVTPS2PD     Y2, Z4
-	VCVTPS2PD     Y3, Z5
-	VFMADD213PD   (AX)(R8*8), Z5, Z4
-	VMOVUPD       Z4, (AX)(R8*8)
-	VEXTRACTF64X4 $0x01, Z2, Y2
-	VCVTPS2PD     Y2, Z2
-	VEXTRACTF64X4 $0x01, Z3, Y3
-	VCVTPS2PD     Y3, Z3
-	VFMADD213PD   64(AX)(R8*8), Z3, Z2
-	VMOVUPD       Z2, 64(AX)(R8*8)
+	VCVTPS2PD     Y2, Z0
+	VCVTPS2PD     Y3, Z1
+	VFMADD213PD   (AX)(R10*8), Z1, Z0
+	VMOVUPD       Z0, (AX)(R10*8)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VCVTPS2PD     Y0, Z0
+	VEXTRACTF64X4 $0x01, Z3, Y1
+	VCVTPS2PD     Y1, Z1
+	VFMADD213PD   64(AX)(R10*8), Z1, Z0
+	VMOVUPD       Z0, 64(AX)(R10*8)
 
 next:
-	LEAQ (CX)(SI*4), CX
-	LEAQ (DX)(SI*4), DX
-	DECQ BX
+	LEAQ (CX)(R8*4), CX
+	LEAQ (DX)(R8*4), DX
+	DECQ DI
 	JNZ  row
 
 done:
@@ -4162,42 +4474,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func mulAVX2(y []float32, a []float32, b []float32)
-// Requires: AVX
-TEXT ·mulAVX2(SB), NOSPLIT, $0-72
-	MOVQ y_base+0(FP), AX
-	MOVQ a_base+24(FP), CX
-	MOVQ b_base+48(FP), DX
-	MOVQ y_len+8(FP), BX
-	XORQ SI, SI
-	MOVQ BX, DI
-	ANDQ $-8, DI
-	JZ   tail
-
-loop:
-	VMOVUPS (CX)(SI*4), Y0
-	VMOVUPS (DX)(SI*4), Y1
-	VMULPS  Y1, Y0, Y0
-	VMOVUPS Y0, (AX)(SI*4)
-	ADDQ    $0x08, SI
-	CMPQ    SI, DI
-	JLT     loop
-
-tail:
-	SUBQ       SI, BX
-	JZ         done
-	LEAQ       lanes<>+0(SB), DI
-	NEGQ       BX
-	VMOVDQU    32(DI)(BX*4), Y0
-	VMASKMOVPS (CX)(SI*4), Y0, Y1
-	VMASKMOVPS (DX)(SI*4), Y0, Y2
-	VMULPS     Y2, Y1, Y1
-	VMASKMOVPS Y1, Y0, (AX)(SI*4)
-
-done:
-	VZEROUPPER
-	RET
-
 // func affineAVX2(y []float32, x []float32, m float32, a float32)
 // Requires: AVX, FMA3
 TEXT ·affineAVX2(SB), NOSPLIT, $0-56
@@ -4264,46 +4540,6 @@ tail:
 	VMASKMOVPS  (CX)(BX*4), Y1, Y3
 	VFMADD231PS Y0, Y3, Y2
 	VMASKMOVPS  Y2, Y1, (AX)(BX*4)
-
-done:
-	VZEROUPPER
-	RET
-
-// func mixAVX2(y []float32, a []float32, b []float32, u float32, v float32)
-// Requires: AVX, FMA3
-TEXT ·mixAVX2(SB), NOSPLIT, $0-80
-	MOVQ         y_base+0(FP), AX
-	MOVQ         a_base+24(FP), CX
-	MOVQ         b_base+48(FP), DX
-	MOVQ         y_len+8(FP), BX
-	VBROADCASTSS u+72(FP), Y0
-	VBROADCASTSS v+76(FP), Y1
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-8, DI
-	JZ           tail
-
-loop:
-	VMOVUPS     (CX)(SI*4), Y2
-	VMOVUPS     (DX)(SI*4), Y3
-	VMULPS      Y0, Y2, Y2
-	VFMADD231PS Y1, Y3, Y2
-	VMOVUPS     Y2, (AX)(SI*4)
-	ADDQ        $0x08, SI
-	CMPQ        SI, DI
-	JLT         loop
-
-tail:
-	SUBQ        SI, BX
-	JZ          done
-	LEAQ        lanes<>+0(SB), DI
-	NEGQ        BX
-	VMOVDQU     32(DI)(BX*4), Y2
-	VMASKMOVPS  (CX)(SI*4), Y2, Y3
-	VMASKMOVPS  (DX)(SI*4), Y2, Y4
-	VMULPS      Y0, Y3, Y3
-	VFMADD231PS Y1, Y4, Y3
-	VMASKMOVPS  Y3, Y2, (AX)(SI*4)
 
 done:
 	VZEROUPPER
@@ -4558,306 +4794,6 @@ done:
 	MOVSD        X0, sum+48(FP)
 	RET
 
-// func dotsAVX2(x []float32, y []float32, z []float32) (xy float64, xz float64)
-// Requires: AVX, FMA3, SSE2
-TEXT ·dotsAVX2(SB), NOSPLIT, $0-88
-	MOVQ   x_base+0(FP), AX
-	MOVQ   y_base+24(FP), CX
-	MOVQ   z_base+48(FP), DX
-	MOVQ   x_len+8(FP), BX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	XORQ   SI, SI
-	MOVQ   BX, DI
-	ANDQ   $-8, DI
-	JZ     tail
-
-loop:
-	VMOVUPS      (AX)(SI*4), Y4
-	VMOVUPS      (CX)(SI*4), Y5
-	VMOVUPS      (DX)(SI*4), Y6
-	VCVTPS2PD    X4, Y7
-	VCVTPS2PD    X5, Y8
-	VFMADD231PD  Y8, Y7, Y0
-	VEXTRACTF128 $0x01, Y4, X7
-	VCVTPS2PD    X7, Y7
-	VEXTRACTF128 $0x01, Y5, X5
-	VCVTPS2PD    X5, Y5
-	VFMADD231PD  Y5, Y7, Y1
-	VCVTPS2PD    X4, Y5
-	VCVTPS2PD    X6, Y7
-	VFMADD231PD  Y7, Y5, Y2
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VEXTRACTF128 $0x01, Y6, X5
-	VCVTPS2PD    X5, Y5
-	VFMADD231PD  Y5, Y4, Y3
-	ADDQ         $0x08, SI
-	CMPQ         SI, DI
-	JLT          loop
-
-tail:
-	SUBQ         SI, BX
-	JZ           done
-	LEAQ         lanes<>+0(SB), DI
-	NEGQ         BX
-	VMOVDQU      32(DI)(BX*4), Y4
-	VMASKMOVPS   (AX)(SI*4), Y4, Y5
-	VMASKMOVPS   (CX)(SI*4), Y4, Y6
-	VMASKMOVPS   (DX)(SI*4), Y4, Y7
-	VANDPS       Y4, Y5, Y5
-	VCVTPS2PD    X5, Y8
-	VCVTPS2PD    X6, Y9
-	VFMADD231PD  Y9, Y8, Y0
-	VEXTRACTF128 $0x01, Y5, X8
-	VCVTPS2PD    X8, Y8
-	VEXTRACTF128 $0x01, Y6, X6
-	VCVTPS2PD    X6, Y6
-	VFMADD231PD  Y6, Y8, Y1
-	VANDPS       Y4, Y5, Y5
-	VCVTPS2PD    X5, Y4
-	VCVTPS2PD    X7, Y6
-	VFMADD231PD  Y6, Y4, Y2
-	VEXTRACTF128 $0x01, Y5, X4
-	VCVTPS2PD    X4, Y4
-	VEXTRACTF128 $0x01, Y7, X5
-	VCVTPS2PD    X5, Y5
-	VFMADD231PD  Y5, Y4, Y3
-
-done:
-	VADDPD       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPD       X1, X0, X0
-	VUNPCKHPD    X0, X0, X1
-	VADDSD       X1, X0, X0
-	VADDPD       Y3, Y2, Y2
-	VEXTRACTF128 $0x01, Y2, X1
-	VADDPD       X1, X2, X2
-	VUNPCKHPD    X2, X2, X1
-	VADDSD       X1, X2, X2
-	VZEROUPPER
-	MOVSD        X0, xy+72(FP)
-	MOVSD        X2, xz+80(FP)
-	RET
-
-// func alongAVX2(dy []float32, gamma []float32, x []float32, mean float32) (sum float64, along float64)
-// Requires: AVX, FMA3, SSE2
-TEXT ·alongAVX2(SB), NOSPLIT, $0-96
-	MOVQ         dy_base+0(FP), AX
-	MOVQ         gamma_base+24(FP), CX
-	MOVQ         x_base+48(FP), DX
-	MOVQ         dy_len+8(FP), BX
-	VBROADCASTSS mean+72(FP), Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-8, DI
-	JZ           tail
-
-loop:
-	VMOVUPS      (AX)(SI*4), Y5
-	VMOVUPS      (CX)(SI*4), Y6
-	VMOVUPS      (DX)(SI*4), Y7
-	VMULPS       Y6, Y5, Y5
-	VSUBPS       Y0, Y7, Y7
-	VCVTPS2PD    X5, Y6
-	VADDPD       Y6, Y1, Y1
-	VEXTRACTF128 $0x01, Y5, X6
-	VCVTPS2PD    X6, Y6
-	VADDPD       Y6, Y2, Y2
-	VCVTPS2PD    X5, Y6
-	VCVTPS2PD    X7, Y8
-	VFMADD231PD  Y8, Y6, Y3
-	VEXTRACTF128 $0x01, Y5, X5
-	VCVTPS2PD    X5, Y5
-	VEXTRACTF128 $0x01, Y7, X6
-	VCVTPS2PD    X6, Y6
-	VFMADD231PD  Y6, Y5, Y4
-	ADDQ         $0x08, SI
-	CMPQ         SI, DI
-	JLT          loop
-
-tail:
-	SUBQ         SI, BX
-	JZ           done
-	LEAQ         lanes<>+0(SB), DI
-	NEGQ         BX
-	VMOVDQU      32(DI)(BX*4), Y5
-	VMASKMOVPS   (AX)(SI*4), Y5, Y6
-	VMASKMOVPS   (CX)(SI*4), Y5, Y7
-	VMASKMOVPS   (DX)(SI*4), Y5, Y8
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y0, Y8, Y8
-	VANDPS       Y5, Y6, Y6
-	VCVTPS2PD    X6, Y0
-	VADDPD       Y0, Y1, Y1
-	VEXTRACTF128 $0x01, Y6, X0
-	VCVTPS2PD    X0, Y0
-	VADDPD       Y0, Y2, Y2
-	VANDPS       Y5, Y6, Y6
-	VCVTPS2PD    X6, Y0
-	VCVTPS2PD    X8, Y5
-	VFMADD231PD  Y5, Y0, Y3
-	VEXTRACTF128 $0x01, Y6, X0
-	VCVTPS2PD    X0, Y0
-	VEXTRACTF128 $0x01, Y8, X5
-	VCVTPS2PD    X5, Y5
-	VFMADD231PD  Y5, Y0, Y4
-
-done:
-	VADDPD       Y2, Y1, Y1
-	VEXTRACTF128 $0x01, Y1, X0
-	VADDPD       X0, X1, X1
-	VUNPCKHPD    X1, X1, X0
-	VADDSD       X0, X1, X1
-	VADDPD       Y4, Y3, Y3
-	VEXTRACTF128 $0x01, Y3, X0
-	VADDPD       X0, X3, X3
-	VUNPCKHPD    X3, X3, X0
-	VADDSD       X0, X3, X3
-	VZEROUPPER
-	MOVSD        X1, sum+80(FP)
-	MOVSD        X3, along+88(FP)
-	RET
-
-// func standardiseAVX2(y []float32, x []float32, gamma []float32, beta []float32, mean float32, scale float32)
-// Requires: AVX, FMA3
-TEXT ·standardiseAVX2(SB), NOSPLIT, $0-104
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         gamma_base+48(FP), DX
-	MOVQ         beta_base+72(FP), BX
-	MOVQ         y_len+8(FP), SI
-	VBROADCASTSS mean+96(FP), Y0
-	VBROADCASTSS scale+100(FP), Y1
-	XORQ         DI, DI
-	MOVQ         SI, R8
-	ANDQ         $-8, R8
-	JZ           tail
-
-loop:
-	VMOVUPS     (CX)(DI*4), Y2
-	VMOVUPS     (DX)(DI*4), Y3
-	VMOVUPS     (BX)(DI*4), Y4
-	VSUBPS      Y0, Y2, Y2
-	VMULPS      Y1, Y2, Y2
-	VFMADD213PS Y4, Y3, Y2
-	VMOVUPS     Y2, (AX)(DI*4)
-	ADDQ        $0x08, DI
-	CMPQ        DI, R8
-	JLT         loop
-
-tail:
-	SUBQ        DI, SI
-	JZ          done
-	LEAQ        lanes<>+0(SB), R8
-	NEGQ        SI
-	VMOVDQU     32(R8)(SI*4), Y2
-	VMASKMOVPS  (CX)(DI*4), Y2, Y3
-	VMASKMOVPS  (DX)(DI*4), Y2, Y4
-	VMASKMOVPS  (BX)(DI*4), Y2, Y5
-	VSUBPS      Y0, Y3, Y3
-	VMULPS      Y1, Y3, Y3
-	VFMADD213PS Y5, Y4, Y3
-	VMASKMOVPS  Y3, Y2, (AX)(DI*4)
-
-done:
-	VZEROUPPER
-	RET
-
-// func scaledAVX2(y []float32, x []float32, gamma []float32, scale float32)
-// Requires: AVX
-TEXT ·scaledAVX2(SB), NOSPLIT, $0-76
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         gamma_base+48(FP), DX
-	MOVQ         y_len+8(FP), BX
-	VBROADCASTSS scale+72(FP), Y0
-	XORQ         SI, SI
-	MOVQ         BX, DI
-	ANDQ         $-8, DI
-	JZ           tail
-
-loop:
-	VMOVUPS (CX)(SI*4), Y1
-	VMOVUPS (DX)(SI*4), Y2
-	VMULPS  Y0, Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VMOVUPS Y1, (AX)(SI*4)
-	ADDQ    $0x08, SI
-	CMPQ    SI, DI
-	JLT     loop
-
-tail:
-	SUBQ       SI, BX
-	JZ         done
-	LEAQ       lanes<>+0(SB), DI
-	NEGQ       BX
-	VMOVDQU    32(DI)(BX*4), Y1
-	VMASKMOVPS (CX)(SI*4), Y1, Y2
-	VMASKMOVPS (DX)(SI*4), Y1, Y3
-	VMULPS     Y0, Y2, Y2
-	VMULPS     Y3, Y2, Y2
-	VMASKMOVPS Y2, Y1, (AX)(SI*4)
-
-done:
-	VZEROUPPER
-	RET
-
-// func normSlopeAVX2(dx []float32, dy []float32, gamma []float32, x []float32, mean float32, u float32, v float32, w float32)
-// Requires: AVX, FMA3
-TEXT ·normSlopeAVX2(SB), NOSPLIT, $0-112
-	MOVQ         dx_base+0(FP), AX
-	MOVQ         dy_base+24(FP), CX
-	MOVQ         gamma_base+48(FP), DX
-	MOVQ         x_base+72(FP), BX
-	MOVQ         dx_len+8(FP), SI
-	VBROADCASTSS mean+96(FP), Y0
-	VBROADCASTSS u+100(FP), Y1
-	VBROADCASTSS v+104(FP), Y2
-	VBROADCASTSS w+108(FP), Y3
-	XORQ         DI, DI
-	MOVQ         SI, R8
-	ANDQ         $-8, R8
-	JZ           tail
-
-loop:
-	VMOVUPS     (CX)(DI*4), Y4
-	VMOVUPS     (DX)(DI*4), Y5
-	VMOVUPS     (BX)(DI*4), Y6
-	VMULPS      Y5, Y4, Y4
-	VSUBPS      Y0, Y6, Y6
-	VFMADD213PS Y3, Y2, Y6
-	VFMADD213PS Y6, Y1, Y4
-	VMOVUPS     Y4, (AX)(DI*4)
-	ADDQ        $0x08, DI
-	CMPQ        DI, R8
-	JLT         loop
-
-tail:
-	SUBQ        DI, SI
-	JZ          done
-	LEAQ        lanes<>+0(SB), R8
-	NEGQ        SI
-	VMOVDQU     32(R8)(SI*4), Y4
-	VMASKMOVPS  (CX)(DI*4), Y4, Y5
-	VMASKMOVPS  (DX)(DI*4), Y4, Y6
-	VMASKMOVPS  (BX)(DI*4), Y4, Y7
-	VMULPS      Y6, Y5, Y5
-	VSUBPS      Y0, Y7, Y7
-	VFMADD213PS Y3, Y2, Y7
-	VFMADD213PS Y7, Y1, Y5
-	VMASKMOVPS  Y5, Y4, (AX)(DI*4)
-
-done:
-	VZEROUPPER
-	RET
-
 // func greatestAVX2(x []float32) (most float32)
 // Requires: AVX, SSE
 TEXT ·greatestAVX2(SB), NOSPLIT, $0-28
@@ -5058,6 +4994,679 @@ done:
 	VZEROUPPER
 	RET
 
+// func rowSumsAVX2(sums []float64, x []float32, rows int, c int)
+// Requires: AVX
+TEXT ·rowSumsAVX2(SB), NOSPLIT, $0-64
+	MOVQ    sums_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    c+56(FP), DX
+	MOVQ    DX, BX
+	ANDQ    $+7, BX
+	LEAQ    lanes<>+0(SB), SI
+	NEGQ    BX
+	VMOVDQU 32(SI)(BX*4), Y0
+	XORQ    BX, BX
+
+row:
+	CMPQ   BX, rows+48(FP)
+	JGE    done
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	XORQ   SI, SI
+	MOVQ   DX, DI
+	ANDQ   $-8, DI
+	JZ     tail
+
+column:
+	VMOVUPS      (CX)(SI*4), Y3
+	VCVTPS2PD    X3, Y4
+	VADDPD       Y4, Y1, Y1
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y3, Y2, Y2
+	ADDQ         $0x08, SI
+	CMPQ         SI, DI
+	JLT          column
+
+tail:
+	CMPQ         SI, DX
+	JGE          next
+	VMASKMOVPS   (CX)(SI*4), Y0, Y3
+	VANDPS       Y0, Y3, Y3
+	VCVTPS2PD    X3, Y4
+	VADDPD       Y4, Y1, Y1
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VADDPD       Y3, Y2, Y2
+
+next:
+	VADDPD       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPD       X2, X1, X1
+	VUNPCKHPD    X1, X1, X2
+	VADDSD       X2, X1, X1
+	VMOVSD       X1, (AX)(BX*8)
+	LEAQ         (CX)(DX*4), CX
+	INCQ         BX
+	JMP          row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowSquaresAVX2(sums []float64, x []float32, mean []float32, rows int, c int)
+// Requires: AVX, FMA3
+TEXT ·rowSquaresAVX2(SB), NOSPLIT, $0-88
+	MOVQ    sums_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    mean_base+48(FP), DX
+	MOVQ    c+80(FP), BX
+	MOVQ    BX, SI
+	ANDQ    $+7, SI
+	LEAQ    lanes<>+0(SB), DI
+	NEGQ    SI
+	VMOVDQU 32(DI)(SI*4), Y0
+	XORQ    SI, SI
+
+row:
+	CMPQ         SI, rows+72(FP)
+	JGE          done
+	VBROADCASTSS (DX)(SI*4), Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	XORQ         DI, DI
+	MOVQ         BX, R8
+	ANDQ         $-8, R8
+	JZ           tail
+
+column:
+	VMOVUPS      (CX)(DI*4), Y4
+	VSUBPS       Y1, Y4, Y4
+	VCVTPS2PD    X4, Y5
+	VFMADD231PD  Y5, Y5, Y2
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y4, Y3
+	ADDQ         $0x08, DI
+	CMPQ         DI, R8
+	JLT          column
+
+tail:
+	CMPQ         DI, BX
+	JGE          next
+	VMASKMOVPS   (CX)(DI*4), Y0, Y4
+	VSUBPS       Y1, Y4, Y4
+	VANDPS       Y0, Y4, Y4
+	VCVTPS2PD    X4, Y1
+	VFMADD231PD  Y1, Y1, Y2
+	VEXTRACTF128 $0x01, Y4, X1
+	VCVTPS2PD    X1, Y1
+	VFMADD231PD  Y1, Y1, Y3
+
+next:
+	VADDPD       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPD       X1, X2, X2
+	VUNPCKHPD    X2, X2, X1
+	VADDSD       X1, X2, X2
+	VMOVSD       X2, (AX)(SI*8)
+	LEAQ         (CX)(BX*4), CX
+	INCQ         SI
+	JMP          row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowDotsAVX2(xy []float64, x []float32, y []float32, rows int, c int)
+// Requires: AVX, FMA3
+TEXT ·rowDotsAVX2(SB), NOSPLIT, $0-88
+	MOVQ    xy_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    y_base+48(FP), DX
+	MOVQ    c+80(FP), BX
+	MOVQ    BX, SI
+	ANDQ    $+7, SI
+	LEAQ    lanes<>+0(SB), DI
+	NEGQ    SI
+	VMOVDQU 32(DI)(SI*4), Y0
+	XORQ    SI, SI
+
+row:
+	CMPQ   SI, rows+72(FP)
+	JGE    done
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	XORQ   DI, DI
+	MOVQ   BX, R8
+	ANDQ   $-8, R8
+	JZ     tail
+
+column:
+	VMOVUPS      (CX)(DI*4), Y3
+	VMOVUPS      (DX)(DI*4), Y4
+	VCVTPS2PD    X3, Y5
+	VCVTPS2PD    X4, Y6
+	VFMADD231PD  Y6, Y5, Y1
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y3, Y2
+	ADDQ         $0x08, DI
+	CMPQ         DI, R8
+	JLT          column
+
+tail:
+	CMPQ         DI, BX
+	JGE          next
+	VMASKMOVPS   (CX)(DI*4), Y0, Y3
+	VMASKMOVPS   (DX)(DI*4), Y0, Y4
+	VANDPS       Y0, Y3, Y3
+	VCVTPS2PD    X3, Y5
+	VCVTPS2PD    X4, Y6
+	VFMADD231PD  Y6, Y5, Y1
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y3, Y2
+
+next:
+	VADDPD       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPD       X2, X1, X1
+	VUNPCKHPD    X1, X1, X2
+	VADDSD       X2, X1, X1
+	VMOVSD       X1, (AX)(SI*8)
+	LEAQ         (CX)(BX*4), CX
+	INCQ         SI
+	JMP          row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowPairsAVX2(xy []float64, xz []float64, x []float32, y []float32, z []float32, rows int, c int)
+// Requires: AVX, FMA3
+TEXT ·rowPairsAVX2(SB), NOSPLIT, $0-136
+	MOVQ    xy_base+0(FP), AX
+	MOVQ    xz_base+24(FP), CX
+	MOVQ    x_base+48(FP), DX
+	MOVQ    y_base+72(FP), BX
+	MOVQ    z_base+96(FP), SI
+	MOVQ    c+128(FP), DI
+	MOVQ    DI, R8
+	ANDQ    $+7, R8
+	LEAQ    lanes<>+0(SB), R9
+	NEGQ    R8
+	VMOVDQU 32(R9)(R8*4), Y0
+	XORQ    R8, R8
+
+row:
+	CMPQ   R8, rows+120(FP)
+	JGE    done
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	XORQ   R9, R9
+	MOVQ   DI, R10
+	ANDQ   $-8, R10
+	JZ     tail
+
+column:
+	VMOVUPS      (DX)(R9*4), Y5
+	VMOVUPS      (BX)(R9*4), Y6
+	VMOVUPS      (SI)(R9*4), Y7
+	VCVTPS2PD    X5, Y8
+	VCVTPS2PD    X6, Y9
+	VFMADD231PD  Y9, Y8, Y1
+	VEXTRACTF128 $0x01, Y5, X8
+	VCVTPS2PD    X8, Y8
+	VEXTRACTF128 $0x01, Y6, X6
+	VCVTPS2PD    X6, Y6
+	VFMADD231PD  Y6, Y8, Y2
+	VCVTPS2PD    X5, Y6
+	VCVTPS2PD    X7, Y8
+	VFMADD231PD  Y8, Y6, Y3
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VEXTRACTF128 $0x01, Y7, X6
+	VCVTPS2PD    X6, Y6
+	VFMADD231PD  Y6, Y5, Y4
+	ADDQ         $0x08, R9
+	CMPQ         R9, R10
+	JLT          column
+
+tail:
+	CMPQ         R9, DI
+	JGE          next
+	VMASKMOVPS   (DX)(R9*4), Y0, Y5
+	VMASKMOVPS   (BX)(R9*4), Y0, Y6
+	VMASKMOVPS   (SI)(R9*4), Y0, Y7
+	VANDPS       Y0, Y5, Y5
+	VCVTPS2PD    X5, Y8
+	VCVTPS2PD    X6, Y9
+	VFMADD231PD  Y9, Y8, Y1
+	VEXTRACTF128 $0x01, Y5, X8
+	VCVTPS2PD    X8, Y8
+	VEXTRACTF128 $0x01, Y6, X6
+	VCVTPS2PD    X6, Y6
+	VFMADD231PD  Y6, Y8, Y2
+	VANDPS       Y0, Y5, Y5
+	VCVTPS2PD    X5, Y6
+	VCVTPS2PD    X7, Y8
+	VFMADD231PD  Y8, Y6, Y3
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VEXTRACTF128 $0x01, Y7, X6
+	VCVTPS2PD    X6, Y6
+	VFMADD231PD  Y6, Y5, Y4
+
+next:
+	VADDPD       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPD       X2, X1, X1
+	VUNPCKHPD    X1, X1, X2
+	VADDSD       X2, X1, X1
+	VMOVSD       X1, (AX)(R8*8)
+	VADDPD       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X1
+	VADDPD       X1, X3, X3
+	VUNPCKHPD    X3, X3, X1
+	VADDSD       X1, X3, X3
+	VMOVSD       X3, (CX)(R8*8)
+	LEAQ         (DX)(DI*4), DX
+	INCQ         R8
+	JMP          row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowAlongAVX2(sums []float64, along []float64, dy []float32, x []float32, gamma []float32, mean []float32, rows int, c int)
+// Requires: AVX, FMA3
+TEXT ·rowAlongAVX2(SB), NOSPLIT, $0-160
+	MOVQ    sums_base+0(FP), AX
+	MOVQ    along_base+24(FP), CX
+	MOVQ    dy_base+48(FP), DX
+	MOVQ    x_base+72(FP), BX
+	MOVQ    gamma_base+96(FP), SI
+	MOVQ    mean_base+120(FP), DI
+	MOVQ    c+152(FP), R8
+	MOVQ    R8, R9
+	ANDQ    $+7, R9
+	LEAQ    lanes<>+0(SB), R10
+	NEGQ    R9
+	VMOVDQU 32(R10)(R9*4), Y0
+	XORQ    R9, R9
+
+row:
+	CMPQ         R9, rows+144(FP)
+	JGE          done
+	VBROADCASTSS (DI)(R9*4), Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	XORQ         R10, R10
+	MOVQ         R8, R11
+	ANDQ         $-8, R11
+	JZ           tail
+
+column:
+	VMOVUPS      (DX)(R10*4), Y6
+	VMOVUPS      (BX)(R10*4), Y7
+	VMOVUPS      (SI)(R10*4), Y8
+	VMULPS       Y8, Y6, Y6
+	VSUBPS       Y1, Y7, Y7
+	VCVTPS2PD    X6, Y8
+	VADDPD       Y8, Y2, Y2
+	VEXTRACTF128 $0x01, Y6, X8
+	VCVTPS2PD    X8, Y8
+	VADDPD       Y8, Y3, Y3
+	VCVTPS2PD    X6, Y8
+	VCVTPS2PD    X7, Y9
+	VFMADD231PD  Y9, Y8, Y4
+	VEXTRACTF128 $0x01, Y6, X6
+	VCVTPS2PD    X6, Y6
+	VEXTRACTF128 $0x01, Y7, X7
+	VCVTPS2PD    X7, Y7
+	VFMADD231PD  Y7, Y6, Y5
+	ADDQ         $0x08, R10
+	CMPQ         R10, R11
+	JLT          column
+
+tail:
+	CMPQ         R10, R8
+	JGE          next
+	VMASKMOVPS   (DX)(R10*4), Y0, Y6
+	VMASKMOVPS   (BX)(R10*4), Y0, Y7
+	VMASKMOVPS   (SI)(R10*4), Y0, Y8
+	VMULPS       Y8, Y6, Y6
+	VSUBPS       Y1, Y7, Y7
+	VANDPS       Y0, Y6, Y6
+	VCVTPS2PD    X6, Y1
+	VADDPD       Y1, Y2, Y2
+	VEXTRACTF128 $0x01, Y6, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y1, Y3, Y3
+	VANDPS       Y0, Y6, Y6
+	VCVTPS2PD    X6, Y1
+	VCVTPS2PD    X7, Y8
+	VFMADD231PD  Y8, Y1, Y4
+	VEXTRACTF128 $0x01, Y6, X1
+	VCVTPS2PD    X1, Y1
+	VEXTRACTF128 $0x01, Y7, X6
+	VCVTPS2PD    X6, Y6
+	VFMADD231PD  Y6, Y1, Y5
+
+next:
+	VADDPD       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPD       X1, X2, X2
+	VUNPCKHPD    X2, X2, X1
+	VADDSD       X1, X2, X2
+	VMOVSD       X2, (AX)(R9*8)
+	VADDPD       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPD       X1, X4, X4
+	VUNPCKHPD    X4, X4, X1
+	VADDSD       X1, X4, X4
+	VMOVSD       X4, (CX)(R9*8)
+	LEAQ         (DX)(R8*4), DX
+	LEAQ         (BX)(R8*4), BX
+	INCQ         R9
+	JMP          row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowStandardiseAVX2(y []float32, x []float32, gamma []float32, beta []float32, mean []float32, scale []float32, rows int, c int)
+// Requires: AVX, FMA3
+TEXT ·rowStandardiseAVX2(SB), NOSPLIT, $0-160
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    gamma_base+48(FP), DX
+	MOVQ    beta_base+72(FP), BX
+	MOVQ    mean_base+96(FP), SI
+	MOVQ    scale_base+120(FP), DI
+	MOVQ    c+152(FP), R8
+	MOVQ    R8, R9
+	ANDQ    $+7, R9
+	LEAQ    lanes<>+0(SB), R10
+	NEGQ    R9
+	VMOVDQU 32(R10)(R9*4), Y0
+	XORQ    R9, R9
+
+row:
+	CMPQ         R9, rows+144(FP)
+	JGE          done
+	VBROADCASTSS (SI)(R9*4), Y1
+	VBROADCASTSS (DI)(R9*4), Y2
+	XORQ         R10, R10
+	MOVQ         R8, R11
+	ANDQ         $-8, R11
+	JZ           tail
+
+column:
+	VMOVUPS     (CX)(R10*4), Y3
+	VMOVUPS     (DX)(R10*4), Y4
+	VMOVUPS     (BX)(R10*4), Y5
+	VSUBPS      Y1, Y3, Y3
+	VMULPS      Y2, Y3, Y3
+	VFMADD213PS Y5, Y4, Y3
+	VMOVUPS     Y3, (AX)(R10*4)
+	ADDQ        $0x08, R10
+	CMPQ        R10, R11
+	JLT         column
+
+tail:
+	CMPQ        R10, R8
+	JGE         next
+	VMASKMOVPS  (CX)(R10*4), Y0, Y3
+	VMASKMOVPS  (DX)(R10*4), Y0, Y4
+	VMASKMOVPS  (BX)(R10*4), Y0, Y5
+	VSUBPS      Y1, Y3, Y3
+	VMULPS      Y2, Y3, Y3
+	VFMADD213PS Y5, Y4, Y3
+	VMASKMOVPS  Y3, Y0, (AX)(R10*4)
+
+next:
+	LEAQ (AX)(R8*4), AX
+	LEAQ (CX)(R8*4), CX
+	INCQ R9
+	JMP  row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowScaleAVX2(y []float32, x []float32, gamma []float32, scale []float32, rows int, c int)
+// Requires: AVX
+TEXT ·rowScaleAVX2(SB), NOSPLIT, $0-112
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    gamma_base+48(FP), DX
+	MOVQ    scale_base+72(FP), BX
+	MOVQ    c+104(FP), SI
+	MOVQ    SI, DI
+	ANDQ    $+7, DI
+	LEAQ    lanes<>+0(SB), R8
+	NEGQ    DI
+	VMOVDQU 32(R8)(DI*4), Y0
+	XORQ    DI, DI
+
+row:
+	CMPQ         DI, rows+96(FP)
+	JGE          done
+	VBROADCASTSS (BX)(DI*4), Y1
+	XORQ         R8, R8
+	MOVQ         SI, R9
+	ANDQ         $-8, R9
+	JZ           tail
+
+column:
+	VMOVUPS (CX)(R8*4), Y2
+	VMOVUPS (DX)(R8*4), Y3
+	VMULPS  Y1, Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VMOVUPS Y2, (AX)(R8*4)
+	ADDQ    $0x08, R8
+	CMPQ    R8, R9
+	JLT     column
+
+tail:
+	CMPQ       R8, SI
+	JGE        next
+	VMASKMOVPS (CX)(R8*4), Y0, Y2
+	VMASKMOVPS (DX)(R8*4), Y0, Y3
+	VMULPS     Y1, Y2, Y2
+	VMULPS     Y3, Y2, Y2
+	VMASKMOVPS Y2, Y0, (AX)(R8*4)
+
+next:
+	LEAQ (AX)(SI*4), AX
+	LEAQ (CX)(SI*4), CX
+	INCQ DI
+	JMP  row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowMulAVX2(y []float32, x []float32, g []float32, rows int, c int)
+// Requires: AVX
+TEXT ·rowMulAVX2(SB), NOSPLIT, $0-88
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    g_base+48(FP), DX
+	MOVQ    c+80(FP), BX
+	MOVQ    BX, SI
+	ANDQ    $+7, SI
+	LEAQ    lanes<>+0(SB), DI
+	NEGQ    SI
+	VMOVDQU 32(DI)(SI*4), Y0
+	XORQ    SI, SI
+
+row:
+	CMPQ SI, rows+72(FP)
+	JGE  done
+	XORQ DI, DI
+	MOVQ BX, R8
+	ANDQ $-8, R8
+	JZ   tail
+
+column:
+	VMOVUPS (CX)(DI*4), Y1
+	VMOVUPS (DX)(DI*4), Y2
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)(DI*4)
+	ADDQ    $0x08, DI
+	CMPQ    DI, R8
+	JLT     column
+
+tail:
+	CMPQ       DI, BX
+	JGE        next
+	VMASKMOVPS (CX)(DI*4), Y0, Y1
+	VMASKMOVPS (DX)(DI*4), Y0, Y2
+	VMULPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)(DI*4)
+
+next:
+	LEAQ (AX)(BX*4), AX
+	LEAQ (CX)(BX*4), CX
+	INCQ SI
+	JMP  row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowSlopeAVX2(dx []float32, dy []float32, x []float32, gamma []float32, mean []float32, u []float32, v []float32, w []float32, rows int, c int)
+// Requires: AVX, FMA3
+TEXT ·rowSlopeAVX2(SB), NOSPLIT, $0-208
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    dy_base+24(FP), CX
+	MOVQ    x_base+48(FP), DX
+	MOVQ    gamma_base+72(FP), BX
+	MOVQ    mean_base+96(FP), SI
+	MOVQ    u_base+120(FP), DI
+	MOVQ    v_base+144(FP), R8
+	MOVQ    w_base+168(FP), R9
+	MOVQ    c+200(FP), R10
+	MOVQ    R10, R11
+	ANDQ    $+7, R11
+	LEAQ    lanes<>+0(SB), R12
+	NEGQ    R11
+	VMOVDQU 32(R12)(R11*4), Y0
+	XORQ    R11, R11
+
+row:
+	CMPQ         R11, rows+192(FP)
+	JGE          done
+	VBROADCASTSS (SI)(R11*4), Y1
+	VBROADCASTSS (DI)(R11*4), Y2
+	VBROADCASTSS (R8)(R11*4), Y3
+	VBROADCASTSS (R9)(R11*4), Y4
+	XORQ         R12, R12
+	MOVQ         R10, R13
+	ANDQ         $-8, R13
+	JZ           tail
+
+column:
+	VMOVUPS     (CX)(R12*4), Y5
+	VMOVUPS     (DX)(R12*4), Y6
+	VMOVUPS     (BX)(R12*4), Y7
+	VMULPS      Y7, Y5, Y5
+	VSUBPS      Y1, Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VFMADD213PS Y6, Y2, Y5
+	VMOVUPS     Y5, (AX)(R12*4)
+	ADDQ        $0x08, R12
+	CMPQ        R12, R13
+	JLT         column
+
+tail:
+	CMPQ        R12, R10
+	JGE         next
+	VMASKMOVPS  (CX)(R12*4), Y0, Y5
+	VMASKMOVPS  (DX)(R12*4), Y0, Y6
+	VMASKMOVPS  (BX)(R12*4), Y0, Y7
+	VMULPS      Y7, Y5, Y5
+	VSUBPS      Y1, Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VFMADD213PS Y6, Y2, Y5
+	VMASKMOVPS  Y5, Y0, (AX)(R12*4)
+
+next:
+	LEAQ (AX)(R10*4), AX
+	LEAQ (CX)(R10*4), CX
+	LEAQ (DX)(R10*4), DX
+	INCQ R11
+	JMP  row
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowMixAVX2(y []float32, a []float32, b []float32, u []float32, v []float32, rows int, c int)
+// Requires: AVX, FMA3
+TEXT ·rowMixAVX2(SB), NOSPLIT, $0-136
+	MOVQ    y_base+0(FP), AX
+	MOVQ    a_base+24(FP), CX
+	MOVQ    b_base+48(FP), DX
+	MOVQ    u_base+72(FP), BX
+	MOVQ    v_base+96(FP), SI
+	MOVQ    c+128(FP), DI
+	MOVQ    DI, R8
+	ANDQ    $+7, R8
+	LEAQ    lanes<>+0(SB), R9
+	NEGQ    R8
+	VMOVDQU 32(R9)(R8*4), Y0
+	XORQ    R8, R8
+
+row:
+	CMPQ         R8, rows+120(FP)
+	JGE          done
+	VBROADCASTSS (BX)(R8*4), Y1
+	VBROADCASTSS (SI)(R8*4), Y2
+	XORQ         R9, R9
+	MOVQ         DI, R10
+	ANDQ         $-8, R10
+	JZ           tail
+
+column:
+	VMOVUPS     (CX)(R9*4), Y3
+	VMOVUPS     (DX)(R9*4), Y4
+	VMULPS      Y1, Y3, Y3
+	VFMADD231PS Y2, Y4, Y3
+	VMOVUPS     Y3, (AX)(R9*4)
+	ADDQ        $0x08, R9
+	CMPQ        R9, R10
+	JLT         column
+
+tail:
+	CMPQ        R9, DI
+	JGE         next
+	VMASKMOVPS  (CX)(R9*4), Y0, Y3
+	VMASKMOVPS  (DX)(R9*4), Y0, Y4
+	VMULPS      Y1, Y3, Y3
+	VFMADD231PS Y2, Y4, Y3
+	VMASKMOVPS  Y3, Y0, (AX)(R9*4)
+
+next:
+	LEAQ (AX)(DI*4), AX
+	INCQ R8
+	JMP  row
+
+done:
+	VZEROUPPER
+	RET
+
 // func addRowsAVX2(sums []float64, x []float32, rows int, c int)
 // Requires: AVX
 TEXT ·addRowsAVX2(SB), NOSPLIT, $0-64
@@ -5114,12 +5723,12 @@ done:
 	VZEROUPPER
 	RET
 
-// func weighRowsAVX2(sums []float64, x []float32, weights []float32, rows int, c int)
+// func weighRowsAVX2(sums []float64, x []float32, weight []float32, rows int, c int)
 // Requires: AVX, FMA3
 TEXT ·weighRowsAVX2(SB), NOSPLIT, $0-88
 	MOVQ    sums_base+0(FP), AX
 	MOVQ    x_base+24(FP), CX
-	MOVQ    weights_base+48(FP), DX
+	MOVQ    weight_base+48(FP), DX
 	MOVQ    rows+72(FP), BX
 	MOVQ    c+80(FP), SI
 	MOVQ    SI, DI
@@ -5134,7 +5743,6 @@ TEXT ·weighRowsAVX2(SB), NOSPLIT, $0-88
 
 row:
 	VBROADCASTSS (DX), Y1
-	VCVTPS2PD    X1, Y1
 	ADDQ         $0x04, DX
 	XORQ         R8, R8
 	CMPQ         R8, DI
@@ -5143,11 +5751,14 @@ row:
 column:
 	VMOVUPS      (CX)(R8*4), Y2
 	VCVTPS2PD    X2, Y3
-	VFMADD213PD  (AX)(R8*8), Y1, Y3
+	VCVTPS2PD    X1, Y4
+	VFMADD213PD  (AX)(R8*8), Y4, Y3
 	VMOVUPD      Y3, (AX)(R8*8)
 	VEXTRACTF128 $0x01, Y2, X2
 	VCVTPS2PD    X2, Y2
-	VFMADD213PD  32(AX)(R8*8), Y1, Y2
+	VEXTRACTF128 $0x01, Y1, X3
+	VCVTPS2PD    X3, Y3
+	VFMADD213PD  32(AX)(R8*8), Y3, Y2
 	VMOVUPD      Y2, 32(AX)(R8*8)
 	ADDQ         $0x08, R8
 	CMPQ         R8, DI
@@ -5158,10 +5769,13 @@ tail:
 	JGE          next
 	VMASKMOVPS   (CX)(R8*4), Y0, Y2
 	VCVTPS2PD    X2, Y3
-	VFMADD213PD  (AX)(R8*8), Y1, Y3
+	VCVTPS2PD    X1, Y4
+	VFMADD213PD  (AX)(R8*8), Y4, Y3
 	VMOVUPD      Y3, (AX)(R8*8)
 	VEXTRACTF128 $0x01, Y2, X2
 	VCVTPS2PD    X2, Y2
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
 	VFMADD213PD  32(AX)(R8*8), Y1, Y2
 	VMOVUPD      Y2, 32(AX)(R8*8)
 
@@ -5240,72 +5854,76 @@ done:
 	VZEROUPPER
 	RET
 
-// func normRowsAVX2(sums []float64, dy []float32, x []float32, rows int, c int, mean float32, scale float32)
+// func normRowsAVX2(sums []float64, dy []float32, x []float32, mean []float32, scale []float32, rows int, c int)
 // Requires: AVX, FMA3
-TEXT ·normRowsAVX2(SB), NOSPLIT, $0-96
-	MOVQ         sums_base+0(FP), AX
-	MOVQ         dy_base+24(FP), CX
-	MOVQ         x_base+48(FP), DX
-	MOVQ         rows+72(FP), BX
-	MOVQ         c+80(FP), SI
-	VBROADCASTSS mean+88(FP), Y0
-	VBROADCASTSS scale+92(FP), Y1
-	MOVQ         SI, DI
-	ANDQ         $-8, DI
-	MOVQ         SI, R8
-	SUBQ         DI, R8
-	LEAQ         lanes<>+0(SB), R9
-	NEGQ         R8
-	VMOVDQU      32(R9)(R8*4), Y2
-	TESTQ        BX, BX
-	JZ           done
+TEXT ·normRowsAVX2(SB), NOSPLIT, $0-136
+	MOVQ    sums_base+0(FP), AX
+	MOVQ    dy_base+24(FP), CX
+	MOVQ    x_base+48(FP), DX
+	MOVQ    mean_base+72(FP), BX
+	MOVQ    scale_base+96(FP), SI
+	MOVQ    rows+120(FP), DI
+	MOVQ    c+128(FP), R8
+	MOVQ    R8, R9
+	ANDQ    $-8, R9
+	MOVQ    R8, R10
+	SUBQ    R9, R10
+	LEAQ    lanes<>+0(SB), R11
+	NEGQ    R10
+	VMOVDQU 32(R11)(R10*4), Y0
+	TESTQ   DI, DI
+	JZ      done
 
 row:
-	XORQ R8, R8
-	CMPQ R8, DI
-	JGE  tail
+	VBROADCASTSS (BX), Y1
+	ADDQ         $0x04, BX
+	VBROADCASTSS (SI), Y2
+	ADDQ         $0x04, SI
+	XORQ         R10, R10
+	CMPQ         R10, R9
+	JGE          tail
 
 column:
-	VMOVUPS      (CX)(R8*4), Y3
-	VMOVUPS      (DX)(R8*4), Y4
-	VSUBPS       Y0, Y4, Y4
-	VMULPS       Y1, Y4, Y4
+	VMOVUPS      (CX)(R10*4), Y3
+	VMOVUPS      (DX)(R10*4), Y4
+	VSUBPS       Y1, Y4, Y4
+	VMULPS       Y2, Y4, Y4
 	VCVTPS2PD    X3, Y5
 	VCVTPS2PD    X4, Y6
-	VFMADD213PD  (AX)(R8*8), Y6, Y5
-	VMOVUPD      Y5, (AX)(R8*8)
+	VFMADD213PD  (AX)(R10*8), Y6, Y5
+	VMOVUPD      Y5, (AX)(R10*8)
 	VEXTRACTF128 $0x01, Y3, X3
 	VCVTPS2PD    X3, Y3
 	VEXTRACTF128 $0x01, Y4, X4
 	VCVTPS2PD    X4, Y4
-	VFMADD213PD  32(AX)(R8*8), Y4, Y3
-	VMOVUPD      Y3, 32(AX)(R8*8)
-	ADDQ         $0x08, R8
-	CMPQ         R8, DI
+	VFMADD213PD  32(AX)(R10*8), Y4, Y3
+	VMOVUPD      Y3, 32(AX)(R10*8)
+	ADDQ         $0x08, R10
+	CMPQ         R10, R9
 	JLT          column
 
 tail:
-	CMPQ         R8, SI
+	CMPQ         R10, R8
 	JGE          next
-	VMASKMOVPS   (CX)(R8*4), Y2, Y3
-	VMASKMOVPS   (DX)(R8*4), Y2, Y4
-	VSUBPS       Y0, Y4, Y4
-	VMULPS       Y1, Y4, Y4
-	VCVTPS2PD    X3, Y5
-	VCVTPS2PD    X4, Y6
-	VFMADD213PD  (AX)(R8*8), Y6, Y5
-	VMOVUPD      Y5, (AX)(R8*8)
-	VEXTRACTF128 $0x01, Y3, X3
-	VCVTPS2PD    X3, Y3
-	VEXTRACTF128 $0x01, Y4, X4
-	VCVTPS2PD    X4, Y4
-	VFMADD213PD  32(AX)(R8*8), Y4, Y3
-	VMOVUPD      Y3, 32(AX)(R8*8)
+	VMASKMOVPS   (CX)(R10*4), Y0, Y3
+	VMASKMOVPS   (DX)(R10*4), Y0, Y4
+	VSUBPS       Y1, Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VCVTPS2PD    X3, Y1
+	VCVTPS2PD    X4, Y2
+	VFMADD213PD  (AX)(R10*8), Y2, Y1
+	VMOVUPD      Y1, (AX)(R10*8)
+	VEXTRACTF128 $0x01, Y3, X1
+	VCVTPS2PD    X1, Y1
+	VEXTRACTF128 $0x01, Y4, X2
+	VCVTPS2PD    X2, Y2
+	VFMADD213PD  32(AX)(R10*8), Y2, Y1
+	VMOVUPD      Y1, 32(AX)(R10*8)
 
 next:
-	LEAQ (CX)(SI*4), CX
-	LEAQ (DX)(SI*4), DX
-	DECQ BX
+	LEAQ (CX)(R8*4), CX
+	LEAQ (DX)(R8*4), DX
+	DECQ DI
 	JNZ  row
 
 done:

@@ -11,9 +11,8 @@ import (
 type columnLoop struct {
 	name, doc string
 	sources   []string
-	scalars   []string // float32 parameters, the same for all rows
-	weights   bool     // weights of the rows, after the sources
-	setup     func(s isa) func(in []vec) term
+	each      []string // slices with a value for each row, after the sources
+	body      func(s isa, in, each []vec) term
 }
 
 func (l columnLoop) generate(s isa) {
@@ -21,15 +20,10 @@ func (l columnLoop) generate(s isa) {
 	for _, n := range l.sources {
 		sig += ", " + n
 	}
-	if l.weights {
-		sig += ", weights"
+	for _, n := range l.each {
+		sig += ", " + n
 	}
-	sig += " []float32"
-	sig += ", rows, c int"
-	for _, n := range l.scalars {
-		sig += ", " + n + " float32"
-	}
-	TEXT(l.name+s.name, NOSPLIT, sig+")")
+	TEXT(l.name+s.name, NOSPLIT, sig+" []float32, rows, c int)")
 	Pragma("noescape")
 	Doc(l.doc)
 	sums := Load(Param("sums").Base(), GP64())
@@ -37,12 +31,11 @@ func (l columnLoop) generate(s isa) {
 	for _, n := range l.sources {
 		src = append(src, Load(Param(n).Base(), GP64()))
 	}
-	weight := reg.Register(nil)
-	if l.weights {
-		weight = Load(Param("weights").Base(), GP64())
+	var each []reg.Register
+	for _, n := range l.each {
+		each = append(each, Load(Param(n).Base(), GP64()))
 	}
 	rows, c := Load(Param("rows"), GP64()), Load(Param("c"), GP64())
-	body := l.setup(s)
 	lanes := s.bytes / 4
 	full, rest, i := GP64(), GP64(), GP64()
 	MOVQ(c, full)
@@ -52,12 +45,13 @@ func (l columnLoop) generate(s isa) {
 	m := s.mask(rest)
 	TESTQ(rows, rows)
 	JZ(LabelRef("done"))
-	wide := s.reg()
 	Label("row")
-	if l.weights {
-		VBROADCASTSS(Mem{Base: weight}, wide)
-		wide = s.widen(wide, 0)
-		ADDQ(Imm(4), weight)
+	var values []vec
+	for _, p := range each {
+		v := s.reg()
+		VBROADCASTSS(Mem{Base: p}, v)
+		ADDQ(Imm(4), p)
+		values = append(values, v)
 	}
 	XORQ(i, i)
 	once := func(load func(m Mem, v vec)) {
@@ -67,13 +61,11 @@ func (l columnLoop) generate(s isa) {
 			load(Mem{Base: p, Index: i, Scale: 4}, v)
 			in = append(in, v)
 		}
-		t := body(in)
+		t := l.body(s, in, values)
 		for half := range 2 {
 			at := Mem{Base: sums, Index: i, Scale: 8, Disp: half * s.bytes}
 			a := s.widen(t.a, half)
 			switch {
-			case l.weights:
-				VFMADD213PD(at, wide, a)
 			case t.b != nil:
 				VFMADD213PD(at, s.widen(t.b, half), a)
 			default:
@@ -107,18 +99,15 @@ func (l columnLoop) generate(s isa) {
 // columns generates sums over rows.
 func (s isa) columns() {
 	columnLoop{name: "addRows", doc: "sums += the rows of x.", sources: []string{"x"},
-		setup: func(isa) func([]vec) term { return func(in []vec) term { return term{in[0], nil} } }}.generate(s)
-	columnLoop{name: "weighRows", doc: "sums += weight·row of x.", sources: []string{"x"}, weights: true,
-		setup: func(isa) func([]vec) term { return func(in []vec) term { return term{in[0], nil} } }}.generate(s)
+		body: func(_ isa, in, _ []vec) term { return term{in[0], nil} }}.generate(s)
+	columnLoop{name: "weighRows", doc: "sums += weight·row of x.", sources: []string{"x"}, each: []string{"weight"},
+		body: func(_ isa, in, each []vec) term { return term{in[0], each[0]} }}.generate(s)
 	columnLoop{name: "mulRows", doc: "sums += the rows of a·b.", sources: []string{"a", "b"},
-		setup: func(isa) func([]vec) term { return func(in []vec) term { return term{in[0], in[1]} } }}.generate(s)
-	columnLoop{name: "normRows", doc: "sums += the rows of dy·((x-mean)·scale).", sources: []string{"dy", "x"}, scalars: []string{"mean", "scale"},
-		setup: func(s isa) func([]vec) term {
-			mean, scale := s.scalar("mean"), s.scalar("scale")
-			return func(in []vec) term {
-				VSUBPS(mean, in[1], in[1])
-				VMULPS(scale, in[1], in[1])
-				return term{in[0], in[1]}
-			}
+		body: func(_ isa, in, _ []vec) term { return term{in[0], in[1]} }}.generate(s)
+	columnLoop{name: "normRows", doc: "sums += the rows of dy·((x-mean)·scale).", sources: []string{"dy", "x"}, each: []string{"mean", "scale"},
+		body: func(_ isa, in, each []vec) term {
+			VSUBPS(each[0], in[1], in[1])
+			VMULPS(each[1], in[1], in[1])
+			return term{in[0], in[1]}
 		}}.generate(s)
 }

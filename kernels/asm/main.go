@@ -80,6 +80,7 @@ func main() {
 		for _, s := range []isa{avx512, avx2} {
 			s.activations()
 			s.arithmetic()
+			s.sums()
 			s.rows()
 			s.columns()
 			s.gates()

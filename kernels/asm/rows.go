@@ -1,313 +1,160 @@
 package main
 
 import (
-	"math"
+	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
-// arithmetic generates loops of a few operations a value.
-func (s isa) arithmetic() {
-	one := func(f func(in []vec) vec) func(s isa) func([]vec) ([]vec, []term) {
-		return func(isa) func([]vec) ([]vec, []term) {
-			return func(in []vec) ([]vec, []term) { return []vec{f(in)}, nil }
-		}
-	}
-	loop{name: "add", doc: "y = a + b.", results: []string{"y"}, sources: []string{"a", "b"}, setup: one(func(in []vec) vec {
-		VADDPS(in[1], in[0], in[0])
-		return in[0]
-	})}.generate(s)
-	loop{name: "mul", doc: "y = a·b.", results: []string{"y"}, sources: []string{"a", "b"}, setup: one(func(in []vec) vec {
-		VMULPS(in[1], in[0], in[0])
-		return in[0]
-	})}.generate(s)
-	loop{name: "affine", doc: "y = m·x + a.", results: []string{"y"}, sources: []string{"x"}, scalars: []string{"m", "a"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			m, a := s.scalar("m"), s.scalar("a")
-			return func(in []vec) ([]vec, []term) {
-				VFMADD213PS(a, m, in[0])
-				return in[:1], nil
-			}
-		}}.generate(s)
-	loop{name: "axpy", doc: "y += a·x.", results: []string{"y"}, sources: []string{"y", "x"}, scalars: []string{"a"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			a := s.scalar("a")
-			return func(in []vec) ([]vec, []term) {
-				VFMADD231PS(a, in[1], in[0])
-				return in[:1], nil
-			}
-		}}.generate(s)
-	loop{name: "mix", doc: "y = u·a + v·b.", results: []string{"y"}, sources: []string{"a", "b"}, scalars: []string{"u", "v"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			u, v := s.scalar("u"), s.scalar("v")
-			return func(in []vec) ([]vec, []term) {
-				VMULPS(u, in[0], in[0])
-				VFMADD231PS(v, in[1], in[0])
-				return in[:1], nil
-			}
-		}}.generate(s)
-	loop{name: "adam", doc: "adam is adamW.", results: []string{"p", "m", "v", "ema"}, sources: []string{"p", "m", "v", "ema", "g"},
-		scalars: []string{"scale", "b1", "c1", "b2", "c2", "root", "eps", "keep", "step", "rate"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			scale, b1, c1, b2, c2 := s.lazyScalar("scale"), s.lazyScalar("b1"), s.lazyScalar("c1"), s.lazyScalar("b2"), s.lazyScalar("c2")
-			root, eps, keep, step, rate := s.lazyScalar("root"), s.lazyScalar("eps"), s.lazyScalar("keep"), s.lazyScalar("step"), s.lazyScalar("rate")
-			return func(in []vec) ([]vec, []term) {
-				p, m, v, ema, g := in[0], in[1], in[2], in[3], in[4]
-				VMULPS(scale(), g, g)
-				VMULPS(b1(), m, m)
-				VFMADD231PS(c1(), g, m)
-				VMULPS(b2(), v, v)
-				VMULPS(g, g, g)
-				VFMADD231PS(c2(), g, v)
-				VSQRTPS(v, g)
-				VMULPS(root(), g, g)
-				VADDPS(eps(), g, g)
-				VDIVPS(g, m, g)
-				VMULPS(keep(), p, p)
-				VFNMADD231PS(step(), g, p)
-				VSUBPS(ema, p, g)
-				VFMADD231PS(rate(), g, ema)
-				return in[:4], nil
-			}
-		}}.generate(s)
+// A rowLoop is a loop over the rows of slices [rows,c]. Rows are short: a call for
+// each, and a sum that waits for its last addition, would cost more than the work.
+type rowLoop struct {
+	name, doc string
+	results   []string // slices that are written
+	sums      []string // or: float64 slices, a sum of each row
+	sources   []string // slices that are read
+	shared    []string // slices [c], the same for all rows
+	each      []string // slices with a value for each row
+	// body gets a vector of each source and shared slice, and the row's values.
+	body func(s isa, in, each []vec) (out []vec, terms []term)
 }
 
-// rows generates what norms and softmax do with a row.
+func (l rowLoop) generate(s isa) {
+	names := append(append(append(append([]string(nil), l.results...), l.sources...), l.shared...), l.each...)
+	sig := "func("
+	if len(l.sums) > 0 {
+		sig += strings.Join(l.sums, ", ") + " []float64, "
+	}
+	TEXT(l.name+s.name, NOSPLIT, sig+strings.Join(names, ", ")+" []float32, rows, c int)")
+	Pragma("noescape")
+	Doc(l.doc)
+	load := func(names []string) (ps []reg.Register) {
+		for _, n := range names {
+			ps = append(ps, Load(Param(n).Base(), GP64()))
+		}
+		return ps
+	}
+	results, sums, sources, shared, each := load(l.results), load(l.sums), load(l.sources), load(l.shared), load(l.each)
+	c, r, i := Load(Param("c"), GP64()), GP64(), GP64()
+	lanes := s.bytes / 4
+	rest := GP64()
+	MOVQ(c, rest)
+	ANDQ(I32(lanes-1), rest)
+	m := s.mask(rest)
+	XORQ(r, r)
+	Label("row")
+	rows, _ := Param("rows").Resolve()
+	CMPQ(r, rows.Addr)
+	JGE(LabelRef("done"))
+	var values []vec
+	for _, p := range each {
+		v := s.reg()
+		VBROADCASTSS(Mem{Base: p, Index: r, Scale: 4}, v)
+		values = append(values, v)
+	}
+	var acc [][2]vec
+	for range sums {
+		acc = append(acc, [2]vec{s.zero(), s.zero()})
+	}
+	once := func(load func(m Mem, v vec), store func(v vec, m Mem), keep func(v vec)) {
+		var in []vec
+		for _, p := range append(append([]reg.Register(nil), sources...), shared...) {
+			v := s.reg()
+			load(Mem{Base: p, Index: i, Scale: 4}, v)
+			in = append(in, v)
+		}
+		out, terms := l.body(s, in, values)
+		for j, p := range results {
+			store(out[j], Mem{Base: p, Index: i, Scale: 4})
+		}
+		for j, t := range terms {
+			keep(t.a)
+			s.accumulate(acc[j], t)
+		}
+	}
+	XORQ(i, i)
+	full := GP64()
+	MOVQ(c, full)
+	ANDQ(I32(-lanes), full)
+	JZ(LabelRef("tail"))
+	Label("column")
+	once(func(m Mem, v vec) { VMOVUPS(m, v) }, func(v vec, m Mem) { VMOVUPS(v, m) }, func(vec) {})
+	ADDQ(Imm(uint64(lanes)), i)
+	CMPQ(i, full)
+	JLT(LabelRef("column"))
+	Label("tail")
+	CMPQ(i, c)
+	JGE(LabelRef("next"))
+	once(m.load, m.store, m.keep)
+	Label("next")
+	for j, p := range sums {
+		VMOVSD(s.total(acc[j]), Mem{Base: p, Index: r, Scale: 8})
+	}
+	for _, p := range append(results, sources...) {
+		LEAQ(Mem{Base: p, Index: c, Scale: 4}, p)
+	}
+	INCQ(r)
+	JMP(LabelRef("row"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// rows generates what norms and pooling do with rows.
 func (s isa) rows() {
-	loop{name: "sum", doc: "sum of x.", sources: []string{"x"}, sums: []string{"sum"},
-		setup: func(isa) func([]vec) ([]vec, []term) {
-			return func(in []vec) ([]vec, []term) { return nil, []term{{in[0], nil}} }
+	x := []string{"x"}
+	rowLoop{name: "rowSums", doc: "sums of the rows of x.", sums: []string{"sums"}, sources: x,
+		body: func(_ isa, in, _ []vec) ([]vec, []term) { return nil, []term{{in[0], nil}} }}.generate(s)
+	rowLoop{name: "rowSquares", doc: "sums of (x-mean)².", sums: []string{"sums"}, sources: x, each: []string{"mean"},
+		body: func(_ isa, in, each []vec) ([]vec, []term) {
+			VSUBPS(each[0], in[0], in[0])
+			return nil, []term{{in[0], in[0]}}
 		}}.generate(s)
-	loop{name: "squares", doc: "sum of (x-mean)².", sources: []string{"x"}, scalars: []string{"mean"}, sums: []string{"sum"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			mean := s.scalar("mean")
-			return func(in []vec) ([]vec, []term) {
-				VSUBPS(mean, in[0], in[0])
-				return nil, []term{{in[0], in[0]}}
-			}
+	rowLoop{name: "rowDots", doc: "sums of x·y.", sums: []string{"xy"}, sources: x, shared: []string{"y"},
+		body: func(_ isa, in, _ []vec) ([]vec, []term) { return nil, []term{{in[0], in[1]}} }}.generate(s)
+	rowLoop{name: "rowPairs", doc: "sums of x·y and of x·z.", sums: []string{"xy", "xz"}, sources: x, shared: []string{"y", "z"},
+		body: func(_ isa, in, _ []vec) ([]vec, []term) { return nil, []term{{in[0], in[1]}, {in[0], in[2]}} }}.generate(s)
+	rowLoop{name: "rowAlong", doc: "sums of g = dy·gamma and of g·(x-mean).", sums: []string{"sums", "along"},
+		sources: []string{"dy", "x"}, shared: []string{"gamma"}, each: []string{"mean"},
+		body: func(_ isa, in, each []vec) ([]vec, []term) {
+			VMULPS(in[2], in[0], in[0])
+			VSUBPS(each[0], in[1], in[1])
+			return nil, []term{{in[0], nil}, {in[0], in[1]}}
 		}}.generate(s)
-	loop{name: "dot", doc: "sum of x·y.", sources: []string{"x", "y"}, sums: []string{"sum"},
-		setup: func(isa) func([]vec) ([]vec, []term) {
-			return func(in []vec) ([]vec, []term) { return nil, []term{{in[0], in[1]}} }
+	rowLoop{name: "rowStandardise", doc: "y = (x-mean)·scale·gamma + beta.", results: []string{"y"}, sources: x,
+		shared: []string{"gamma", "beta"}, each: []string{"mean", "scale"},
+		body: func(_ isa, in, each []vec) ([]vec, []term) {
+			VSUBPS(each[0], in[0], in[0])
+			VMULPS(each[1], in[0], in[0])
+			VFMADD213PS(in[2], in[1], in[0])
+			return in[:1], nil
 		}}.generate(s)
-	loop{name: "dots", doc: "sums of x·y and of x·z.", sources: []string{"x", "y", "z"}, sums: []string{"xy", "xz"},
-		setup: func(isa) func([]vec) ([]vec, []term) {
-			return func(in []vec) ([]vec, []term) { return nil, []term{{in[0], in[1]}, {in[0], in[2]}} }
+	rowLoop{name: "rowScale", doc: "y = x·scale·gamma.", results: []string{"y"}, sources: x, shared: []string{"gamma"}, each: []string{"scale"},
+		body: func(_ isa, in, each []vec) ([]vec, []term) {
+			VMULPS(each[0], in[0], in[0])
+			VMULPS(in[1], in[0], in[0])
+			return in[:1], nil
 		}}.generate(s)
-	loop{name: "along", doc: "sums of g = dy·gamma and of g·(x-mean).", sources: []string{"dy", "gamma", "x"}, scalars: []string{"mean"}, sums: []string{"sum", "along"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			mean := s.scalar("mean")
-			return func(in []vec) ([]vec, []term) {
-				VMULPS(in[1], in[0], in[0])
-				VSUBPS(mean, in[2], in[2])
-				return nil, []term{{in[0], nil}, {in[0], in[2]}}
-			}
+	rowLoop{name: "rowMul", doc: "y = x·g.", results: []string{"y"}, sources: x, shared: []string{"g"},
+		body: func(_ isa, in, _ []vec) ([]vec, []term) {
+			VMULPS(in[1], in[0], in[0])
+			return in[:1], nil
 		}}.generate(s)
-	loop{name: "standardise", doc: "y = (x-mean)·scale·gamma + beta.", results: []string{"y"}, sources: []string{"x", "gamma", "beta"}, scalars: []string{"mean", "scale"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			mean, scale := s.scalar("mean"), s.scalar("scale")
-			return func(in []vec) ([]vec, []term) {
-				VSUBPS(mean, in[0], in[0])
-				VMULPS(scale, in[0], in[0])
-				VFMADD213PS(in[2], in[1], in[0])
-				return in[:1], nil
-			}
+	rowLoop{name: "rowSlope", doc: "dx = u·dy·gamma + v·(x-mean) + w.", results: []string{"dx"}, sources: []string{"dy", "x"},
+		shared: []string{"gamma"}, each: []string{"mean", "u", "v", "w"},
+		body: func(_ isa, in, each []vec) ([]vec, []term) {
+			VMULPS(in[2], in[0], in[0])
+			VSUBPS(each[0], in[1], in[1])
+			VFMADD213PS(each[3], each[2], in[1])
+			VFMADD213PS(in[1], each[1], in[0])
+			return in[:1], nil
 		}}.generate(s)
-	loop{name: "scaled", doc: "y = x·scale·gamma.", results: []string{"y"}, sources: []string{"x", "gamma"}, scalars: []string{"scale"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			scale := s.scalar("scale")
-			return func(in []vec) ([]vec, []term) {
-				VMULPS(scale, in[0], in[0])
-				VMULPS(in[1], in[0], in[0])
-				return in[:1], nil
-			}
+	rowLoop{name: "rowMix", doc: "y = u·a + v·b.", results: []string{"y"}, shared: []string{"a", "b"}, each: []string{"u", "v"},
+		body: func(_ isa, in, each []vec) ([]vec, []term) {
+			VMULPS(each[0], in[0], in[0])
+			VFMADD231PS(each[1], in[1], in[0])
+			return in[:1], nil
 		}}.generate(s)
-	loop{name: "normSlope", doc: "dx = u·dy·gamma + v·(x-mean) + w.", results: []string{"dx"}, sources: []string{"dy", "gamma", "x"}, scalars: []string{"mean", "u", "v", "w"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			mean, u, v, w := s.scalar("mean"), s.scalar("u"), s.scalar("v"), s.scalar("w")
-			return func(in []vec) ([]vec, []term) {
-				VMULPS(in[1], in[0], in[0])
-				VSUBPS(mean, in[2], in[2])
-				VFMADD213PS(w, v, in[2])
-				VFMADD213PS(in[2], u, in[0])
-				return in[:1], nil
-			}
-		}}.generate(s)
-	loop{name: "greatest", doc: "the greatest of x, which is not empty.", sources: []string{"x"}, greatest: "most",
-		setup: func(isa) func([]vec) ([]vec, []term) {
-			return func([]vec) ([]vec, []term) { return nil, nil }
-		}}.generate(s)
-	loop{name: "exps", doc: "y = exp((x-most)·scale), to 2e-7 for exponents from -87 to 0, and their sum.",
-		results: []string{"y"}, sources: []string{"x"}, scalars: []string{"most", "scale"}, sums: []string{"sum"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			most, scale, exp := s.scalar("most"), s.scalar("scale"), s.exp(-87, 0)
-			return func(in []vec) ([]vec, []term) {
-				VSUBPS(most, in[0], in[0])
-				VMULPS(scale, in[0], in[0])
-				y, copied := exp(in[0]), s.reg()
-				VMOVAPS(y, copied) // as the term loses its lanes beyond the end
-				return []vec{y}, []term{{copied, nil}}
-			}
-		}}.generate(s)
-	loop{name: "softmaxSlope", doc: "ds = p·(ds-mean)·scale.", results: []string{"ds"}, sources: []string{"ds", "p"}, scalars: []string{"mean", "scale"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			mean, scale := s.scalar("mean"), s.scalar("scale")
-			return func(in []vec) ([]vec, []term) {
-				VSUBPS(mean, in[0], in[0])
-				VMULPS(scale, in[0], in[0])
-				VMULPS(in[1], in[0], in[0])
-				return in[:1], nil
-			}
-		}}.generate(s)
-}
-
-// gates generates GateLoop's steps and GEGLU.
-func (s isa) gates() {
-	loop{name: "gateStep", doc: "h = sigmoid(a)·h + kv, y = q·h.", results: []string{"h", "y"}, sources: []string{"h", "q", "kv", "a"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			sigmoid := s.sigmoid()
-			return func(in []vec) ([]vec, []term) {
-				g := sigmoid(in[3])
-				VFMADD213PS(in[2], g, in[0])
-				VMULPS(in[0], in[1], in[1])
-				return in[:2], nil
-			}
-		}}.generate(s)
-	loop{name: "gateBack", doc: "dh = carry + q·dy, dq = h·dy, dkv = dh, da = dh·before·g·(1-g), carry = dh·g, with g = sigmoid(a); dq holds h.",
-		results: []string{"carry", "dq", "dkv", "da"}, sources: []string{"carry", "dq", "dy", "q", "a", "before"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			sigmoid, one := s.sigmoid(), s.lazy(1)
-			return func(in []vec) ([]vec, []term) {
-				dh, h, dy, q, a, before := in[0], in[1], in[2], in[3], in[4], in[5]
-				g := sigmoid(a)
-				VFMADD231PS(dy, q, dh)
-				VMULPS(dy, h, h)
-				VSUBPS(g, one(), a)
-				VMULPS(g, a, a)
-				VMULPS(dh, before, before)
-				VMULPS(before, a, a)
-				VMULPS(dh, g, g)
-				return []vec{g, h, dh, a}, nil
-			}
-		}}.generate(s)
-	loop{name: "geglu", doc: "y = u·GELU(g).", results: []string{"y"}, sources: []string{"u", "g"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			normal := s.normal()
-			return func(in []vec) ([]vec, []term) {
-				cdf, _ := normal(in[1])
-				VMULPS(in[1], cdf, cdf)
-				VMULPS(in[0], cdf, cdf)
-				return []vec{cdf}, nil
-			}
-		}}.generate(s)
-	loop{name: "gegluGrad", doc: "du = dy·GELU(g), dg = dy·u·GELU'(g).", results: []string{"du", "dg"}, sources: []string{"dy", "u", "g"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			normal := s.normal()
-			return func(in []vec) ([]vec, []term) {
-				dy, u, g := in[0], in[1], in[2]
-				cdf, density := normal(g)
-				VMULPS(dy, u, u)
-				VMULPS(g, dy, dy)
-				VMULPS(cdf, dy, dy)
-				VFMADD213PS(cdf, density, g)
-				VMULPS(u, g, g)
-				return []vec{dy, g}, nil
-			}
-		}}.generate(s)
-}
-
-// losses generates ReconLoss's errors and their slopes.
-func (s isa) losses() {
-	sources, scalars := []string{"x", "target", "weight"}, []string{"overshoot"}
-	for _, l1 := range []bool{false, true} {
-		name, e := "squareError", "(x-target)²"
-		if l1 {
-			name, e = "absoluteError", "|x-target|"
-		}
-		loop{name: name, doc: "sum of weight·" + e + ", times overshoot where x lies beyond a saturated target.",
-			sources: sources, scalars: scalars, sums: []string{"sum"},
-			setup: func(s isa) func([]vec) ([]vec, []term) {
-				factor, clear := s.factor(), s.lazy(math.Float32frombits(1<<31-1))
-				return func(in []vec) ([]vec, []term) {
-					d := in[0]
-					VSUBPS(in[1], d, d)
-					f := factor(d, in[1])
-					if l1 {
-						VANDPS(clear(), d, d)
-					} else {
-						VMULPS(d, d, d)
-					}
-					VMULPS(f, d, d)
-					return nil, []term{{in[2], d}}
-				}
-			}}.generate(s)
-		loop{name: name + "Slope", doc: "dx = weight·slope of " + e + ", times overshoot likewise.",
-			results: []string{"dx"}, sources: sources, scalars: scalars,
-			setup: func(s isa) func([]vec) ([]vec, []term) {
-				factor, sign, one := s.factor(), s.lazy(math.Float32frombits(1<<31)), s.lazy(1)
-				return func(in []vec) ([]vec, []term) {
-					d := in[0]
-					VSUBPS(in[1], d, d)
-					f := factor(d, in[1])
-					VMULPS(in[2], f, f)
-					if l1 {
-						signed := s.reg()
-						VANDPS(sign(), d, signed)
-						VORPS(one(), signed, signed)
-						const differs = 12 // false for NaN
-						s.where(differs, d, s.zero(), signed, d)
-					} else {
-						VADDPS(d, d, d)
-					}
-					VMULPS(f, d, d)
-					return []vec{d}, nil
-				}
-			}}.generate(s)
-	}
-}
-
-// where replaces v by with in the lanes where x compares with y.
-func (s isa) where(predicate uint64, x, y, with, v vec) {
-	if s.wide() {
-		k := K()
-		VCMPPS(Imm(predicate), y, x, k)
-		VMOVAPS(with, k, v)
-		return
-	}
-	m := s.reg()
-	VCMPPS(Imm(predicate), y, x, m)
-	VBLENDVPS(m, with, v, v)
-}
-
-// factor returns a function that generates overshoot where the difference d leads out
-// of [0,1] from a target at its end, else 1.
-func (s isa) factor() func(d, target vec) vec {
-	overshoot, one, zero := s.scalar("overshoot"), s.lazy(1), s.zero()
-	const less, notMore, notLess, greater = 17, 18, 29, 30 // false for NaN
-	return func(d, target vec) vec {
-		u := one()
-		if s.wide() {
-			f := s.reg()
-			VMOVAPS(u, f)
-			low, high := K(), K()
-			VCMPPS(Imm(notMore), zero, target, low)
-			VCMPPS(Imm(less), zero, d, low, low)
-			VCMPPS(Imm(notLess), u, target, high)
-			VCMPPS(Imm(greater), zero, d, high, high)
-			KORW(low, high, high)
-			VMOVAPS(overshoot, high, f)
-			return f
-		}
-		low, high, m := s.reg(), s.reg(), s.reg()
-		VCMPPS(Imm(notMore), zero, target, low)
-		VCMPPS(Imm(less), zero, d, m)
-		VANDPS(m, low, low)
-		VCMPPS(Imm(notLess), u, target, high)
-		VCMPPS(Imm(greater), zero, d, m)
-		VANDPS(m, high, high)
-		VORPS(low, high, high)
-		VBLENDVPS(high, overshoot, u, u)
-		return u
-	}
 }
