@@ -45,9 +45,9 @@ func tanh32(x float32) float32 {
 	return e / (e + 2)
 }
 
-// normal32 is the normal distribution at x and its density, to 3e-7 relative where
-// |x| < 4 (beyond, x² costs the exponential digits): with e = exp(-x²/2) and
-// t = 1/(1+.3|x|), that of -|x| is e·t·P(t), P fitted to 1.3e-7 for |x| < 13.
+// normal32 is the normal distribution at x and its density, to 5e-7·(1+x²/8) relative:
+// roundings of x² cost the exponential digits. With e = exp(-x²/2) and t = 1/(1+.3|x|),
+// the distribution at -|x| is e·t·P(t), P fitted to 1.3e-7 for |x| < 13.
 func normal32(x float32) (cdf, density float32) {
 	e := exp32(-.5 * x * x)
 	t := 1 / (1 + .3*max(x, -x))

@@ -2,11 +2,13 @@ package kernels
 
 import (
 	"math"
+	"slices"
 	"testing"
 )
 
-// 2e-7 is three roundings of float32; a slope takes three more. It is a difference
-// that crosses zero: its error counts against the sum of the terms.
+// Errors are relative, to the function where that says how far: 2e-7 is three roundings
+// of float32; a slope takes three more. It may be a difference that crosses zero: then
+// its error counts against the sum of the terms.
 func TestVectorActivations(t *testing.T) {
 	const n = 1<<17 + 13 // the last values do not fill a vector
 	x, y, dy := alignedFloats(n), alignedFloats(n), alignedFloats(n)
@@ -16,31 +18,111 @@ func TestVectorActivations(t *testing.T) {
 	}
 	for _, isa := range sets(t) {
 		c := cpuWith(t, isa, 1)
-		for _, kind := range []Activation{ELU, SiLU} {
+		for _, k := range []struct {
+			kind   Activation
+			within float64
+			size   func(s float64) float64 // of the slope's terms
+		}{
+			{ELU, 2e-7, nil},
+			{SiLU, 2e-7, func(x float64) float64 { return sigmoid(x) * (1 + math.Abs(x)) }},
+			{LeakyReLU, 1e-7, nil},
+			{Sigmoid, 2e-7, func(y float64) float64 { return y }},
+			{Tanh, 3e-7, func(float64) float64 { return 1 }},
+			{GELU, 5e-7, func(x float64) float64 { return normalCDF(x) + math.Abs(x)*math.Exp(-x*x/2) }},
+		} {
 			copy(y, x)
-			c.applySlice(kind, y, y)
+			c.applySlice(k.kind, y, y)
 			for i, v := range x {
-				want := kind.Apply(float64(v))
-				if d := math.Abs(float64(y[i]) - want); !(d <= 2e-7*math.Abs(want)+1e-35) {
-					t.Fatalf("%v: %v(%v) = %v, want %v", isa, kind, v, y[i], want)
+				want := k.kind.Apply(float64(v))
+				within := k.within
+				if k.kind == GELU && v < 0 {
+					within *= 1 + float64(v*v)/8 // the exponent's rounding
+				}
+				if d := math.Abs(float64(y[i]) - want); !(d <= within*math.Abs(want)+1e-35) {
+					t.Fatalf("%v: %v(%v) = %v, want %v", isa, k.kind, v, y[i], want)
 				}
 			}
 			at := x
-			if kind.FromOutput() {
+			if k.kind.FromOutput() {
 				at = y
 			}
 			dx := append([]float32(nil), dy...)
-			c.gradSlice(kind, dx, dx, at)
+			c.gradSlice(k.kind, dx, dx, at)
 			for i, v := range at {
 				s := float64(v)
 				size := 1.
-				if kind == SiLU {
-					size = sigmoid(s) * (1 + math.Abs(s))
+				if k.size != nil {
+					size = k.size(s)
 				}
-				want := float64(dy[i]) * kind.Slope(s)
-				if d := math.Abs(float64(dx[i]) - want); !(d <= 4e-7*float64(dy[i])*size+1e-35) {
-					t.Fatalf("%v: the slope of %v at %v times %v is %v, want %v", isa, kind, v, dy[i], dx[i], want)
+				want := float64(dy[i]) * k.kind.Slope(s)
+				within := 4e-7
+				if k.kind == GELU {
+					within = 6e-7 * (1 + s*s/8)
 				}
+				if d := math.Abs(float64(dx[i]) - want); !(d <= within*float64(dy[i])*size+1e-35) {
+					t.Fatalf("%v: the slope of %v at %v times %v is %v, want %v", isa, k.kind, v, dy[i], dx[i], want)
+				}
+			}
+		}
+	}
+}
+
+// A value's result is the same wherever it stands, so that splits into tasks and rows
+// do not show.
+func TestVectorsDoNotDependOnPlace(t *testing.T) {
+	x, at, whole := make([]float32, 50), make([]float32, 50), make([]float32, 50)
+	for i := range x {
+		x[i], at[i] = float32(i)/7-4, float32(i%9)/9
+	}
+	for _, isa := range sets(t) {
+		v := isaVectors[isa]
+		for kind := range activations {
+			v.act[kind](whole, x)
+			for from := range 20 {
+				for n := range 34 - from/2 {
+					part := make([]float32, n)
+					v.act[kind](part, x[from:from+n])
+					if !slices.Equal(part, whole[from:from+n]) {
+						t.Fatalf("%v: %v of values %d to %d is %v, want %v", isa, kind, from, from+n, part, whole[from:from+n])
+					}
+				}
+			}
+			v.grad[kind](whole, x, at)
+			part := make([]float32, 29)
+			v.grad[kind](part, x[3:32], at[3:32])
+			if !slices.Equal(part, whole[3:32]) {
+				t.Errorf("%v: the slope of %v depends on the place", isa, kind)
+			}
+		}
+	}
+}
+
+// Sums and the greatest value of every length up to two vectors and a rest.
+func TestVectorSums(t *testing.T) {
+	for _, isa := range sets(t) {
+		v := isaVectors[isa]
+		for n := 1; n < 40; n++ {
+			x, y := make([]float32, n+1), make([]float32, n)
+			sum, squares, dot := 0., 0., 0.
+			for i := range y {
+				x[i], y[i] = -float32(1+i*7%n), float32(i+1)
+				sum += float64(x[i])
+				squares += float64(x[i]-2) * float64(x[i]-2)
+				dot += float64(x[i]) * float64(y[i])
+			}
+			x[n] = 1e9 // beyond the end
+			x = x[:n]
+			if got := v.sum(x); got != sum {
+				t.Errorf("%v: the sum of %d values is %v, want %v", isa, n, got, sum)
+			}
+			if got := v.squares(x, 2); got != squares {
+				t.Errorf("%v: squares of %d values are %v, want %v", isa, n, got, squares)
+			}
+			if got := v.dot(x, y); got != dot {
+				t.Errorf("%v: the product of %d values is %v, want %v", isa, n, got, dot)
+			}
+			if got := v.greatest(x); got != slices.Max(x) {
+				t.Errorf("%v: the greatest of %d values is %v, want %v", isa, n, got, slices.Max(x))
 			}
 		}
 	}

@@ -252,7 +252,7 @@ func (s isa) activations() {
 			return dx
 		}
 	})
-	s.each("gelu", "dst = x·Φ(x).", x, func(s isa) func([]vec) vec {
+	s.each("gelu", "dst = x·Φ(x), to 5e-7·(1+x²/8) relative.", x, func(s isa) func([]vec) vec {
 		normal := s.normal()
 		return func(in []vec) vec {
 			y, _ := normal(in[0])

@@ -41,7 +41,7 @@ var allActivations = []kernels.Activation{kernels.None, kernels.ELU, kernels.SiL
 	kernels.Sigmoid, kernels.Tanh, kernels.GELU, kernels.SoftClamp}
 
 // edges are lengths around the sizes of vectors, warps, tiles and tasks.
-var edges = []int{1, 7, 8, 31, 32, 33, 127, 128, 129, 16384, 16385}
+var edges = []int{1, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 16384, 16385}
 
 func pointwiseCases() []Case {
 	var cs []Case
@@ -52,7 +52,7 @@ func pointwiseCases() []Case {
 		if !k.FromOutput() {
 			slope = wide["x"]
 		}
-		for _, n := range []int{1, 33, 16385} {
+		for _, n := range []int{1, 15, 16, 17, 31, 33, 16385} {
 			cs = append(cs,
 				Case{kernels.Act{Kind: k, Len: n}, mathTol, mathWhy, wide},
 				Case{kernels.ActGrad{Kind: k, Len: n}, mathTol, mathWhy, map[string]Draw{"s": slope}})
@@ -70,7 +70,7 @@ func pointwiseCases() []Case {
 func reduceCases() []Case {
 	var cs []Case
 	for _, rows := range []int{1, 7, 8, 9, 127, 129, 700} {
-		for _, c := range []int{1, 3, 32, 65} {
+		for _, c := range []int{1, 3, 15, 16, 17, 31, 32, 65} {
 			cs = append(cs, Case{kernels.SumRows{Rows: rows, C: c}, sumTol, sumWhy, nil})
 		}
 	}
@@ -115,7 +115,8 @@ func moveCases() []Case {
 
 func gateCases() []Case {
 	var cs []Case
-	for _, s := range []kernels.FrameGate{{F: 1, P: 1, C: 1}, {F: 3, P: 5, C: 7}, {F: 2, P: 129, C: 32}, {F: 5, P: 64, C: 33}, {F: 2, P: 600, C: 65}} {
+	for _, s := range []kernels.FrameGate{{F: 1, P: 1, C: 1}, {F: 3, P: 5, C: 7}, {F: 2, P: 129, C: 32}, {F: 5, P: 64, C: 33}, {F: 2, P: 600, C: 65},
+		{F: 2, P: 17, C: 15}, {F: 1, P: 33, C: 16}, {F: 3, P: 31, C: 17}, {F: 1, P: 700, C: 31}} {
 		k := map[string]Draw{"k": Normal(.3)}
 		why := "a softmax of float32 logits: their roundings become relative errors"
 		cs = append(cs,
@@ -134,7 +135,7 @@ func gateCases() []Case {
 func normCases() []Case {
 	var cs []Case
 	shifted := map[string]Draw{"x": Uniform(4, 6)}
-	for _, d := range [][2]int{{1, 2}, {3, 7}, {129, 32}, {33, 96}, {40, 513}} {
+	for _, d := range [][2]int{{1, 2}, {3, 7}, {129, 32}, {33, 96}, {40, 513}, {5, 15}, {1100, 16}, {3, 17}, {31, 31}, {9, 33}} {
 		rows, c := d[0], d[1]
 		cs = append(cs,
 			Case{kernels.LayerNorm{Rows: rows, C: c, Eps: 1e-5}, sumTol, sumWhy, nil},
@@ -161,7 +162,7 @@ func quantizerCases() []Case {
 			Case{kernels.LFQIndex{LFQ: l}, exactTol, exactWhy, signs},
 			Case{kernels.LFQValues{LFQ: l}, exactTol, exactWhy, map[string]Draw{"idx": Whole(1 << l.Bits)}})
 	}
-	for _, l := range []kernels.LFQ{{Tokens: 1, Books: 1, Bits: 1}, {Tokens: 7, Books: 1, Bits: 2}, {Tokens: 65, Books: 2, Bits: 5}, {Tokens: 130, Books: 1, Bits: 9}} {
+	for _, l := range []kernels.LFQ{{Tokens: 1, Books: 1, Bits: 1}, {Tokens: 7, Books: 1, Bits: 2}, {Tokens: 65, Books: 2, Bits: 5}, {Tokens: 130, Books: 1, Bits: 9}, {Tokens: 300, Books: 2, Bits: 3}, {Tokens: 3, Books: 1, Bits: 11}} {
 		for _, t := range []struct {
 			inv  float32
 			draw Draw
@@ -190,7 +191,7 @@ func quantizerCases() []Case {
 
 func lossCases() []Case {
 	var cs []Case
-	for _, d := range [][2]int{{1, 1}, {33, 3}, {129, 1}, {5462, 3}, {40, 64}} {
+	for _, d := range [][2]int{{1, 1}, {33, 3}, {129, 1}, {5462, 3}, {40, 64}, {5, 5}, {3, 17}, {2, 2100}} {
 		for _, kind := range []kernels.LossKind{kernels.MSE, kernels.L1} {
 			for _, overshoot := range []float32{1, .25} {
 				s := kernels.ReconLoss{Pixels: d[0], C: d[1], Kind: kind, Overshoot: overshoot}
@@ -214,7 +215,7 @@ func optimizerCases() []Case {
 	var cs []Case
 	for i, norm2 := range []float32{4, 1e-8, nan32, inf32} {
 		for _, maxNorm := range []float32{0, .5} {
-			for _, n := range []int{1 + i, 129 + i, 16385 + i} { // lengths differ so that values do
+			for _, n := range []int{1 + i, 15 + i, 31 + i, 129 + i, 16385 + i} { // lengths differ so that values do
 				tol, why := mathTol, "a dozen float32 roundings, and none of them on a difference"
 				if i >= 2 {
 					tol, why = exactTol, "a gradient that is not finite changes nothing"
