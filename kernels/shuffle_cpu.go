@@ -2,8 +2,8 @@ package kernels
 
 // cpu: a task is a few lines of W pixels of the small grid. A deep pixel is a matrix
 // [C,f]; its columns are the values of f wide pixels, some in other lines or frames.
-func (s Shuffle) cpu(*CPU) []stage {
-	f := s.FT * s.FH * s.FW
+func (s Shuffle) cpu(c *CPU) []stage {
+	v, f := c.vec(), s.FT*s.FH*s.FW
 	wideLine := s.W * s.FW * s.C
 	offsets := make([]int, 0, f) // of the f wide pixels from the first
 	for a := range s.FT {
@@ -23,16 +23,22 @@ func (s Shuffle) cpu(*CPU) []stage {
 		from, to := span(task, lines, per)
 		for l := from; l < to; l++ {
 			first := (l/s.H*s.FT*s.H*s.FH + l%s.H*s.FH) * wideLine
+			if s.C == 3 && s.FW == 4 { // patches of a picture
+				for m := 0; m < f; m += 4 {
+					v.patches(s.Down, wide[first+offsets[m]:][:wideLine], deep[l*s.W*s.C*f+m:], s.W, f)
+				}
+				continue
+			}
 			for w := range s.W {
 				px := deep[(l*s.W+w)*s.C*f:][:s.C*f]
-				s.pixel(wide[first+w*s.FW*s.C:], px, offsets)
+				s.pixel(v, wide[first+w*s.FW*s.C:], px, offsets)
 			}
 		}
 	}}}
 }
 
 // pixel copies one deep pixel to the wide ones, or back if Down.
-func (s Shuffle) pixel(wide, px []float32, offsets []int) {
+func (s Shuffle) pixel(v *vectors, wide, px []float32, offsets []int) {
 	c := s.C
 	switch {
 	case len(offsets) == 1 && s.Down:
@@ -45,20 +51,10 @@ func (s Shuffle) pixel(wide, px []float32, offsets []int) {
 		for m, o := range offsets {
 			column(s.Down, wide[o:][:c], px[m:], len(offsets))
 		}
-	case c == 3: // pixels of a picture
-		for m, o := range offsets {
-			p, q := (*[3]float32)(wide[o:]), px[m:]
-			q = q[:2*len(offsets)+1]
-			if s.Down {
-				q[0], q[len(offsets)], q[2*len(offsets)] = p[0], p[1], p[2]
-			} else {
-				p[0], p[1], p[2] = q[0], q[len(offsets)], q[2*len(offsets)]
-			}
-		}
 	default:
 		for m := 0; m < len(offsets); m += 4 {
 			o := (*[4]int)(offsets[m:])
-			quads(s.Down, wide[o[0]:][:c], wide[o[1]:][:c], wide[o[2]:][:c], wide[o[3]:][:c], px[m:], len(offsets))
+			v.columns(s.Down, wide[o[0]:][:c], wide[o[1]:][:c], wide[o[2]:][:c], wide[o[3]:][:c], px[m:], len(offsets))
 		}
 	}
 }
@@ -89,21 +85,22 @@ func pairs(back bool, a, b, px []float32) {
 	}
 }
 
-// quads copies the first four columns of px, whose rows lie stride apart, to a, b, c
+// columns copies the first four columns of px, whose rows lie stride apart, to a, b, c
 // and d, or back.
-func quads(back bool, a, b, c, d, px []float32, stride int) {
-	b, c, d = b[:len(a)], c[:len(a)], d[:len(a)]
+func (v *vectors) columns(back bool, a, b, c, d, px []float32, stride int) {
 	if back {
-		for i := range a {
-			p := (*[4]float32)(px)
-			p[0], p[1], p[2], p[3] = a[i], b[i], c[i], d[i]
-			px = px[min(stride, len(px)):]
-		}
-		return
+		v.quadsBack(a, b, c, d, px, stride)
+	} else {
+		v.quads(a, b, c, d, px, stride)
 	}
-	for i := range a {
-		p := (*[4]float32)(px)
-		a[i], b[i], c[i], d[i] = p[0], p[1], p[2], p[3]
-		px = px[min(stride, len(px)):]
+}
+
+// patches copies the first four columns of n deep pixels [3,f] to 4n wide pixels of
+// three values, or back.
+func (v *vectors) patches(back bool, wide, deep []float32, n, f int) {
+	if back {
+		v.thirdsBack(wide, deep, n, f)
+	} else {
+		v.thirds(wide, deep, n, f)
 	}
 }

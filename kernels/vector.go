@@ -48,6 +48,9 @@ type vectors struct {
 	geglu     func(y, u, g []float32)
 	gegluGrad func(du, dg, dy, u, g []float32)
 
+	quads, quadsBack   func(a, b, c, d, px []float32, stride int) // of Shuffle
+	thirds, thirdsBack func(wide, deep []float32, n, f int)
+
 	lossSum   [2]func(x, target, weight []float32, overshoot float32) float64 // by LossKind
 	lossSlope [2]func(dx, x, target, weight []float32, overshoot float32)
 }
@@ -67,6 +70,7 @@ var plainVectors = vectors{
 	rowStandardise: plainRowStandardise, rowScale: plainRowScale, rowMul: plainRowMul, rowSlope: plainRowSlope, rowMix: plainRowMix,
 	addRows: plainAddRows, weighRows: plainWeighRows, mulRows: plainMulRows, normRows: plainNormRows,
 	gateStep: plainGateStep, gateBack: plainGateBack, geglu: plainGEGLU, gegluGrad: plainGEGLUGrad,
+	quads: plainQuads, quadsBack: plainQuadsBack, thirds: plainThirds, thirdsBack: plainThirdsBack,
 	lossSum:   [2]func(x, target, weight []float32, overshoot float32) float64{MSE: plainSquareError, L1: plainAbsoluteError},
 	lossSlope: [2]func(dx, x, target, weight []float32, overshoot float32){MSE: plainSquareErrorSlope, L1: plainAbsoluteErrorSlope},
 }

@@ -312,3 +312,39 @@ func plainAbsoluteErrorSlope(dx, x, target, weight []float32, overshoot float32)
 		dx[i] = e * (weight[i] * factors[beyond(d, target[i])])
 	}
 }
+
+func plainQuads(a, b, c, d, px []float32, stride int) {
+	b, c, d = b[:len(a)], c[:len(a)], d[:len(a)]
+	for i := range a {
+		p := (*[4]float32)(px[i*stride:])
+		a[i], b[i], c[i], d[i] = p[0], p[1], p[2], p[3]
+	}
+}
+
+func plainQuadsBack(a, b, c, d, px []float32, stride int) {
+	b, c, d = b[:len(a)], c[:len(a)], d[:len(a)]
+	for i := range a {
+		p := (*[4]float32)(px[i*stride:])
+		p[0], p[1], p[2], p[3] = a[i], b[i], c[i], d[i]
+	}
+}
+
+func plainThirds(wide, deep []float32, n, f int) {
+	for i := range n {
+		p := (*[12]float32)(wide[12*i:])
+		for c := range 3 {
+			q := (*[4]float32)(deep[(3*i+c)*f:])
+			p[c], p[3+c], p[6+c], p[9+c] = q[0], q[1], q[2], q[3]
+		}
+	}
+}
+
+func plainThirdsBack(wide, deep []float32, n, f int) {
+	for i := range n {
+		p := (*[12]float32)(wide[12*i:])
+		for c := range 3 {
+			q := (*[4]float32)(deep[(3*i+c)*f:])
+			q[0], q[1], q[2], q[3] = p[c], p[3+c], p[6+c], p[9+c]
+		}
+	}
+}

@@ -443,3 +443,23 @@ func absoluteErrorAVX2(x []float32, target []float32, weight []float32, overshoo
 //
 //go:noescape
 func absoluteErrorSlopeAVX2(dx []float32, x []float32, target []float32, weight []float32, overshoot float32)
+
+// quads copies the first four columns of px, whose rows lie stride apart, to a, b, c and d.
+//
+//go:noescape
+func quadsAVX2(a []float32, b []float32, c []float32, d []float32, px []float32, stride int)
+
+// thirds copies the first four columns of each of n deep pixels [3,f] to four wide pixels of three values.
+//
+//go:noescape
+func thirdsAVX2(wide []float32, deep []float32, n int, f int)
+
+// quadsBack copies a, b, c and d to the first four columns of px, whose rows lie stride apart.
+//
+//go:noescape
+func quadsBackAVX2(a []float32, b []float32, c []float32, d []float32, px []float32, stride int)
+
+// thirdsBack copies four wide pixels of three values to the first four columns of each of n deep pixels [3,f].
+//
+//go:noescape
+func thirdsBackAVX2(wide []float32, deep []float32, n int, f int)

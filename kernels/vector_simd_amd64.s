@@ -6846,3 +6846,196 @@ tail:
 done:
 	VZEROUPPER
 	RET
+
+// func quadsAVX2(a []float32, b []float32, c []float32, d []float32, px []float32, stride int)
+// Requires: AVX
+TEXT ·quadsAVX2(SB), NOSPLIT, $0-128
+	MOVQ a_base+0(FP), AX
+	MOVQ b_base+24(FP), CX
+	MOVQ c_base+48(FP), DX
+	MOVQ d_base+72(FP), BX
+	MOVQ px_base+96(FP), SI
+	MOVQ a_len+8(FP), DI
+	MOVQ stride+120(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+
+fours:
+	CMPQ      DI, $0x04
+	JLT       ones
+	VMOVUPS   (SI), X0
+	VMOVUPS   (SI)(R8*1), X1
+	VMOVUPS   (SI)(R8*2), X2
+	VMOVUPS   (SI)(R9*1), X3
+	VUNPCKLPS X1, X0, X4
+	VUNPCKHPS X1, X0, X0
+	VUNPCKLPS X3, X2, X1
+	VUNPCKHPS X3, X2, X3
+	VUNPCKLPD X1, X4, X2
+	VUNPCKHPD X1, X4, X1
+	VUNPCKLPD X3, X0, X4
+	VUNPCKHPD X3, X0, X0
+	VMOVUPS   X2, (AX)
+	VMOVUPS   X1, (CX)
+	VMOVUPS   X4, (DX)
+	VMOVUPS   X0, (BX)
+	ADDQ      $0x10, AX
+	ADDQ      $0x10, CX
+	ADDQ      $0x10, DX
+	ADDQ      $0x10, BX
+	LEAQ      (SI)(R8*4), SI
+	SUBQ      $0x04, DI
+	JMP       fours
+
+ones:
+	TESTQ      DI, DI
+	JZ         done
+	VMOVUPS    (SI), X0
+	VEXTRACTPS $0x00, X0, (AX)
+	VEXTRACTPS $0x01, X0, (CX)
+	VEXTRACTPS $0x02, X0, (DX)
+	VEXTRACTPS $0x03, X0, (BX)
+	ADDQ       $0x04, AX
+	ADDQ       $0x04, CX
+	ADDQ       $0x04, DX
+	ADDQ       $0x04, BX
+	ADDQ       R8, SI
+	DECQ       DI
+	JMP        ones
+
+done:
+	RET
+
+// func thirdsAVX2(wide []float32, deep []float32, n int, f int)
+// Requires: AVX
+TEXT ·thirdsAVX2(SB), NOSPLIT, $0-64
+	MOVQ wide_base+0(FP), AX
+	MOVQ deep_base+24(FP), CX
+	MOVQ n+48(FP), DX
+	MOVQ f+56(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), SI
+
+loop:
+	TESTQ      DX, DX
+	JZ         done
+	VMOVUPS    (CX), X0
+	VMOVUPS    (CX)(BX*1), X1
+	VMOVUPS    (CX)(BX*2), X2
+	VXORPS     X3, X3, X3
+	VUNPCKLPS  X1, X0, X4
+	VUNPCKHPS  X1, X0, X0
+	VUNPCKLPS  X3, X2, X1
+	VUNPCKHPS  X3, X2, X3
+	VUNPCKLPD  X1, X4, X2
+	VUNPCKHPD  X1, X4, X1
+	VUNPCKLPD  X3, X0, X4
+	VUNPCKHPD  X3, X0, X0
+	VMOVUPS    X2, (AX)
+	VMOVUPS    X1, 12(AX)
+	VMOVUPS    X4, 24(AX)
+	VMOVLPS    X0, 36(AX)
+	VEXTRACTPS $0x02, X0, 44(AX)
+	ADDQ       $0x30, AX
+	ADDQ       SI, CX
+	DECQ       DX
+	JMP        loop
+
+done:
+	RET
+
+// func quadsBackAVX2(a []float32, b []float32, c []float32, d []float32, px []float32, stride int)
+// Requires: AVX
+TEXT ·quadsBackAVX2(SB), NOSPLIT, $0-128
+	MOVQ a_base+0(FP), AX
+	MOVQ b_base+24(FP), CX
+	MOVQ c_base+48(FP), DX
+	MOVQ d_base+72(FP), BX
+	MOVQ px_base+96(FP), SI
+	MOVQ a_len+8(FP), DI
+	MOVQ stride+120(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+
+fours:
+	CMPQ      DI, $0x04
+	JLT       ones
+	VMOVUPS   (AX), X0
+	VMOVUPS   (CX), X1
+	VMOVUPS   (DX), X2
+	VMOVUPS   (BX), X3
+	VUNPCKLPS X1, X0, X4
+	VUNPCKHPS X1, X0, X0
+	VUNPCKLPS X3, X2, X1
+	VUNPCKHPS X3, X2, X3
+	VUNPCKLPD X1, X4, X2
+	VUNPCKHPD X1, X4, X1
+	VUNPCKLPD X3, X0, X4
+	VUNPCKHPD X3, X0, X0
+	VMOVUPS   X2, (SI)
+	VMOVUPS   X1, (SI)(R8*1)
+	VMOVUPS   X4, (SI)(R8*2)
+	VMOVUPS   X0, (SI)(R9*1)
+	ADDQ      $0x10, AX
+	ADDQ      $0x10, CX
+	ADDQ      $0x10, DX
+	ADDQ      $0x10, BX
+	LEAQ      (SI)(R8*4), SI
+	SUBQ      $0x04, DI
+	JMP       fours
+
+ones:
+	TESTQ     DI, DI
+	JZ        done
+	VMOVSS    (AX), X0
+	VINSERTPS $0x10, (CX), X0, X0
+	VINSERTPS $0x20, (DX), X0, X0
+	VINSERTPS $0x30, (BX), X0, X0
+	VMOVUPS   X0, (SI)
+	ADDQ      $0x04, AX
+	ADDQ      $0x04, CX
+	ADDQ      $0x04, DX
+	ADDQ      $0x04, BX
+	ADDQ      R8, SI
+	DECQ      DI
+	JMP       ones
+
+done:
+	RET
+
+// func thirdsBackAVX2(wide []float32, deep []float32, n int, f int)
+// Requires: AVX
+TEXT ·thirdsBackAVX2(SB), NOSPLIT, $0-64
+	MOVQ wide_base+0(FP), AX
+	MOVQ deep_base+24(FP), CX
+	MOVQ n+48(FP), DX
+	MOVQ f+56(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), SI
+
+loop:
+	TESTQ     DX, DX
+	JZ        done
+	VMOVUPS   (AX), X0
+	VMOVUPS   12(AX), X1
+	VMOVUPS   24(AX), X2
+	VMOVSD    36(AX), X3
+	VINSERTPS $0x20, 44(AX), X3, X3
+	VUNPCKLPS X1, X0, X4
+	VUNPCKHPS X1, X0, X0
+	VUNPCKLPS X3, X2, X1
+	VUNPCKHPS X3, X2, X3
+	VUNPCKLPD X1, X4, X2
+	VUNPCKHPD X1, X4, X1
+	VUNPCKLPD X3, X0, X4
+	VUNPCKHPD X3, X0, X0
+	VMOVUPS   X2, (CX)
+	VMOVUPS   X1, (CX)(BX*1)
+	VMOVUPS   X4, (CX)(BX*2)
+	ADDQ      $0x30, AX
+	ADDQ      SI, CX
+	DECQ      DX
+	JMP       loop
+
+done:
+	RET

@@ -86,6 +86,10 @@ func main() {
 			s.gates()
 			s.losses()
 		}
+		for _, back := range []bool{false, true} {
+			quads(back)
+			thirds(back)
+		}
 	}
 	Generate()
 }
