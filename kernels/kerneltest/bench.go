@@ -95,7 +95,8 @@ func PeakFMA(be kernels.Backend, budget time.Duration) (float64, error) {
 // Bench are the kernels of a training step at realistic sizes: two clips of 16
 // frames of 64x64 pixels, stem of 4x4 patches, widths 64 and 96, 1.7 M
 // parameters; convolutions of the published widths, its 7x7x7 stem and a strided one;
-// and the batch entropy of a large codebook.
+// layers of attention; the batch entropy of a large codebook; and what only moves and
+// adds values once more with arguments of 32 MiB and more, which no cache holds.
 func Bench() []Case {
 	conv := func(t, h, c, o, kt, k int, act kernels.Activation) kernels.Conv {
 		return kernels.Conv{N: 2, T: t, H: h, W: h, C: c, O: o, KT: kt, KH: k, KW: k,
@@ -116,55 +117,7 @@ func Bench() []Case {
 			cs = append(cs, convCase(spec))
 		}
 	}
-	const pixels, values = 2 * 16 * 16 * 16, 2 * 16 * 16 * 16 * 64
-	frames := kernels.FramePool{F: 32, P: 256, C: 64}
-	shuffle := kernels.Shuffle{N: 2, T: 16, H: 8, W: 8, C: 64, FT: 1, FH: 2, FW: 2}
-	patch := kernels.Shuffle{N: 2, T: 16, H: 16, W: 16, C: 3, FT: 1, FH: 4, FW: 4, Down: true}
-	lfq := kernels.LFQ{Tokens: 512, Books: 1, Bits: 10}
-	large := kernels.LFQ{Tokens: 512, Books: 1, Bits: 18}
-	fsq := kernels.FSQ{Tokens: 512, Books: 1, Dims: 4, Levels: [8]int{8, 5, 5, 5}}
-	recon := kernels.ReconLoss{Pixels: 2 * 16 * 64 * 64, C: 3, Overshoot: .02}
-	z := map[string]Draw{"z": Normal(.05), "dterms": Constant(1)}
-	video := map[string]Draw{"x": Uniform(-.1, 1.1), "target": Mixed(0, 1, 0, 1), "weight": Uniform(1, 3)}
-	state := map[string]Draw{"p": Normal(.1), "m": Normal(.01), "v": Uniform(0, 1e-3), "ema": Normal(.1), "norm2": Constant(1),
-		"hyper": Constant(1e-3, .1, .01, 1e-8, 1e-2, .271, .0297, 1, .01, 1)}
-	for _, s := range []struct {
-		spec kernels.Spec
-		tol  float64
-		draw map[string]Draw
-	}{
-		{kernels.Act{Kind: kernels.ELU, Len: values}, mathTol, nil},
-		{kernels.Act{Kind: kernels.SiLU, Len: values}, mathTol, nil},
-		{kernels.ActGrad{Kind: kernels.ELU, Len: values}, mathTol, nil},
-		{kernels.Add{Len: values}, exactTol, nil},
-		{kernels.Affine{Len: values, Mul: .5, Add: 1}, roundTol, nil},
-		{kernels.SumRows{Rows: pixels, C: 64}, sumTol, nil},
-		{kernels.SumRows{Rows: 2048, C: 96}, sumTol, nil},
-		{kernels.SumSquares{Len: 1_700_000}, roundTol, nil},
-		{shuffle, exactTol, nil},
-		{patch, exactTol, nil},
-		{kernels.PadFront{N: 2, T: 16, Inner: 256 * 64, P: 3}, exactTol, nil},
-		{frames, sumTol, nil},
-		{kernels.FramePoolGradX(frames), sumTol, nil},
-		{kernels.FramePoolGradK(frames), sumTol, nil},
-		{kernels.FrameGate(frames), exactTol, nil},
-		{kernels.FrameGateGradG(frames), sumTol, nil},
-		{kernels.LayerNorm{Rows: 512, C: 96, Eps: 1e-5}, sumTol, nil},
-		{kernels.LayerNormGradX{Rows: 512, C: 96, Eps: 1e-5}, sumTol, nil},
-		{kernels.LayerNormGradGamma{Rows: 512, C: 96, Eps: 1e-5}, sumTol, nil},
-		{kernels.RMSNorm{Rows: pixels, C: 64}, sumTol, nil},
-		{kernels.RMSNormGradX{Rows: pixels, C: 64}, sumTol, nil},
-		{kernels.LFQLoss{LFQ: lfq, InvTemp: 100}, sumTol, z},
-		{kernels.LFQLossGrad{LFQ: lfq, InvTemp: 100}, sumTol, z},
-		{kernels.LFQLoss{LFQ: large, InvTemp: 100}, sumTol, z},
-		{kernels.LFQLossGrad{LFQ: large, InvTemp: 100}, sumTol, z},
-		{kernels.FSQQuantize{FSQ: fsq}, exactTol, nil},
-		{kernels.FSQGrad{FSQ: fsq}, sumTol, nil},
-		{recon, mathTol, video},
-		{kernels.ReconLossGrad(recon), mathTol, video},
-		{kernels.AdamW{Len: 1_700_000}, mathTol, state},
-	} {
-		cs = append(cs, Case{s.spec, s.tol, "as in Cases", s.draw})
-	}
-	return cs
+	cs = append(cs, benchRows()...)
+	cs = append(cs, benchLayers()...)
+	return append(cs, benchLarge()...)
 }

@@ -126,11 +126,14 @@ func TestEveryCaseHasItsReason(t *testing.T) {
 	}
 }
 
-// Every type of package kernels that has a definition stands in the list.
+// Every type of package kernels that has a definition stands in the lists.
 func TestEveryKernelHasACase(t *testing.T) {
-	tried := map[string]bool{}
+	tried, timed := map[string]bool{}, map[string]bool{}
 	for _, c := range Cases() {
 		tried[fmt.Sprintf("%T", c.Spec)] = true
+	}
+	for _, c := range Bench() {
+		timed[fmt.Sprintf("%T", c.Spec)] = true
 	}
 	files, err := filepath.Glob("../*.go")
 	if err != nil || len(files) == 0 {
@@ -148,6 +151,8 @@ func TestEveryKernelHasACase(t *testing.T) {
 			}
 			if spec := fmt.Sprintf("kernels.%s", m.Recv.List[0].Type); !tried[spec] {
 				t.Errorf("%s has no case", spec)
+			} else if !timed[spec] {
+				t.Errorf("%s has no row in the benchmark", spec)
 			}
 		}
 	}
