@@ -120,37 +120,54 @@ func benchLayers() []Case {
 		benchRow(kernels.SliceTimeGrad{SliceTime: slice}, exactTol, nil))
 }
 
+// largeRow is benchRow with a few values again and again, as to draw so many takes long.
+func largeRow(s kernels.Spec, tol float64, draw map[string]Draw) Case {
+	all := map[string]Draw{}
+	for _, a := range s.Args() {
+		if !a.Out {
+			all[a.Name] = Constant(.3, -1.2, .7, 2.1, -.4, -.9, .05, 1.6, -2.3, .5, -.1)
+		}
+	}
+	for name, d := range draw {
+		all[name] = d
+	}
+	return benchRow(s, tol, all)
+}
+
 // benchLarge are kernels that memory bounds, on arguments that no cache holds.
 func benchLarge() []Case {
 	const values, pixels = 1 << 23, 1 << 17
+	video := map[string]Draw{"x": Constant(-.1, .5, 1.1, .2, .9), "target": Constant(0, .3, 1, .8), "weight": Constant(1, 2, 3)}
+	state := map[string]Draw{"p": Constant(.1, -.2, .3), "m": Constant(.01, -.02), "v": Constant(1e-3, 2e-4), "ema": Constant(.1, -.2),
+		"norm2": Constant(1), "hyper": benchState["hyper"]}
 	frames := kernels.FramePool{F: 64, P: 4096, C: 64}
 	recon := kernels.ReconLoss{Pixels: 1 << 22, C: 3, Overshoot: .02}
 	norm := kernels.LayerNorm{Rows: pixels, C: 64, Eps: 1e-5}
 	return []Case{
-		benchRow(kernels.Act{Kind: kernels.ELU, Len: values}, mathTol, nil),
-		benchRow(kernels.ActGrad{Kind: kernels.ELU, Len: values}, mathTol, nil),
-		benchRow(kernels.Add{Len: values}, exactTol, nil),
-		benchRow(kernels.SumRows{Rows: 2 * pixels, C: 64}, sumTol, nil),
-		benchRow(kernels.SumSquares{Len: 2 * values}, roundTol, nil),
-		benchRow(kernels.Shuffle{N: 2, T: 16, H: 32, W: 32, C: 64, FT: 1, FH: 2, FW: 2}, exactTol, nil),
-		benchRow(kernels.Shuffle{N: 2, T: 16, H: 128, W: 128, C: 3, FT: 1, FH: 4, FW: 4, Down: true}, exactTol, nil),
-		benchRow(frames, sumTol, nil),
-		benchRow(kernels.FramePoolGradX(frames), sumTol, nil),
-		benchRow(kernels.FramePoolGradK(frames), sumTol, nil),
-		benchRow(kernels.FrameGate(frames), exactTol, nil),
-		benchRow(kernels.FrameGateGradG(frames), sumTol, nil),
-		benchRow(norm, sumTol, nil),
-		benchRow(kernels.LayerNormGradX(norm), sumTol, nil),
-		benchRow(kernels.LayerNormGradGamma(norm), sumTol, nil),
-		benchRow(kernels.RMSNorm{Rows: pixels, C: 64}, sumTol, nil),
-		benchRow(kernels.RMSNormGradX{Rows: pixels, C: 64}, sumTol, nil),
-		benchRow(kernels.GEGLU{Rows: 1 << 15, C: 256}, mathTol, nil),
-		benchRow(kernels.GateLoop{N: 2, T: 8, P: 4096, C: 128}, mathTol, nil),
-		benchRow(kernels.TokenShift{N: 2, T: 8, P: 4096, C: 128}, exactTol, nil),
-		benchRow(kernels.Pad{N: 2, T: 16, H: 64, W: 64, C: 64, PT: 2, PH: 1, PW: 1, Mode: kernels.Replicate}, exactTol, nil),
-		benchRow(kernels.Blur{N: 2, T: 16, H: 64, W: 64, C: 64, Space: true}, mathTol, nil),
-		benchRow(recon, mathTol, benchVideo),
-		benchRow(kernels.ReconLossGrad(recon), mathTol, benchVideo),
-		benchRow(kernels.AdamW{Len: values}, mathTol, benchState),
+		largeRow(kernels.Act{Kind: kernels.ELU, Len: values}, mathTol, nil),
+		largeRow(kernels.ActGrad{Kind: kernels.ELU, Len: values}, mathTol, nil),
+		largeRow(kernels.Add{Len: values}, exactTol, nil),
+		largeRow(kernels.SumRows{Rows: 2 * pixels, C: 64}, sumTol, nil),
+		largeRow(kernels.SumSquares{Len: 2 * values}, roundTol, nil),
+		largeRow(kernels.Shuffle{N: 2, T: 16, H: 32, W: 32, C: 64, FT: 1, FH: 2, FW: 2}, exactTol, nil),
+		largeRow(kernels.Shuffle{N: 2, T: 16, H: 128, W: 128, C: 3, FT: 1, FH: 4, FW: 4, Down: true}, exactTol, nil),
+		largeRow(frames, sumTol, nil),
+		largeRow(kernels.FramePoolGradX(frames), sumTol, nil),
+		largeRow(kernels.FramePoolGradK(frames), sumTol, nil),
+		largeRow(kernels.FrameGate(frames), exactTol, nil),
+		largeRow(kernels.FrameGateGradG(frames), sumTol, nil),
+		largeRow(norm, sumTol, nil),
+		largeRow(kernels.LayerNormGradX(norm), sumTol, nil),
+		largeRow(kernels.LayerNormGradGamma(norm), sumTol, nil),
+		largeRow(kernels.RMSNorm{Rows: pixels, C: 64}, sumTol, nil),
+		largeRow(kernels.RMSNormGradX{Rows: pixels, C: 64}, sumTol, nil),
+		largeRow(kernels.GEGLU{Rows: 1 << 15, C: 256}, mathTol, nil),
+		largeRow(kernels.GateLoop{N: 2, T: 8, P: 4096, C: 128}, mathTol, nil),
+		largeRow(kernels.TokenShift{N: 2, T: 8, P: 4096, C: 128}, exactTol, nil),
+		largeRow(kernels.Pad{N: 2, T: 16, H: 64, W: 64, C: 64, PT: 2, PH: 1, PW: 1, Mode: kernels.Replicate}, exactTol, nil),
+		largeRow(kernels.Blur{N: 2, T: 16, H: 64, W: 64, C: 64, Space: true}, mathTol, nil),
+		largeRow(recon, mathTol, video),
+		largeRow(kernels.ReconLossGrad(recon), mathTol, video),
+		largeRow(kernels.AdamW{Len: values}, mathTol, state),
 	}
 }
