@@ -5,7 +5,7 @@ import "math"
 // surprises computes the entropy of a token with a floor, or its slopes, without
 // looking at every code. The surprise of code (h,j) is min(la_h + lb_j, maxSurprise),
 // la and lb those of its halves. With lb in order the codes of a row h below the floor
-// are the first so many: sums over them are differences of running sums. So a token
+// are the first so many: sums over them are running sums. So a token
 // costs a few operations for each half code.
 type surprises struct {
 	*lfqBatch
@@ -17,6 +17,7 @@ type halfCodes struct {
 	codes, spare []halfCode
 	p            []float64 // of each code by its index
 	sum, sumL    []float64 // running sums of p and p·l: of the codes before
+	rest         []float64 // of p: of this code and those after; 1-sum would have no digits left
 }
 
 type halfCode struct {
@@ -26,7 +27,7 @@ type halfCode struct {
 
 func newHalfCodes(n int) halfCodes {
 	return halfCodes{codes: make([]halfCode, n), spare: make([]halfCode, n), p: make([]float64, n),
-		sum: make([]float64, n+1), sumL: make([]float64, n+1)}
+		sum: make([]float64, n+1), sumL: make([]float64, n+1), rest: make([]float64, n+1)}
 }
 
 func newSurprises(f *lfqBatch) *surprises {
@@ -51,7 +52,7 @@ func (h *halfCodes) set(z []float32, scale float64) {
 		for j, p := range h.p[:size] {
 			h.p[size+j], h.p[j] = p*one, p*zero
 		}
-		merge(h.spare[:2*size], h.codes[:size], softplus(u), softplus(-u))
+		merge(h.spare[:2*size], h.codes[:size], bitSurprise(-u), bitSurprise(u))
 		h.codes, h.spare = h.spare, h.codes
 		size *= 2
 	}
@@ -63,10 +64,19 @@ func (h *halfCodes) set(z []float32, scale float64) {
 		sumL += p * c.l
 	}
 	h.sum[size], h.sumL[size] = sum, sumL
+	for i := size - 1; i >= 0; i-- {
+		h.rest[i] = h.rest[i+1] + h.p[h.codes[i].index]
+	}
 }
 
-// softplus is log(1+exp(u)) = -log sigmoid(-u).
-func softplus(u float64) float64 { return max(u, 0) + math.Log1p(math.Exp(-math.Abs(u))) }
+// bitSurprise is -log sigmoid(u), of the rounded probability as the definition has it,
+// and finite where that is 0: times the probability it must be 0.
+func bitSurprise(u float64) float64 {
+	if p := sigmoid(u); p > 0 {
+		return -math.Log(p)
+	}
+	return -u
+}
 
 // merge writes the codes of src without a bit more, which adds zero to their
 // surprises, and with it, which adds one and len(src) to their indices, in order.
@@ -119,12 +129,11 @@ func (s *surprises) weigh(high, low []float64, scale float64) {
 // other that make no surprise above the floor with it, and the sum of p of the rest.
 func (s *surprises) each(h, other *halfCodes, do func(c halfCode, below, belowL, above float64)) {
 	n := len(other.codes)
-	total := other.sum[n]
 	for _, c := range h.codes {
 		for n > 0 && c.l+other.codes[n-1].l > maxSurprise {
 			n--
 		}
-		do(c, other.sum[n], other.sumL[n], total-other.sum[n])
+		do(c, other.sum[n], other.sumL[n], other.rest[n])
 	}
 }
 
