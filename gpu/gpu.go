@@ -152,7 +152,7 @@ func (d *Device) Allocated() int64 { return d.bytes }
 
 // Scratch is the memory in bytes that a kernel needs beside its arguments; all share it.
 func (d *Device) Scratch(s kernels.Spec) int64 {
-	p, err := plan(s, d.precision)
+	p, err := plan(s, d.precision, d.Info().Architecture)
 	if err != nil {
 		return 0 // Prepare says so
 	}
