@@ -48,6 +48,7 @@ template <int D>
 struct Taylor {
   static constexpr int FEATURES = (D + 1) * (D + 2) / 2, STATE = FEATURES * (D + 1);
   static constexpr int LANES = (FEATURES + 31) / 32 * 32, TEAMS = 256 / LANES;  // LANES·TEAMS threads make a state
+  static constexpr int OUTER = D > 8 ? 1 : D + 1;  // how far loops over features are unrolled: 17·17 products of 17 values compile for minutes
   static constexpr int STEP = 32, WORK = (2 * STEP + LANES) * (D + 1);         // pixels at once, values of shared memory
 
   // Value d of a row: beyond its width 0, and 1 behind dimension D.
@@ -105,10 +106,11 @@ struct Taylor {
   __device__ void sums(float (&n)[D + 1], const float* S) const {
 #pragma unroll
     for (int d = 0; d <= D; d++) n[d] = 0;
-#pragma unroll
+#pragma unroll OUTER
     for (int i = 0; i <= D; i++)
 #pragma unroll
-      for (int j = i; j <= D; j++) {
+      for (int j = 0; j <= D; j++) {
+        if (j < i) continue;
         float phi = z[i] * z[j];
 #pragma unroll
         for (int d = 0; d <= D; d++) n[d] += phi * *S++;
@@ -120,10 +122,11 @@ struct Taylor {
     asm volatile("" ::: "memory");  // else values of S stay in registers from sums, too many
 #pragma unroll
     for (int d = 0; d <= D; d++) dz[d] = 0;
-#pragma unroll
+#pragma unroll OUTER
     for (int i = 0; i <= D; i++)
 #pragma unroll
-      for (int j = i; j <= D; j++) {
+      for (int j = 0; j <= D; j++) {
+        if (j < i) continue;
         float dphi = 0;
 #pragma unroll
         for (int d = 0; d <= D; d++) dphi += *S++ * e[d];
