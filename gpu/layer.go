@@ -211,7 +211,7 @@ func (p *program) demodulation(s kernels.Modulate) (r, along operand) {
 	return r, along
 }
 
-// solve plans the loss of the reconstruction and the update of the weights.
+// solve plans losses and the update of the weights.
 func (p *program) solve(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.ReconLoss:
@@ -223,6 +223,12 @@ func (p *program) solve(s kernels.Spec) bool {
 		total := p.reserve(1)
 		p.sum("sum_rows", total, []operand{arg(4)}, s.Pixels, 1)
 		p.each("recon_loss_grad", s.Pixels*s.C, append(args(5), total), s.C, s.Kind, s.Overshoot)
+	case kernels.CrossEntropy:
+		rows, counts := p.reserve(s.Rows), p.reserve(s.Rows)
+		p.each("cross_entropy", s.Rows, []operand{rows, counts, arg(1), arg(2)}, s.C)
+		p.add("cross_entropy_end", line(1), line(threads), []operand{arg(0), rows, counts}, s.Rows)
+	case kernels.CrossEntropyGrad:
+		p.each("cross_entropy_grad", s.Rows, args(4), s.C)
 	case kernels.AdamW:
 		p.each("adam_w", s.Len, args(7))
 	default:

@@ -97,6 +97,7 @@ var mutations = []mutation{
 	{"not along the row", "norm.cu", "void normalize_grad", "- x[at + c] * along", "", "NormalizeGrad"},
 	{"the first sample's weights", "conv.cu", "void __launch_bounds__(256, 2) conv(", "w += (size_t)blockIdx.z * s.O * k;", "", "ModConv"},
 	{"slopes of the first sample", "conv.cu", "conv_grad_x(float", "dy += (size_t)blockIdx.z * s.OT * s.OH * s.OW * s.O;", "", "ModConvGradX"},
+	{"rows without a label count", "classify.cu", "void cross_entropy(", "l < 0 ? 0 : 1", "1", "CrossEntropy"},
 	{"NaN reaches the weights", "optimizer.cu", "void adam_w", " || !isfinite(norm2[0])", "", "AdamW"},
 	{"the rate of the other moment", "optimizer.cu", "float vi", "(1 - h[RATE2])", "(1 - h[RATE1])", "AdamW"},
 }

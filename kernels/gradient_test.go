@@ -61,6 +61,7 @@ func TestGradientsMatchDifferences(t *testing.T) {
 		{kernels.LayerNorm{Rows: 3, C: 7, Eps: .01}, kernels.SumRows{Rows: 3, C: 7}, "beta", nil},
 		{kernels.RMSNorm{Rows: 3, C: 7}, kernels.RMSNormGradX{Rows: 3, C: 7}, "x", nil},
 		{kernels.RMSNorm{Rows: 3, C: 7}, kernels.RMSNormGradGamma{Rows: 3, C: 7}, "gamma", nil},
+		{kernels.CrossEntropy{Rows: 4, C: 3}, kernels.CrossEntropyGrad{Rows: 4, C: 3}, "logits", map[string]kerneltest.Draw{"label": kerneltest.Constant(2, -1, 0, 1)}},
 		{kernels.LFQLoss{LFQ: lfq, InvTemp: .4}, kernels.LFQLossGrad{LFQ: lfq, InvTemp: .4}, "z", awayFromZero},
 		{kernels.WeightedSum{Len: 3, W: [4]float32{1, -2, 3}}, kernels.Spread{Len: 3, W: [4]float32{1, -2, 3}}, "x", nil},
 	}

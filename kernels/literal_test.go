@@ -47,6 +47,12 @@ var literals = []struct {
 	{kernels.PadFront{N: 2, T: 1, Inner: 2, P: 1}, [][]float32{{7, 8, 9, 1}}, []float32{0, 0, 7, 8, 0, 0, 9, 1}},
 	{kernels.CropFront{N: 2, T: 1, Inner: 2, P: 1}, [][]float32{{5, 6, 7, 8, 3, 4, 9, 1}}, []float32{7, 8, 9, 1}},
 
+	// Softmax 1/4 and 3/4, then 1/2 and 1/2; the second row of the second one has no label.
+	{kernels.CrossEntropy{Rows: 2, C: 2}, [][]float32{{0, ln3, 5, 5}, {0, 1}}, []float32{1.0397208}},
+	{kernels.CrossEntropy{Rows: 2, C: 2}, [][]float32{{0, ln3, 5, 9}, {1, -1}}, []float32{.28768207}},
+	{kernels.CrossEntropyGrad{Rows: 2, C: 2}, [][]float32{{8}, {0, ln3, 5, 5}, {0, 1}}, []float32{-3, 3, 2, -2}},
+	{kernels.CrossEntropyGrad{Rows: 2, C: 2}, [][]float32{{8}, {0, ln3, 5, 9}, {1, -1}}, []float32{2, -2, 0, 0}},
+
 	// Logits differ by ln 3: attention 1/4 and 3/4.
 	{kernels.FramePool{F: 1, P: 2, C: 1}, [][]float32{{1, 3}, {ln3 / 2}}, []float32{2.5}},
 	{kernels.FramePoolGradX{F: 1, P: 2, C: 1}, [][]float32{{1}, {1, 3}, {ln3 / 2}}, []float32{.0440102, .9559898}},

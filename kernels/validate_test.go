@@ -50,6 +50,8 @@ func TestValidate(t *testing.T) {
 		{kernels.FSQValues{FSQ: kernels.FSQ{Tokens: 1, Books: 1, Dims: 2, Levels: [8]int{8192, 8192}}}, "more than 16777216 codes"},
 		{kernels.ReconLoss{Pixels: 1, C: 1, Kind: 2}, "Kind is 2, want 0 (MSE) or 1 (L1)"},
 		{kernels.ReconLossGrad{Pixels: 1, C: 1, Overshoot: -1}, "Overshoot is -1"},
+		{kernels.CrossEntropy{C: 2}, "Rows is 0"},
+		{kernels.CrossEntropyGrad{Rows: 1}, "C is 0"},
 		{kernels.AdamW{}, "Len is 0"},
 	} {
 		if err := c.spec.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {

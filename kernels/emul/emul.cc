@@ -7,6 +7,7 @@
 
 #include "../attention.cu"
 #include "../blur.cu"
+#include "../classify.cu"
 #include "../conv.cu"
 #include "../conv_mma.cu"
 #include "../conv_sm90a.cu"
@@ -44,6 +45,7 @@ static const emul::Entry table[] = {
     KERNEL(lfq_sign), KERNEL(lfq_index), KERNEL(lfq_values), KERNEL(lfq_factors), KERNEL(matmul), KERNEL(lfq_terms), KERNEL(lfq_slopes), KERNEL(lfq_grad),
     KERNEL(pad_front), KERNEL(crop_front), KERNEL(concat_time), KERNEL(slice_time), KERNEL(slice_time_grad),
     KERNEL(pack_bf16), KERNEL(unfold_bf16), KERNEL(transpose_bf16),
+    KERNEL(cross_entropy), KERNEL(cross_entropy_end), KERNEL(cross_entropy_grad),
     KERNEL(recon_loss), KERNEL(recon_loss_end), KERNEL(recon_loss_grad),
     KERNEL(shuffle),
     KERNEL(attention), KERNEL(attention_rows), KERNEL(attention_grad_q), KERNEL(attention_grad_kv), KERNEL(attention_grad_memory),

@@ -33,6 +33,7 @@ func Cases() []Case {
 	cs = append(cs, normCases()...)
 	cs = append(cs, quantizerCases()...)
 	cs = append(cs, lossCases()...)
+	cs = append(cs, classifyCases()...)
 	cs = append(cs, layerCases()...)
 	return append(cs, optimizerCases()...)
 }
@@ -211,6 +212,22 @@ func lossCases() []Case {
 	none := map[string]Draw{"weight": Constant(0)}
 	s := kernels.ReconLoss{Pixels: 20, C: 3, Overshoot: 1}
 	return append(cs, Case{s, exactTol, "no weight, no loss", none}, Case{kernels.ReconLossGrad(s), exactTol, "no weight, no slope", none})
+}
+
+func classifyCases() []Case {
+	const why = "exp and log to 1e-7 of logits that may cancel"
+	var cs []Case
+	for _, d := range [][2]int{{1, 2}, {7, 4}, {33, 3}, {129, 31}, {300, 5}} {
+		draw := map[string]Draw{"logits": Normal(3), "label": Mixed(0, 1, float32(d[1]-1), -1)}
+		steep := map[string]Draw{"logits": Mixed(-9, 9, -300, 300), "label": Whole(d[1])}
+		for _, m := range []map[string]Draw{draw, steep} {
+			m["label"] = rounded(m["label"])
+			cs = append(cs, Case{kernels.CrossEntropy{Rows: d[0], C: d[1]}, sumTol, why, m}, Case{kernels.CrossEntropyGrad{Rows: d[0], C: d[1]}, sumTol, why, m})
+		}
+	}
+	none := map[string]Draw{"label": Constant(-1)}
+	s := kernels.CrossEntropy{Rows: 40, C: 3}
+	return append(cs, Case{s, exactTol, "no label, no loss", none}, Case{kernels.CrossEntropyGrad(s), exactTol, "no label, no slope", none})
 }
 
 func optimizerCases() []Case {

@@ -1,6 +1,10 @@
 package kerneltest
 
-import "magvit/kernels/chance"
+import (
+	"math"
+
+	"magvit/kernels/chance"
+)
 
 // Normal draws from the normal distribution with mean 0.
 func Normal(std float64) Draw {
@@ -45,6 +49,16 @@ func Mixed(low, high float64, values ...float32) Draw {
 		Uniform(low, high)(s, dst)
 		for i := 1; i < len(dst); i += 3 {
 			dst[i] = values[s.IntN(len(values))]
+		}
+	}
+}
+
+// rounded draws whole numbers: those of d, rounded down.
+func rounded(d Draw) Draw {
+	return func(s *chance.Stream, dst []float32) {
+		d(s, dst)
+		for i, v := range dst {
+			dst[i] = float32(math.Floor(float64(v)))
 		}
 	}
 }

@@ -21,8 +21,8 @@ func (o *Op) DiffWRT(n int) []bool {
 		for i := range d {
 			d[i] = true
 		}
-	case kernels.ReconLoss:
-		d[0] = true // neither the target nor its weight
+	case kernels.ReconLoss, kernels.CrossEntropy:
+		d[0] = true // neither the target nor its weight, nor the label
 	}
 	return d
 }
@@ -137,6 +137,8 @@ func (o *Op) SymDiff(in G.Nodes, y, dy *G.Node) (G.Nodes, error) {
 		d = G.Nodes{like(0, kernels.Spread{Len: s.Len, W: s.W}, dy)}
 	case kernels.ReconLoss:
 		d = G.Nodes{like(0, kernels.ReconLossGrad(s), dy, in[0], in[1], in[2]), nil, nil}
+	case kernels.CrossEntropy:
+		d = G.Nodes{like(0, kernels.CrossEntropyGrad(s), dy, in[0], in[1]), nil}
 	default:
 		return nil, fmt.Errorf("op: %s has no gradient", kernels.Name(s))
 	}
