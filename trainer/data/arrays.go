@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 )
@@ -34,6 +35,7 @@ type arrays struct {
 	labels       []int
 	classes      []string
 	trajectory   []float32
+	points       []float32
 	equations    []string
 	descriptions []string
 	problems     []string
@@ -286,22 +288,31 @@ func (s *arrays) readBeside(a *archive) error {
 	if err := s.readLabels(a); err != nil {
 		return err
 	}
-	h, v, err := a.read("trajectory_3d")
-	if err != nil {
+	var err error
+	if s.trajectory, err = s.readPath(a, "trajectory_3d", 3); err != nil {
 		return err
 	}
-	if h != nil {
-		f, ok := v.([]float32)
-		if !ok || len(h.shape) != 3 || h.shape[0] != s.n || h.shape[1] != s.t || h.shape[2] != 3 {
-			return badf("%s: trajectory_3d is %s %v; wanted: float32 [%d,%d,3], as many clips and frames as videos", s.path, h.descr, h.shape, s.n, s.t)
-		}
-		s.trajectory = f
+	if s.points, err = s.readPath(a, "points_2d", 2); err != nil {
+		return err
 	}
 	if s.equations, err = s.readText(a, "equations"); err != nil {
 		return err
 	}
 	s.descriptions, err = s.readText(a, "descriptions")
 	return err
+}
+
+// readPath reads positions of so many numbers, one for each frame.
+func (s *arrays) readPath(a *archive, name string, dims int) ([]float32, error) {
+	h, v, err := a.read(name)
+	if err != nil || h == nil {
+		return nil, err
+	}
+	f, ok := v.([]float32)
+	if !ok || !slices.Equal(h.shape, []int{s.n, s.t, dims}) {
+		return nil, badf("%s: %s is %s %v; wanted: float32 [%d,%d,%d], as many clips and frames as videos", s.path, name, h.descr, h.shape, s.n, s.t, dims)
+	}
+	return f, nil
 }
 
 func (s *arrays) readText(a *archive, name string) ([]string, error) {
@@ -371,6 +382,9 @@ func (s *arrays) readInto(ctx context.Context, i int, video []float32) (Clip, er
 	c := Clip{Name: s.Name(i), Label: s.Label(i), T: s.t, H: s.h, W: s.w, C: s.c, Video: grown(video, s.values())}
 	if s.trajectory != nil {
 		c.Trajectory = s.trajectory[i*s.t*3 : (i+1)*s.t*3]
+	}
+	if s.points != nil {
+		c.Points = s.points[i*s.t*2 : (i+1)*s.t*2]
 	}
 	if s.equations != nil {
 		c.Equation = s.equations[i]

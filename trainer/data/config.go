@@ -17,6 +17,7 @@ type Config struct {
 
 	Flip      bool    `yaml:"flip"`      // training: mirror left-right and up-down, each with probability 1/2
 	Transpose bool    `yaml:"transpose"` // training: exchange x and y with probability 1/2; square frames only
+	Reverse   bool    `yaml:"reverse"`   // training: play clips backwards with probability 1/2; for motions that have no direction
 	Shift     int     `yaml:"shift"`     // training: move whole clips by up to so many pixels each way, filled with the clip's background
 	Noise     float64 `yaml:"noise"`     // training: standard deviation of gaussian noise added to every value
 	Rotation  float64 `yaml:"rotation"`  // training: turn by up to so many degrees each way, filled with the clip's background

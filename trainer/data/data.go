@@ -45,6 +45,7 @@ type Clip struct {
 	T, H, W, C  int
 	Video       []float32 // [T,H,W,C] in [0,1]
 	Trajectory  []float32 // [T,3] path in space, or nil
+	Points      []float32 // [T,2] the same in the picture, x and y in pixels, or nil; pixel i covers [i,i+1)
 	Equation    string    // of the path, where the file has it
 	Description string    // of the motion, where the file has it
 }
@@ -71,6 +72,10 @@ type Batch struct {
 	N, T, H, W, C int
 	Video         []float32 // [N,T,H,W,C] in [0,1]
 	Weight        []float32 // [N,T,H,W] loss weight of a pixel, 0 on padding
+	Points        []float32 // [N,T,2] where Clip.Points are in these frames
+	Space         []float32 // [N,T,3] Clip.Trajectory
+	HasPoints     []bool    // [N] the clip has Points; without, they are 0
+	HasSpace      []bool    // [N] the same of Space
 	Frames        []int     // [N] real frames of each clip; the rest repeats the last one; 0: the whole row is padding
 	Labels        []int     // [N] class, -1 without one
 	Index         []int     // [N] index in the Source, -1 for a padding row
@@ -94,6 +99,8 @@ func (b *Batch) resize(s Shape) {
 	b.N, b.T, b.H, b.W, b.C = s.N, s.T, s.H, s.W, s.C
 	b.Video = grown(b.Video, s.Values())
 	b.Weight = grown(b.Weight, s.Pixels())
+	b.Points, b.Space = grown(b.Points, s.N*s.T*2), grown(b.Space, s.N*s.T*3)
+	b.HasPoints, b.HasSpace = grown(b.HasPoints, s.N), grown(b.HasSpace, s.N)
 	b.Frames, b.Labels, b.Index = grown(b.Frames, s.N), grown(b.Labels, s.N), grown(b.Index, s.N)
 	b.Names = grown(b.Names, s.N)
 }

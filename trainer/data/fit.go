@@ -4,10 +4,9 @@ package data
 // proportions, and cuts that window out of them at a share (fy, fx in [0,1]) of
 // what sticks out. The result [T,H,W,C] is in dst, grown where needed.
 func fitted(dst *scaled, frames []float32, t, h, w, c, H, W int, fy, fx float64) []float32 {
-	scale := max(float64(H)/float64(h), float64(W)/float64(w))
-	sh, sw := max(int(float64(h)*scale+.5), H), max(int(float64(w)*scale+.5), W)
-	rows := taps(h, sh, int(fy*float64(sh-H)+.5), H)
-	cols := taps(w, sw, int(fx*float64(sw-W)+.5), W)
+	sh, sw, top, left := cover(h, w, H, W, fy, fx)
+	rows := taps(h, sh, top, H)
+	cols := taps(w, sw, left, W)
 	dst.narrow, dst.out = grown(dst.narrow, h*W*c), grown(dst.out, t*H*W*c)
 	for f := range t {
 		in, out := frames[f*h*w*c:(f+1)*h*w*c], dst.out[f*H*W*c:(f+1)*H*W*c]
@@ -36,6 +35,14 @@ func fitted(dst *scaled, frames []float32, t, h, w, c, H, W int, fy, fx float64)
 		}
 	}
 	return dst.out
+}
+
+// cover is the size to which a frame of h by w is scaled, and the corner of the
+// window in it.
+func cover(h, w, H, W int, fy, fx float64) (sh, sw, top, left int) {
+	scale := max(float64(H)/float64(h), float64(W)/float64(w))
+	sh, sw = max(int(float64(h)*scale+.5), H), max(int(float64(w)*scale+.5), W)
+	return sh, sw, int(fy*float64(sh-H) + .5), int(fx*float64(sw-W) + .5)
 }
 
 // scaled is the memory of fitted.

@@ -16,6 +16,7 @@ type sampler struct {
 	mask   []bool
 	row    []bool
 	from   []source
+	pose   pose // of the row in the making
 }
 
 // source says where a pixel of a row comes from: four neighbours and their
@@ -71,6 +72,10 @@ func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, crop bool, r 
 		s.copyFrame(video[t*pixels*b.C:(t+1)*pixels*b.C], weight[t*pixels:(t+1)*pixels],
 			frames[t*H*W*b.C:(t+1)*H*W*b.C], s.mask[t*H*W:(t+1)*H*W], bg, weighted)
 	}
+	s.positions(b, n, clip, start, real, stretched(clip.H, clip.W, H, W, fy, fx))
+	if r != nil && cfg.Reverse && r.IntN(2) == 1 {
+		b.reverse(n, real)
+	}
 	if r != nil && cfg.Noise > 0 {
 		for i, v := range video[:real*pixels*b.C] {
 			video[i] = min(max(v+float32(cfg.Noise*r.Normal()), 0), 1)
@@ -116,20 +121,21 @@ func (s *sampler) place(t, H, W, h, w int, r *chance.Stream) (top, left int) {
 func (s *sampler) trace(h, w, top, left int, r *chance.Stream) {
 	cfg := &s.cfg
 	H, W := cfg.Height, cfg.Width
-	var exchange, mirrorY, mirrorX bool
+	p := pose{top: top, left: left}
 	angle := 0.
 	if r != nil {
 		if cfg.Flip {
-			mirrorY, mirrorX = r.IntN(2) == 1, r.IntN(2) == 1
+			p.mirrorY, p.mirrorX = r.IntN(2) == 1, r.IntN(2) == 1
 		}
 		if cfg.Transpose {
-			exchange = r.IntN(2) == 1
+			p.exchange = r.IntN(2) == 1
 		}
 		if cfg.Rotation > 0 {
 			angle = r.Uniform(-cfg.Rotation, cfg.Rotation) * radians
 		}
 	}
-	sin, cos := math.Sincos(angle)
+	p.sin, p.cos = math.Sincos(angle)
+	s.pose = p
 	pixel := func(y, x int) int32 {
 		if y < 0 || y >= H || x < 0 || x >= W {
 			return -1
@@ -139,13 +145,13 @@ func (s *sampler) trace(h, w, top, left int, r *chance.Stream) {
 	s.from = grown(s.from, h*w)
 	for i := range s.from {
 		y, x := i/w, i%w
-		if exchange {
+		if p.exchange {
 			y, x = x, y
 		}
-		if mirrorY {
+		if p.mirrorY {
 			y = h - 1 - y
 		}
-		if mirrorX {
+		if p.mirrorX {
 			x = w - 1 - x
 		}
 		if angle == 0 {
@@ -153,8 +159,8 @@ func (s *sampler) trace(h, w, top, left int, r *chance.Stream) {
 			continue
 		}
 		dy, dx := float64(y)-float64(h-1)/2, float64(x)-float64(w-1)/2
-		fy := float64(top) + float64(h-1)/2 + cos*dy - sin*dx
-		fx := float64(left) + float64(w-1)/2 + sin*dy + cos*dx
+		fy := float64(top) + float64(h-1)/2 + p.cos*dy - p.sin*dx
+		fx := float64(left) + float64(w-1)/2 + p.sin*dy + p.cos*dx
 		y0, x0 := math.Floor(fy), math.Floor(fx)
 		gy, gx := float32(fy-y0), float32(fx-x0)
 		iy, ix := int(y0), int(x0)

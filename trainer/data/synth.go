@@ -79,6 +79,7 @@ func (s *Set) readInto(ctx context.Context, i int, video []float32) (Clip, error
 	for f := range s.cfg.Frames {
 		drawDisc(c.Video[f*side*side*3:(f+1)*side*side*3], side, t.pixels[f], s.radius)
 		c.Trajectory = append(c.Trajectory, float32(t.space[f][0]), float32(t.space[f][1]), float32(t.space[f][2]))
+		c.Points = append(c.Points, float32(t.pixels[f][0]), float32(t.pixels[f][1]))
 	}
 	return c, ctx.Err()
 }

@@ -1,0 +1,113 @@
+package data
+
+import "context"
+
+// pose is how a row of a batch lies in the fitted frame: where its pixels come from.
+type pose struct {
+	exchange, mirrorY, mirrorX bool
+	sin, cos                   float64
+	top, left                  int
+}
+
+// place takes a point of the fitted frame to the row of h by w: the inverse of what
+// trace does. A pixel i covers the coordinates [i,i+1).
+func (p pose) place(x, y float64, h, w int) (float64, float64) {
+	dy, dx := y-float64(p.top)-float64(h)/2, x-float64(p.left)-float64(w)/2
+	y, x = p.cos*dy+p.sin*dx+float64(h)/2, -p.sin*dy+p.cos*dx+float64(w)/2
+	if p.mirrorX {
+		x = float64(w) - x
+	}
+	if p.mirrorY {
+		y = float64(h) - y
+	}
+	if p.exchange {
+		x, y = y, x
+	}
+	return x, y
+}
+
+// stretch takes a point of a clip's frame of h by w to the one that covers H by W.
+type stretch struct{ scaleY, scaleX, top, left float64 }
+
+func stretched(h, w, H, W int, fy, fx float64) stretch {
+	if h == H && w == W {
+		return stretch{scaleY: 1, scaleX: 1}
+	}
+	sh, sw, top, left := cover(h, w, H, W, fy, fx)
+	return stretch{float64(sh) / float64(h), float64(sw) / float64(w), float64(top), float64(left)}
+}
+
+// positions fills row n with where the clip's thing is, from frame start on, for
+// `real` frames; behind them it stays.
+func (s *sampler) positions(b *Batch, n int, clip Clip, start, real int, by stretch) {
+	points, space := b.Points[n*b.T*2:(n+1)*b.T*2], b.Space[n*b.T*3:(n+1)*b.T*3]
+	clear(points)
+	clear(space)
+	b.HasPoints[n], b.HasSpace[n] = clip.Points != nil, clip.Trajectory != nil
+	for t := range b.T {
+		f := start + min(t, real-1)
+		if clip.Points != nil {
+			x, y := float64(clip.Points[2*f])*by.scaleX-by.left, float64(clip.Points[2*f+1])*by.scaleY-by.top
+			x, y = s.pose.place(x, y, b.H, b.W)
+			points[2*t], points[2*t+1] = float32(x), float32(y)
+		}
+		if clip.Trajectory != nil {
+			copy(space[3*t:], clip.Trajectory[3*f:3*f+3])
+		}
+	}
+}
+
+// reverse turns the first `real` frames of row n round.
+func (b *Batch) reverse(n, real int) {
+	pixels := b.H * b.W
+	turn(b.Video[n*b.T*pixels*b.C:], real, pixels*b.C)
+	turn(b.Weight[n*b.T*pixels:], real, pixels)
+	// Positions stay behind the last real frame too.
+	for _, p := range []struct {
+		all  []float32
+		size int
+	}{{b.Points, 2}, {b.Space, 3}} {
+		row := p.all[n*b.T*p.size : (n+1)*b.T*p.size]
+		turn(row, real, p.size)
+		for t := real; t < b.T; t++ {
+			copy(row[t*p.size:], row[(real-1)*p.size:real*p.size])
+		}
+	}
+}
+
+// turn puts n pieces of size values in the reverse order.
+func turn(x []float32, n, size int) {
+	hold := make([]float32, size)
+	for i, j := 0, n-1; i < j; i, j = i+1, j-1 {
+		a, b := x[i*size:(i+1)*size], x[j*size:(j+1)*size]
+		copy(hold, a)
+		copy(a, b)
+		copy(b, hold)
+	}
+}
+
+// ShuffleLabels is src with its labels dealt out anew: as many of each class, none of
+// them earned. It is a control: whoever tells the classes of such clips above chance
+// has seen the held-out ones. order is a permutation of the clips.
+func ShuffleLabels(src Source, order []int) Source {
+	s := shuffled{src, make([]int, src.Len())}
+	for i, k := range order {
+		s.labels[i] = src.Label(k)
+	}
+	return s
+}
+
+type shuffled struct {
+	Source
+	labels []int
+}
+
+func (s shuffled) Label(i int) int { return s.labels[i] }
+
+func (s shuffled) Read(ctx context.Context, i int) (Clip, error) { return s.readInto(ctx, i, nil) }
+
+func (s shuffled) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
+	c, err := readInto(ctx, s.Source, i, video)
+	c.Label = s.labels[i]
+	return c, err
+}
