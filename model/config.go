@@ -2,7 +2,8 @@ package model
 
 import "strings"
 
-// Config describes a tokenizer: the network, its quantizer and its losses.
+// Config describes a tokenizer: the network, its quantizer and its losses; or, with
+// classify.network, a Classifier.
 type Config struct {
 	Compat             string    `yaml:"compat"`               // lucidrains: the numbers of magvit2-pytorch, its known defects included; "": none
 	ImageSize          int       `yaml:"image_size"`           // side of the square frames it is meant for, pixels; others work if they divide likewise
@@ -26,6 +27,7 @@ type Config struct {
 	LatentNorm         string    `yaml:"latent_norm"`          // before the quantizer: layer or none
 	Quantizer          Quantizer `yaml:"quantizer"`
 	Loss               Loss      `yaml:"loss"`
+	Classify           Classify  `yaml:"classify"`
 }
 
 // Heads is the size of attention.
@@ -69,7 +71,8 @@ func Defaults() Config {
 		SqueezeExcite: "open", Attention: Heads{8, 32}, LinearAttention: Heads{16, 8}, LatentNorm: "layer",
 		Quantizer: Quantizer{Kind: "fsq", Codebooks: 1, EntropyWeight: .01, EntropyBoost: 3, DiversityGamma: 2.5,
 			AuxWeight: 1, InvTemperature: 2, SoftClamp: 1},
-		Loss: Loss{Kind: "mse", Overshoot: 1},
+		Loss:     Loss{Kind: "mse", Overshoot: 1},
+		Classify: Classify{Forecast: ForecastAuto, ForecastWeight: .5, HeadDim: 64, Eyes: 8, HeadLayers: 3, Alpha: 4, Beta: 4},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
+	"magvit/model/op"
 )
 
 // Graph is a tokenizer's computation for one batch shape. Nodes that the
@@ -26,8 +27,22 @@ type Graph struct {
 	Terms   []Term  // parts of the loss, unweighted
 	Grads   G.Nodes // of Loss, by index of Tokenizer.Params
 
-	features *G.Node // between network and quantizer, of the encoder or of the decoder
-	aux      *G.Node // the quantizer's part of Loss, before aux_weight
+	// Of a Classifier:
+	Labels   *G.Node // [N], input: class, -1 for none
+	Target   *G.Node // [N,horizon,dims], input: positions to forecast, relative to the last one seen
+	Counts   *G.Node // [N,horizon], input: what the error of each counts
+	Logits   *G.Node // [N,classes]
+	Forecast *G.Node // [N,horizon,dims]
+
+	features  *G.Node    // between network and quantizer, of the encoder or of the decoder; before a Classifier's heads
+	aux       *G.Node    // the quantizer's part of Loss, before aux_weight
+	constants []constant // inputs that never change
+}
+
+// constant is an input that Compile fills.
+type constant struct {
+	node   *G.Node
+	values []float32
 }
 
 // Term is a part of the loss.
@@ -201,10 +216,21 @@ func (g *Graph) differentiate(others ...*G.Node) (G.Nodes, error) {
 	}
 	own := grads[len(others):]
 	g.Grads = make(G.Nodes, len(g.Params))
+	taken := map[*G.Node]bool{}
 	for i, p := range g.Params {
-		if p != nil {
-			g.Grads[i], own = own[0], own[1:]
+		if p == nil {
+			continue
 		}
+		d := own[0]
+		own = own[1:]
+		// The biases of two convolutions that are added have one gradient: a node is
+		// bound to one place, so each further place gets a copy.
+		for taken[d] {
+			if d, err = op.Apply(kernels.Affine{Len: d.Shape().TotalSize(), Mul: 1}, d.Shape(), d); err != nil {
+				return nil, fmt.Errorf("model: %w", err)
+			}
+		}
+		taken[d], g.Grads[i] = true, d
 	}
 	return grads[:len(others)], nil
 }

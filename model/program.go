@@ -14,6 +14,8 @@ type Program struct {
 	Video, Weight, Codes, Recon, Loss kernels.Buffer // nil where the graph has no such node
 	Cond, Boost                       kernels.Buffer
 	Latents                           kernels.Buffer
+	Labels, Target, Counts            kernels.Buffer
+	Logits, Forecast                  kernels.Buffer
 	Terms                             []Value
 }
 
@@ -40,7 +42,7 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 			outputs = append(outputs, g.Grads[i])
 		}
 	}
-	for _, n := range []*G.Node{g.Codes, g.Latents, g.Recon, g.Loss} {
+	for _, n := range []*G.Node{g.Codes, g.Latents, g.Recon, g.Loss, g.Logits, g.Forecast} {
 		if n != nil {
 			outputs = append(outputs, n)
 		}
@@ -58,9 +60,15 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 		}
 		return plan.Buffer(n)
 	}
-	p := &Program{Plan: plan, Shape: g.Shape, Video: at(g.Video), Weight: at(g.Weight), Codes: at(g.Codes), Recon: at(g.Recon), Loss: at(g.Loss), Latents: at(g.Latents), Cond: at(g.Cond), Boost: at(g.Boost)}
+	p := &Program{Plan: plan, Shape: g.Shape, Video: at(g.Video), Weight: at(g.Weight), Codes: at(g.Codes), Recon: at(g.Recon), Loss: at(g.Loss), Latents: at(g.Latents), Cond: at(g.Cond), Boost: at(g.Boost),
+		Labels: at(g.Labels), Target: at(g.Target), Counts: at(g.Counts), Logits: at(g.Logits), Forecast: at(g.Forecast)}
 	if p.Boost != nil {
 		if err := be.Write(p.Boost, []float32{1, 1, 1}); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range g.constants {
+		if err := be.Write(plan.Buffer(c.node), c.values); err != nil {
 			return nil, err
 		}
 	}

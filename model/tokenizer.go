@@ -85,6 +85,9 @@ func New(c Config) (*Tokenizer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if c.Classifies() {
+		return nil, fmt.Errorf("model.classify.network: %s: a classifier on pixels, not a tokenizer: it has no codes", c.Classify.Network)
+	}
 	t := &Tokenizer{Config: c, index: map[string]int{}}
 	// A small batch shows which parameters there are: with more than a first frame,
 	// and pixels enough for any pad_mode.
@@ -121,6 +124,9 @@ func (t *Tokenizer) Init(seed uint64, i int, dst []float32) {
 		}
 	}
 }
+
+// Declared is Params, for whoever trains a Network.
+func (t *Tokenizer) Declared() []Param { return t.Params }
 
 // Shape is the shape of a batch: clips, frames, pixels.
 type Shape struct{ N, T, H, W int }

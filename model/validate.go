@@ -56,6 +56,10 @@ func (c Config) Validate() error {
 		oneOf("loss.kind", c.Loss.Kind, "mse", "l1"),
 		share("loss.overshoot", c.Loss.Overshoot, 0, 1),
 	}
+	if c.Classifies() {
+		errs = append(errs, oneOf("classify.network", c.Classify.Network, "i3d", "slowfast"),
+			oneOf("classify.forecast", c.Classify.Forecast, ForecastAuto, ForecastImage, ForecastSpace, ForecastNone))
+	}
 	if c.Compat != "" {
 		errs = append(errs, oneOf("compat", c.Compat, Lucidrains))
 	}
@@ -96,6 +100,9 @@ func (c Config) Validate() error {
 	if c.SeparateFirstFrame && !c.FirstFrame && !c.lucidrains() {
 		errs = append(errs, fmt.Errorf("model.separate_first_frame: true: clips have no frame of its own without first_frame"))
 	}
+	if c.Classifies() {
+		q.Kind = "" // it has no quantizer
+	}
 	switch q.Kind {
 	case "fsq":
 		if q.CodebookSize != 0 {
@@ -122,7 +129,7 @@ func (c Config) Validate() error {
 			share("quantizer.aux_weight", q.AuxWeight, 0, 100), share("quantizer.soft_clamp", q.SoftClamp, 0, 1e4),
 			share("quantizer.entropy_boost", q.EntropyBoost, 0, 1000), between("quantizer.entropy_boost_steps", q.EntropyBoostSteps, 0, math.MaxInt32))
 	}
-	errs = append(errs, c.compatible())
+	errs = append(errs, c.validateClassify(), c.compatible())
 	for _, err := range errs {
 		if err != nil {
 			return err

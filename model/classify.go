@@ -1,0 +1,225 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Classify makes a Config that of a Classifier: a network on pixels to compare
+// codes with. Of the keys for tokenizers it has those of the encoder: patch,
+// background, init_dim, layers, kernels and latent_norm.
+type Classify struct {
+	Network        string  `yaml:"network"`         // i3d or slowfast: a classifier instead of a tokenizer; "": a tokenizer
+	Classes        int     `yaml:"classes"`         // 0: as many as the clips have
+	Forecast       string  `yaml:"forecast"`        // positions to forecast: image (points_2d), space (trajectory_3d), none, or auto: the first of these that clips have
+	Horizon        int     `yaml:"horizon"`         // frames at the end of a clip whose positions are forecast from those before; 0: a quarter
+	Unit           float64 `yaml:"unit"`            // what a forecast of 1 is, in pixels or as trajectory_3d counts; 0: the spread of the training clips' positions
+	ForecastWeight float64 `yaml:"forecast_weight"` // of the forecast's mean squared error beside the cross-entropy
+	HeadDim        int     `yaml:"head_dim"`        // channels of a frame's features, D
+	Eyes           int     `yaml:"eyes"`            // attentions that a frame is pooled with
+	HeadLayers     int     `yaml:"head_layers"`     // residual units over time, of dilation 1, 2, 4, ...
+	Alpha          int     `yaml:"alpha"`           // slowfast: the slow path takes every so-many-th frame
+	Beta           int     `yaml:"beta"`            // slowfast: the fast path has a so-many-th of the channels
+}
+
+// What a Classifier forecasts.
+const (
+	ForecastImage = "image" // place in the picture, two numbers a frame
+	ForecastSpace = "space" // place in space, three
+	ForecastNone  = "none"
+	ForecastAuto  = "auto" // not decided yet
+)
+
+// Classifies says whether the configuration is that of a Classifier.
+func (c Config) Classifies() bool { return c.Classify.Network != "" }
+
+// ForClips fills what is left to the clips: the number of their classes (0: they have
+// no labels), of their frames, and what can be forecast.
+func (c Config) ForClips(classes, frames int, forecast string) Config {
+	k := &c.Classify
+	if k.Classes == 0 {
+		k.Classes = classes
+	}
+	if k.Forecast == ForecastAuto {
+		k.Forecast = forecast
+	}
+	if k.Horizon == 0 {
+		k.Horizon = max(frames/4, 1)
+	}
+	return c
+}
+
+// positionDims is how many numbers a forecast position has.
+func (k Classify) positionDims() int {
+	return map[string]int{ForecastImage: 2, ForecastSpace: 3}[k.Forecast]
+}
+
+// validateClassify checks what a Classifier has and a tokenizer has not.
+func (c Config) validateClassify() error {
+	k := c.Classify
+	if !c.Classifies() {
+		return nil
+	}
+	var errs []error
+	whole := func(key string, v, low, high int) {
+		if v < low || v > high {
+			errs = append(errs, fmt.Errorf("model.classify.%s: %d: want %d to %d", key, v, low, high))
+		}
+	}
+	whole("classes", k.Classes, 0, 1<<16)
+	whole("horizon", k.Horizon, 0, 1<<16)
+	whole("head_dim", k.HeadDim, 1, 4096)
+	whole("eyes", k.Eyes, 1, 64)
+	whole("head_layers", k.HeadLayers, 0, 8)
+	whole("alpha", k.Alpha, 1, 64)
+	whole("beta", k.Beta, 1, 64)
+	if !(k.Unit >= 0 && k.Unit <= 1e9) {
+		errs = append(errs, fmt.Errorf("model.classify.unit: %v: want 0 to 1e9", k.Unit))
+	}
+	if !(k.ForecastWeight >= 0 && k.ForecastWeight <= 1e6) {
+		errs = append(errs, fmt.Errorf("model.classify.forecast_weight: %v: want 0 to 1e6", k.ForecastWeight))
+	}
+	for _, d := range []struct {
+		key string
+		bad bool
+		why string
+	}{
+		{"compat", c.Compat != "", "that is a tokenizer's"},
+		{"dim_cond", c.DimCond != 0, "a classifier has no condition"},
+		{"first_frame", c.FirstFrame, "a classifier has no first frame of its own"},
+		{"quantizer.levels", len(c.Quantizer.Levels) > 0, "a classifier has no quantizer"},
+		{"quantizer.codebook_size", c.Quantizer.CodebookSize != 0, "a classifier has no quantizer"},
+	} {
+		if d.bad {
+			errs = append(errs, fmt.Errorf("model.%s: set with model.classify.network %s: %s", d.key, k.Network, d.why))
+		}
+	}
+	for i, l := range c.Layers {
+		if l.Name == CompressTime && l.Antialias {
+			errs = append(errs, fmt.Errorf("model.layers[%d].antialias: true: features would see the frames to be forecast", i))
+		}
+		if l.Name == CompressTime && k.Network == "slowfast" {
+			errs = append(errs, fmt.Errorf("model.layers[%d]: compress_time: the paths of slowfast keep their frame rates; alpha is their ratio", i))
+		}
+	}
+	if len(errs) > 0 {
+		return errs[0]
+	}
+	return nil
+}
+
+// Network is what can be trained: a Tokenizer or a Classifier.
+type Network interface {
+	Declared() []Param // the parameters in the order of the network
+	NumParams() int    // their values
+	// Init draws the first values of parameter i into dst.
+	Init(seed uint64, i int, dst []float32)
+	// Padded is the smallest clip length of at least frames that the network takes.
+	Padded(frames int) int
+	// Check says whether a batch fits, and what would.
+	Check(Shape) error
+	// Training is the graph of a training step.
+	Training(Shape) (*Graph, error)
+}
+
+var _ = []Network{&Tokenizer{}, &Classifier{}}
+
+// Build is the network of a configuration: New, or NewClassifier.
+func Build(c Config) (Network, error) {
+	if c.Classifies() {
+		return NewClassifier(c)
+	}
+	return New(c)
+}
+
+// Classifier tells the class of a clip and forecasts where what moves will be. It is
+// a tokenizer's encoder with other ends:
+//
+//	video                     [N, T, H, W, channels]
+//	  i3d       encoder as of a Tokenizer, its kernels through time too (inflated)
+//	  slowfast  two encoders: slow on every alpha-th frame, fast on all of them with
+//	            1/beta of the channels; after the stem, after each compress_space
+//	            and at the end, a convolution over time takes fast to slow (lateral)
+//	  + places of the pixels, through a linear layer; pooled over each frame by several
+//	    learnt attentions (eyes), which tell what is where
+//	features                  [N, T', head_dim]
+//	  residual units over time
+//	  pooled over time with attention ── logits     [N, classes]
+//	  the last feature before the horizon ── forecast [N, horizon, 2 or 3]
+//
+// Everything is causal in time: one pass serves both heads, and the forecast has seen
+// the frames before the horizon only. Positions are relative to the last one seen, in
+// units of the caller's.
+//
+// Sources: Carreira and Zisserman 2017 (I3D), Feichtenhofer et al. 2019 (SlowFast; its
+// lateral connections by summation), Liu et al. 2018 (places as channels). On purpose:
+// causal, no batch norm, and not pretrained.
+type Classifier struct {
+	Config Config
+	list   *Tokenizer // the parameters, and the configuration for the encoder's layers
+}
+
+// NewClassifier checks the configuration and lists the parameters. What is left to
+// the clips must have been filled (ForClips).
+func NewClassifier(c Config) (*Classifier, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	k := c.Classify
+	switch {
+	case !c.Classifies():
+		return nil, errors.New(`model.classify.network: "": the configuration is that of a tokenizer`)
+	case k.Forecast == ForecastAuto || k.Horizon == 0:
+		return nil, errors.New("model.classify: forecast and horizon must be decided before the network is made")
+	case k.Classes < 2 && k.Forecast == ForecastNone:
+		return nil, fmt.Errorf("model.classify: clips of %d classes and no positions to forecast: nothing to learn", k.Classes)
+	}
+	m := &Classifier{c, &Tokenizer{Config: c, index: map[string]int{}}}
+	f := m.factor()
+	side := 4 * c.spaceFactor()
+	s := Shape{N: 1, T: m.Padded(k.Horizon + f), H: side, W: side}
+	b := newBuilder(m.list, s)
+	b.declare = true
+	_, err := m.forward(b)
+	return m, err
+}
+
+func (m *Classifier) Declared() []Param                      { return m.list.Params }
+func (m *Classifier) NumParams() int                         { return m.list.NumParams() }
+func (m *Classifier) Init(seed uint64, i int, dst []float32) { m.list.Init(seed, i, dst) }
+
+// factor is how many frames a feature stands for.
+func (m *Classifier) factor() int {
+	if m.Config.Classify.Network == "slowfast" {
+		return m.Config.Classify.Alpha
+	}
+	return m.Config.timeFactor()
+}
+
+func (m *Classifier) Padded(frames int) int {
+	f := m.factor()
+	return (max(frames, 1) + f - 1) / f * f
+}
+
+// Seen is how many frames the forecast of clips of so many frames sees.
+func (m *Classifier) Seen(frames int) int {
+	return (frames - m.Config.Classify.Horizon) / m.factor() * m.factor()
+}
+
+func (m *Classifier) Check(s Shape) error {
+	f, k := m.Config.spaceFactor(), m.Config.Classify
+	switch {
+	case s.N < 1 || s.T < 1 || s.H < 1 || s.W < 1:
+		return fmt.Errorf("model: a batch of %d clips of %d frames of %d×%d pixels: want at least one of each", s.N, s.T, s.H, s.W)
+	case m.Padded(s.T) != s.T:
+		return fmt.Errorf("model: %d frames: this network takes multiples of %d", s.T, m.factor())
+	case k.Forecast != ForecastNone && m.Seen(s.T) < m.factor():
+		return fmt.Errorf("model: %d frames with a horizon of %d (model.classify.horizon): want at least %d more frames than the horizon", s.T, k.Horizon, m.factor())
+	case s.H%f != 0 || s.W%f != 0:
+		return fmt.Errorf("model: frames of %d×%d pixels (height × width): this network takes multiples of %d", s.H, s.W, f)
+	case float64(s.N)*float64(s.T)*float64(s.H)*float64(s.W)*float64(m.Config.Channels) > math.MaxInt32:
+		return fmt.Errorf("model: a batch of %d clips of %d frames of %d×%d pixels has more than 2^31 values; use a smaller batch", s.N, s.T, s.H, s.W)
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package model
+
+import (
+	"fmt"
+
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+)
+
+// Training is the graph of a training step: Video, Labels, Target and Counts in,
+// where there are heads for them; Loss, Terms, Logits, Forecast and Grads out.
+func (m *Classifier) Training(s Shape) (*Graph, error) {
+	g, err := m.Predictor(s)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{t: m.list, g: g.Video.Graph(), shape: s, params: g.Params}
+	k := m.Config.Classify
+	if g.Logits != nil {
+		g.Labels = b.input("labels", s.N)
+		g.Loss = b.apply(kernels.CrossEntropy{Rows: s.N, C: k.Classes}, []int{}, g.Logits, g.Labels)
+		g.Terms = append(g.Terms, Term{"cross_entropy", g.Loss})
+	}
+	if g.Forecast != nil {
+		dims := k.positionDims()
+		g.Target, g.Counts = b.input("target", s.N, k.Horizon, dims), b.input("counts", s.N, k.Horizon)
+		mse := b.apply(kernels.ReconLoss{Pixels: s.N * k.Horizon, C: dims, Kind: kernels.MSE, Overshoot: 1}, []int{}, g.Forecast, g.Target, g.Counts)
+		g.Terms = append(g.Terms, Term{"forecast", mse})
+		part := b.scale(mse, k.ForecastWeight)
+		if g.Loss == nil {
+			g.Loss = part
+		} else {
+			g.Loss = b.add(g.Loss, part)
+		}
+	}
+	if b.err != nil {
+		return nil, b.err
+	}
+	_, err = g.differentiate()
+	return g, err
+}
+
+// Predictor is the graph from Video to Logits and Forecast.
+func (m *Classifier) Predictor(s Shape) (*Graph, error) {
+	if err := m.Check(s); err != nil {
+		return nil, err
+	}
+	return m.forward(newBuilder(m.list, s))
+}
+
+func (m *Classifier) forward(b *builder) (*Graph, error) {
+	s, c := b.shape, m.Config
+	g := &Graph{Shape: s, Video: b.input("video", s.N, s.T, s.H, s.W, c.Channels)}
+	if c.Classify.Network == "slowfast" {
+		g.features = b.slowFast(g, g.Video)
+	} else {
+		g.features = b.look("head", g, b.encode(g.Video), c.Classify.HeadDim)
+	}
+	x := g.features
+	for i := range c.Classify.HeadLayers {
+		x = b.residual(fmt.Sprintf("head.time.%d", i), x, Kernel{3, 1, 1}, form{dilation: 1 << i})
+	}
+	if n := c.Classify.Classes; n > 1 {
+		y := b.act(kernels.ELU, b.conv("head.classes.0", b.pool("head.time", x, 0, true), 2*c.Classify.HeadDim, point, form{}))
+		g.Logits = b.conv("head.classes.1", y, n, point, form{zero: true, fixedBias: true})
+	}
+	if dims := c.Classify.positionDims(); dims > 0 {
+		last := m.Seen(s.T) / m.factor()
+		y := b.act(kernels.ELU, b.conv("head.forecast.0", b.frames(x, last-1, last), 2*c.Classify.HeadDim, point, form{}))
+		g.Forecast = b.conv("head.forecast.1", y, c.Classify.Horizon*dims, point, form{zero: true, fixedBias: true})
+	}
+	g.Params = b.params
+	return g, b.err
+}
+
+// look pools each frame of x [N,T,H,W,C] to features [N,T,1,1,dim]: several eyes, each
+// with an attention of its own over the pixels, see what is where they look. The places
+// of the pixels are added before, so that they also see where that is.
+func (b *builder) look(name string, g *Graph, x *G.Node, dim int) *G.Node {
+	n, t, h, w, _ := b.dims(x)
+	if b.err != nil {
+		return nil
+	}
+	at := b.input(name+".places", n, t, h, w, 2)
+	g.constants = append(g.constants, constant{at, places(n*t, h, w)})
+	x = b.add(b.conv(name+".in", x, dim, point, form{}), b.conv(name+".where", at, dim, point, form{}))
+	var all *G.Node
+	for i := range b.t.Config.Classify.Eyes {
+		eye := fmt.Sprintf("%s.eye.%d", name, i)
+		seen := b.conv(eye, b.pool(eye, x, eyeSpread, false), dim, point, form{})
+		if i == 0 {
+			all = seen
+		} else {
+			all = b.add(all, seen)
+		}
+	}
+	return all
+}
+
+// eyeSpread bounds an eye's first weights: features of a deviation near 1/2 make
+// logits that differ by a few, so that some eyes look at what stands out from the start.
+const eyeSpread = 1.5
+
+// pool is attention over the pixels of each frame of x [N,T,H,W,C], or over all of a
+// clip: [N,T,1,1,C], or [N,1,1,1,C].
+func (b *builder) pool(name string, x *G.Node, bound float64, clip bool) *G.Node {
+	n, t, h, w, c := b.dims(x)
+	f := kernels.FramePool{F: n * t, P: h * w, C: c}
+	if clip {
+		f, t = kernels.FramePool{F: n, P: t * h * w, C: c}, 1
+	}
+	return b.apply(f, []int{n, t, 1, 1, c}, x, b.vector(name+".pool.weight", initial{bound: bound}, c))
+}
+
+// places are y and x of the pixels of so many frames, the picture from -1 to 1.
+func places(frames, h, w int) []float32 {
+	at := make([]float32, 0, frames*h*w*2)
+	for range frames {
+		for i := range h {
+			for j := range w {
+				at = append(at, float32(2*i+1)/float32(h)-1, float32(2*j+1)/float32(w)-1)
+			}
+		}
+	}
+	return at
+}
+
+// slowFast gives features [N,T/alpha,1,1,head_dim] from two encoders.
+func (b *builder) slowFast(g *Graph, x *G.Node) *G.Node {
+	c := b.t.Config
+	alpha, thin := c.Classify.Alpha, func(dim int) int { return max(dim/c.Classify.Beta, 1) }
+	n, t, h, w, ch := b.dims(x)
+	if c.Background != 0 {
+		x = b.apply(kernels.Affine{Len: n * t * h * w * ch, Mul: 1, Add: float32(-c.Background)}, []int{n, t, h, w, ch}, x)
+	}
+	if p := c.Patch; p > 1 {
+		x = b.apply(kernels.Shuffle{N: n, T: t, H: h / p, W: w / p, C: ch, FT: 1, FH: p, FW: p, Down: true}, []int{n, t, h / p, w / p, ch * p * p}, x)
+	}
+	flat := func(k Kernel) Kernel { return Kernel{1, k[1], k[2]} }
+	fast := b.act(kernels.ELU, b.causal("fast.conv_in.conv", x, thin(c.InitDim), c.InputKernel, form{}))
+	slow := b.act(kernels.ELU, b.conv("slow.conv_in.conv", x, c.InitDim, flat(c.InputKernel), form{strideT: alpha}))
+	slow = b.lateral("lateral.in", slow, fast)
+	for i, dim := range c.dimsAfter() {
+		l, name := c.Layers[i], fmt.Sprintf(".encoder_layers.%d", i)
+		if l.compresses() {
+			fast = b.down("fast"+name, fast, thin(dim), true, l.Antialias)
+			slow = b.lateral(fmt.Sprintf("lateral.%d", i), b.down("slow"+name, slow, dim, true, l.Antialias), fast)
+			continue
+		}
+		fast = b.layer("fast"+name, l, fast, nil)
+		if l.Kernel.IsZero() && l.convolves() {
+			l.Kernel = flat(c.ResidualKernel) // the fast path sees motion, the slow one what moves
+		}
+		slow = b.layer("slow"+name, l, slow, nil)
+	}
+	if c.LatentNorm == "layer" {
+		slow, fast = b.layerNorm("slow.norm", slow), b.layerNorm("fast.norm", fast)
+	}
+	d := c.Classify.HeadDim
+	return b.lateral("lateral.out", b.look("slow.head", g, slow, d), b.look("fast.head", g, fast, d))
+}
+
+// lateral adds what a convolution over the time of the fast path gives to the slow one.
+// Feature t of the result has seen the frames up to alpha·t + alpha-1.
+func (b *builder) lateral(name string, slow, fast *G.Node) *G.Node {
+	_, _, _, _, dim := b.dims(slow)
+	alpha := b.t.Config.Classify.Alpha
+	return b.add(slow, b.conv(name, fast, dim, Kernel{alpha + 1, 1, 1}, form{axes: timeOnly, strideT: alpha, padT: 1}))
+}

@@ -1,0 +1,214 @@
+package model
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"magvit/kernels"
+	"magvit/kernels/chance"
+)
+
+// looker is a classifier of a few hundred parameters with everything in it.
+func looker(network string) Config {
+	c := Defaults()
+	c.ImageSize, c.Patch, c.InitDim, c.Background = 16, 4, 4, 1
+	c.InputKernel, c.ResidualKernel, c.LatentNorm, c.SqueezeExcite = Kernel{3, 3, 3}, Kernel{3, 3, 3}, "none", "none"
+	c.Layers = []Layer{{Name: Residual}, {Name: CompressSpace, Dim: 6}, {Name: Residual}}
+	c.Classify = Classify{Network: network, Forecast: ForecastImage, ForecastWeight: .5, HeadDim: 5, Eyes: 2, HeadLayers: 2, Alpha: 2, Beta: 2}
+	return c.ForClips(3, 8, ForecastNone)
+}
+
+// trial is a training graph on the CPU with values of its own for all it takes.
+type trial struct {
+	m       *Classifier
+	p       *Program
+	params  kernels.Host
+	grads   kernels.Host
+	offsets []int
+}
+
+func newTrial(t *testing.T, c Config, s Shape) *trial {
+	t.Helper()
+	m, err := NewClassifier(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &trial{m: m, params: make(kernels.Host, m.NumParams()), grads: make(kernels.Host, m.NumParams())}
+	at := 0
+	for i, p := range m.Declared() {
+		m.Init(1, i, r.params[at:][:p.Len()])
+		if strings.HasPrefix(p.Name, "head.") { // some start at zero, which hides what is before them
+			draw(r.params[at:][:p.Len()], p.Name, .3)
+		}
+		r.offsets = append(r.offsets, at)
+		at += p.Len()
+	}
+	g, err := m.Training(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	be := kernels.NewCPU(1)
+	t.Cleanup(func() { be.Close() })
+	if r.p, err = g.Compile(be, r.params, r.grads, r.offsets); err != nil {
+		t.Fatal(err)
+	}
+	draw(r.p.Video.(kernels.Host), "video", .5)
+	draw(r.p.Target.(kernels.Host), "target", 1)
+	copy(r.p.Labels.(kernels.Host), []float32{2, -1, 0})
+	for i := range r.p.Counts.(kernels.Host)[1:] { // the first one does not count
+		r.p.Counts.(kernels.Host)[i+1] = 1
+	}
+	return r
+}
+
+func draw(dst []float32, purpose string, size float64) {
+	r := chance.New(5, purpose, 0, 0)
+	for i := range dst {
+		dst[i] = float32(r.Uniform(-size, size))
+	}
+}
+
+func (r *trial) run(t *testing.T) float64 {
+	t.Helper()
+	if err := r.p.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return float64(r.p.Loss.(kernels.Host)[0])
+}
+
+// The loss is the cross-entropy of the rows with a label and half the mean squared
+// error of the positions that count, computed here from logits and forecasts.
+func TestClassifierLoss(t *testing.T) {
+	r := newTrial(t, looker("i3d"), Shape{N: 3, T: 8, H: 16, W: 16})
+	got := r.run(t)
+	logits, forecast, target := r.p.Logits.(kernels.Host), r.p.Forecast.(kernels.Host), r.p.Target.(kernels.Host)
+	want := 0.
+	for _, row := range [][2]int{{0, 2}, {2, 0}} {
+		z := 0.
+		for c := range 3 {
+			z += math.Exp(float64(logits[row[0]*3+c]))
+		}
+		want += (math.Log(z) - float64(logits[row[0]*3+row[1]])) / 2
+	}
+	mse := 0.
+	for i := 2; i < len(target); i++ {
+		mse += math.Pow(float64(forecast[i]-target[i]), 2) / float64(len(target)-2)
+	}
+	if want += .5 * mse; math.Abs(got-want) > 1e-5*want {
+		t.Errorf("loss %v, want %v", got, want)
+	}
+	if len(r.p.Terms) != 2 || math.Abs(float64(r.p.Terms[1].Buffer.(kernels.Host)[0])-mse) > 1e-5*mse {
+		t.Errorf("terms %v, want the forecast's mean squared error %v second", r.p.Terms, mse)
+	}
+}
+
+// Every parameter's gradient, at one of its values, is a difference of the loss.
+func TestClassifierGradients(t *testing.T) {
+	for _, network := range []string{"i3d", "slowfast"} {
+		r := newTrial(t, looker(network), Shape{N: 3, T: 8, H: 16, W: 16})
+		r.run(t)
+		grads := slices.Clone(r.grads)
+		still := 0
+		for i, p := range r.m.Declared() {
+			at := r.offsets[i] + p.Len()/2
+			const h = 1. / 128
+			v := r.params[at]
+			r.params[at] = v + h
+			up := r.run(t)
+			r.params[at] = v - h
+			down := r.run(t)
+			r.params[at] = v
+			// The loss is a float32 near 2: its difference carries 2e-7/h, plus h² of curvature.
+			got, want := float64(grads[at]), (up-down)/(2*h)
+			if math.Abs(got-want) > 1e-4+1e-2*math.Abs(want) {
+				t.Errorf("%s, %s: gradient %g, difference quotient %g", network, p.Name, got, want)
+			}
+			if got == 0 {
+				still++
+			}
+		}
+		if n := len(r.m.Declared()); still > n/10 {
+			t.Errorf("%s: %d of %d gradients are 0: nothing was tested", network, still, n)
+		}
+	}
+}
+
+// A forecast is a function of the frames before the horizon, exactly; the classes are
+// told from all of them.
+func TestForecastSeesNoFrameOfTheHorizon(t *testing.T) {
+	for _, network := range []string{"i3d", "slowfast"} {
+		r := newTrial(t, looker(network), Shape{N: 3, T: 8, H: 16, W: 16})
+		r.run(t)
+		video, forecast, logits := r.p.Video.(kernels.Host), slices.Clone(r.p.Forecast.(kernels.Host)), slices.Clone(r.p.Logits.(kernels.Host))
+		seen, frame := r.m.Seen(8), 16*16*3
+		if seen != 6 {
+			t.Fatalf("%s: %d frames seen, want 6", network, seen)
+		}
+		change := func(f int) {
+			for n := range 3 {
+				for i := range frame {
+					video[(n*8+f)*frame+i] *= -1
+				}
+			}
+		}
+		change(6)
+		change(7)
+		r.run(t)
+		if !slices.Equal(forecast, r.p.Forecast.(kernels.Host)) {
+			t.Errorf("%s: the forecast sees frames of the horizon", network)
+		}
+		if slices.Equal(logits, r.p.Logits.(kernels.Host)) {
+			t.Errorf("%s: the classes do not depend on the last frames", network)
+		}
+		change(5)
+		r.run(t)
+		if slices.Equal(forecast, r.p.Forecast.(kernels.Host)) {
+			t.Errorf("%s: the forecast does not see the last frame before the horizon", network)
+		}
+	}
+}
+
+func TestClassifierRefuses(t *testing.T) {
+	for _, c := range []struct {
+		change func(*Config)
+		want   string
+	}{
+		{func(c *Config) { c.Classify.Network = "i4d" }, `model.classify.network: "i4d": want i3d, slowfast`},
+		{func(c *Config) { c.Classify.Forecast = "sound" }, "model.classify.forecast"},
+		{func(c *Config) { c.Classify.HeadDim = 0 }, "model.classify.head_dim: 0: want 1"},
+		{func(c *Config) { c.Classify.Alpha = 0 }, "model.classify.alpha"},
+		{func(c *Config) { c.Classify.ForecastWeight = math.NaN() }, "model.classify.forecast_weight: NaN"},
+		{func(c *Config) { c.FirstFrame = true }, "model.first_frame"},
+		{func(c *Config) { c.Quantizer.Levels = []int{8} }, "model.quantizer.levels"},
+		{func(c *Config) { c.Layers[1] = Layer{Name: CompressTime, Antialias: true} }, "model.layers[1].antialias"},
+		{func(c *Config) { c.Classify.Network = "slowfast"; c.Layers[1].Name = CompressTime }, "model.layers[1]: compress_time"},
+		{func(c *Config) { c.Classify.Forecast = ForecastAuto }, "must be decided"},
+		{func(c *Config) { c.Classify.Classes, c.Classify.Forecast = 1, ForecastNone }, "nothing to learn"},
+		{func(c *Config) { c.Classify.Network = "" }, "want 1 to 8"}, // a tokenizer without levels
+	} {
+		cfg := looker("i3d")
+		c.change(&cfg)
+		if _, err := NewClassifier(cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want one with %q", err, c.want)
+		}
+	}
+	if _, err := New(looker("i3d")); err == nil || !strings.Contains(err.Error(), "has no codes") {
+		t.Errorf("a classifier as a tokenizer: error %v", err)
+	}
+	m, err := NewClassifier(looker("slowfast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		s    Shape
+		want string
+	}{
+		{Shape{0, 8, 16, 16}, "at least one"}, {Shape{1, 7, 16, 16}, "multiples of 2"}, {Shape{1, 8, 16, 12}, "multiples of 8"}, {Shape{1, 2, 16, 16}, "horizon"},
+	} {
+		if _, err := m.Training(c.s); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: error %v, want one with %q", c.s, err, c.want)
+		}
+	}
+}
