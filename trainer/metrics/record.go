@@ -11,7 +11,9 @@ type StepRecord struct {
 	CodebookEntropy Number `json:"codebook_entropy,omitempty"` // LFQ, nats: entropy of the mean over the batch, made large
 	Entropy         Number `json:"entropy,omitempty"`          // LFQ, nats: sample_entropy - gamma * codebook_entropy
 	Commitment      Number `json:"commitment,omitempty"`
-	CodesUsed       int    `json:"codes_used,omitempty"` // different codes in the batch
+	CrossEntropy    Number `json:"cross_entropy,omitempty"` // classifiers, nats
+	Forecast        Number `json:"forecast,omitempty"`      // classifiers: mean squared error of positions, in squares of model.classify.unit
+	CodesUsed       int    `json:"codes_used,omitempty"`    // different codes in the batch
 	LR              Number `json:"lr"`
 	GradNorm        Number `json:"grad_norm"` // before clipping
 	Skipped         int    `json:"skipped,omitempty"`
@@ -24,6 +26,7 @@ type StepRecord struct {
 // made with the weights after Step. Step 0 is before training. A line may also
 // hold the keys of a StepRecord of the same step.
 type EvalRecord struct {
-	Step int    `json:"step"`
-	Val  Report `json:"val"`
+	Step     int             `json:"step"`
+	Val      Report          `json:"val,omitzero"`       // of a tokenizer
+	Classify *Classification `json:"classify,omitempty"` // of a classifier
 }
