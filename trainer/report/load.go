@@ -28,7 +28,8 @@ type run struct {
 	progress []Fact // progress.json, the same
 	steps    []metrics.StepRecord
 	evals    []metrics.EvalRecord
-	bad      int // unreadable lines of metrics.jsonl, a torn last one left out
+	looks    []metrics.EvalRecord // of a classifier
+	bad      int                  // unreadable lines of metrics.jsonl, a torn last one left out
 }
 
 // Fact is a line of "what ran".
@@ -90,14 +91,20 @@ func (r *run) read(f io.Reader) error {
 		whole := err == nil
 		if len(bytes.TrimSpace(line)) > 0 {
 			var keys struct {
-				Loss, Val json.RawMessage
+				Loss, Val, Classify json.RawMessage
 			}
 			var step metrics.StepRecord
 			var eval metrics.EvalRecord
-			bad := json.Unmarshal(line, &keys) != nil || keys.Loss == nil && keys.Val == nil
+			bad := json.Unmarshal(line, &keys) != nil || keys.Loss == nil && keys.Val == nil && keys.Classify == nil
 			if !bad && keys.Loss != nil {
 				if bad = json.Unmarshal(line, &step) != nil; !bad {
 					r.steps = append(r.steps, step)
+				}
+			}
+			if !bad && keys.Classify != nil {
+				var look metrics.EvalRecord
+				if bad = json.Unmarshal(line, &look) != nil || look.Classify == nil; !bad {
+					r.looks = append(r.looks, look)
 				}
 			}
 			if !bad && keys.Val != nil {
@@ -151,8 +158,10 @@ func facts(r *run) (list []Fact) {
 	say("Data", r.find("data", "data.path", "data.paths"))
 	say("Seed", r.find("seed"))
 	say("Image size", r.find("image_size"))
-	say("Quantizer", r.find("quantizer", "quantizer.kind", "quantizer.type", "quantizer.name"))
-	say("Codebook", r.find("levels", "codebook_size"))
+	if len(r.looks) == 0 {
+		say("Quantizer", r.find("quantizer", "quantizer.kind", "quantizer.type", "quantizer.name"))
+		say("Codebook", r.find("levels", "codebook_size"))
+	}
 	say("Batch", r.find("train.batch", "batch", "batch_size"))
 	say("Parameters", r.find("parameters"))
 	say("Version", r.find("version", "commit"))
@@ -175,6 +184,10 @@ func facts(r *run) (list []Fact) {
 		if slices.Sort(speeds); len(speeds) > 0 {
 			say("Speed", "median "+short(speeds[len(speeds)/2])+" clips/s")
 		}
+	}
+	if n := len(r.looks); n > 0 {
+		say("Network", r.looks[n-1].Classify.Network)
+		say("Held-out clips", fmt.Sprint(r.looks[n-1].Classify.Clips))
 	}
 	if n := len(r.evals); n > 0 {
 		last := r.evals[n-1].Val

@@ -70,7 +70,8 @@ type data struct {
 	GainFair float64
 	Collapse float64
 	UsedGood float64
-	Probe    *Probe // nil if there was none
+	Probe    *Probe                  // nil if there was none
+	Classify *metrics.Classification // of a classifier, which has no Val
 }
 
 // Row is a baseline in words with its scores.
@@ -133,6 +134,15 @@ func fill(dir string, run *run) (*data, error) {
 	}
 	if d.Charts, err = charts(run.steps, run.evals); err != nil {
 		return nil, err
+	}
+	if n := len(run.looks); n > 0 {
+		d.Step, d.Classify = run.looks[n-1].Step, run.looks[n-1].Classify
+		d.Verdict = append(classified(*d.Classify), d.Verdict[1:]...) // the first one misses reconstructions
+		own, err := classifierCharts(run.steps, run.looks)
+		if err != nil {
+			return nil, err
+		}
+		d.Charts = append(own, d.Charts...)
 	}
 	if d.Samples, d.LeftOut, err = samples(filepath.Join(dir, "samples")); err != nil {
 		return nil, err
