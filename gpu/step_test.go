@@ -185,17 +185,17 @@ func TestPresetsHaveTheirKernels(t *testing.T) {
 	for _, name := range trainer.Presets() {
 		c, err := trainer.Preset(name)
 		check(t, err)
-		tok, err := model.New(c.Model)
+		net, err := model.Build(c.Model.ForClips(4, 8, model.ForecastImage))
 		check(t, err)
-		g, err := tok.Training(model.Shape{N: 1, T: tok.Padded(4), H: 64, W: 64})
+		g, err := net.Training(model.Shape{N: 1, T: net.Padded(8), H: 64, W: 64})
 		check(t, err)
 		dev := gpu.Emulated(emul.Open(emul.Forward), kernels.F32)
 		defer dev.Close()
-		params, err := dev.Alloc(2 * tok.NumParams())
+		params, err := dev.Alloc(2 * net.NumParams())
 		check(t, err)
 		var offsets []int
 		at := 0
-		for _, p := range tok.Params {
+		for _, p := range net.Declared() {
 			offsets = append(offsets, at)
 			at += p.Len()
 		}

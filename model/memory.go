@@ -20,7 +20,7 @@ func InUse(be kernels.Backend) int64 {
 // ExplainMemory makes an error that says what to do of one that compiling the training
 // program for a batch gave, if memory ran out: what the program needs, and which
 // batch would fit. inUse is that of the backend before it was compiled.
-func (t *Tokenizer) ExplainMemory(be kernels.Backend, s Shape, inUse int64, err error) error {
+func ExplainMemory(net Network, be kernels.Backend, s Shape, inUse int64, err error) error {
 	var m *kernels.MemoryError
 	if !errors.As(err, &m) {
 		return err
@@ -28,7 +28,7 @@ func (t *Tokenizer) ExplainMemory(be kernels.Backend, s Shape, inUse int64, err 
 	need := func(n int) int64 {
 		s := s
 		s.N = n
-		bytes, bad := t.trainingBytes(be, s)
+		bytes, bad := trainingBytes(net, be, s)
 		if bad != nil {
 			return 1 << 62
 		}
@@ -46,13 +46,14 @@ func (t *Tokenizer) ExplainMemory(be kernels.Backend, s Shape, inUse int64, err 
 
 // trainingBytes is what the training program of a batch takes beside parameters and
 // gradients.
-func (t *Tokenizer) trainingBytes(be kernels.Backend, s Shape) (int64, error) {
-	g, err := t.Training(s)
+func trainingBytes(net Network, be kernels.Backend, s Shape) (int64, error) {
+	g, err := net.Training(s)
 	if err != nil {
 		return 0, err
 	}
-	offsets, end := make([]int, len(t.Params)), 0
-	for i, p := range t.Params {
+	params := net.Declared()
+	offsets, end := make([]int, len(params)), 0
+	for i, p := range params {
 		offsets[i] = end
 		end += p.Len()
 	}

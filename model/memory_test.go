@@ -62,7 +62,7 @@ func TestMemoryErrorNamesTheBatchThatFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	need := five.used - inUse
-	if got, err := tok.trainingBytes(five, s); err != nil || got != need {
+	if got, err := trainingBytes(tok, five, s); err != nil || got != need {
 		t.Errorf("a batch of 5 takes %d bytes, trainingBytes says %d, %v", need, got, err)
 	}
 	for _, c := range []struct {
@@ -76,12 +76,12 @@ func TestMemoryErrorNamesTheBatchThatFits(t *testing.T) {
 		if err == nil {
 			t.Fatalf("a batch of %d compiles in %d bytes", c.n, c.total)
 		}
-		err = tok.ExplainMemory(be, s, inUse, err)
+		err = ExplainMemory(tok, be, s, inUse, err)
 		if !errors.Is(err, errFull) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), fmt.Sprintf("a batch of %d clips of 3 frames, 16×16", c.n)) {
 			t.Errorf("error %v, want one with %q", err, c.want)
 		}
 	}
-	if err := tok.ExplainMemory(five, s, 0, errFull); err != errFull {
+	if err := ExplainMemory(tok, five, s, 0, errFull); err != errFull {
 		t.Errorf("another error becomes %v", err)
 	}
 }

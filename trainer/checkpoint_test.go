@@ -43,7 +43,7 @@ func TestCheckpointRoundTrip(t *testing.T) {
 		t.Errorf("the checkpoint evaluates to %v dB, the run to %v dB (%v)", got.PSNR, ended.Report.PSNR, err)
 	}
 	dir := filepath.Join(o.Out, "checkpoints", "step-000006")
-	again, err := newState(o.Backend, tr.tok)
+	again, err := newState(o.Backend, tr.net)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,38 +38,65 @@ func newCodec(be kernels.Backend, tok *model.Tokenizer, c Config, params kernels
 // checkpoint that verifies), or the file checkpoints/latest or best of a run. The
 // average of the weights is used where there is one.
 func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
-	dir, snap, skipped, err := checkpointDir(path)
+	w, err := openWeights(be, path)
 	if err != nil {
 		return nil, err
 	}
-	c, err := snap.config(filepath.Join(dir, stateFile))
-	if err != nil {
-		return nil, err
+	tok, ok := w.net.(*model.Tokenizer)
+	if !ok {
+		return nil, usage("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, w.cfg.Model.Classify.Network)
 	}
-	tok, err := model.New(c.Model)
+	codec := newCodec(be, tok, w.cfg, w.params)
+	codec.Step, codec.Skipped = w.step, w.skipped
+	return codec, nil
+}
+
+// configured finds the checkpoint that a path means, and its configuration.
+func configured(path string) (dir string, c Config, snap snapshot, skipped []error, err error) {
+	if dir, snap, skipped, err = checkpointDir(path); err != nil {
+		return "", c, snap, nil, err
+	}
+	c, err = snap.config(filepath.Join(dir, stateFile))
+	return dir, c, snap, skipped, err
+}
+
+// weights are those of a checkpoint, on a backend.
+type weights struct {
+	net     model.Network
+	cfg     Config
+	params  kernels.Buffer
+	step    int
+	skipped []error // newer checkpoints that were passed over, and why
+}
+
+// openWeights reads a checkpoint; the average of the weights, where there is one.
+func openWeights(be kernels.Backend, path string) (w weights, err error) {
+	dir, c, snap, skipped, err := configured(path)
 	if err != nil {
-		return nil, err
+		return w, err
+	}
+	net, err := model.Build(c.Model)
+	if err != nil {
+		return w, err
 	}
 	file := filepath.Join(dir, modelFile)
 	tensors, err := readTensors(file)
 	if err != nil {
-		return nil, usageError{err}
+		return w, usageError{err}
 	}
-	t, prefix := newTable(tok), ""
+	t, prefix := newTable(net), ""
 	if len(t.params) > 0 && tensors[emaPrefix+t.params[0].Name].name != "" {
 		prefix = emaPrefix
 	}
 	arena, err := t.fill(tensors, prefix)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return w, fmt.Errorf("%s: %w", file, err)
 	}
 	params, err := be.Alloc(t.len)
 	if err != nil {
-		return nil, fmt.Errorf("memory for %d parameters: %w", tok.NumParams(), err)
+		return w, fmt.Errorf("memory for %d parameters: %w", net.NumParams(), err)
 	}
-	codec := newCodec(be, tok, c, params)
-	codec.Step, codec.Skipped = snap.Step, skipped
-	return codec, be.Write(params, arena)
+	return weights{net, c, params, snap.Step, skipped}, be.Write(params, arena)
 }
 
 // padded is the shape of a batch once each clip is long enough for the network.

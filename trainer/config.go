@@ -28,13 +28,14 @@ type Config struct {
 
 // Train is the solver's part of a Config.
 //
-// Steps and Minutes say how long a run is; whichever is used up first ends it,
-// 0 leaves one out. The learning rate follows the larger of the two shares used.
+// Steps, or else Epochs, and Minutes say how long a run is; whichever is used up first
+// ends it, 0 leaves one out. The learning rate follows the larger of the two shares used.
 // A run measured in steps alone has the same bits each time. Minutes are wall
 // clock, with evaluations and checkpoints, without interruptions: what such a run
 // computes depends on the machine's speed.
 type Train struct {
 	Steps       int        `yaml:"steps"`        // optimizer steps of the whole run; 0: no limit
+	Epochs      float64    `yaml:"epochs"`       // where steps is 0: as many as go through the training clips so many times; 0: none
 	Minutes     float64    `yaml:"minutes"`      // wall-clock minutes of the whole run; 0: no limit
 	Batch       int        `yaml:"batch"`        // whole clips in a batch (crops have data.crop.batch)
 	Accumulate  int        `yaml:"accumulate"`   // batches whose mean gradient makes one step
@@ -49,6 +50,8 @@ type Train struct {
 	EMA         EMA        `yaml:"ema"`          // average of the weights, used by evaluation and codes
 	Precision   string     `yaml:"precision"`    // of convolutions' operands: f32 or bf16
 	Seed        uint64     `yaml:"seed"`         // of weights, batches and augmentation
+
+	ShuffleLabels bool `yaml:"shuffle_labels"` // a control for classifiers: labels are dealt out anew, and accuracy must fall to chance
 
 	LogEvery    int `yaml:"log_every"`    // steps between records in metrics.jsonl
 	EvalEvery   int `yaml:"eval_every"`   // steps between evaluations; 0: before the first and after the last step
@@ -80,7 +83,7 @@ func Defaults() Config {
 
 // free are the keys that a resumed run may change: they say how long a run is,
 // what it shows and keeps, and how it reads, not what a step computes.
-var free = []string{"preset", "train.steps", "train.minutes", "train.log_every", "train.eval_every", "train.eval_clips",
+var free = []string{"preset", "train.steps", "train.epochs", "train.minutes", "train.log_every", "train.eval_every", "train.eval_clips",
 	"train.samples", "train.save_every", "train.keep_last", "train.nan_patience", "data.workers", "data.strict"}
 
 //go:embed presets/*.yaml
@@ -223,8 +226,9 @@ func (t Train) validate() error {
 	}
 	whole("steps", t.Steps, 0, maxSteps)
 	within("minutes", t.Minutes, t.Minutes >= 0 && t.Minutes <= maxMinutes, fmt.Sprintf("0 to %d", maxMinutes))
-	if t.Steps == 0 && t.Minutes == 0 {
-		errs = append(errs, errors.New("train.steps: 0 with train.minutes: 0; legal: one of them above 0"))
+	within("epochs", t.Epochs, t.Epochs >= 0 && t.Epochs <= maxSteps, fmt.Sprintf("0 to %d", maxSteps))
+	if t.Steps == 0 && t.Minutes == 0 && t.Epochs == 0 {
+		errs = append(errs, errors.New("train.steps: 0 with train.minutes: 0; legal: one of them above 0, or train.epochs"))
 	}
 	whole("batch", t.Batch, 1, maxBatch)
 	whole("accumulate", t.Accumulate, 1, maxBatch)

@@ -26,7 +26,7 @@ func TestPresetsAreLegal(t *testing.T) {
 			t.Errorf("preset %s: %v", want, d)
 		}
 	}
-	if _, err := Preset("dmo"); err == nil || !strings.Contains(err.Error(), `perhaps "demo"; known: demo, magvit2-128, magvit2-64, seed, small, tiny`) {
+	if _, err := Preset("dmo"); err == nil || !strings.Contains(err.Error(), `perhaps "demo"; known: demo, i3d-small, magvit2-128, magvit2-64, seed, slowfast-small, small, tiny`) {
 		t.Errorf("error %v does not name the known presets", err)
 	}
 }
@@ -52,7 +52,7 @@ func TestOverridesKeepTheRest(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"train:\n  lr: fast", `c.yaml:2: train.lr: "fast": want a number`},
-		{"train:\n  stepz: 3", `c.yaml:2: train.stepz: unknown key, perhaps "steps"; known: steps, minutes, batch`},
+		{"train:\n  stepz: 3", `c.yaml:2: train.stepz: unknown key, perhaps "steps"; known: steps, epochs, minutes, batch`},
 		{"train:\n  steps: -5", "c.yaml:2: train.steps: -5; legal: 0 to"},
 		{"train:\n  steps: 1.5", `c.yaml:2: train.steps: "1.5": want a whole number`},
 		{"train:\n  steps: 0\n", "c.yaml:2: train.steps: 0 with train.minutes: 0; legal: one of them above 0"},
@@ -62,7 +62,7 @@ func TestConfigErrors(t *testing.T) {
 		{"train:\n  betas: [0.9, 1.5]", "c.yaml:2: train.betas[1]: 1.5; legal: 0 or more, below 1"},
 		{"train:\n  lr: 1e-3\n  lr: 1e-4", "c.yaml:3: train.lr: given twice, first in line 2"},
 		{"train:\n  schedule: linear", `c.yaml:2: train.schedule: "linear"; legal: cosine, constant`},
-		{"train: 5", `c.yaml:1: train: "5": want keys: steps, minutes`},
+		{"train: 5", `c.yaml:1: train: "5": want keys: steps, epochs, minutes`},
 		{"trian: {}", `c.yaml:1: trian: unknown key, perhaps "train"; known: preset, model, data, train`},
 		{"preset: dmo", `c.yaml:1: preset "dmo": unknown`},
 		{"model:\n  layers:\n    - residual\n    - compres_space", `c.yaml:4: model.layers[1]: "compres_space": want residual,`},

@@ -169,6 +169,7 @@ func EvaluateCheckpoint(ctx context.Context, be kernels.Backend, path string, sr
 
 // NewEvaluation chooses the clips of a split, "val", "train" or "all".
 func NewEvaluation(ctx context.Context, c Config, src data.Source, split string) (Evaluation, error) {
+	src = control(src, c)
 	e := Evaluation{Source: src, Data: c.Data}
 	if split == "all" {
 		e.Indices = make([]int, src.Len())
@@ -191,6 +192,9 @@ func NewEvaluation(ctx context.Context, c Config, src data.Source, split string)
 	}
 	if len(e.Indices) == 0 {
 		return e, usage("there are no clips")
+	}
+	if c.Model.Classifies() {
+		return e, nil // the mean frame is a guess at pixels
 	}
 	e.Mean, err = meanFrame(ctx, src, train, e.Data)
 	return e, err

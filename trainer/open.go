@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,6 +83,7 @@ func (t *training) precision() error {
 // resolve fills what the configuration leaves to the clips, checks that network
 // and clips fit, and chooses the held-out clips.
 func (t *training) resolve(ctx context.Context) (err error) {
+	t.opt.Source = control(t.opt.Source, t.cfg)
 	src := t.opt.Source
 	train, val, err := data.Split(src, t.cfg.Data.ValShare)
 	if err != nil {
@@ -90,7 +92,12 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	if t.cfg.Data, err = data.Resolve(ctx, src, train, t.cfg.Data); err != nil {
 		return err
 	}
-	if t.tok, err = model.New(t.cfg.Model); err != nil {
+	if t.cfg.Model.Classifies() {
+		if err := t.forClips(ctx, src, train); err != nil {
+			return err
+		}
+	}
+	if t.net, err = model.Build(t.cfg.Model); err != nil {
 		return usageError{err}
 	}
 	for i, l := range t.cfg.Model.Layers {
@@ -98,12 +105,18 @@ func (t *training) resolve(ctx context.Context) (err error) {
 			return usage("model.layers[%d]: %s needs a condition for each clip, which clips do not have; such a tokenizer can be imported and exported, not trained", i, l.Name)
 		}
 	}
-	t.cfg.Data.Frames = t.tok.Padded(t.cfg.Data.Frames)
+	t.cfg.Data.Frames = t.net.Padded(t.cfg.Data.Frames)
+	if c := &t.cfg.Train; c.Steps == 0 && c.Epochs > 0 {
+		if n := t.cfg.Data.Crop.Batch; n > 0 {
+			return usage("train.epochs: %v with data.crop.batch: %d: epochs count whole clips; set train.steps", c.Epochs, n)
+		}
+		c.Steps = max(1, int(math.Round(c.Epochs*float64(len(train))/float64(c.Batch*c.Accumulate))))
+	}
 	if c := t.cfg.Data.Channels; c != t.cfg.Model.Channels {
 		return usage("model.channels: %d, but the clips have %d; set model.channels=%d or data.channels=%d", t.cfg.Model.Channels, c, c, t.cfg.Model.Channels)
 	}
 	for _, s := range append(t.cfg.Data.Shapes(t.cfg.Train.Batch), t.cfg.Data.Whole(evalBatch)) {
-		if err := t.tok.Check(model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}); err != nil {
+		if err := t.net.Check(model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}); err != nil {
 			return usage("batch %v of the configured data does not fit the configured model: %w", s, err)
 		}
 	}
@@ -112,13 +125,18 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	}
 	t.eval = Evaluation{Source: src, Indices: spread(val, t.cfg.Train.EvalClips), Data: t.cfg.Data}
 	t.eval.Show = samples(src, t.eval.Indices, t.cfg.Train.Samples)
-	if t.eval.Mean, err = meanFrame(ctx, src, train, t.cfg.Data); err != nil {
-		return err
+	about := []any{"precision", t.cfg.Train.Precision, "parameters", t.net.NumParams()}
+	if tok, ok := t.net.(*model.Tokenizer); ok {
+		if t.eval.Mean, err = meanFrame(ctx, src, train, t.cfg.Data); err != nil {
+			return err
+		}
+		codes := tok.CodeShape(model.Shape{N: 1, T: t.cfg.Data.Frames, H: t.cfg.Data.Height, W: t.cfg.Data.Width})
+		about = append(about, "codes_per_clip", codes[1]*codes[2]*codes[3]*codes[4], "codebook", tok.CodebookSize())
+	} else {
+		about = append(about, "network", t.cfg.Model.Classify.Network, "forecast", t.cfg.Model.Classify.Forecast, "steps", t.cfg.Train.Steps)
 	}
-	codes := t.tok.CodeShape(model.Shape{N: 1, T: t.cfg.Data.Frames, H: t.cfg.Data.Height, W: t.cfg.Data.Width})
-	t.say.Info("training on "+t.be.Name(), "precision", t.cfg.Train.Precision, "parameters", t.tok.NumParams(),
-		"codes_per_clip", codes[1]*codes[2]*codes[3]*codes[4], "codebook", t.tok.CodebookSize(),
-		"clips", src.Len(), "train", len(train), "val", len(val), "classes", len(src.Classes()))
+	t.say.Info("training on "+t.be.Name(), append(about,
+		"clips", src.Len(), "train", len(train), "val", len(val), "classes", len(src.Classes()))...)
 	for _, p := range src.Problems() {
 		t.say.Warn("data: " + p)
 	}
@@ -199,7 +217,7 @@ func (t *training) owns(from string, step int, fresh bool) error {
 // build makes the state, fresh or from a checkpoint, and what works on it.
 func (t *training) build(from string) (err error) {
 	t.store.sweep()
-	if t.state, err = newState(t.be, t.tok); err != nil {
+	if t.state, err = newState(t.be, t.net); err != nil {
 		return err
 	}
 	averaged := t.cfg.Train.EMA.Decay > 0
@@ -208,7 +226,7 @@ func (t *training) build(from string) (err error) {
 			return err
 		}
 	} else {
-		first := t.state.initial(t.tok, t.cfg.Train.Seed)
+		first := t.state.initial(t.net, t.cfg.Train.Seed)
 		if err := errors.Join(t.be.Write(t.state.params, first), t.be.Write(t.state.ema, first)); err != nil {
 			return err
 		}
@@ -225,9 +243,14 @@ func (t *training) build(from string) (err error) {
 	if averaged {
 		weights = t.state.ema
 	}
-	t.codec = newCodec(t.be, t.tok, t.cfg, weights)
+	switch net := t.net.(type) {
+	case *model.Tokenizer:
+		t.codec = newCodec(t.be, net, t.cfg, weights)
+	case *model.Classifier:
+		t.predictor = newPredictor(t.be, net, t.cfg, weights)
+	}
 	t.loader.Seek(t.snap.Step * t.cfg.Train.Accumulate)
-	t.watch = progress{Device: t.be.Name(), Precision: t.cfg.Train.Precision, Parameters: t.tok.NumParams(), Version: t.snap.Version,
-		Steps: t.cfg.Train.Steps, Minutes: t.cfg.Train.Minutes, Loss: none, Recon: none, PSNR: none, ClipsPerSecond: none}
+	t.watch = progress{Device: t.be.Name(), Precision: t.cfg.Train.Precision, Parameters: t.net.NumParams(), Version: t.snap.Version,
+		Steps: t.cfg.Train.Steps, Minutes: t.cfg.Train.Minutes, Loss: none, Recon: none, PSNR: none, Accuracy: none, ClipsPerSecond: none}
 	return nil
 }

@@ -33,11 +33,12 @@ type Options struct {
 
 // Result is what a run reports.
 type Result struct {
-	Step       int            // steps done, also those before a resume
-	Dir        string         // the run directory
-	Checkpoint string         // the newest one's name, "" if there is none
-	Report     metrics.Report // of the last evaluation of this process
-	BestPSNR   metrics.Number // dB, of all evaluations, and its step
+	Step       int                     // steps done, also those before a resume
+	Dir        string                  // the run directory
+	Checkpoint string                  // the newest one's name, "" if there is none
+	Report     metrics.Report          // of the last evaluation of this process
+	Classified *metrics.Classification // instead of Report, of a classifier
+	BestPSNR   metrics.Number          // dB, of all evaluations, and its step
 	BestStep   int
 }
 

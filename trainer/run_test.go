@@ -88,7 +88,7 @@ func poison(t *testing.T, tr *training, to kernels.Buffer, at int) {
 func TestNaNStopsTheRunAndKeepsTheCheckpoint(t *testing.T) {
 	o, log := small(t, "train.save_every=2", "train.nan_patience=3", "train.steps=20")
 	tr := begun(t, o)
-	i := slices.IndexFunc(tr.tok.Params, func(p model.Param) bool { return p.Name == "conv_out.conv.weight" })
+	i := slices.IndexFunc(tr.net.Declared(), func(p model.Param) bool { return p.Name == "conv_out.conv.weight" })
 	tr.opt.OnStep = func(step int) {
 		if step == 3 {
 			poison(t, tr, tr.state.params, tr.state.offsets[i]+1)

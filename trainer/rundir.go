@@ -161,14 +161,18 @@ func recordsUntil(r io.Reader, step int) (end int64, evals []metrics.EvalRecord,
 			return end, evals, err
 		}
 		var record struct {
-			Step *int            `json:"step"`
-			Val  *metrics.Report `json:"val"`
+			Step     *int                    `json:"step"`
+			Val      *metrics.Report         `json:"val"`
+			Classify *metrics.Classification `json:"classify"`
 		}
 		if json.Unmarshal(line, &record) != nil || record.Step == nil || *record.Step > step {
 			return end, evals, nil
 		}
 		if record.Val != nil {
 			evals = append(evals, metrics.EvalRecord{Step: *record.Step, Val: *record.Val})
+		}
+		if record.Classify != nil {
+			evals = append(evals, metrics.EvalRecord{Step: *record.Step, Classify: record.Classify})
 		}
 		end += int64(len(line))
 	}
@@ -196,10 +200,11 @@ func (d *runDir) step(r metrics.StepRecord, now time.Time) error {
 	}{
 		{"train/loss", r.Loss}, {"train/recon", r.Recon}, {"train/sample_entropy", r.SampleEntropy},
 		{"train/codebook_entropy", r.CodebookEntropy}, {"train/commitment", r.Commitment},
+		{"train/cross_entropy", r.CrossEntropy}, {"train/forecast", r.Forecast},
 		{"train/codes_used", metrics.Number(r.CodesUsed)}, {"train/grad_norm", r.GradNorm}, {"train/lr", r.LR},
 		{"speed/clips_per_s", r.ClipsPerSecond}, {"speed/waiting", r.Waiting},
 	} {
-		if err == nil && s.value != 0 {
+		if err == nil && s.value != 0 && s.value.Finite() {
 			err = d.events.Scalar(r.Step, s.tag, float64(s.value))
 		}
 	}
@@ -210,14 +215,22 @@ func (d *runDir) step(r metrics.StepRecord, now time.Time) error {
 func (d *runDir) evaluation(r metrics.EvalRecord, now time.Time) error {
 	err := d.record(r)
 	d.events.At = now
-	for _, s := range []struct {
+	type scalar struct {
 		tag   string
 		value metrics.Number
-	}{
+	}
+	list := []scalar{
 		{"val/psnr", r.Val.PSNR}, {"val/foreground_psnr", r.Val.ForegroundPSNR}, {"val/ssim", r.Val.SSIM}, {"val/mse", r.Val.MSE},
 		{"codes/used_fraction", r.Val.Codes.UsedFraction}, {"codes/perplexity", r.Val.Codes.Perplexity},
 		{"codes/dead_bits", metrics.Number(r.Val.Codes.DeadBits)},
-	} {
+	}
+	if c := r.Classify; c != nil {
+		list = []scalar{{"val/accuracy", c.Accuracy}, {"val/cross_entropy", c.CrossEntropy}}
+		if c.Forecast != nil {
+			list = append(list, scalar{"val/forecast", c.Forecast.Error})
+		}
+	}
+	for _, s := range list {
 		if err == nil && s.value.Finite() {
 			err = d.events.Scalar(r.Step, s.tag, float64(s.value))
 		}
@@ -252,6 +265,7 @@ type progress struct {
 	Recon          metrics.Number `json:"recon"`
 	PSNR           metrics.Number `json:"psnr"` // dB, of the last evaluation
 	BestPSNR       metrics.Number `json:"best_psnr"`
+	Accuracy       metrics.Number `json:"accuracy"`        // of a classifier, of the last evaluation, in [0,1]
 	Skipped        int            `json:"skipped"`         // steps that met NaN or Inf
 	UnreadClips    int            `json:"unread_clips"`    // clips left out because they cannot be read
 	ClipsPerSecond metrics.Number `json:"clips_per_s"`     // of the last logged steps

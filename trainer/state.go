@@ -20,8 +20,9 @@ type table struct {
 	len     int   // values of an arena
 }
 
-func newTable(tok *model.Tokenizer) table {
-	t := table{params: tok.Params, offsets: make([]int, len(tok.Params))}
+func newTable(net model.Network) table {
+	params := net.Declared()
+	t := table{params: params, offsets: make([]int, len(params))}
 	for _, decay := range []bool{true, false} {
 		for i, p := range t.params {
 			if p.Decay == decay {
@@ -42,10 +43,10 @@ func (t table) part(arena []float32, i int) []float32 {
 }
 
 // initial is an arena of first values.
-func (t table) initial(tok *model.Tokenizer, seed uint64) []float32 {
+func (t table) initial(net model.Network, seed uint64) []float32 {
 	arena := make([]float32, t.len)
 	for i := range t.params {
-		tok.Init(seed, i, t.part(arena, i))
+		net.Init(seed, i, t.part(arena, i))
 	}
 	return arena
 }
@@ -69,12 +70,12 @@ type state struct {
 	params, grads, m, v, ema kernels.Buffer
 }
 
-func newState(be kernels.Backend, tok *model.Tokenizer) (*state, error) {
-	s := &state{table: newTable(tok), be: be}
+func newState(be kernels.Backend, net model.Network) (*state, error) {
+	s := &state{table: newTable(net), be: be}
 	for _, b := range []*kernels.Buffer{&s.params, &s.grads, &s.m, &s.v, &s.ema} {
 		var err error
 		if *b, err = be.Alloc(s.len); err != nil {
-			return nil, fmt.Errorf("trainer: memory for %d parameters and their optimizer: %w", tok.NumParams(), err)
+			return nil, fmt.Errorf("trainer: memory for %d parameters and their optimizer: %w", net.NumParams(), err)
 		}
 	}
 	return s, nil

@@ -33,7 +33,12 @@ func (t *training) gradient(b *data.Batch, part int) error {
 	if err := t.be.Write(p.Video, b.Video); err != nil {
 		return err
 	}
-	if err := t.be.Write(p.Weight, b.Weight); err != nil {
+	if t.predictor != nil {
+		err = t.teach(p, b)
+	} else {
+		err = t.be.Write(p.Weight, b.Weight)
+	}
+	if err != nil {
 		return err
 	}
 	if p.Boost != nil {
@@ -68,6 +73,9 @@ func (t *training) read(p *model.Program) error {
 		}
 		t.now.terms[term.Name] += float64(v[0]) * share
 	}
+	if p.Codes == nil {
+		return nil
+	}
 	t.values = sized(t.values, p.Codes.Len())
 	if err := t.be.Read(t.values, p.Codes); err != nil {
 		return err
@@ -86,14 +94,14 @@ func (t *training) program(s data.Shape) (*model.Program, error) {
 		return p, nil
 	}
 	shape := model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}
-	g, err := t.tok.Training(shape)
+	g, err := t.net.Training(shape)
 	if err != nil {
 		return nil, err
 	}
 	inUse := model.InUse(t.be)
 	p, err := g.Compile(t.be, t.state.params, t.state.grads, t.state.offsets)
 	if err != nil {
-		return nil, fmt.Errorf("train.batch: %w", t.tok.ExplainMemory(t.be, shape, inUse, err))
+		return nil, fmt.Errorf("train.batch: %w", model.ExplainMemory(t.net, t.be, shape, inUse, err))
 	}
 	t.programs[s] = p
 	return p, nil
@@ -179,10 +187,14 @@ func (t *training) log() error {
 		n := func(name string) metrics.Number { return metrics.Number(t.now.terms[name]) }
 		r := metrics.StepRecord{Step: t.snap.Step, Loss: metrics.Number(t.now.loss), Recon: n("recon"),
 			SampleEntropy: n("per_sample_entropy"), CodebookEntropy: n("batch_entropy"), Commitment: n("commitment"),
+			CrossEntropy: n("cross_entropy"), Forecast: n("forecast"),
 			Entropy:   n("per_sample_entropy") - metrics.Number(t.cfg.Model.Quantizer.DiversityGamma)*n("batch_entropy"),
 			CodesUsed: t.now.used, LR: metrics.Number(t.now.lr), GradNorm: metrics.Number(t.now.norm), Skipped: t.snap.Unlogged,
 			ClipsPerSecond: metrics.Number(float64(t.clips) / t.busy.Seconds()), Seconds: metrics.Number(t.elapsed()),
 			Waiting: metrics.Number(t.idle.Seconds() / t.busy.Seconds())}
+		if t.predictor != nil {
+			r.Recon = none
+		}
 		if err := t.dir.step(r, t.clock()); err != nil {
 			return err
 		}

@@ -36,13 +36,16 @@ type training struct {
 
 	dir      *runDir
 	store    *store
-	tok      *model.Tokenizer
+	net      model.Network
 	state    *state
 	solver   *solver
 	loader   *data.Loader
 	programs map[data.Shape]*model.Program
 	eval     Evaluation
-	codec    *Codec
+
+	// By what is trained, one of these is nil.
+	codec     *Codec
+	predictor *Predictor
 
 	snap      snapshot // where the run stands
 	began     time.Time
@@ -51,7 +54,9 @@ type training struct {
 	saved     int     // step of the newest checkpoint
 	evaluated int     // step of the last evaluation, -1 before the first
 	report    metrics.Report
-	watch     progress
+	// of a classifier instead
+	classified *metrics.Classification
+	watch      progress
 
 	now        step
 	values     []float32     // codes of a batch
@@ -78,7 +83,12 @@ func (t *training) finished() bool { return t.share() >= 1 }
 
 // note takes an evaluation into account: the last, and perhaps the best.
 func (t *training) note(e metrics.EvalRecord) {
-	t.evaluated, t.watch.PSNR = e.Step, e.Val.PSNR
+	t.evaluated = e.Step
+	if t.classified = e.Classify; e.Classify != nil {
+		t.watch.Accuracy = e.Classify.Accuracy
+		return
+	}
+	t.watch.PSNR = e.Val.PSNR
 	if e.Step > 0 && e.Val.PSNR.Finite() && !(t.snap.Best >= e.Val.PSNR) {
 		t.snap.Best, t.snap.BestStep = e.Val.PSNR, e.Step
 	}
@@ -94,6 +104,9 @@ func (t *training) evaluate(ctx context.Context) error {
 	}
 	if err := t.beat("evaluating", true); err != nil {
 		return err
+	}
+	if t.predictor != nil {
+		return t.classify(ctx, step)
 	}
 	r, shown, unread, err := t.eval.Run(ctx, t.codec, func() error { return t.beat("evaluating", false) })
 	if err != nil {
@@ -139,7 +152,7 @@ func (t *training) pictures(ctx context.Context, step int, r metrics.Report, sho
 		firsts, rest = append(firsts, rest[0]), rest[n:]
 	}
 	var codes bytes.Buffer
-	if err := report.CodeMap(&codes, firsts[:min(drawn, len(firsts))], t.tok.CodebookLevels()); err != nil {
+	if err := report.CodeMap(&codes, firsts[:min(drawn, len(firsts))], t.codec.Tokenizer.CodebookLevels()); err != nil {
 		return err
 	}
 	if err := t.file(step, report.CodesName, "png", codes.Bytes()); err != nil {
@@ -255,7 +268,7 @@ func (t *training) end(err error) (Result, error) {
 	} else {
 		t.say.Info("report written", "file", page)
 	}
-	return Result{Step: t.snap.Step, Dir: t.opt.Out, Checkpoint: t.last, Report: t.report, BestPSNR: t.snap.Best, BestStep: t.snap.BestStep}, err
+	return Result{Step: t.snap.Step, Dir: t.opt.Out, Checkpoint: t.last, Report: t.report, Classified: t.classified, BestPSNR: t.snap.Best, BestStep: t.snap.BestStep}, err
 }
 
 // beat tells who watches from outside.
