@@ -77,15 +77,15 @@ func benchStep(c *cli.Context) error {
 		return err
 	}
 	defer be.Close()
-	tok, err := model.New(cfg.Model)
+	net, err := model.Build(typical(cfg.Model))
 	if err != nil {
 		return err
 	}
-	shape := model.Shape{N: cfg.Train.Batch, T: tok.Padded(either(c.Int("frames"), cfg.Data.Frames, 16)), H: cfg.Model.ImageSize, W: cfg.Model.ImageSize}
+	shape := model.Shape{N: cfg.Train.Batch, T: net.Padded(either(c.Int("frames"), cfg.Data.Frames, 16)), H: cfg.Model.ImageSize, W: cfg.Model.ImageSize}
 	if n := c.Int("batch"); n > 0 {
 		shape.N = n
 	}
-	if err := tok.Check(shape); err != nil {
+	if err := net.Check(shape); err != nil {
 		return usageError{err}
 	}
 	on := be
@@ -93,12 +93,12 @@ func benchStep(c *cli.Context) error {
 	if !onGPU {
 		on = &counted{Backend: be}
 	}
-	s, err := newBenchStep(on, tok, shape)
+	s, err := newBenchStep(on, net, shape)
 	if err != nil {
 		return err
 	}
 	r := stepResult{Preset: c.String("preset"), Device: describe(be), Precision: kernels.PrecisionOf(be).String(),
-		Batch: shape.N, Frames: shape.T, Size: shape.H, Parameters: tok.NumParams(), Steps: c.Int("steps")}
+		Batch: shape.N, Frames: shape.T, Size: shape.H, Parameters: net.NumParams(), Steps: c.Int("steps")}
 	if r.MinSeconds, r.MedianSeconds, err = s.time(c.Context, r.Steps); err != nil {
 		return err
 	}
@@ -181,10 +181,10 @@ type measured struct {
 	flops        int64             // of the optimizer
 }
 
-func newBenchStep(be kernels.Backend, tok *model.Tokenizer, shape model.Shape) (s *measured, err error) {
+func newBenchStep(be kernels.Backend, net model.Network, shape model.Shape) (s *measured, err error) {
 	s = &measured{be: be}
 	offsets, length := []int{}, 0
-	for _, p := range tok.Params {
+	for _, p := range net.Declared() {
 		offsets = append(offsets, length)
 		length += (p.Len() + 15) / 16 * 16
 	}
@@ -200,13 +200,13 @@ func newBenchStep(be kernels.Backend, tok *model.Tokenizer, shape model.Shape) (
 		return nil, err
 	}
 	first := make([]float32, length)
-	for i, p := range tok.Params {
-		tok.Init(1, i, first[offsets[i]:][:p.Len()])
+	for i, p := range net.Declared() {
+		net.Init(1, i, first[offsets[i]:][:p.Len()])
 	}
 	var h [kernels.HyperLen]float32
 	h[kernels.HyperLR], h[kernels.HyperRate1], h[kernels.HyperRate2], h[kernels.HyperEps] = 1e-4, .1, .01, 1e-8
 	h[kernels.HyperCorrect1], h[kernels.HyperCorrect2], h[kernels.HyperMaxNorm], h[kernels.HyperScale] = .1, .01, 1, 1
-	graph, err := tok.Training(shape)
+	graph, err := net.Training(shape)
 	if err != nil {
 		return nil, err
 	}
@@ -222,19 +222,24 @@ func newBenchStep(be kernels.Backend, tok *model.Tokenizer, shape model.Shape) (
 	if s.adam, err = be.Prepare(adam); err != nil {
 		return nil, err
 	}
-	video, weight := make([]float32, s.prog.Video.Len()), make([]float32, s.prog.Weight.Len())
+	video := make([]float32, s.prog.Video.Len())
 	r := chance.New(1, "bench step", 0, 0)
 	for i := range video {
 		video[i] = float32(r.Float64())
 	}
-	for i := range weight {
-		weight[i] = 1
-	}
 	for _, in := range []struct {
 		to     kernels.Buffer
 		values []float32
-	}{{s.arenas[0], first}, {s.hyper, h[:]}, {s.prog.Video, video}, {s.prog.Weight, weight}} {
+	}{{s.arenas[0], first}, {s.hyper, h[:]}, {s.prog.Video, video}} {
 		if err := be.Write(in.to, in.values); err != nil {
+			return nil, err
+		}
+	}
+	for _, counts := range []kernels.Buffer{s.prog.Weight, s.prog.Counts} {
+		if counts == nil {
+			continue
+		}
+		if err := be.Write(counts, slices.Repeat([]float32{1}, counts.Len())); err != nil {
 			return nil, err
 		}
 	}

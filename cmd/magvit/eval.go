@@ -20,6 +20,15 @@ func evalCommand() *cli.Command {
 }
 
 func eval(c *cli.Context) error {
+	if c.IsSet("checkpoint") {
+		classifier, err := trainer.HoldsClassifier(c.String("checkpoint"))
+		if err != nil {
+			return err
+		}
+		if classifier {
+			return evalClassifier(c)
+		}
+	}
 	w, err := openWork(c)
 	if err != nil {
 		return err

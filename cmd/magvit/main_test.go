@@ -286,7 +286,7 @@ func TestSmallCommandsPrintJSON(t *testing.T) {
 
 func TestPresetIsAConfiguration(t *testing.T) {
 	list, _ := magvit(t, "presets")
-	for _, name := range []string{"tiny", "demo", "seed", "small"} {
+	for _, name := range []string{"tiny", "demo", "seed", "small", "i3d-small", "slowfast-small"} {
 		if !strings.Contains(list, name+" ") {
 			t.Errorf("presets does not list %s:\n%s", name, list)
 		}

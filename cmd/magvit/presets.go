@@ -28,8 +28,9 @@ type preset struct {
 	Name       string `json:"name"`
 	ImageSize  int    `json:"image_size"`
 	Parameters int    `json:"parameters"`
-	Quantizer  string `json:"quantizer"`
-	Codebook   int    `json:"codebook"`
+	Quantizer  string `json:"quantizer,omitempty"` // of a tokenizer
+	Codebook   int    `json:"codebook,omitempty"`
+	Network    string `json:"network,omitempty"` // of a classifier
 	About      string `json:"about"`
 }
 
@@ -65,8 +66,11 @@ func showPresets(c *cli.Context) error {
 	}
 	t := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
 	for _, p := range list {
-		fmt.Fprintf(t, "%s\t%d×%d\t%.1f M parameters\t%s, %d codes\t%s\n", p.Name, p.ImageSize, p.ImageSize,
-			float64(p.Parameters)/1e6, strings.ToUpper(p.Quantizer), p.Codebook, p.About)
+		kind := "classifier, " + p.Network
+		if p.Quantizer != "" {
+			kind = fmt.Sprintf("%s, %d codes", strings.ToUpper(p.Quantizer), p.Codebook)
+		}
+		fmt.Fprintf(t, "%s\t%d×%d\t%.1f M parameters\t%s\t%s\n", p.Name, p.ImageSize, p.ImageSize, float64(p.Parameters)/1e6, kind, p.About)
 	}
 	return t.Flush()
 }
@@ -80,11 +84,28 @@ func describePreset(name string) (p preset, err error) {
 	if err != nil {
 		return p, err
 	}
+	if cfg.Model.Classifies() {
+		net, err := model.Build(typical(cfg.Model))
+		if err != nil {
+			return p, err
+		}
+		return preset{Name: name, ImageSize: cfg.Model.ImageSize, Parameters: net.NumParams(), Network: cfg.Model.Classify.Network, About: firstSentence(text)}, nil
+	}
 	tok, err := model.New(cfg.Model)
 	if err != nil {
 		return p, err
 	}
-	return preset{name, cfg.Model.ImageSize, tok.NumParams(), cfg.Model.Quantizer.Kind, tok.CodebookSize(), firstSentence(text)}, nil
+	return preset{Name: name, ImageSize: cfg.Model.ImageSize, Parameters: tok.NumParams(),
+		Quantizer: cfg.Model.Quantizer.Kind, Codebook: tok.CodebookSize(), About: firstSentence(text)}, nil
+}
+
+// typical fills what a classifier's configuration leaves to the clips: four classes,
+// 16 frames, points in the picture.
+func typical(c model.Config) model.Config {
+	if c.Classifies() {
+		return c.ForClips(4, 16, model.ForecastImage)
+	}
+	return c
 }
 
 // firstSentence of the comment that a preset begins with.

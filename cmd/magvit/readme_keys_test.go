@@ -95,7 +95,7 @@ func TestReadmeListsEveryKey(t *testing.T) {
 	}
 	rows := []string{"| key | default | demo | meaning |", "|---|---|---|---|"}
 	keys(t, &rows, "", reflect.ValueOf(trainer.Defaults()), reflect.ValueOf(demo),
-		comments(t, "../../model/config.go", "../../trainer/data/config.go", "../../trainer/config.go"))
+		comments(t, "../../model/config.go", "../../model/classify.go", "../../trainer/data/config.go", "../../trainer/config.go"))
 	text, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)

@@ -84,24 +84,31 @@ func train(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c, trained{r.Step, r.Dir, r.Checkpoint, r.BestPSNR, r.BestStep, r.Report})
+		return printJSON(c, trained{r.Step, r.Dir, r.Checkpoint, r.BestPSNR, r.BestStep, r.Report, r.Classified})
 	}
 	return writeTrained(c.App.Writer, r)
 }
 
 // trained is what train --json prints.
 type trained struct {
-	Step       int            `json:"step"`
-	Run        string         `json:"run"`
-	Checkpoint string         `json:"checkpoint"`
-	BestPSNR   metrics.Number `json:"best_psnr"`
-	BestStep   int            `json:"best_step"`
-	Val        metrics.Report `json:"val"`
+	Step       int                     `json:"step"`
+	Run        string                  `json:"run"`
+	Checkpoint string                  `json:"checkpoint"`
+	BestPSNR   metrics.Number          `json:"best_psnr"`
+	BestStep   int                     `json:"best_step"`
+	Val        metrics.Report          `json:"val,omitzero"`
+	Classify   *metrics.Classification `json:"classify,omitempty"` // instead, of a classifier
 }
 
 func writeTrained(w io.Writer, r trainer.Result) error {
 	if r.Report.Clips > 0 {
 		if err := metrics.WriteText(w, r.Report); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	if r.Classified != nil {
+		if err := metrics.WriteClassification(w, *r.Classified); err != nil {
 			return err
 		}
 		fmt.Fprintln(w)
@@ -138,7 +145,7 @@ func configuration(c *cli.Context) (cfg trainer.Config, err error) {
 	case minutes && !(c.Float64("minutes") > 0):
 		return cfg, usagef("--minutes %v: want more than 0", c.Float64("minutes"))
 	case steps || minutes:
-		t.Steps, t.Minutes = c.Int("steps"), c.Float64("minutes")
+		t.Steps, t.Minutes, t.Epochs = c.Int("steps"), c.Float64("minutes"), 0
 	}
 	if c.IsSet("seed") {
 		t.Seed = c.Uint64("seed")
@@ -160,7 +167,11 @@ func shareOfRun(p *progress, t trainer.Train, dir string) func(step int) {
 	return func(step int) {
 		if began.IsZero() {
 			began = time.Now()
-			before = secondsBefore(dir)
+			was := progressOf(dir)
+			before = was.Seconds
+			if t.Steps == 0 && t.Epochs > 0 {
+				t.Steps = was.Steps // which only a run that has opened its clips knows
+			}
 		}
 		share := 0.
 		if t.Steps > 0 {
@@ -173,11 +184,18 @@ func shareOfRun(p *progress, t trainer.Train, dir string) func(step int) {
 	}
 }
 
-func secondsBefore(dir string) float64 {
-	var was struct{ Seconds float64 }
+// written is what progress.json says of a run; zeros where it cannot be read, since it
+// is only shown.
+type written struct {
+	Seconds float64
+	Steps   int
+}
+
+func progressOf(dir string) written {
+	var was written
 	text, err := os.ReadFile(filepath.Join(dir, "progress.json"))
 	if err = errors.Join(err, json.Unmarshal(text, &was)); err != nil {
-		return 0 // it is only shown
+		return written{}
 	}
-	return was.Seconds
+	return was
 }

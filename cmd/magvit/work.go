@@ -60,15 +60,33 @@ func openCheckpoint(c *cli.Context, log *slog.Logger) (kernels.Backend, *trainer
 		be.Close()
 		return nil, nil, err
 	}
-	for _, s := range codec.Skipped {
+	opened(c, log, codec.Skipped, codec.Step, codec.Tokenizer.NumParams())
+	return be, codec, nil
+}
+
+// opened logs which checkpoint was read.
+func opened(c *cli.Context, log *slog.Logger, skipped []error, step, parameters int) {
+	for _, s := range skipped {
 		log.Warn("checkpoint passed over: " + s.Error())
 	}
-	log.Info("checkpoint", "path", c.String("checkpoint"), "step", codec.Step, "parameters", codec.Tokenizer.NumParams())
-	return be, codec, nil
+	log.Info("checkpoint", "path", c.String("checkpoint"), "step", step, "parameters", parameters)
 }
 
 // openWork opens what the flags name. The caller closes it.
 func openWork(c *cli.Context) (*work, error) {
+	w, err := newWork(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.open(); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// newWork checks the flags and opens nothing yet.
+func newWork(c *cli.Context) (*work, error) {
 	if _, err := arguments(c, 0, 0, ""); err != nil {
 		return nil, err
 	}
@@ -83,25 +101,25 @@ func openWork(c *cli.Context) (*work, error) {
 			return nil, usagef("--%s %d: want 0 or more", flag, c.Int(flag))
 		}
 	}
-	w := &work{c: c, p: newProgress(c.App.ErrWriter, c.Command.Name, 10*time.Second)}
-	if err := w.open(); err != nil {
-		w.close()
-		return nil, err
-	}
-	return w, nil
+	return &work{c: c, p: newProgress(c.App.ErrWriter, c.Command.Name, 10*time.Second)}, nil
 }
 
 func (w *work) open() (err error) {
 	if w.be, w.codec, err = openCheckpoint(w.c, w.p.log); err != nil {
 		return err
 	}
+	return w.openClips(w.codec.Config.Data)
+}
+
+// openClips opens the clips, to be read as a checkpoint's configuration says.
+func (w *work) openClips(cfg data.Config) (err error) {
 	if w.src, err = data.Open(w.c.Context, w.c.StringSlice("data"), data.Options{}); err != nil {
 		return err
 	}
 	for _, s := range w.src.Problems() {
 		w.p.log.Warn("data: " + s)
 	}
-	w.data = w.codec.Config.Data
+	w.data = cfg
 	w.data.Strict = w.c.Bool("strict")
 	return nil
 }

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"magvit/trainer/data"
+)
+
+// A classifier is trained and evaluated by the commands that serve tokenizers; those
+// that need codes say why not.
+func TestClassifier(t *testing.T) {
+	run := filepath.Join(t.TempDir(), "run")
+	trained := printed(t, "train", "--preset", "slowfast-small", "--data", clips(t), "--out", run, "--steps", "2", "--json")
+	look, _ := trained["classify"].(map[string]any)
+	if trained["step"] != 2. || look["network"] != "slowfast" || trained["val"] != nil {
+		t.Errorf("train --json prints %v", trained)
+	}
+	v := printed(t, "eval", "--checkpoint", run, "--data", clips(t), "--json")
+	for _, key := range []string{"accuracy", "low", "high", "cross_entropy"} {
+		if a, ok := v[key].(float64); !ok || a != look[key] {
+			t.Errorf("eval --json has %s %v, training ended with %v", key, v[key], look[key])
+		}
+	}
+	if f, _ := v["forecast"].(map[string]any); v["clips"] != 5. || v["chance"] != .25 || f["of"] != "image" || f["seen"] != 4. {
+		t.Errorf("eval --json prints %v", v)
+	}
+	text, _ := magvit(t, "eval", "--checkpoint", run, "--data", clips(t), "--split", "all")
+	for _, want := range []string{"of 24 clips; chance 25.0", "as parabolic", "constant velocity"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("eval does not say %q:\n%s", want, text)
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(run, "report.html"))
+	if err != nil || !strings.Contains(string(page), "Confusion after step 2") || strings.Contains(string(page), "Originals and reconstructions") {
+		t.Errorf("the report does not show the classifier: %v", err)
+	}
+	out, codes := filepath.Join(t.TempDir(), "out.npz"), filepath.Join(t.TempDir(), "codes.npz")
+	if err := data.WriteArrays(codes, data.Array{Name: "codes", Shape: []int{1, 1, 1, 1}, Data: []int32{0}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"encode", "--checkpoint", run, "--data", clips(t), "--out", out},
+		{"reconstruct", "--checkpoint", run, "--data", clips(t), "--out", out},
+		{"probe", "--checkpoint", run, "--data", clips(t)},
+		{"decode", "--checkpoint", run, "--codes", codes, "--out", out},
+		{"export", "--to", "lucidrains", "--checkpoint", run, out + ".pt"},
+	} {
+		_, stderr, status := finish(t, program(t, args...))
+		if status != badInput || !strings.Contains(stderr, "no codes") {
+			t.Errorf("magvit %s: exit %d, %s", args[0], status, stderr)
+		}
+	}
+	v = printed(t, "bench", "step", "--preset", "i3d-small", "--batch", "1", "--frames", "8", "--steps", "1", "--json")
+	if v["preset"] != "i3d-small" || v["gflop"].(float64) <= 0 {
+		t.Errorf("bench step prints %v", v)
+	}
+}

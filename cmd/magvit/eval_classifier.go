@@ -1,0 +1,53 @@
+package main
+
+import (
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer"
+	"magvit/trainer/metrics"
+)
+
+// evalClassifier is eval of a classifier's checkpoint: how well it tells the classes
+// of clips, and forecasts positions.
+func evalClassifier(c *cli.Context) error {
+	w, err := newWork(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if w.be, err = openDevice(c, w.p.log); err != nil {
+		return err
+	}
+	p, err := trainer.OpenPredictor(w.be, c.String("checkpoint"))
+	if err != nil {
+		return err
+	}
+	opened(c, w.p.log, p.Skipped, p.Step, p.Network.NumParams())
+	if err := w.openClips(p.Config.Data); err != nil {
+		return err
+	}
+	cfg := p.Config
+	cfg.Data = w.data
+	e, err := trainer.NewEvaluation(c.Context, cfg, w.src, c.String("split"))
+	if err != nil {
+		return err
+	}
+	w.indices = e.Indices
+	began, done := time.Now(), 0
+	r, skipped, err := p.Evaluate(c.Context, e, func() error {
+		done = min(done+workBatch, len(w.indices))
+		w.moved(done, began)
+		return c.Context.Err()
+	})
+	if err != nil {
+		return err
+	}
+	w.leftOut(skipped)
+	w.p.close()
+	if c.Bool("json") {
+		return printJSON(c, r)
+	}
+	return metrics.WriteClassification(c.App.Writer, r)
+}
