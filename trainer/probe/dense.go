@@ -72,6 +72,22 @@ func reluGrad(dx, y []float32) {
 	}
 }
 
+// softmax turns logits into shares.
+func softmax(z []float32) {
+	most, sum := z[0], 0.
+	for _, v := range z {
+		most = max(most, v)
+	}
+	for i, v := range z {
+		e := math.Exp(float64(v - most))
+		z[i] = float32(e)
+		sum += e
+	}
+	for i := range z {
+		z[i] /= float32(sum)
+	}
+}
+
 // crossEntropy turns logits [rows,classes] into their gradient and returns the
 // summed loss in nats.
 func crossEntropy(logits []float32, labels []int, classes int) (loss float64) {

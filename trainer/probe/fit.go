@@ -17,6 +17,15 @@ type network interface {
 	backward(dlogits []float32)
 }
 
+// examples gives an example by its number: as it is, or, with a source of chance,
+// as it might have been.
+type examples func(i int, r *chance.Stream) []float32
+
+// asItIs gives rows that nothing is changed of.
+func asItIs(row func(int) []float32) examples {
+	return func(i int, _ *chance.Stream) []float32 { return row(i) }
+}
+
 // recipe of a fit. Chosen on data of one seed, reported on another.
 type recipe struct {
 	steps, batch int
@@ -25,9 +34,14 @@ type recipe struct {
 	patience     int // looks without a better loss before it ends
 }
 
+// rate of a step: warm-up over the first 20, then a cosine to a twentieth.
+func (rc recipe) rate(step int) float64 {
+	return rc.lr * min(1, float64(step)/20) * (.05 + .95*(1+math.Cos(math.Pi*float64(step)/float64(rc.steps)))/2)
+}
+
 // fit trains on the examples of some clips and keeps the weights with the lowest
 // loss on others: clip i has the examples view(i, 0..views-1).
-func fit(ctx context.Context, n network, rc recipe, in []int, labels []int, views int, example func(int) []float32, stop []int, classes int, r *chance.Stream) error {
+func fit(ctx context.Context, n network, rc recipe, in []int, labels []int, views int, example examples, stop []int, classes int, r *chance.Stream) error {
 	best, waited := math.Inf(1), 0
 	var kept [][]float32
 	look := func() {
@@ -56,14 +70,12 @@ func fit(ctx context.Context, n network, rc recipe, in []int, labels []int, view
 			}
 			clip := in[order[0]]
 			order = order[1:]
-			x[k], y[k] = example(clip*views+r.IntN(views)), labels[clip]
+			x[k], y[k] = example(clip*views+r.IntN(views), r), labels[clip]
 		}
 		logits := n.forward(x, r)
 		crossEntropy(logits, y, classes)
 		n.backward(logits)
-		// Warm-up over the first 20 steps, then a cosine to a twentieth.
-		rate := rc.lr * min(1, float64(step)/20) * (.05 + .95*(1+math.Cos(math.Pi*float64(step)/float64(rc.steps)))/2)
-		adam(n.layers(), step, rate, rc.decay)
+		adam(n.layers(), step, rc.rate(step), rc.decay)
 		if step%rc.check == 0 || step == rc.steps {
 			look()
 		}
@@ -76,9 +88,9 @@ func fit(ctx context.Context, n network, rc recipe, in []int, labels []int, view
 }
 
 // gather takes the first view of clips.
-func gather(clips, labels []int, views int, example func(int) []float32) (x [][]float32, y []int) {
+func gather(clips, labels []int, views int, example examples) (x [][]float32, y []int) {
 	for _, c := range clips {
-		x, y = append(x, example(c*views)), append(y, labels[c])
+		x, y = append(x, example(c*views, nil)), append(y, labels[c])
 	}
 	return x, y
 }
@@ -91,11 +103,11 @@ func parts(list []int, n int) (out [][]int) {
 }
 
 // predict gives the most likely class of each clip.
-func predict(n network, clips []int, views, classes int, example func(int) []float32) (guess []int) {
+func predict(n network, clips []int, views, classes int, example examples) (guess []int) {
 	for _, part := range parts(clips, 32) {
 		var x [][]float32
 		for _, c := range part {
-			x = append(x, example(c*views))
+			x = append(x, example(c*views, nil))
 		}
 		logits := n.forward(x, nil)
 		for k := range x {

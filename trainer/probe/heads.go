@@ -10,13 +10,17 @@ import (
 //
 //   - linear: softmax regression on the features with their positions
 //   - mlp: one hidden layer on the same
-//   - conv: a convolution and soft arg-maxes over space, then a layer over time
+//   - conv: a convolution and soft arg-maxes over space, then a layer over time, all
+//     fitted on labels
+//   - path: one hidden layer on the path of what moves, as a locator finds it
+//   - form: the same on the path's form, whatever its place, size, direction, side
+//     and speed
 //   - pooled: softmax regression on each channel's mean and deviation, no positions
 //   - centroid: the class with the nearest mean
 //   - nearest: the class of the nearest clip
 //
 // linear, mlp, centroid and nearest see up to 256 principal components.
-var HeadNames = []string{"linear", "mlp", "conv", "pooled", "centroid", "nearest"}
+var HeadNames = []string{"linear", "mlp", "conv", "path", "form", "pooled", "centroid", "nearest"}
 
 // BestName is the name under which the best head's score stands.
 const BestName = "best"
@@ -25,6 +29,7 @@ var (
 	linearRecipe = recipe{steps: 600, batch: 64, lr: .01, decay: .1, check: 20, patience: 6}
 	mlpRecipe    = recipe{steps: 1000, batch: 32, lr: .003, decay: .1, check: 25, patience: 8}
 	convRecipe   = recipe{steps: 1200, batch: 16, lr: .004, decay: .01, check: 50, patience: 8}
+	pathRecipe   = recipe{steps: 1500, batch: 64, lr: .003, decay: .1, check: 25, patience: 12}
 )
 
 const mlpHidden = 64
@@ -38,8 +43,9 @@ type trial struct {
 	s              split
 	rep            int
 	seed           uint64
-	steps          int  // most of a fit; 0: as the recipe says
-	space          bool // whether the conv and the pooled head make sense
+	steps          int    // most of a fit; 0: as the recipe says
+	space          bool   // whether the conv and the pooled head make sense
+	paths          []path // of the examples; nil: without the path and the form head
 }
 
 // outcome is what a head guessed.
@@ -55,7 +61,7 @@ func (t trial) run(ctx context.Context) (map[string]outcome, error) {
 		return nil, err
 	}
 	out := map[string]outcome{}
-	descend := func(name string, n network, rc recipe, example func(int) []float32) error {
+	descend := func(name string, n network, rc recipe, example examples) error {
 		if t.steps > 0 {
 			rc.steps = min(rc.steps, t.steps)
 		}
@@ -63,10 +69,10 @@ func (t trial) run(ctx context.Context) (map[string]outcome, error) {
 		out[name] = outcome{predict(n, t.s.stop, t.views, t.classes, example), predict(n, t.s.test, t.views, t.classes, example)}
 		return err
 	}
-	if err := descend("linear", newPerceptron(v.dim, 0, t.classes, 0, stream("linear")), linearRecipe, v.row); err != nil {
+	if err := descend("linear", newPerceptron(v.dim, 0, t.classes, 0, stream("linear")), linearRecipe, asItIs(v.row)); err != nil {
 		return nil, err
 	}
-	if err := descend("mlp", newPerceptron(v.dim, mlpHidden, t.classes, .3, stream("mlp")), mlpRecipe, v.row); err != nil {
+	if err := descend("mlp", newPerceptron(v.dim, mlpHidden, t.classes, .3, stream("mlp")), mlpRecipe, asItIs(v.row)); err != nil {
 		return nil, err
 	}
 	near := func(clips []int) []int { return nearest(v, t.s.fit, t.labels, t.views, clips) }
@@ -80,9 +86,34 @@ func (t trial) run(ctx context.Context) (map[string]outcome, error) {
 	if v, err = project(p, t.s.fit, t.views, stream("pooled components")); err != nil {
 		return nil, err
 	}
-	if err := descend("pooled", newPerceptron(v.dim, 0, t.classes, 0, stream("pooled")), linearRecipe, v.row); err != nil {
+	if err := descend("pooled", newPerceptron(v.dim, 0, t.classes, 0, stream("pooled")), linearRecipe, asItIs(v.row)); err != nil {
+		return nil, err
+	}
+	if err := t.follow(descend, stream); err != nil {
 		return nil, err
 	}
 	c := channelwise(t.f, t.s.fit, t.views)
-	return out, descend("conv", newEyes(c, t.classes, stream("conv")), convRecipe, c.row)
+	return out, descend("conv", newEyes(c, t.classes, stream("conv")), convRecipe, asItIs(c.row))
+}
+
+// follow fits the heads on paths.
+func (t trial) follow(descend func(string, network, recipe, examples) error, stream func(string) *chance.Stream) error {
+	for _, h := range []struct {
+		name    string
+		feature func(path) []float32
+		vary    func(path, *chance.Stream) path
+	}{{"path", path.pose, path.shaken}, {"form", path.form, path.varied}} {
+		example := func(i int, r *chance.Stream) []float32 {
+			p := t.paths[i]
+			if r != nil {
+				p = h.vary(p, r)
+			}
+			return h.feature(p)
+		}
+		in := len(h.feature(t.paths[0]))
+		if err := descend(h.name, newPerceptron(in, mlpHidden, t.classes, 0, stream(h.name)), pathRecipe, example); err != nil {
+			return err
+		}
+	}
+	return nil
 }

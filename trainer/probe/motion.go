@@ -7,15 +7,16 @@ import (
 	"magvit/trainer/data"
 )
 
-// path is the centroid of the foreground in each frame, x and y in [0,1]. A frame
-// without foreground repeats the one before.
+// path is the centroid of the foreground in each frame, x and y, the frame's
+// longer side being 1. A frame without foreground repeats the one before.
 type path [][2]float64
 
 func track(e Example) path {
 	mask := make([]bool, e.T*e.H*e.W)
 	data.Foreground(mask, e.Video, e.T, e.H, e.W, e.C, 0)
 	p := make(path, e.T)
-	last := [2]float64{.5, .5}
+	long := float64(max(e.H, e.W))
+	last := [2]float64{float64(e.W) / long / 2, float64(e.H) / long / 2}
 	for t := range p {
 		var n, sx, sy float64
 		for i, set := range mask[t*e.H*e.W : (t+1)*e.H*e.W] {
@@ -24,7 +25,7 @@ func track(e Example) path {
 			}
 		}
 		if n > 0 {
-			last = [2]float64{(sx/n + .5) / float64(e.W), (sy/n + .5) / float64(e.H)}
+			last = [2]float64{(sx/n + .5) / long, (sy/n + .5) / long}
 		}
 		p[t] = last
 	}

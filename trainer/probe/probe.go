@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"sync"
 
+	"magvit/kernels/chance"
 	"magvit/trainer/metrics"
 )
 
@@ -88,6 +89,7 @@ func Run(ctx context.Context, s *Set, o Options) (r Result, err error) {
 
 	// The longest ones first, so that no worker is left alone with one.
 	kinds := []kind{{name: "pixels", f: s.pixels, space: true}, {name: "codes", f: s.codes, space: true}}
+	const codesAt = 1
 	if !s.latents.empty() {
 		kinds = append(kinds, kind{name: "latents", f: s.latents, space: true})
 	}
@@ -95,18 +97,26 @@ func Run(ctx context.Context, s *Set, o Options) (r Result, err error) {
 	for _, name := range Shortcuts {
 		kinds = append(kinds, kind{name: name, f: s.motionField(func(p path) []float32 { return p.shortcut(name) })})
 	}
-	var trials []trial
-	for i := range kinds {
+	paths, err := s.follow(ctx, kinds, splits, o)
+	if err != nil {
+		return r, err
+	}
+	trials := make([]trial, 0, len(kinds)*len(splits))
+	for i, k := range kinds {
 		for rep, sp := range splits {
-			t := trial{name: kinds[i].name, f: kinds[i].f, space: kinds[i].space, labels: labels, classes: len(classes),
-				views: s.Views, s: sp, rep: rep, seed: o.Seed, steps: o.Steps}
-			if kinds[i].shuffle {
-				t.labels = shuffled(labels, o.Seed, rep)
+			t := trial{name: k.name, f: k.f, space: k.space, labels: labels, classes: len(classes),
+				views: s.Views, s: sp, rep: rep, seed: o.Seed, steps: o.Steps, paths: paths[i*len(splits)+rep]}
+			if k.shuffle {
+				t.labels, t.paths = shuffled(labels, o.Seed, rep), paths[codesAt*len(splits)+rep]
 			}
 			trials = append(trials, t)
 		}
 	}
-	outcomes, err := all(ctx, trials, o)
+	outcomes := make([]map[string]outcome, len(trials))
+	err = all(ctx, len(trials), o, func(ctx context.Context, i int) (err error) {
+		outcomes[i], err = trials[i].run(ctx)
+		return err
+	})
 	if err != nil {
 		return r, err
 	}
@@ -140,33 +150,47 @@ type kind struct {
 	space, shuffle bool
 }
 
-// all runs trials on some goroutines.
-func all(ctx context.Context, trials []trial, o Options) ([]map[string]outcome, error) {
+// follow gives the paths of all examples for each kind and split, nil where a kind
+// is not one to locate in.
+func (s *Set) follow(ctx context.Context, kinds []kind, splits []split, o Options) ([][]path, error) {
+	paths := make([][]path, len(kinds)*len(splits))
+	err := all(ctx, len(paths), o, func(ctx context.Context, i int) (err error) {
+		k, rep := kinds[i/len(splits)], i%len(splits)
+		if k.space && !k.shuffle {
+			paths[i], err = s.located(ctx, k.f, splits[rep].fit, o.Steps, chance.New(o.Seed, "probe "+k.name+" locator", uint64(rep), 0))
+		}
+		return err
+	})
+	return paths, err
+}
+
+// all does n jobs on some goroutines.
+func all(ctx context.Context, n int, o Options, do func(ctx context.Context, i int) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	out, errs := make([]map[string]outcome, len(trials)), make([]error, len(trials))
+	errs := make([]error, n)
 	next := make(chan int)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	done := 0
-	for range min(o.Workers, len(trials)) {
+	for range min(o.Workers, n) {
 		wg.Go(func() {
 			for i := range next {
-				if out[i], errs[i] = trials[i].run(ctx); errs[i] != nil {
+				if errs[i] = do(ctx, i); errs[i] != nil {
 					stop()
 				}
 				mu.Lock()
 				if done++; o.Progress != nil {
-					o.Progress(done, len(trials))
+					o.Progress(done, n)
 				}
 				mu.Unlock()
 			}
 		})
 	}
-	for i := range trials {
+	for i := range n {
 		next <- i
 	}
 	close(next)
 	wg.Wait()
-	return out, errors.Join(errs...)
+	return errors.Join(errs...)
 }

@@ -79,9 +79,10 @@ type Set struct {
 	Duplicates []Duplicate // clips that were left out
 
 	codes, latents, pixels Field
-	motion                 []path   // [examples]
-	raw                    []int32  // codes of the first views, for the histogram
-	grids                  [][]byte // [clips] the first views' codes, to compare clips by
+	motion                 []path     // [examples], measured
+	side                   [2]float64 // of a frame, the longer being 1
+	raw                    []int32    // codes of the first views, for the histogram
+	grids                  [][]byte   // [clips] the first views' codes, to compare clips by
 	seen                   map[[32]byte]int
 }
 
@@ -150,7 +151,8 @@ func (s *Set) example(e Example) error {
 		}
 		f.all.add(f.one.Data)
 	}
-	s.motion = append(s.motion, track(e))
+	long := float64(max(e.H, e.W))
+	s.motion, s.side = append(s.motion, track(e)), [2]float64{float64(e.W) / long, float64(e.H) / long}
 	return nil
 }
 
