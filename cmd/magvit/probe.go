@@ -23,7 +23,7 @@ func probeCommand() *cli.Command {
 			&cli.StringFlag{Name: "target", Value: "label", Usage: "what to tell from codes: label"},
 			&cli.IntFlag{Name: "splits", Value: 5, Usage: "repetitions with other clips held out"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of splits and of heads"},
-			&cli.IntFlag{Name: "views", DefaultText: "8 with data.flip and data.transpose, 4 with data.flip, else 1",
+			&cli.IntFlag{Name: "views", DefaultText: "4 with data.flip, else 1",
 				Usage: "mirrored copies of each clip to fit on: 1, 4 or 8; take 1 if a mirrored clip would have another label"})...),
 		Action: probeClips,
 	}
@@ -74,8 +74,6 @@ func probeClips(c *cli.Context) error {
 func (w *work) views(n int) (int, error) {
 	square := w.data.Size > 0 || w.data.Height == w.data.Width
 	switch {
-	case n == 0 && w.data.Flip && w.data.Transpose && square:
-		return 8, nil
 	case n == 0 && w.data.Flip:
 		return 4, nil
 	case n == 0:

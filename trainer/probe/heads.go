@@ -28,7 +28,7 @@ const BestName = "best"
 var (
 	linearRecipe = recipe{steps: 600, batch: 64, lr: .01, decay: .1, check: 20, patience: 6}
 	mlpRecipe    = recipe{steps: 1000, batch: 32, lr: .003, decay: .1, check: 25, patience: 8}
-	convRecipe   = recipe{steps: 1200, batch: 16, lr: .004, decay: .01, check: 50, patience: 8}
+	convRecipe   = recipe{steps: 600, batch: 16, lr: .004, decay: .01, check: 50, patience: 8}
 	pathRecipe   = recipe{steps: 1500, batch: 64, lr: .003, decay: .1, check: 25, patience: 12}
 )
 
@@ -79,6 +79,11 @@ func (t trial) run(ctx context.Context) (map[string]outcome, error) {
 	mean := func(clips []int) []int { return centroids(v, t.s.fit, t.labels, t.views, t.classes, clips) }
 	out["nearest"] = outcome{near(t.s.stop), near(t.s.test)}
 	out["centroid"] = outcome{mean(t.s.stop), mean(t.s.test)}
+	if t.paths != nil {
+		if err := t.follow(descend, stream); err != nil {
+			return nil, err
+		}
+	}
 	if !t.space {
 		return out, ctx.Err()
 	}
@@ -87,9 +92,6 @@ func (t trial) run(ctx context.Context) (map[string]outcome, error) {
 		return nil, err
 	}
 	if err := descend("pooled", newPerceptron(v.dim, 0, t.classes, 0, stream("pooled")), linearRecipe, asItIs(v.row)); err != nil {
-		return nil, err
-	}
-	if err := t.follow(descend, stream); err != nil {
 		return nil, err
 	}
 	c := channelwise(t.f, t.s.fit, t.views)

@@ -34,12 +34,12 @@ type locator struct {
 
 const (
 	lookAt        = 16 // cells of a frame
-	locatorHidden = 32
+	locatorHidden = 64
 )
 
 // locatorRecipe is about fifteen looks at each frame of 136 clips of 8 frames in 4
 // views. Chosen on data of one seed, reported on another.
-var locatorRecipe = recipe{steps: 2000, batch: 32, lr: .01}
+var locatorRecipe = recipe{steps: 1500, batch: 32, lr: .01}
 
 // newLocator prepares to look at the examples of f, of clips with so many frames.
 func newLocator(f Field, frames int, side [2]float64, r *chance.Stream) *locator {

@@ -53,7 +53,7 @@ type Result struct {
 	Latents    map[string]Score `json:"latents,omitempty"`
 	Pixels     map[string]Score `json:"pixels"`
 	Motion     map[string]Score `json:"motion"`   // by Shortcuts: the best of linear, mlp, centroid, nearest
-	Track      Score            `json:"track"`    // the same on the whole path: what a perfect locator would give
+	Track      Score            `json:"track"`    // the same, path and form on the measured path: what a perfect locator would give
 	Shuffled   map[string]Score `json:"shuffled"` // heads on codes, with permuted labels
 	Geometry   Geometry         `json:"geometry"`
 	Verdict    []Finding        `json:"verdict"`
@@ -93,7 +93,7 @@ func Run(ctx context.Context, s *Set, o Options) (r Result, err error) {
 	if !s.latents.empty() {
 		kinds = append(kinds, kind{name: "latents", f: s.latents, space: true})
 	}
-	kinds = append(kinds, kind{name: "shuffled", f: s.codes, space: true, shuffle: true}, kind{name: "track", f: s.motionField(path.whole)})
+	kinds = append(kinds, kind{name: "shuffled", f: s.codes, space: true, shuffle: true}, kind{name: "track", f: s.motionField(path.whole), known: true})
 	for _, name := range Shortcuts {
 		kinds = append(kinds, kind{name: name, f: s.motionField(func(p path) []float32 { return p.shortcut(name) })})
 	}
@@ -148,15 +148,18 @@ type kind struct {
 	name           string
 	f              Field
 	space, shuffle bool
+	known          bool // the measured paths are these features
 }
 
 // follow gives the paths of all examples for each kind and split, nil where a kind
-// is not one to locate in.
+// has none of its own.
 func (s *Set) follow(ctx context.Context, kinds []kind, splits []split, o Options) ([][]path, error) {
 	paths := make([][]path, len(kinds)*len(splits))
 	err := all(ctx, len(paths), o, func(ctx context.Context, i int) (err error) {
 		k, rep := kinds[i/len(splits)], i%len(splits)
-		if k.space && !k.shuffle {
+		if k.known {
+			paths[i] = s.motion
+		} else if k.space && !k.shuffle {
 			paths[i], err = s.located(ctx, k.f, splits[rep].fit, o.Steps, chance.New(o.Seed, "probe "+k.name+" locator", uint64(rep), 0))
 		}
 		return err

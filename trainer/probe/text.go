@@ -80,7 +80,7 @@ func WriteText(w io.Writer, r Result) error {
 		t = append(t, row)
 	}
 	metrics.WriteTable(&b, t)
-	t = [][]string{{"motion, best of four heads", "accuracy %, 95 % interval"}}
+	t = [][]string{{"motion, best head", "accuracy %, 95 % interval"}}
 	for _, l := range r.Lines() {
 		t = append(t, []string{l.Name, l.Text()})
 	}
