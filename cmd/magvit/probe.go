@@ -16,11 +16,14 @@ import (
 func probeCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "probe",
-		Usage: "tell whether the codes of labelled clips tell their classes",
+		Usage: "tell whether codes tell the classes of labelled clips, or how motions go on",
 		Description: example("magvit probe --checkpoint runs/demo --data clips.npz",
+			"magvit probe --checkpoint runs/demo --data clips.npz --target trajectory",
 			"magvit probe --checkpoint runs/demo --data clips.npz --views 1 --json"),
 		Flags: workFlags("all", append(clipFlags(), jsonFlag(),
-			&cli.StringFlag{Name: "target", Value: "label", Usage: "what to tell from codes: label"},
+			&cli.StringFlag{Name: "target", Value: "label", Usage: "what to tell from codes: label, or trajectory (where what moves goes on)"},
+			&cli.IntFlag{Name: "ahead", DefaultText: "a quarter of the clip", Usage: "with --target trajectory: frames to tell from those before"},
+			&cli.StringSliceFlag{Name: "compare", Usage: "a `RUN` of a network that classifies pixels, to stand in the same table; may be given again"},
 			&cli.IntFlag{Name: "splits", Value: 5, Usage: "repetitions with other clips held out"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of splits and of heads"},
 			&cli.IntFlag{Name: "views", DefaultText: "4 with data.flip, else 1",
@@ -30,11 +33,20 @@ func probeCommand() *cli.Command {
 }
 
 func probeClips(c *cli.Context) error {
-	if t := c.String("target"); t != "label" {
-		return usagef("--target %s: want label", t)
+	target := c.String("target")
+	if target != "label" && target != "trajectory" {
+		return usagef("--target %s: want label or trajectory", target)
 	}
 	if n := c.Int("splits"); n < 2 || n > 100 {
 		return usagef("--splits %d: want 2 to 100", n)
+	}
+	var compared []probe.Compared
+	for _, run := range c.StringSlice("compare") {
+		other, err := probe.ReadCompared(run)
+		if err != nil {
+			return usageError{err}
+		}
+		compared = append(compared, other)
 	}
 	w, err := openWork(c)
 	if err != nil {
@@ -48,19 +60,23 @@ func probeClips(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	o := probe.Options{Splits: c.Int("splits"), Seed: c.Uint64("seed"), Workers: workers(w.be),
+		Progress: func(done, total int) { w.p.set(float64(done)/float64(total), "fitting") }}
+	if target == "trajectory" {
+		return w.forecast(views, o, compared)
+	}
 	set, err := w.gather(views)
 	if err != nil {
 		return err
 	}
-	r, err := probe.Run(c.Context, set, probe.Options{Splits: c.Int("splits"), Seed: c.Uint64("seed"), Workers: workers(w.be),
-		Progress: func(done, total int) { w.p.set(float64(done)/float64(total), "fitting classifiers") }})
+	r, err := probe.Run(c.Context, set, o)
 	if errors.Is(err, probe.ErrData) {
 		return usageError{err}
 	} else if err != nil {
 		return err
 	}
-	r.Step, r.Data, r.Split = w.codec.Step, c.StringSlice("data"), c.String("split")
-	if err := keep(r, c.String("checkpoint")); err != nil {
+	r.Step, r.Data, r.Split, r.Compared = w.codec.Step, c.StringSlice("data"), c.String("split"), compared
+	if err := keep(r, c.String("checkpoint"), probe.FileName); err != nil {
 		return err
 	}
 	w.p.close()
@@ -97,49 +113,70 @@ func (w *work) gather(views int) (*probe.Set, error) {
 	if n := len(w.indices) - len(labelled); n > 0 {
 		w.p.log.Warn("clips without a label are left out", "clips", n)
 	}
-	tok := w.codec.Tokenizer
-	set := probe.NewSet(w.src.Classes(), probe.Codebook{Size: tok.CodebookSize(), Levels: tok.CodebookLevels()}, views)
+	set := probe.NewSet(w.src.Classes(), w.codebook(), views)
 	if w.indices = labelled; len(labelled) == 0 {
 		return set, nil // Run says what is missing
 	}
-	// A batch is a clip's views, so that one program serves all.
-	done := 0
-	skipped, err := data.Each(w.c.Context, w.src, labelled, w.data, 1, func(b *data.Batch) error {
-		s := b.Shape()
-		s.N = views
-		var video []float32
-		for v := range views {
-			video = append(video, probe.View(b.Video, b.T, b.H, b.W, b.C, v)...)
-		}
-		codes, latents, err := w.codec.EncodeWithLatents(video, s)
+	return set, w.oneByOne(func(b *data.Batch) error {
+		list, err := w.examples(b, b.T, views)
 		if err != nil {
-			return err
-		}
-		shape, err := w.codec.CodeShape(s)
-		if err != nil {
-			return err
-		}
-		list := make([]probe.Example, views)
-		for v := range list {
-			size, per, dims := len(video)/views, len(codes)/views, len(latents)/views
-			list[v] = probe.Example{Video: video[v*size:][:size], T: b.T, H: b.H, W: b.W, C: b.C,
-				Codes: codes[v*per:][:per], CodeShape: [4]int(shape[1:]), Latents: latents[v*dims:][:dims],
-				Name: b.Names[0], Label: b.Labels[0]}
-		}
-		done++
-		w.p.set(float64(done)/float64(len(labelled)), "encoding")
-		if err := w.c.Context.Err(); err != nil {
 			return err
 		}
 		return set.Add(list)
 	})
+}
+
+func (w *work) codebook() probe.Codebook {
+	tok := w.codec.Tokenizer
+	return probe.Codebook{Size: tok.CodebookSize(), Levels: tok.CodebookLevels()}
+}
+
+// oneByOne gives f the chosen clips.
+func (w *work) oneByOne(f func(b *data.Batch) error) error {
+	done := 0
+	skipped, err := data.Each(w.c.Context, w.src, w.indices, w.data, 1, func(b *data.Batch) error {
+		done++
+		w.p.set(float64(done)/float64(len(w.indices)), "encoding")
+		if err := w.c.Context.Err(); err != nil {
+			return err
+		}
+		return f(b)
+	})
 	w.leftOut(skipped)
-	return set, err
+	return err
+}
+
+// examples encodes the first frames of a clip in so many views. The views are one
+// batch, so that one program serves all clips.
+func (w *work) examples(b *data.Batch, frames, views int) ([]probe.Example, error) {
+	s := b.Shape()
+	s.N, s.T = views, frames
+	size := frames * b.H * b.W * b.C
+	video := make([]float32, 0, views*size)
+	for v := range views {
+		video = append(video, probe.View(b.Video[:size], frames, b.H, b.W, b.C, v)...)
+	}
+	codes, latents, err := w.codec.EncodeWithLatents(video, s)
+	if err != nil {
+		return nil, err
+	}
+	shape, err := w.codec.CodeShape(s)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]probe.Example, views)
+	per, dims := len(codes)/views, len(latents)/views
+	for v := range list {
+		list[v] = probe.Example{Video: video[v*size:][:size], T: frames, H: b.H, W: b.W, C: b.C,
+			Codes: codes[v*per:][:per], CodeShape: [4]int(shape[1:]), Latents: latents[v*dims:][:dims],
+			Name: b.Names[0], Label: b.Labels[0]}
+	}
+	return list, nil
 }
 
 // keep writes the result into a run's directory and makes its report again.
 // Other checkpoints have no place for it.
-func keep(r probe.Result, dir string) error {
+func keep(r any, dir, file string) error {
 	if st, err := os.Stat(filepath.Join(dir, "config.yaml")); err != nil || st.IsDir() {
 		return nil
 	}
@@ -147,7 +184,7 @@ func keep(r probe.Result, dir string) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, probe.FileName)
+	path := filepath.Join(dir, file)
 	if err = os.WriteFile(path+".tmp", append(text, '\n'), 0o666); err == nil {
 		err = os.Rename(path+".tmp", path)
 	}

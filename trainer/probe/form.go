@@ -2,6 +2,7 @@ package probe
 
 import (
 	"math"
+	"slices"
 
 	"magvit/kernels/chance"
 )
@@ -88,20 +89,29 @@ const (
 	formSqueeze = .5   // largest logarithm by which one axis is stretched
 )
 
-// varied is the path as it might have been seen: with noise, squeezed along an
-// axis as from another side, and gone through either way.
-func (p path) varied(r *chance.Stream) path {
-	angle, stretch := r.Uniform(0, math.Pi), math.Exp(r.Uniform(-formSqueeze, formSqueeze))-1
-	s, c := math.Sincos(angle)
-	back := r.IntN(2) == 1
+// squeeze stretches places along an axis, as if seen from another side.
+type squeeze struct{ s, c, by float64 }
+
+func newSqueeze(r *chance.Stream) squeeze {
+	s, c := math.Sincos(r.Uniform(0, math.Pi))
+	return squeeze{s, c, math.Exp(r.Uniform(-formSqueeze, formSqueeze)) - 1}
+}
+
+func (z squeeze) of(p path) path {
 	out := make(path, len(p))
 	for i, q := range p {
-		along := stretch * (c*q[0] + s*q[1])
-		to := i
-		if back {
-			to = len(p) - 1 - i
-		}
-		out[to] = [2]float64{q[0] + along*c + formNoise*r.Normal(), q[1] + along*s + formNoise*r.Normal()}
+		along := z.by * (z.c*q[0] + z.s*q[1])
+		out[i] = [2]float64{q[0] + along*z.c, q[1] + along*z.s}
+	}
+	return out
+}
+
+// varied is the path as it might have been seen: with noise, from another side,
+// and gone through either way.
+func (p path) varied(r *chance.Stream) path {
+	out := newSqueeze(r).of(p).shaken(r)
+	if r.IntN(2) == 1 {
+		slices.Reverse(out)
 	}
 	return out
 }

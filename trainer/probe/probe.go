@@ -52,9 +52,10 @@ type Result struct {
 	Codes      map[string]Score `json:"codes"`
 	Latents    map[string]Score `json:"latents,omitempty"`
 	Pixels     map[string]Score `json:"pixels"`
-	Motion     map[string]Score `json:"motion"`   // by Shortcuts: the best of linear, mlp, centroid, nearest
-	Track      Score            `json:"track"`    // the same, path and form on the measured path: what a perfect locator would give
-	Shuffled   map[string]Score `json:"shuffled"` // heads on codes, with permuted labels
+	Motion     map[string]Score `json:"motion"`             // by Shortcuts: the best of linear, mlp, centroid, nearest
+	Track      Score            `json:"track"`              // the same, path and form on the measured path: what a perfect locator would give
+	Shuffled   map[string]Score `json:"shuffled"`           // heads on codes, with permuted labels
+	Compared   []Compared       `json:"compared,omitempty"` // networks on pixels, from their own runs
 	Geometry   Geometry         `json:"geometry"`
 	Verdict    []Finding        `json:"verdict"`
 }

@@ -28,24 +28,23 @@ type ClassScore struct {
 	Precision metrics.Number `json:"precision"` // share of the clips given to it that are of the class
 }
 
-// interval sets mean and bounds of accuracies over splits.
+// interval is the mean of a number over splits, and bounds of 95 %.
 //
 // Why not the plain standard error: repeated splits share clips, so their results
 // depend on each other. Nadeau and Bengio (2003) correct the variance of the mean
 // from 1/n to 1/n + tested/fitted; bounds are Student's t with n-1 degrees.
-func (s *Score) interval(tested, fitted int) {
-	x := make([]float64, len(s.PerSplit))
-	for i, a := range s.PerSplit {
+func interval(perSplit []metrics.Number, tested, fitted int) (mean, low, high metrics.Number) {
+	x := make([]float64, len(perSplit))
+	for i, a := range perSplit {
 		x[i] = float64(a)
 	}
 	n := float64(len(x))
-	mean, half := stat.Mean(x, nil), 0.
+	m, half := stat.Mean(x, nil), 0.
 	if n > 1 {
 		half = distuv.StudentsT{Mu: 0, Sigma: 1, Nu: n - 1}.Quantile(.975) *
 			math.Sqrt((1/n+float64(tested)/float64(fitted))*stat.Variance(x, nil))
 	}
-	s.Accuracy = metrics.Number(mean)
-	s.Low, s.High = metrics.Number(max(mean-half, 0)), metrics.Number(min(mean+half, 1))
+	return metrics.Number(m), metrics.Number(m - half), metrics.Number(m + half)
 }
 
 func accuracy(guess, clips, labels []int) float64 {
@@ -74,7 +73,8 @@ func scores(outcomes []map[string]outcome, splits []split, labels func(split int
 			s.PerSplit = append(s.PerSplit, metrics.Number(accuracy(o[head].test, splits[r].test, labels(r))))
 			stop += accuracy(o[head].stop, splits[r].stop, labels(r))
 		}
-		s.interval(len(splits[0].test), len(splits[0].fit)+len(splits[0].stop))
+		s.Accuracy, s.Low, s.High = interval(s.PerSplit, len(splits[0].test), len(splits[0].fit)+len(splits[0].stop))
+		s.Low, s.High = max(s.Low, 0), min(s.High, 1)
 		all[head] = s
 		if stop > most {
 			best, most = head, stop

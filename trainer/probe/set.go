@@ -43,15 +43,20 @@ func (b Codebook) digits() int {
 	return n
 }
 
+// levels is how many values digit d has.
+func (b Codebook) levels(d int) int {
+	if len(b.Levels) > 0 {
+		return b.Levels[d]
+	}
+	return 2
+}
+
 // embed appends a code's embedding: its digits, spread evenly over [-1,1]. They
 // are what the decoder gets, up to a scale for each digit.
 func (b Codebook) embed(dst []float32, code int32) []float32 {
 	c := int(code)
 	for d := range b.digits() {
-		level := 2
-		if len(b.Levels) > 0 {
-			level = b.Levels[d]
-		}
+		level := b.levels(d)
 		dst = append(dst, 2*float32(c%level)/float32(level-1)-1)
 		c /= level
 	}

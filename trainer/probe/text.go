@@ -80,9 +80,12 @@ func WriteText(w io.Writer, r Result) error {
 		t = append(t, row)
 	}
 	metrics.WriteTable(&b, t)
-	t = [][]string{{"motion, best head", "accuracy %, 95 % interval"}}
+	t = [][]string{{"beside the heads above", "accuracy %, 95 % interval"}}
 	for _, l := range r.Lines() {
 		t = append(t, []string{l.Name, l.Text()})
+	}
+	for _, c := range r.Compared {
+		t = append(t, []string{c.name(), c.Text()})
 	}
 	t = append(t, []string{"chance", (100 * r.Chance).Text(1)}, []string{"majority", (100 * r.Majority).Text(1)})
 	metrics.WriteTable(&b, t)
