@@ -25,6 +25,7 @@ func probeCommand() *cli.Command {
 			&cli.IntFlag{Name: "ahead", DefaultText: "a quarter of the clip", Usage: "with --target trajectory: frames to tell from those before"},
 			&cli.StringSliceFlag{Name: "compare", Usage: "a `RUN` of a network that classifies pixels, to stand in the same table; may be given again"},
 			&cli.IntFlag{Name: "splits", Value: 5, Usage: "repetitions with other clips held out"},
+			&cli.IntFlag{Name: "steps", DefaultText: "600 to 1500, by head", Usage: "most steps of a fit: fewer to try things"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of splits and of heads"},
 			&cli.IntFlag{Name: "views", DefaultText: "4 with data.flip, else 1",
 				Usage: "mirrored copies of each clip to fit on: 1, 4 or 8; take 1 if a mirrored clip would have another label"})...),
@@ -39,6 +40,11 @@ func probeClips(c *cli.Context) error {
 	}
 	if n := c.Int("splits"); n < 2 || n > 100 {
 		return usagef("--splits %d: want 2 to 100", n)
+	}
+	for _, flag := range []string{"steps", "ahead"} {
+		if c.Int(flag) < 0 {
+			return usagef("--%s %d: want 0 or more", flag, c.Int(flag))
+		}
 	}
 	var compared []probe.Compared
 	for _, run := range c.StringSlice("compare") {
@@ -60,7 +66,7 @@ func probeClips(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o := probe.Options{Splits: c.Int("splits"), Seed: c.Uint64("seed"), Workers: workers(w.be),
+	o := probe.Options{Splits: c.Int("splits"), Seed: c.Uint64("seed"), Steps: c.Int("steps"), Workers: workers(w.be),
 		Progress: func(done, total int) { w.p.set(float64(done)/float64(total), "fitting") }}
 	if target == "trajectory" {
 		return w.forecast(views, o, compared)

@@ -12,12 +12,12 @@ import (
 // Compared is what another network, trained on pixels, got on its own held-out
 // clips.
 type Compared struct {
-	Run      string          `json:"run"`
-	Preset   string          `json:"preset"`
-	Accuracy *metrics.Number `json:"accuracy,omitempty"`
-	Low      *metrics.Number `json:"low,omitempty"`
-	High     *metrics.Number `json:"high,omitempty"`
-	Splits   int             `json:"splits"` // 1 if the file does not say
+	Run      string         `json:"run"`
+	Preset   string         `json:"preset"`
+	Accuracy metrics.Number `json:"accuracy"`
+	Low      metrics.Number `json:"low"` // bounds of a 95 % interval
+	High     metrics.Number `json:"high"`
+	Splits   int            `json:"splits"` // 1 if the file does not say
 	// ForecastError is in pixels of the image plane.
 	ForecastError *metrics.Number `json:"forecast_error,omitempty"`
 }
@@ -39,11 +39,12 @@ func ReadCompared(run string) (c Compared, err error) {
 			Error *metrics.Number `json:"error"`
 		} `json:"forecast"`
 	}
+	v.Accuracy, v.Low, v.High = -1, -1, -1
 	if err := json.Unmarshal(text, &v); err != nil {
 		return c, dataError{fmt.Errorf("probe: compare: %s: %w", path, err)}
 	}
-	if c = v.Compared; c.Preset == "" || c.Accuracy == nil || *c.Accuracy < 0 || *c.Accuracy > 1 {
-		return c, dataError{fmt.Errorf("probe: compare: %s: want a preset, and an accuracy in [0,1]", path)}
+	if c = v.Compared; c.Preset == "" || c.Low < 0 || c.Low > c.Accuracy || c.Accuracy > c.High || c.High > 1 {
+		return c, dataError{fmt.Errorf("probe: compare: %s: want a preset, and 0 <= low <= accuracy <= high <= 1", path)}
 	}
 	if f := v.Forecast; c.ForecastError == nil && f != nil && f.Of != "space" {
 		c.ForecastError = f.Error
@@ -52,14 +53,11 @@ func ReadCompared(run string) (c Compared, err error) {
 	return c, nil
 }
 
-// Text is accuracy and interval in percent.
-func (c Compared) Text() string {
-	s := (100 * *c.Accuracy).Text(1)
-	if c.Low != nil && c.High != nil {
-		s += fmt.Sprintf(" (%s–%s)", (100 * *c.Low).Text(1), (100 * *c.High).Text(1))
-	}
-	return s
-}
-
 // name says what a line of a table is of.
-func (c Compared) name() string { return fmt.Sprintf("%s on pixels, %d split", c.Preset, c.Splits) }
+func (c Compared) name() string {
+	s := "s"
+	if c.Splits == 1 {
+		s = ""
+	}
+	return fmt.Sprintf("%s on pixels, %d split%s", c.Preset, c.Splits, s)
+}

@@ -100,9 +100,9 @@ type Errors struct {
 
 // Picture is how near predicted frames are to what came.
 type Picture struct {
-	PSNR           metrics.Number   `json:"psnr"` // dB; the mean over splits
-	ForegroundPSNR metrics.Number   `json:"foreground_psnr"`
-	Low            metrics.Number   `json:"low"` // of foreground_psnr: bounds of a 95 % interval
+	PSNR           metrics.Number   `json:"psnr"`            // dB; the mean over splits
+	ForegroundPSNR metrics.Number   `json:"foreground_psnr"` // where what moves is, or was in the last frame seen
+	Low            metrics.Number   `json:"low"`             // of foreground_psnr: bounds of a 95 % interval
 	High           metrics.Number   `json:"high"`
 	PerSplit       []metrics.Number `json:"per_split"` // foreground_psnr
 }

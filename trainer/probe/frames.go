@@ -215,8 +215,8 @@ func (t *foretrial) frames(ctx context.Context, told, found []path, decoding *sy
 		for i, v := range s.later[c] {
 			came[i] = float32(v) / 255
 		}
-		mask := make([]bool, (T-observed)*H*W)
-		data.Foreground(mask, came, T-observed, H, W, C, metrics.Grow)
+		still := s.last(c, T-observed)
+		mask := moved(slices.Concat(still[:H*W*C], came), T-observed+1, H, W, C)
 		truth := s.codes[c*views*per:][:per]
 		// Codes of the frames seen, as they were alone; then what is painted.
 		codes := slices.Clone(truth)
@@ -233,10 +233,23 @@ func (t *foretrial) frames(ctx context.Context, told, found []path, decoding *sy
 			decoded[j] = video[observed*H*W*C:]
 		}
 		t.squared[0].add(decoded[0], came, mask, C)
-		t.squared[1].add(s.last(c, T-observed), came, mask, C)
+		t.squared[1].add(still, came, mask, C)
 		t.squared[2].add(decoded[1], came, mask, C)
 	}
 	return nil
+}
+
+// moved is the mask of what moves in each frame but the first, where it is and
+// where it was in the first: a ghost that stays there counts.
+func moved(video []float32, t, h, w, c int) []bool {
+	mask := make([]bool, t*h*w)
+	data.Foreground(mask, video, t, h, w, c, metrics.Grow)
+	for i, was := range mask[:h*w] {
+		for f := 1; was && f < t; f++ {
+			mask[f*h*w+i] = true
+		}
+	}
+	return mask[h*w:]
 }
 
 // last is the last frame seen of clip c, so many times.

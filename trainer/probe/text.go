@@ -29,12 +29,16 @@ type Line struct {
 	Score
 }
 
-// Lines are the scores beside those by head: trivial features and the path.
+// Lines are the scores beside those by head: trivial features, the path, networks on pixels.
 func (r Result) Lines() (list []Line) {
 	for _, name := range Shortcuts {
 		list = append(list, Line{inWords(name), r.Motion[name]})
 	}
-	return append(list, Line{"path (a perfect locator)", r.Track})
+	list = append(list, Line{"path (a perfect locator)", r.Track})
+	for _, c := range r.Compared {
+		list = append(list, Line{c.name(), Score{Accuracy: c.Accuracy, Low: c.Low, High: c.High}})
+	}
+	return list
 }
 
 // Text is accuracy and interval in percent.
@@ -83,9 +87,6 @@ func WriteText(w io.Writer, r Result) error {
 	t = [][]string{{"beside the heads above", "accuracy %, 95 % interval"}}
 	for _, l := range r.Lines() {
 		t = append(t, []string{l.Name, l.Text()})
-	}
-	for _, c := range r.Compared {
-		t = append(t, []string{c.name(), c.Text()})
 	}
 	t = append(t, []string{"chance", (100 * r.Chance).Text(1)}, []string{"majority", (100 * r.Majority).Text(1)})
 	metrics.WriteTable(&b, t)

@@ -85,7 +85,7 @@ func (r Result) collapse() Finding {
 	clips := len(g.Map.Labels)
 	f := Finding{Level: "good", About: "Codes", Text: "The codes have not collapsed."}
 	if r.Collapsed() {
-		f.Level, f.Text = "poor", "The codes have collapsed: they are nearly the same whatever is shown. Keep the norm before the quantizer (model.latent_norm: layer), lower the learning rate, or lower LFQ's entropy weight; train again."
+		f.Level, f.Text = "poor", "The codes have collapsed: they are nearly the same whatever is shown. Keep the norm before the quantizer (model.latent_norm: layer) or lower the learning rate; with LFQ, keep entropy_weight above 0 but small, and commitment_weight low; train again."
 	} else if u.DeadBits > 0 || g.Twins > 0 {
 		f.Level = "fair"
 	}
