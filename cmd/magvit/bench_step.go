@@ -212,7 +212,7 @@ func newBenchStep(be kernels.Backend, net model.Network, shape model.Shape) (s *
 	}
 	inUse := model.InUse(be)
 	if s.prog, err = graph.Compile(be, s.arenas[0], s.arenas[4], offsets); err != nil {
-		return nil, model.ExplainMemory(tok, be, shape, inUse, err)
+		return nil, model.ExplainMemory(net, be, shape, inUse, err)
 	}
 	square, adam := kernels.SumSquares{Len: length}, kernels.AdamW{Len: length}
 	s.flops = square.FLOPs() + adam.FLOPs()

@@ -3,7 +3,8 @@
 // Labelled clips enter a Set with their integer codes; Run fits classifiers on the
 // codes (their embeddings, position kept), on the continuous latents, on pixels
 // and on trivial features of the motion, and looks at how codes lie: a Result
-// comes out, which WriteText prints and trainer/report draws.
+// comes out, which WriteText prints and trainer/report draws. Clips in a
+// ForecastSet, of which the first frames are seen, become a ForecastResult.
 //
 // Why so many lines beside the one of the codes: an accuracy alone says nothing.
 // It counts against chance, against labels that were shuffled, against what the

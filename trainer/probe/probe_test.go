@@ -80,7 +80,7 @@ func level(r Result, about string) string {
 
 func TestCodesThatTell(t *testing.T) {
 	s := dots(t, 45, 3, false)
-	r := probed(t, s, 200, 2)
+	r := probed(t, s, 140, 2)
 	for kind, scores := range map[string]map[string]Score{"pixels": r.Pixels, "codes": r.Codes} {
 		for _, head := range []string{"path", BestName} {
 			if a := scores[head].Accuracy; a < .9 {
