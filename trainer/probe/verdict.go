@@ -74,6 +74,8 @@ func (r Result) classes() Finding {
 	switch lost := pixels.Accuracy - codes.Accuracy; {
 	case lost > LossFair:
 		f.Text += fmt.Sprintf(" Against pixels %.1f points are lost.", 100*float64(lost))
+	case f.Level != "poor" && lost > 0:
+		f.Text += fmt.Sprintf(" Against pixels little is lost, %.1f points.", 100*float64(lost))
 	case f.Level != "poor":
 		f.Text += " Nothing is lost against pixels."
 	}
