@@ -14,7 +14,7 @@ func TestBF16NeedsItsInstructions(t *testing.T) {
 	cmd.Env = append(os.Environ(), "MAGVIT_ISA=generic")
 	_, stderr, status := finish(t, cmd)
 	refused(t, stderr, status, "--precision", "bf16", "AVX", "f32")
-	cmd = program(t, "eval", "--checkpoint", "nowhere", "--data", clips(t), "--precision", "f16")
+	cmd = program(t, "bench", "--precision", "f16")
 	_, stderr, status = finish(t, cmd)
 	refused(t, stderr, status, `"f16"`, "f32 or bf16")
 }

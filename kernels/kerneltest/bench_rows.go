@@ -27,6 +27,7 @@ func benchRows() []Case {
 	recon := kernels.ReconLoss{Pixels: 2 * 16 * 64 * 64, C: 3, Overshoot: .02}
 	terms := [4]float32{1, .1, -.1, .25}
 	index := map[string]Draw{"idx": Whole(1000)}
+	labels := map[string]Draw{"label": Whole(400)}
 	z := benchCodes
 	return []Case{
 		benchRow(kernels.Act{Kind: kernels.ELU, Len: values}, mathTol, nil),
@@ -74,6 +75,8 @@ func benchRows() []Case {
 		benchRow(kernels.FSQValues{FSQ: fsq}, exactTol, index),
 		benchRow(recon, mathTol, benchVideo),
 		benchRow(kernels.ReconLossGrad(recon), mathTol, benchVideo),
+		benchRow(kernels.CrossEntropy{Rows: 512, C: 400}, sumTol, labels),
+		benchRow(kernels.CrossEntropyGrad{Rows: 512, C: 400}, sumTol, labels),
 		benchRow(kernels.AdamW{Len: 1_700_000}, mathTol, benchState),
 	}
 }
