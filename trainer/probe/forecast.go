@@ -161,7 +161,7 @@ const (
 	mostVelocity  = 4  // steps over which a constant velocity may be taken
 )
 
-// kindsAhead are the ways to forecast, in the image plane and in space.
+// The ways to forecast, in the image plane and in space.
 const (
 	byCodes = iota
 	byPixels
