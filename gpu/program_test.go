@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -11,12 +10,6 @@ import (
 
 	"magvit/kernels"
 )
-
-func TestBuildWithoutGPUSaysSo(t *testing.T) {
-	if d, err := Open(kernels.F32); d != nil || !errors.Is(err, ErrNoGPU) || !strings.Contains(err.Error(), "no GPU code") {
-		t.Errorf("Open gives %v, %v", d, err)
-	}
-}
 
 // describe gives a launch's kernel, grid, block and pointers: the number of an
 // argument, s for scratch memory, - for none.
