@@ -28,12 +28,13 @@ func TestPageInBrowser(t *testing.T) {
 	}
 	dir := t.TempDir()
 	runDir(t, dir)
+	must(t, os.WriteFile(filepath.Join(dir, "forecast.json"), []byte(forecastJSON), 0o666))
 	page := written(t, dir)
 	// The page itself needs no script. This one, added for the test, writes what it
 	// measures into the title, which the browser prints with the rest.
 	const measure = `<script>addEventListener("load", () => {
 	const all = [...document.images], broken = all.filter(i => !i.complete || i.naturalWidth == 0);
-	const wide = [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName);
+	const wide = [...document.querySelectorAll("body *")].filter(e => !e.closest(".tables > div") && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName);
 	document.title = "pictures " + all.length + " broken " + broken.length + " window " + innerWidth + " content " + document.documentElement.scrollWidth + " beyond " + wide.length + " " + wide[0];
 })</script>`
 	path := filepath.Join(dir, "measured.html")

@@ -71,6 +71,7 @@ type data struct {
 	Collapse float64
 	UsedGood float64
 	Probe    *Probe                  // nil if there was none
+	Forecast *Forecast               // nil if there was none
 	Classify *metrics.Classification // of a classifier, which has no Val
 }
 
@@ -129,6 +130,14 @@ func fill(dir string, run *run) (*data, error) {
 	}
 	if d.Probe = showProbe(probed); probed != nil {
 		for _, f := range probed.Verdict {
+			d.Verdict = append(d.Verdict, Finding(f))
+		}
+	}
+	if d.Forecast, err = loadForecast(dir); err != nil {
+		return nil, err
+	}
+	if d.Forecast != nil {
+		for _, f := range d.Forecast.Verdict {
 			d.Verdict = append(d.Verdict, Finding(f))
 		}
 	}

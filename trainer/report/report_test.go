@@ -267,3 +267,25 @@ func TestVerdict(t *testing.T) {
 		}
 	}
 }
+
+// A run with forecasts shows them beside what needs no tokenizer; one that cannot be
+// understood is left out.
+func TestForecastSection(t *testing.T) {
+	dir := t.TempDir()
+	runDir(t, dir)
+	path := filepath.Join(dir, "forecast.json")
+	must(t, os.WriteFile(path, []byte(forecastJSON), 0o666))
+	contains(t, written(t, dir), "Do the codes tell where things go?", "the first 12 frames are seen, 2 are forecast", "2.50 <span class=\"than\">(2.25–2.75)</span>",
+		"it goes on as it did", "<td>6.25</td>", "<td>7.75</td>", "over frames ahead: from codes, from 2 to 3", "Codes tell where things go.")
+	must(t, os.WriteFile(path, []byte(`{"forecast": 3}`), 0o666))
+	if strings.Contains(written(t, dir), "where things go") {
+		t.Error("a broken forecast.json is shown")
+	}
+}
+
+const forecastJSON = `{"step": 7, "classes": ["linear", "bent", "helical_and_longer", "parabolic"], "clips": 40, "splits": 3, "forecast": {"observed": 12, "ahead": 2,
+		"codes": {"error": 2.5, "low": 2.25, "high": 2.75, "per_step": [2, 3], "per_class": [1.5, 3.5, 2, 2]},
+		"constant_position": {"error": 6, "low": 5, "high": 7, "per_step": [4, 8], "per_class": [6, 6, 6, 6]},
+		"constant_velocity": {"error": 3.25, "low": 3, "high": 3.5, "per_step": [1, 5.5], "per_class": [0.25, 6.25, 3, 3]},
+		"frames": {"codes": {"psnr": 20, "foreground_psnr": 7.75}, "copy_last": {"psnr": 18, "foreground_psnr": 4.5}, "decoded": {"psnr": 30, "foreground_psnr": 27}}},
+		"verdict": [{"Level": "good", "About": "Forecast", "Text": "Codes tell where things go."}]}`
