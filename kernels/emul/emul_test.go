@@ -48,16 +48,12 @@ func trials(t *testing.T, sources []string) func(i int, order Order) ([]float32,
 	}
 }
 
-// What a kernel must not do is an error that says what and where.
-func TestViolationsAreReported(t *testing.T) {
-	cases := []struct{ name, source, want string }{
-		{"a barrier that half of the threads pass by", "if (threadIdx.x < 32) __syncthreads();",
-			",0,0): hang: of 64 threads 32 wait at __syncthreads (line 3), 0 in a warp's collective, 32 have returned"},
-		{"two barriers at once", "if (threadIdx.x < 32) __syncthreads(); else\n__syncthreads();", "barriers of lines"},
-		{"a shuffle that a lane passes by", "if (threadIdx.x) y[threadIdx.x] = __shfl_xor_sync(~0u, 1.f, 1);", "hang: of 64 threads 0 wait at __syncthreads, 31 in a warp's collective, 33 have returned"},
-		{"different masks", "__ballot_sync(threadIdx.x % 2 ? 0x3u : ~0u, 1);", "mask"},
-		{"a shuffle from outside of the mask", "if (threadIdx.x < 16) y[threadIdx.x] = __shfl_sync(0xffffu, 1.f, 20);", "reads a lane outside of its mask"},
-	}
+// violation is the body of a kernel that must not run, and what its error must say.
+type violation struct{ name, source, want string }
+
+// mustReport runs each of the bodies with threads in every order.
+func mustReport(t *testing.T, trials func(*testing.T, []string) func(int, Order) ([]float32, error), cases []violation) {
+	t.Helper()
 	var sources []string
 	for _, c := range cases {
 		sources = append(sources, c.source)
@@ -72,13 +68,54 @@ func TestViolationsAreReported(t *testing.T) {
 	}
 }
 
+// valued is the body of a kernel and what it must give; NaN for what must not be there.
+type valued struct {
+	name, source string
+	want         func(i int) float64
+}
+
+// mustGive runs each of the bodies with threads in every order.
+func mustGive(t *testing.T, cases []valued) {
+	t.Helper()
+	var sources []string
+	for _, c := range cases {
+		sources = append(sources, c.source)
+	}
+	run := trials(t, sources)
+	for i, c := range cases {
+		for _, order := range []Order{Forward, Reverse, Shuffled} {
+			got, err := run(i, order)
+			if err != nil {
+				t.Errorf("%s, %v: %v", c.name, order, err)
+				continue
+			}
+			for i, v := range got {
+				if want := c.want(i); float64(v) != want && !(v != v && want != want) {
+					t.Errorf("%s, %v: value %d is %v, want %v", c.name, order, i, v, want)
+					break
+				}
+			}
+		}
+	}
+}
+
+// What a kernel must not do is an error that says what and where.
+func TestViolationsAreReported(t *testing.T) {
+	cases := []violation{
+		{"a barrier that half of the threads pass by", "if (threadIdx.x < 32) __syncthreads();",
+			",0,0): hang: of 64 threads 32 wait at __syncthreads (line 3), 0 in a warp's collective, 32 have returned"},
+		{"two barriers at once", "if (threadIdx.x < 32) __syncthreads(); else\n__syncthreads();", "barriers of lines"},
+		{"a shuffle that a lane passes by", "if (threadIdx.x) y[threadIdx.x] = __shfl_xor_sync(~0u, 1.f, 1);", "hang: of 64 threads 0 wait at __syncthreads, 31 in a warp's collective, 33 have returned"},
+		{"different masks", "__ballot_sync(threadIdx.x % 2 ? 0x3u : ~0u, 1);", "mask"},
+		{"a shuffle from outside of the mask", "if (threadIdx.x < 16) y[threadIdx.x] = __shfl_sync(0xffffu, 1.f, 20);", "reads a lane outside of its mask"},
+	}
+	mustReport(t, trials, cases)
+}
+
 // Shared memory is NaN at the start of each block, barriers hold, collectives give
 // what CUDA's give, and atomics add up.
 func TestBlocks(t *testing.T) {
-	cases := []struct {
-		name, source string
-		want         func(i int) float64
-	}{
+	cases := []valued{
 		{"shared memory, unset", "__shared__ float s[64]; y[threadIdx.x] = s[threadIdx.x]; s[threadIdx.x] = 1;", func(int) float64 { return math.NaN() }},
 		{"dynamic shared memory, unset", "DYNAMIC_SHARED(float, s); y[threadIdx.x] = s[threadIdx.x]; s[threadIdx.x] = 1;", func(int) float64 { return math.NaN() }},
 		{"a barrier", "__shared__ float s[64]; s[threadIdx.x] = threadIdx.x; __syncthreads(); y[threadIdx.x] = s[63 - threadIdx.x];", func(i int) float64 { return float64(63 - i) }},
@@ -105,26 +142,7 @@ func TestBlocks(t *testing.T) {
 			return 0
 		}},
 	}
-	var sources []string
-	for _, c := range cases {
-		sources = append(sources, c.source)
-	}
-	run := trials(t, sources)
-	for i, c := range cases {
-		for _, order := range []Order{Forward, Reverse, Shuffled} {
-			got, err := run(i, order)
-			if err != nil {
-				t.Errorf("%s, %v: %v", c.name, order, err)
-				continue
-			}
-			for i, v := range got {
-				if want := c.want(i); float64(v) != want && !(v != v && want != want) {
-					t.Errorf("%s, %v: value %d is %v, want %v", c.name, order, i, v, want)
-					break
-				}
-			}
-		}
-	}
+	mustGive(t, cases)
 }
 
 // At least one order shows that a barrier is missing.

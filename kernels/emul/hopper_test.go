@@ -167,7 +167,7 @@ func TestHopperViolationsAreReported(t *testing.T) {
 	const all = "copies(0, 0, " + allBytes + "); "
 	const group = "if (thread >= 128) return; mbarrier_wait(bar, 0); "
 	const multiply = "wgmma<false, false>(d, matrix(ring, 1, 1024), matrix(ring + 8192, 1, 1024), false); "
-	cases := []struct{ name, source, want string }{
+	cases := []violation{
 		{"a wait for nobody", "mbarrier_wait(bar, 0);", "hang: of 256 threads 0 wait at __syncthreads, 0 in a warp's collective, 256 at an mbarrier"},
 		{"a wait at no barrier", "mbarrier_wait(bar + 16, 0);", "there is no mbarrier"},
 		{"a second arrival", all + "if (thread == 0) mbarrier_arrive(bar);", "more threads arrive"},
@@ -190,18 +190,7 @@ func TestHopperViolationsAreReported(t *testing.T) {
 		{"a matrix that starts in a row", all + group + "wgmma_fence(); wgmma<false, false>(d, matrix(ring + 128, 1, 1024), matrix(ring + 8192, 1, 1024), false);", "does not start with a row"},
 		{"more registers than there are", "setmaxnreg_inc<256>(); if (thread >= 128) setmaxnreg_inc<264>();", "66560 registers, a processor has 65536"},
 	}
-	var sources []string
-	for _, c := range cases {
-		sources = append(sources, c.source)
-	}
-	run := hopperTrials(t, sources)
-	for i, c := range cases {
-		for _, order := range []Order{Forward, Reverse, Shuffled} {
-			if _, err := run(i, order); err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%s, %v: error %v, want one with %q", c.name, order, err, c.want)
-			}
-		}
-	}
+	mustReport(t, hopperTrials, cases)
 }
 
 // Until wgmma_wait there is nothing in the registers of a product.

@@ -4,7 +4,6 @@ package emul
 
 import (
 	"math"
-	"strings"
 	"testing"
 )
 
@@ -65,10 +64,7 @@ func TestMatrices(t *testing.T) {
 			return 0
 		}
 	}
-	cases := []struct {
-		name, source string
-		want         func(i int) float64
-	}{
+	cases := []valued{
 		{"a product, upper half", matrices + loadA + loadB + times + upper, entry(0)},
 		{"a product, lower half", matrices + loadA + loadB + times + lower, entry(8)},
 		{"of transposed matrices", matrices + loadAT + loadBT + times + upper, entry(0)},
@@ -86,26 +82,7 @@ func TestMatrices(t *testing.T) {
 		{"the older of two groups", copies + "copy_commit(); copy_wait<1>(); y[threadIdx.x] = s[threadIdx.x * 4];", func(i int) float64 { return float64(i + 1) }},
 		{"copies of no group", "static __attribute__((aligned(16))) float x[4] = {1}; __shared__ float s[256]; copy_async(s + threadIdx.x * 4, x, true); copy_wait<0>(); y[threadIdx.x] = s[threadIdx.x * 4]; copy_commit(); copy_wait<0>();", is(math.NaN())},
 	}
-	var sources []string
-	for _, c := range cases {
-		sources = append(sources, c.source)
-	}
-	run := trials(t, sources)
-	for i, c := range cases {
-		for _, order := range []Order{Forward, Reverse, Shuffled} {
-			got, err := run(i, order)
-			if err != nil {
-				t.Errorf("%s, %v: %v", c.name, order, err)
-				continue
-			}
-			for i, v := range got {
-				if want := c.want(i); float64(v) != want && !(v != v && want != want) {
-					t.Errorf("%s, %v: value %d is %v, want %v", c.name, order, i, v, want)
-					break
-				}
-			}
-		}
-	}
+	mustGive(t, cases)
 }
 
 // copies has each thread copy four values of x, the first of them its number plus 1.
@@ -118,7 +95,7 @@ const copies = `
 `
 
 func TestMisuseOfMatricesIsReported(t *testing.T) {
-	cases := []struct{ name, source, want string }{
+	cases := []violation{
 		{"copies left behind", copies, "returns without waiting for its cp.async"},
 		{"a copy from anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; copy_async(s, x + 1, true);", "multiple of 16"},
 		{"a copy to anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; copy_async(s + 2, x, true);", "multiple of 16"},
@@ -126,14 +103,5 @@ func TestMisuseOfMatricesIsReported(t *testing.T) {
 		{"a product of half a warp", matrices + "if (lane < 16) { rb[0] = rb[1] = ra[0] = ra[1] = ra[2] = ra[3] = 0; multiply_add(d, ra, rb[0], rb[1]); }", "32 in a warp's collective"},
 		{"two instructions at once", matrices + "if (lane < 16) load_matrices<false>(ra, a); else load_matrices<true>(ra, a);", "different masks or collectives"},
 	}
-	var sources []string
-	for _, c := range cases {
-		sources = append(sources, c.source)
-	}
-	run := trials(t, sources)
-	for i, c := range cases {
-		if _, err := run(i, Forward); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
-		}
-	}
+	mustReport(t, trials, cases)
 }
