@@ -34,19 +34,11 @@ func eval(c *cli.Context) error {
 		return err
 	}
 	defer w.close()
-	cfg := w.codec.Config
-	cfg.Data = w.data
-	e, err := trainer.NewEvaluation(c.Context, cfg, w.src, c.String("split"))
+	e, beat, err := w.evaluation(c, w.codec.Config)
 	if err != nil {
 		return err
 	}
-	w.indices = e.Indices
-	began, done := time.Now(), 0
-	r, _, skipped, err := e.Run(c.Context, w.codec, func() error {
-		done = min(done+workBatch, len(w.indices))
-		w.moved(done, began)
-		return c.Context.Err()
-	})
+	r, _, skipped, err := e.Run(c.Context, w.codec, beat)
 	if err != nil {
 		return err
 	}
@@ -56,4 +48,19 @@ func eval(c *cli.Context) error {
 		return printJSON(c, r)
 	}
 	return metrics.WriteText(c.App.Writer, r)
+}
+
+// evaluation chooses the clips of --split; beat moves the bar after each batch of them.
+func (w *work) evaluation(c *cli.Context, cfg trainer.Config) (e trainer.Evaluation, beat func() error, err error) {
+	cfg.Data = w.data
+	if e, err = trainer.NewEvaluation(c.Context, cfg, w.src, c.String("split")); err != nil {
+		return e, nil, err
+	}
+	w.indices = e.Indices
+	began, done := time.Now(), 0
+	return e, func() error {
+		done = min(done+workBatch, len(w.indices))
+		w.moved(done, began)
+		return c.Context.Err()
+	}, nil
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"time"
-
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer"
@@ -28,19 +26,11 @@ func evalClassifier(c *cli.Context) error {
 	if err := w.openClips(p.Config.Data); err != nil {
 		return err
 	}
-	cfg := p.Config
-	cfg.Data = w.data
-	e, err := trainer.NewEvaluation(c.Context, cfg, w.src, c.String("split"))
+	e, beat, err := w.evaluation(c, p.Config)
 	if err != nil {
 		return err
 	}
-	w.indices = e.Indices
-	began, done := time.Now(), 0
-	r, skipped, err := p.Evaluate(c.Context, e, func() error {
-		done = min(done+workBatch, len(w.indices))
-		w.moved(done, began)
-		return c.Context.Err()
-	})
+	r, skipped, err := p.Evaluate(c.Context, e, beat)
 	if err != nil {
 		return err
 	}
