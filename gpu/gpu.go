@@ -81,8 +81,16 @@ func (b buffer) Slice(from, to int) kernels.Buffer {
 	return buffer{b.address + 4*uint64(from), to - from}
 }
 
-// Precision tells what the products of convolutions are computed in.
+// Precision tells what the products of convolutions are computed in, and activations stored in.
 func (d *Device) Precision() kernels.Precision { return d.precision }
+
+// Storage is what kernels can keep in bfloat16, nothing in float32.
+func (d *Device) Storage(s kernels.Spec) kernels.Storage {
+	if d.precision != kernels.BF16 {
+		return kernels.Storage{}
+	}
+	return storage(s)
+}
 
 // Name tells the device.
 func (d *Device) Name() string { return d.drv.Name() }
@@ -214,7 +222,7 @@ func (d *Device) link(s kernels.Spec, p *program) (*kernel, error) {
 	}
 	k := &kernel{dev: d, spec: s, scratch: p.scratch}
 	for _, a := range s.Args() {
-		k.lens = append(k.lens, a.Len())
+		k.lens = append(k.lens, a.Words())
 	}
 	for _, l := range p.launches {
 		f, err := d.drv.Function(l.kernel)

@@ -14,7 +14,7 @@ func (p *program) pointwise(s kernels.Spec) bool {
 	case kernels.ActGrad:
 		p.each("act_grad", s.Len, args(3), s.Kind)
 	case kernels.Add:
-		p.each("add", s.Len, args(3))
+		p.each(p.typed("add"), s.Len, args(3))
 	case kernels.Affine:
 		p.each("affine", s.Len, args(2), s.Mul, s.Add)
 	case kernels.Fill:

@@ -83,7 +83,7 @@ func (k *kernel) Run(args ...kernels.Buffer) {
 	}
 	for i, a := range args {
 		if a.Len() != k.lens[i] {
-			panic(fmt.Sprintf("gpu: %s: argument %d (%s) has %d values, want %d", kernels.Name(k.spec), i, k.spec.Args()[i].Name, a.Len(), k.lens[i]))
+			panic(fmt.Sprintf("gpu: %s: argument %d (%s) has %d words, want %d", kernels.Name(k.spec), i, k.spec.Args()[i].Name, a.Len(), k.lens[i]))
 		}
 	}
 	d := k.dev

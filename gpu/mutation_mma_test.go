@@ -39,7 +39,7 @@ var mmaMutations = []mutation{
 	{"gradients of the first sample", "conv_mma.cu", "void grad_w(", "blockIdx.z / parts", "0", "ModConvGradW"},
 	{"residual before the activation", "conv_mma.cu", "void forward(", "b ? v + b[o] : v", "(b ? v + b[o] : v) + (r ? r[q * s.O + o] : 0)", "Conv"},
 	{"slope of another channel", "conv_mma.cu", "void grad_x(", "at[p * s.C + c]", "at[p * s.C]", "ConvGradX"},
-	{"rounding towards zero", "pack.cu", "unsigned bf16(", "u + 0x7fff + (u >> 16 & 1)", "u", all},
+	{"rounding towards zero", "common.cuh", "unsigned bf16(", "u + 0x7fff + (u >> 16 & 1)", "u", all},
 	{"no zeros in the last chunk", "pack.cu", "void pack_bf16(", "c + j < C ? x[j] : 0", "x[j]", "Conv"},
 	{"a line that begins too late", "pack.cu", "void unfold_bf16(", "* SW - PW", "* SW", "Conv ConvGradW"},
 	{"taps and channels swapped", "pack.cu", "void transpose_bf16(", "* taps + k) * C + c;", "* C + c) * taps + k;", "ConvGradX"},

@@ -10,7 +10,9 @@ import (
 // program is what a Spec becomes: launches, one after another.
 type program struct {
 	launches []launch
-	scratch  int // values of scratch memory
+	scratch  int    // values of scratch memory
+	half     uint32 // arguments of the Spec that lie in bfloat16
+	tied     bool   // those that do so together do
 }
 
 // launch is one kernel with its geometry and arguments: tensor maps, pointers, values.
@@ -63,6 +65,14 @@ func (p *program) add(kernel string, grid, block [3]uint32, pointers []operand, 
 func (p *program) with(shared int, maps ...tensorMap) {
 	l := &p.launches[len(p.launches)-1]
 	l.shared, l.maps = shared, maps
+}
+
+// typed is the name of the kernel for the type that activations are stored in.
+func (p *program) typed(kernel string) string {
+	if p.tied {
+		return kernel + "_half"
+	}
+	return kernel
 }
 
 const threads = 256 // of a block that has no reason for another number
@@ -137,7 +147,12 @@ func plan(s kernels.Spec, precision kernels.Precision, arch string) (*program, e
 			return nil, fmt.Errorf("%s has %d values, want at most 2^31-1", a.Name, a.Len())
 		}
 	}
-	p := &program{}
+	s, half := kernels.Plain(s)
+	can := storage(s)
+	p := &program{half: half, tied: can.Tied != 0 && half&can.Tied == can.Tied}
+	if half != 0 && precision != kernels.BF16 || half&^(can.Free|can.Tied) != 0 || half&can.Tied != 0 && !p.tied {
+		return nil, fmt.Errorf("no kernel stores arguments %b in bf16; in precision bf16 any of %b can be, and all or none of %b", half, can.Free, can.Tied)
+	}
 	bf16 := precision == kernels.BF16 && (arch == hopper && p.tensorCores(s, fillsTensorCores) || p.products(s))
 	if !bf16 && !p.layer(s) && !p.attend(s) && !p.quantizer(s) && !p.convolution(s) {
 		return nil, ErrNoKernel

@@ -13,25 +13,34 @@ import (
 	"magvit/model"
 )
 
-// naive is the CPU backend with products as bfloat16 means them: their definitions, of
-// rounded operands.
-type naive struct{ *kernels.CPU }
+// naive is the CPU backend with bfloat16 as it is meant: definitions of products, of
+// rounded operands, and of what is stored in bfloat16 where the device does.
+type naive struct {
+	*kernels.CPU
+	like kernels.Backend
+}
 
-type naiveProduct struct{ kernels.Spec }
+type definition struct{ kernels.Spec }
+
+func (n naive) Storage(s kernels.Spec) kernels.Storage { return kernels.StorageOf(n.like, s) }
 
 func (naive) Precision() kernels.Precision { return kernels.BF16 }
 
 func (n naive) Prepare(s kernels.Spec) (kernels.Kernel, error) {
-	if kernels.Products(s) == nil {
+	if _, half := kernels.Plain(s); half == 0 && kernels.Products(s) == nil {
 		return n.CPU.Prepare(s)
 	}
-	return naiveProduct{s}, s.Validate()
+	return definition{s}, s.Validate()
 }
 
-func (k naiveProduct) Run(args ...kernels.Buffer) {
+func (k definition) Run(args ...kernels.Buffer) {
 	values := make([][]float32, len(args))
-	for i, a := range args {
-		values[i] = a.(kernels.Host)
+	for i, a := range k.Args() {
+		values[i] = args[i].(kernels.Host)
+		if a.Half {
+			values[i] = make([]float32, a.Len())
+			kernels.UnpackBF16(values[i], args[i].(kernels.Host))
+		}
 	}
 	for _, i := range kernels.Products(k.Spec) {
 		rounded := make([]float32, len(values[i]))
@@ -41,6 +50,11 @@ func (k naiveProduct) Run(args ...kernels.Buffer) {
 		values[i] = rounded
 	}
 	k.Define(values...)
+	for i, a := range k.Args() {
+		if a.Half && a.Out {
+			kernels.PackBF16(args[i].(kernels.Host), values[i])
+		}
+	}
 }
 
 // Whole training steps in bfloat16 stray from those in float32 at most twice as far as
@@ -63,7 +77,7 @@ func TestTrainingStepInBF16(t *testing.T) {
 			defer dev.Close()
 			cfg, shape := c.config(t)
 			tok, offsets, first, exact := train(t, cpu, cfg, shape)
-			_, _, _, want := train(t, naive{cpu}, cfg, shape)
+			_, _, _, want := train(t, naive{cpu, dev}, cfg, shape)
 			_, _, _, got := train(t, dev, cfg, shape)
 			if !slices.Contains(drv.Found(), c.uses) {
 				t.Errorf("%s has no part in it: %v", c.uses, drv.Found())

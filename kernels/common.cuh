@@ -6,6 +6,49 @@
 #define DYNAMIC_SHARED(type, name) extern __shared__ type name[]
 #endif
 
+// A value that is stored in bfloat16: the upper half of a float32. Kernels compute in
+// float32; those of which activations may lie in either type are templates, with a
+// kernel NAME for float and one NAME_half for bfloat.
+struct bfloat { unsigned short bits; };
+
+// The upper half of the bits of the bfloat16 nearest to x, ties to the even one.
+__device__ inline unsigned bf16(float x) {
+  unsigned u = __float_as_uint(x);
+  return (x != x ? u | 1u << 22 : u + 0x7fff + (u >> 16 & 1)) >> 16;
+}
+
+__device__ inline float load(float x) { return x; }
+__device__ inline float load(bfloat x) { return __uint_as_float((unsigned)x.bits << 16); }
+
+template <class T> __device__ inline T as(float x);
+template <> __device__ inline float as<float>(float x) { return x; }
+template <> __device__ inline bfloat as<bfloat>(float x) { return {(unsigned short)bf16(x)}; }
+
+// 8 values that start at a multiple of 16 bytes.
+__device__ inline void load8(float (&v)[8], const float* x) {
+  float4 a = ((const float4*)x)[0], b = ((const float4*)x)[1];
+  v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
+}
+
+__device__ inline void load8(float (&v)[8], const bfloat* x) {
+  uint4 a = *(const uint4*)x;
+  unsigned words[4] = {a.x, a.y, a.z, a.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    v[2 * i] = __uint_as_float(words[i] << 16);
+    v[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+  }
+}
+
+__device__ inline void store8(float* y, const float (&v)[8]) {
+  ((float4*)y)[0] = {v[0], v[1], v[2], v[3]};
+  ((float4*)y)[1] = {v[4], v[5], v[6], v[7]};
+}
+
+__device__ inline void store8(bfloat* y, const float (&v)[8]) {
+  *(uint4*)y = {bf16(v[0]) | bf16(v[1]) << 16, bf16(v[2]) | bf16(v[3]) << 16, bf16(v[4]) | bf16(v[5]) << 16, bf16(v[6]) | bf16(v[7]) << 16};
+}
+
 constexpr unsigned ALL = 0xffffffffu;  // all lanes of a warp
 
 // The order is that of kernels.Activation.

@@ -119,6 +119,9 @@ func (c *CPU) Prepare(s Spec) (Kernel, error) {
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("kernels: cpu: %s: %w", Name(s), err)
 	}
+	if _, half := Plain(s); half != 0 {
+		return nil, fmt.Errorf("kernels: cpu: %s: values are stored in float32 here", Name(s))
+	}
 	k := &cpuKernel{cpu: c, spec: s, stages: s.cpu(c)}
 	for _, a := range s.Args() {
 		k.lens = append(k.lens, a.Len())

@@ -4,7 +4,8 @@
 // says what the computation means. A Backend runs Specs on a device. Every
 // backend is held to the definitions by package kerneltest.
 //
-// All values are float32. Activations are channels-last, [N,T,H,W,C]; weights of
+// Values are float32; Stored says which of a Spec's lie in memory as bfloat16.
+// Activations are channels-last, [N,T,H,W,C]; weights of
 // convolutions are [O,KT,KH,KW,C]. Code indices are whole numbers stored in
 // float32, exact below 2^24 (MaxCodes); files hold them as int32.
 //
@@ -21,15 +22,24 @@ type Arg struct {
 	Name  string
 	Shape []int
 	Out   bool // the kernel writes it; an Out argument that is also read says so in its Spec's doc
+	Half  bool // it lies in bfloat16; only a Stored Spec has such
 }
 
-// Len is the number of float32 values of the argument.
+// Len is the number of values of the argument.
 func (a Arg) Len() int {
 	n := 1
 	for _, d := range a.Shape {
 		n *= d
 	}
 	return n
+}
+
+// Words is how many float32 values take as much memory.
+func (a Arg) Words() int {
+	if a.Half {
+		return (a.Len() + 1) / 2
+	}
+	return a.Len()
 }
 
 // Spec names a computation and its sizes. Implementations are small comparable
@@ -53,13 +63,18 @@ type Spec interface {
 func Bytes(s Spec) int64 {
 	var n int64
 	for _, a := range s.Args() {
-		n += 4 * int64(a.Len())
+		n += 4 * int64(a.Words())
 	}
 	return n
 }
 
 // Name is a Spec's text: its type and sizes, as errors and benchmarks show it.
-func Name(s Spec) string { return fmt.Sprintf("%T%+v", s, s)[len("kernels."):] }
+func Name(s Spec) string {
+	if s, ok := s.(Stored); ok {
+		return s.name()
+	}
+	return fmt.Sprintf("%T%+v", s, s)[len("kernels."):]
+}
 
 // Buffer is a stretch of float32 memory that belongs to a backend.
 type Buffer interface {

@@ -15,12 +15,6 @@
 // Rounding is RoundBF16 of precision.go.
 #include "common.cuh"
 
-// The upper half of the bits of the bfloat16 nearest to x, ties to the even one.
-__device__ inline unsigned bf16(float x) {
-  unsigned u = __float_as_uint(x);
-  return (x != x ? u | 1u << 22 : u + 0x7fff + (u >> 16 & 1)) >> 16;
-}
-
 // 8 values f(0) to f(7), rounded.
 template <class F>
 __device__ inline uint4 pack(F f) {

@@ -17,10 +17,14 @@ extern "C" __global__ void act_grad(float* dx, const float* dy, const float* s, 
   if (i < n) dx[i] = dy[i] * slope(kind, s[i]);
 }
 
-extern "C" __global__ void add(float* y, const float* a, const float* b, unsigned n) {
+template <class T>
+__device__ inline void sums(T* y, const T* a, const T* b, unsigned n) {
   unsigned i = thread_number();
-  if (i < n) y[i] = a[i] + b[i];
+  if (i < n) y[i] = as<T>(load(a[i]) + load(b[i]));
 }
+
+extern "C" __global__ void add(float* y, const float* a, const float* b, unsigned n) { sums(y, a, b, n); }
+extern "C" __global__ void add_half(bfloat* y, const bfloat* a, const bfloat* b, unsigned n) { sums(y, a, b, n); }
 
 extern "C" __global__ void affine(float* y, const float* x, unsigned n, float mul, float shift) {
   unsigned i = thread_number();

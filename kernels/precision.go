@@ -6,7 +6,7 @@ import (
 )
 
 // Precision is what a backend computes the products of convolutions in.
-// Everything that is stored, and every other kernel, is float32 in both.
+// Every other kernel computes in float32 in both.
 type Precision int
 
 const (
@@ -14,7 +14,8 @@ const (
 	F32 Precision = iota
 	// BF16 rounds both operands of each product to bfloat16 and adds the products
 	// up in float32: what a definition says of the operands that RoundBF16 gives.
-	// Weights, gradients, statistics, quantizers and losses keep their float32.
+	// A backend may store activations in bfloat16 too (Storage): the GPU does.
+	// Weights, their gradients, statistics, quantizers and losses keep their float32.
 	// Subnormal operands and sums may count as zero, as the CPU's AVX512_BF16 has it.
 	BF16
 )
@@ -60,7 +61,7 @@ func RoundBF16(x float32) float32 {
 // Products are the positions, in Args, of the operands that a backend in BF16 rounds;
 // none for a Spec that is no product.
 func Products(s Spec) []int {
-	switch s.(type) {
+	switch s, _ := Plain(s); s.(type) {
 	case Conv, ConvGradX, ConvGradW, ModConv, ModConvGradX, ModConvGradW:
 		return []int{1, 2}
 	}

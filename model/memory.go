@@ -83,6 +83,9 @@ func (a *account) Alloc(n int) (kernels.Buffer, error) {
 	return hole(n), nil
 }
 
+// Storage is the backend's.
+func (a *account) Storage(s kernels.Spec) kernels.Storage { return kernels.StorageOf(a.of, s) }
+
 // Prepare counts the scratch memory of the backend's kernels, which share it.
 func (a *account) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	if b, ok := a.of.(interface{ Scratch(kernels.Spec) int64 }); ok {

@@ -168,6 +168,9 @@ func (b *counted) Alloc(n int) (kernels.Buffer, error) {
 // Allocated is the sum in bytes.
 func (b *counted) Allocated() int64 { return b.bytes }
 
+// Storage is the backend's.
+func (b *counted) Storage(s kernels.Spec) kernels.Storage { return kernels.StorageOf(b.Backend, s) }
+
 // Precision is the backend's.
 func (b *counted) Precision() kernels.Precision { return kernels.PrecisionOf(b.Backend) }
 

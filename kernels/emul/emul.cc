@@ -32,7 +32,7 @@
 #include "../shuffle.cu"
 
 static const emul::Entry table[] = {
-    KERNEL(act), KERNEL(act_grad), KERNEL(add), KERNEL(affine), KERNEL(fill),
+    KERNEL(act), KERNEL(act_grad), KERNEL(add), KERNEL(add_half), KERNEL(affine), KERNEL(fill),
     KERNEL(adam_w),
     KERNEL(conv), KERNEL(conv_grad_x), KERNEL(conv_grad_w),
     KERNEL(conv_sm90a), KERNEL(conv_grad_x_sm90a), KERNEL(conv_grad_w_sm90a),

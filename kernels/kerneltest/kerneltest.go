@@ -38,7 +38,7 @@ type Result struct {
 	Err    error   // why not, nil if OK
 }
 
-// guard is how many values before and after each argument must stay as they are.
+// guard is how many words before and after each argument must stay as they are.
 const guard = 64
 
 // Check runs the case's Spec on the backend and compares the results with the
@@ -62,7 +62,8 @@ func Compare(got [][]float32, c Case, p kernels.Precision) Result {
 			}
 		}
 	}
-	c.Spec.Define(want...)
+	plain, _ := kernels.Plain(c.Spec)
+	plain.Define(want...)
 	r := Result{OK: true}
 	drawn := Arguments(c)
 	for i, a := range c.Spec.Args() {
@@ -73,7 +74,14 @@ func Compare(got [][]float32, c Case, p kernels.Precision) Result {
 			}
 			continue
 		}
-		nmse, maxAbs, at := distance(got[i], want[i])
+		out := got[i]
+		if a.Half {
+			out = make([]float32, len(out))
+			for j, v := range want[i] {
+				out[j] = nearest(v, got[i][j])
+			}
+		}
+		nmse, maxAbs, at := distance(out, want[i])
 		r.MaxAbs = max(r.MaxAbs, maxAbs)
 		if r.Arg == "" || nmse > r.NMSE {
 			r.Arg, r.NMSE = a.Name, nmse
@@ -102,7 +110,11 @@ func Arguments(c Case) [][]float32 {
 		default:
 			draw = Normal(1)
 		}
-		draw(chance.New(1, kernels.Name(c.Spec)+a.Name, 0, 0), args[i])
+		plain, _ := kernels.Plain(c.Spec)
+		draw(chance.New(1, kernels.Name(plain)+a.Name, 0, 0), args[i])
+		if a.Half {
+			round(args[i])
+		}
 	}
 	return args
 }
@@ -115,20 +127,25 @@ func Outputs(be kernels.Backend, c Case) ([][]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := Arguments(c)
+	args, specs := Arguments(c), c.Spec.Args()
 	whole := make([]kernels.Buffer, len(args))
 	bufs := make([]kernels.Buffer, len(args))
-	for i, values := range args {
-		if whole[i], err = be.Alloc(len(values) + 2*guard); err != nil {
+	for i := range args {
+		words := specs[i].Words()
+		if whole[i], err = be.Alloc(words + 2*guard); err != nil {
 			return nil, err
 		}
-		bufs[i] = whole[i].Slice(guard, guard+len(values))
+		bufs[i] = whole[i].Slice(guard, guard+words)
 	}
 	for range 2 {
 		for i, values := range args {
-			guarded := make([]float32, len(values)+2*guard)
+			guarded := make([]float32, whole[i].Len())
 			Constant(sentinel)(nil, guarded)
-			copy(guarded[guard:], values)
+			if inside := guarded[guard : len(guarded)-guard]; specs[i].Half {
+				kernels.PackBF16(inside, values)
+			} else {
+				copy(inside, values)
+			}
 			if err := be.Write(whole[i], guarded); err != nil {
 				return nil, err
 			}
@@ -139,14 +156,18 @@ func Outputs(be kernels.Backend, c Case) ([][]float32, error) {
 		}
 	}
 	for i, values := range args {
-		guarded := make([]float32, len(values)+2*guard)
+		guarded := make([]float32, whole[i].Len())
 		if err := be.Read(guarded, whole[i]); err != nil {
 			return nil, err
 		}
-		copy(values, guarded[guard:])
+		if inside := guarded[guard : len(guarded)-guard]; specs[i].Half {
+			kernels.UnpackBF16(values, inside)
+		} else {
+			copy(values, inside)
+		}
 		for j, v := range guarded {
-			if (j < guard || j >= guard+len(values)) && v != sentinel {
-				return nil, fmt.Errorf("argument %d (%s): value %d outside its %d was written", i, c.Spec.Args()[i].Name, j-guard, len(values))
+			if (j < guard || j >= len(guarded)-guard) && v != sentinel {
+				return nil, fmt.Errorf("argument %d (%s): word %d outside its %d was written", i, specs[i].Name, j-guard, specs[i].Words())
 			}
 		}
 	}
@@ -191,4 +212,30 @@ func square(x float64) float64 {
 		return 0
 	}
 	return x * x
+}
+
+// round rounds values to bfloat16.
+func round(values []float32) {
+	for i, v := range values {
+		values[i] = kernels.RoundBF16(v)
+	}
+}
+
+// nearest is the float32 nearest to want of those that round to got: a half result is as
+// far off as what was rounded must have been.
+func nearest(want, got float32) float32 {
+	switch wide := float64(got); {
+	case kernels.RoundBF16(want) == got, want != want && got != got:
+		return want
+	case got != got || math.IsInf(wide, 0) || want != want || math.IsInf(float64(want), 0):
+		return got
+	case got == 0:
+		return float32(math.Copysign(float64(math.Float32frombits(1<<15)), float64(want)))
+	default: // half of the way to the next bfloat16 on the side of want
+		away := int32(1 << 15)
+		if (want > got) != (got > 0) {
+			away = -away
+		}
+		return math.Float32frombits(math.Float32bits(got) + uint32(away))
+	}
 }

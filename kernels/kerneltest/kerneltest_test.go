@@ -149,9 +149,12 @@ func TestEveryKernelHasACase(t *testing.T) {
 			if !ok || m.Recv == nil || m.Name.Name != "Define" {
 				continue
 			}
-			if spec := fmt.Sprintf("kernels.%s", m.Recv.List[0].Type); !tried[spec] {
+			spec := fmt.Sprintf("kernels.%s", m.Recv.List[0].Type)
+			switch {
+			case spec == "kernels.Stored": // another Spec's; backends try those that they can store
+			case !tried[spec]:
 				t.Errorf("%s has no case", spec)
-			} else if !timed[spec] {
+			case !timed[spec]:
 				t.Errorf("%s has no row in the benchmark", spec)
 			}
 		}

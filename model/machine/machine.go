@@ -77,7 +77,8 @@ func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buff
 		keep[n] = true
 	}
 	prog = fuse(prog, keep)
-	if err := p.place(prog, keep); err != nil {
+	half := p.store(prog, keep)
+	if err := p.place(prog, half, keep); err != nil {
 		return nil, err
 	}
 	return p, p.prepare(prog)

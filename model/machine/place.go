@@ -12,7 +12,7 @@ import (
 // still needed. Values that follow each other in place share one life.
 type life struct {
 	nodes    []*G.Node
-	size     int
+	size     int // float32 words
 	from, to int // first write, last read, as positions in the program
 	off      int
 }
@@ -21,7 +21,13 @@ type life struct {
 // needed at the same time do not overlap: largest first, each at the lowest free
 // place (Pisarchyk and Lee, "Efficient memory management for deep neural net
 // inference", 2020).
-func (p *Plan) place(prog []instr, keep map[*G.Node]bool) error {
+func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
+	words := func(n *G.Node) int {
+		if half[n] {
+			return (size(n) + 1) / 2
+		}
+		return size(n)
+	}
 	last := map[*G.Node]int{}
 	for i, in := range prog {
 		for _, a := range in.args {
@@ -32,7 +38,7 @@ func (p *Plan) place(prog []instr, keep map[*G.Node]bool) error {
 	var all []*life
 	for i, in := range prog {
 		n := in.args[0]
-		p.stats.ValueBytes += 4 * int64(size(n))
+		p.stats.ValueBytes += 4 * int64(words(n))
 		if p.buffers[n] != nil {
 			continue
 		}
@@ -46,7 +52,7 @@ func (p *Plan) place(prog []instr, keep map[*G.Node]bool) error {
 			continue
 		}
 		const line = 16 // values of a cache line: places start on one
-		l := &life{nodes: []*G.Node{n}, size: (size(n) + line - 1) / line * line, from: i, to: to}
+		l := &life{nodes: []*G.Node{n}, size: (words(n) + line - 1) / line * line, from: i, to: to}
 		lives[n] = l
 		all = append(all, l)
 	}
@@ -76,7 +82,7 @@ func (p *Plan) place(prog []instr, keep map[*G.Node]bool) error {
 	p.stats.ArenaBytes = 4 * int64(arena)
 	for _, l := range all {
 		for _, n := range l.nodes {
-			p.buffers[n] = buf.Slice(l.off, l.off+size(n))
+			p.buffers[n] = buf.Slice(l.off, l.off+words(n))
 		}
 	}
 	return nil
@@ -85,7 +91,8 @@ func (p *Plan) place(prog []instr, keep map[*G.Node]bool) error {
 // inherits returns the life that the result of in can go on with: a sum may be
 // written over a summand that is needed no longer.
 func inherits(in instr, i int, lives map[*G.Node]*life, last map[*G.Node]int, keep map[*G.Node]bool) *life {
-	if _, ok := in.spec.(kernels.Add); !ok {
+	s, _ := kernels.Plain(in.spec)
+	if _, ok := s.(kernels.Add); !ok {
 		return nil
 	}
 	for side := 1; side <= 2; side++ {

@@ -44,8 +44,11 @@ func (s *Stats) add(spec kernels.Spec) {
 	s.Kinds[kind(spec)] = k
 }
 
-// kind is a Spec's type, with its sizes left out.
-func kind(s kernels.Spec) string { return strings.TrimPrefix(fmt.Sprintf("%T", s), "kernels.") }
+// kind is a Spec's type, with its sizes and storage left out.
+func kind(s kernels.Spec) string {
+	s, _ = kernels.Plain(s)
+	return strings.TrimPrefix(fmt.Sprintf("%T", s), "kernels.")
+}
 
 // Stats of the plan.
 func (p *Plan) Stats() Stats { return p.stats }

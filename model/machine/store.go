@@ -1,0 +1,60 @@
+package machine
+
+import (
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+)
+
+// store decides which values lie in memory as bfloat16, and says so in the
+// instructions: all that every kernel which makes or reads them can keep so on this
+// backend. Inputs, parameters, outputs and constants stay float32.
+func (p *Plan) store(prog []instr, keep map[*G.Node]bool) (half map[*G.Node]bool) {
+	next := map[*G.Node]*G.Node{} // of values that are all half or none, towards the one that stands for them
+	var root func(n *G.Node) *G.Node
+	root = func(n *G.Node) *G.Node {
+		if next[n] == nil {
+			return n
+		}
+		next[n] = root(next[n])
+		return next[n]
+	}
+	full := map[*G.Node]bool{} // what cannot be half
+	for _, in := range prog {
+		can := kernels.StorageOf(p.be, in.spec)
+		var tied *G.Node
+		for i, n := range in.args {
+			bit := uint32(1) << i
+			if (can.Free|can.Tied)&bit == 0 || p.buffers[n] != nil || keep[n] {
+				full[n] = true
+			}
+			if can.Tied&bit == 0 {
+				continue
+			}
+			if r := root(n); tied == nil {
+				tied = r
+			} else if r != root(tied) {
+				next[r] = root(tied)
+			}
+		}
+	}
+	for n := range full {
+		if n != root(n) {
+			full[root(n)] = true // a map may grow while it is read; what comes late is a root already
+		}
+	}
+	half = map[*G.Node]bool{}
+	for i, in := range prog {
+		mask := uint32(0)
+		for j, n := range in.args {
+			if !full[root(n)] {
+				half[n] = true
+				mask |= 1 << j
+			}
+		}
+		if mask != 0 {
+			prog[i].spec = kernels.Stored{Spec: in.spec, Half: mask}
+		}
+	}
+	return half
+}
