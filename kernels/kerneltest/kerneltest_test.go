@@ -62,8 +62,8 @@ func TestCheckFindsFlaws(t *testing.T) {
 		{"a value never written", func(_, p []kernels.Host) { p[0][39] = float32(math.NaN()) }, "the worst value is 39: NaN"},
 		{"an infinity", func(_, p []kernels.Host) { p[0][3] = float32(math.Inf(-1)) }, "the reason"},
 		{"an input changed", func(_, p []kernels.Host) { p[1][5]++ }, "x is an input, but value 5"},
-		{"a value after the result", func(w, p []kernels.Host) { w[0][64+40] = 0 }, "(y): value 40 outside its 40"},
-		{"a value before the input", func(w, p []kernels.Host) { w[1][63] = 0 }, "(x): value -1 outside its 40"},
+		{"a value after the result", func(w, p []kernels.Host) { w[0][64+40] = 0 }, "(y): word 40 outside its 40"},
+		{"a value before the input", func(w, p []kernels.Host) { w[1][63] = 0 }, "(x): word -1 outside its 40"},
 	} {
 		r, err := Check(&flawed{CPU: cpu, flaw: f.flaw}, c)
 		if err == nil {
@@ -173,5 +173,24 @@ func TestTime(t *testing.T) {
 	}
 	if want := 3 * 4 * (1 << 16) / r.Min / 1e9; math.Abs(r.GBPS-want) > 1e-9*want {
 		t.Errorf("%v GB/s, want %v", r.GBPS, want)
+	}
+}
+
+// A half result is as far off as what was rounded must have been.
+func TestNearest(t *testing.T) {
+	const up, last = 0x1.02p0, 0x1.010002p0 // the bfloat16 after 1; the first float32 that rounds to it is 0x1.010002, 0x1.01 rounds to 1
+	for _, c := range []struct{ want, got, nearest float32 }{
+		{0x1.008p0, 1, 0x1.008p0}, {0x1.01p0, 1, 0x1.01p0}, {last, 1, 0x1.01p0}, {5, 1, 0x1.01p0}, {-5, -1, -0x1.01p0},
+		{1, up, 0x1.01p0}, {-1, -up, -0x1.01p0}, {1, 0, 0x1p-134}, {-1, 0, -0x1p-134}, {1, inf32, inf32},
+	} {
+		if got := nearest(c.want, c.got); got != c.nearest {
+			t.Errorf("nearest to %x of what rounds to %x: %x, want %x", c.want, c.got, got, c.nearest)
+		}
+	}
+	if got := nearest(nan32, 1); got != 1 {
+		t.Errorf("nearest to NaN: %v", got)
+	}
+	if got := nearest(1, nan32); got == got {
+		t.Errorf("nearest to 1 of what is NaN: %v", got)
 	}
 }
