@@ -14,11 +14,7 @@ func (p *program) convolution(s kernels.Spec) bool {
 		}
 		p.add("conv", tiles(outputs(s), s.O), line(threads), append(args(4), r), append(sizes(s), s.Act)...)
 	case kernels.ConvGradX:
-		at := null
-		if s.Act != kernels.None {
-			at = arg(3)
-		}
-		p.add("conv_grad_x", tiles(s.N*s.T*s.H*s.W, s.C), line(threads), append(args(3), at), append(sizes(s.Conv), s.Act)...)
+		p.add("conv_grad_x", tiles(s.N*s.T*s.H*s.W, s.C), line(threads), append(args(3), behind(s)...), append(sizes(s.Conv), s.Act)...)
 	case kernels.ConvGradW:
 		n, weights := outputs(s.Conv), s.KT*s.KH*s.KW*s.C
 		grid := tiles(weights, s.O)
@@ -37,7 +33,7 @@ func (p *program) convolution(s kernels.Spec) bool {
 		p.add("conv", samples(tiles(outputs(one), s.O), s.N), line(threads), append(args(3), null, null), append(sizes(one), s.Act)...)
 	case kernels.ModConvGradX:
 		one := sample(s.Conv)
-		p.add("conv_grad_x", samples(tiles(s.T*s.H*s.W, s.C), s.N), line(threads), append(args(3), null), append(sizes(one), kernels.None)...)
+		p.add("conv_grad_x", samples(tiles(s.T*s.H*s.W, s.C), s.N), line(threads), append(args(3), null, null), append(sizes(one), kernels.None)...)
 	case kernels.ModConvGradW: // a part of the sum is a sample
 		grid := samples(tiles(s.KT*s.KH*s.KW*s.C, s.O), s.N)
 		p.add("conv_grad_w", grid, line(threads), args(3), append(sizes(s.Conv), outputs(s.Conv)/s.N)...)
@@ -45,6 +41,18 @@ func (p *program) convolution(s kernels.Spec) bool {
 		return false
 	}
 	return true
+}
+
+// behind are the last arguments of a gradient, s and r, null where there are none.
+func behind(s kernels.ConvGradX) []operand {
+	at, r := null, null
+	if s.Act != kernels.None {
+		at = arg(3)
+	}
+	if s.Residual {
+		r = arg(len(s.Args()) - 1)
+	}
+	return []operand{at, r}
 }
 
 // tiles is the grid for m results along x and n along y.

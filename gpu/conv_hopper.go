@@ -47,6 +47,9 @@ func tensorConvOf(s kernels.Spec) (c tensorConv, ok bool) {
 		t, h, w := s.Out()
 		c = newTensorConv(s, brickLog, t, h, w, s.O, s.C)
 	case kernels.ConvGradX:
+		if s.Residual {
+			return c, false // conv_grad_x_sm90a adds none
+		}
 		c = newTensorConv(s.Conv, brickLog, s.T, s.H, s.W, s.C, s.O)
 	case kernels.ConvGradW:
 		t, h, w := s.Out()

@@ -24,17 +24,13 @@ func (p *program) products(s kernels.Spec) bool {
 		}
 		p.forward(s, 1, arg(3), r)
 	case kernels.ConvGradX:
-		at := null
-		if s.Act != kernels.None {
-			at = arg(3)
-		}
-		p.gradX(s.Conv, 1, at)
+		p.gradX(s.Conv, 1, behind(s)...)
 	case kernels.ConvGradW:
 		p.gradW(s.Conv, 1)
 	case kernels.ModConv:
 		p.forward(sample(s.Conv), s.N, null, null)
 	case kernels.ModConvGradX:
-		p.gradX(sample(s.Conv), s.N, null)
+		p.gradX(sample(s.Conv), s.N, null, null)
 	case kernels.ModConvGradW:
 		p.gradW(sample(s.Conv), s.N)
 	default:
@@ -55,14 +51,14 @@ func (p *program) forward(s kernels.Conv, samples int, b, r operand) {
 	p.tensor("conv_mma", columns(outputs(s)*samples, s.O), [3]int{outputs(s), s.O, samples}, []operand{arg(0), x, w, b, r}, append(padded(s), s.Act)...)
 }
 
-func (p *program) gradX(s kernels.Conv, samples int, at operand) {
+func (p *program) gradX(s kernels.Conv, samples int, behind ...operand) {
 	taps, chunks := s.KT*s.KH*s.KW, up(s.O, chunk)
 	dy, w := p.pack(arg(1), samples*outputs(s), s.O), p.halves(samples*s.C*taps*chunks)
 	p.each("transpose_bf16", samples*s.C*taps*chunks, []operand{w, arg(2)}, chunks, s.O, taps, s.C)
 	values := append(padded(s), s.Act)
 	values[4], values[8] = s.C, chunks*chunk // channels of dx are not padded, those of dy are
 	pixels := s.N * s.T * s.H * s.W
-	p.tensor("conv_grad_x_mma", columns(pixels*samples, s.C), [3]int{pixels, s.C, samples}, []operand{arg(0), dy, w, at}, values...)
+	p.tensor("conv_grad_x_mma", columns(pixels*samples, s.C), [3]int{pixels, s.C, samples}, append([]operand{arg(0), dy, w}, behind...), values...)
 }
 
 func (p *program) gradW(s kernels.Conv, samples int) {

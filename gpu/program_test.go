@@ -51,8 +51,9 @@ func TestGeometry(t *testing.T) {
 		{kernels.Add{Len: 257}, []string{"add 2,1,1 256,1,1 012"}},
 		{conv, []string{"conv 4,2,1 256,1,1 0123-"}}, // 210 pixels, 65 channels
 		{full, []string{"conv 4,2,1 256,1,1 01234"}},
-		{kernels.ConvGradX{Conv: conv}, []string{"conv_grad_x 4,1,1 256,1,1 012-"}},
-		{kernels.ConvGradX{Conv: behind}, []string{"conv_grad_x 4,1,1 256,1,1 0123"}},
+		{kernels.ConvGradX{Conv: conv}, []string{"conv_grad_x 4,1,1 256,1,1 012--"}},
+		{kernels.ConvGradX{Conv: behind}, []string{"conv_grad_x 4,1,1 256,1,1 0123-"}},
+		{kernels.ConvGradX{Conv: full}, []string{"conv_grad_x 4,1,1 256,1,1 01234"}},
 		{kernels.ConvGradW{Conv: conv}, []string{"conv_grad_w 4,2,1 256,1,1 012"}}, // too few pixels to split
 		// 65536 pixels and one tile: 264 parts would have 249 pixels, so 256 of 256.
 		{kernels.ConvGradW{Conv: tall}, []string{"conv_grad_w 1,1,256 256,1,1 s12", "sum_rows 128,1,1 32,8,1 0s"}},
@@ -78,7 +79,7 @@ func TestGeometry(t *testing.T) {
 			"taylor_state_grad_16 6,2,1 160,1,1 s2s", "sum_rows 488,1,1 32,8,1 ss", "taylor_grad_kv_16 6,5,1 128,1,1 03s"}},
 		{kernels.LinearAttentionGradQ{LinearAttention: linear(17)}, []string{"attention_rows 114,1,1 64,1,1 s123-", "attention_grad_q 114,1,1 64,1,1 0123-s"}},
 		{kernels.ModConv{Conv: conv}, []string{"conv 2,2,2 256,1,1 012--"}}, // 105 pixels of two samples
-		{kernels.ModConvGradX{Conv: conv}, []string{"conv_grad_x 2,1,2 256,1,1 012-"}},
+		{kernels.ModConvGradX{Conv: conv}, []string{"conv_grad_x 2,1,2 256,1,1 012--"}},
 		{kernels.ModConvGradW{Conv: conv}, []string{"conv_grad_w 4,2,2 256,1,1 012"}},
 		{kernels.ModulateGradS{Modulate: gains}, []string{
 			"modulate_stats 18,1,1 256,1,1 ss123", "modulate_grad_s 36,1,1 32,8,1 s123ss", "sum_rows 4,1,1 32,8,1 0s"}},

@@ -2,7 +2,7 @@
 // are never stored:
 //
 //   conv         y[q,o]  = Act(b[o] + Σ_k X[q,k] w[o,k]) + r[q,o],    k = (tap, c)
-//   conv_grad_x  dx[p,c] = Act'(s[p,c])·Σ_k Y[p,k] w[o,tap,c],        k = (tap, o)
+//   conv_grad_x  dx[p,c] = Act'(s[p,c])·(Σ_k Y[p,k] w[o,tap,c] + r[p,c]),  k = (tap, o)
 //   conv_grad_w  dw[o,k] = Σ_q dy[q,o] X[q,k]
 //
 // X[q,k] is the value of x that output pixel q reads through tap k, Y[p,k] that of dy
@@ -153,8 +153,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) conv(float* y, const float*
   });
 }
 
-// at is the output of the activation in front, unused where kind is NONE.
-extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_x(float* dx, const float* dy, const float* w, const float* at, ConvSize s, int kind) {
+// at is the output of the activation in front, unused where kind is NONE. r may be null.
+extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_x(float* dx, const float* dy, const float* w, const float* at, const float* r, ConvSize s, int kind) {
   __shared__ float as[DEPTH * PITCH], bs[DEPTH * PITCH];
   int m = s.N * s.T * s.H * s.W, taps = s.KT * s.KH * s.KW, m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
   dy += (size_t)blockIdx.z * s.OT * s.OH * s.OW * s.O;
@@ -162,7 +162,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_x(float* dx, cons
   dx += (size_t)blockIdx.z * m * s.C;
   float sum[4][4];
   product<true, false>(sum, Readers{dy, {s}}, Weights{w, s.C, s.O, taps}, m0, n0, m, s.C, 0, taps * s.O, as, bs);
-  each(sum, m0, n0, m, s.C, [=](int p, int c, float v) { dx[p * s.C + c] = kind == NONE ? v : v * slope(kind, at[p * s.C + c]); });
+  each(sum, m0, n0, m, s.C, [=](int p, int c, float v) {
+    int i = p * s.C + c;
+    if (r) v += r[i];
+    dx[i] = kind == NONE ? v : v * slope(kind, at[i]);
+  });
 }
 
 // dw has a [O,KT,KH,KW,C] for each part of chunk output pixels.

@@ -28,14 +28,15 @@ type Conv struct {
 
 // ConvGradX is the gradient of a convolution with respect to its input.
 //
-//	dx[p,c] = Act'(s[p,c]) · Σ dy[q,o] · w[o,k,c]
+//	dx[p,c] = Act'(s[p,c]) · (Σ dy[q,o] · w[o,k,c] + r[p,c])
 //
 // with the sum over o and over all output pixels q and taps k for which q reads
 // p through k. Act is the activation in front of the convolution and s its
-// output, the convolution's input; None leaves the factor and s out.
+// output, the convolution's input; None leaves the factor and s out. r is the
+// gradient from where else the input is used, if Residual.
 //
-// Arguments: dx [N,T,H,W,C]; dy [N,T',H',W',O], w [O,KT,KH,KW,C], and s like dx
-// unless Act is None. Residual must be false.
+// Arguments: dx [N,T,H,W,C]; dy [N,T',H',W',O], w [O,KT,KH,KW,C], s like dx
+// unless Act is None, and r like dx if Residual.
 type ConvGradX struct{ Conv }
 
 // ConvGradW is the gradient of a convolution with respect to its weights.
@@ -109,9 +110,6 @@ func (s Conv) Validate() error {
 }
 
 func (s ConvGradX) Validate() error {
-	if s.Residual {
-		return fmt.Errorf("Residual is set; the gradient of a residual is dy itself, leave it out")
-	}
 	if err := s.sizes(); err != nil {
 		return err
 	}
@@ -156,6 +154,9 @@ func (s ConvGradX) Args() []Arg {
 	}
 	if s.Act != None {
 		a = append(a, Arg{Name: "s", Shape: s.xShape()})
+	}
+	if s.Residual {
+		a = append(a, Arg{Name: "r", Shape: s.xShape()})
 	}
 	return a
 }
@@ -232,6 +233,9 @@ func (s ConvGradX) Define(args ...[]float32) {
 		}
 	})
 	for i, v := range sum {
+		if s.Residual {
+			v += float64(args[len(args)-1][i])
+		}
 		if s.Act != None {
 			v *= s.Act.Slope(float64(args[3][i]))
 		}

@@ -32,7 +32,7 @@ func (s Conv) cpu(c *CPU) []stage {
 			c.applySlice(s.Act, y, y)
 		}
 		if s.Residual {
-			addSlice(y, y, args[4][p0*s.O:p1*s.O])
+			c.vec().add(y, y, args[4][p0*s.O:p1*s.O])
 		}
 	}
 	return []stage{{p.packTasks(), pack}, {p.tasks(), multiply}}
@@ -94,6 +94,18 @@ func (s ConvGradX) packPhase(ph phase, p *product) func(args [][]float32, task, 
 // multiplyPhase computes the gradients of the input pixels of a phase.
 func (s ConvGradX) multiplyPhase(c *CPU, ph phase, p *product) func(args [][]float32, task, worker int) {
 	one := s.ST == 1 && s.SH == 1 && s.SW == 1
+	// finish makes the gradients dx of their sums, those of the values from on.
+	finish := func(dx, sums []float32, args [][]float32, from int) {
+		if s.Residual {
+			c.vec().add(dx, sums, args[len(args)-1][from:from+len(dx)])
+			sums = dx
+		}
+		if s.Act != None {
+			c.gradSlice(s.Act, dx, sums, args[3][from:from+len(dx)])
+		} else if &sums[0] != &dx[0] {
+			copy(dx, sums)
+		}
+	}
 	return func(args [][]float32, task, worker int) {
 		p0, p1 := p.span(task)
 		scratch := c.scratch[worker]
@@ -101,9 +113,7 @@ func (s ConvGradX) multiplyPhase(c *CPU, ph phase, p *product) func(args [][]flo
 		if one && s.C == p.n {
 			from, to := p0*s.C, p1*s.C
 			p.rows(dx[from:to], s.C, args[1], task, scratch)
-			if s.Act != None {
-				c.gradSlice(s.Act, dx[from:to], dx[from:to], args[3][from:to])
-			}
+			finish(dx[from:to], dx[from:to], args, from)
 			return
 		}
 		wide := scratch[p.own():]
@@ -111,12 +121,7 @@ func (s ConvGradX) multiplyPhase(c *CPU, ph phase, p *product) func(args [][]flo
 		for i := range p1 - p0 {
 			n, t, h, w := p.position(p0 + i)
 			from := (((n*s.T+ph.t0+t*s.ST)*s.H+ph.h0+h*s.SH)*s.W + ph.w0 + w*s.SW) * s.C
-			row := dx[from : from+s.C]
-			if s.Act == None {
-				copy(row, wide[i*p.n:])
-			} else {
-				c.gradSlice(s.Act, row, wide[i*p.n:][:s.C], args[3][from:from+s.C])
-			}
+			finish(dx[from:from+s.C], wide[i*p.n:][:s.C], args, from)
 		}
 	}
 }

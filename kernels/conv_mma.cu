@@ -2,7 +2,7 @@
 // with operands in bfloat16 and sums in float32.
 //
 //   conv_mma         y[q,o]  = Act(b[o] + Σ_k X[q,k] w[o,k]) + r[q,o],   k = (tap, c)
-//   conv_grad_x_mma  dx[p,c] = Act'(s[p,c])·Σ_k Y[p,k] w'[c,k],          k = (tap, o)
+//   conv_grad_x_mma  dx[p,c] = Act'(s[p,c])·(Σ_k Y[p,k] w'[c,k] + r[p,c]),  k = (tap, o)
 //   conv_grad_w_mma  dw[o,k] = Σ_q X[q,k] dy[q,o]
 //
 // Operands come from pack.cu: values in chunks of 8, 16 bytes, of one tap and pixel.
@@ -252,7 +252,7 @@ __device__ inline void forward(float* y, const bfloat* x, const bfloat* w, const
 }
 
 template <int N>
-__device__ inline void grad_x(float* dx, const bfloat* dy, const bfloat* w, const float* at, const ConvSize& s, int kind) {
+__device__ inline void grad_x(float* dx, const bfloat* dy, const bfloat* w, const float* at, const float* r, const ConvSize& s, int kind) {
   DYNAMIC_SHARED(uint4, shared);
   int m = s.N * s.T * s.H * s.W, k = s.KT * s.KH * s.KW * s.O, m0 = blockIdx.x * ROWS, n0 = blockIdx.y * N;
   dy += (size_t)blockIdx.z * s.OT * s.OH * s.OW * s.O, w += (size_t)blockIdx.z * s.C * k, dx += (size_t)blockIdx.z * m * s.C;
@@ -260,7 +260,10 @@ __device__ inline void grad_x(float* dx, const bfloat* dy, const bfloat* w, cons
   product<N, false>(sum, Gather<Outputs>(dy, {s}, s.O, m0, m), Lines<N>(w, k, n0, s.C), k, (bfloat*)shared);
   each<N, false>(sum, (float*)shared, [=](int i, int j, float v) {
     int p = m0 + i, c = n0 + j;
-    if (p < m && c < s.C) dx[p * s.C + c] = kind == NONE ? v : v * slope(kind, at[p * s.C + c]);
+    if (p >= m || c >= s.C) return;
+    int l = p * s.C + c;
+    if (r) v += r[l];
+    dx[l] = kind == NONE ? v : v * slope(kind, at[l]);
   });
 }
 
@@ -285,10 +288,10 @@ __device__ inline void grad_w(float* dw, const bfloat* dy, const bfloat* x, cons
       conv_mma_##N(float* y, const mma::bfloat* x, const mma::bfloat* w, const float* b, const float* r, ConvSize s, int kind) {           \
     mma::forward<N>(y, x, w, b, r, s, kind);                                                                                               \
   }                                                                                                                                        \
-  /* at is the output of the activation in front, unused where kind is NONE. */                                                            \
+  /* at is the output of the activation in front, unused where kind is NONE. r may be null. */                                             \
   extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                                     \
-      conv_grad_x_mma_##N(float* dx, const mma::bfloat* dy, const mma::bfloat* w, const float* at, ConvSize s, int kind) {                 \
-    mma::grad_x<N>(dx, dy, w, at, s, kind);                                                                                                \
+      conv_grad_x_mma_##N(float* dx, const mma::bfloat* dy, const mma::bfloat* w, const float* at, const float* r, ConvSize s, int kind) { \
+    mma::grad_x<N>(dx, dy, w, at, r, s, kind);                                                                                             \
   }                                                                                                                                        \
   /* dw has a [O,KT,KH,KW,C] for each part of chunk output pixels of each sample. */                                                       \
   extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                                     \

@@ -133,7 +133,7 @@ func specs(s Conv) []Spec {
 	act := s.with(func(s *Conv) { s.Act = ELU })
 	return []Spec{
 		s, act.with(func(s *Conv) { s.Residual = true }), s.with(func(s *Conv) { s.Act = SiLU }),
-		ConvGradX{s}, ConvGradX{act}, ConvGradW{s},
+		ConvGradX{s}, ConvGradX{act}, ConvGradX{act.with(func(s *Conv) { s.Residual = true })}, ConvGradW{s},
 	}
 }
 
@@ -164,7 +164,8 @@ func TestConvMatchesDefinitionInBF16(t *testing.T) {
 	}
 	defer be.Close()
 	for i, c := range convCases() {
-		for _, s := range []Spec{c.with(func(s *Conv) { s.Act, s.Residual = ELU, true }), ConvGradX{c}, ConvGradW{c}} {
+		full := c.with(func(s *Conv) { s.Act, s.Residual = ELU, true })
+		for _, s := range []Spec{full, ConvGradX{c}, ConvGradX{full}, ConvGradW{c}} {
 			in := values(s, uint64(i))
 			want := clone(in)
 			for _, a := range Products(s) {
@@ -271,9 +272,10 @@ func TestConvByHand(t *testing.T) {
 			func(s Spec, args ...[]float32) { s.Define(args...) },
 			func(s Spec, args ...[]float32) { execute(t, c, s, args) },
 		} {
-			y, dx, dw := make([]float32, 2), make([]float32, 4), make([]float32, 4)
+			y, dx, sum, dw := make([]float32, 2), make([]float32, 4), make([]float32, 4), make([]float32, 4)
 			run(s, y, x, w, b)
 			run(ConvGradX{s}, dx, dy, w)
+			run(ConvGradX{s.with(func(s *Conv) { s.Act, s.Residual = ELU, true })}, sum, dy, w, []float32{1, -.5, 0, 2}, []float32{-1, 2, 3, 4})
 			run(ConvGradW{s}, dw, dy, x)
 			for _, r := range []struct {
 				name      string
@@ -281,6 +283,7 @@ func TestConvByHand(t *testing.T) {
 			}{
 				{"y", y, []float32{1 + 4 + .5, 10 + 40 + 3 + 8 + .5}},
 				{"dx", dx, []float32{1 + 100, 2 + 200, 10, 20}},
+				{"dx of a sum, behind an activation", sum, []float32{100, 204 * .5, 13, 24}},
 				{"dw", dw, []float32{10, 20, 1 + 30, 2 + 40}},
 			} {
 				if !slices.Equal(r.got, r.want) {
@@ -323,7 +326,6 @@ func TestConvValidate(t *testing.T) {
 		{good.with(func(s *Conv) { s.H, s.W, s.C = 1<<15, 1<<15, 2 }), "the input [1 4 32768 32768 2] would have 2^31 values or more"},
 		{good.with(func(s *Conv) { s.Act = 99 }), "unknown activation 99, want 0 (None) to 7 (SoftClamp)"},
 		{ConvGradX{good.with(func(s *Conv) { s.Act = SiLU })}, "the slope of SiLU does not follow from its output; use an activation gradient of its own"},
-		{ConvGradX{good.with(func(s *Conv) { s.Residual = true })}, "Residual is set; the gradient of a residual is dy itself, leave it out"},
 		{ConvGradW{good.with(func(s *Conv) { s.Act = ELU })}, "Act and Residual must be unset: the gradient of the weights does not depend on them"},
 	} {
 		if err := c.spec.Validate(); fmt.Sprint(err) != c.want {

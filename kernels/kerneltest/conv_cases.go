@@ -72,9 +72,11 @@ func convCases() []Case {
 		full.Residual = true
 		cs = append(cs, convCase(plain), convCase(full), convCase(kernels.ConvGradX{Conv: s}), convCase(kernels.ConvGradW{Conv: s}))
 		grad := s
-		if grad.Act = allActivations[i%len(allActivations)]; grad.Act != kernels.None && grad.Act.FromOutput() {
-			cs = append(cs, convCase(kernels.ConvGradX{Conv: grad}))
+		if act := allActivations[i%len(allActivations)]; act.FromOutput() {
+			grad.Act = act
 		}
+		grad.Residual = grad.Act == kernels.None || i%2 == 1
+		cs = append(cs, convCase(kernels.ConvGradX{Conv: grad}))
 	}
 	return cs
 }

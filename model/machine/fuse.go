@@ -1,38 +1,56 @@
 package machine
 
 import (
+	"cmp"
+	"slices"
+
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
 )
+
+// usage tells who makes and who uses the values of a program.
+type usage struct {
+	maker map[*G.Node]int // index of the instruction
+	uses  map[*G.Node]int // arguments
+	keep  map[*G.Node]bool
+}
+
+func usageOf(prog []instr, keep map[*G.Node]bool) usage {
+	u := usage{map[*G.Node]int{}, map[*G.Node]int{}, keep}
+	for i, in := range prog {
+		u.maker[in.args[0]] = i
+		for _, a := range in.args[1:] {
+			u.uses[a]++
+		}
+	}
+	return u
+}
+
+// only returns the instruction that makes n, if n has one use alone.
+func (u usage) only(n *G.Node) (int, bool) {
+	i, ok := u.maker[n]
+	return i, ok && u.uses[n] == 1 && !u.keep[n]
+}
 
 // fuse merges pairs of instructions for which there is one kernel, where the value
 // between them has no other use:
 //
 //	Conv, Act       →  Conv with that activation
 //	Conv, Add       →  Conv with the other summand as residual
+//	ConvGradX, Add  →  the same
 //	ConvGradX, ActGrad → ConvGradX times the slope of the activation in front
 //
-// The merged instruction stands where the second one stood.
+// The merged instruction stands where the second one stood. Of two gradients that are
+// added up the later one takes the other: nothing else then has to wait.
 func fuse(prog []instr, keep map[*G.Node]bool) []instr {
-	uses := map[*G.Node]int{}
-	maker := map[*G.Node]int{}
-	for i, in := range prog {
-		maker[in.args[0]] = i
-		for _, a := range in.args[1:] {
-			uses[a]++
-		}
-	}
-	// only returns the instruction that makes n, if in is n's only use.
-	only := func(n *G.Node) (int, bool) {
-		i, ok := maker[n]
-		return i, ok && uses[n] == 1 && !keep[n]
-	}
+	prog = regroup(prog, keep)
+	u := usageOf(prog, keep)
 	gone := make([]bool, len(prog))
 	for i, in := range prog {
 		switch s := in.spec.(type) {
 		case kernels.Act:
-			j, ok := only(in.args[1])
+			j, ok := u.only(in.args[1])
 			if !ok {
 				continue
 			}
@@ -42,28 +60,28 @@ func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 				gone[j] = true
 			}
 		case kernels.Add:
+			best := -1
 			for side := 1; side <= 2; side++ {
-				j, ok := only(in.args[side])
-				if !ok {
-					continue
-				}
-				if c, ok := prog[j].spec.(kernels.Conv); ok && !c.Residual {
-					c.Residual = true
-					args := append([]*G.Node{in.args[0]}, prog[j].args[1:]...)
-					prog[i] = instr{c, append(args, in.args[3-side])}
-					gone[j] = true
-					break
+				if j, ok := u.only(in.args[side]); ok && j > best {
+					if c := withResidual(prog[j].spec); c != nil {
+						args := append([]*G.Node{in.args[0]}, prog[j].args[1:]...)
+						prog[i] = instr{c, append(args, in.args[3-side])}
+						best = j
+					}
 				}
 			}
+			if best >= 0 {
+				gone[best] = true
+			}
 		case kernels.ActGrad:
-			j, ok := only(in.args[1])
+			j, ok := u.only(in.args[1])
 			if !ok || !s.Kind.FromOutput() {
 				continue
 			}
 			if c, ok := prog[j].spec.(kernels.ConvGradX); ok && c.Act == kernels.None {
 				c.Act = s.Kind
-				args := append([]*G.Node{in.args[0]}, prog[j].args[1:]...)
-				prog[i] = instr{c, append(args, in.args[2])}
+				args := append([]*G.Node{in.args[0]}, prog[j].args[1:3]...)
+				prog[i] = instr{c, append(append(args, in.args[2]), prog[j].args[3:]...)}
 				gone[j] = true
 			}
 		}
@@ -75,4 +93,94 @@ func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 		}
 	}
 	return out
+}
+
+// withResidual is the kernel that also adds its last argument, nil if there is none.
+func withResidual(s kernels.Spec) kernels.Spec {
+	switch c := s.(type) {
+	case kernels.Conv:
+		if !c.Residual {
+			c.Residual = true
+			return c
+		}
+	case kernels.ConvGradX:
+		if !c.Residual && c.Act == kernels.None {
+			c.Residual = true
+			return c
+		}
+	}
+	return nil
+}
+
+// regroup orders the summands of sums of three and more: those that no kernel adds to
+// its result come first, so that only they need an Add. Each Add stands where both of
+// its summands have been made.
+func regroup(prog []instr, keep map[*G.Node]bool) []instr {
+	u := usageOf(prog, keep)
+	inner := map[*G.Node]bool{} // sums that are a summand and nothing else
+	for _, in := range prog {
+		if _, ok := in.spec.(kernels.Add); ok {
+			for _, a := range in.args[1:] {
+				if i, ok := u.only(a); ok {
+					_, inner[a] = prog[i].spec.(kernels.Add)
+				}
+			}
+		}
+	}
+	gone := make([]bool, len(prog))
+	behind := map[int][]instr{}
+	for i, in := range prog {
+		if _, ok := in.spec.(kernels.Add); !ok || inner[in.args[0]] {
+			continue
+		}
+		var summands, sums []*G.Node
+		var visit func(i int)
+		visit = func(i int) {
+			for _, a := range prog[i].args[1:] {
+				if inner[a] {
+					visit(u.maker[a])
+				} else {
+					summands = append(summands, a)
+				}
+			}
+			sums = append(sums, prog[i].args[0])
+			gone[i] = true
+		}
+		visit(i)
+		slices.SortStableFunc(summands, func(a, b *G.Node) int {
+			return cmp.Compare(u.rank(prog, a), u.rank(prog, b))
+		})
+		total, at := summands[0], u.made(summands[0])
+		for k, a := range summands[1:] {
+			at = max(at, u.made(a))
+			behind[at] = append(behind[at], instr{in.spec, []*G.Node{sums[k], total, a}})
+			total = sums[k]
+		}
+	}
+	out := behind[-1]
+	for i, in := range prog {
+		if !gone[i] {
+			out = append(out, in)
+		}
+		out = append(out, behind[i]...)
+	}
+	return out
+}
+
+// made is the instruction that makes n, -1 for an input.
+func (u usage) made(n *G.Node) int {
+	if i, ok := u.maker[n]; ok {
+		return i
+	}
+	return -1
+}
+
+// rank puts summands in the order in which they are made, those behind the others that
+// a kernel can add something to.
+func (u usage) rank(prog []instr, n *G.Node) int {
+	at := u.made(n)
+	if i, ok := u.only(n); ok && withResidual(prog[i].spec) != nil {
+		at += len(prog)
+	}
+	return at
 }

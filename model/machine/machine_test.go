@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -138,17 +139,22 @@ func TestPlanComputesWhatTheGraphMeans(t *testing.T) {
 		}
 		for i, n := range outputs {
 			got := read(t, be, p.Buffer(n))
-			var diff, norm float64
-			for k := range got {
-				d := float64(got[k]) - float64(want[n][k])
-				diff, norm = diff+d*d, norm+float64(want[n][k])*float64(want[n][k])
-			}
+			diff, norm := distance(got, want[n])
 			// Sums of up to 3,240 float32 products: rounding of about 1e-7 each.
 			if !(diff <= 1e-11*norm) || norm == 0 {
 				t.Errorf("output %d: normalised squared error %g", i, diff/norm)
 			}
 		}
 	}
+}
+
+// distance is the squared distance from what is wanted, and the square of that.
+func distance(got, want []float32) (diff, norm float64) {
+	for i, w := range want {
+		d := float64(got[i]) - float64(w)
+		diff, norm = diff+d*d, norm+float64(w)*float64(w)
+	}
+	return diff, norm
 }
 
 // The loss's gradients agree with differences of the loss itself.
@@ -205,6 +211,71 @@ func TestFusion(t *testing.T) {
 	n := children(children(c.y)[0])[1]
 	if diff := cmp.Diff(map[string]int{"Conv": 2, "Add": 2}, count(c.y, n)); diff != "" {
 		t.Error("forward with the branch kept (-want +got):", diff)
+	}
+}
+
+// The gradients of three projections of a value and of the value itself are added up in
+// the last steps of the projections; the slope in front of them follows the sum.
+func TestGradientsAreSummedUpInConvolutions(t *testing.T) {
+	const n = 2 * 3 * 4 * 5 * 6
+	g := G.NewGraph()
+	shape := []int{2, 3, 4, 5, 6}
+	x, b, target, each := Input(g, "x", shape...), Input(g, "b", 6), Input(g, "target", shape...), Input(g, "each", n/6)
+	s := kernels.Conv{N: 2, T: 3, H: 4, W: 5, C: 6, O: 6, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
+	y := apply(t, kernels.Act{Kind: kernels.ELU, Len: n}, shape, x)
+	sum := y
+	given := map[*G.Node][]float32{x: draw("x", n), b: draw("b", 6), target: draw("target", n), each: make([]float32, n/6)}
+	for i := range given[each] {
+		given[each][i] = 1
+	}
+	for _, name := range []string{"q", "k", "v"} {
+		w := Input(g, name, 6, 1, 1, 1, 6)
+		given[w] = draw(name, 36)
+		h := apply(t, s, shape, y, w, b)
+		sum = apply(t, kernels.Add{Len: n}, shape, sum, apply(t, kernels.Act{Kind: kernels.SiLU, Len: n}, shape, h))
+	}
+	loss := apply(t, kernels.ReconLoss{Pixels: n / 6, C: 6, Kind: kernels.MSE, Overshoot: 1}, []int{}, sum, target, each)
+	grads, err := G.Grad(loss, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	be := cpu(t, 2)
+	p, err := Compile(be, grads, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backward := map[string]int{}
+	for _, s := range p.steps {
+		switch c := s.spec.(type) {
+		case kernels.ConvGradX:
+			backward[fmt.Sprintf("ConvGradX %v %v", c.Act, c.Residual)]++
+		case kernels.Add, kernels.ActGrad:
+			backward[kind(s.spec)]++
+		}
+	}
+	// Each of the three projections takes what has been added up so far. Three sums are of
+	// the forward pass, as are the three slopes of SiLU.
+	if diff := cmp.Diff(map[string]int{"ConvGradX None true": 2, "ConvGradX ELU true": 1, "Add": 3, "ActGrad": 3}, backward); diff != "" {
+		t.Error("(-want +got):", diff)
+	}
+	for n, v := range given {
+		if p.Buffer(n) == nil {
+			continue
+		}
+		if err := be.Write(p.Buffer(n), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Run(); err != nil {
+		t.Fatal(err)
+	}
+	nodes, err := reachable(grads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	define(t, nodes, given)
+	if diff, norm := distance(read(t, be, p.Buffer(grads[0])), given[grads[0]]); !(diff <= 1e-11*norm) || norm == 0 {
+		t.Errorf("the gradient's normalised squared error is %g", diff/norm)
 	}
 }
 
