@@ -9,7 +9,8 @@ import (
 const (
 	mmaRows    = 128 // ROWS of conv_mma.cu: results of a block along x
 	mmaThreads = 128
-	mmaShared  = 48 << 10
+	mmaShared  = 48 << 10 // of its ring
+	mmaTable   = 1 << 10  // of the gradient of the weights: where pixels read
 	chunk      = 8 // values of 16 bytes
 )
 
@@ -24,13 +25,13 @@ func (p *program) products(s kernels.Spec) bool {
 		}
 		p.forward(s, 1, arg(3), r)
 	case kernels.ConvGradX:
-		p.gradX(s.Conv, 1, behind(s)...)
+		p.gradX(s.Conv, 1, behind(s))
 	case kernels.ConvGradW:
 		p.gradW(s.Conv, 1)
 	case kernels.ModConv:
 		p.forward(sample(s.Conv), s.N, null, null)
 	case kernels.ModConvGradX:
-		p.gradX(sample(s.Conv), s.N, null, null)
+		p.gradX(sample(s.Conv), s.N, []operand{null, null})
 	case kernels.ModConvGradW:
 		p.gradW(sample(s.Conv), s.N)
 	default:
@@ -48,17 +49,17 @@ func sample(s kernels.Conv) kernels.Conv {
 func (p *program) forward(s kernels.Conv, samples int, b, r operand) {
 	x, s := p.input(s, samples, arg(1))
 	w := p.pack(arg(2), samples*s.O*s.KT*s.KH*s.KW, s.C)
-	p.tensor("conv_mma", columns(outputs(s)*samples, s.O), [3]int{outputs(s), s.O, samples}, []operand{arg(0), x, w, b, r}, append(padded(s), s.Act)...)
+	p.tensor("conv_mma", columns(outputs(s)*samples, s.O), [3]int{outputs(s), s.O, samples}, []operand{arg(0), x, w, b, r}, append(padded(s), s.Act, p.halfOf(arg(0), null, r))...)
 }
 
-func (p *program) gradX(s kernels.Conv, samples int, behind ...operand) {
+func (p *program) gradX(s kernels.Conv, samples int, behind []operand) {
 	taps, chunks := s.KT*s.KH*s.KW, up(s.O, chunk)
 	dy, w := p.pack(arg(1), samples*outputs(s), s.O), p.halves(samples*s.C*taps*chunks)
 	p.each("transpose_bf16", samples*s.C*taps*chunks, []operand{w, arg(2)}, chunks, s.O, taps, s.C)
-	values := append(padded(s), s.Act)
+	values := append(padded(s), s.Act, p.halfOf(append([]operand{arg(0)}, behind...)...))
 	values[4], values[8] = s.C, chunks*chunk // channels of dx are not padded, those of dy are
-	pixels := s.N * s.T * s.H * s.W
-	p.tensor("conv_grad_x_mma", columns(pixels*samples, s.C), [3]int{pixels, s.C, samples}, append([]operand{arg(0), dy, w}, behind...), values...)
+	pixels := inputs(s)
+	p.tensor("conv_grad_x_mma", columns(pixels*strides(s)*samples, s.C), [3]int{pixels, s.C, samples * strides(s)}, append([]operand{arg(0), dy, w}, behind...), values...)
 }
 
 func (p *program) gradW(s kernels.Conv, samples int) {
@@ -77,9 +78,20 @@ func (p *program) gradW(s kernels.Conv, samples int) {
 	values := padded(s)
 	values[8] = up(s.O, chunk) * chunk
 	p.tensor("conv_grad_w_mma", width, [3]int{weights, s.O, samples * parts}, []operand{dw, dy, x}, append(values, s.O, s.C, size, parts)...)
+	p.with(mmaShared + mmaTable)
 	if parts > 1 {
 		p.columns("sum_rows", arg(0), []operand{dw}, samples*parts, s.O*taps*s.C, parts)
 	}
+}
+
+// halfOf has a bit for each argument of the Spec that lies in bfloat16.
+func (p *program) halfOf(all ...operand) (mask int) {
+	for i, o := range all {
+		if o.arg >= 0 && p.half>>o.arg&1 != 0 {
+			mask |= 1 << i
+		}
+	}
+	return mask
 }
 
 // columns is how many results a block has along y, of m by n: few where wide blocks

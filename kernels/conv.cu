@@ -12,8 +12,11 @@
 // through shared memory, 16 terms of the sum at a time. The gradient of the weights
 // splits its long sum over blockIdx.z; the parts are added by sum_rows, in order.
 //
-// Weights that differ from sample to sample: blockIdx.z is the sample, sizes are those of
-// one sample. (A part of the gradient of the weights then has a sample's pixels.)
+// The gradient of the input has a phase for each place among the strides (conv.cuh), in
+// blockIdx.z: no tap is multiplied that reads between them.
+//
+// Weights that differ from sample to sample: blockIdx.z counts samples too, sizes are those
+// of one sample. (A part of the gradient of the weights then has a sample's pixels.)
 //
 // Two blocks share a processor: that leaves a thread 128 registers. (Without this bound
 // ptxas 13.0 spills for sm_100.)
@@ -27,17 +30,18 @@ constexpr int TILE = 64, DEPTH = 16, PITCH = TILE + 4;
 // A factor has a side of results (row) and one of terms (k). Both of its indices are
 // taken apart outside of the inner loop: Row and Term are what is left of them.
 
-// X[q,k], q the row.
+// X[q,k], q the row, or Y[p,k], p the row.
 struct Patches {
   const float* x;
-  Inputs in;
+  int channels;
+  Lattice l;
   using Row = Place;
   using Term = Tap;
-  __device__ Row row(int q) const { return in.row(q); }
-  __device__ Term term(int k) const { return tap(k, in.s, in.s.C); }
+  __device__ Row row(int q) const { return l.first(l.place(q)); }
+  __device__ Term term(int k) const { return l.tap(k, channels); }
   __device__ float at(const Row& p, const Term& k) const {
-    int i = in.pixel(p, k);
-    return i < 0 ? 0 : x[i * in.s.C + k.c];
+    Place q = l.through(p, k);
+    return l.inside(q) ? x[l.source(q) * channels + k.c] : 0;
   }
 };
 
@@ -49,20 +53,6 @@ struct PatchesOfTaps {
   __device__ Row row(int k) const { return p.term(k); }
   __device__ Term term(int q) const { return p.row(q); }
   __device__ float at(const Row& k, const Term& q) const { return p.at(q, k); }
-};
-
-// Y[p,k].
-struct Readers {
-  const float* dy;
-  Outputs out;
-  using Row = Place;
-  using Term = Tap;
-  __device__ Row row(int i) const { return out.row(i); }
-  __device__ Term term(int k) const { return tap(k, out.s, out.s.O); }
-  __device__ float at(const Row& p, const Term& k) const {
-    int i = out.pixel(p, k);
-    return i < 0 ? 0 : dy[i * out.s.O + k.c];
-  }
 };
 
 // A matrix in memory.
@@ -79,11 +69,15 @@ struct Matrix {
 // w[o,tap,c], c the row and (tap, o) the term.
 struct Weights {
   const float* w;
-  int C, O, taps;
+  ConvSize s;
+  Lattice l;
   using Row = int;
   using Term = int;
   __device__ Row row(int c) const { return c; }
-  __device__ Term term(int k) const { return (k % O * taps + k / O) * C; }
+  __device__ Term term(int k) const {
+    Tap t = l.tap(k, s.O);
+    return (t.c * s.KT * s.KH * s.KW + l.number(t, s.KH, s.KW)) * s.C;
+  }
   __device__ float at(Row c, Term k) const { return w[c + k]; }
 };
 
@@ -146,7 +140,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) conv(float* y, const float*
   w += (size_t)blockIdx.z * s.O * k;
   y += (size_t)blockIdx.z * m * s.O;
   float sum[4][4];
-  product<true, true>(sum, Patches{x, {s}}, Matrix{w, k, 1}, m0, n0, m, s.O, 0, k, as, bs);
+  product<true, true>(sum, Patches{x, s.C, outputs(s)}, Matrix{w, k, 1}, m0, n0, m, s.O, 0, k, as, bs);
   each(sum, m0, n0, m, s.O, [=](int q, int o, float v) {
     v = activate(kind, b ? v + b[o] : v);
     y[q * s.O + o] = r ? v + r[q * s.O + o] : v;
@@ -156,14 +150,17 @@ extern "C" __global__ void __launch_bounds__(256, 2) conv(float* y, const float*
 // at is the output of the activation in front, unused where kind is NONE. r may be null.
 extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_x(float* dx, const float* dy, const float* w, const float* at, const float* r, ConvSize s, int kind) {
   __shared__ float as[DEPTH * PITCH], bs[DEPTH * PITCH];
-  int m = s.N * s.T * s.H * s.W, taps = s.KT * s.KH * s.KW, m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
-  dy += (size_t)blockIdx.z * s.OT * s.OH * s.OW * s.O;
-  w += (size_t)blockIdx.z * s.O * taps * s.C;
-  dx += (size_t)blockIdx.z * m * s.C;
+  int phases = s.ST * s.SH * s.SW, sample = blockIdx.z / phases;
+  Lattice l = inputs(s, blockIdx.z % phases);
+  int m = l.count(), m0 = blockIdx.x * TILE, n0 = blockIdx.y * TILE;
+  if (m0 >= m) return;
+  dy += (size_t)sample * s.OT * s.OH * s.OW * s.O;
+  w += (size_t)sample * s.O * s.KT * s.KH * s.KW * s.C;
+  dx += (size_t)sample * s.T * s.H * s.W * s.C;
   float sum[4][4];
-  product<true, false>(sum, Readers{dy, {s}}, Weights{w, s.C, s.O, taps}, m0, n0, m, s.C, 0, taps * s.O, as, bs);
+  product<true, false>(sum, Patches{dy, s.O, l}, Weights{w, s, l}, m0, n0, m, s.C, 0, l.taps() * s.O, as, bs);
   each(sum, m0, n0, m, s.C, [=](int p, int c, float v) {
-    int i = p * s.C + c;
+    int i = l.number(p, s.T, s.H, s.W) * s.C + c;
     if (r) v += r[i];
     dx[i] = kind == NONE ? v : v * slope(kind, at[i]);
   });
@@ -175,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_w(float* dw, cons
   int q = s.N * s.OT * s.OH * s.OW, k = s.KT * s.KH * s.KW * s.C, m0 = blockIdx.y * TILE, n0 = blockIdx.x * TILE;
   int from = blockIdx.z * chunk, to = min(q, from + chunk);
   float sum[4][4];
-  product<false, false>(sum, Matrix{dy, 1, s.O}, PatchesOfTaps{{x, {s}}}, m0, n0, s.O, k, from, to, as, bs);
+  product<false, false>(sum, Matrix{dy, 1, s.O}, PatchesOfTaps{{x, s.C, outputs(s)}}, m0, n0, s.O, k, from, to, as, bs);
   dw += (size_t)blockIdx.z * s.O * k;
   each(sum, m0, n0, s.O, k, [=](int o, int i, float v) { dw[o * k + i] = v; });
 }

@@ -31,6 +31,7 @@
 #define __launch_bounds__(...)
 #define __shared__ static __attribute__((section("emul_shared"), aligned(16)))
 #define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emul::dynamic.data())
+struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(16) uint4 { uint32_t x, y, z, w; };
 using std::isfinite;
