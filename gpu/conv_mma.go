@@ -11,7 +11,7 @@ const (
 	mmaThreads = 128
 	mmaShared  = 48 << 10 // of its ring
 	mmaTable   = 1 << 10  // of the gradient of the weights: where pixels read
-	chunk      = 8 // values of 16 bytes
+	chunk      = 8        // values of 16 bytes
 )
 
 // products plans what conv_mma.cu computes: all convolutions, of operands that are

@@ -136,7 +136,7 @@ func (p *Plan) lower(nodes G.Nodes) (prog []instr, err error) {
 		cs := children(n)
 		switch o := n.Op().(type) {
 		case *op.Op:
-			prog = append(prog, instr{o.Spec(), append([]*G.Node{n}, cs...)})
+			prog = append(prog, instr{shared(o.Spec()), append([]*G.Node{n}, cs...)})
 			continue
 		case nil:
 			if p.buffers[n] == nil {
