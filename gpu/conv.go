@@ -14,7 +14,7 @@ func (p *program) convolution(s kernels.Spec) bool {
 		}
 		p.add("conv", tiles(outputs(s), s.O), line(threads), append(args(4), r), append(sizes(s), s.Act)...)
 	case kernels.ConvGradX:
-		p.add("conv_grad_x", samples(tiles(inputs(s.Conv), s.C), strides(s.Conv)), line(threads), append(args(3), behind(s)...), append(sizes(s.Conv), s.Act)...)
+		p.add("conv_grad_x", samples(tiles(phasePixels(s.Conv), s.C), strides(s.Conv)), line(threads), append(args(3), behind(s)...), append(sizes(s.Conv), s.Act)...)
 	case kernels.ConvGradW:
 		n, weights := outputs(s.Conv), s.KT*s.KH*s.KW*s.C
 		grid := tiles(weights, s.O)
@@ -33,7 +33,7 @@ func (p *program) convolution(s kernels.Spec) bool {
 		p.add("conv", samples(tiles(outputs(one), s.O), s.N), line(threads), append(args(3), null, null), append(sizes(one), s.Act)...)
 	case kernels.ModConvGradX:
 		one := sample(s.Conv)
-		p.add("conv_grad_x", samples(tiles(inputs(one), s.C), s.N*strides(one)), line(threads), append(args(3), null, null), append(sizes(one), kernels.None)...)
+		p.add("conv_grad_x", samples(tiles(phasePixels(one), s.C), s.N*strides(one)), line(threads), append(args(3), null, null), append(sizes(one), kernels.None)...)
 	case kernels.ModConvGradW: // a part of the sum is a sample
 		grid := samples(tiles(s.KT*s.KH*s.KW*s.C, s.O), s.N)
 		p.add("conv_grad_w", grid, line(threads), args(3), append(sizes(s.Conv), outputs(s.Conv)/s.N)...)
@@ -72,10 +72,10 @@ func outputs(s kernels.Conv) int {
 	return s.N * t * h * w
 }
 
-// strides are how many places an input pixel can have among the strides, inputs the number
-// of pixels of the first place, which has most.
+// strides are how many places an input pixel can have among the strides, phasePixels
+// the number of pixels of the first place, which has most.
 func strides(s kernels.Conv) int { return s.ST * s.SH * s.SW }
-func inputs(s kernels.Conv) int  { return s.N * up(s.T, s.ST) * up(s.H, s.SH) * up(s.W, s.SW) }
+func phasePixels(s kernels.Conv) int  { return s.N * up(s.T, s.ST) * up(s.H, s.SH) * up(s.W, s.SW) }
 
 // sizes are the fields of ConvSize.
 func sizes(s kernels.Conv) []any {

@@ -49,16 +49,16 @@ func sample(s kernels.Conv) kernels.Conv {
 func (p *program) forward(s kernels.Conv, samples int, b, r operand) {
 	x, s := p.input(s, samples, arg(1))
 	w := p.pack(arg(2), samples*s.O*s.KT*s.KH*s.KW, s.C)
-	p.tensor("conv_mma", columns(outputs(s)*samples, s.O), [3]int{outputs(s), s.O, samples}, []operand{arg(0), x, w, b, r}, append(padded(s), s.Act, p.halfOf(arg(0), null, r))...)
+	p.tensor("conv_mma", columns(outputs(s)*samples, s.O), [3]int{outputs(s), s.O, samples}, []operand{arg(0), x, w, b, r}, append(padded(s), s.Act, p.halfOf([]operand{arg(0), null, r}))...)
 }
 
 func (p *program) gradX(s kernels.Conv, samples int, behind []operand) {
 	taps, chunks := s.KT*s.KH*s.KW, up(s.O, chunk)
 	dy, w := p.pack(arg(1), samples*outputs(s), s.O), p.halves(samples*s.C*taps*chunks)
 	p.each("transpose_bf16", samples*s.C*taps*chunks, []operand{w, arg(2)}, chunks, s.O, taps, s.C)
-	values := append(padded(s), s.Act, p.halfOf(append([]operand{arg(0)}, behind...)...))
+	values := append(padded(s), s.Act, p.halfOf(append([]operand{arg(0)}, behind...)))
 	values[4], values[8] = s.C, chunks*chunk // channels of dx are not padded, those of dy are
-	pixels := inputs(s)
+	pixels := phasePixels(s)
 	p.tensor("conv_grad_x_mma", columns(pixels*strides(s)*samples, s.C), [3]int{pixels, s.C, samples * strides(s)}, append([]operand{arg(0), dy, w}, behind...), values...)
 }
 
@@ -84,15 +84,17 @@ func (p *program) gradW(s kernels.Conv, samples int) {
 	}
 }
 
-// halfOf has a bit for each argument of the Spec that lies in bfloat16.
-func (p *program) halfOf(all ...operand) (mask int) {
-	for i, o := range all {
-		if o.arg >= 0 && p.half>>o.arg&1 != 0 {
-			mask |= 1 << i
+// halfOf has a bit for each of these arguments that lies in bfloat16.
+func (p *program) halfOf(results []operand) (half int) {
+	for i, o := range results {
+		if p.isHalf(o) {
+			half |= 1 << i
 		}
 	}
-	return mask
+	return half
 }
+
+func (p *program) isHalf(o operand) bool { return o.arg >= 0 && p.half>>o.arg&1 != 0 }
 
 // columns is how many results a block has along y, of m by n: few where wide blocks
 // would be too few.
@@ -116,14 +118,26 @@ func padded(s kernels.Conv) []any {
 	return sizes(s)
 }
 
+// typedAs is the name of the kernel for the type that x is stored in.
+func (p *program) typedAs(kernel string, x operand) string {
+	if p.isHalf(x) {
+		return kernel + "_half"
+	}
+	return kernel
+}
+
 // halves takes scratch memory for n chunks of bfloat16.
 func (p *program) halves(n int) operand { return p.reserve(n * chunk / 2) }
 
-// pack rounds rows of c values, filled up to whole chunks.
+// pack rounds rows of c values, filled up to whole chunks. Where they lie like that it
+// does nothing.
 func (p *program) pack(x operand, rows, c int) operand {
+	if p.isHalf(x) && c%chunk == 0 {
+		return x
+	}
 	n := rows * up(c, chunk)
 	y := p.halves(n)
-	p.each("pack_bf16", n, []operand{y, x}, up(c, chunk), c)
+	p.each(p.typedAs("pack_bf16", x), n, []operand{y, x}, up(c, chunk), c)
 	return y
 }
 
@@ -138,7 +152,7 @@ func (p *program) input(s kernels.Conv, samples int, x operand) (operand, kernel
 	_, _, w := s.Out()
 	n := samples * s.N * s.T * s.H * w * chunks
 	y := p.halves(n)
-	p.each("unfold_bf16", n, []operand{y, x}, chunks, s.W, s.C, w, s.KW, s.SW, s.PW)
+	p.each(p.typedAs("unfold_bf16", x), n, []operand{y, x}, chunks, s.W, s.C, w, s.KW, s.SW, s.PW)
 	s.W, s.C, s.KW, s.SW, s.PW = w, s.KW*s.C, 1, 1, 0
 	return y, s
 }

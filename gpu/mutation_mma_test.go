@@ -50,8 +50,8 @@ var mmaMutations = []mutation{
 	{"a sum left out", "conv_mma.cu", "void grad_x(", "if (r)", "if (!r && at)", "ConvGradX"},
 	{"columns behind the last", "conv_mma.cu", "void each(", "rows && column < columns", "rows", "Conv"},
 	{"rounding towards zero", "common.cuh", "unsigned bf16(", "u + 0x7fff + (u >> 16 & 1)", "u", all},
-	{"no zeros in the last chunk", "pack.cu", "void pack_bf16(", "c + j < C ? x[j] : 0", "x[j]", "Conv"},
-	{"a line that begins too late", "pack.cu", "void unfold_bf16(", "* SW - PW", "* SW", "Conv ConvGradW"},
+	{"no zeros in the last chunk", "pack.cu", "void pack_rows(", "c + j < C ? load(x[j]) : 0", "load(x[j])", "Conv"},
+	{"a line that begins too late", "pack.cu", "void unfold(", "* SW - PW", "* SW", "Conv ConvGradW"},
 	{"taps and channels swapped", "pack.cu", "void transpose_bf16(", "* taps + k) * C + c;", "* C + c) * taps + k;", "ConvGradX"},
 }
 
@@ -64,6 +64,7 @@ static const emul::Entry table[] = {
     KERNEL(conv_mma_64), KERNEL(conv_grad_x_mma_64), KERNEL(conv_grad_w_mma_64),
     KERNEL(conv_mma_128), KERNEL(conv_grad_x_mma_128), KERNEL(conv_grad_w_mma_128),
     KERNEL(pack_bf16), KERNEL(unfold_bf16), KERNEL(transpose_bf16), KERNEL(sum_rows),
+    KERNEL(pack_bf16_half), KERNEL(unfold_bf16_half),
 };
 LIBRARY(table)
 `

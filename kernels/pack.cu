@@ -22,30 +22,42 @@ __device__ inline uint4 pack(F f) {
 }
 
 // x has rows of C values; n is the number of chunks of y.
-extern "C" __global__ void pack_bf16(uint4* y, const float* x, unsigned n, unsigned chunks, int C) {
+template <class T>
+__device__ inline void pack_rows(uint4* y, const T* x, unsigned n, unsigned chunks, int C) {
   unsigned i = thread_number();
   if (i >= n) return;
   int c = i % chunks * 8;
   x += (size_t)(i / chunks) * C + c;
   if (c + 8 <= C && (size_t)x % 16 == 0) {
-    float4 a = ((const float4*)x)[0], b = ((const float4*)x)[1];
-    float v[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+    float v[8];
+    load8(v, x);
     y[i] = pack([&](int j) { return v[j]; });
   } else {
-    y[i] = pack([&](int j) { return c + j < C ? x[j] : 0; });
+    y[i] = pack([&](int j) { return c + j < C ? load(x[j]) : 0; });
   }
 }
 
+extern "C" __global__ void pack_bf16(uint4* y, const float* x, unsigned n, unsigned chunks, int C) { pack_rows(y, x, n, chunks, C); }
+extern "C" __global__ void pack_bf16_half(uint4* y, const bfloat* x, unsigned n, unsigned chunks, int C) { pack_rows(y, x, n, chunks, C); }
+
 // x has lines of W pixels of C values, y lines of OW of KW·C.
-extern "C" __global__ void unfold_bf16(uint4* y, const float* x, unsigned n, unsigned chunks, int W, int C, int OW, int KW, int SW, int PW) {
+template <class T>
+__device__ inline void unfold(uint4* y, const T* x, unsigned n, unsigned chunks, int W, int C, int OW, int KW, int SW, int PW) {
   unsigned i = thread_number();
   if (i >= n) return;
   int first = i % chunks * 8, q = i / chunks, left = q % OW * SW - PW;
   x += (size_t)(q / OW) * W * C;
   y[i] = pack([&](int j) {
     int l = (first + j) / C, w = left + l;
-    return l < KW && 0 <= w && w < W ? x[w * C + (first + j) % C] : 0;
+    return l < KW && 0 <= w && w < W ? load(x[w * C + (first + j) % C]) : 0;
   });
+}
+
+extern "C" __global__ void unfold_bf16(uint4* y, const float* x, unsigned n, unsigned chunks, int W, int C, int OW, int KW, int SW, int PW) {
+  unfold(y, x, n, chunks, W, C, OW, KW, SW, PW);
+}
+extern "C" __global__ void unfold_bf16_half(uint4* y, const bfloat* x, unsigned n, unsigned chunks, int W, int C, int OW, int KW, int SW, int PW) {
+  unfold(y, x, n, chunks, W, C, OW, KW, SW, PW);
 }
 
 // Neighbouring threads read neighbouring channels.

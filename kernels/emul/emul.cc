@@ -44,7 +44,7 @@ static const emul::Entry table[] = {
     KERNEL(rms_norm), KERNEL(rms_norm_grad_x), KERNEL(rms_norm_scale), KERNEL(rms_norm_grad_gamma),
     KERNEL(lfq_sign), KERNEL(lfq_index), KERNEL(lfq_values), KERNEL(lfq_factors), KERNEL(matmul), KERNEL(lfq_terms), KERNEL(lfq_slopes), KERNEL(lfq_grad),
     KERNEL(pad_front), KERNEL(crop_front), KERNEL(concat_time), KERNEL(slice_time), KERNEL(slice_time_grad),
-    KERNEL(pack_bf16), KERNEL(unfold_bf16), KERNEL(transpose_bf16),
+    KERNEL(pack_bf16), KERNEL(unfold_bf16), KERNEL(pack_bf16_half), KERNEL(unfold_bf16_half), KERNEL(transpose_bf16),
     KERNEL(cross_entropy), KERNEL(cross_entropy_end), KERNEL(cross_entropy_grad),
     KERNEL(recon_loss), KERNEL(recon_loss_end), KERNEL(recon_loss_grad),
     KERNEL(shuffle),
