@@ -107,7 +107,7 @@ func columns(m, n int) int {
 
 // tensor adds a kernel of conv_mma.cu for size [m,n,z] results, in blocks of width columns.
 func (p *program) tensor(kernel string, width int, size [3]int, pointers []operand, values ...any) {
-	grid := [3]uint32{uint32(up(size[0], mmaRows)), uint32(up(size[1], width)), uint32(size[2])}
+	grid := samples(line(up(size[0], mmaRows)*up(size[1], width)), size[2])
 	p.add(fmt.Sprintf("%s_%d", kernel, width), grid, line(mmaThreads), pointers, values...)
 	p.with(mmaShared)
 }

@@ -43,8 +43,8 @@ func TestGeometryInBF16(t *testing.T) {
 		want []string
 	}{
 		// 210 chunks of x; 65 rows of 27 chunks of w; 210 pixels; two blocks of 64 channels.
-		{conv, []string{"pack_bf16 1,1,1 256,1,1 s1", "pack_bf16 7,1,1 256,1,1 s2", "conv_mma_64 2,2,1 128,1,1 0ss3-"}},
-		{full, []string{"pack_bf16 1,1,1 256,1,1 s1", "pack_bf16 7,1,1 256,1,1 s2", "conv_mma_64 2,2,1 128,1,1 0ss34"}},
+		{conv, []string{"pack_bf16 1,1,1 256,1,1 s1", "pack_bf16 7,1,1 256,1,1 s2", "conv_mma_64 4,1,1 128,1,1 0ss3-"}},
+		{full, []string{"pack_bf16 1,1,1 256,1,1 s1", "pack_bf16 7,1,1 256,1,1 s2", "conv_mma_64 4,1,1 128,1,1 0ss34"}},
 		// 210 pixels of 9 chunks of dy; 8 rows of 27 times 9 chunks of w.
 		{kernels.ConvGradX{Conv: conv}, []string{"pack_bf16 8,1,1 256,1,1 s1", "transpose_bf16 8,1,1 256,1,1 s2", "conv_grad_x_mma_64 2,1,1 128,1,1 0ss--"}},
 		{kernels.ConvGradX{Conv: behind}, []string{"pack_bf16 8,1,1 256,1,1 s1", "transpose_bf16 8,1,1 256,1,1 s2", "conv_grad_x_mma_64 2,1,1 128,1,1 0ss3-"}},
@@ -52,17 +52,17 @@ func TestGeometryInBF16(t *testing.T) {
 		// 216 weights of each channel; too few pixels to split.
 		{kernels.ConvGradW{Conv: conv}, []string{"pack_bf16 8,1,1 256,1,1 s1", "pack_bf16 1,1,1 256,1,1 s2", "conv_grad_w_mma_128 2,1,1 128,1,1 0ss"}},
 		// 512 blocks of rows: wide ones are enough.
-		{large, []string{"pack_bf16 2048,1,1 256,1,1 s1", "pack_bf16 8,1,1 256,1,1 s2", "conv_mma_128 512,2,1 128,1,1 0ss3-"}},
-		{kernels.ConvGradX{Conv: back}, []string{"pack_bf16 2048,1,1 256,1,1 s1", "transpose_bf16 8,1,1 256,1,1 s2", "conv_grad_x_mma_128 512,2,1 128,1,1 0ss--"}},
+		{large, []string{"pack_bf16 2048,1,1 256,1,1 s1", "pack_bf16 8,1,1 256,1,1 s2", "conv_mma_128 1024,1,1 128,1,1 0ss3-"}},
+		{kernels.ConvGradX{Conv: back}, []string{"pack_bf16 2048,1,1 256,1,1 s1", "transpose_bf16 8,1,1 256,1,1 s2", "conv_grad_x_mma_128 1024,1,1 128,1,1 0ss--"}},
 		// Two blocks: 132 parts, of 497 pixels filled up to 512, are 128.
-		{kernels.ConvGradW{Conv: large}, []string{"pack_bf16 8192,1,1 256,1,1 s1", "pack_bf16 2048,1,1 256,1,1 s2", "conv_grad_w_mma_128 1,2,128 128,1,1 sss", "sum_rows 512,1,1 32,8,1 0s"}},
+		{kernels.ConvGradW{Conv: large}, []string{"pack_bf16 8192,1,1 256,1,1 s1", "pack_bf16 2048,1,1 256,1,1 s2", "conv_grad_w_mma_128 2,1,128 128,1,1 sss", "sum_rows 512,1,1 32,8,1 0s"}},
 		// 256 pixels, 49 lines of taps, each 21 values filled up to three chunks.
 		{stem, []string{"unfold_bf16 3,1,1 256,1,1 s1", "pack_bf16 37,1,1 256,1,1 s2", "conv_mma_64 2,1,1 128,1,1 0ss3-"}},
 		{kernels.ConvGradW{Conv: stem}, []string{"pack_bf16 8,1,1 256,1,1 s1", "unfold_bf16 3,1,1 256,1,1 s2", "conv_grad_w_mma_64 10,1,1 128,1,1 0ss"}},
 		// A block in z for each sample.
-		{kernels.ModConv{Conv: conv}, []string{"pack_bf16 1,1,1 256,1,1 s1", "pack_bf16 14,1,1 256,1,1 s2", "conv_mma_64 1,2,2 128,1,1 0ss--"}},
+		{kernels.ModConv{Conv: conv}, []string{"pack_bf16 1,1,1 256,1,1 s1", "pack_bf16 14,1,1 256,1,1 s2", "conv_mma_64 2,1,2 128,1,1 0ss--"}},
 		{kernels.ModConvGradX{Conv: conv}, []string{"pack_bf16 8,1,1 256,1,1 s1", "transpose_bf16 16,1,1 256,1,1 s2", "conv_grad_x_mma_64 1,1,2 128,1,1 0ss--"}},
-		{kernels.ModConvGradW{Conv: large}, []string{"pack_bf16 8192,1,1 256,1,1 s1", "pack_bf16 2048,1,1 256,1,1 s2", "conv_grad_w_mma_128 1,2,128 128,1,1 sss", "sum_rows 2048,1,1 32,8,1 0s"}},
+		{kernels.ModConvGradW{Conv: large}, []string{"pack_bf16 8192,1,1 256,1,1 s1", "pack_bf16 2048,1,1 256,1,1 s2", "conv_grad_w_mma_128 2,1,128 128,1,1 sss", "sum_rows 2048,1,1 32,8,1 0s"}},
 	} {
 		p, err := plan(c.spec, kernels.BF16, "")
 		if err != nil {

@@ -89,9 +89,9 @@ struct Gather {
     unsigned long long bits = 1ull << k.w | 1ull << (tapW + k.h) | 1ull << (tapW + tapH + k.t);
     int from = k.c + k.t * stepT + k.h * stepH + k.w * stepW, line = weight + k.c + k.t * weightT + k.h * weightH + k.w * weightW;
 #pragma unroll
-    for (int j = 0; j < ROWS / 32; j++) copy_async(stage + to + 2048 * j, x + (from + at[j]), any && !(outside[j] & bits));
+    for (int j = 0; j < ROWS / 32; j++) copy_async(stage + to + 2048 * j, x + (from + at[j]), any & !(outside[j] & bits));
 #pragma unroll
-    for (int j = 0; j < N / 32; j++) copy_async(stage + Ring<N>::FIRST + to + 2048 * j, w + (line + 32 * j * weightRow), any && 32 * j < rowsLeft);
+    for (int j = 0; j < N / 32; j++) copy_async(stage + Ring<N>::FIRST + to + 2048 * j, w + (line + 32 * j * weightRow), any & (32 * j < rowsLeft));
     k.c += step.c, carry(k.c, k.w, channels);
     k.w += step.w, carry(k.w, k.h, tapW);
     k.h += step.h, carry(k.h, k.t, tapH);
@@ -104,7 +104,7 @@ struct Reads { int source, t, h, w; };
 constexpr int NOWHERE = 1 << 30;  // a place outside, half of it back too
 
 // Tiles of X and dy across, pixels being the terms. Where they read is found by one
-// thread for each pixel, a step ahead of the copies: prepare is called in front of the
+// thread for each pixel, by each warp in turn, a step ahead of the copies: prepare is called in front of the
 // barrier behind which copy is, each time for the next step.
 template <int N>
 struct Across {
@@ -113,10 +113,12 @@ struct Across {
   Reads* table;  // [2,DEPTH]
   Lattice l;
   int channels, O, q, end, o, prepared, copied, chunks, lines;
+  Place pixel, step;     // the one that this thread prepares next, and how far it is to the one behind that
   int through, t, h, w;  // from what the first tap reads to what this thread's does: chunks, and places
 
   __device__ Across(const uint4* x, const uint4* dy, const ConvSize& s, int k0, int n0, int from, int to, Reads* table)
       : x(x), dy(dy), table(table), l(outputs(s)), channels(s.C / 8), O(s.O / 8), q(from), end(to), o(n0 / 8 + threadIdx.x % WIDTH), prepared(0), copied(0) {
+    pixel = l.place(from + threadIdx.x), step = l.place(THREADS);
     Tap k = l.tap(k0 / 8 + threadIdx.x % 16, channels);
     Place by = l.through({0, 0, 0, 0}, k);
     through = l.source(by) * channels + k.c;
@@ -125,24 +127,27 @@ struct Across {
   }
   __device__ void prepare() {
     if ((int)threadIdx.x / 32 == prepared % (THREADS / 32)) {
-      int lane = threadIdx.x % 32, i = q + prepared * DEPTH + lane;
-      Place p = l.first(l.place(i));
-      table[prepared % 2 * DEPTH + lane] = {l.source(p), i < end ? p.t : -NOWHERE / 2, p.h, p.w};
+      Place p = l.first(pixel);
+      table[prepared % 2 * DEPTH + threadIdx.x % 32] = {l.source(p), q + prepared * DEPTH + (int)threadIdx.x % 32 < end ? p.t : -NOWHERE / 2, p.h, p.w};
+      pixel.w += step.w, carry(pixel.w, pixel.h, l.w.count);
+      pixel.h += step.h, carry(pixel.h, pixel.t, l.h.count);
+      pixel.t += step.t, carry(pixel.t, pixel.n, l.t.count);
+      pixel.n += step.n;
     }
     prepared++;
   }
   __device__ void copy(char* stage) {
     const Reads* reads = table + copied % 2 * DEPTH;
-    int pixel = q + copied * DEPTH + threadIdx.x / WIDTH;
+    int i = q + copied * DEPTH + threadIdx.x / WIDTH;
 #pragma unroll
     for (int j = 0; j < DEPTH / 8; j++) {
       Reads r = reads[threadIdx.x / 16 + 8 * j];
-      bool inside = below(r.t + t, l.t.size) && below(r.h + h, l.h.size) && below(r.w + w, l.w.size);
+      bool inside = below(r.t + t, l.t.size) & below(r.h + h, l.h.size) & below(r.w + w, l.w.size);
       copy_async(stage + chunks + 2048 * j, x + (r.source * channels + through), inside);
     }
 #pragma unroll
     for (int j = 0; j < DEPTH / STEP; j++)
-      copy_async(stage + lines + 2048 * j, dy + ((pixel + STEP * j) * O + o), pixel + STEP * j < end && o < O);
+      copy_async(stage + lines + 2048 * j, dy + ((i + STEP * j) * O + o), (i + STEP * j < end) & (o < O));
     copied++;
   }
 };
@@ -301,6 +306,14 @@ __device__ inline void activate(int kind, float (&v)[V]) {
   }
 }
 
+// The first row and the first column of this block's results, n columns in all. Blocks go
+// through the columns first: what a row reads then lies in the second cache.
+template <int N>
+__device__ inline void corner(int& m0, int& n0, int n) {
+  int columns = (n + N - 1) / N;
+  m0 = blockIdx.x / columns * ROWS, n0 = blockIdx.x % columns * N;
+}
+
 // Which arguments hold bfloat.
 enum { RESULT = 1, SLOPE = 2, SUMMAND = 4 };
 
@@ -308,7 +321,8 @@ template <int N>
 __device__ inline void forward(void* y, const uint4* x, const uint4* w, const float* b, const void* r, const ConvSize& s, int kind, int half) {
   DYNAMIC_SHARED(uint4, shared);
   Lattice l = outputs(s);
-  int m = l.count(), channels = s.C / 8, m0 = blockIdx.x * ROWS, n0 = blockIdx.y * N, sample = blockIdx.z;
+  int m = l.count(), channels = s.C / 8, sample = blockIdx.z, m0, n0;
+  corner<N>(m0, n0, s.O);
   x += (size_t)sample * s.T * s.H * s.W * channels, w += (size_t)sample * s.O * l.taps() * channels;
   Sums<N> sum;
   product<N, false>(sum, Gather<N>(x, w, l, s, channels, m0, n0, s.O), l.taps() * s.C, (char*)shared);
@@ -334,7 +348,8 @@ __device__ inline void grad_x(void* dx, const uint4* dy, const uint4* w, const v
   DYNAMIC_SHARED(uint4, shared);
   int phases = s.ST * s.SH * s.SW, sample = blockIdx.z / phases;
   Lattice l = inputs(s, blockIdx.z % phases);
-  int m = l.count(), channels = s.O / 8, m0 = blockIdx.x * ROWS, n0 = blockIdx.y * N;
+  int m = l.count(), channels = s.O / 8, m0, n0;
+  corner<N>(m0, n0, s.C);
   if (m0 >= m) return;
   dy += (size_t)sample * s.OT * s.OH * s.OW * channels, w += (size_t)sample * s.C * s.KT * s.KH * s.KW * channels;
   Sums<N> sum;
@@ -358,7 +373,8 @@ __device__ inline void grad_x(void* dx, const uint4* dy, const uint4* w, const v
 template <int N>
 __device__ inline void grad_w(float* dw, const uint4* dy, const uint4* x, const ConvSize& s, int O, int C, int chunk, int parts) {
   DYNAMIC_SHARED(uint4, shared);
-  int taps = s.KT * s.KH * s.KW, pixels = s.N * s.OT * s.OH * s.OW, k0 = blockIdx.x * ROWS, n0 = blockIdx.y * N;
+  int taps = s.KT * s.KH * s.KW, pixels = s.N * s.OT * s.OH * s.OW, k0, n0;
+  corner<N>(k0, n0, O);
   int sample = blockIdx.z / parts, from = blockIdx.z % parts * chunk, to = min(pixels, from + chunk);
   x += (size_t)sample * s.T * s.H * s.W * s.C / 8, dy += (size_t)sample * pixels * s.O / 8, dw += (size_t)blockIdx.z * O * taps * C;
   Sums<N> sum;

@@ -4,11 +4,11 @@
 
 #ifdef __CUDACC__
 // Copies 16 bytes of global into shared memory; unless inside, zeros, whatever lies at
-// from. Both addresses are multiples of 16. The bytes have arrived when copy_wait says
+// from. The line of 128 bytes comes to the second cache. Both addresses are multiples of 16. The bytes have arrived when copy_wait says
 // so, for other threads after a barrier.
 __device__ inline void copy_async(void* to, const void* from, bool inside) {
   unsigned address = __cvta_generic_to_shared(to), bytes = inside ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(bytes) : "memory");
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(bytes) : "memory");
 }
 
 // Ends a group of copies.
