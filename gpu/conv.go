@@ -74,8 +74,8 @@ func outputs(s kernels.Conv) int {
 
 // strides are how many places an input pixel can have among the strides, phasePixels
 // the number of pixels of the first place, which has most.
-func strides(s kernels.Conv) int { return s.ST * s.SH * s.SW }
-func phasePixels(s kernels.Conv) int  { return s.N * up(s.T, s.ST) * up(s.H, s.SH) * up(s.W, s.SW) }
+func strides(s kernels.Conv) int     { return s.ST * s.SH * s.SW }
+func phasePixels(s kernels.Conv) int { return s.N * up(s.T, s.ST) * up(s.H, s.SH) * up(s.W, s.SW) }
 
 // sizes are the fields of ConvSize.
 func sizes(s kernels.Conv) []any {

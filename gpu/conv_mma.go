@@ -70,7 +70,7 @@ func (p *program) gradW(s kernels.Conv, samples int) {
 		width = 64
 	}
 	weights := taps * up(s.C, chunk) * chunk
-	parts, size := split(outputs(s), up(weights, mmaRows)*up(s.O, width)*samples, 256)
+	parts, size := splitPixels(outputs(s), up(weights, mmaRows)*up(s.O, width)*samples, width)
 	dw := arg(0)
 	if parts > 1 {
 		dw = p.reserve(samples * parts * s.O * taps * s.C)
@@ -96,10 +96,30 @@ func (p *program) halfOf(results []operand) (half int) {
 
 func (p *program) isHalf(o operand) bool { return o.arg >= 0 && p.half>>o.arg&1 != 0 }
 
-// columns is how many results a block has along y, of m by n: few where wide blocks
-// would be too few.
+// splitPixels divides a sum over n pixels among blocks of so many columns, tiles of which
+// have all results, so that waves of blocks are full: the fewest parts that fill nine
+// tenths of six waves or fewer. No part but the last has fewer than 256 pixels.
+func splitPixels(n, tiles, width int) (parts, size int) {
+	slots, most, best := wave, max(1, n/256), 0.
+	if width == 64 {
+		slots = wave / 2 * 3
+	}
+	for waves := 1; waves <= 6 && best < .9; waves++ {
+		k := min(most, max(1, waves*slots/tiles))
+		if full := float64(k*tiles) / float64(up(k*tiles, slots)*slots); parts == 0 || full > best+.02 {
+			best, parts = full, k
+		}
+	}
+	size = up(up(n, parts), 32) * 32
+	return up(n, size), size
+}
+
+// columns is how many columns blocks have of m by n results: those whose waves take less
+// time. Three narrow blocks share a processor, two wide ones, of twice the products; a
+// narrow one loads half as much again for each, which is taken to cost a tenth.
 func columns(m, n int) int {
-	if n <= 64 || up(m, mmaRows)*up(n, 128) < wave {
+	rows := up(m, mmaRows)
+	if up(rows*up(n, 64), wave/2*3)*33 < up(rows*up(n, 128), wave)*40 {
 		return 64
 	}
 	return 128

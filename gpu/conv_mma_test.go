@@ -86,6 +86,31 @@ func TestGeometryInBF16(t *testing.T) {
 	}
 }
 
+// Waves of blocks are full, of 264 wide ones or 396 narrow ones, and columns of zeros few.
+func TestWavesInBF16(t *testing.T) {
+	for _, c := range []struct{ pixels, channels, want int }{
+		{20480, 512, 128}, // 640 blocks in three waves; narrow ones would fill four
+		{10240, 512, 64},  // 640 blocks in two waves, instead of 320 in two
+		{5120, 512, 64},
+		{81920, 1364, 128}, // many waves
+		{1 << 20, 192, 64}, // no wide block that is half empty
+	} {
+		if got := columns(c.pixels, c.channels); got != c.want {
+			t.Errorf("%d pixels of %d channels: blocks of %d columns, want %d", c.pixels, c.channels, got, c.want)
+		}
+	}
+	for _, c := range []struct{ pixels, tiles, width, parts, size int }{
+		{327680, 27, 128, 9, 36416}, // 243 of 264 blocks
+		{20480, 432, 128, 3, 6848},  // 1296 blocks in five waves
+		{81920, 14, 64, 28, 2944},   // 392 of 396 blocks
+		{300, 1, 64, 1, 320},        // too few pixels
+	} {
+		if parts, size := splitPixels(c.pixels, c.tiles, c.width); parts != c.parts || size != c.size {
+			t.Errorf("%d pixels, %d tiles: %d parts of %d, want %d of %d", c.pixels, c.tiles, parts, size, c.parts, c.size)
+		}
+	}
+}
+
 // What the kernels count: channels of packed operands, pixels of one sample; behind
 // that the activation, and which arguments are half.
 func TestSizesInBF16(t *testing.T) {
@@ -99,7 +124,7 @@ func TestSizesInBF16(t *testing.T) {
 		{kernels.ModConv{Conv: s}, []uint32{1, 2, 3, 4, 16, 2, 2, 4, 20, 2, 1, 1, 1, 2, 1, 1, 1, 0, 0, 0, 0}},
 		{kernels.ConvGradX{Conv: s}, []uint32{3, 2, 3, 9, 3, 2, 2, 4, 24, 2, 1, 5, 1, 2, 2, 1, 1, 0, 1, 0, 0}},
 		// Behind the sizes: true channels, then pixels and number of parts.
-		{kernels.ConvGradW{Conv: s}, []uint32{3, 2, 3, 4, 16, 2, 2, 4, 24, 2, 1, 1, 1, 2, 1, 1, 1, 0, 0, 20, 15, 48, 1}},
+		{kernels.ConvGradW{Conv: s}, []uint32{3, 2, 3, 4, 16, 2, 2, 4, 24, 2, 1, 1, 1, 2, 1, 1, 1, 0, 0, 20, 15, 64, 1}},
 	} {
 		p, err := plan(c.spec, kernels.BF16, "")
 		if err != nil {

@@ -215,7 +215,8 @@ func TestFusion(t *testing.T) {
 }
 
 // The gradients of three projections of a value and of the value itself are added up in
-// the last steps of the projections; the slope in front of them follows the sum.
+// the last steps of the projections; the slope in front of them follows the sum. One of
+// the projections has no bias, as it is a sample with weights of its own.
 func TestGradientsAreSummedUpInConvolutions(t *testing.T) {
 	const n = 2 * 3 * 4 * 5 * 6
 	g := G.NewGraph()
@@ -231,7 +232,14 @@ func TestGradientsAreSummedUpInConvolutions(t *testing.T) {
 	for _, name := range []string{"q", "k", "v"} {
 		w := Input(g, name, 6, 1, 1, 1, 6)
 		given[w] = draw(name, 36)
-		h := apply(t, s, shape, y, w, b)
+		var h *G.Node
+		if name == "k" {
+			one := s
+			one.N, one.T = 1, s.N*s.T
+			h = apply(t, kernels.ModConv{Conv: one}, shape, y, w)
+		} else {
+			h = apply(t, s, shape, y, w, b)
+		}
 		sum = apply(t, kernels.Add{Len: n}, shape, sum, apply(t, kernels.Act{Kind: kernels.SiLU, Len: n}, shape, h))
 	}
 	loss := apply(t, kernels.ReconLoss{Pixels: n / 6, C: 6, Kind: kernels.MSE, Overshoot: 1}, []int{}, sum, target, each)
