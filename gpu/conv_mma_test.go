@@ -93,6 +93,7 @@ func TestWavesInBF16(t *testing.T) {
 		{10240, 512, 64},  // 640 blocks in two waves, instead of 320 in two
 		{5120, 512, 64},
 		{81920, 1364, 128}, // many waves
+		{2 * 16833, 66, 128},
 		{1 << 20, 192, 64}, // no wide block that is half empty
 	} {
 		if got := columns(c.pixels, c.channels); got != c.want {
