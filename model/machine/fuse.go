@@ -95,22 +95,6 @@ func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 	return out
 }
 
-// shared is the kernel for weights that all samples share, where there is one sample:
-// more is fused into it, and it has more forms.
-func shared(s kernels.Spec) kernels.Spec {
-	switch s := s.(type) {
-	case kernels.ModConvGradX:
-		if s.N == 1 {
-			return kernels.ConvGradX{Conv: s.Conv}
-		}
-	case kernels.ModConvGradW:
-		if s.N == 1 {
-			return kernels.ConvGradW{Conv: s.Conv}
-		}
-	}
-	return s
-}
-
 // withResidual is the kernel that also adds its last argument, nil if there is none.
 func withResidual(s kernels.Spec) kernels.Spec {
 	switch c := s.(type) {

@@ -25,6 +25,7 @@ type Plan struct {
 	be      kernels.Backend
 	steps   []step
 	buffers map[*G.Node]kernels.Buffer
+	zeros   map[int]*G.Node // as many as are asked for
 	replay  func() error // enqueues the steps, after the first Run
 	stats   Stats
 }
@@ -54,7 +55,7 @@ type instr struct {
 // next Run. bound gives nodes a place of the caller's: inputs, parameters, and
 // outputs such as gradients. An input that is not bound gets a place of its own.
 func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buffer) (*Plan, error) {
-	p := &Plan{be: be, buffers: map[*G.Node]kernels.Buffer{}}
+	p := &Plan{be: be, buffers: map[*G.Node]kernels.Buffer{}, zeros: map[int]*G.Node{}}
 	nodes, err := reachable(outputs)
 	if err != nil {
 		return nil, err
@@ -136,8 +137,9 @@ func (p *Plan) lower(nodes G.Nodes) (prog []instr, err error) {
 		cs := children(n)
 		switch o := n.Op().(type) {
 		case *op.Op:
-			prog = append(prog, instr{shared(o.Spec()), append([]*G.Node{n}, cs...)})
-			continue
+			var in instr
+			in, err = p.share(instr{o.Spec(), append([]*G.Node{n}, cs...)})
+			prog = append(prog, in)
 		case nil:
 			if p.buffers[n] == nil {
 				p.buffers[n], err = p.be.Alloc(size(n))

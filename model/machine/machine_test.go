@@ -257,7 +257,7 @@ func TestGradientsAreSummedUpInConvolutions(t *testing.T) {
 		switch c := s.spec.(type) {
 		case kernels.ConvGradX:
 			backward[fmt.Sprintf("ConvGradX %v %v", c.Act, c.Residual)]++
-		case kernels.Add, kernels.ActGrad:
+		case kernels.Add, kernels.ActGrad, kernels.ModConv:
 			backward[kind(s.spec)]++
 		}
 	}
