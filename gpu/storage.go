@@ -3,16 +3,25 @@ package gpu
 import "magvit/kernels"
 
 // storage tells which arguments of a Spec may lie in bfloat16: those of Tied take the
-// kernel with the name NAME_half. Small things stay float32, and what parameters,
+// kernel with the name NAME_half, for those of Free a kernel has a flag each. Small things stay float32, and what parameters,
 // quantizers and losses are made of.
 func storage(s kernels.Spec) kernels.Storage {
-	switch s.(type) {
+	switch s := s.(type) {
+	case kernels.Conv, kernels.ConvGradX, kernels.ConvGradW, kernels.ModConv, kernels.ModConvGradX, kernels.ModConvGradW:
+		var large []int // all but weights and biases
+		for i, a := range s.Args() {
+			if a.Name != "w" && a.Name != "dw" && a.Name != "b" {
+				large = append(large, i)
+			}
+		}
+		return free(large...)
 	case kernels.Add:
 		return tied(0, 1, 2)
 	}
 	return kernels.Storage{}
 }
 
+func free(args ...int) kernels.Storage { return kernels.Storage{Free: mask(args)} }
 func tied(args ...int) kernels.Storage { return kernels.Storage{Tied: mask(args)} }
 
 // mask has a bit for each argument.

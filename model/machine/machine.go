@@ -26,7 +26,7 @@ type Plan struct {
 	steps   []step
 	buffers map[*G.Node]kernels.Buffer
 	zeros   map[int]*G.Node // as many as are asked for
-	replay  func() error // enqueues the steps, after the first Run
+	replay  func() error    // enqueues the steps, after the first Run
 	stats   Stats
 }
 

@@ -1,0 +1,59 @@
+//go:build emul && linux
+
+package gpu_test
+
+import (
+	"testing"
+
+	"magvit/gpu"
+	"magvit/kernels"
+	"magvit/kernels/emul"
+	"magvit/kernels/kerneltest"
+)
+
+// storedProducts are convolutions with everything in them, of channels that fill chunks
+// and of others, with each of their activations in bfloat16 or not.
+func storedProducts(be *gpu.Device) (cases []kerneltest.Case) {
+	whole := kernels.Conv{N: 2, T: 2, H: 5, W: 6, C: 16, O: 24, KT: 2, KH: 3, KW: 3, ST: 1, SH: 2, SW: 1, DT: 1, PT: 1, PH: 1, PW: 1}
+	odd := whole
+	odd.C, odd.O = 13, 10
+	for _, s := range []kernels.Conv{whole, odd} {
+		full := s
+		full.Act, full.Residual = kernels.ELU, true
+		for _, spec := range []kernels.Spec{full, kernels.ConvGradX{Conv: full}, kernels.ConvGradW{Conv: s},
+			kernels.ModConv{Conv: s}, kernels.ModConvGradX{Conv: s}, kernels.ModConvGradW{Conv: s}} {
+			free := be.Storage(spec).Free
+			for half := free; half > 0; half = (half - 1) & free {
+				cases = append(cases, kerneltest.Case{Spec: kernels.Stored{Spec: spec, Half: half}, Tol: 1e-11, Why: "float32 sums of some hundred products",
+					Draw: map[string]kerneltest.Draw{"s": kerneltest.Mixed(-1, 1, 0)}})
+			}
+		}
+	}
+	return cases
+}
+
+var storedMutations = []mutation{
+	{"a result as the summand", "conv_mma.cu", "void forward(", "half & RESULT", "half & (RESULT | SUMMAND)", "Stored"},
+	{"a summand as the result", "conv_mma.cu", "void forward(", "half & SUMMAND", "half & (SUMMAND | RESULT)", "Stored"},
+	{"a gradient as the summand", "conv_mma.cu", "void grad_x(", "half & RESULT", "half & (RESULT | SUMMAND)", "Stored"},
+	{"a slope as the gradient", "conv_mma.cu", "void grad_x(", "half & SLOPE", "half & (SLOPE | RESULT)", "Stored"},
+	{"halves of a row beyond its end", "pack.cu", "void pack_rows(", "c + 8 <= C && ", "", "Stored"},
+}
+
+func TestMutationsOfStorageAreCaught(t *testing.T) {
+	be := gpu.Emulated(emul.Open(emul.Forward), kernels.BF16)
+	defer be.Close()
+	catch(t, storedMutations, kernels.BF16, storedProducts(be), mmaKernels)
+}
+
+func TestAnyActivationOfProductsMayBeHalf(t *testing.T) {
+	be := gpu.Emulated(emul.Open(emul.Shuffled), kernels.BF16)
+	defer be.Close()
+	for _, c := range storedProducts(be) {
+		r, err := kerneltest.Check(be, c)
+		check(t, err)
+		if !r.OK {
+			t.Errorf("%v: %v", c, r.Err)
+		}
+	}
+}
