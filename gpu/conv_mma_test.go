@@ -55,14 +55,14 @@ func TestGeometryInBF16(t *testing.T) {
 		{large, []string{"pack_bf16 2048,1,1 256,1,1 s1", "pack_bf16 8,1,1 256,1,1 s2", "conv_mma_128 1024,1,1 128,1,1 0ss3-"}},
 		{kernels.ConvGradX{Conv: back}, []string{"pack_bf16 2048,1,1 256,1,1 s1", "transpose_bf16 8,1,1 256,1,1 s2", "conv_grad_x_mma_128 1024,1,1 128,1,1 0ss--"}},
 		// Two blocks: 132 parts, of 497 pixels filled up to 512, are 128.
-		{kernels.ConvGradW{Conv: large}, []string{"pack_bf16 8192,1,1 256,1,1 s1", "pack_bf16 2048,1,1 256,1,1 s2", "conv_grad_w_mma_128 2,1,128 128,1,1 sss", "sum_rows 512,1,1 32,8,1 0s"}},
+		{kernels.ConvGradW{Conv: large}, []string{"pack_bf16 8192,1,1 256,1,1 s1", "pack_bf16 2048,1,1 256,1,1 s2", "conv_grad_w_mma_128 2,1,128 128,1,1 sss", "sum_rows 256,1,1 8,32,1 0s"}},
 		// 256 pixels, 49 lines of taps, each 21 values filled up to three chunks.
 		{stem, []string{"unfold_bf16 3,1,1 256,1,1 s1", "pack_bf16 37,1,1 256,1,1 s2", "conv_mma_64 2,1,1 128,1,1 0ss3-"}},
 		{kernels.ConvGradW{Conv: stem}, []string{"pack_bf16 8,1,1 256,1,1 s1", "unfold_bf16 3,1,1 256,1,1 s2", "conv_grad_w_mma_64 10,1,1 128,1,1 0ss"}},
 		// A block in z for each sample.
 		{kernels.ModConv{Conv: conv}, []string{"pack_bf16 1,1,1 256,1,1 s1", "pack_bf16 14,1,1 256,1,1 s2", "conv_mma_64 2,1,2 128,1,1 0ss--"}},
 		{kernels.ModConvGradX{Conv: conv}, []string{"pack_bf16 8,1,1 256,1,1 s1", "transpose_bf16 16,1,1 256,1,1 s2", "conv_grad_x_mma_64 1,1,2 128,1,1 0ss--"}},
-		{kernels.ModConvGradW{Conv: large}, []string{"pack_bf16 8192,1,1 256,1,1 s1", "pack_bf16 2048,1,1 256,1,1 s2", "conv_grad_w_mma_128 2,1,128 128,1,1 sss", "sum_rows 2048,1,1 32,8,1 0s"}},
+		{kernels.ModConvGradW{Conv: large}, []string{"pack_bf16 8192,1,1 256,1,1 s1", "pack_bf16 2048,1,1 256,1,1 s2", "conv_grad_w_mma_128 2,1,128 128,1,1 sss", "sum_rows 256,1,1 32,8,1 0s"}},
 	} {
 		p, err := plan(c.spec, kernels.BF16, "")
 		if err != nil {

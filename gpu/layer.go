@@ -20,9 +20,9 @@ func (p *program) pointwise(s kernels.Spec) bool {
 	case kernels.Fill:
 		p.each("fill", s.Len, args(1), s.Value)
 	case kernels.GEGLU:
-		p.each("geglu", s.Rows*s.C, args(2), s.C)
+		p.warps("geglu", s.Rows, args(2), s.C)
 	case kernels.GEGLUGrad:
-		p.each("geglu_grad", s.Rows*s.C, args(3), s.C)
+		p.warps("geglu_grad", s.Rows, args(3), s.C)
 	default:
 		return false
 	}
@@ -77,15 +77,20 @@ func (p *program) move(s kernels.Spec) bool {
 func (p *program) neighbours(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.GateLoop:
-		p.each("gateloop", s.N*s.P*s.C, args(2), s.T, s.P, s.C)
+		n := s.N * s.P * s.C
+		p.spread("gateloop", byEights(n, s.C), args(2), n, s.T, s.P, s.C)
 	case kernels.GateLoopGrad:
-		p.each("gateloop_grad", s.N*s.P*s.C, args(3), s.T, s.P, s.C)
+		n := s.N * s.P * s.C
+		p.spread("gateloop_grad", byEights(n, s.C), append(args(3), p.reserve(n*s.T)), n, s.T, s.P, s.C)
 	case kernels.TokenShift:
-		by := -1
+		by, name, v := -1, "token_shift", 1
 		if s.Back {
 			by = 1
 		}
-		p.each("token_shift", s.N*s.T*s.P*s.C, args(2), s.T, s.P*s.C, s.C, (s.C+1)/2, by)
+		if s.C%16 == 0 {
+			name, v = "token_shift_8", 8
+		}
+		p.each(name, s.N*s.T*s.P*s.C/v, args(2), s.T, s.P*s.C/v, s.C/v, (s.C+1)/2/v, by)
 	case kernels.Pad:
 		p.each("pad", s.Args()[0].Len(), args(2), padSize(s)...)
 	case kernels.PadGrad:
@@ -96,6 +101,15 @@ func (p *program) neighbours(s kernels.Spec) bool {
 		return false
 	}
 	return true
+}
+
+// byEights is how many threads do n values, if each has eight of a row of c where c is
+// a multiple of eight, else one.
+func byEights(n, c int) int {
+	if c%8 == 0 {
+		return n / 8
+	}
+	return n
 }
 
 // padSize are the fields of PadSize.
@@ -151,37 +165,77 @@ func (p *program) slopes(s kernels.FramePool, a operand) operand {
 func (p *program) norm(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.LayerNorm:
-		p.warps("layer_norm", s.Rows, args(4), s.C, s.Eps)
+		p.rows("layer_norm", s.Rows, s.C, args(4), s.Eps)
 	case kernels.LayerNormGradX:
-		p.warps("layer_norm_grad_x", s.Rows, args(4), s.C, s.Eps)
+		p.rows("layer_norm_grad_x", s.Rows, s.C, args(4), s.Eps)
 	case kernels.LayerNormGradGamma:
-		mean, scale := p.reserve(s.Rows), p.reserve(s.Rows)
-		p.warps("layer_norm_stats", s.Rows, []operand{mean, scale, arg(2)}, s.C, s.Eps)
-		p.sum("layer_norm_grad_gamma", arg(0), []operand{arg(1), arg(2), mean, scale}, s.Rows, s.C)
+		p.gammas("layer_norm_grad_gamma", 1, s.Rows, s.C, s.Eps)
 	case kernels.RMSNorm:
-		p.warps("rms_norm", s.Rows, args(3), s.C, s.Rows)
+		p.rows("rms_norm", s.Rows, s.C, args(3), s.Rows)
 	case kernels.RMSNormGradX:
-		p.warps("rms_norm_grad_x", s.Rows, args(4), s.C, s.Rows)
+		p.rows("rms_norm_grad_x", s.Rows, s.C, append(args(4), null), s.Rows)
 	case kernels.RMSNormGradGamma:
-		scale := p.reserve(s.Rows)
-		p.warps("rms_norm_scale", s.Rows, []operand{scale, arg(2)}, s.C)
-		p.sum("rms_norm_grad_gamma", arg(0), []operand{arg(1), arg(2), scale}, s.Rows, s.C)
+		p.gammas("rms_norm_grad_gamma", 1, s.Rows, s.C)
 	case kernels.AdaptiveRMSNorm:
-		p.warps("rms_norm", s.N*s.Rows, args(3), s.C, s.Rows)
+		p.rows("rms_norm", s.N*s.Rows, s.C, args(3), s.Rows)
 	case kernels.AdaptiveRMSNormGradX:
-		p.warps("rms_norm_grad_x", s.N*s.Rows, args(4), s.C, s.Rows)
+		p.rows("rms_norm_grad_x", s.N*s.Rows, s.C, append(args(4), null), s.Rows)
 	case kernels.AdaptiveRMSNormGradGamma:
-		scale := p.reserve(s.N * s.Rows)
-		p.warps("rms_norm_scale", s.N*s.Rows, []operand{scale, arg(2)}, s.C)
-		p.groups("rms_norm_grad_gamma", arg(0), []operand{arg(1), arg(2), scale}, s.N, s.Rows, s.C)
+		p.gammas("rms_norm_grad_gamma", s.N, s.Rows, s.C)
 	case kernels.Normalize:
-		p.warps("normalize", s.Rows, args(2), s.C)
+		p.rows("normalize", s.Rows, s.C, args(2))
 	case kernels.NormalizeGrad:
-		p.warps("normalize_grad", s.Rows, args(3), s.C)
+		p.rows("normalize_grad", s.Rows, s.C, args(3))
 	default:
 		return false
 	}
 	return true
+}
+
+// normed are the forms of norm.cu's kernels: lanes threads share a row, of which each
+// has values neighbours; a block that sums over rows has kept columns of each lane.
+type normed struct {
+	name                string
+	values, lanes, kept int
+}
+
+func normForm(kernel string, c int) normed {
+	f := normed{kernel, 8, 32, 16}
+	if c%8 != 0 {
+		f = normed{kernel + "_odd", 1, 32, 8}
+	}
+	for f.lanes > 1 && f.lanes/2*f.values >= c {
+		f.lanes /= 2
+	}
+	return f
+}
+
+// rows adds a kernel of norm.cu for rows of c values.
+func (p *program) rows(kernel string, rows, c int, pointers []operand, values ...any) {
+	f := normForm(kernel, c)
+	p.add(f.name, line(up(rows*f.lanes, threads)), line(threads), pointers, append([]any{rows, c}, values...)...)
+}
+
+// gammas adds a kernel of norm.cu that sums over n groups of so many rows, by parts of
+// equal length if they are long.
+func (p *program) gammas(kernel string, n, rows, c int, values ...any) {
+	f := normForm(kernel, c)
+	pieces := up(c, f.kept*f.lanes)
+	parts, size := splitInto(sumWave, rows, n*pieces, 8*threads/f.lanes)
+	if n > 1 {
+		for rows%parts != 0 {
+			parts--
+		}
+		size = rows / parts
+	}
+	y := arg(0)
+	if parts > 1 {
+		y = p.reserve(n * parts * c)
+	}
+	p.add(f.name, [3]uint32{uint32(n * parts), uint32(pieces), 1}, line(threads), []operand{y, arg(1), arg(2)}, append([]any{n * rows, c, size}, values...)...)
+	if parts > 1 {
+		p.columns("sum_rows", arg(0), []operand{y}, n*parts, c, parts)
+	}
 }
 
 func (p *program) modulation(s kernels.Spec) bool {

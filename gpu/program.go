@@ -83,7 +83,12 @@ func line(n int) [3]uint32 { return [3]uint32{uint32(n), 1, 1} }
 
 // each adds a kernel with a thread for each of n results; n is its first value.
 func (p *program) each(kernel string, n int, pointers []operand, values ...any) {
-	p.add(kernel, line(up(n, threads)), line(threads), pointers, append([]any{n}, values...)...)
+	p.spread(kernel, n, pointers, append([]any{n}, values...)...)
+}
+
+// spread adds a kernel with n threads.
+func (p *program) spread(kernel string, n int, pointers []operand, values ...any) {
+	p.add(kernel, line(up(n, threads)), line(threads), pointers, values...)
 }
 
 // warps adds a kernel with a warp for each row.
@@ -92,26 +97,72 @@ func (p *program) warps(kernel string, rows int, pointers []operand, values ...a
 }
 
 // wave is how many blocks keep a large device busy: two on each of 132 processors.
-const wave = 264
+// Sums of rows want more, as each of theirs waits for memory alone.
+const (
+	wave    = 264
+	sumWave = 4 * wave
+)
 
 // split divides n terms of a sum among blocks, if tiles blocks alone are too few. No
 // part but the last has fewer than least terms; sizes are multiples of 16.
-func split(n, tiles, least int) (parts, size int) {
-	parts = max(1, min(up(wave, tiles), n/least))
+func split(n, tiles, least int) (parts, size int) { return splitInto(wave, n, tiles, least) }
+
+func splitInto(blocks, n, tiles, least int) (parts, size int) {
+	parts = max(1, min(up(blocks, tiles), n/least))
 	size = up(up(n, parts), 16) * 16
 	return up(n, size), size
 }
 
-// columns adds a kernel made with column_sums: y [groups,c] from rows.
+// sumBlock is the form of a block of sum_columns: lanes threads have so many
+// neighbouring columns each, of every rows-th row.
+type sumBlock struct{ columns, lanes, rows int }
+
+// sumForm is the form of the blocks that sum groups of so many rows of c values: as
+// many lines of threads as there is use for. Where blocks are few, each has fewer
+// columns and more threads for each.
+func sumForm(kernel string, groups, rows, c int) sumBlock {
+	b := sumBlock{columns: 1, lanes: threads}
+	least := 8 // 32 bytes
+	if byEight(kernel) && c%8 == 0 {
+		b.columns, least = 8, 1
+	}
+	for b.lanes > least {
+		narrow := b.columns*b.lanes/2 >= c
+		high := b.lanes > 32 && rows*b.lanes >= 2*threads
+		few := groups*b.tiles(c) < sumWave && rows*b.lanes > 4*threads
+		if !narrow && !high && !few {
+			break
+		}
+		b.lanes /= 2
+	}
+	b.rows = threads / b.lanes
+	return b
+}
+
+// tiles is how many blocks the columns of a group take.
+func (b sumBlock) tiles(c int) int { return up(c, b.columns*b.lanes) }
+
+// byEight tells the kernels made with wide_column_sums, which read eight columns at once.
+func byEight(kernel string) bool { return kernel == "sum_rows" || kernel == "sum_rows_half" }
+
+// columns adds a kernel made with sum_columns: y [groups,c] from rows.
 func (p *program) columns(kernel string, y operand, sources []operand, rows, c, group int, more ...any) {
-	grid := line(up(rows, group) * up(c, 32))
-	p.add(kernel, grid, [3]uint32{32, 8, 1}, append([]operand{y}, sources...), append([]any{rows, c, group}, more...)...)
+	groups := up(rows, group)
+	b := sumForm(kernel, groups, min(rows, group), c)
+	p.add(kernel, line(groups*b.tiles(c)), [3]uint32{uint32(b.lanes), uint32(b.rows), 1}, append([]operand{y}, sources...), append([]any{rows, c, group}, more...)...)
+}
+
+// sumParts splits groups of rows into parts of as many blocks as sums want. Each
+// thread of a part has some rows.
+func sumParts(kernel string, groups, rows, c int) (parts, size int) {
+	b := sumForm(kernel, sumWave, rows, c)
+	return splitInto(sumWave, rows, groups*b.tiles(c), 4*b.rows)
 }
 
 // groups is columns with n groups of so many rows; long ones are summed by parts of
 // equal length first, if there are such.
 func (p *program) groups(kernel string, y operand, sources []operand, n, rows, c int) {
-	parts, _ := split(rows, n*up(c, 32), 256)
+	parts, _ := sumParts(kernel, n, rows, c)
 	for rows%parts != 0 {
 		parts--
 	}
@@ -126,7 +177,7 @@ func (p *program) groups(kernel string, y operand, sources []operand, n, rows, c
 
 // sum is columns with all rows in one group; where they are many, parts are summed first.
 func (p *program) sum(kernel string, y operand, sources []operand, rows, c int) {
-	parts, group := split(rows, up(c, 32), 256)
+	parts, group := sumParts(kernel, 1, rows, c)
 	if parts == 1 {
 		p.columns(kernel, y, sources, rows, c, rows)
 		return

@@ -56,35 +56,35 @@ func TestGeometry(t *testing.T) {
 		{kernels.ConvGradX{Conv: full}, []string{"conv_grad_x 4,1,1 256,1,1 01234"}},
 		{kernels.ConvGradW{Conv: conv}, []string{"conv_grad_w 4,2,1 256,1,1 012"}}, // too few pixels to split
 		// 65536 pixels and one tile: 264 parts would have 249 pixels, so 256 of 256.
-		{kernels.ConvGradW{Conv: tall}, []string{"conv_grad_w 1,1,256 256,1,1 s12", "sum_rows 128,1,1 32,8,1 0s"}},
-		{kernels.SumRows{Rows: 700, C: 65}, []string{"sum_rows 6,1,1 32,8,1 s1", "sum_rows 3,1,1 32,8,1 0s"}},
-		{kernels.SumRows{Rows: 9, C: 32}, []string{"sum_rows 1,1,1 32,8,1 01"}},
-		{kernels.LayerNorm{Rows: 9, C: 7, Eps: 1}, []string{"layer_norm 2,1,1 256,1,1 0123"}},
-		{kernels.FramePool{F: 3, P: 5, C: 40}, []string{"frame_attention 3,1,1 256,1,1 s12", "weighted_rows 6,1,1 32,8,1 0s1"}},
+		{kernels.ConvGradW{Conv: tall}, []string{"conv_grad_w 1,1,256 256,1,1 s12", "sum_rows 128,1,1 4,64,1 0s"}},
+		{kernels.SumRows{Rows: 700, C: 65}, []string{"sum_rows 75,1,1 16,16,1 s1", "sum_rows 3,1,1 32,8,1 0s"}},
+		{kernels.SumRows{Rows: 9, C: 32}, []string{"sum_rows 1,1,1 4,64,1 01"}},
+		{kernels.LayerNorm{Rows: 9, C: 7, Eps: 1}, []string{"layer_norm_odd 1,1,1 256,1,1 0123"}},
+		{kernels.FramePool{F: 3, P: 5, C: 40}, []string{"frame_attention 3,1,1 256,1,1 s12", "weighted_rows 3,1,1 64,4,1 0s1"}},
 		{kernels.LFQLoss{LFQ: lfq, InvTemp: 1}, []string{
 			"lfq_factors 19,1,1 256,1,1 s1", "lfq_factors 10,1,1 256,1,1 s1", // 600·2^3 and 600·2^2 values
-			"matmul 1,2,2 16,16,1 sss", "sum_rows 2,1,1 32,8,1 ss", // 300 tokens in two parts
-			"lfq_terms 12,1,1 256,1,1 s1s", "sum_rows 1,1,1 32,8,1 0s"}},
+			"matmul 1,2,2 16,16,1 sss", "sum_rows 1,1,1 8,32,1 ss", // 300 tokens in two parts
+			"lfq_terms 12,1,1 256,1,1 s1s", "sum_rows 1,1,1 8,32,1 0s"}},
 		{kernels.LFQLossFloored{LFQ: lfq, InvTemp: 1}, []string{
-			"lfq_factors 19,1,1 256,1,1 s1", "lfq_factors 10,1,1 256,1,1 s1", "matmul 1,2,2 16,16,1 sss", "sum_rows 2,1,1 32,8,1 ss",
-			"lfq_floored_entropies 600,1,1 256,1,1 sss", "lfq_floored_terms 12,1,1 256,1,1 ss1s", "sum_rows 1,1,1 32,8,1 0s"}},
+			"lfq_factors 19,1,1 256,1,1 s1", "lfq_factors 10,1,1 256,1,1 s1", "matmul 1,2,2 16,16,1 sss", "sum_rows 1,1,1 8,32,1 ss",
+			"lfq_floored_entropies 600,1,1 256,1,1 sss", "lfq_floored_terms 12,1,1 256,1,1 ss1s", "sum_rows 1,1,1 8,32,1 0s"}},
 		{pixels, []string{"attention 24,2,1 64,1,1 0112"}},
 		{frames, []string{"attention 160,2,1 64,1,1 0112"}},
 		{kernels.AttentionGrad{Attention: pixels}, []string{
 			"attention_rows 24,1,1 64,1,1 s1223", "attention_grad_q 24,2,1 64,1,1 01223s", "attention_grad_kv 24,2,1 64,1,1 0122s"}},
 		{kernels.AttentionGradMem{Attention: pixels}, []string{"attention_rows 24,1,1 64,1,1 s1223", "attention_grad_memory 2,2,1 64,1,1 0123s"}}, // 240 queries
-		{linear(8), []string{"taylor_state_8 6,2,1 256,1,1 s2", "sum_rows 76,1,1 32,8,1 ss", "taylor_apply_8 6,5,1 128,1,1 01s"}},                 // 600 pixels in two parts
+		{linear(8), []string{"taylor_state_8 6,2,1 256,1,1 s2", "sum_rows 19,1,1 128,2,1 ss", "taylor_apply_8 6,5,1 128,1,1 01s"}},                // 600 pixels in two parts
 		{kernels.LinearAttentionGradKV{LinearAttention: linear(9)}, []string{
-			"taylor_state_16 6,2,1 160,1,1 s3", "sum_rows 488,1,1 32,8,1 ss", "taylor_errors_16 6,5,1 128,1,1 s12s",
-			"taylor_state_grad_16 6,2,1 160,1,1 s2s", "sum_rows 488,1,1 32,8,1 ss", "taylor_grad_kv_16 6,5,1 128,1,1 03s"}},
+			"taylor_state_16 6,2,1 160,1,1 s3", "sum_rows 122,1,1 128,2,1 ss", "taylor_errors_16 6,5,1 128,1,1 s12s",
+			"taylor_state_grad_16 6,2,1 160,1,1 s2s", "sum_rows 122,1,1 128,2,1 ss", "taylor_grad_kv_16 6,5,1 128,1,1 03s"}},
 		{kernels.LinearAttentionGradQ{LinearAttention: linear(17)}, []string{"attention_rows 114,1,1 64,1,1 s123-", "attention_grad_q 114,1,1 64,1,1 0123-s"}},
 		{kernels.ModConv{Conv: conv}, []string{"conv 2,2,2 256,1,1 012--"}}, // 105 pixels of two samples
 		{kernels.ModConvGradX{Conv: conv}, []string{"conv_grad_x 2,1,2 256,1,1 012--"}},
 		{kernels.ModConvGradW{Conv: conv}, []string{"conv_grad_w 4,2,2 256,1,1 012"}},
 		{kernels.ModulateGradS{Modulate: gains}, []string{
-			"modulate_stats 18,1,1 256,1,1 ss123", "modulate_grad_s 36,1,1 32,8,1 s123ss", "sum_rows 4,1,1 32,8,1 0s"}},
+			"modulate_stats 18,1,1 256,1,1 ss123", "modulate_grad_s 36,1,1 32,8,1 s123ss", "sum_rows 2,1,1 8,32,1 0s"}},
 		{kernels.AdaptiveRMSNormGradGamma{AdaptiveRMSNorm: kernels.AdaptiveRMSNorm{N: 2, Rows: 1530, C: 3}}, []string{
-			"rms_norm_scale 383,1,1 256,1,1 s2", "rms_norm_grad_gamma 10,1,1 32,8,1 s12s", "sum_rows 2,1,1 32,8,1 0s"}}, // 5 parts of 306 rows
+			"rms_norm_grad_gamma_odd 4,1,1 256,1,1 s12", "sum_rows 2,1,1 8,32,1 0s"}}, // 2 parts of 765 rows
 	} {
 		p, err := plan(c.spec, kernels.F32, "")
 		if err != nil {

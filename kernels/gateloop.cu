@@ -1,56 +1,95 @@
-// A gated recurrence over frames; a thread has a pixel and channel of a clip and goes
-// through its frames, neighbours having neighbouring channels.
+// A gated recurrence over frames; a thread has a pixel of a clip and 1 or, if C is a
+// multiple, 8 of its channels, and goes through the frames.
 //
 //   gateloop       h_t = sigmoid(a_t) h_t-1 + kv_t,  y_t = q_t h_t
 //   gateloop_grad  dh_t = q_t dy_t + sigmoid(a_t+1) dh_t+1
 //                  dq_t = dy_t h_t,  dkv_t = dh_t,  da_t = dh_t h_t-1 sigmoid'(a_t)
 //
-// The gradient goes forward first and leaves h where dq will be.
+// The gradient goes forward first and leaves h [N,T,P,C] in scratch memory.
 //
 // Definition: gateloop.go.
 #include "common.cuh"
 
+namespace loop {
+
 // Where a thread's values of frame 0 stand, and how far apart the frames are.
 struct Course {
   size_t y, x, dy, dx;  // x: q; kv and a are C and 2C behind
-  __device__ Course(unsigned i, unsigned T, unsigned P, unsigned C) {
-    unsigned c = i % C, p = i / C % P;
-    size_t row = (size_t)i / C / P * T * P + p;
+  __device__ Course(unsigned i, unsigned T, unsigned P, unsigned C, unsigned V) {
+    unsigned c = i % (C / V) * V, p = i / (C / V) % P;
+    size_t row = (size_t)i / (C / V) / P * T * P + p;
     y = row * C + c, x = 3 * row * C + c;
     dy = (size_t)P * C, dx = 3 * dy;
   }
 };
 
-extern "C" __global__ void gateloop(float* y, const float* qkva, unsigned n, unsigned T, unsigned P, unsigned C) {
+// h of the next frame.
+template <int V, class A>
+__device__ inline void step(float (&h)[V], const A* x, unsigned C) {
+  float kv[V], a[V];
+  load_values(kv, x + C), load_values(a, x + 2 * C);
+#pragma unroll
+  for (int k = 0; k < V; k++) h[k] = sigmoid(a[k]) * h[k] + kv[k];
+}
+
+template <int V, class A>
+__device__ inline void forward(A* y, const A* qkva, unsigned n, unsigned T, unsigned P, unsigned C) {
   unsigned i = thread_number();
-  if (i >= n) return;
-  Course at(i, T, P, C);
-  float h = 0;
+  if (i >= n / V) return;
+  Course at(i, T, P, C, V);
+  float h[V] = {};
   for (unsigned t = 0; t < T; t++) {
-    const float* x = qkva + at.x + t * at.dx;
-    h = sigmoid(x[2 * C]) * h + x[C];
-    y[at.y + t * at.dy] = x[0] * h;
+    float q[V];
+    const A* x = qkva + at.x + t * at.dx;
+    load_values(q, x);
+    step(h, x, C);
+#pragma unroll
+    for (int k = 0; k < V; k++) q[k] *= h[k];
+    store_values(y + at.y + t * at.dy, q);
   }
 }
 
-extern "C" __global__ void gateloop_grad(float* dqkva, const float* dy, const float* qkva, unsigned n, unsigned T, unsigned P, unsigned C) {
+template <int V, class A>
+__device__ inline void backward(A* dqkva, const A* dy, const A* qkva, float* states, unsigned n, unsigned T, unsigned P, unsigned C) {
   unsigned i = thread_number();
-  if (i >= n) return;
-  Course at(i, T, P, C);
-  float h = 0;
+  if (i >= n / V) return;
+  Course at(i, T, P, C, V);
+  states += at.y;
+  float h[V] = {};
   for (unsigned t = 0; t < T; t++) {
-    const float* x = qkva + at.x + t * at.dx;
-    h = sigmoid(x[2 * C]) * h + x[C];
-    dqkva[at.x + t * at.dx] = h;
+    step(h, qkva + at.x + t * at.dx, C);
+    store_values(states + t * at.dy, h);
   }
-  float dh = 0;
+  float dh[V] = {};
   for (unsigned t = T; t-- > 0;) {
-    const float* x = qkva + at.x + t * at.dx;
-    float *dx = dqkva + at.x + t * at.dx, d = dy[at.y + t * at.dy], g = sigmoid(x[2 * C]);
-    dh += x[0] * d;
-    dx[0] *= d;
-    dx[C] = dh;
-    dx[2 * C] = t > 0 ? dh * *(dx - at.dx) * g * (1 - g) : 0;
-    dh *= g;
+    const A* x = qkva + at.x + t * at.dx;
+    A* dx = dqkva + at.x + t * at.dx;
+    float q[V], a[V], d[V], before[V] = {};
+    load_values(q, x), load_values(a, x + 2 * C), load_values(d, dy + at.y + t * at.dy);
+    load_values(h, states + t * at.dy);
+    if (t > 0) load_values(before, states + (t - 1) * at.dy);
+#pragma unroll
+    for (int k = 0; k < V; k++) {
+      float g = sigmoid(a[k]);
+      dh[k] += q[k] * d[k];
+      q[k] = dh[k];
+      d[k] *= h[k];
+      a[k] = dh[k] * before[k] * g * (1 - g);
+      dh[k] *= g;
+    }
+    store_values(dx, d), store_values(dx + C, q), store_values(dx + 2 * C, a);
   }
 }
+
+}  // namespace loop
+
+#define GATELOOPS(A, SUFFIX)                                                                                                                \
+  extern "C" __global__ void gateloop##SUFFIX(A* y, const A* qkva, unsigned n, unsigned T, unsigned P, unsigned C) {                        \
+    C % 8 ? loop::forward<1>(y, qkva, n, T, P, C) : loop::forward<8>(y, qkva, n, T, P, C);                                                  \
+  }                                                                                                                                         \
+  extern "C" __global__ void gateloop_grad##SUFFIX(A* dqkva, const A* dy, const A* qkva, float* h, unsigned n, unsigned T, unsigned P, unsigned C) { \
+    C % 8 ? loop::backward<1>(dqkva, dy, qkva, h, n, T, P, C) : loop::backward<8>(dqkva, dy, qkva, h, n, T, P, C);                          \
+  }
+
+GATELOOPS(float, )
+GATELOOPS(bfloat, _half)

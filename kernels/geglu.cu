@@ -1,5 +1,5 @@
-// The product of a row's first C values u with the GELU of the others, g; a thread
-// computes one.
+// The product of a row's first C values u with the GELU of the others, g; a warp has a
+// row, a lane 8 of its values at a time, neighbours where C is a multiple of 8.
 //
 //   geglu       y = u·GELU(g)
 //   geglu_grad  du = dy·GELU(g), dg = dy·u·GELU'(g)
@@ -7,17 +7,67 @@
 // Definition: geglu.go.
 #include "common.cuh"
 
-extern "C" __global__ void geglu(float* y, const float* x, unsigned n, unsigned C) {
-  unsigned i = thread_number();
-  if (i >= n) return;
-  size_t u = i + (size_t)i / C * C;
-  y[i] = x[u] * activate(GELU, x[u + C]);
+namespace glu {
+
+// Calls f(loads, c) for the lane's columns: loads(v, x) makes v the eight values from x
+// on that belong to it, and stores(y, v) is the reverse.
+template <class F>
+__device__ inline void each(unsigned C, F f) {
+  unsigned lane = threadIdx.x % 32;
+  if (C % 8 == 0)
+    for (unsigned c = lane * 8; c < C; c += 256)
+      f([=](float (&v)[8], const auto* x) { load8(v, x + c); }, [=](auto* y, const float (&v)[8]) { store8(y + c, v); });
+  else
+    for (unsigned c = lane; c < C; c += 256)
+      f(
+          [=](float (&v)[8], const auto* x) {
+#pragma unroll
+            for (int k = 0; k < 8; k++) v[k] = c + 32 * k < C ? load(x[c + 32 * k]) : 0;
+          },
+          [=](auto* y, const float (&v)[8]) {
+#pragma unroll
+            for (int k = 0; k < 8; k++)
+              if (c + 32 * k < C) store_values(y + c + 32 * k, *(const float(*)[1])(v + k));
+          });
 }
 
-extern "C" __global__ void geglu_grad(float* dx, const float* dy, const float* x, unsigned n, unsigned C) {
-  unsigned i = thread_number();
-  if (i >= n) return;
-  size_t u = i + (size_t)i / C * C, g = u + C;
-  dx[u] = dy[i] * activate(GELU, x[g]);
-  dx[g] = dy[i] * x[u] * slope(GELU, x[g]);
+template <class T>
+__device__ inline void forward(T* y, const T* x, unsigned rows, unsigned C) {
+  size_t row = thread_number() / 32;
+  if (row >= rows) return;
+  y += row * C, x += row * 2 * C;
+  each(C, [=](auto loads, auto stores) {
+    float u[8], g[8];
+    loads(u, x), loads(g, x + C);
+#pragma unroll
+    for (int k = 0; k < 8; k++) u[k] *= activate(GELU, g[k]);
+    stores(y, u);
+  });
 }
+
+template <class T>
+__device__ inline void backward(T* dx, const T* dy, const T* x, unsigned rows, unsigned C) {
+  size_t row = thread_number() / 32;
+  if (row >= rows) return;
+  dx += row * 2 * C, dy += row * C, x += row * 2 * C;
+  each(C, [=](auto loads, auto stores) {
+    float d[8], u[8], g[8];
+    loads(d, dy), loads(u, x), loads(g, x + C);
+#pragma unroll
+    for (int k = 0; k < 8; k++) {
+      float below = normal_cdf(g[k]);
+      u[k] *= d[k] * (below + g[k] * normal_density(g[k]));
+      d[k] *= g[k] * below;
+    }
+    stores(dx, d), stores(dx + C, u);
+  });
+}
+
+}  // namespace glu
+
+#define GEGLUS(T, SUFFIX)                                                                                            \
+  extern "C" __global__ void geglu##SUFFIX(T* y, const T* x, unsigned rows, unsigned C) { glu::forward(y, x, rows, C); } \
+  extern "C" __global__ void geglu_grad##SUFFIX(T* dx, const T* dy, const T* x, unsigned rows, unsigned C) { glu::backward(dx, dy, x, rows, C); }
+
+GEGLUS(float, )
+GEGLUS(bfloat, _half)

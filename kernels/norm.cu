@@ -2,139 +2,347 @@
 //
 //   layer_norm             y = h·gamma + beta
 //   layer_norm_grad_x      dx = scale·(g - mean(g) - h·mean(g·h)), g = dy·gamma
-//   layer_norm_stats       mean and scale of each row
-//   layer_norm_grad_gamma  y[g,c] = sum of dy·h over the rows of group g (column_sums)
+//   layer_norm_grad_gamma  y[g,c] = sum of dy·h over the rows of group g
 //
 // With scale = sqrt(C)/max(‖x‖, 1e-12):
 //
 //   rms_norm               y = x·scale·gamma
-//   rms_norm_grad_x        dx = scale·(g - x·(g·x)/‖x‖²), the last term 0 where the floor holds
-//   rms_norm_scale         scale of each row
+//   rms_norm_grad_x        dx = scale·(g - x·(g·x)/‖x‖²) + r, the second term 0 where the floor holds
 //   rms_norm_grad_gamma    y[g,c] = sum of dy·x·scale over the rows of group g
 //
 // gamma belonging to a group of rows, those of a sample. With scale = 1/max(‖x‖, 1e-12):
 //
 //   normalize, normalize_grad  the same without gamma
 //
-// A warp has a row. Definition: norm.go, norm_sample.go.
+// A warp has a row, or several short ones. A lane keeps eight values of each row: of rows
+// of more than 256 pieces are read again, mostly from the first cache. More registers
+// would mean fewer warps that wait for memory.
+//
+// Definition: norm.go, norm_sample.go.
 #include "common.cuh"
+
+namespace norms {
 
 constexpr float MIN_NORM = 1e-12f;
 
-__device__ inline unsigned row_of_warp() { return thread_number() / 32; }
+// The lanes that share a row. A lane has V neighbouring values, then those that many
+// lanes further, KEPT in all.
+template <int V, int KEPT = 8>
+struct Team {
+  unsigned lanes, lane, C;
+
+  __device__ Team(unsigned C) : lanes(32), C(C) {
+    while (lanes > 1 && lanes / 2 * V >= C) lanes /= 2;
+    lane = threadIdx.x % lanes;
+  }
+
+  // Its number among all teams of the launch.
+  __device__ unsigned number() const { return thread_number() / lanes; }
+
+  // How many values of a row the team keeps.
+  __device__ unsigned span() const { return lanes * KEPT; }
+
+  __device__ float sum(float v) const {
+    for (unsigned d = lanes / 2; d > 0; d /= 2) v += __shfl_xor_sync(ALL, v, d);
+    return v;
+  }
+
+  // Calls f(k, c): the lane's values v[k] to v[k+V-1] are those from column c on.
+  template <class F>
+  __device__ void each(unsigned from, F f) const {
+#pragma unroll
+    for (int k = 0; k < KEPT; k += V) {
+      unsigned c = from + k * lanes + lane * V;
+      if (c < C) f(k, c);
+    }
+  }
+};
+
+// A row, of which the piece from column `from` on is at hand.
+template <int V, class T, int KEPT = 8>
+struct Row {
+  const T* x;
+  unsigned from;
+  float v[KEPT];
+
+  __device__ Row(const T* x) : x(x), from(~0u) {}
+
+  __device__ void need(const Team<V, KEPT>& t, unsigned piece, bool here = true) {
+    if (piece == from) return;
+    from = piece;
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) v[k] = 0;
+    if (here) t.each(piece, [&](int k, unsigned c) { load_values(*(float(*)[V])(v + k), x + c); });
+  }
+};
+
+template <int V>
+__device__ inline void parameters(float (&v)[8], const float* x, const Team<V>& t, unsigned piece) {
+#pragma unroll
+  for (int k = 0; k < 8; k++) v[k] = 0;
+  t.each(piece, [&](int k, unsigned c) { load_parameters(*(float(*)[V])(v + k), x + c); });
+}
+
+template <int V, class T>
+__device__ inline void store(T* y, const float (&v)[8], const Team<V>& t, unsigned piece) {
+  t.each(piece, [&](int k, unsigned c) { store_values(y + c, *(const float(*)[V])(v + k)); });
+}
+
+// f(c) of the pieces of a row.
+template <int V, int KEPT, class F>
+__device__ inline void pieces(const Team<V, KEPT>& t, F f) {
+  for (unsigned piece = 0; piece < t.C; piece += t.span()) f(piece);
+}
+
+// The team's sum of f(k, c) over a row: k is where the lane has the value of column c.
+// prepare(piece) comes before those of a piece.
+template <int V, int KEPT, class P, class F>
+__device__ inline float total(const Team<V, KEPT>& t, P prepare, F f) {
+  float sum = 0;
+  pieces(t, [&](unsigned piece) {
+    prepare(piece);
+    t.each(piece, [&](int k, unsigned) {
+#pragma unroll
+      for (int i = 0; i < V; i++) sum += f(k + i);
+    });
+  });
+  return t.sum(sum);
+}
 
 struct Stats { float mean, scale; };
 
-__device__ inline Stats row_stats(const float* x, unsigned C, float eps) {
-  unsigned lane = threadIdx.x % 32;
-  float mean = 0, variance = 0;
-  for (unsigned c = lane; c < C; c += 32) mean += x[c];
-  mean = warp_sum(mean) / C;
-  for (unsigned c = lane; c < C; c += 32) variance += (x[c] - mean) * (x[c] - mean);
-  variance = warp_sum(variance) / C;
+template <int V, class T, int KEPT>
+__device__ inline Stats stats(Row<V, T, KEPT>& x, const Team<V, KEPT>& t, float eps) {
+  auto need = [&](unsigned piece) { x.need(t, piece); };
+  float mean = total(t, need, [&](int k) { return x.v[k]; }) / t.C;
+  float variance = total(t, need, [&](int k) { return (x.v[k] - mean) * (x.v[k] - mean); }) / t.C;
   return {mean, 1 / sqrtf(variance + eps)};
 }
 
-extern "C" __global__ void layer_norm(float* y, const float* x, const float* gamma, const float* beta, unsigned rows, unsigned C, float eps) {
-  unsigned row = row_of_warp();
-  if (row >= rows) return;
-  size_t at = (size_t)row * C;
-  Stats s = row_stats(x + at, C, eps);
-  for (unsigned c = threadIdx.x % 32; c < C; c += 32) y[at + c] = (x[at + c] - s.mean) * s.scale * gamma[c] + beta[c];
-}
-
-extern "C" __global__ void layer_norm_grad_x(float* dx, const float* dy, const float* x, const float* gamma, unsigned rows, unsigned C, float eps) {
-  unsigned row = row_of_warp(), lane = threadIdx.x % 32;
-  if (row >= rows) return;
-  size_t at = (size_t)row * C;
-  Stats s = row_stats(x + at, C, eps);
-  float mean = 0, along = 0;
-  for (unsigned c = lane; c < C; c += 32) {
-    float g = dy[at + c] * gamma[c];
-    mean += g;
-    along += g * (x[at + c] - s.mean) * s.scale;
-  }
-  mean = warp_sum(mean) / C;
-  along = warp_sum(along) / C;
-  for (unsigned c = lane; c < C; c += 32)
-    dx[at + c] = s.scale * (dy[at + c] * gamma[c] - mean - (x[at + c] - s.mean) * s.scale * along);
-}
-
-extern "C" __global__ void layer_norm_stats(float* mean, float* scale, const float* x, unsigned rows, unsigned C, float eps) {
-  unsigned row = row_of_warp();
-  if (row >= rows) return;
-  Stats s = row_stats(x + (size_t)row * C, C, eps);
-  if (threadIdx.x % 32) return;
-  mean[row] = s.mean;
-  scale[row] = s.scale;
-}
-
-extern "C" __global__ void layer_norm_grad_gamma(float* y, const float* dy, const float* x, const float* mean, const float* scale, unsigned rows, unsigned columns, unsigned group) {
-  __shared__ float part[8 * 32];
-  column_sums(y, rows, columns, group, part, [=](unsigned r, unsigned c) {
-    size_t i = (size_t)r * columns + c;
-    return dy[i] * (x[i] - mean[r]) * scale[r];
-  });
-}
-
-// The squared norm of a row; every lane gets it.
-__device__ inline float row_squares(const float* x, unsigned C) {
-  float sum = 0;
-  for (unsigned c = threadIdx.x % 32; c < C; c += 32) sum += x[c] * x[c];
-  return warp_sum(sum);
+template <int V, class T, int KEPT>
+__device__ inline float squares(Row<V, T, KEPT>& x, const Team<V, KEPT>& t) {
+  return total(t, [&](unsigned piece) { x.need(t, piece); }, [&](int k) { return x.v[k] * x.v[k]; });
 }
 
 __device__ inline float rms_scale(float squares, unsigned C) { return sqrtf((float)C) / fmaxf(sqrtf(squares), MIN_NORM); }
 
-extern "C" __global__ void rms_norm(float* y, const float* x, const float* gamma, unsigned rows, unsigned C, unsigned group) {
-  unsigned row = row_of_warp();
+template <int V, class T>
+__device__ inline void layer_norm(T* y, const T* x, const float* gamma, const float* beta, unsigned rows, unsigned C, float eps) {
+  Team<V> t(C);
+  unsigned row = t.number();
+  size_t at = (size_t)min(row, rows - 1) * C;
+  Row<V, T> of(x + at);
+  Stats s = stats(of, t, eps);
   if (row >= rows) return;
-  size_t at = (size_t)row * C;
-  gamma += (size_t)(row / group) * C;
-  float scale = rms_scale(row_squares(x + at, C), C);
-  for (unsigned c = threadIdx.x % 32; c < C; c += 32) y[at + c] = x[at + c] * scale * gamma[c];
-}
-
-extern "C" __global__ void rms_norm_grad_x(float* dx, const float* dy, const float* x, const float* gamma, unsigned rows, unsigned C, unsigned group) {
-  unsigned row = row_of_warp(), lane = threadIdx.x % 32;
-  if (row >= rows) return;
-  size_t at = (size_t)row * C;
-  gamma += (size_t)(row / group) * C;
-  float squares = row_squares(x + at, C), scale = rms_scale(squares, C), along = 0;
-  for (unsigned c = lane; c < C; c += 32) along += dy[at + c] * gamma[c] * x[at + c];
-  along = sqrtf(squares) <= MIN_NORM ? 0 : warp_sum(along) / squares;
-  for (unsigned c = lane; c < C; c += 32) dx[at + c] = scale * (dy[at + c] * gamma[c] - x[at + c] * along);
-}
-
-extern "C" __global__ void rms_norm_scale(float* scale, const float* x, unsigned rows, unsigned C) {
-  unsigned row = row_of_warp();
-  if (row >= rows) return;
-  float squares = row_squares(x + (size_t)row * C, C);
-  if (threadIdx.x % 32 == 0) scale[row] = rms_scale(squares, C);
-}
-
-extern "C" __global__ void rms_norm_grad_gamma(float* y, const float* dy, const float* x, const float* scale, unsigned rows, unsigned columns, unsigned group) {
-  __shared__ float part[8 * 32];
-  column_sums(y, rows, columns, group, part, [=](unsigned r, unsigned c) {
-    size_t i = (size_t)r * columns + c;
-    return dy[i] * x[i] * scale[r];
+  pieces(t, [&](unsigned piece) {
+    float g[8], b[8];
+    parameters(g, gamma, t, piece);
+    parameters(b, beta, t, piece);
+    of.need(t, piece);
+#pragma unroll
+    for (int k = 0; k < 8; k++) g[k] = (of.v[k] - s.mean) * s.scale * g[k] + b[k];
+    store(y + at, g, t, piece);
   });
 }
 
-extern "C" __global__ void normalize(float* y, const float* x, unsigned rows, unsigned C) {
-  unsigned row = row_of_warp();
-  if (row >= rows) return;
-  size_t at = (size_t)row * C;
-  float scale = 1 / fmaxf(sqrtf(row_squares(x + at, C)), MIN_NORM);
-  for (unsigned c = threadIdx.x % 32; c < C; c += 32) y[at + c] = x[at + c] * scale;
+// g = dy·gamma, a piece of it.
+template <int V, class T>
+__device__ inline void scaled(Row<V, T>& dy, const float* gamma, const Team<V>& t, unsigned piece) {
+  if (piece == dy.from) return;
+  float g[8];
+  dy.need(t, piece);
+  parameters(g, gamma, t, piece);
+#pragma unroll
+  for (int k = 0; k < 8; k++) dy.v[k] *= g[k];
 }
 
-extern "C" __global__ void normalize_grad(float* dx, const float* dy, const float* x, unsigned rows, unsigned C) {
-  unsigned row = row_of_warp(), lane = threadIdx.x % 32;
+template <int V, class T>
+__device__ inline void layer_norm_grad_x(T* dx, const T* dy, const T* x, const float* gamma, unsigned rows, unsigned C, float eps) {
+  Team<V> t(C);
+  unsigned row = t.number();
+  size_t at = (size_t)min(row, rows - 1) * C;
+  Row<V, T> of(x + at), g(dy + at);
+  auto need = [&](unsigned piece) { of.need(t, piece), scaled(g, gamma, t, piece); };
+  need(0);  // both on their way before the first sum
+  Stats s = stats(of, t, eps);
+  float mean = total(t, need, [&](int k) { return g.v[k]; }) / C;
+  float along = total(t, need, [&](int k) { return g.v[k] * (of.v[k] - s.mean) * s.scale; }) / C;
   if (row >= rows) return;
-  size_t at = (size_t)row * C;
-  float squares = row_squares(x + at, C), norm = sqrtf(squares), along = 0;
-  for (unsigned c = lane; c < C; c += 32) along += dy[at + c] * x[at + c];
-  along = norm <= MIN_NORM ? 0 : warp_sum(along) / squares;
-  for (unsigned c = lane; c < C; c += 32) dx[at + c] = (dy[at + c] - x[at + c] * along) / fmaxf(norm, MIN_NORM);
+  pieces(t, [&](unsigned piece) {
+    float d[8];
+    need(piece);
+#pragma unroll
+    for (int k = 0; k < 8; k++) d[k] = s.scale * (g.v[k] - mean - (of.v[k] - s.mean) * s.scale * along);
+    store(dx + at, d, t, piece);
+  });
 }
+
+template <int V, class T>
+__device__ inline void rms_norm(T* y, const T* x, const float* gamma, unsigned rows, unsigned C, unsigned group) {
+  Team<V> t(C);
+  unsigned row = t.number();
+  size_t at = (size_t)min(row, rows - 1) * C;
+  Row<V, T> of(x + at);
+  float scale = rms_scale(squares(of, t), C);
+  if (row >= rows) return;
+  gamma += (size_t)(row / group) * C;
+  pieces(t, [&](unsigned piece) {
+    float g[8];
+    parameters(g, gamma, t, piece);
+    of.need(t, piece);
+#pragma unroll
+    for (int k = 0; k < 8; k++) g[k] *= of.v[k] * scale;
+    store(y + at, g, t, piece);
+  });
+}
+
+// r may be null.
+template <int V, class T>
+__device__ inline void rms_norm_grad_x(T* dx, const T* dy, const T* x, const float* gamma, const T* r, unsigned rows, unsigned C, unsigned group) {
+  Team<V> t(C);
+  unsigned row = t.number();
+  size_t at = (size_t)min(row, rows - 1) * C;
+  gamma += (size_t)(min(row, rows - 1) / group) * C;
+  Row<V, T> of(x + at), g(dy + at), skip(r + at);
+  auto need = [&](unsigned piece) { of.need(t, piece), scaled(g, gamma, t, piece); };
+  need(0);
+  float norm2 = squares(of, t), scale = rms_scale(norm2, C);
+  float along = total(t, need, [&](int k) { return g.v[k] * of.v[k]; });
+  along = sqrtf(norm2) <= MIN_NORM ? 0 : along / norm2;
+  if (row >= rows) return;
+  pieces(t, [&](unsigned piece) {
+    float d[8];
+    need(piece);
+    skip.need(t, piece, r);
+#pragma unroll
+    for (int k = 0; k < 8; k++) d[k] = scale * (g.v[k] - of.v[k] * along) + skip.v[k];
+    store(dx + at, d, t, piece);
+  });
+}
+
+// y[g,c] = sum of dy times what h makes of x, over the rows of group g: blockIdx.x goes
+// through the groups, blockIdx.y through pieces of the row, so that x is read once for
+// each piece: they are of up to 512 values. part holds 16 values for each of the block's
+// 256 threads.
+template <int V>
+constexpr int SUMMED = V > 1 ? 16 : 8;
+
+template <int V, class T, class H>
+__device__ inline void sum_of_products(float* y, const T* dy, const T* x, unsigned rows, unsigned C, unsigned group, float* part, H h) {
+  constexpr int KEPT = SUMMED<V>;
+  Team<V, KEPT> t(C);
+  unsigned teams = blockDim.x / t.lanes, team = threadIdx.x / t.lanes, piece = blockIdx.y * t.span();
+  unsigned end = min(rows, (blockIdx.x + 1) * group);
+  float sum[KEPT] = {};
+  for (unsigned r0 = blockIdx.x * group; r0 < end; r0 += teams) {
+    unsigned row = r0 + team;
+    size_t at = (size_t)min(row, rows - 1) * C;
+    Row<V, T, KEPT> of(x + at), d(dy + at);
+    d.need(t, piece, row < end);  // on its way before the sums over x; zeros behind the last
+    of.need(t, 0);
+    auto s = h(of, t);
+    of.need(t, piece);
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) sum[k] += d.v[k] * (of.v[k] - s.mean) * s.scale;
+  }
+#pragma unroll
+  for (int k = 0; k < KEPT; k++) part[k * blockDim.x + threadIdx.x] = sum[k];
+  for (unsigned half = teams / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (team < half)
+#pragma unroll
+      for (int k = 0; k < KEPT; k++) part[k * blockDim.x + threadIdx.x] += part[k * blockDim.x + threadIdx.x + half * t.lanes];
+  }
+  if (team > 0) return;
+  t.each(piece, [&](int k, unsigned c) {
+#pragma unroll
+    for (int i = 0; i < V; i++) y[(size_t)blockIdx.x * C + c + i] = part[(k + i) * blockDim.x + threadIdx.x];
+  });
+}
+
+template <int V, class T>
+__device__ inline void layer_norm_grad_gamma(float* y, const T* dy, const T* x, unsigned rows, unsigned C, unsigned group, float eps, float* part) {
+  sum_of_products<V>(y, dy, x, rows, C, group, part, [=](auto& of, auto& t) { return stats(of, t, eps); });
+}
+
+template <int V, class T>
+__device__ inline void rms_norm_grad_gamma(float* y, const T* dy, const T* x, unsigned rows, unsigned C, unsigned group, float* part) {
+  sum_of_products<V>(y, dy, x, rows, C, group, part, [=](auto& of, auto& t) { return Stats{0, rms_scale(squares(of, t), C)}; });
+}
+
+template <int V, class T>
+__device__ inline void normalize(T* y, const T* x, unsigned rows, unsigned C) {
+  Team<V> t(C);
+  unsigned row = t.number();
+  size_t at = (size_t)min(row, rows - 1) * C;
+  Row<V, T> of(x + at);
+  float scale = 1 / fmaxf(sqrtf(squares(of, t)), MIN_NORM);
+  if (row >= rows) return;
+  pieces(t, [&](unsigned piece) {
+    float v[8];
+    of.need(t, piece);
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] = of.v[k] * scale;
+    store(y + at, v, t, piece);
+  });
+}
+
+template <int V, class T>
+__device__ inline void normalize_grad(T* dx, const T* dy, const T* x, unsigned rows, unsigned C) {
+  Team<V> t(C);
+  unsigned row = t.number();
+  size_t at = (size_t)min(row, rows - 1) * C;
+  Row<V, T> of(x + at), g(dy + at);
+  auto need = [&](unsigned piece) { of.need(t, piece), g.need(t, piece); };
+  need(0);
+  float norm2 = squares(of, t), norm = sqrtf(norm2), along = total(t, need, [&](int k) { return g.v[k] * of.v[k]; });
+  along = norm <= MIN_NORM ? 0 : along / norm2;
+  if (row >= rows) return;
+  pieces(t, [&](unsigned piece) {
+    float d[8];
+    need(piece);
+#pragma unroll
+    for (int k = 0; k < 8; k++) d[k] = (g.v[k] - of.v[k] * along) / fmaxf(norm, MIN_NORM);
+    store(dx + at, d, t, piece);
+  });
+}
+
+}  // namespace norms
+
+// Rows of a multiple of eight values; odd: of any number.
+#define NORMS(V, T, SUFFIX)                                                                                                                          \
+  extern "C" __global__ void __launch_bounds__(256, V > 1 ? 4 : 3)                                                                                   \
+      layer_norm##SUFFIX(T* y, const T* x, const float* gamma, const float* beta, unsigned rows, unsigned C, float eps) {                            \
+    norms::layer_norm<V>(y, x, gamma, beta, rows, C, eps);                                                                                           \
+  }                                                                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256, V > 1 ? 4 : 3)                                                                                   \
+      layer_norm_grad_x##SUFFIX(T* dx, const T* dy, const T* x, const float* gamma, unsigned rows, unsigned C, float eps) {                          \
+    norms::layer_norm_grad_x<V>(dx, dy, x, gamma, rows, C, eps);                                                                                     \
+  }                                                                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256)                                                                                                  \
+      layer_norm_grad_gamma##SUFFIX(float* y, const T* dy, const T* x, unsigned rows, unsigned C, unsigned group, float eps) {                       \
+    __shared__ float part[norms::SUMMED<V> * 256];                                                                                                   \
+    norms::layer_norm_grad_gamma<V>(y, dy, x, rows, C, group, eps, part);                                                                            \
+  }                                                                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256, V > 1 ? 4 : 3)                                                                                   \
+      rms_norm##SUFFIX(T* y, const T* x, const float* gamma, unsigned rows, unsigned C, unsigned group) {                                            \
+    norms::rms_norm<V>(y, x, gamma, rows, C, group);                                                                                                 \
+  }                                                                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256, V > 1 ? 4 : 3)                                                                                   \
+      rms_norm_grad_x##SUFFIX(T* dx, const T* dy, const T* x, const float* gamma, const T* r, unsigned rows, unsigned C, unsigned group) {           \
+    norms::rms_norm_grad_x<V>(dx, dy, x, gamma, r, rows, C, group);                                                                                  \
+  }                                                                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256)                                                                                                  \
+      rms_norm_grad_gamma##SUFFIX(float* y, const T* dy, const T* x, unsigned rows, unsigned C, unsigned group) {                                    \
+    __shared__ float part[norms::SUMMED<V> * 256];                                                                                                   \
+    norms::rms_norm_grad_gamma<V>(y, dy, x, rows, C, group, part);                                                                                   \
+  }                                                                                                                                                  \
+  extern "C" __global__ void normalize##SUFFIX(T* y, const T* x, unsigned rows, unsigned C) { norms::normalize<V>(y, x, rows, C); }                  \
+  extern "C" __global__ void normalize_grad##SUFFIX(T* dx, const T* dy, const T* x, unsigned rows, unsigned C) {                                     \
+    norms::normalize_grad<V>(dx, dy, x, rows, C);                                                                                                    \
+  }
+
+NORMS(8, float, )
+NORMS(1, float, _odd)
+NORMS(8, bfloat, _half)
+NORMS(1, bfloat, _odd_half)

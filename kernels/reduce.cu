@@ -9,9 +9,14 @@
 // Definition: reduce.go.
 #include "common.cuh"
 
-extern "C" __global__ void sum_rows(float* y, const float* x, unsigned rows, unsigned columns, unsigned group) {
-  __shared__ float part[8 * 32];
-  column_sums(y, rows, columns, group, part, [=](unsigned r, unsigned c) { return x[(size_t)r * columns + c]; });
+template <class T>
+__device__ inline void sum_of_rows(float* y, const T* x, unsigned rows, unsigned columns, unsigned group, float* part) {
+  wide_column_sums(y, rows, columns, group, part, [=](auto& v, unsigned r, unsigned c) { load_values(v, x + (size_t)r * columns + c); });
+}
+
+extern "C" __global__ void __launch_bounds__(256) sum_rows(float* y, const float* x, unsigned rows, unsigned columns, unsigned group) {
+  __shared__ float part[8 * 256];
+  sum_of_rows(y, x, rows, columns, group, part);
 }
 
 extern "C" __global__ void sum_squares(float* y, const float* x, unsigned n, unsigned chunk) {

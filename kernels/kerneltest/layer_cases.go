@@ -54,14 +54,14 @@ func attentionCases() []Case {
 
 func recurrenceCases() []Case {
 	var cs []Case
-	for _, s := range []kernels.GateLoop{{N: 1, T: 1, P: 1, C: 1}, {N: 2, T: 5, P: 3, C: 7}, {N: 2, T: 17, P: 33, C: 32}, {N: 1, T: 3, P: 2, C: 15}, {N: 1, T: 2, P: 3, C: 17}} {
+	for _, s := range []kernels.GateLoop{{N: 1, T: 1, P: 1, C: 1}, {N: 2, T: 5, P: 3, C: 7}, {N: 2, T: 17, P: 33, C: 32}, {N: 1, T: 3, P: 2, C: 15}, {N: 1, T: 2, P: 3, C: 17}, {N: 2, T: 3, P: 2, C: 24}} {
 		cs = append(cs,
 			Case{s, mathTol, mathWhy, nil},
 			Case{kernels.GateLoopGrad(s), sumTol, sumWhy, nil},
 			Case{kernels.TokenShift{N: s.N, T: s.T, P: s.P, C: s.C}, exactTol, exactWhy, nil},
 			Case{kernels.TokenShift{N: s.N, T: s.T, P: s.P, C: s.C, Back: true}, exactTol, exactWhy, nil})
 	}
-	for _, d := range [][2]int{{1, 3}, {33, 31}, {3, 129}, {700, 33}, {2, 15}, {3, 16}, {2, 17}} {
+	for _, d := range [][2]int{{1, 3}, {33, 31}, {3, 129}, {700, 33}, {2, 15}, {3, 16}, {2, 17}, {2, 264}, {3, 301}} {
 		x := map[string]Draw{"x": Mixed(-4, 4, 0, -12, 12, -90, 90)}
 		cs = append(cs,
 			Case{kernels.GEGLU{Rows: d[0], C: d[1]}, mathTol, mathWhy, x},
