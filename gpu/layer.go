@@ -173,7 +173,11 @@ func (p *program) norm(s kernels.Spec) bool {
 	case kernels.RMSNorm:
 		p.rows("rms_norm", s.Rows, s.C, args(3), s.Rows)
 	case kernels.RMSNormGradX:
-		p.rows("rms_norm_grad_x", s.Rows, s.C, append(args(4), null), s.Rows)
+		r := null
+		if s.Residual {
+			r = arg(4)
+		}
+		p.rows("rms_norm_grad_x", s.Rows, s.C, append(args(4), r), s.Rows)
 	case kernels.RMSNormGradGamma:
 		p.gammas("rms_norm_grad_gamma", 1, s.Rows, s.C)
 	case kernels.AdaptiveRMSNorm:

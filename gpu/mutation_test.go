@@ -53,6 +53,7 @@ var mutations = []mutation{
 	{"no barrier behind the products", "gate.cu", "void frame_slopes", "__syncthreads();", "", "FramePoolGradX"},
 	{"the gate of another frame", "gate.cu", "void frame_gate", "i / (P * C) * C", "i / (P * C + 1) * C", "FrameGate"},
 	{"a mean left out", "norm.cu", "void layer_norm_grad_x(", "(g.v[k] - mean -", "(g.v[k] -", "LayerNormGradX"},
+	{"no residual", "norm.cu", "void rms_norm_grad_x(", " + skip.v[k]", "", "RMSNormGradX"},
 	{"no floor", "norm.cu", "rms_scale(float squares", "fmaxf(sqrtf(squares), MIN_NORM)", "sqrtf(squares)", "RMSNorm"},
 	{"bits in the wrong order", "lfq.cu", "void lfq_factors", "count - 1 - b", "b", "LFQLoss LFQLossGrad"},
 	{"no barrier behind a tile", "lfq.cu", "xs[ty][l] * ys[l][tx]", "__syncthreads();", "", "LFQLoss LFQLossGrad"},

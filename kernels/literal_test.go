@@ -67,6 +67,7 @@ var literals = []struct {
 	{kernels.RMSNorm{Rows: 1, C: 4}, [][]float32{{3, 4, 0, 0}, {1, 2, 1, 1}}, []float32{1.2, 3.2, 0, 0}},
 	{kernels.RMSNorm{Rows: 1, C: 1}, [][]float32{{1e-13}, {1}}, []float32{.1}},
 	{kernels.RMSNormGradX{Rows: 1, C: 4}, [][]float32{{1, 1, 1, 0}, {3, 4, 0, 0}, {1, 2, 1, 1}}, []float32{-.128, .096, .4, 0}},
+	{kernels.RMSNormGradX{Rows: 1, C: 4, Residual: true}, [][]float32{{1, 1, 1, 0}, {3, 4, 0, 0}, {1, 2, 1, 1}, {1, 0, -1, 2}}, []float32{.872, .096, -.6, 2}},
 	{kernels.RMSNormGradGamma{Rows: 1, C: 4}, [][]float32{{1, 1, 1, 0}, {3, 4, 0, 0}}, []float32{1.2, 1.6, 0, 0}},
 
 	{kernels.LFQSign{LFQ: kernels.LFQ{Tokens: 2, Books: 1, Bits: 3}}, [][]float32{{.5, -1, 0, -2, 3, 1}}, []float32{1, -1, -1, -1, 1, 1}},

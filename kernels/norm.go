@@ -167,17 +167,25 @@ func scaleOfSquares(sum float64, n int) (scale, inv float64) {
 
 // RMSNormGradX is the gradient of RMSNorm with respect to x; with g = dy·gamma,
 //
-//	dx = sqrt(C)/‖x‖·(g - x·(g·x)/‖x‖²)
+//	dx = sqrt(C)/‖x‖·(g - x·(g·x)/‖x‖²) + r
 //
 // and without the second term where the floor of the norm holds.
-// Arguments: dx [Rows,C]; dy [Rows,C], x [Rows,C], gamma [C].
-type RMSNormGradX struct{ Rows, C int }
+// Arguments: dx [Rows,C]; dy [Rows,C], x [Rows,C], gamma [C], and r [Rows,C] if
+// Residual, else none.
+type RMSNormGradX struct {
+	Rows, C  int
+	Residual bool
+}
 
 func (s RMSNormGradX) Validate() error { return positive([]string{"Rows", "C"}, s.Rows, s.C) }
 func (s RMSNormGradX) FLOPs() int64    { return 9 * int64(s.Rows) * int64(s.C) }
 
 func (s RMSNormGradX) Args() []Arg {
-	return []Arg{out("dx", s.Rows, s.C), in("dy", s.Rows, s.C), in("x", s.Rows, s.C), in("gamma", s.C)}
+	args := []Arg{out("dx", s.Rows, s.C), in("dy", s.Rows, s.C), in("x", s.Rows, s.C), in("gamma", s.C)}
+	if s.Residual {
+		args = append(args, in("r", s.Rows, s.C))
+	}
+	return args
 }
 
 func (s RMSNormGradX) Define(args ...[]float32) {
@@ -191,7 +199,11 @@ func (s RMSNormGradX) Define(args ...[]float32) {
 		}
 		for c, v := range row {
 			g := float64(dy[r*s.C+c]) * float64(gamma[c])
-			dx[r*s.C+c] = float32(scale * (g - float64(v)*along*inv))
+			d := scale * (g - float64(v)*along*inv)
+			if s.Residual {
+				d += float64(args[4][r*s.C+c])
+			}
+			dx[r*s.C+c] = float32(d)
 		}
 	}
 }

@@ -109,7 +109,11 @@ func (s RMSNormGradX) cpu(c *CPU) []stage {
 			scale, inv := scaleOfSquares(v, s.C)
 			st.v[r], st.w[r] = float32(-scale*inv*st.along[r]), 0
 		}
-		st.rowSlope(args[0][from*s.C:to*s.C], dy, x, args[3], st.mean, st.scale, st.v, st.w, n, s.C)
+		dx := args[0][from*s.C : to*s.C]
+		st.rowSlope(dx, dy, x, args[3], st.mean, st.scale, st.v, st.w, n, s.C)
+		if s.Residual {
+			st.add(dx, dx, args[4][from*s.C:to*s.C])
+		}
 	})
 }
 

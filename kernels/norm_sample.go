@@ -33,14 +33,17 @@ func (s AdaptiveRMSNorm) Define(args ...[]float32) { bySample(s.N, s.sample(), a
 // Arguments: dx [N,Rows,C]; dy [N,Rows,C], x [N,Rows,C], gamma [N,C].
 type AdaptiveRMSNormGradX struct{ AdaptiveRMSNorm }
 
-func (s AdaptiveRMSNormGradX) FLOPs() int64 { return int64(s.N) * RMSNormGradX(s.sample()).FLOPs() }
+// slope is the kernel of one sample.
+func (s AdaptiveRMSNormGradX) slope() RMSNormGradX { return RMSNormGradX{Rows: s.Rows, C: s.C} }
+
+func (s AdaptiveRMSNormGradX) FLOPs() int64 { return int64(s.N) * s.slope().FLOPs() }
 
 func (s AdaptiveRMSNormGradX) Args() []Arg {
 	return []Arg{s.wide(out, "dx"), s.wide(in, "dy"), s.wide(in, "x"), in("gamma", s.N, s.C)}
 }
 
 func (s AdaptiveRMSNormGradX) Define(args ...[]float32) {
-	bySample(s.N, RMSNormGradX(s.sample()), args)
+	bySample(s.N, s.slope(), args)
 }
 
 // AdaptiveRMSNormGradGamma is, for each sample, the sum over its rows of
@@ -62,7 +65,7 @@ func (s AdaptiveRMSNormGradGamma) Define(args ...[]float32) {
 
 func (s AdaptiveRMSNorm) cpu(c *CPU) []stage { return stagesBySample(c, s.N, s.sample()) }
 func (s AdaptiveRMSNormGradX) cpu(c *CPU) []stage {
-	return stagesBySample(c, s.N, RMSNormGradX(s.sample()))
+	return stagesBySample(c, s.N, s.slope())
 }
 func (s AdaptiveRMSNormGradGamma) cpu(c *CPU) []stage {
 	return stagesBySample(c, s.N, RMSNormGradGamma(s.sample()))

@@ -147,6 +147,7 @@ func normCases() []Case {
 			Case{kernels.LayerNormGradGamma{Rows: rows, C: c, Eps: 1e-5}, sumTol, sumWhy, nil},
 			Case{kernels.RMSNorm{Rows: rows, C: c}, mathTol, roundWhy, nil},
 			Case{kernels.RMSNormGradX{Rows: rows, C: c}, sumTol, sumWhy, nil},
+			Case{kernels.RMSNormGradX{Rows: rows, C: c, Residual: true}, sumTol, sumWhy, nil},
 			Case{kernels.RMSNormGradGamma{Rows: rows, C: c}, sumTol, sumWhy, nil})
 	}
 	floor := map[string]Draw{"x": Constant(1e-14, -2e-14, 0)}

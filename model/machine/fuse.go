@@ -38,7 +38,7 @@ func (u usage) only(n *G.Node) (int, bool) {
 //
 //	Conv, Act       →  Conv with that activation
 //	Conv, Add       →  Conv with the other summand as residual
-//	ConvGradX, Add  →  the same
+//	ConvGradX, Add  →  the same; so do RMSNormGradX
 //	ConvGradX, ActGrad → ConvGradX times the slope of the activation in front
 //
 // The merged instruction stands where the second one stood. Of two gradients that are
@@ -105,6 +105,11 @@ func withResidual(s kernels.Spec) kernels.Spec {
 		}
 	case kernels.ConvGradX:
 		if !c.Residual && c.Act == kernels.None {
+			c.Residual = true
+			return c
+		}
+	case kernels.RMSNormGradX:
+		if !c.Residual {
 			c.Residual = true
 			return c
 		}

@@ -287,6 +287,41 @@ func TestGradientsAreSummedUpInConvolutions(t *testing.T) {
 	}
 }
 
+// The gradient of what a norm branches off from: the branch's goes into the sum.
+func TestNormFusion(t *testing.T) {
+	g, be := G.NewGraph(), cpu(t, 1)
+	x, gamma, dy := Input(g, "x", 6, 5), Input(g, "gamma", 5), Input(g, "dy", 6, 5)
+	n := apply(t, kernels.RMSNormGradX{Rows: 6, C: 5}, []int{6, 5}, dy, x, gamma)
+	for _, y := range []*G.Node{
+		apply(t, kernels.Add{Len: 30}, []int{6, 5}, n, dy),
+		apply(t, kernels.Add{Len: 30}, []int{6, 5}, dy, n),
+	} {
+		p, err := Compile(be, G.Nodes{y}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k := p.Stats().Kinds; k["RMSNormGradX"].Count != 1 || len(k) != 1 {
+			t.Errorf("%v, want one RMSNormGradX", k)
+		}
+		want := map[*G.Node][]float32{}
+		for _, n := range []*G.Node{x, gamma, dy} {
+			want[n] = draw(n.Name(), size(n))
+			if err := be.Write(p.Buffer(n), want[n]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		define(t, G.Nodes{n, y}, want)
+		if err := p.Run(); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range read(t, be, p.Buffer(y)) {
+			if d := v - want[y][i]; d > 1e-6 || d < -1e-6 {
+				t.Fatalf("value %d is %v, want %v", i, v, want[y][i])
+			}
+		}
+	}
+}
+
 func TestPlacesOfLivingValuesDoNotOverlap(t *testing.T) {
 	c, be := newChain(t), cpu(t, 1)
 	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil)

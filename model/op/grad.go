@@ -90,7 +90,7 @@ func (o *Op) SymDiff(in G.Nodes, y, dy *G.Node) (G.Nodes, error) {
 			like(2, kernels.SumRows{Rows: s.Rows, C: s.C}, dy),
 		}
 	case kernels.RMSNorm:
-		d = G.Nodes{like(0, kernels.RMSNormGradX(s), dy, in[0], in[1]), like(1, kernels.RMSNormGradGamma(s), dy, in[0])}
+		d = G.Nodes{like(0, kernels.RMSNormGradX{Rows: s.Rows, C: s.C}, dy, in[0], in[1]), like(1, kernels.RMSNormGradGamma(s), dy, in[0])}
 	case kernels.AdaptiveRMSNorm:
 		d = G.Nodes{like(0, kernels.AdaptiveRMSNormGradX{AdaptiveRMSNorm: s}, dy, in[0], in[1]), like(1, kernels.AdaptiveRMSNormGradGamma{AdaptiveRMSNorm: s}, dy, in[0])}
 	case kernels.Normalize:
