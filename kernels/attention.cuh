@@ -1,0 +1,108 @@
+// attention.cuh: what attention.cu and attention_mma.cu have in common: which values a
+// head of a sequence has, and which keys a query weighs.
+#pragma once
+#include "common.cuh"
+
+struct AttentionSize {
+  int length, group;  // token i of a sequence stands at its first + i·group
+  int heads, dim, memory, causal, taylor;
+  int queryPitch, keyPitch, keyAt;  // from token to token; where keys begin, values follow them
+  float scale;
+};
+
+namespace attend {
+
+// Vectors of dim values: first in a memory, others pitch values apart.
+template <class T>
+struct Rows {
+  const float* memory;
+  const T* x;
+  int first, count;
+  size_t pitch;
+  __device__ float operator()(int r, int c, int dim) const { return r < first ? memory[(size_t)r * dim + c] : load(x[(r - first) * pitch + c]); }
+};
+
+// A sequence's head and a tile of it.
+struct Tile {
+  int head, from;
+  size_t token;  // first of the sequence
+};
+
+// The tile of this block, of span tokens.
+__device__ inline Tile tile_of(const AttentionSize& s, int span) {
+  int tiles = (s.length + span - 1) / span, i = blockIdx.x / tiles, sequence = i / s.heads;
+  return {i % s.heads, int(blockIdx.x % tiles * span), (size_t)sequence / s.group * s.group * s.length + sequence % s.group};
+}
+
+template <class T>
+__device__ inline Rows<T> queries(const T* q, const AttentionSize& s, const Tile& p) {
+  return {nullptr, q + p.token * s.queryPitch + p.head * s.dim, 0, s.length, (size_t)s.group * s.queryPitch};
+}
+
+template <class T>
+__device__ inline Rows<T> slopes(const T* dy, const AttentionSize& s, const Tile& p) {
+  size_t width = s.heads * s.dim;
+  return {nullptr, dy + p.token * width + p.head * s.dim, 0, s.length, s.group * width};
+}
+
+// Keys (part 0) or values (1), the memory's first.
+template <class T>
+__device__ inline Rows<T> keys(const T* kv, const float* memory, const AttentionSize& s, const Tile& p, int part) {
+  return {memory + (part * s.heads + p.head) * s.memory * s.dim, kv + p.token * s.keyPitch + s.keyAt + (part * s.heads + p.head) * s.dim, s.memory,
+          s.memory + s.length, (size_t)s.group * s.keyPitch};
+}
+
+// Keys or values of the tokens alone.
+template <class T>
+__device__ inline Rows<T> token_keys(const T* kv, const AttentionSize& s, const Tile& p, int part) {
+  AttentionSize own = s;
+  own.memory = 0;
+  return keys(kv, nullptr, own, p, part);
+}
+
+// Those of the memory alone.
+template <class T>
+__device__ inline Rows<T> memory_keys(const float* memory, const AttentionSize& s, int head, int part) {
+  return {memory + (part * s.heads + head) * s.memory * s.dim, nullptr, s.memory, s.memory, 0};
+}
+
+// Whether query i weighs key j, the memory counted.
+__device__ inline bool sees(const AttentionSize& s, int i, int j) { return j < s.memory + s.length && (!s.causal || j - s.memory <= i); }
+
+// How many keys the queries of a tile of span see at most.
+__device__ inline int seen(const AttentionSize& s, int from, int span) { return s.memory + (s.causal ? min(s.length, from + span) : s.length); }
+
+// What the gradients know of each query: three arrays [heads,tokens].
+struct QueryStats {
+  const float* x;
+  size_t size, pitch;  // of an array; from query to query
+  __device__ float peak(int i) const { return x[i * pitch]; }
+  __device__ float inverse(int i) const { return x[size + i * pitch]; }
+  __device__ float mean(int i) const { return x[2 * size + i * pitch]; }
+};
+
+__device__ inline QueryStats stats(const float* x, const AttentionSize& s, const Tile& p, unsigned tokens) {
+  return {x + (size_t)p.head * tokens + p.token, (size_t)s.heads * tokens, (size_t)s.group};
+}
+
+__device__ inline void store_stats(float* x, const AttentionSize& s, const Tile& p, unsigned tokens, int i, float peak, float total, float mean) {
+  size_t size = (size_t)s.heads * tokens;
+  x += (size_t)p.head * tokens + p.token + (size_t)i * s.group;
+  x[0] = peak, x[size] = 1 / total, x[2 * size] = mean / total;
+}
+
+template <class T>
+__device__ inline void put(T* y, float v) { *y = as<T>(v); }
+
+// Where channel c of a result stands, of query i or key i's part.
+__device__ inline size_t at_query(const AttentionSize& s, const Tile& p, int i, int c, size_t pitch) {
+  return (p.token + (size_t)i * s.group) * pitch + p.head * s.dim + c;
+}
+__device__ inline size_t at_key(const AttentionSize& s, const Tile& p, int part, int i, int c) {
+  return (p.token + (size_t)i * s.group) * s.keyPitch + s.keyAt + (part * s.heads + p.head) * s.dim + c;
+}
+__device__ inline size_t at_memory(const AttentionSize& s, int head, int part, int i, int c) {
+  return (((size_t)(blockIdx.z * 2 + part) * s.heads + head) * s.memory + i) * s.dim + c;
+}
+
+}  // namespace attend
