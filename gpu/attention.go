@@ -14,6 +14,9 @@ const (
 
 // attend plans what attention.cu and linear_attention.cu compute.
 func (p *program) attend(s kernels.Spec) bool {
+	if p.tied && p.attendMMA(s) {
+		return true
+	}
 	switch s := s.(type) {
 	case kernels.Attention:
 		a := softmax(s)
@@ -87,7 +90,7 @@ func (a attention) tokens() int { return a.sequences * a.length }
 // so many channels.
 func (p *program) attendTiles(kernel string, a attention, channels int, pointers []operand, more ...any) {
 	grid := [3]uint32{uint32(a.sequences * a.heads * up(a.length, attendTile)), uint32(up(channels, attendTile)), 1}
-	p.add(kernel, grid, line(attendThreads), pointers, append(a.values(), more...)...)
+	p.add(p.typed(kernel), grid, line(attendThreads), pointers, append(a.values(), more...)...)
 }
 
 func (a attention) values() []any {
@@ -123,10 +126,76 @@ func (p *program) attendGradMemory(a attention, rows operand) {
 	if parts > 1 {
 		dmem = p.reserve(parts * n)
 	}
-	p.add("attention_grad_memory", grid, line(attendThreads), []operand{dmem, arg(1), arg(2), arg(3), rows}, append(a.values(), a.tokens(), size)...)
+	p.add(p.typed("attention_grad_memory"), grid, line(attendThreads), []operand{dmem, arg(1), arg(2), arg(3), rows}, append(a.values(), a.tokens(), size)...)
 	if parts > 1 {
 		p.columns("sum_rows", arg(0), []operand{dmem}, parts, n, parts)
 	}
+}
+
+// sizes of attention_mma.cu's tiles.
+const (
+	mmaHead  = 32 // channels
+	mmaSpan  = 64 // queries or keys of a block at most
+	mmaQuery = 16 // of a warp
+)
+
+// attendMMA plans what attention_mma.cu computes: attention of narrow heads, activations
+// being bfloat16.
+func (p *program) attendMMA(s kernels.Spec) bool {
+	switch s := s.(type) {
+	case kernels.Attention:
+		if s.Dim > mmaHead {
+			return false
+		}
+		p.attendWarps("attention_mma", softmax(s), []operand{arg(0), arg(1), arg(1), arg(2)})
+	case kernels.AttentionGrad:
+		if s.Dim > mmaHead {
+			return false
+		}
+		a := softmax(s.Attention)
+		rows := p.attendRowsMMA(a, arg(0))
+		p.attendWarps("attention_grad_kv_mma", a, []operand{arg(0), arg(1), arg(2), arg(2), rows}, a.tokens())
+	case kernels.AttentionGradMem:
+		if s.Dim > mmaHead {
+			return false
+		}
+		a := softmax(s.Attention)
+		rows := p.attendRowsMMA(a, null)
+		warps := mmaWarps(a.memory)
+		n := 2 * a.heads * a.memory * a.dim
+		tiles := a.heads * up(a.memory, warps*mmaQuery)
+		parts, size := splitInto(sumWave, a.tokens(), tiles, 2*mmaSpan)
+		dmem := arg(0)
+		if parts > 1 {
+			dmem = p.reserve(parts * n)
+		}
+		p.add("attention_grad_memory_mma", [3]uint32{uint32(tiles), 1, uint32(parts)}, line(warps*32),
+			[]operand{dmem, arg(1), arg(2), arg(3), rows}, append(a.values(), a.tokens(), size)...)
+		if parts > 1 {
+			p.columns("sum_rows", arg(0), []operand{dmem}, parts, n, parts)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// mmaWarps is how many warps a block has for so many queries or keys.
+func mmaWarps(n int) int { return min(mmaSpan, up(n, mmaQuery)*mmaQuery) / mmaQuery }
+
+// attendWarps adds a launch of blocks for tiles of each sequence and head.
+func (p *program) attendWarps(kernel string, a attention, pointers []operand, more ...any) {
+	warps := mmaWarps(a.length)
+	grid := line(a.sequences * a.heads * up(a.length, warps*mmaQuery))
+	p.add(kernel, grid, line(warps*32), pointers, append(a.values(), more...)...)
+}
+
+// attendRowsMMA is attendRows, and the gradient of the queries on the way; dy, qkv and
+// mem are arguments 1 to 3.
+func (p *program) attendRowsMMA(a attention, dq operand) operand {
+	rows := p.reserve(3 * a.heads * a.tokens())
+	p.attendWarps("attention_grad_q_mma", a, []operand{dq, rows, arg(1), arg(2), arg(2), arg(3)}, a.tokens())
+	return rows
 }
 
 // taylor is linear attention by sums over features.

@@ -6,6 +6,7 @@
 #include "mma.h"
 
 #include "../attention.cu"
+#include "../attention_mma.cu"
 #include "../blur.cu"
 #include "../classify.cu"
 #include "../conv.cu"
@@ -51,6 +52,7 @@ static const emul::Entry table[] = {
     KERNEL(recon_loss), KERNEL(recon_loss_end), KERNEL(recon_loss_grad),
     KERNEL(shuffle),
     KERNEL(attention), KERNEL(attention_rows), KERNEL(attention_grad_q), KERNEL(attention_grad_kv), KERNEL(attention_grad_memory),
+    KERNEL(attention_mma), KERNEL(attention_grad_q_mma), KERNEL(attention_grad_kv_mma), KERNEL(attention_grad_memory_mma),
     KERNEL(attention_half), KERNEL(attention_rows_half), KERNEL(attention_grad_q_half), KERNEL(attention_grad_kv_half), KERNEL(attention_grad_memory_half),
     KERNEL(taylor_state_8), KERNEL(taylor_state_grad_8), KERNEL(taylor_apply_8), KERNEL(taylor_errors_8), KERNEL(taylor_grad_q_8), KERNEL(taylor_grad_kv_8),
     KERNEL(taylor_state_16), KERNEL(taylor_state_grad_16), KERNEL(taylor_apply_16), KERNEL(taylor_errors_16), KERNEL(taylor_grad_q_16), KERNEL(taylor_grad_kv_16),
