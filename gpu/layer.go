@@ -20,9 +20,9 @@ func (p *program) pointwise(s kernels.Spec) bool {
 	case kernels.Fill:
 		p.each("fill", s.Len, args(1), s.Value)
 	case kernels.GEGLU:
-		p.warps("geglu", s.Rows, args(2), s.C)
+		p.warps(p.typed("geglu"), s.Rows, args(2), s.C)
 	case kernels.GEGLUGrad:
-		p.warps("geglu_grad", s.Rows, args(3), s.C)
+		p.warps(p.typed("geglu_grad"), s.Rows, args(3), s.C)
 	default:
 		return false
 	}
@@ -78,10 +78,10 @@ func (p *program) neighbours(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.GateLoop:
 		n := s.N * s.P * s.C
-		p.spread("gateloop", byEights(n, s.C), args(2), n, s.T, s.P, s.C)
+		p.spread(p.typed("gateloop"), byEights(n, s.C), args(2), n, s.T, s.P, s.C)
 	case kernels.GateLoopGrad:
 		n := s.N * s.P * s.C
-		p.spread("gateloop_grad", byEights(n, s.C), append(args(3), p.reserve(n*s.T)), n, s.T, s.P, s.C)
+		p.spread(p.typed("gateloop_grad"), byEights(n, s.C), append(args(3), p.reserve(n*s.T)), n, s.T, s.P, s.C)
 	case kernels.TokenShift:
 		by, name, v := -1, "token_shift", 1
 		if s.Back {
@@ -90,7 +90,7 @@ func (p *program) neighbours(s kernels.Spec) bool {
 		if s.C%16 == 0 {
 			name, v = "token_shift_8", 8
 		}
-		p.each(name, s.N*s.T*s.P*s.C/v, args(2), s.T, s.P*s.C/v, s.C/v, (s.C+1)/2/v, by)
+		p.each(p.typed(name), s.N*s.T*s.P*s.C/v, args(2), s.T, s.P*s.C/v, s.C/v, (s.C+1)/2/v, by)
 	case kernels.Pad:
 		p.each("pad", s.Args()[0].Len(), args(2), padSize(s)...)
 	case kernels.PadGrad:
@@ -217,7 +217,7 @@ func normForm(kernel string, c int) normed {
 // rows adds a kernel of norm.cu for rows of c values.
 func (p *program) rows(kernel string, rows, c int, pointers []operand, values ...any) {
 	f := normForm(kernel, c)
-	p.add(f.name, line(up(rows*f.lanes, threads)), line(threads), pointers, append([]any{rows, c}, values...)...)
+	p.add(p.typed(f.name), line(up(rows*f.lanes, threads)), line(threads), pointers, append([]any{rows, c}, values...)...)
 }
 
 // gammas adds a kernel of norm.cu that sums over n groups of so many rows, by parts of
@@ -236,7 +236,7 @@ func (p *program) gammas(kernel string, n, rows, c int, values ...any) {
 	if parts > 1 {
 		y = p.reserve(n * parts * c)
 	}
-	p.add(f.name, [3]uint32{uint32(n * parts), uint32(pieces), 1}, line(threads), []operand{y, arg(1), arg(2)}, append([]any{n * rows, c, size}, values...)...)
+	p.add(p.typed(f.name), [3]uint32{uint32(n * parts), uint32(pieces), 1}, line(threads), []operand{y, arg(1), arg(2)}, append([]any{n * rows, c, size}, values...)...)
 	if parts > 1 {
 		p.columns("sum_rows", arg(0), []operand{y}, n*parts, c, parts)
 	}

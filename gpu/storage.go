@@ -17,6 +17,19 @@ func storage(s kernels.Spec) kernels.Storage {
 		return free(large...)
 	case kernels.Add:
 		return tied(0, 1, 2)
+	case kernels.LayerNorm, kernels.RMSNorm, kernels.AdaptiveRMSNorm, kernels.Normalize, kernels.GEGLU, kernels.GateLoop, kernels.TokenShift, kernels.Attention:
+		return tied(0, 1)
+	case kernels.LayerNormGradX, kernels.AdaptiveRMSNormGradX, kernels.NormalizeGrad, kernels.GEGLUGrad, kernels.GateLoopGrad, kernels.AttentionGrad, kernels.LinearAttention:
+		return tied(0, 1, 2)
+	case kernels.RMSNormGradX:
+		if s.Residual {
+			return tied(0, 1, 2, 4)
+		}
+		return tied(0, 1, 2)
+	case kernels.LayerNormGradGamma, kernels.RMSNormGradGamma, kernels.AdaptiveRMSNormGradGamma, kernels.AttentionGradMem:
+		return tied(1, 2)
+	case kernels.LinearAttentionGradQ, kernels.LinearAttentionGradKV:
+		return tied(0, 1, 2, 3)
 	}
 	return kernels.Storage{}
 }

@@ -19,7 +19,8 @@ struct Rows {
   const T* x;
   int first, count;
   size_t pitch;
-  __device__ float operator()(int r, int c, int dim) const { return r < first ? memory[(size_t)r * dim + c] : load(x[(r - first) * pitch + c]); }
+  // The memory's values are rounded as the others are stored.
+  __device__ float operator()(int r, int c, int dim) const { return load(r < first ? as<T>(memory[(size_t)r * dim + c]) : x[(r - first) * pitch + c]); }
 };
 
 // A sequence's head and a tile of it.

@@ -127,45 +127,6 @@ __device__ inline float block_max(float v, float* part) {
   return v;
 }
 
-// Values in memory: float, or bfloat16. Arithmetic is float32.
-struct bfloat { unsigned short bits; };
-
-__device__ inline float load(float x) { return x; }
-__device__ inline float load(bfloat x) { return __uint_as_float((unsigned)x.bits << 16); }
-
-template <class T>
-__device__ inline T as(float x);
-template <>
-__device__ inline float as<float>(float x) { return x; }
-template <>
-__device__ inline bfloat as<bfloat>(float x) {
-  unsigned u = __float_as_uint(x);
-  return {(unsigned short)((x != x ? u | 1u << 22 : u + 0x7fff + (u >> 16 & 1)) >> 16)};
-}
-
-// Eight values at 16 bytes alignment.
-__device__ inline void load8(float (&v)[8], const float* x) {
-  float4 a = ((const float4*)x)[0], b = ((const float4*)x)[1];
-  v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
-}
-__device__ inline void load8(float (&v)[8], const bfloat* x) {
-  uint4 a = *(const uint4*)x;
-  unsigned w[4] = {a.x, a.y, a.z, a.w};
-#pragma unroll
-  for (int i = 0; i < 4; i++) v[2 * i] = __uint_as_float(w[i] << 16), v[2 * i + 1] = __uint_as_float(w[i] & 0xffff0000);
-}
-__device__ inline void store8(float* y, const float (&v)[8]) {
-  ((float4*)y)[0] = {v[0], v[1], v[2], v[3]};
-  ((float4*)y)[1] = {v[4], v[5], v[6], v[7]};
-}
-__device__ inline void store8(bfloat* y, const float (&v)[8]) {
-  unsigned w[4];
-#pragma unroll
-  for (int i = 0; i < 4; i++) w[i] = as<bfloat>(v[2 * i]).bits | (unsigned)as<bfloat>(v[2 * i + 1]).bits << 16;
-  *(uint4*)y = {w[0], w[1], w[2], w[3]};
-}
-// end of provisional storage
-
 // V neighbouring values, 1 or 8.
 template <class T>
 __device__ inline void load_values(float (&v)[8], const T* x) { load8(v, x); }

@@ -59,11 +59,22 @@ func RoundBF16(x float32) float32 {
 }
 
 // Products are the positions, in Args, of the operands that a backend in BF16 rounds;
-// none for a Spec that is no product.
+// none for a Spec that is no product. Attention whose activations are stored in
+// bfloat16 rounds the memory; it may also round the weights that it multiplies values
+// with, and their slopes. In float32 storage it rounds nothing.
 func Products(s Spec) []int {
-	switch s, _ := Plain(s); s.(type) {
+	s, half := Plain(s)
+	switch s.(type) {
 	case Conv, ConvGradX, ConvGradW, ModConv, ModConvGradX, ModConvGradW:
 		return []int{1, 2}
+	case Attention:
+		if half != 0 {
+			return []int{2}
+		}
+	case AttentionGrad, AttentionGradMem:
+		if half != 0 {
+			return []int{3}
+		}
 	}
 	return nil
 }

@@ -57,6 +57,8 @@ static const emul::Entry table[] = {
     KERNEL(taylor_state_8), KERNEL(taylor_state_grad_8), KERNEL(taylor_apply_8), KERNEL(taylor_errors_8), KERNEL(taylor_grad_q_8), KERNEL(taylor_grad_kv_8),
     KERNEL(taylor_state_16), KERNEL(taylor_state_grad_16), KERNEL(taylor_apply_16), KERNEL(taylor_errors_16), KERNEL(taylor_grad_q_16), KERNEL(taylor_grad_kv_16),
     KERNEL(blur), KERNEL(gateloop), KERNEL(gateloop_grad), KERNEL(geglu), KERNEL(geglu_grad), KERNEL(pad), KERNEL(pad_grad), KERNEL(token_shift), KERNEL(token_shift_8),
+    KERNEL(gateloop_half), KERNEL(gateloop_grad_half), KERNEL(geglu_half), KERNEL(geglu_grad_half), KERNEL(token_shift_half), KERNEL(token_shift_8_half),
+   
     KERNEL(lfq_floored_entropies), KERNEL(lfq_floored_terms), KERNEL(lfq_floored_slopes), KERNEL(lfq_floored_grad),
     KERNEL(modulate), KERNEL(modulate_stats), KERNEL(modulate_grad_w), KERNEL(modulate_grad_s),
     KERNEL(sum_rows), KERNEL(sum_squares), KERNEL(weighted_sum), KERNEL(spread),

@@ -25,6 +25,20 @@ type Case struct {
 	Draw map[string]Draw
 }
 
+// tolerance is Tol with its reason. Attention of activations in bfloat16 may round its
+// weights too, by up to 2^-9: at most 1.3e-6 in the mean square, a few times that where
+// their sums cancel.
+func (c Case) tolerance() (float64, string) {
+	s, half := kernels.Plain(c.Spec)
+	switch s.(type) {
+	case kernels.Attention, kernels.AttentionGrad, kernels.AttentionGradMem:
+		if half != 0 {
+			return max(c.Tol, 1e-5), "softmax weights and their slopes are rounded to bfloat16"
+		}
+	}
+	return c.Tol, c.Why
+}
+
 // Draw fills an argument with values that suit it.
 type Draw func(s *chance.Stream, dst []float32)
 
@@ -86,10 +100,10 @@ func Compare(got [][]float32, c Case, p kernels.Precision) Result {
 		if r.Arg == "" || nmse > r.NMSE {
 			r.Arg, r.NMSE = a.Name, nmse
 		}
-		if nmse > c.Tol && r.OK {
+		if tol, why := c.tolerance(); nmse > tol && r.OK {
 			r.OK = false
 			r.Err = fmt.Errorf("%s differs by NMSE %.3g, want at most %.3g (%s); the worst value is %d: %v, want %v",
-				a.Name, nmse, c.Tol, c.Why, at, got[i][at], want[i][at])
+				a.Name, nmse, tol, why, at, got[i][at], want[i][at])
 		}
 	}
 	return r
