@@ -44,7 +44,7 @@ func (p *program) attend(s kernels.Spec) bool {
 		p.attendGradQ(a, arg(0), arg(1), arg(2), arg(3), null, p.attendRows(a, arg(1), arg(2), arg(3), null))
 	case kernels.LinearAttentionGradKV:
 		if t, ok := narrow(s.LinearAttention); ok {
-			e := p.reserve(t.F * t.P * t.Heads * (t.most + 1))
+			e := p.reserve(t.F * t.P * t.Heads * (t.most + 4))
 			p.taylor("taylor_errors", t, []operand{e, arg(1), arg(2), p.state(t, arg(3))}, t.scale)
 			p.taylor("taylor_grad_kv", t, []operand{arg(0), arg(3), p.stateGrad(t, arg(2), e)})
 			return true
@@ -213,8 +213,7 @@ func narrow(s kernels.LinearAttention) (taylor, bool) {
 	return t, s.Dim <= t.most
 }
 
-// lanes is LANES of linear_attention.cu, values the size of a state.
-func (t taylor) lanes() int  { return up((t.most+1)*(t.most+2)/2, 32) * 32 }
+// values is the size of a state.
 func (t taylor) values() int { return (t.most + 1) * (t.most + 2) / 2 * (t.most + 1) }
 
 func (t taylor) kernel(name string) string {
@@ -226,10 +225,14 @@ func (t taylor) kernel(name string) string {
 
 func (t taylor) sizes(more ...any) []any { return append([]any{t.P, t.Heads, t.Dim}, more...) }
 
-// taylor adds a launch with a thread for each pixel of a frame and head.
+// taylor adds a launch with a thread for one or two pixels of a frame and head.
 func (p *program) taylor(kernel string, t taylor, pointers []operand, more ...any) {
-	const pixels = 128
-	p.add(t.kernel(kernel), [3]uint32{uint32(t.F * t.Heads), uint32(up(t.P, pixels)), 1}, line(pixels), pointers, t.sizes(more...)...)
+	const threads = 128
+	pixels := threads
+	if t.most == 8 {
+		pixels *= 2
+	}
+	p.add(p.typed(t.kernel(kernel)), [3]uint32{uint32(t.F * t.Heads), uint32(up(t.P, pixels)), 1}, line(threads), pointers, t.sizes(more...)...)
 }
 
 // state is the sum over pixels of keys' features with values, stateGrad that of
@@ -247,7 +250,7 @@ func (p *program) states(t taylor, kernel string, sources []operand, more ...any
 	parts, size := split(t.P, n, 256)
 	s := p.reserve(parts * n * t.values())
 	grid := [3]uint32{uint32(n), uint32(parts), 1}
-	p.add(t.kernel(kernel), grid, line(t.lanes()*(256/t.lanes())), append([]operand{s}, sources...), t.sizes(append(more, size)...)...)
+	p.add(p.typed(t.kernel(kernel)), grid, line(threads), append([]operand{s}, sources...), t.sizes(append(more, size)...)...)
 	if parts == 1 {
 		return s
 	}

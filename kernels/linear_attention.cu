@@ -8,15 +8,16 @@
 // With [v,1] a value and a one behind it:
 //
 //   taylor_state    S_ijd = c_ij sum over pixels of z_i z_j [v,1]_d, or of e_d for [v,1]_d;
-//                   a block has a frame, head and chunk of pixels, a thread a feature;
-//                   where features are few, teams of threads share the pixels
+//                   a block has a frame, head and chunk of pixels, a thread three features,
+//                   so that it loads less than it multiplies; teams of threads share the pixels
 //   taylor_apply    y_d = n_d/n_D,  n_d = sum_ij q_i q_j S_ijd
 //   taylor_errors   e = [dy, -dy·y]/n_D, the gradient of n
 //   taylor_grad_q   dq, dn through sum_d S_ijd e_d
 //   taylor_grad_kv  with S made of q and e: dk likewise from [v,1], dv_d = sum_ij k_i k_j S_ijd
 //
-// In the last four a thread has a pixel of a frame and head, S lies in shared memory.
-// Each for heads of up to 8 and of up to 16; wider ones run in attention.cu.
+// In the last four a thread has one pixel of a frame and head, of narrow heads two, as
+// it takes four cycles to load what one multiplies in one; S lies in shared memory. Each for heads of
+// up to 8 and of up to 16; wider ones run in attention.cu.
 //
 // Definition: linear_attention.go.
 #include "common.cuh"
@@ -26,8 +27,9 @@ struct TaylorSize {
 };
 
 // Vectors of width values, pitch values apart.
+template <class T>
 struct TaylorRows {
-  const float* x;
+  const T* x;
   int width;
   size_t pitch;
 };
@@ -39,193 +41,284 @@ struct TaylorPlace {
   __device__ TaylorPlace(const TaylorSize& s) : s(s), frame(blockIdx.x / s.heads), head(blockIdx.x % s.heads) {}
   // Where their vector begins for pixel p, of one of so many parts.
   __device__ size_t at(int p, int parts, int part) const { return (((size_t)frame * s.pixels + p) * parts + part) * s.heads * s.dim + head * s.dim; }
-  __device__ TaylorRows rows(const float* x, int parts, int part) const { return {x + at(0, parts, part), s.dim, (size_t)parts * s.heads * s.dim}; }
-  // Errors have width values.
-  __device__ size_t error(int p, int width) const { return (((size_t)frame * s.pixels + p) * s.heads + head) * width; }
+  template <class T>
+  __device__ TaylorRows<T> rows(const T* x, int parts, int part) const { return {x + at(0, parts, part), s.dim, (size_t)parts * s.heads * s.dim}; }
+  // Errors have D + 1 values, with room for D + 4.
+  __device__ size_t error(int p, int D) const { return (((size_t)frame * s.pixels + p) * s.heads + head) * (D + 4); }
 };
 
 template <int D>
 struct Taylor {
-  static constexpr int FEATURES = (D + 1) * (D + 2) / 2, STATE = FEATURES * (D + 1);
-  static constexpr int LANES = (FEATURES + 31) / 32 * 32, TEAMS = 256 / LANES;  // LANES·TEAMS threads make a state
-  static constexpr int OUTER = D > 8 ? 1 : D + 1;  // how far loops over features are unrolled: 17·17 products of 17 values compile for minutes
-  static constexpr int STEP = 32, WORK = (2 * STEP + LANES) * (D + 1);         // pixels at once, values of shared memory
+  static constexpr int N = D + 1, FEATURES = N * (N + 1) / 2, STATE = FEATURES * N;
+  static constexpr int THREADS = 256, OWN = 3, LANES = FEATURES / OWN <= 16 ? 16 : 64, TEAMS = THREADS / LANES;  // of taylor_state
+  static constexpr int STEP = THREADS / 2;                                                                     // pixels at once
+  static constexpr int ROWS = 2 * STEP * N, TREE = TEAMS / 2 * LANES * OWN * N, WORK = ROWS > TREE ? ROWS : TREE;  // values of shared memory
+  static constexpr int PIXELS = D > 8 ? 1 : 2;  // of a thread
+  static constexpr int OUTER = D > 8 ? 1 : N;   // how far loops over features are unrolled: 17·17 products of 17 values compile for minutes
 
-  // Value d of a row: beyond its width 0, and 1 behind dimension D.
-  static __device__ float value(const TaylorRows& v, int p, int d) { return d < v.width ? v.x[p * v.pitch + d] : d == D; }
+  // Row p: beyond its width 0, and 1 behind dimension D.
+  template <class T>
+  static __device__ void row(float (&v)[N], const TaylorRows<T>& rows, int p, float scale = 1) {
+    const T* x = rows.x + p * rows.pitch;
+    if (rows.width >= D)
+#pragma unroll
+      for (int d = 0; d < D; d += 8) load8(*(float(*)[8])(v + d), x + d);
+    else
+#pragma unroll
+      for (int d = 0; d < D; d++) v[d] = d < rows.width ? load(x[d]) : 0;
+#pragma unroll
+    for (int d = 0; d < D; d++) v[d] *= scale;
+    v[D] = rows.width > D ? load(x[D]) : 1;
+  }
+
+  // The first n values of v.
+  template <class T>
+  static __device__ void store(T* y, const float (&v)[N], int n) {
+    if (n >= D)
+#pragma unroll
+      for (int d = 0; d < D; d += 8) store8(y + d, *(const float(*)[8])(v + d));
+    else
+#pragma unroll
+      for (int d = 0; d < D; d++)
+        if (d < n) y[d] = as<T>(v[d]);
+    if (n > D) y[D] = as<T>(v[D]);
+  }
 
   // Writes the state of this block.
-  static __device__ void state(float* S, const TaylorRows& z, const TaylorRows& v, float scale, int pixels, int chunk, float* work) {
-    float *zs = work, *vs = zs + STEP * (D + 1), *sums = vs + STEP * (D + 1);
+  template <class Z, class V>
+  static __device__ void state(float* S, const TaylorRows<Z>& z, const TaylorRows<V>& v, float scale, int pixels, int chunk, float* work) {
+    float *zs = work, *vs = zs + STEP * N;
     int from = blockIdx.y * chunk, to = min(pixels, from + chunk);
-    int f = threadIdx.x % LANES, team = threadIdx.x / LANES, i = 0, j = f;
-    while (i < D && j > D - i) j -= D + 1 - i++;  // feature f is (i, i+j)
-    j = min(i + j, D);
-    float sum[D + 1] = {};
+    int lane = threadIdx.x % LANES, team = threadIdx.x / LANES, first[OWN], second[OWN];
+#pragma unroll
+    for (int q = 0; q < OWN; q++) {
+      int i = 0, j = lane * OWN + q;
+      while (i < D && j > D - i) j -= N - i++;  // feature lane·OWN + q is (i, i+j)
+      first[q] = i, second[q] = min(i + j, D);
+    }
+    float sum[OWN][N] = {};
     for (int p0 = from; p0 < to; p0 += STEP) {
-      __syncthreads();
-      for (int k = threadIdx.x; k < STEP * (D + 1); k += LANES * TEAMS) {
-        int p = p0 + k / (D + 1), d = k % (D + 1);
-        zs[k] = p < to ? value(z, p, d) * (d < D ? scale : 1) : 0;
-        vs[k] = p < to ? value(v, p, d) : 0;
-      }
-      __syncthreads();
-      for (int k = team; k < STEP; k += TEAMS) {
-        float phi = zs[k * (D + 1) + i] * zs[k * (D + 1) + j];
+      int k = threadIdx.x % STEP;
+      float x[N];
 #pragma unroll
-        for (int d = 0; d <= D; d++) sum[d] += phi * vs[k * (D + 1) + d];
+      for (int d = 0; d < N; d++) x[d] = 0;
+      if (p0 + k < to) {
+        if (threadIdx.x < STEP)
+          row(x, z, p0 + k, scale);
+        else
+          row(x, v, p0 + k);
+      }
+      __syncthreads();
+#pragma unroll
+      for (int d = 0; d < N; d++) work[threadIdx.x * N + d] = x[d];
+      __syncthreads();
+      for (k = team; k < STEP; k += TEAMS) {
+        float phi[OWN];
+#pragma unroll
+        for (int q = 0; q < OWN; q++) phi[q] = zs[k * N + first[q]] * zs[k * N + second[q]];
+#pragma unroll
+        for (int d = 0; d < N; d++) {
+          float value = vs[k * N + d];
+#pragma unroll
+          for (int q = 0; q < OWN; q++) sum[q][d] += phi[q] * value;
+        }
       }
     }
-    for (int t = 1; t < TEAMS; t++) {  // team 0 takes the sums of the others
+    for (int half = TEAMS / 2; half > 0; half /= 2) {  // the lower half of the teams takes the sums of the upper
+      float* at = work + team % half * LANES * OWN * N + lane;
       __syncthreads();
-      if (team == t)
-        for (int d = 0; d <= D; d++) sums[f * (D + 1) + d] = sum[d];
+      if (team / half == 1)
+#pragma unroll
+        for (int i = 0; i < OWN * N; i++) at[i * LANES] = sum[i / N][i % N];
       __syncthreads();
-      if (team == 0)
-        for (int d = 0; d <= D; d++) sum[d] += sums[f * (D + 1) + d];
+      if (team < half)
+#pragma unroll
+        for (int i = 0; i < OWN * N; i++) sum[i / N][i % N] += at[i * LANES];
     }
-    if (team > 0 || f >= FEATURES) return;
+    if (team > 0) return;
     S += ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * STATE;
-    for (int d = 0; d <= D; d++) S[f * (D + 1) + d] = i == j && i < D ? sum[d] / 2 : sum[d];
+#pragma unroll
+    for (int q = 0; q < OWN; q++)
+      if (lane * OWN + q < FEATURES)
+#pragma unroll
+        for (int d = 0; d < N; d++) S[(lane * OWN + q) * N + d] = first[q] == second[q] && first[q] < D ? sum[q][d] / 2 : sum[q][d];
   }
 
-  float z[D + 1];
+  // A vector of each pixel of a thread.
+  using Values = float[PIXELS][N];
 
-  __device__ Taylor(const TaylorRows& v, int p, float scale) {
-#pragma unroll
-    for (int d = 0; d <= D; d++) z[d] = value(v, p, d) * (d < D ? scale : 1);
+  // The pixels of this thread: those below size.
+  int first, size;
+  Values z;
+  __device__ int pixel(int k) const { return first + k * blockDim.x; }
+
+  // The state of the block's frame and head comes to S.
+  template <class T>
+  __device__ Taylor(float* S, const float* state, const TaylorRows<T>& v, int pixels, float scale) : first(blockIdx.y * blockDim.x * PIXELS + threadIdx.x), size(pixels) {
+    for (int i = threadIdx.x; i < STATE; i += blockDim.x) S[i] = state[(size_t)blockIdx.x * STATE + i];
+    rows(z, v, scale);
+    __syncthreads();
   }
 
-  static __device__ void store(float* y, const float (&x)[D + 1], int n) {
+  template <class T>
+  __device__ void rows(Values& x, const TaylorRows<T>& v, float scale = 1) const {
 #pragma unroll
-    for (int d = 0; d <= D; d++)
-      if (d < n) y[d] = x[d];
+    for (int k = 0; k < PIXELS; k++) row(x[k], v, min(pixel(k), size - 1), scale);
+  }
+
+  // Calls f(pixel, values).
+  template <class F>
+  __device__ void each(const Values& x, F f) const {
+#pragma unroll
+    for (int k = 0; k < PIXELS; k++)
+      if (pixel(k) < size) f(pixel(k), x[k]);
   }
 
   // n_d.
-  __device__ void sums(float (&n)[D + 1], const float* S) const {
+  __device__ void sums(Values& n, const float* S) const {
 #pragma unroll
-    for (int d = 0; d <= D; d++) n[d] = 0;
+    for (int k = 0; k < PIXELS; k++)
+#pragma unroll
+      for (int d = 0; d < N; d++) n[k][d] = 0;
 #pragma unroll OUTER
     for (int i = 0; i <= D; i++)
 #pragma unroll
       for (int j = 0; j <= D; j++) {
         if (j < i) continue;
-        float phi = z[i] * z[j];
+        float phi[PIXELS];
 #pragma unroll
-        for (int d = 0; d <= D; d++) n[d] += phi * *S++;
+        for (int k = 0; k < PIXELS; k++) phi[k] = z[k][i] * z[k][j];
+#pragma unroll
+        for (int d = 0; d <= D; d++) {
+          float s = *S++;
+#pragma unroll
+          for (int k = 0; k < PIXELS; k++) n[k][d] += phi[k] * s;
+        }
       }
   }
 
   // dz, e being the gradient of n.
-  __device__ void slopes(float (&dz)[D + 1], const float (&e)[D + 1], const float* S) const {
+  __device__ void slopes(Values& dz, const Values& e, const float* S) const {
     asm volatile("" ::: "memory");  // else values of S stay in registers from sums, too many
 #pragma unroll
-    for (int d = 0; d <= D; d++) dz[d] = 0;
+    for (int k = 0; k < PIXELS; k++)
+#pragma unroll
+      for (int d = 0; d < N; d++) dz[k][d] = 0;
 #pragma unroll OUTER
     for (int i = 0; i <= D; i++)
 #pragma unroll
       for (int j = 0; j <= D; j++) {
         if (j < i) continue;
-        float dphi = 0;
+        float dphi[PIXELS] = {};
 #pragma unroll
-        for (int d = 0; d <= D; d++) dphi += *S++ * e[d];
-        dz[i] += dphi * z[j];
-        dz[j] += dphi * z[i];
+        for (int d = 0; d <= D; d++) {
+          float s = *S++;
+#pragma unroll
+          for (int k = 0; k < PIXELS; k++) dphi[k] += s * e[k][d];
+        }
+#pragma unroll
+        for (int k = 0; k < PIXELS; k++) {
+          dz[k][i] += dphi[k] * z[k][j];
+          dz[k][j] += dphi[k] * z[k][i];
+        }
       }
   }
 
-  // e of pixel p.
-  __device__ void errors(float (&e)[D + 1], const TaylorRows& dy, int p, const float* S) const {
-    float n[D + 1];
+  // e, of dy in e.
+  __device__ void errors(Values& e, const float* S) const {
+    Values n;
     sums(n, S);
-    e[D] = 0;
 #pragma unroll
-    for (int d = 0; d < D; d++) {
-      e[d] = d < dy.width ? dy.x[p * dy.pitch + d] / n[D] : 0;
-      e[D] -= e[d] * n[d] / n[D];
+    for (int k = 0; k < PIXELS; k++) {
+      e[k][D] = 0;
+#pragma unroll
+      for (int d = 0; d < D; d++) {
+        e[k][d] /= n[k][D];
+        e[k][D] -= e[k][d] * n[k][d] / n[k][D];
+      }
     }
   }
 
-  // The pixel of this thread, or -1; the state of its frame and head comes to S.
-  static __device__ int begin(float* S, const float* state, const TaylorSize& s) {
-    for (int i = threadIdx.x; i < STATE; i += blockDim.x) S[i] = state[(size_t)blockIdx.x * STATE + i];
-    __syncthreads();
-    int p = blockIdx.y * blockDim.x + threadIdx.x;
-    return p < s.pixels ? p : -1;
-  }
-
-  static __device__ void apply(float* y, const float* q, const float* state, const TaylorPlace& at, float scale, float* S) {
-    int p = begin(S, state, at.s);
-    if (p < 0) return;
-    float n[D + 1];
-    Taylor(at.rows(q, 1, 0), p, scale).sums(n, S);
+  template <class T>
+  static __device__ void apply(T* y, const T* q, const float* state, const TaylorPlace& at, float scale, float* S) {
+    Taylor of(S, state, at.rows(q, 1, 0), at.s.pixels, scale);
+    Values n;
+    of.sums(n, S);
 #pragma unroll
-    for (int d = 0; d < D; d++) n[d] /= n[D];
-    store(y + at.at(p, 1, 0), n, at.s.dim);
+    for (int k = 0; k < PIXELS; k++)
+#pragma unroll
+      for (int d = 0; d < D; d++) n[k][d] /= n[k][D];
+    of.each(n, [=](int p, const float (&v)[N]) { store(y + at.at(p, 1, 0), v, at.s.dim); });
   }
 
-  static __device__ void store_errors(float* e, const float* dy, const float* q, const float* state, const TaylorPlace& at, float scale, float* S) {
-    int p = begin(S, state, at.s);
-    if (p < 0) return;
-    float of[D + 1];
-    Taylor(at.rows(q, 1, 0), p, scale).errors(of, at.rows(dy, 1, 0), p, S);
-    store(e + at.error(p, D + 1), of, D + 1);
+  template <class T>
+  static __device__ void store_errors(float* e, const T* dy, const T* q, const float* state, const TaylorPlace& at, float scale, float* S) {
+    Taylor of(S, state, at.rows(q, 1, 0), at.s.pixels, scale);
+    Values d;
+    of.rows(d, at.rows(dy, 1, 0));
+    of.errors(d, S);
+    of.each(d, [=](int p, const float (&v)[N]) { store(e + at.error(p, D), v, N); });
   }
 
-  static __device__ void grad_q(float* dq, const float* dy, const float* q, const float* state, const TaylorPlace& at, float scale, float* S) {
-    int p = begin(S, state, at.s);
-    if (p < 0) return;
-    Taylor of(at.rows(q, 1, 0), p, scale);
-    float e[D + 1], dz[D + 1];
-    of.errors(e, at.rows(dy, 1, 0), p, S);
+  template <class T>
+  static __device__ void grad_q(T* dq, const T* dy, const T* q, const float* state, const TaylorPlace& at, float scale, float* S) {
+    Taylor of(S, state, at.rows(q, 1, 0), at.s.pixels, scale);
+    Values e, dz;
+    of.rows(e, at.rows(dy, 1, 0));
+    of.errors(e, S);
     of.slopes(dz, e, S);
 #pragma unroll
-    for (int d = 0; d < D; d++) dz[d] *= scale;
-    store(dq + at.at(p, 1, 0), dz, at.s.dim);
+    for (int k = 0; k < PIXELS; k++)
+#pragma unroll
+      for (int d = 0; d < D; d++) dz[k][d] *= scale;
+    of.each(dz, [=](int p, const float (&v)[N]) { store(dq + at.at(p, 1, 0), v, at.s.dim); });
   }
 
-  static __device__ void grad_kv(float* dkv, const float* kv, const float* state, const TaylorPlace& at, float* S) {
-    int p = begin(S, state, at.s);
-    if (p < 0) return;
-    Taylor k(at.rows(kv, 2, 0), p, 1), v(at.rows(kv, 2, 1), p, 1);
-    float n[D + 1], dz[D + 1];
+  template <class T>
+  static __device__ void grad_kv(T* dkv, const T* kv, const float* state, const TaylorPlace& at, float* S) {
+    Taylor k(S, state, at.rows(kv, 2, 0), at.s.pixels, 1);
+    Values v, n, dz;
     k.sums(n, S);
-    store(dkv + at.at(p, 2, 1), n, at.s.dim);
-    k.slopes(dz, v.z, S);
-    store(dkv + at.at(p, 2, 0), dz, at.s.dim);
+    k.each(n, [=](int p, const float (&v)[N]) { store(dkv + at.at(p, 2, 1), v, at.s.dim); });
+    k.rows(v, at.rows(kv, 2, 1));
+    k.slopes(dz, v, S);
+    k.each(dz, [=](int p, const float (&v)[N]) { store(dkv + at.at(p, 2, 0), v, at.s.dim); });
   }
 };
 
 // Blocks: x has frames and heads, y chunks of pixels. taylor_state is made of keys and
 // values, taylor_state_grad of queries and errors.
-#define TAYLOR(D)                                                                                                                           \
-  extern "C" __global__ void taylor_state_##D(float* S, const float* kv, TaylorSize s, unsigned chunk) {                                    \
-    __shared__ float work[Taylor<D>::WORK];                                                                                                 \
-    TaylorPlace at(s);                                                                                                                      \
-    Taylor<D>::state(S, at.rows(kv, 2, 0), at.rows(kv, 2, 1), 1, s.pixels, chunk, work);                                                    \
-  }                                                                                                                                         \
-  extern "C" __global__ void taylor_state_grad_##D(float* S, const float* q, const float* e, TaylorSize s, float scale, unsigned chunk) {   \
-    __shared__ float work[Taylor<D>::WORK];                                                                                                 \
-    TaylorPlace at(s);                                                                                                                      \
-    Taylor<D>::state(S, at.rows(q, 1, 0), {e + at.error(0, D + 1), D + 1, (size_t)s.heads * (D + 1)}, scale, s.pixels, chunk, work);        \
-  }                                                                                                                                         \
-  extern "C" __global__ void taylor_apply_##D(float* y, const float* q, const float* state, TaylorSize s, float scale) {                    \
-    __shared__ float S[Taylor<D>::STATE];                                                                                                   \
-    Taylor<D>::apply(y, q, state, s, scale, S);                                                                                             \
-  }                                                                                                                                         \
-  extern "C" __global__ void taylor_errors_##D(float* e, const float* dy, const float* q, const float* state, TaylorSize s, float scale) {  \
-    __shared__ float S[Taylor<D>::STATE];                                                                                                   \
-    Taylor<D>::store_errors(e, dy, q, state, s, scale, S);                                                                                  \
-  }                                                                                                                                         \
-  extern "C" __global__ void taylor_grad_q_##D(float* dq, const float* dy, const float* q, const float* state, TaylorSize s, float scale) { \
-    __shared__ float S[Taylor<D>::STATE];                                                                                                   \
-    Taylor<D>::grad_q(dq, dy, q, state, s, scale, S);                                                                                       \
-  }                                                                                                                                         \
-  extern "C" __global__ void taylor_grad_kv_##D(float* dkv, const float* kv, const float* state, TaylorSize s) {                            \
-    __shared__ float S[Taylor<D>::STATE];                                                                                                   \
-    Taylor<D>::grad_kv(dkv, kv, state, s, S);                                                                                               \
+#define TAYLOR(D, T, SUFFIX)                                                                                                                        \
+  extern "C" __global__ void __launch_bounds__(256) taylor_state_##D##SUFFIX(float* S, const T* kv, TaylorSize s, unsigned chunk) {                 \
+    __shared__ float work[Taylor<D>::WORK];                                                                                                         \
+    TaylorPlace at(s);                                                                                                                              \
+    Taylor<D>::state(S, at.rows(kv, 2, 0), at.rows(kv, 2, 1), 1, s.pixels, chunk, work);                                                            \
+  }                                                                                                                                                 \
+  extern "C" __global__ void __launch_bounds__(256)                                                                                                 \
+      taylor_state_grad_##D##SUFFIX(float* S, const T* q, const float* e, TaylorSize s, float scale, unsigned chunk) {                              \
+    __shared__ float work[Taylor<D>::WORK];                                                                                                         \
+    TaylorPlace at(s);                                                                                                                              \
+    TaylorRows<float> errors = {e + at.error(0, D), D + 1, (size_t)s.heads * (D + 4)};                                                              \
+    Taylor<D>::state(S, at.rows(q, 1, 0), errors, scale, s.pixels, chunk, work);                                                                    \
+  }                                                                                                                                                 \
+  extern "C" __global__ void taylor_apply_##D##SUFFIX(T* y, const T* q, const float* state, TaylorSize s, float scale) {                            \
+    __shared__ float S[Taylor<D>::STATE];                                                                                                           \
+    Taylor<D>::apply(y, q, state, s, scale, S);                                                                                                     \
+  }                                                                                                                                                 \
+  extern "C" __global__ void taylor_errors_##D##SUFFIX(float* e, const T* dy, const T* q, const float* state, TaylorSize s, float scale) {          \
+    __shared__ float S[Taylor<D>::STATE];                                                                                                           \
+    Taylor<D>::store_errors(e, dy, q, state, s, scale, S);                                                                                          \
+  }                                                                                                                                                 \
+  extern "C" __global__ void taylor_grad_q_##D##SUFFIX(T* dq, const T* dy, const T* q, const float* state, TaylorSize s, float scale) {             \
+    __shared__ float S[Taylor<D>::STATE];                                                                                                           \
+    Taylor<D>::grad_q(dq, dy, q, state, s, scale, S);                                                                                               \
+  }                                                                                                                                                 \
+  extern "C" __global__ void taylor_grad_kv_##D##SUFFIX(T* dkv, const T* kv, const float* state, TaylorSize s) {                                    \
+    __shared__ float S[Taylor<D>::STATE];                                                                                                           \
+    Taylor<D>::grad_kv(dkv, kv, state, s, S);                                                                                                       \
   }
 
-TAYLOR(8)
-TAYLOR(16)
+TAYLOR(8, float, )
+TAYLOR(16, float, )
+TAYLOR(8, bfloat, _half)
+TAYLOR(16, bfloat, _half)

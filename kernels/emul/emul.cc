@@ -56,6 +56,8 @@ static const emul::Entry table[] = {
     KERNEL(attention_half), KERNEL(attention_rows_half), KERNEL(attention_grad_q_half), KERNEL(attention_grad_kv_half), KERNEL(attention_grad_memory_half),
     KERNEL(taylor_state_8), KERNEL(taylor_state_grad_8), KERNEL(taylor_apply_8), KERNEL(taylor_errors_8), KERNEL(taylor_grad_q_8), KERNEL(taylor_grad_kv_8),
     KERNEL(taylor_state_16), KERNEL(taylor_state_grad_16), KERNEL(taylor_apply_16), KERNEL(taylor_errors_16), KERNEL(taylor_grad_q_16), KERNEL(taylor_grad_kv_16),
+    KERNEL(taylor_state_8_half), KERNEL(taylor_state_grad_8_half), KERNEL(taylor_apply_8_half), KERNEL(taylor_errors_8_half), KERNEL(taylor_grad_q_8_half), KERNEL(taylor_grad_kv_8_half),
+    KERNEL(taylor_state_16_half), KERNEL(taylor_state_grad_16_half), KERNEL(taylor_apply_16_half), KERNEL(taylor_errors_16_half), KERNEL(taylor_grad_q_16_half), KERNEL(taylor_grad_kv_16_half),
     KERNEL(blur), KERNEL(gateloop), KERNEL(gateloop_grad), KERNEL(geglu), KERNEL(geglu_grad), KERNEL(pad), KERNEL(pad_grad), KERNEL(token_shift), KERNEL(token_shift_8),
     KERNEL(gateloop_half), KERNEL(gateloop_grad_half), KERNEL(geglu_half), KERNEL(geglu_grad_half), KERNEL(token_shift_half), KERNEL(token_shift_8_half),
    
