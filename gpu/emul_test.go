@@ -14,7 +14,10 @@ import (
 	"magvit/kernels/kerneltest"
 )
 
-func kind(s kernels.Spec) string { return fmt.Sprintf("%T", s)[len("kernels."):] }
+func kind(s kernels.Spec) string {
+	s, _ = kernels.Plain(s)
+	return fmt.Sprintf("%T", s)[len("kernels."):]
+}
 
 // Every kernel passes the suite of all backends, and gives the same bits whatever the
 // order of threads.

@@ -73,10 +73,10 @@ func TestGeometry(t *testing.T) {
 		{kernels.AttentionGrad{Attention: pixels}, []string{
 			"attention_rows 24,1,1 64,1,1 s1223", "attention_grad_q 24,2,1 64,1,1 01223s", "attention_grad_kv 24,2,1 64,1,1 0122s"}},
 		{kernels.AttentionGradMem{Attention: pixels}, []string{"attention_rows 24,1,1 64,1,1 s1223", "attention_grad_memory 2,2,1 64,1,1 0123s"}}, // 240 queries
-		{linear(8), []string{"taylor_state_8 6,2,1 256,1,1 s2", "sum_rows 19,1,1 128,2,1 ss", "taylor_apply_8 6,5,1 128,1,1 01s"}},                // 600 pixels in two parts
+		{linear(8), []string{"taylor_state_8 6,2,1 256,1,1 s2", "sum_rows 19,1,1 128,2,1 ss", "taylor_apply_8 6,3,1 128,1,1 01s"}},                // 600 pixels in two parts
 		{kernels.LinearAttentionGradKV{LinearAttention: linear(9)}, []string{
-			"taylor_state_16 6,2,1 160,1,1 s3", "sum_rows 122,1,1 128,2,1 ss", "taylor_errors_16 6,5,1 128,1,1 s12s",
-			"taylor_state_grad_16 6,2,1 160,1,1 s2s", "sum_rows 122,1,1 128,2,1 ss", "taylor_grad_kv_16 6,5,1 128,1,1 03s"}},
+			"taylor_state_16 6,2,1 256,1,1 s3", "sum_rows 122,1,1 128,2,1 ss", "taylor_errors_16 6,5,1 128,1,1 s12s",
+			"taylor_state_grad_16 6,2,1 256,1,1 s2s", "sum_rows 122,1,1 128,2,1 ss", "taylor_grad_kv_16 6,5,1 128,1,1 03s"}},
 		{kernels.LinearAttentionGradQ{LinearAttention: linear(17)}, []string{"attention_rows 114,1,1 64,1,1 s123-", "attention_grad_q 114,1,1 64,1,1 0123-s"}},
 		{kernels.ModConv{Conv: conv}, []string{"conv 2,2,2 256,1,1 012--"}}, // 105 pixels of two samples
 		{kernels.ModConvGradX{Conv: conv}, []string{"conv_grad_x 2,1,2 256,1,1 012--"}},
