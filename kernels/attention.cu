@@ -253,27 +253,27 @@ __device__ inline void grad_memory(float* dmemory, const T* dy, const T* q, cons
 }  // namespace attend
 
 #define ATTENTION(T, SUFFIX)                                                                                                                              \
-  extern "C" __global__ void __launch_bounds__(64)                                                                                                       \
+  extern "C" __global__ void __launch_bounds__(64, 6)                                                                                                    \
       attention##SUFFIX(T* y, const T* q, const T* kv, const float* memory, AttentionSize s) {                                                           \
     __shared__ float as[attend::ARRAY], bs[attend::ARRAY], ws[attend::ARRAY];                                                                            \
     attend::forward(y, q, kv, memory, s, as, bs, ws);                                                                                                    \
   }                                                                                                                                                      \
-  extern "C" __global__ void __launch_bounds__(64)                                                                                                       \
+  extern "C" __global__ void __launch_bounds__(64, 6)                                                                                                    \
       attention_rows##SUFFIX(float* rows, const T* dy, const T* q, const T* kv, const float* memory, AttentionSize s, unsigned tokens) {                 \
     __shared__ float as[attend::ARRAY], bs[attend::ARRAY];                                                                                               \
     attend::rows(rows, dy, q, kv, memory, s, tokens, as, bs);                                                                                            \
   }                                                                                                                                                      \
-  extern "C" __global__ void __launch_bounds__(64)                                                                                                       \
+  extern "C" __global__ void __launch_bounds__(64, 6)                                                                                                    \
       attention_grad_q##SUFFIX(T* dq, const T* dy, const T* q, const T* kv, const float* memory, const float* rows, AttentionSize s, unsigned tokens) {  \
     __shared__ float as[attend::ARRAY], bs[attend::ARRAY], ds[attend::ARRAY];                                                                            \
     attend::grad_q(dq, dy, q, kv, memory, rows, s, tokens, as, bs, ds);                                                                                  \
   }                                                                                                                                                      \
-  extern "C" __global__ void __launch_bounds__(64)                                                                                                       \
+  extern "C" __global__ void __launch_bounds__(64, 6)                                                                                                    \
       attention_grad_kv##SUFFIX(T* dkv, const T* dy, const T* q, const T* kv, const float* rows, AttentionSize s, unsigned tokens) {                     \
     __shared__ float as[attend::ARRAY], bs[attend::ARRAY], ps[attend::ARRAY], ds[attend::ARRAY];                                                         \
     attend::grad_kv(dkv, dy, q, kv, rows, s, tokens, as, bs, ps, ds);                                                                                    \
   }                                                                                                                                                      \
-  extern "C" __global__ void __launch_bounds__(64)                                                                                                       \
+  extern "C" __global__ void __launch_bounds__(64, 6)                                                                                                    \
       attention_grad_memory##SUFFIX(float* dmemory, const T* dy, const T* q, const float* memory, const float* rows, AttentionSize s, unsigned tokens,   \
                                     unsigned chunk) {                                                                                                    \
     __shared__ float as[attend::ARRAY], bs[attend::ARRAY], ps[attend::ARRAY], ds[attend::ARRAY];                                                         \

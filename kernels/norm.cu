@@ -319,7 +319,7 @@ __device__ inline void normalize_grad(T* dx, const T* dy, const T* x, unsigned r
       layer_norm_grad_x##SUFFIX(T* dx, const T* dy, const T* x, const float* gamma, unsigned rows, unsigned C, float eps) {                          \
     norms::layer_norm_grad_x<V>(dx, dy, x, gamma, rows, C, eps);                                                                                     \
   }                                                                                                                                                  \
-  extern "C" __global__ void __launch_bounds__(256)                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256, 3)                                                                                               \
       layer_norm_grad_gamma##SUFFIX(float* y, const T* dy, const T* x, unsigned rows, unsigned C, unsigned group, float eps) {                       \
     __shared__ float part[norms::SUMMED<V> * 256];                                                                                                   \
     norms::layer_norm_grad_gamma<V>(y, dy, x, rows, C, group, eps, part);                                                                            \
@@ -332,7 +332,7 @@ __device__ inline void normalize_grad(T* dx, const T* dy, const T* x, unsigned r
       rms_norm_grad_x##SUFFIX(T* dx, const T* dy, const T* x, const float* gamma, const T* r, unsigned rows, unsigned C, unsigned group) {           \
     norms::rms_norm_grad_x<V>(dx, dy, x, gamma, r, rows, C, group);                                                                                  \
   }                                                                                                                                                  \
-  extern "C" __global__ void __launch_bounds__(256)                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256, 3)                                                                                               \
       rms_norm_grad_gamma##SUFFIX(float* y, const T* dy, const T* x, unsigned rows, unsigned C, unsigned group) {                                    \
     __shared__ float part[norms::SUMMED<V> * 256];                                                                                                   \
     norms::rms_norm_grad_gamma<V>(y, dy, x, rows, C, group, part);                                                                                   \
