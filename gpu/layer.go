@@ -128,38 +128,62 @@ func flag(on bool) int {
 func (p *program) gate(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.FramePool:
-		a := p.attention(s, arg(1), arg(2))
-		p.columns("weighted_rows", arg(0), []operand{a, arg(1)}, s.F*s.P, s.C, s.P)
+		a, _ := p.attention(s, arg(1), arg(2), null)
+		p.groups(p.typed("weighted_rows"), arg(0), []operand{a, arg(1)}, s.F, s.P, s.C)
 	case kernels.FramePoolGradX:
-		a := p.attention(kernels.FramePool(s), arg(2), arg(3))
-		ds := p.slopes(kernels.FramePool(s), a)
-		p.each("frame_pool_grad_x", s.F*s.P*s.C, []operand{arg(0), a, ds, arg(1), arg(3)}, s.P, s.C)
+		a, ds := p.attention(kernels.FramePool(s), arg(2), arg(3), arg(1))
+		p.frames("frame_pool_grad_x", s.F, s.P, s.C, []operand{arg(0), a, ds, arg(1), arg(3)})
 	case kernels.FramePoolGradK:
-		a := p.attention(kernels.FramePool(s), arg(2), arg(3))
-		ds := p.slopes(kernels.FramePool(s), a)
-		p.sum("weighted_rows", arg(0), []operand{ds, arg(2)}, s.F*s.P, s.C)
+		_, ds := p.attention(kernels.FramePool(s), arg(2), arg(3), arg(1))
+		p.sum(p.typed("weighted_rows"), arg(0), []operand{ds, arg(2)}, s.F*s.P, s.C)
+	case kernels.SqueezeExciteGradX:
+		a, ds := p.attention(kernels.FramePool{F: s.F, P: s.P, C: s.C}, arg(4), arg(5), arg(3))
+		p.frames("squeeze_excite_grad_x", s.F, s.P, s.C, []operand{arg(0), arg(1), arg(4), arg(2), a, ds, arg(3), arg(5)}, s.Act)
 	case kernels.FrameGate:
-		p.each("frame_gate", s.F*s.P*s.C, args(3), s.P, s.C)
+		r := null
+		if s.Residual {
+			r = arg(3)
+		}
+		p.frames("frame_gate", s.F, s.P, s.C, append(args(3), r))
 	case kernels.FrameGateGradG:
-		p.columns("product_rows", arg(0), []operand{arg(1), arg(2)}, s.F*s.P, s.C, s.P)
+		p.groups(p.typed("product_rows"), arg(0), []operand{arg(1), arg(2)}, s.F, s.P, s.C)
 	default:
 		return false
 	}
 	return true
 }
 
-// attention is softmax over the pixels of each frame of x·k, [F,P].
-func (p *program) attention(s kernels.FramePool, x, k operand) operand {
-	a := p.reserve(s.F * s.P)
-	p.add("frame_attention", line(s.F), line(threads), []operand{a, x, k}, s.P, s.C)
-	return a
+// attention is softmax over the pixels of each frame of x·k, [F,P], and, unless dctx is
+// null, the gradient of its logits.
+func (p *program) attention(s kernels.FramePool, x, k, dctx operand) (a, ds operand) {
+	a, ds = p.reserve(s.F*s.P), null
+	if dctx != null {
+		ds = p.reserve(s.F * s.P)
+	}
+	lanes, v := 32, 1
+	if s.C%8 == 0 {
+		v = 8
+	}
+	for lanes > 1 && lanes/2*v >= s.C {
+		lanes /= 2
+	}
+	p.add(p.typed("frame_dots"), line(up(s.F*s.P*lanes, threads)), line(threads), []operand{a, ds, x, k, dctx}, s.F*s.P, s.C, s.P, lanes)
+	block := threads
+	if s.P > 4*threads {
+		block = 4 * threads
+	}
+	p.add("frame_softmax", line(s.F), line(block), []operand{a, ds}, s.P)
+	return a, ds
 }
 
-// slopes is the gradient of the logits of a; dctx is argument 1, x argument 2.
-func (p *program) slopes(s kernels.FramePool, a operand) operand {
-	ds := p.reserve(s.F * s.P)
-	p.add("frame_slopes", line(s.F), line(threads), []operand{ds, a, arg(2), arg(1)}, s.P, s.C)
-	return ds
+// frames adds a kernel of gate.cu that has a thread for eight channels, or one: a frame
+// for each y.
+func (p *program) frames(kernel string, f, pixels, c int, pointers []operand, values ...any) {
+	n := pixels * c
+	if c%8 == 0 {
+		kernel += "_8"
+	}
+	p.add(p.typed(kernel), [3]uint32{uint32(up(byEights(n, c), threads)), uint32(f), 1}, line(threads), pointers, append([]any{n, c}, values...)...)
 }
 
 func (p *program) norm(s kernels.Spec) bool {

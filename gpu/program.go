@@ -3,6 +3,7 @@ package gpu
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"magvit/kernels"
 )
@@ -143,7 +144,13 @@ func sumForm(kernel string, groups, rows, c int) sumBlock {
 func (b sumBlock) tiles(c int) int { return up(c, b.columns*b.lanes) }
 
 // byEight tells the kernels made with wide_column_sums, which read eight columns at once.
-func byEight(kernel string) bool { return kernel == "sum_rows" || kernel == "sum_rows_half" }
+func byEight(kernel string) bool {
+	switch strings.TrimSuffix(kernel, "_half") {
+	case "sum_rows", "weighted_rows", "product_rows":
+		return true
+	}
+	return false
+}
 
 // columns adds a kernel made with sum_columns: y [groups,c] from rows.
 func (p *program) columns(kernel string, y operand, sources []operand, rows, c, group int, more ...any) {

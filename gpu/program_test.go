@@ -60,7 +60,7 @@ func TestGeometry(t *testing.T) {
 		{kernels.SumRows{Rows: 700, C: 65}, []string{"sum_rows 75,1,1 16,16,1 s1", "sum_rows 3,1,1 32,8,1 0s"}},
 		{kernels.SumRows{Rows: 9, C: 32}, []string{"sum_rows 1,1,1 4,64,1 01"}},
 		{kernels.LayerNorm{Rows: 9, C: 7, Eps: 1}, []string{"layer_norm_odd 1,1,1 256,1,1 0123"}},
-		{kernels.FramePool{F: 3, P: 5, C: 40}, []string{"frame_attention 3,1,1 256,1,1 s12", "weighted_rows 3,1,1 64,4,1 0s1"}},
+		{kernels.FramePool{F: 3, P: 5, C: 40}, []string{"frame_dots 1,1,1 256,1,1 s-12-", "frame_softmax 3,1,1 256,1,1 s-", "weighted_rows 3,1,1 8,32,1 0s1"}},
 		{kernels.LFQLoss{LFQ: lfq, InvTemp: 1}, []string{
 			"lfq_factors 19,1,1 256,1,1 s1", "lfq_factors 10,1,1 256,1,1 s1", // 600·2^3 and 600·2^2 values
 			"matmul 1,2,2 16,16,1 sss", "sum_rows 1,1,1 8,32,1 ss", // 300 tokens in two parts

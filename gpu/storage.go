@@ -28,6 +28,21 @@ func storage(s kernels.Spec) kernels.Storage {
 		return tied(0, 1, 2)
 	case kernels.LayerNormGradGamma, kernels.RMSNormGradGamma, kernels.AdaptiveRMSNormGradGamma, kernels.AttentionGradMem:
 		return tied(1, 2)
+	case kernels.FramePool:
+		return tied(1)
+	case kernels.FramePoolGradX:
+		return tied(0, 2)
+	case kernels.FramePoolGradK:
+		return tied(2)
+	case kernels.SqueezeExciteGradX:
+		return tied(0, 1, 4)
+	case kernels.FrameGate:
+		if s.Residual {
+			return tied(0, 1, 3)
+		}
+		return tied(0, 1)
+	case kernels.FrameGateGradG:
+		return tied(1, 2)
 	case kernels.LinearAttentionGradQ, kernels.LinearAttentionGradKV:
 		return tied(0, 1, 2, 3)
 	}

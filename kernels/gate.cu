@@ -1,85 +1,199 @@
-// Squeeze-excite of frames of P pixels with C channels. With a = softmax_p(x_p·k):
+// Squeeze-excite of frames of P pixels with C channels. With a = softmax_p(x_p·k) and
+// ds_p = a_p (x_p·dctx - sum_q a_q x_q·dctx):
 //
-//   frame_attention   a[f,p]; a block has a frame, a warp every eighth pixel
-//   weighted_rows     y[g,c] = sum of w_r x[r,c] over the rows of group g: with a, ctx;
-//                     with ds, parts of dk
-//   frame_slopes      ds_p = a_p (x_p·dctx - sum_q a_q x_q·dctx); as frame_attention
-//   frame_pool_grad_x dx_p = a_p dctx + ds_p k; a thread a value
-//   frame_gate        y_pc = x_pc g_c; a thread a value
-//   product_rows      y[g,c] = sum of a[r,c] b[r,c] over the rows of group g: dg
+//   frame_dots     u[f,p] = x_p·k and, if v is not null, v[f,p] = x_p·dctx; lanes threads
+//                  have a pixel, V neighbouring channels each at a time
+//   frame_softmax  u becomes a and v, if not null, ds; a block has a frame
+//   weighted_rows  y[g,c] = sum of w_r x[r,c] over the rows of group g: with a, ctx;
+//                  with ds, parts of dk
+//   frame_pool_grad_x      dx_p = a_p dctx + ds_p k
+//   squeeze_excite_grad_x  dx_p = (dy_p g + a_p dctx + ds_p k)·Act'(x_p)
+//   frame_gate     y_p = x_p g + r_p; r may be null
+//   product_rows   y[g,c] = sum of a[r,c] b[r,c] over the rows of group g: dg
+//
+// Those without a sum have a thread for 8 neighbouring channels where C is a multiple of
+// 8, else for one; blockIdx.y tells the frame. x is read once for both products, once for
+// a sum: forward 5 passes over activations with the residual, backward 8.
 //
 // Definition: gate.go.
 #include "common.cuh"
 
-// The product of a pixel with k; every lane of the warp gets it.
-__device__ inline float pixel_product(const float* x, const float* k, unsigned C) {
-  float sum = 0;
-  for (unsigned c = threadIdx.x % 32; c < C; c += 32) sum += x[c] * k[c];
-  return warp_sum(sum);
+template <int V, class T>
+__device__ inline void dots(float* u, float* v, const T* x, const float* k, const float* dctx, unsigned rows, unsigned C, unsigned P, unsigned lanes) {
+  unsigned row = thread_number() / lanes, lane = threadIdx.x % lanes;
+  float a = 0, b = 0;
+  if (row < rows) {
+    x += (size_t)row * C;
+    if (v) dctx += row / P * C;
+    for (unsigned c = lane * V; c < C; c += lanes * V) {
+      float xs[V], ks[V];
+      load_values(xs, x + c);
+      load_parameters(ks, k + c);
+#pragma unroll
+      for (int i = 0; i < V; i++) a += xs[i] * ks[i];
+      if (v) {
+        load_parameters(ks, dctx + c);
+#pragma unroll
+        for (int i = 0; i < V; i++) b += xs[i] * ks[i];
+      }
+    }
+  }
+  for (unsigned d = lanes / 2; d > 0; d /= 2) {
+    a += __shfl_xor_sync(ALL, a, d);
+    b += __shfl_xor_sync(ALL, b, d);
+  }
+  if (row >= rows || lane > 0) return;
+  u[row] = a;
+  if (v) v[row] = b;
 }
 
-extern "C" __global__ void frame_attention(float* a, const float* x, const float* k, unsigned P, unsigned C) {
+template <class T>
+__device__ inline void pixel_dots(float* u, float* v, const T* x, const float* k, const float* dctx, unsigned rows, unsigned C, unsigned P, unsigned lanes) {
+  if (C % 8)
+    dots<1>(u, v, x, k, dctx, rows, C, P, lanes);
+  else
+    dots<8>(u, v, x, k, dctx, rows, C, P, lanes);
+}
+
+extern "C" __global__ void frame_dots(float* u, float* v, const float* x, const float* k, const float* dctx, unsigned rows, unsigned C, unsigned P, unsigned lanes) { pixel_dots(u, v, x, k, dctx, rows, C, P, lanes); }
+extern "C" __global__ void frame_dots_half(float* u, float* v, const bfloat* x, const float* k, const float* dctx, unsigned rows, unsigned C, unsigned P, unsigned lanes) { pixel_dots(u, v, x, k, dctx, rows, C, P, lanes); }
+
+extern "C" __global__ void frame_softmax(float* u, float* v, unsigned P) {
   __shared__ float part[32];
-  unsigned warp = threadIdx.x / 32, warps = blockDim.x / 32;
-  a += (size_t)blockIdx.x * P;
-  x += (size_t)blockIdx.x * P * C;
-  for (unsigned p = warp; p < P; p += warps) {
-    float v = pixel_product(x + (size_t)p * C, k, C);
-    if (threadIdx.x % 32 == 0) a[p] = v;
-  }
-  __syncthreads();
-  float peak = -INFINITY;
-  for (unsigned p = threadIdx.x; p < P; p += blockDim.x) peak = fmaxf(peak, a[p]);
+  u += (size_t)blockIdx.x * P;
+  float peak = -INFINITY, sum = 0, along = 0;
+  for (unsigned p = threadIdx.x; p < P; p += blockDim.x) peak = fmaxf(peak, u[p]);
   peak = block_max(peak, part);
-  float sum = 0;
+  if (v) v += (size_t)blockIdx.x * P;
   for (unsigned p = threadIdx.x; p < P; p += blockDim.x) {
-    float e = expf(a[p] - peak);
-    a[p] = e;
+    float e = expf(u[p] - peak);
     sum += e;
+    if (v) along += e * v[p];
   }
   sum = block_sum(sum, part);
-  for (unsigned p = threadIdx.x; p < P; p += blockDim.x) a[p] /= sum;
-}
-
-extern "C" __global__ void weighted_rows(float* y, const float* w, const float* x, unsigned rows, unsigned columns, unsigned group) {
-  __shared__ float part[8 * 32];
-  column_sums(y, rows, columns, group, part, [=](unsigned r, unsigned c) { return w[r] * x[(size_t)r * columns + c]; });
-}
-
-extern "C" __global__ void frame_slopes(float* ds, const float* a, const float* x, const float* dctx, unsigned P, unsigned C) {
-  __shared__ float part[32];
-  unsigned warp = threadIdx.x / 32, warps = blockDim.x / 32;
-  ds += (size_t)blockIdx.x * P;
-  a += (size_t)blockIdx.x * P;
-  x += (size_t)blockIdx.x * P * C;
-  dctx += (size_t)blockIdx.x * C;
-  for (unsigned p = warp; p < P; p += warps) {
-    float v = pixel_product(x + (size_t)p * C, dctx, C);
-    if (threadIdx.x % 32 == 0) ds[p] = v;
+  along = block_sum(along, part) / sum;
+  for (unsigned p = threadIdx.x; p < P; p += blockDim.x) {
+    float a = expf(u[p] - peak) / sum;
+    u[p] = a;
+    if (v) v[p] = a * (v[p] - along);
   }
-  __syncthreads();
-  float mean = 0;
-  for (unsigned p = threadIdx.x; p < P; p += blockDim.x) mean += a[p] * ds[p];
-  mean = block_sum(mean, part);
-  for (unsigned p = threadIdx.x; p < P; p += blockDim.x) ds[p] = a[p] * (ds[p] - mean);
 }
 
-extern "C" __global__ void frame_pool_grad_x(float* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned P, unsigned C) {
-  unsigned i = thread_number();
-  if (i >= n) return;
-  unsigned p = i / C, c = i % C;
-  dx[i] = a[p] * dctx[p / P * C + c] + ds[p] * k[c];
-}
-
-extern "C" __global__ void frame_gate(float* y, const float* x, const float* g, unsigned n, unsigned P, unsigned C) {
-  unsigned i = thread_number();
-  if (i < n) y[i] = x[i] * g[i / (P * C) * C + i % C];
-}
-
-extern "C" __global__ void product_rows(float* y, const float* a, const float* b, unsigned rows, unsigned columns, unsigned group) {
-  __shared__ float part[8 * 32];
-  column_sums(y, rows, columns, group, part, [=](unsigned r, unsigned c) {
-    size_t i = (size_t)r * columns + c;
-    return a[i] * b[i];
+template <class T>
+__device__ inline void weighted_sums(float* y, const float* w, const T* x, unsigned rows, unsigned columns, unsigned group, float* part) {
+  wide_column_sums(y, rows, columns, group, part, [=](auto& v, unsigned r, unsigned c) {
+    load_values(v, x + (size_t)r * columns + c);
+    for (auto& value : v) value *= w[r];
   });
 }
+
+extern "C" __global__ void __launch_bounds__(256) weighted_rows(float* y, const float* w, const float* x, unsigned rows, unsigned columns, unsigned group) {
+  __shared__ float part[8 * 256];
+  weighted_sums(y, w, x, rows, columns, group, part);
+}
+
+extern "C" __global__ void __launch_bounds__(256) weighted_rows_half(float* y, const float* w, const bfloat* x, unsigned rows, unsigned columns, unsigned group) {
+  __shared__ float part[8 * 256];
+  weighted_sums(y, w, x, rows, columns, group, part);
+}
+
+template <class T>
+__device__ inline void product_sums(float* y, const T* a, const T* b, unsigned rows, unsigned columns, unsigned group, float* part) {
+  wide_column_sums(y, rows, columns, group, part, [=](auto& v, unsigned r, unsigned c) {
+    constexpr int V = sizeof(v) / sizeof(float);
+    float other[V];
+    load_values(v, a + (size_t)r * columns + c);
+    load_values(other, b + (size_t)r * columns + c);
+#pragma unroll
+    for (int i = 0; i < V; i++) v[i] *= other[i];
+  });
+}
+
+extern "C" __global__ void __launch_bounds__(256) product_rows(float* y, const float* a, const float* b, unsigned rows, unsigned columns, unsigned group) {
+  __shared__ float part[8 * 256];
+  product_sums(y, a, b, rows, columns, group, part);
+}
+
+extern "C" __global__ void __launch_bounds__(256) product_rows_half(float* y, const bfloat* a, const bfloat* b, unsigned rows, unsigned columns, unsigned group) {
+  __shared__ float part[8 * 256];
+  product_sums(y, a, b, rows, columns, group, part);
+}
+
+// The V values of this thread in a frame of n: the first one, its pixel among all and its
+// channel. False where the frame has ended.
+template <int V>
+__device__ inline bool in_frame(size_t& i, unsigned& pixel, unsigned& c, unsigned n, unsigned C) {
+  unsigned at = thread_number() * V;
+  if (at >= n) return false;
+  i = (size_t)blockIdx.y * n + at;
+  pixel = blockIdx.y * (n / C) + at / C;
+  c = at % C;
+  return true;
+}
+
+// (a_p dctx + ds_p k) for V channels from c on.
+template <int V>
+__device__ inline void pooled(float (&d)[V], const float* a, const float* ds, const float* dctx, const float* k, unsigned pixel, unsigned c, unsigned C) {
+  float u[V], v[V], weight = a[pixel], slope = ds[pixel];
+  load_parameters(u, dctx + (size_t)blockIdx.y * C + c);
+  load_parameters(v, k + c);
+#pragma unroll
+  for (int j = 0; j < V; j++) d[j] = weight * u[j] + slope * v[j];
+}
+
+template <int V, class T>
+__device__ inline void pool_grad(T* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C) {
+  size_t i;
+  unsigned pixel, c;
+  if (!in_frame<V>(i, pixel, c, n, C)) return;
+  float d[V];
+  pooled(d, a, ds, dctx, k, pixel, c, C);
+  store_values(dx + i, d);
+}
+
+template <int V, class T>
+__device__ inline void excite_grad(T* dx, const T* dy, const T* x, const float* g, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C, int kind) {
+  size_t i;
+  unsigned pixel, c;
+  if (!in_frame<V>(i, pixel, c, n, C)) return;
+  float d[V], up[V], gain[V], at[V];
+  load_values(up, dy + i);
+  if (kind != NONE) load_values(at, x + i);
+  pooled(d, a, ds, dctx, k, pixel, c, C);
+  load_parameters(gain, g + (size_t)blockIdx.y * C + c);
+#pragma unroll
+  for (int j = 0; j < V; j++) {
+    d[j] += up[j] * gain[j];
+    if (kind != NONE) d[j] *= slope(kind, at[j]);
+  }
+  store_values(dx + i, d);
+}
+
+template <int V, class T>
+__device__ inline void gate(T* y, const T* x, const float* g, const T* r, unsigned n, unsigned C) {
+  size_t i;
+  unsigned pixel, c;
+  if (!in_frame<V>(i, pixel, c, n, C)) return;
+  float v[V], gain[V], around[V];
+  load_values(v, x + i);
+  if (r) load_values(around, r + i);
+  load_parameters(gain, g + (size_t)blockIdx.y * C + c);
+#pragma unroll
+  for (int j = 0; j < V; j++) v[j] = r ? v[j] * gain[j] + around[j] : v[j] * gain[j];
+  store_values(y + i, v);
+}
+
+extern "C" __global__ void frame_pool_grad_x(float* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C) { pool_grad<1>(dx, a, ds, dctx, k, n, C); }
+extern "C" __global__ void frame_pool_grad_x_8(float* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C) { pool_grad<8>(dx, a, ds, dctx, k, n, C); }
+extern "C" __global__ void frame_pool_grad_x_half(bfloat* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C) { pool_grad<1>(dx, a, ds, dctx, k, n, C); }
+extern "C" __global__ void frame_pool_grad_x_8_half(bfloat* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C) { pool_grad<8>(dx, a, ds, dctx, k, n, C); }
+
+extern "C" __global__ void squeeze_excite_grad_x(float* dx, const float* dy, const float* x, const float* g, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C, int kind) { excite_grad<1>(dx, dy, x, g, a, ds, dctx, k, n, C, kind); }
+extern "C" __global__ void squeeze_excite_grad_x_8(float* dx, const float* dy, const float* x, const float* g, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C, int kind) { excite_grad<8>(dx, dy, x, g, a, ds, dctx, k, n, C, kind); }
+extern "C" __global__ void squeeze_excite_grad_x_half(bfloat* dx, const bfloat* dy, const bfloat* x, const float* g, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C, int kind) { excite_grad<1>(dx, dy, x, g, a, ds, dctx, k, n, C, kind); }
+extern "C" __global__ void squeeze_excite_grad_x_8_half(bfloat* dx, const bfloat* dy, const bfloat* x, const float* g, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C, int kind) { excite_grad<8>(dx, dy, x, g, a, ds, dctx, k, n, C, kind); }
+
+extern "C" __global__ void frame_gate(float* y, const float* x, const float* g, const float* r, unsigned n, unsigned C) { gate<1>(y, x, g, r, n, C); }
+extern "C" __global__ void frame_gate_8(float* y, const float* x, const float* g, const float* r, unsigned n, unsigned C) { gate<8>(y, x, g, r, n, C); }
+extern "C" __global__ void frame_gate_half(bfloat* y, const bfloat* x, const float* g, const bfloat* r, unsigned n, unsigned C) { gate<1>(y, x, g, r, n, C); }
+extern "C" __global__ void frame_gate_8_half(bfloat* y, const bfloat* x, const float* g, const bfloat* r, unsigned n, unsigned C) { gate<8>(y, x, g, r, n, C); }

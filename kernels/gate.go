@@ -1,6 +1,9 @@
 package kernels
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // FramePool is squeeze-excite's context: per frame a softmax over the P pixels
 // of x·k weighs the pixels.
@@ -130,16 +133,31 @@ func products(frame, k []float32) []float64 {
 	return y
 }
 
-// FrameGate is y_fpc = x_fpc g_fc: one gain for each channel of a frame. It is
-// its own gradient with respect to x, with dy in place of x.
-// Arguments: y [F,P,C]; x [F,P,C], g [F,C].
-type FrameGate struct{ F, P, C int }
+// FrameGate is y_fpc = x_fpc g_fc + r_fpc: one gain for each channel of a frame, then
+// what goes around the block. Without residual it is its own gradient with respect to x,
+// with dy in place of x.
+// Arguments: y [F,P,C]; x [F,P,C], g [F,C], with Residual r [F,P,C].
+type FrameGate struct {
+	F, P, C  int
+	Residual bool
+}
 
 func (s FrameGate) Validate() error { return poolOf(s.F, s.P, s.C) }
-func (s FrameGate) FLOPs() int64    { return int64(s.F) * int64(s.P) * int64(s.C) }
+
+func (s FrameGate) FLOPs() int64 {
+	n := int64(s.F) * int64(s.P) * int64(s.C)
+	if s.Residual {
+		n *= 2
+	}
+	return n
+}
 
 func (s FrameGate) Args() []Arg {
-	return []Arg{out("y", s.F, s.P, s.C), in("x", s.F, s.P, s.C), in("g", s.F, s.C)}
+	args := []Arg{out("y", s.F, s.P, s.C), in("x", s.F, s.P, s.C), in("g", s.F, s.C)}
+	if s.Residual {
+		args = append(args, in("r", s.F, s.P, s.C))
+	}
+	return args
 }
 
 func (s FrameGate) Define(args ...[]float32) {
@@ -147,6 +165,53 @@ func (s FrameGate) Define(args ...[]float32) {
 	for i := range y {
 		f, c := i/(s.P*s.C), i%s.C
 		y[i] = x[i] * g[f*s.C+c]
+		if s.Residual {
+			y[i] += args[3][i]
+		}
+	}
+}
+
+// SqueezeExciteGradX is the gradient of squeeze-excite with respect to its input x: of
+// FrameGate, whose gains are a function of the context, and of the context, FramePool.
+//
+//	dx_p = (dy_p·g + a_p dctx + ds_p k)·Act'(x_p), a and ds as in FramePoolGradX
+//
+// Act is the activation in front, whose output x is; its slope must be a function of
+// that (FromOutput).
+// Arguments: dx [F,P,C]; dy [F,P,C], g [F,C], dctx [F,C], x [F,P,C], k [C].
+type SqueezeExciteGradX struct {
+	F, P, C int
+	Act     Activation
+}
+
+func (s SqueezeExciteGradX) Validate() error {
+	if err := s.Act.validate(); err != nil {
+		return err
+	}
+	if !s.Act.FromOutput() {
+		return fmt.Errorf("the slope of %v is no function of its output, want one that is", s.Act)
+	}
+	return poolOf(s.F, s.P, s.C)
+}
+
+func (s SqueezeExciteGradX) FLOPs() int64 { return 12 * int64(s.F) * int64(s.P) * int64(s.C) }
+
+func (s SqueezeExciteGradX) Args() []Arg {
+	return []Arg{out("dx", s.F, s.P, s.C), in("dy", s.F, s.P, s.C), in("g", s.F, s.C), in("dctx", s.F, s.C), in("x", s.F, s.P, s.C), in("k", s.C)}
+}
+
+func (s SqueezeExciteGradX) Define(args ...[]float32) {
+	dx, dy, g, dctx, x, k := args[0], args[1], args[2], args[3], args[4], args[5]
+	for f := range s.F {
+		frame, d, gain := x[f*s.P*s.C:][:s.P*s.C], dctx[f*s.C:][:s.C], g[f*s.C:][:s.C]
+		a, ds := attentionGrad(frame, k, d)
+		for p := range a {
+			for c := range s.C {
+				i := (f*s.P+p)*s.C + c
+				sum := float64(dy[i])*float64(gain[c]) + a[p]*float64(d[c]) + ds[p]*float64(k[c])
+				dx[i] = float32(sum * s.Act.Slope(float64(x[i])))
+			}
+		}
 	}
 }
 

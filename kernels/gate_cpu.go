@@ -120,20 +120,46 @@ func (s FramePool) cpu(c *CPU) []stage {
 
 func (s FramePoolGradX) cpu(c *CPU) []stage {
 	p := newPooling(c, FramePool(s))
+	return p.gradX(1, 2, 3, func(args [][]float32, _, at, end, _ int) []float32 { return args[0][at:end] }, nil)
+}
+
+// SqueezeExciteGradX adds the gate's share while a piece is in the cache.
+func (s SqueezeExciteGradX) cpu(c *CPU) []stage {
+	p := newPooling(c, FramePool{s.F, s.P, s.C})
+	c.reserve(p.per * s.C)
+	return p.gradX(3, 4, 5,
+		func(args [][]float32, f, at, end, worker int) []float32 { return c.scratch[worker][:end-at] },
+		func(args [][]float32, f, at, end, worker int) {
+			dx, pool := args[0][at:end], c.scratch[worker][:end-at]
+			p.rowMul(dx, args[1][at:end], args[2][f*s.C:][:s.C], (end-at)/s.C, s.C)
+			p.add(dx, dx, pool)
+			if s.Act != None {
+				c.gradSlice(s.Act, dx, dx, args[4][at:end])
+			}
+		})
+}
+
+// gradX is the gradient with respect to x; dctx, x and k tell which arguments these are.
+// A piece of it, of values at to end, goes to where to says, then after takes it.
+func (p *pooling) gradX(dctx, x, k int, to func(args [][]float32, f, at, end, worker int) []float32, after func(args [][]float32, f, at, end, worker int)) []stage {
 	return []stage{
-		{s.F * p.pieces, func(args [][]float32, piece, worker int) {
-			p.attend(piece, worker, args[2], args[3], args[1])
+		{p.F * p.pieces, func(args [][]float32, piece, worker int) {
+			p.attend(piece, worker, args[x], args[k], args[dctx])
 		}},
-		{s.F, func(_ [][]float32, f, _ int) { p.join(f) }},
-		{s.F * p.pieces, func(args [][]float32, piece, worker int) {
-			f, from, to := p.pixels(piece)
-			first, n := f*s.P+from, to-from
+		{p.F, func(_ [][]float32, f, _ int) { p.join(f) }},
+		{p.F * p.pieces, func(args [][]float32, piece, worker int) {
+			f, from, end := p.pixels(piece)
+			first, n := f*p.P+from, end-from
 			scale, a, ds := p.scale(piece)/p.total[f], p.e[first:][:n], p.weight[worker][:n]
 			for i, e := range a {
 				w := float64(e) * scale
 				a[i], ds[i] = float32(w), float32(w*(p.along[first+i]-p.mean[f]))
 			}
-			p.rowMix(args[0][first*s.C:], args[1][f*s.C:][:s.C], args[3], a, ds, n, s.C)
+			at, upto := first*p.C, (first+n)*p.C
+			p.rowMix(to(args, f, at, upto, worker), args[dctx][f*p.C:][:p.C], args[k], a, ds, n, p.C)
+			if after != nil {
+				after(args, f, at, upto, worker)
+			}
 		}},
 	}
 }
@@ -175,14 +201,17 @@ func (s FramePoolGradK) cpu(c *CPU) []stage {
 }
 
 func (s FrameGate) cpu(c *CPU) []stage {
-	mul := c.vec().rowMul
+	v := c.vec()
 	per := min(rowsPerTask(s.C), s.P)
 	pieces := blocks(s.P, per)
 	return []stage{{s.F * pieces, func(args [][]float32, t, _ int) {
 		f := t / pieces
 		from, to := span(t%pieces, s.P, per)
 		at, end := (f*s.P+from)*s.C, (f*s.P+to)*s.C
-		mul(args[0][at:end], args[1][at:end], args[2][f*s.C:][:s.C], to-from, s.C)
+		v.rowMul(args[0][at:end], args[1][at:end], args[2][f*s.C:][:s.C], to-from, s.C)
+		if s.Residual {
+			v.add(args[0][at:end], args[0][at:end], args[3][at:end])
+		}
 	}}}
 }
 

@@ -55,7 +55,7 @@ func TestGradientsMatchDifferences(t *testing.T) {
 	pairs := []pair{
 		{frames, kernels.FramePoolGradX(frames), "x", nil},
 		{frames, kernels.FramePoolGradK(frames), "k", nil},
-		{kernels.FrameGate(frames), kernels.FrameGateGradG(frames), "g", nil},
+		{kernels.FrameGate{F: 2, P: 5, C: 3}, kernels.FrameGateGradG(frames), "g", nil},
 		{kernels.LayerNorm{Rows: 3, C: 7, Eps: .01}, kernels.LayerNormGradX{Rows: 3, C: 7, Eps: .01}, "x", nil},
 		{kernels.LayerNorm{Rows: 3, C: 7, Eps: .01}, kernels.LayerNormGradGamma{Rows: 3, C: 7, Eps: .01}, "gamma", nil},
 		{kernels.LayerNorm{Rows: 3, C: 7, Eps: .01}, kernels.SumRows{Rows: 3, C: 7}, "beta", nil},

@@ -57,7 +57,10 @@ var literals = []struct {
 	{kernels.FramePool{F: 1, P: 2, C: 1}, [][]float32{{1, 3}, {ln3 / 2}}, []float32{2.5}},
 	{kernels.FramePoolGradX{F: 1, P: 2, C: 1}, [][]float32{{1}, {1, 3}, {ln3 / 2}}, []float32{.0440102, .9559898}},
 	{kernels.FramePoolGradK{F: 1, P: 2, C: 1}, [][]float32{{1}, {1, 3}, {ln3 / 2}}, []float32{.75}},
+	// The context's share as above, and 2 and 1 times a gain of 10.
+	{kernels.SqueezeExciteGradX{F: 1, P: 2, C: 1}, [][]float32{{2, 1}, {10}, {1}, {1, 3}, {ln3 / 2}}, []float32{20.0440102, 10.9559898}},
 	{kernels.FrameGate{F: 1, P: 2, C: 2}, [][]float32{{1, 2, 3, 4}, {10, -1}}, []float32{10, -2, 30, -4}},
+	{kernels.FrameGate{F: 1, P: 2, C: 2, Residual: true}, [][]float32{{1, 2, 3, 4}, {10, -1}, {1, 1, 2, 2}}, []float32{11, -1, 32, -2}},
 	{kernels.FrameGateGradG{F: 1, P: 2, C: 2}, [][]float32{{1, 1, 2, 2}, {1, 2, 3, 4}}, []float32{7, 10}},
 
 	// Mean 2, variance 1, Eps 3: the row is halved.

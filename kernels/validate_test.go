@@ -31,6 +31,8 @@ func TestValidate(t *testing.T) {
 		{kernels.FramePool{F: 1, P: 0, C: 1}, "P is 0"},
 		{kernels.FramePoolGradX{F: 1, P: 0, C: 1}, "P is 0"},
 		{kernels.FramePoolGradK{F: 1, P: 0, C: 1}, "P is 0"},
+		{kernels.SqueezeExciteGradX{F: 1, P: 1, C: 1, Act: kernels.SiLU}, "no function of its output"},
+		{kernels.SqueezeExciteGradX{F: 1, P: 0, C: 1}, "P is 0"},
 		{kernels.FrameGate{F: 0, P: 1, C: 1}, "F is 0"},
 		{kernels.FrameGateGradG{F: 0, P: 1, C: 1}, "F is 0"},
 		{kernels.LayerNorm{Rows: 1, C: 1}, "Eps is 0, want a positive number"},

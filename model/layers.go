@@ -97,7 +97,7 @@ func (b *builder) squeezeExcite(name string, x *G.Node, hidden int) *G.Node {
 		bias = -10
 	}
 	gate := b.act(kernels.Sigmoid, b.conv(name+".net.2", y, c, point, form{axes: spaceOnly, zero: true, bias: bias, fixedBias: true}))
-	return b.apply(kernels.FrameGate(s), []int{n, t, h, w, c}, x, gate)
+	return b.apply(kernels.FrameGate{F: s.F, P: s.P, C: s.C}, []int{n, t, h, w, c}, x, gate)
 }
 
 // layerNorm normalises over channels.

@@ -118,15 +118,18 @@ func moveCases() []Case {
 
 func gateCases() []Case {
 	var cs []Case
-	for _, s := range []kernels.FrameGate{{F: 1, P: 1, C: 1}, {F: 3, P: 5, C: 7}, {F: 2, P: 129, C: 32}, {F: 5, P: 64, C: 33}, {F: 2, P: 600, C: 65},
+	for _, s := range []kernels.FramePool{{F: 1, P: 1, C: 1}, {F: 3, P: 5, C: 7}, {F: 2, P: 129, C: 32}, {F: 5, P: 64, C: 33}, {F: 2, P: 600, C: 65},
 		{F: 2, P: 17, C: 15}, {F: 1, P: 33, C: 16}, {F: 3, P: 31, C: 17}, {F: 1, P: 700, C: 31}} {
 		k := map[string]Draw{"k": Normal(.3)}
 		why := "a softmax of float32 logits: their roundings become relative errors"
 		cs = append(cs,
-			Case{kernels.FramePool(s), sumTol, why, k},
+			Case{s, sumTol, why, k},
 			Case{kernels.FramePoolGradX(s), sumTol, why, k},
 			Case{kernels.FramePoolGradK(s), sumTol, why, k},
-			Case{s, exactTol, "one IEEE multiplication", nil},
+			Case{kernels.SqueezeExciteGradX{F: s.F, P: s.P, C: s.C}, sumTol, why, k},
+			Case{kernels.SqueezeExciteGradX{F: s.F, P: s.P, C: s.C, Act: kernels.ELU}, sumTol, why, k},
+			Case{kernels.FrameGate{F: s.F, P: s.P, C: s.C}, exactTol, "one IEEE multiplication", nil},
+			Case{kernels.FrameGate{F: s.F, P: s.P, C: s.C, Residual: true}, roundTol, roundWhy, nil},
 			Case{kernels.FrameGateGradG(s), sumTol, sumWhy, nil})
 	}
 	// Logits of some hundreds: the softmax must subtract its greatest.

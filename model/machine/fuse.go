@@ -39,7 +39,10 @@ func (u usage) only(n *G.Node) (int, bool) {
 //	Conv, Act       →  Conv with that activation
 //	Conv, Add       →  Conv with the other summand as residual
 //	ConvGradX, Add  →  the same; so do RMSNormGradX
-//	ConvGradX, ActGrad → ConvGradX times the slope of the activation in front
+//	FrameGate, Add  →  the same
+//	FrameGate, FramePoolGradX, Add → SqueezeExciteGradX
+//	ConvGradX, ActGrad → ConvGradX times the slope of the activation in front; so does
+//	                   SqueezeExciteGradX if that gave what it squeezes
 //
 // The merged instruction stands where the second one stood. Of two gradients that are
 // added up the later one takes the other: nothing else then has to wait.
@@ -60,6 +63,13 @@ func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 				gone[j] = true
 			}
 		case kernels.Add:
+			if excite, merged := u.excite(prog, in); merged != nil {
+				prog[i] = excite
+				for _, j := range merged {
+					gone[j] = true
+				}
+				continue
+			}
 			best := -1
 			for side := 1; side <= 2; side++ {
 				if j, ok := u.only(in.args[side]); ok && j > best {
@@ -78,11 +88,20 @@ func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 			if !ok || !s.Kind.FromOutput() {
 				continue
 			}
-			if c, ok := prog[j].spec.(kernels.ConvGradX); ok && c.Act == kernels.None {
-				c.Act = s.Kind
-				args := append([]*G.Node{in.args[0]}, prog[j].args[1:3]...)
-				prog[i] = instr{c, append(append(args, in.args[2]), prog[j].args[3:]...)}
-				gone[j] = true
+			switch c := prog[j].spec.(type) {
+			case kernels.ConvGradX:
+				if c.Act == kernels.None {
+					c.Act = s.Kind
+					args := append([]*G.Node{in.args[0]}, prog[j].args[1:3]...)
+					prog[i] = instr{c, append(append(args, in.args[2]), prog[j].args[3:]...)}
+					gone[j] = true
+				}
+			case kernels.SqueezeExciteGradX:
+				if x := prog[j].args[4]; c.Act == kernels.None && x == in.args[2] {
+					c.Act = s.Kind
+					prog[i] = instr{c, append([]*G.Node{in.args[0]}, prog[j].args[1:]...)}
+					gone[j] = true
+				}
 			}
 		}
 	}
@@ -95,6 +114,25 @@ func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 	return out
 }
 
+// excite is the gradient of squeeze-excite if in adds up the gate's and the context's,
+// and which instructions it replaces.
+func (u usage) excite(prog []instr, in instr) (merged instr, replaces []int) {
+	for side := 1; side <= 2; side++ {
+		i, ok1 := u.only(in.args[side])
+		j, ok2 := u.only(in.args[3-side])
+		if !ok1 || !ok2 {
+			continue
+		}
+		gate, ok1 := prog[i].spec.(kernels.FrameGate)
+		pool, ok2 := prog[j].spec.(kernels.FramePoolGradX)
+		if ok1 && ok2 && gate == (kernels.FrameGate{F: pool.F, P: pool.P, C: pool.C}) {
+			args := append([]*G.Node{in.args[0]}, prog[i].args[1:]...)
+			return instr{kernels.SqueezeExciteGradX{F: pool.F, P: pool.P, C: pool.C}, append(args, prog[j].args[1:]...)}, []int{i, j}
+		}
+	}
+	return instr{}, nil
+}
+
 // withResidual is the kernel that also adds its last argument, nil if there is none.
 func withResidual(s kernels.Spec) kernels.Spec {
 	switch c := s.(type) {
@@ -105,6 +143,11 @@ func withResidual(s kernels.Spec) kernels.Spec {
 		}
 	case kernels.ConvGradX:
 		if !c.Residual && c.Act == kernels.None {
+			c.Residual = true
+			return c
+		}
+	case kernels.FrameGate:
+		if !c.Residual {
 			c.Residual = true
 			return c
 		}

@@ -82,7 +82,10 @@ func (o *Op) SymDiff(in G.Nodes, y, dy *G.Node) (G.Nodes, error) {
 	case kernels.FramePool:
 		d = G.Nodes{like(0, kernels.FramePoolGradX(s), dy, in[0], in[1]), like(1, kernels.FramePoolGradK(s), dy, in[0], in[1])}
 	case kernels.FrameGate:
-		d = G.Nodes{like(0, s, dy, in[1]), like(1, kernels.FrameGateGradG(s), dy, in[0])}
+		if s.Residual {
+			return nil, fused(s)
+		}
+		d = G.Nodes{like(0, s, dy, in[1]), like(1, kernels.FrameGateGradG{F: s.F, P: s.P, C: s.C}, dy, in[0])}
 	case kernels.LayerNorm:
 		d = G.Nodes{
 			like(0, kernels.LayerNormGradX(s), dy, in[0], in[1]),
@@ -146,5 +149,5 @@ func (o *Op) SymDiff(in G.Nodes, y, dy *G.Node) (G.Nodes, error) {
 }
 
 func fused(s kernels.Spec) error {
-	return fmt.Errorf("op: %s: a fused convolution has no gradient; fusion belongs to package machine", kernels.Name(s))
+	return fmt.Errorf("op: %s: a fused kernel has no gradient; fusion belongs to package machine", kernels.Name(s))
 }
