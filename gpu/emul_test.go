@@ -71,3 +71,52 @@ func TestManyCodes(t *testing.T) {
 		}
 	}
 }
+
+// Parameters and their gradients begin anywhere in their arenas: what runs on parts of
+// these takes eight values at once only where memory allows it.
+func TestPartsOfArenas(t *testing.T) {
+	be := gpu.Emulated(emul.Open(emul.Forward), kernels.F32)
+	defer be.Close()
+	const n, guard = 41, 8
+	for _, s := range []kernels.Spec{kernels.Add{Len: n}, kernels.Affine{Len: n, Mul: 2}, kernels.Fill{Len: n, Value: 3}, kernels.SumSquares{Len: n},
+		kernels.Act{Kind: kernels.ELU, Len: n}, kernels.ActGrad{Kind: kernels.ELU, Len: n}, kernels.AdamW{Len: n}, kernels.SumRows{Rows: 3, C: n}} {
+		k, err := be.Prepare(s)
+		check(t, err)
+		want := kerneltest.Arguments(kerneltest.Case{Spec: s})
+		for moved := range want {
+			values := kerneltest.Arguments(kerneltest.Case{Spec: s})
+			var whole, parts []kernels.Buffer
+			for i, v := range values {
+				b, err := be.Alloc(len(v) + guard)
+				check(t, err)
+				from := 0
+				if i == moved {
+					from = 1
+				}
+				part := b.Slice(from, from+len(v))
+				check(t, be.Write(part, v))
+				whole, parts = append(whole, b), append(parts, part)
+			}
+			k.Run(parts...)
+			if err := be.Sync(); err != nil {
+				t.Fatalf("%v with argument %d one value further: %v", kernels.Name(s), moved, err)
+			}
+			for i, p := range parts {
+				check(t, be.Read(values[i], p))
+				behind := make([]float32, len(values[i])+guard)
+				check(t, be.Read(behind, whole[i]))
+				if end := behind[len(behind)-guard+1:]; norm2(end) != 0 {
+					t.Errorf("%v writes behind argument %d", kernels.Name(s), i)
+				}
+			}
+			if moved == 0 {
+				copy(want, values)
+			}
+			for i := range values {
+				if !slices.EqualFunc(values[i], want[i], sameBits) {
+					t.Errorf("%v: argument %d differs with argument %d one value further", kernels.Name(s), i, moved)
+				}
+			}
+		}
+	}
+}

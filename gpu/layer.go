@@ -1,6 +1,10 @@
 package gpu
 
-import "magvit/kernels"
+import (
+	"fmt"
+
+	"magvit/kernels"
+)
 
 // layer plans pointwise kernels, sums, moves, gates, norms, modulation, the loss and the optimizer.
 func (p *program) layer(s kernels.Spec) bool {
@@ -10,15 +14,15 @@ func (p *program) layer(s kernels.Spec) bool {
 func (p *program) pointwise(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.Act:
-		p.each("act", s.Len, args(2), s.Kind)
+		p.eights("act", s.Len, args(2), s.Kind)
 	case kernels.ActGrad:
-		p.each("act_grad", s.Len, args(3), s.Kind)
+		p.eights("act_grad", s.Len, args(3), s.Kind)
 	case kernels.Add:
-		p.each(p.typed("add"), s.Len, args(3))
+		p.eights(p.typed("add"), s.Len, args(3))
 	case kernels.Affine:
-		p.each("affine", s.Len, args(2), s.Mul, s.Add)
+		p.eights("affine", s.Len, args(2), s.Mul, s.Add)
 	case kernels.Fill:
-		p.each("fill", s.Len, args(1), s.Value)
+		p.eights("fill", s.Len, args(1), s.Value)
 	case kernels.GEGLU:
 		p.warps(p.typed("geglu"), s.Rows, args(2), s.C)
 	case kernels.GEGLUGrad:
@@ -34,15 +38,14 @@ func (p *program) reduction(s kernels.Spec) bool {
 	case kernels.SumRows:
 		p.sum("sum_rows", arg(0), []operand{arg(1)}, s.Rows, s.C)
 	case kernels.SumSquares:
-		parts, size := split(s.Len, 1, 4096)
-		y := arg(0)
-		if parts > 1 {
-			y = p.reserve(parts)
+		parts, size := chunks(s.Len)
+		if parts == 1 {
+			p.add("sum_squares", line(1), line(threads), args(2), s.Len, size)
+			break
 		}
-		p.add("sum_squares", line(parts), line(threads), []operand{y, arg(1)}, s.Len, size)
-		if parts > 1 {
-			p.columns("sum_rows", arg(0), []operand{y}, parts, 1, parts)
-		}
+		some := p.reserve(parts)
+		p.add("sum_squares", line(parts), line(threads), []operand{some, arg(1)}, s.Len, size)
+		p.add("sum_values", line(1), line(threads), []operand{arg(0), some}, parts, up(parts, 8)*8)
 	case kernels.WeightedSum:
 		p.add("weighted_sum", line(1), line(1), args(2), s.Len, s.W[0], s.W[1], s.W[2], s.W[3])
 	case kernels.Spread:
@@ -53,24 +56,64 @@ func (p *program) reduction(s kernels.Spec) bool {
 	return true
 }
 
+// chunks divides n values among blocks that sum them: enough of them to keep the memory
+// of a large device busy, none with less than 4096 values, all of a multiple of 8.
+func chunks(n int) (parts, size int) {
+	size = up(up(n, max(1, min(4*wave, n/4096))), 8) * 8
+	return up(n, size), size
+}
+
 func (p *program) move(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.Shuffle:
-		p.each("shuffle", s.Args()[0].Len(), args(2), s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW, flag(s.Down))
+		p.shuffle(s)
 	case kernels.PadFront:
-		p.each("pad_front", s.N*(s.P+s.T)*s.Inner, args(2), s.P*s.Inner, s.T*s.Inner)
+		p.frames("pad_front", s.Inner, s.N*(s.P+s.T), args(2), s.P, s.T)
 	case kernels.CropFront:
-		p.each("crop_front", s.N*s.T*s.Inner, args(2), s.P*s.Inner, s.T*s.Inner)
+		p.frames("crop_front", s.Inner, s.N*s.T, args(2), s.P, s.T)
 	case kernels.ConcatTime:
-		p.each("concat_time", s.N*(s.TA+s.TB)*s.Inner, args(3), s.TA*s.Inner, s.TB*s.Inner)
+		p.frames("concat_time", s.Inner, s.N*(s.TA+s.TB), args(3), s.TA, s.TB)
 	case kernels.SliceTime:
-		p.each("slice_time", s.N*(s.To-s.From)*s.Inner, args(2), s.T*s.Inner, s.From*s.Inner, (s.To-s.From)*s.Inner)
+		p.frames("slice_time", s.Inner, s.N*(s.To-s.From), args(2), s.T, s.From, s.To-s.From)
 	case kernels.SliceTimeGrad:
-		p.each("slice_time_grad", s.N*s.T*s.Inner, args(2), s.T*s.Inner, s.From*s.Inner, (s.To-s.From)*s.Inner)
+		p.frames("slice_time_grad", s.Inner, s.N*s.T, args(2), s.T, s.From, s.To-s.From)
 	default:
 		return false
 	}
 	return true
+}
+
+// frames adds a kernel that moves whole frames of inner values: so many results, then
+// sizes, all in frames. Where 16 bytes never hold values of two frames they are moved
+// at once.
+func (p *program) frames(kernel string, inner, results int, pointers []operand, sizes ...int) {
+	if inner%4 == 0 {
+		kernel, inner = kernel+"_wide", inner/4
+	}
+	var values []any
+	for _, n := range sizes {
+		values = append(values, n*inner)
+	}
+	p.each(kernel, results*inner, pointers, values...)
+}
+
+func (p *program) shuffle(s kernels.Shuffle) {
+	f, pointers := s.FT*s.FH*s.FW, []operand{arg(0), arg(1), null}
+	sizes := []any{s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW, flag(s.Down), 0}
+	n := s.Args()[0].Len()
+	if s.C%8 != 0 || f != 2 && f != 4 {
+		p.eights("shuffle", n, pointers, sizes...)
+		return
+	}
+	sizes[3] = s.C / 8
+	for a := range s.FT {
+		for i := range s.FH {
+			for j := range s.FW {
+				sizes = append(sizes, ((a*s.H*s.FH+i)*s.W*s.FW+j)*s.C)
+			}
+		}
+	}
+	p.each(fmt.Sprintf("shuffle_%d", f), n/8/f, pointers, sizes...)
 }
 
 // neighbours plans what other frames and pixels have a part in.
@@ -92,11 +135,11 @@ func (p *program) neighbours(s kernels.Spec) bool {
 		}
 		p.each(p.typed(name), s.N*s.T*s.P*s.C/v, args(2), s.T, s.P*s.C/v, s.C/v, (s.C+1)/2/v, by)
 	case kernels.Pad:
-		p.each("pad", s.Args()[0].Len(), args(2), padSize(s)...)
+		p.pixels("pad", s.Args()[0].Len(), s.C, padSize(s)...)
 	case kernels.PadGrad:
-		p.each("pad_grad", s.Args()[0].Len(), args(2), padSize(s.Pad)...)
+		p.pixels("pad_grad", s.Args()[0].Len(), s.C, padSize(s.Pad)...)
 	case kernels.Blur:
-		p.each("blur", s.Args()[0].Len(), args(2), s.T, s.H, s.W, s.C, flag(s.Time), flag(s.Space))
+		p.pixels("blur", s.Args()[0].Len(), s.C, s.T, s.H, s.W, s.C, flag(s.Time), flag(s.Space))
 	default:
 		return false
 	}
@@ -110,6 +153,15 @@ func byEights(n, c int) int {
 		return n / 8
 	}
 	return n
+}
+
+// pixels adds a kernel of a result and a source with n results in pixels of c channels:
+// that for eight channels a thread, if it can.
+func (p *program) pixels(kernel string, n, c int, values ...any) {
+	if c%8 == 0 {
+		kernel, n = kernel+"_8", n/8
+	}
+	p.each(kernel, n, args(2), values...)
 }
 
 // padSize are the fields of PadSize.
@@ -297,14 +349,15 @@ func (p *program) demodulation(s kernels.Modulate) (r, along operand) {
 func (p *program) solve(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.ReconLoss:
-		n, size := split(s.Pixels, 1, 1024)
+		n, size := chunks(s.Pixels * s.C)
 		parts := p.reserve(2 * n)
-		p.add("recon_loss", line(n), line(threads), []operand{parts, arg(1), arg(2), arg(3)}, s.Pixels, s.C, s.Kind, s.Overshoot, size)
+		p.add("recon_loss", line(n), line(threads), []operand{parts, arg(1), arg(2), arg(3)}, s.Pixels, s.C, s.Kind, s.Overshoot, size, up(s.Pixels, n))
 		p.add("recon_loss_end", line(1), line(threads), []operand{arg(0), parts}, n)
 	case kernels.ReconLossGrad:
-		total := p.reserve(1)
-		p.sum("sum_rows", total, []operand{arg(4)}, s.Pixels, 1)
-		p.each("recon_loss_grad", s.Pixels*s.C, append(args(5), total), s.C, s.Kind, s.Overshoot)
+		n, size := chunks(s.Pixels)
+		sums := p.reserve(n)
+		p.add("sum_values", line(n), line(threads), []operand{sums, arg(4)}, s.Pixels, size)
+		p.eights("recon_loss_grad", s.Pixels*s.C, append(args(5), sums), s.C, s.Kind, s.Overshoot, n)
 	case kernels.CrossEntropy:
 		rows, counts := p.reserve(s.Rows), p.reserve(s.Rows)
 		p.each("cross_entropy", s.Rows, []operand{rows, counts, arg(1), arg(2)}, s.C)
@@ -312,7 +365,7 @@ func (p *program) solve(s kernels.Spec) bool {
 	case kernels.CrossEntropyGrad:
 		p.each("cross_entropy_grad", s.Rows, args(4), s.C)
 	case kernels.AdamW:
-		p.each("adam_w", s.Len, args(7))
+		p.eights("adam_w", s.Len, args(7))
 	default:
 		return false
 	}

@@ -92,6 +92,11 @@ func (p *program) spread(kernel string, n int, pointers []operand, values ...any
 	p.add(kernel, line(up(n, threads)), line(threads), pointers, values...)
 }
 
+// eights adds a kernel with a thread for every eight of n results; n is its first value.
+func (p *program) eights(kernel string, n int, pointers []operand, values ...any) {
+	p.add(kernel, line(up(up(n, 8), threads)), line(threads), pointers, append([]any{n}, values...)...)
+}
+
 // warps adds a kernel with a warp for each row.
 func (p *program) warps(kernel string, rows int, pointers []operand, values ...any) {
 	p.add(kernel, line(up(rows, threads/32)), line(threads), pointers, append([]any{rows}, values...)...)

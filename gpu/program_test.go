@@ -47,8 +47,17 @@ func TestGeometry(t *testing.T) {
 		spec kernels.Spec
 		want []string
 	}{
-		{kernels.Add{Len: 256}, []string{"add 1,1,1 256,1,1 012"}},
-		{kernels.Add{Len: 257}, []string{"add 2,1,1 256,1,1 012"}},
+		{kernels.Add{Len: 2048}, []string{"add 1,1,1 256,1,1 012"}},
+		{kernels.Add{Len: 2049}, []string{"add 2,1,1 256,1,1 012"}},
+		{kernels.SumSquares{Len: 8191}, []string{"sum_squares 1,1,1 256,1,1 01"}},
+		{kernels.SumSquares{Len: 8192}, []string{"sum_squares 2,1,1 256,1,1 s1", "sum_values 1,1,1 256,1,1 0s"}},
+		{kernels.SumSquares{Len: 1 << 23}, []string{"sum_squares 1056,1,1 256,1,1 s1", "sum_values 1,1,1 256,1,1 0s"}},
+		{kernels.ReconLossGrad{Pixels: 9000, C: 3, Overshoot: 1}, []string{"sum_values 2,1,1 256,1,1 s4", "recon_loss_grad 14,1,1 256,1,1 01234s"}},
+		{kernels.Shuffle{N: 1, T: 1, H: 4, W: 8, C: 64, FT: 1, FH: 2, FW: 2}, []string{"shuffle_4 1,1,1 256,1,1 01-"}},
+		{kernels.Shuffle{N: 1, T: 1, H: 4, W: 8, C: 60, FT: 1, FH: 2, FW: 2, Down: true}, []string{"shuffle 4,1,1 256,1,1 01-"}},
+		{kernels.SliceTime{N: 1, T: 4, Inner: 1028, From: 1, To: 4}, []string{"slice_time_wide 4,1,1 256,1,1 01"}}, // 771 times 16 bytes
+		{kernels.SliceTime{N: 1, T: 4, Inner: 1026, From: 1, To: 4}, []string{"slice_time 13,1,1 256,1,1 01"}},
+		{kernels.Blur{N: 1, T: 1, H: 5, W: 5, C: 96, Space: true}, []string{"blur_8 2,1,1 256,1,1 01"}},
 		{conv, []string{"conv 4,2,1 256,1,1 0123-"}}, // 210 pixels, 65 channels
 		{full, []string{"conv 4,2,1 256,1,1 01234"}},
 		{kernels.ConvGradX{Conv: conv}, []string{"conv_grad_x 4,1,1 256,1,1 012--"}},

@@ -1,11 +1,11 @@
 // Clips with PT frames in front, PH rows and PW columns on both sides; a thread
-// writes one value.
+// writes one value; those of NAME_8 write eight channels, of which C is a multiple.
 //
 //   pad       y[t,h,w] = x[source(t-PT), source(h-PH), source(w-PW)], 0 where there is none
 //   pad_grad  dx[t,h,w] = sum of dy where pad reads x[t,h,w]
 //
 // Definition: pad.go.
-#include "common.cuh"
+#include "group.cuh"
 
 struct PadSize {
   int T, H, W, C, PT, PH, PW, mode;  // of the clip without padding
@@ -42,36 +42,54 @@ __device__ inline void pad_readers(int i, int n, int front, int back, int mode, 
   }
 }
 
-extern "C" __global__ void pad(float* y, const float* x, unsigned n, PadSize s) {
+// c is the channel of the thread, or the first of its eight.
+template <int V, class T>
+__device__ inline void pad_of(T* y, const T* x, unsigned n, PadSize s) {
   unsigned k = thread_number();
   if (k >= n) return;
-  unsigned i = k, c = i % s.C, W = s.W + 2 * s.PW, H = s.H + 2 * s.PH, T = s.T + s.PT;
-  i /= s.C;
+  unsigned groups = s.C / V, i = k / groups, c = k % groups * V, W = s.W + 2 * s.PW, H = s.H + 2 * s.PH, F = s.T + s.PT;
   int w = pad_source(int(i % W) - s.PW, s.W, s.mode);
   i /= W;
   int h = pad_source(int(i % H) - s.PH, s.H, s.mode);
   i /= H;
-  int t = pad_source(int(i % T) - s.PT, s.T, s.mode);
-  i /= T;
-  y[k] = t < 0 || h < 0 || w < 0 ? 0 : x[(((i * s.T + t) * s.H + h) * s.W + w) * s.C + c];
+  int t = pad_source(int(i % F) - s.PT, s.T, s.mode);
+  i /= F;
+  float v[V] = {};
+  if (t >= 0 && h >= 0 && w >= 0) load_values(v, x + ((size_t(i * s.T + t) * s.H + h) * s.W + w) * s.C + c);
+  store_values(y + (size_t)k * V, v);
 }
 
-extern "C" __global__ void pad_grad(float* dx, const float* dy, unsigned n, PadSize s) {
+template <int V, class T>
+__device__ inline void pad_grad_of(T* dx, const T* dy, unsigned n, PadSize s) {
   unsigned k = thread_number();
   if (k >= n) return;
-  unsigned i = k, c = i % s.C, W = s.W + 2 * s.PW, H = s.H + 2 * s.PH, T = s.T + s.PT;
-  i /= s.C;
+  unsigned groups = s.C / V, i = k / groups, c = k % groups * V, W = s.W + 2 * s.PW, H = s.H + 2 * s.PH, F = s.T + s.PT;
   int w = i % s.W;
   i /= s.W;
   int h = i % s.H;
   i /= s.H;
   int t = i % s.T;
   i /= s.T;
-  float sum = 0;
+  float sum[V] = {};
   pad_readers(t, s.T, s.PT, 0, s.mode, [&](int a) {
     pad_readers(h, s.H, s.PH, s.PH, s.mode, [&](int b) {
-      pad_readers(w, s.W, s.PW, s.PW, s.mode, [&](int d) { sum += dy[(((i * T + a) * H + b) * W + d) * s.C + c]; });
+      pad_readers(w, s.W, s.PW, s.PW, s.mode, [&](int d) {
+        float v[V];
+        load_values(v, dy + ((size_t(i * F + a) * H + b) * W + d) * s.C + c);
+#pragma unroll
+        for (int e = 0; e < V; e++) sum[e] += v[e];
+      });
     });
   });
-  dx[k] = sum;
+  store_values(dx + (size_t)k * V, sum);
 }
+
+// n counts threads.
+#define PAD(suffix, V, T)                                                                                           \
+  extern "C" __global__ void pad##suffix(T* y, const T* x, unsigned n, PadSize s) { pad_of<V>(y, x, n, s); }        \
+  extern "C" __global__ void pad_grad##suffix(T* dx, const T* dy, unsigned n, PadSize s) { pad_grad_of<V>(dx, dy, n, s); }
+
+PAD(, 1, float)
+PAD(_half, 1, bfloat)
+PAD(_8, 8, float)
+PAD(_8_half, 8, bfloat)

@@ -1,37 +1,74 @@
-// Functions of single values; a thread computes one.
+// Functions of single values; a thread computes eight.
 //
 //   act        y = Kind(x)            add     y = a + b
 //   act_grad   dx = dy·Kind'(s)       affine  y = mul·x + shift
 //   fill       y = value
 //
 // Definition: pointwise.go.
-#include "common.cuh"
+#include "group.cuh"
 
-extern "C" __global__ void act(float* y, const float* x, unsigned n, int kind) {
-  unsigned i = thread_number();
-  if (i < n) y[i] = activate(kind, x[i]);
-}
-
-extern "C" __global__ void act_grad(float* dx, const float* dy, const float* s, unsigned n, int kind) {
-  unsigned i = thread_number();
-  if (i < n) dx[i] = dy[i] * slope(kind, s[i]);
+template <class T>
+__device__ inline void act_of(T* y, const T* x, unsigned n, int kind) {
+  eight(n, aligned(y, x), [=](auto at) {
+    float v[8];
+    at.load(v, x);
+    with_kind(kind, [&](auto k) {
+#pragma unroll
+      for (float& e : v) e = activate(k.value, e);
+    });
+    at.store(y, v);
+  });
 }
 
 template <class T>
-__device__ inline void sums(T* y, const T* a, const T* b, unsigned n) {
-  unsigned i = thread_number();
-  if (i < n) y[i] = as<T>(load(a[i]) + load(b[i]));
+__device__ inline void act_grad_of(T* dx, const T* dy, const T* s, unsigned n, int kind) {
+  eight(n, aligned(dx, dy, s), [=](auto at) {
+    float v[8], slopes[8];
+    at.load(v, dy);
+    at.load(slopes, s);
+    with_kind(kind, [&](auto k) {
+#pragma unroll
+      for (int e = 0; e < 8; e++) v[e] *= slope(k.value, slopes[e]);
+    });
+    at.store(dx, v);
+  });
 }
 
-extern "C" __global__ void add(float* y, const float* a, const float* b, unsigned n) { sums(y, a, b, n); }
-extern "C" __global__ void add_half(bfloat* y, const bfloat* a, const bfloat* b, unsigned n) { sums(y, a, b, n); }
-
-extern "C" __global__ void affine(float* y, const float* x, unsigned n, float mul, float shift) {
-  unsigned i = thread_number();
-  if (i < n) y[i] = mul * x[i] + shift;
+template <class T>
+__device__ inline void add_of(T* y, const T* a, const T* b, unsigned n) {
+  eight(n, aligned(y, a, b), [=](auto at) {
+    float v[8], w[8];
+    at.load(v, a);
+    at.load(w, b);
+#pragma unroll
+    for (int e = 0; e < 8; e++) v[e] += w[e];
+    at.store(y, v);
+  });
 }
+
+template <class T>
+__device__ inline void affine_of(T* y, const T* x, unsigned n, float mul, float shift) {
+  eight(n, aligned(y, x), [=](auto at) {
+    float v[8];
+    at.load(v, x);
+#pragma unroll
+    for (float& e : v) e = mul * e + shift;
+    at.store(y, v);
+  });
+}
+
+#define POINTWISE(suffix, T)                                                                                                              \
+  extern "C" __global__ void act##suffix(T* y, const T* x, unsigned n, int kind) { act_of(y, x, n, kind); }                             \
+  extern "C" __global__ void act_grad##suffix(T* dx, const T* dy, const T* s, unsigned n, int kind) { act_grad_of(dx, dy, s, n, kind); } \
+  extern "C" __global__ void add##suffix(T* y, const T* a, const T* b, unsigned n) { add_of(y, a, b, n); }                               \
+  extern "C" __global__ void affine##suffix(T* y, const T* x, unsigned n, float mul, float shift) { affine_of(y, x, n, mul, shift); }
+
+POINTWISE(, float)
+POINTWISE(_half, bfloat)
 
 extern "C" __global__ void fill(float* y, unsigned n, float value) {
-  unsigned i = thread_number();
-  if (i < n) y[i] = value;
+  eight(n, aligned(y), [=](auto at) {
+    float v[8] = {value, value, value, value, value, value, value, value};
+    at.store(y, v);
+  });
 }

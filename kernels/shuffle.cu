@@ -1,27 +1,108 @@
 // Channels to time and space, or back:
 //
-//   up    y[n, t·FT+a, h·FH+i, w·FW+j, c] = x[n, t, h, w, ((c·FT+a)·FH+i)·FW+j]
+//   up    y[n, t·FT+a, h·FH+i, w·FW+j, c] = f(x[n, t, h, w, ((c·FT+a)·FH+i)·FW+j])
 //   down  the inverse
 //
-// A thread moves one value of the wide array, the one with few channels.
+// f is an activation, or multiplies by the slope of one: s has the shape of y.
+//
+//   shuffle_2, shuffle_4  FT·FH·FW is 2 or 4, C a multiple of 8: a thread transposes
+//                         eight channels, all values of which lie behind each other in
+//                         the deep array and eight by eight in the wide one
+//   shuffle               all others; a thread moves eight values of the deep array
+//
 // Definition: shuffle.go.
-#include "common.cuh"
+#include "group.cuh"
 
-extern "C" __global__ void shuffle(float* y, const float* x, unsigned n, unsigned T, unsigned H, unsigned W, unsigned C,
-                                   unsigned FT, unsigned FH, unsigned FW, int down) {
-  unsigned wide = thread_number();
-  if (wide >= n) return;
-  unsigned r = wide, c = r % C;
-  r /= C;
-  unsigned w = r % (W * FW) / FW, j = r % FW;  // W·FW is a multiple of FW
-  r /= W * FW;
-  unsigned h = r % (H * FH) / FH, i = r % FH;
-  r /= H * FH;
-  unsigned t = r % (T * FT) / FT, a = r % FT;
-  r /= T * FT;
-  unsigned deep = (((r * T + t) * H + h) * W + w) * (C * FT * FH * FW) + ((c * FT + a) * FH + i) * FW + j;
-  if (down)
-    y[deep] = x[wide];
-  else
-    y[wide] = x[deep];
+// activate, or slope where s is given.
+template <class T>
+struct Finish {
+  const T* s;
+  int kind;
+  __device__ void operator()(float (&v)[8], unsigned at) const {
+    float slopes[8];
+    if (s) load8(slopes, s + at);
+    with_kind(kind, [&](auto k) {
+#pragma unroll
+      for (int e = 0; e < 8; e++) v[e] = s ? v[e] * slope(k.value, slopes[e]) : activate(k.value, v[e]);
+    });
+  }
+  __device__ float one(float v, unsigned at) const { return s ? v * slope(kind, load(s[at])) : activate(kind, v); }
+};
+
+// How far the wide pixels of a deep one are from the first.
+template <int F>
+struct Offsets { unsigned at[F]; };
+
+// groups is the number of threads that are needed, C that of groups of channels.
+template <int F, class T>
+__device__ inline void shuffle_columns(T* y, const T* x, const T* s, unsigned groups, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT, unsigned FH, unsigned FW, int down,
+                                       int kind, Offsets<F> offsets) {
+  unsigned g = thread_number();
+  if (g >= groups) return;
+  unsigned r = g / C, w = r % W, h = r / W % H, t = r / W / H % T_, n = r / W / H / T_;
+  unsigned wide = (((n * T_ + t) * FT * H * FH + h * FH) * W * FW + w * FW) * C * 8 + g % C * 8, deep = g * 8 * F;
+  Finish<T> finish{s, kind};
+  float v[F][8], columns[F][8];  // of the source, of the result
+#pragma unroll
+  for (int k = 0; k < F; k++) load8(v[k], x + (down ? wide + offsets.at[k] : deep + 8 * k));
+  if (down) {
+#pragma unroll
+    for (int k = 0; k < 8 * F; k++) columns[k / 8][k % 8] = v[k % F][k / F];
+  } else {
+#pragma unroll
+    for (int k = 0; k < 8 * F; k++) columns[k % F][k / F] = v[k / 8][k % 8];
+  }
+#pragma unroll
+  for (int k = 0; k < F; k++) {
+    unsigned at = down ? deep + 8 * k : wide + offsets.at[k];
+    finish(columns[k], at);
+    store8(y + at, columns[k]);
+  }
 }
+
+// n is the number of all values.
+template <class T>
+__device__ inline void shuffle_of(T* y, const T* x, const T* s, unsigned n, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT, unsigned FH, unsigned FW, int down, int kind) {
+  unsigned from = 8 * thread_number(), to = min(n, from + 8);
+  if (from >= n) return;
+  unsigned j = from % FW, r = from / FW, i = r % FH;
+  r /= FH;
+  unsigned a = r % FT;
+  r /= FT;
+  unsigned c = r % C, p = r / C, w = p % W, h = p / W % H, t = p / W / H % T_, line = p / W / H / T_;
+  Finish<T> finish{s, kind};
+  for (unsigned deep = from; deep < to; deep++) {
+    unsigned wide = (((line * T_ * FT + t * FT + a) * H * FH + h * FH + i) * W * FW + w * FW + j) * C + c;
+    unsigned src = down ? wide : deep, dst = down ? deep : wide;
+    y[dst] = as<T>(finish.one(load(x[src]), dst));
+    if (++j < FW) continue;
+    j = 0;
+    if (++i < FH) continue;
+    i = 0;
+    if (++a < FT) continue;
+    a = 0;
+    if (++c < C) continue;
+    c = 0;
+    if (++w < W) continue;
+    w = 0;
+    if (++h < H) continue;
+    h = 0;
+    if (++t == T_) t = 0, line++;
+  }
+}
+
+#define SHUFFLE(suffix, T)                                                                                                                                          \
+  extern "C" __global__ void shuffle##suffix(T* y, const T* x, const T* s, unsigned n, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT, unsigned FH, \
+                                             unsigned FW, int down, int kind) {                                                                                    \
+    shuffle_of(y, x, s, n, T_, H, W, C, FT, FH, FW, down, kind);                                                                                                   \
+  }                                                                                                                                                                 \
+  COLUMNS(2, suffix, T) COLUMNS(4, suffix, T)
+
+#define COLUMNS(F, suffix, T)                                                                                                                                      \
+  extern "C" __global__ void shuffle_##F##suffix(T* y, const T* x, const T* s, unsigned groups, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT,     \
+                                                 unsigned FH, unsigned FW, int down, int kind, Offsets<F> offsets) {                                               \
+    shuffle_columns<F>(y, x, s, groups, T_, H, W, C, FT, FH, FW, down, kind, offsets);                                                                             \
+  }
+
+SHUFFLE(, float)
+SHUFFLE(_half, bfloat)

@@ -32,8 +32,24 @@
 #define __shared__ static __attribute__((section("emul_shared"), aligned(16)))
 #define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emul::dynamic.data())
 struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(16) uint4 { uint32_t x, y, z, w; };
+namespace emul { static void aligned(const void*); }
+
+// Four values that are read and written at once; a device must have them at a multiple
+// of 16 bytes.
+template <class V>
+struct alignas(16) Four {
+  V x, y, z, w;
+  Four() = default;
+  Four(V x, V y, V z, V w) : x(x), y(y), z(z), w(w) {}
+  Four(const Four& o) { *this = o; }
+  Four& operator=(const Four& o) {
+    emul::aligned(this), emul::aligned(&o);
+    x = o.x, y = o.y, z = o.z, w = o.w;
+    return *this;
+  }
+};
+using float4 = Four<float>;
+using uint4 = Four<uint32_t>;
 using std::isfinite;
 using std::max;
 using std::min;
@@ -140,6 +156,10 @@ static void entry() {
 [[noreturn]] [[maybe_unused]] static void stop(const std::string& why) {
   fail(why);
   for (;;) leave();
+}
+
+static void aligned(const void* p) {
+  if (reinterpret_cast<uintptr_t>(p) % 16) stop("16 bytes are read or written at an address that is no multiple of 16");
 }
 
 // What an extension such as hopper.h adds to a block. Its own operations leave threads

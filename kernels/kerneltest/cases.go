@@ -103,6 +103,9 @@ func moveCases() []Case {
 		{N: 1, T: 1, H: 3, W: 129, C: 129, FT: 1, FH: 1, FW: 1},
 		{N: 2, T: 2, H: 3, W: 5, C: 3, FT: 1, FH: 4, FW: 4},
 		{N: 1, T: 1, H: 2, W: 33, C: 17, FT: 2, FH: 2, FW: 2},
+		{N: 2, T: 3, H: 5, W: 7, C: 24, FT: 1, FH: 2, FW: 2},
+		{N: 2, T: 3, H: 2, W: 3, C: 40, FT: 2, FH: 1, FW: 1},
+		{N: 2, T: 2, H: 3, W: 5, C: 8, FT: 2, FH: 1, FW: 2},
 	} {
 		down := s
 		down.Down = true
