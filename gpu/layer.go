@@ -66,7 +66,10 @@ func chunks(n int) (parts, size int) {
 func (p *program) move(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.Shuffle:
-		p.shuffle(s)
+		p.shuffle(s, null, s.Act)
+	case kernels.ShuffleGrad:
+		s.Down = !s.Down
+		p.shuffle(s.Shuffle, arg(2), s.Act)
 	case kernels.PadFront:
 		p.frames("pad_front", s.Inner, s.N*(s.P+s.T), args(2), s.P, s.T)
 	case kernels.CropFront:
@@ -97,9 +100,10 @@ func (p *program) frames(kernel string, inner, results int, pointers []operand, 
 	p.each(kernel, results*inner, pointers, values...)
 }
 
-func (p *program) shuffle(s kernels.Shuffle) {
-	f, pointers := s.FT*s.FH*s.FW, []operand{arg(0), arg(1), null}
-	sizes := []any{s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW, flag(s.Down), 0}
+// shuffle moves values and applies kind, or multiplies by its slopes where given.
+func (p *program) shuffle(s kernels.Shuffle, slopes operand, kind kernels.Activation) {
+	f, pointers := s.FT*s.FH*s.FW, []operand{arg(0), arg(1), slopes}
+	sizes := []any{s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW, flag(s.Down), kind}
 	n := s.Args()[0].Len()
 	if s.C%8 != 0 || f != 2 && f != 4 {
 		p.eights("shuffle", n, pointers, sizes...)

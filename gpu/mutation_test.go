@@ -62,6 +62,8 @@ var mutations = []mutation{
 	{"sub-pixels swapped", "shuffle.cu", "void shuffle_of(", "h * FH + i) * W * FW + w * FW + j", "h * FH + j) * W * FW + w * FW + i", "Shuffle"},
 	{"a line's pixels in the next", "shuffle.cu", "void shuffle_of(", "w = 0;", "", "Shuffle"},
 	{"columns as they were", "shuffle.cu", "void shuffle_columns(", "v[k % F][k / F]", "v[k / 8][k % 8]", "Shuffle"},
+	{"slopes of the source's place", "shuffle.cu", "void shuffle_columns(", "finish(columns[k], at)", "finish(columns[k], deep + 8 * k)", "ShuffleGrad"},
+	{"an activation for its slope", "shuffle.cu", "float one(", "v * slope(kind, load(s[at]))", "activate(kind, v)", "ShuffleGrad"},
 	{"frames of the wrong end", "frames.cu", "void slice_time_of(", "+ from + i % len", "+ i % len", "CropFront"},
 	{"channels of the next pixel", "pad.cu", "void pad_of(", "k % groups * V", "k % groups", "Pad"},
 	{"no floor", "norm.cu", "rms_scale(float squares", "fmaxf(sqrtf(squares), MIN_NORM)", "sqrtf(squares)", "RMSNorm"},

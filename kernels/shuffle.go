@@ -7,27 +7,44 @@ package kernels
 //	y[n, t·FT+a, h·FH+i, w·FW+j, c] = x[n, t, h, w, ((c·FT+a)·FH+i)·FW+j]
 //
 // Down is the inverse and adjoint. N, T, H, W, C always name the small grid and
-// the thin channel count. Arguments: y; x.
+// the thin channel count. Each value goes through Act on its way. Arguments: y; x.
 type Shuffle struct {
 	N, T, H, W, C int
 	FT, FH, FW    int
 	Down          bool
+	Act           Activation
 }
 
 func (s Shuffle) Validate() error {
+	if err := s.Act.validate(); err != nil {
+		return err
+	}
 	return positive([]string{"N", "T", "H", "W", "C", "FT", "FH", "FW"}, s.N, s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW)
 }
 
-func (s Shuffle) Args() []Arg {
-	deep := []int{s.N, s.T, s.H, s.W, s.C * s.FT * s.FH * s.FW}
-	wide := []int{s.N, s.T * s.FT, s.H * s.FH, s.W * s.FW, s.C}
-	if s.Down {
-		return []Arg{out("y", deep...), in("x", wide...)}
-	}
-	return []Arg{out("y", wide...), in("x", deep...)}
+// from and to are the shapes of x and y.
+func (s Shuffle) from() []int {
+	s.Down = !s.Down
+	return s.to()
 }
 
-func (s Shuffle) FLOPs() int64 { return 0 }
+func (s Shuffle) to() []int {
+	if s.Down {
+		return []int{s.N, s.T, s.H, s.W, s.C * s.FT * s.FH * s.FW}
+	}
+	return []int{s.N, s.T * s.FT, s.H * s.FH, s.W * s.FW, s.C}
+}
+
+func (s Shuffle) Args() []Arg { return []Arg{out("y", s.to()...), in("x", s.from()...)} }
+
+func (s Shuffle) values() int { return s.N * s.T * s.H * s.W * s.C * s.FT * s.FH * s.FW }
+
+func (s Shuffle) FLOPs() int64 {
+	if s.Act == None {
+		return 0
+	}
+	return s.Act.flops() * int64(s.values())
+}
 
 func (s Shuffle) Define(args ...[]float32) {
 	y, x := args[0], args[1]
@@ -42,9 +59,9 @@ func (s Shuffle) Define(args ...[]float32) {
 								for j := range s.FW {
 									wide := (((n*s.T*s.FT+t*s.FT+a)*s.H*s.FH+h*s.FH+i)*s.W*s.FW+w*s.FW+j)*s.C + c
 									if s.Down {
-										y[deep] = x[wide]
+										y[deep] = float32(s.Act.Apply(float64(x[wide])))
 									} else {
-										y[wide] = x[deep]
+										y[wide] = float32(s.Act.Apply(float64(x[deep])))
 									}
 									deep++
 								}
@@ -54,5 +71,31 @@ func (s Shuffle) Define(args ...[]float32) {
 				}
 			}
 		}
+	}
+}
+
+// ShuffleGrad is the gradient of a Shuffle with an activation: dy moved back, times
+// Act'(x); s is Act(x) where Act.FromOutput, else x. The fields are those of the
+// Shuffle. Arguments: dx; dy, s.
+type ShuffleGrad struct{ Shuffle }
+
+func (s ShuffleGrad) Args() []Arg {
+	return []Arg{out("dx", s.from()...), in("dy", s.to()...), in("s", s.from()...)}
+}
+
+func (s ShuffleGrad) FLOPs() int64 { return ActGrad{s.Act, s.values()}.FLOPs() }
+
+// back is what moves dy.
+func (s ShuffleGrad) back() Shuffle {
+	b := s.Shuffle
+	b.Down, b.Act = !b.Down, None
+	return b
+}
+
+func (s ShuffleGrad) Define(args ...[]float32) {
+	dx, dy, at := args[0], args[1], args[2]
+	s.back().Define(dx, dy)
+	for i := range dx {
+		dx[i] = float32(float64(dx[i]) * s.Act.Slope(float64(at[i])))
 	}
 }

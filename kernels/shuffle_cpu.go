@@ -1,8 +1,26 @@
 package kernels
 
-// cpu: a task is a few lines of W pixels of the small grid. A deep pixel is a matrix
-// [C,f]; its columns are the values of f wide pixels, some in other lines or frames.
 func (s Shuffle) cpu(c *CPU) []stage {
+	if s.Act == None {
+		return s.stages(c, nil)
+	}
+	return s.stages(c, func(args [][]float32, from, to int) {
+		y := args[0][from:to]
+		c.applySlice(s.Act, y, y)
+	})
+}
+
+func (s ShuffleGrad) cpu(c *CPU) []stage {
+	return s.back().stages(c, func(args [][]float32, from, to int) {
+		dx := args[0][from:to]
+		c.gradSlice(s.Act, dx, dx, args[2][from:to])
+	})
+}
+
+// stages: a task is a few lines of W pixels of the small grid. A deep pixel is a matrix
+// [C,f]; its columns are the values of f wide pixels, some in other lines or frames.
+// finish, unless it is nil, gets the parts of the result that have been moved.
+func (s Shuffle) stages(c *CPU, finish func(args [][]float32, from, to int)) []stage {
 	v, f := c.vec(), s.FT*s.FH*s.FW
 	wideLine := s.W * s.FW * s.C
 	offsets := make([]int, 0, f) // of the f wide pixels from the first
@@ -23,18 +41,32 @@ func (s Shuffle) cpu(c *CPU) []stage {
 		from, to := span(task, lines, per)
 		for l := from; l < to; l++ {
 			first := (l/s.H*s.FT*s.H*s.FH + l%s.H*s.FH) * wideLine
-			if s.C == 3 && s.FW == 4 { // patches of a picture
-				for m := 0; m < f; m += 4 {
-					v.patches(s.Down, wide[first+offsets[m]:][:wideLine], deep[l*s.W*s.C*f+m:], s.W, f)
+			s.line(v, wide[first:], deep[l*s.W*s.C*f:], offsets)
+			switch {
+			case finish == nil:
+			case s.Down:
+				finish(args, l*s.W*s.C*f, (l+1)*s.W*s.C*f)
+			default:
+				for m := 0; m < f; m += s.FW {
+					finish(args, first+offsets[m], first+offsets[m]+wideLine)
 				}
-				continue
-			}
-			for w := range s.W {
-				px := deep[(l*s.W+w)*s.C*f:][:s.C*f]
-				s.pixel(v, wide[first+w*s.FW*s.C:], px, offsets)
 			}
 		}
 	}}}
+}
+
+// line copies a line of deep pixels to the wide ones, or back if Down.
+func (s Shuffle) line(v *vectors, wide, deep []float32, offsets []int) {
+	f := len(offsets)
+	if s.C == 3 && s.FW == 4 { // patches of a picture
+		for m := 0; m < f; m += 4 {
+			v.patches(s.Down, wide[offsets[m]:][:s.W*s.FW*s.C], deep[m:], s.W, f)
+		}
+		return
+	}
+	for w := range s.W {
+		s.pixel(v, wide[w*s.FW*s.C:], deep[w*s.C*f:][:s.C*f], offsets)
+	}
 }
 
 // pixel copies one deep pixel to the wide ones, or back if Down.

@@ -26,6 +26,8 @@ func TestValidate(t *testing.T) {
 		{kernels.WeightedSum{Len: 5}, "Len is 5, want 1 to 4"},
 		{kernels.Spread{Len: 1, W: [4]float32{1, 2}}, "W[1] is 2, want 0"},
 		{kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, C: 1, FT: 1, FH: 0, FW: 1}, "FH is 0"},
+		{kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, C: 1, FT: 1, FH: 1, FW: 1, Act: 99}, "unknown activation 99"},
+		{kernels.ShuffleGrad{Shuffle: kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, FT: 1, FH: 1, FW: 1}}, "C is 0"},
 		{kernels.PadFront{N: 1, T: 1, Inner: 1, P: -1}, "P is -1, want at least 0"},
 		{kernels.CropFront{N: 1, T: 0, Inner: 1, P: 2}, "T is 0"},
 		{kernels.FramePool{F: 1, P: 0, C: 1}, "P is 0"},

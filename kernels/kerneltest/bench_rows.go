@@ -145,6 +145,7 @@ func benchLarge() []Case {
 	state := map[string]Draw{"p": Constant(.1, -.2, .3), "m": Constant(.01, -.02), "v": Constant(1e-3, 2e-4), "ema": Constant(.1, -.2),
 		"norm2": Constant(1), "hyper": benchState["hyper"]}
 	frames := kernels.FramePool{F: 64, P: 4096, C: 64}
+	upsampling := kernels.Shuffle{N: 2, T: 16, H: 32, W: 32, C: 64, FT: 1, FH: 2, FW: 2, Act: kernels.SiLU}
 	recon := kernels.ReconLoss{Pixels: 1 << 22, C: 3, Overshoot: .02}
 	norm := kernels.LayerNorm{Rows: pixels, C: 64, Eps: 1e-5}
 	return []Case{
@@ -155,6 +156,8 @@ func benchLarge() []Case {
 		largeRow(kernels.SumSquares{Len: 2 * values}, roundTol, nil),
 		largeRow(kernels.Shuffle{N: 2, T: 16, H: 32, W: 32, C: 64, FT: 1, FH: 2, FW: 2}, exactTol, nil),
 		largeRow(kernels.Shuffle{N: 2, T: 16, H: 128, W: 128, C: 3, FT: 1, FH: 4, FW: 4, Down: true}, exactTol, nil),
+		largeRow(upsampling, mathTol, nil),
+		largeRow(kernels.ShuffleGrad{Shuffle: upsampling}, mathTol, nil),
 		largeRow(frames, sumTol, nil),
 		largeRow(kernels.FramePoolGradX(frames), sumTol, nil),
 		largeRow(kernels.FramePoolGradK(frames), sumTol, nil),

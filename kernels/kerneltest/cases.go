@@ -110,6 +110,11 @@ func moveCases() []Case {
 		down := s
 		down.Down = true
 		cs = append(cs, Case{s, exactTol, exactWhy, nil}, Case{down, exactTol, exactWhy, nil})
+		s.Act, down.Act = kernels.SiLU, kernels.ELU
+		x := map[string]Draw{"x": Mixed(-12, 12, 0, -90, 90), "s": Mixed(-12, 12, 0, -90, 90)}
+		for _, s := range []kernels.Shuffle{s, down} {
+			cs = append(cs, Case{s, mathTol, mathWhy, x}, Case{kernels.ShuffleGrad{Shuffle: s}, mathTol, mathWhy, x})
+		}
 	}
 	for _, s := range []kernels.PadFront{
 		{N: 1, T: 1, Inner: 1, P: 0}, {N: 1, T: 1, Inner: 1, P: 3}, {N: 2, T: 5, Inner: 33, P: 2}, {N: 3, T: 2, Inner: 9000, P: 3},

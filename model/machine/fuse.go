@@ -33,76 +33,29 @@ func (u usage) only(n *G.Node) (int, bool) {
 	return i, ok && u.uses[n] == 1 && !u.keep[n]
 }
 
-// fuse merges pairs of instructions for which there is one kernel, where the value
-// between them has no other use:
+// fuse merges instructions for which there is one kernel, where the values between them
+// have no other use:
 //
-//	Conv, Act       →  Conv with that activation
-//	Conv, Add       →  Conv with the other summand as residual
-//	ConvGradX, Add  →  the same; so do RMSNormGradX
-//	FrameGate, Add  →  the same
-//	FrameGate, FramePoolGradX, Add → SqueezeExciteGradX
-//	ConvGradX, ActGrad → ConvGradX times the slope of the activation in front; so does
-//	                   SqueezeExciteGradX if that gave what it squeezes
+//	Conv, Act                           Conv with that activation
+//	Conv, Add                           Conv with the other summand as residual; so do
+//	                                    ConvGradX, RMSNormGradX and FrameGate
+//	ConvGradX, ActGrad                  ConvGradX times the slope of the activation in front
+//	FrameGate, FramePoolGradX, Add      SqueezeExciteGradX
+//	SqueezeExciteGradX, ActGrad         the same times the slope, where what it squeezes is
+//	                                    the activation's output
+//	Act, Shuffle                        Shuffle with that activation
+//	Shuffle, ActGrad                    ShuffleGrad
 //
-// The merged instruction stands where the second one stood. Of two gradients that are
+// The merged instruction stands where the last one stood. Of two gradients that are
 // added up the later one takes the other: nothing else then has to wait.
 func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 	prog = regroup(prog, keep)
 	u := usageOf(prog, keep)
 	gone := make([]bool, len(prog))
 	for i, in := range prog {
-		switch s := in.spec.(type) {
-		case kernels.Act:
-			j, ok := u.only(in.args[1])
-			if !ok {
-				continue
-			}
-			if c, ok := prog[j].spec.(kernels.Conv); ok && c.Act == kernels.None && !c.Residual {
-				c.Act = s.Kind
-				prog[i] = instr{c, append([]*G.Node{in.args[0]}, prog[j].args[1:]...)}
-				gone[j] = true
-			}
-		case kernels.Add:
-			if excite, merged := u.excite(prog, in); merged != nil {
-				prog[i] = excite
-				for _, j := range merged {
-					gone[j] = true
-				}
-				continue
-			}
-			best := -1
-			for side := 1; side <= 2; side++ {
-				if j, ok := u.only(in.args[side]); ok && j > best {
-					if c := withResidual(prog[j].spec); c != nil {
-						args := append([]*G.Node{in.args[0]}, prog[j].args[1:]...)
-						prog[i] = instr{c, append(args, in.args[3-side])}
-						best = j
-					}
-				}
-			}
-			if best >= 0 {
-				gone[best] = true
-			}
-		case kernels.ActGrad:
-			j, ok := u.only(in.args[1])
-			if !ok || !s.Kind.FromOutput() {
-				continue
-			}
-			switch c := prog[j].spec.(type) {
-			case kernels.ConvGradX:
-				if c.Act == kernels.None {
-					c.Act = s.Kind
-					args := append([]*G.Node{in.args[0]}, prog[j].args[1:3]...)
-					prog[i] = instr{c, append(append(args, in.args[2]), prog[j].args[3:]...)}
-					gone[j] = true
-				}
-			case kernels.SqueezeExciteGradX:
-				if x := prog[j].args[4]; c.Act == kernels.None && x == in.args[2] {
-					c.Act = s.Kind
-					prog[i] = instr{c, append([]*G.Node{in.args[0]}, prog[j].args[1:]...)}
-					gone[j] = true
-				}
-			}
+		merged, replaces := u.merge(prog, in)
+		for _, j := range replaces {
+			prog[i], gone[j] = merged, true
 		}
 	}
 	var out []instr
@@ -112,6 +65,82 @@ func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 		}
 	}
 	return out
+}
+
+// merge is what in becomes together with instructions whose results it alone uses, and
+// which these are.
+func (u usage) merge(prog []instr, in instr) (merged instr, replaces []int) {
+	if _, sum := in.spec.(kernels.Add); sum {
+		if merged, replaces = u.excite(prog, in); replaces == nil {
+			merged, replaces = u.residual(prog, in)
+		}
+		return merged, replaces
+	}
+	if len(in.args) < 2 {
+		return in, nil
+	}
+	i, ok := u.only(in.args[1])
+	if !ok {
+		return in, nil
+	}
+	spec, args := joined(prog[i], in)
+	if spec == nil {
+		return in, nil
+	}
+	return instr{spec, append([]*G.Node{in.args[0]}, args...)}, []int{i}
+}
+
+// joined is the kernel of two instructions, the second of which takes the result of the
+// first as its first argument, and what it reads; nil if there is none.
+func joined(first, second instr) (kernels.Spec, []*G.Node) {
+	reads := first.args[1:]
+	switch s := second.spec.(type) {
+	case kernels.Act:
+		if c, ok := first.spec.(kernels.Conv); ok && c.Act == kernels.None && !c.Residual {
+			c.Act = s.Kind
+			return c, reads
+		}
+	case kernels.Shuffle:
+		if a, ok := first.spec.(kernels.Act); ok && s.Act == kernels.None {
+			s.Act = a.Kind
+			return s, reads
+		}
+	case kernels.ActGrad:
+		at := second.args[2]
+		switch c := first.spec.(type) {
+		case kernels.ConvGradX:
+			if c.Act == kernels.None && s.Kind.FromOutput() {
+				c.Act = s.Kind
+				return c, slices.Insert(slices.Clone(reads), 2, at) // in front of a residual
+			}
+		case kernels.SqueezeExciteGradX:
+			if c.Act == kernels.None && s.Kind.FromOutput() && at == reads[3] {
+				c.Act = s.Kind
+				return c, reads
+			}
+		case kernels.Shuffle:
+			if c.Act == kernels.None {
+				c.Down, c.Act = !c.Down, s.Kind
+				return kernels.ShuffleGrad{Shuffle: c}, append(slices.Clone(reads), at)
+			}
+		}
+	}
+	return nil, nil
+}
+
+// residual is the later one of the two summands of in whose kernel can add the other.
+func (u usage) residual(prog []instr, in instr) (merged instr, replaces []int) {
+	for side := 1; side <= 2; side++ {
+		j, ok := u.only(in.args[side])
+		if !ok || replaces != nil && j < replaces[0] {
+			continue
+		}
+		if c := withResidual(prog[j].spec); c != nil {
+			args := append([]*G.Node{in.args[0]}, prog[j].args[1:]...)
+			merged, replaces = instr{c, append(args, in.args[3-side])}, []int{j}
+		}
+	}
+	return merged, replaces
 }
 
 // excite is the gradient of squeeze-excite if in adds up the gate's and the context's,

@@ -322,6 +322,65 @@ func TestNormFusion(t *testing.T) {
 	}
 }
 
+// An upsampling is one pass over its values, and so is its gradient: they mean what the
+// graph does.
+func TestUpsamplingIsFused(t *testing.T) {
+	for _, kind := range []kernels.Activation{kernels.SiLU, kernels.ELU} { // with slopes from the input, and from the output
+		g, be := G.NewGraph(), cpu(t, 1)
+		const n = 2 * 3 * 4 * 5 * 8
+		wide := []int{2, 3, 8, 10, 2}
+		x, target, each := Input(g, "x", 2, 3, 4, 5, 8), Input(g, "target", wide...), Input(g, "each", n/2)
+		a := apply(t, kernels.Act{Kind: kind, Len: n}, x.Shape(), apply(t, kernels.Affine{Len: n, Mul: 3}, x.Shape(), x))
+		y := apply(t, kernels.Shuffle{N: 2, T: 3, H: 4, W: 5, C: 2, FT: 1, FH: 2, FW: 2}, wide, a)
+		loss := apply(t, kernels.ReconLoss{Pixels: n / 2, C: 2, Overshoot: 1}, []int{}, y, target, each)
+		grads, err := G.Grad(loss, x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outputs := G.Nodes{y, grads[0]}
+		p, err := Compile(be, outputs, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]int{}
+		for k, v := range p.Stats().Kinds {
+			got[k] = v.Count
+		}
+		want := map[string]int{"Affine": 2, "Shuffle": 1, "ReconLossGrad": 1, "ShuffleGrad": 1}
+		if kind.FromOutput() {
+			want["Act"] = 1 // its result is read again
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%v (-want +got): %s", kind, diff)
+		}
+		nodes, err := reachable(outputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := map[*G.Node][]float32{}
+		for _, n := range nodes {
+			if n.Op() != nil {
+				continue
+			}
+			if err := be.Write(p.Buffer(n), draw(n.Name(), size(n))); err != nil {
+				t.Fatal(err)
+			}
+			values[n] = draw(n.Name(), size(n))
+		}
+		define(t, nodes, values)
+		if err := p.Run(); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range outputs {
+			for i, v := range read(t, be, p.Buffer(n)) {
+				if d := math.Abs(float64(v - values[n][i])); !(d <= 1e-6) { // values below 1, a few roundings
+					t.Fatalf("%v: %v[%d] is %v, want %v", kind, n, i, v, values[n][i])
+				}
+			}
+		}
+	}
+}
+
 func TestPlacesOfLivingValuesDoNotOverlap(t *testing.T) {
 	c, be := newChain(t), cpu(t, 1)
 	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil)

@@ -73,6 +73,9 @@ func (o *Op) SymDiff(in G.Nodes, y, dy *G.Node) (G.Nodes, error) {
 	case kernels.Affine:
 		d = G.Nodes{like(0, kernels.Affine{Len: s.Len, Mul: s.Mul}, dy)}
 	case kernels.Shuffle:
+		if s.Act != kernels.None {
+			return nil, fused(s)
+		}
 		s.Down = !s.Down
 		d = G.Nodes{like(0, s, dy)}
 	case kernels.PadFront:
@@ -149,5 +152,5 @@ func (o *Op) SymDiff(in G.Nodes, y, dy *G.Node) (G.Nodes, error) {
 }
 
 func fused(s kernels.Spec) error {
-	return fmt.Errorf("op: %s: a fused kernel has no gradient; fusion belongs to package machine", kernels.Name(s))
+	return fmt.Errorf("op: %s: what is fused has no gradient; fusion belongs to package machine", kernels.Name(s))
 }
