@@ -57,8 +57,7 @@ func (p *program) factors(l kernels.LFQ, inv float32, z operand) factors {
 	f := factors{high: high, low: l.Bits - high}
 	rows := l.Books * l.Tokens
 	f.a, f.b = p.reserve(rows<<f.high), p.reserve(rows<<f.low)
-	p.each("lfq_factors", rows<<f.high, []operand{f.a, z}, l.Tokens, l.Books, l.Bits, 0, f.high, inv)
-	p.each("lfq_factors", rows<<f.low, []operand{f.b, z}, l.Tokens, l.Books, l.Bits, f.high, f.low, inv)
+	p.each("lfq_factors", rows<<f.high+rows<<f.low, []operand{f.a, f.b, z}, l.Tokens, l.Books, f.high, f.low, inv)
 	f.mean = p.matmul(l.Books,
 		matrix{f.a, l.Tokens << f.high, 1, 1 << f.high}, matrix{f.b, l.Tokens << f.low, 1 << f.low, 1},
 		1<<f.high, 1<<f.low, l.Tokens, 1/float32(l.Tokens))
@@ -71,15 +70,15 @@ type matrix struct {
 	batch, rows, columns int
 }
 
-const matmulTile = 16 // results of a block of matmul, in both directions
+const matmulTile = 64 // results of a block of matmul, in both directions
 
 // matmul gives scale·x·y, [batches,m,n], k terms each.
 func (p *program) matmul(batches int, x, y matrix, m, n, k int, scale float32) operand {
 	grid := [3]uint32{uint32(up(m, matmulTile) * up(n, matmulTile)), uint32(batches), 1}
-	parts, size := split(k, int(grid[0])*batches, 128)
+	parts, size := split(k, up(int(grid[0])*batches, 2), 128) // its blocks are half as large as others
 	grid[2] = uint32(parts)
 	c := p.reserve(parts * batches * m * n)
-	p.add("matmul", grid, [3]uint32{matmulTile, matmulTile, 1}, []operand{c, x.operand, y.operand},
+	p.add("matmul", grid, line(128), []operand{c, x.operand, y.operand},
 		m, n, k, x.batch, x.rows, x.columns, y.batch, y.rows, y.columns, size, scale)
 	if parts == 1 {
 		return c
