@@ -6,7 +6,7 @@ import (
 	"magvit/kernels"
 )
 
-// quantizer plans what lfq.cu, lfq_floored.cu and fsq.cu compute.
+// quantizer plans what lfq.cu, lfq_floored.cu, fsq.cu and codes.cu compute.
 func (p *program) quantizer(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.LFQSign:
@@ -23,6 +23,9 @@ func (p *program) quantizer(s kernels.Spec) bool {
 		p.floored(s)
 	case kernels.LFQLossFlooredGrad:
 		p.flooredGrad(s)
+	case kernels.CodeCounts:
+		p.eights("fill", s.Codes, args(1), float32(0))
+		p.each("code_counts", s.Tokens, args(2), float32(s.Codes))
 	case kernels.FSQQuantize:
 		p.each("fsq_quantize", s.Tokens*s.Books*s.Dims, args(2), levels(s.FSQ)...)
 	case kernels.FSQGrad:

@@ -9,6 +9,7 @@
 #include "../attention_mma.cu"
 #include "../blur.cu"
 #include "../classify.cu"
+#include "../codes.cu"
 #include "../conv.cu"
 #include "../conv_mma.cu"
 #include "../conv_sm90a.cu"
@@ -48,7 +49,7 @@ static const emul::Entry table[] = {
     KERNEL(layer_norm_odd), KERNEL(layer_norm_grad_x_odd), KERNEL(layer_norm_grad_gamma_odd), KERNEL(rms_norm_odd), KERNEL(rms_norm_grad_x_odd), KERNEL(rms_norm_grad_gamma_odd), KERNEL(normalize_odd), KERNEL(normalize_grad_odd),
     KERNEL(layer_norm_half), KERNEL(layer_norm_grad_x_half), KERNEL(layer_norm_grad_gamma_half), KERNEL(rms_norm_half), KERNEL(rms_norm_grad_x_half), KERNEL(rms_norm_grad_gamma_half), KERNEL(normalize_half), KERNEL(normalize_grad_half),
     KERNEL(layer_norm_odd_half), KERNEL(layer_norm_grad_x_odd_half), KERNEL(layer_norm_grad_gamma_odd_half), KERNEL(rms_norm_odd_half), KERNEL(rms_norm_grad_x_odd_half), KERNEL(rms_norm_grad_gamma_odd_half), KERNEL(normalize_odd_half), KERNEL(normalize_grad_odd_half),
-    KERNEL(lfq_sign), KERNEL(lfq_index), KERNEL(lfq_values), KERNEL(lfq_factors), KERNEL(matmul), KERNEL(lfq_terms), KERNEL(lfq_slopes), KERNEL(lfq_grad),
+    KERNEL(code_counts), KERNEL(lfq_sign), KERNEL(lfq_index), KERNEL(lfq_values), KERNEL(lfq_factors), KERNEL(matmul), KERNEL(lfq_terms), KERNEL(lfq_slopes), KERNEL(lfq_grad),
     KERNEL(pad_front), KERNEL(crop_front), KERNEL(concat_time), KERNEL(slice_time), KERNEL(slice_time_grad),
     KERNEL(pack_bf16), KERNEL(unfold_bf16), KERNEL(pack_bf16_half), KERNEL(unfold_bf16_half), KERNEL(transpose_bf16),
     KERNEL(pad_front_half), KERNEL(crop_front_half), KERNEL(concat_time_half), KERNEL(slice_time_half), KERNEL(slice_time_grad_half),
