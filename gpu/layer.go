@@ -14,13 +14,13 @@ func (p *program) layer(s kernels.Spec) bool {
 func (p *program) pointwise(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.Act:
-		p.eights("act", s.Len, args(2), s.Kind)
+		p.eights(p.typed("act"), s.Len, args(2), s.Kind)
 	case kernels.ActGrad:
-		p.eights("act_grad", s.Len, args(3), s.Kind)
+		p.eights(p.typed("act_grad"), s.Len, args(3), s.Kind)
 	case kernels.Add:
 		p.eights(p.typed("add"), s.Len, args(3))
 	case kernels.Affine:
-		p.eights("affine", s.Len, args(2), s.Mul, s.Add)
+		p.eights(p.typed("affine"), s.Len, args(2), s.Mul, s.Add)
 	case kernels.Fill:
 		p.eights("fill", s.Len, args(1), s.Value)
 	case kernels.GEGLU:
@@ -36,7 +36,7 @@ func (p *program) pointwise(s kernels.Spec) bool {
 func (p *program) reduction(s kernels.Spec) bool {
 	switch s := s.(type) {
 	case kernels.SumRows:
-		p.sum("sum_rows", arg(0), []operand{arg(1)}, s.Rows, s.C)
+		p.sum(p.typed("sum_rows"), arg(0), []operand{arg(1)}, s.Rows, s.C)
 	case kernels.SumSquares:
 		parts, size := chunks(s.Len)
 		if parts == 1 {
@@ -90,8 +90,14 @@ func (p *program) move(s kernels.Spec) bool {
 // sizes, all in frames. Where 16 bytes never hold values of two frames they are moved
 // at once.
 func (p *program) frames(kernel string, inner, results int, pointers []operand, sizes ...int) {
-	if inner%4 == 0 {
-		kernel, inner = kernel+"_wide", inner/4
+	wide := 4
+	if p.tied {
+		wide = 8
+	}
+	if inner%wide == 0 {
+		kernel, inner = kernel+"_wide", inner/wide
+	} else {
+		kernel = p.typed(kernel)
 	}
 	var values []any
 	for _, n := range sizes {
@@ -106,7 +112,7 @@ func (p *program) shuffle(s kernels.Shuffle, slopes operand, kind kernels.Activa
 	sizes := []any{s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW, flag(s.Down), kind}
 	n := s.Args()[0].Len()
 	if s.C%8 != 0 || f != 2 && f != 4 {
-		p.eights("shuffle", n, pointers, sizes...)
+		p.eights(p.typed("shuffle"), n, pointers, sizes...)
 		return
 	}
 	sizes[3] = s.C / 8
@@ -117,7 +123,7 @@ func (p *program) shuffle(s kernels.Shuffle, slopes operand, kind kernels.Activa
 			}
 		}
 	}
-	p.each(fmt.Sprintf("shuffle_%d", f), n/8/f, pointers, sizes...)
+	p.each(p.typed(fmt.Sprintf("shuffle_%d", f)), n/8/f, pointers, sizes...)
 }
 
 // neighbours plans what other frames and pixels have a part in.
@@ -165,7 +171,7 @@ func (p *program) pixels(kernel string, n, c int, values ...any) {
 	if c%8 == 0 {
 		kernel, n = kernel+"_8", n/8
 	}
-	p.each(kernel, n, args(2), values...)
+	p.each(p.typed(kernel), n, args(2), values...)
 }
 
 // padSize are the fields of PadSize.

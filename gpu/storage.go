@@ -15,7 +15,12 @@ func storage(s kernels.Spec) kernels.Storage {
 			}
 		}
 		return free(large...)
-	case kernels.Add:
+	case kernels.Act, kernels.Affine, kernels.Shuffle, kernels.PadFront, kernels.CropFront, kernels.SliceTime, kernels.SliceTimeGrad,
+		kernels.Pad, kernels.PadGrad, kernels.Blur:
+		return tied(0, 1)
+	case kernels.SumRows:
+		return tied(1)
+	case kernels.ActGrad, kernels.Add, kernels.ShuffleGrad, kernels.ConcatTime:
 		return tied(0, 1, 2)
 	case kernels.LayerNorm, kernels.RMSNorm, kernels.AdaptiveRMSNorm, kernels.Normalize, kernels.GEGLU, kernels.GateLoop, kernels.TokenShift, kernels.Attention:
 		return tied(0, 1)

@@ -20,6 +20,11 @@ extern "C" __global__ void __launch_bounds__(256) sum_rows(float* y, const float
   sum_of_rows(y, x, rows, columns, group, part);
 }
 
+extern "C" __global__ void __launch_bounds__(256) sum_rows_half(float* y, const bfloat* x, unsigned rows, unsigned columns, unsigned group) {
+  __shared__ float part[8 * 256];
+  sum_of_rows(y, x, rows, columns, group, part);
+}
+
 // chunk is a multiple of 8.
 template <class F>
 __device__ inline void chunk_sum(float* y, const float* x, unsigned n, unsigned chunk, float* part, F f) {
