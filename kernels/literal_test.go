@@ -44,9 +44,9 @@ var literals = []struct {
 	{kernels.Shuffle{N: 1, T: 1, H: 1, W: 2, C: 1, FT: 1, FH: 2, FW: 2}, [][]float32{{1, 2, 3, 4, 5, 6, 7, 8}}, []float32{1, 2, 5, 6, 3, 4, 7, 8}},
 	{kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, C: 2, FT: 2, FH: 1, FW: 1}, [][]float32{{1, 2, 3, 4}}, []float32{1, 3, 2, 4}},
 	{kernels.Shuffle{N: 1, T: 1, H: 1, W: 2, C: 1, FT: 1, FH: 2, FW: 2, Down: true}, [][]float32{{1, 2, 5, 6, 3, 4, 7, 8}}, []float32{1, 2, 3, 4, 5, 6, 7, 8}},
-	{kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, C: 2, FT: 2, FH: 1, FW: 1, Act: kernels.LeakyReLU}, [][]float32{{1, -2, -3, 4}}, []float32{1, -.3, -.2, 4}},
-	{kernels.ShuffleGrad{Shuffle: kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, C: 2, FT: 2, FH: 1, FW: 1, Act: kernels.LeakyReLU}},
-		[][]float32{{5, 6, 7, 8}, {1, -2, -3, 4}}, []float32{5, .7, .6, 8}},
+	{kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, C: 2, FT: 2, FH: 1, FW: 1, Act: kernels.SiLU}, [][]float32{{1, -2, -3, 4}}, []float32{.7310586, -.14227761, -.23840584, 3.9280552}},
+	{kernels.ShuffleGrad{Shuffle: kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, C: 2, FT: 2, FH: 1, FW: 1, Act: kernels.SiLU}},
+		[][]float32{{5, 6, 7, 8}, {1, -2, -3, 4}}, []float32{4.6383525, -.63548975, -.52862472, 8.4213168}},
 	{kernels.PadFront{N: 2, T: 1, Inner: 2, P: 1}, [][]float32{{7, 8, 9, 1}}, []float32{0, 0, 7, 8, 0, 0, 9, 1}},
 	{kernels.CropFront{N: 2, T: 1, Inner: 2, P: 1}, [][]float32{{5, 6, 7, 8, 3, 4, 9, 1}}, []float32{7, 8, 9, 1}},
 

@@ -25,22 +25,25 @@ __device__ inline int pad_source(int i, int n, int mode) {
   return -1;
 }
 
-// Calls f for the positions of an axis, padded in front and behind, that read position i.
-template <class F>
-__device__ inline void pad_readers(int i, int n, int front, int back, int mode, F f) {
-  int first = i + front, last = first;
-  if (mode == REPLICATE && i == 0) first = 0;
-  if (mode == REPLICATE && i == n - 1) last += back;
-  for (int k = first; k <= last; k++) f(k);
-  if (mode == REFLECT) {
-    if (0 < i && i <= front) f(front - i);
-    if (i < n - 1 && n - 1 - i <= back) f(front + 2 * (n - 1) - i);
+// The positions of an axis, padded in front and behind, that read position i: those of
+// [first,last], then two more unless they are -1.
+struct PadReaders {
+  int first, last, mirror, other;
+
+  __device__ PadReaders(int i, int n, int front, int back, int mode) : first(i + front), last(i + front), mirror(-1), other(-1) {
+    if (mode == REPLICATE && i == 0) first = 0;
+    if (mode == REPLICATE && i == n - 1) last += back;
+    if (mode == REFLECT && 0 < i && i <= front) mirror = front - i;
+    if (mode == REFLECT && i < n - 1 && n - 1 - i <= back) other = front + 2 * (n - 1) - i;
+    if (mode == CIRCULAR && i >= n - front) mirror = i - (n - front);
+    if (mode == CIRCULAR && i < back) other = front + n + i;
   }
-  if (mode == CIRCULAR) {
-    if (i >= n - front) f(i - (n - front));
-    if (i < back) f(front + n + i);
+  __device__ int count() const { return last - first + 1 + (mirror >= 0) + (other >= 0); }
+  __device__ int operator[](int k) const {
+    if (first + k <= last) return first + k;
+    return mirror >= 0 && k == last - first + 1 ? mirror : other;
   }
-}
+};
 
 // c is the channel of the thread, or the first of its eight.
 template <int V, class T>
@@ -71,16 +74,15 @@ __device__ inline void pad_grad_of(T* dx, const T* dy, unsigned n, PadSize s) {
   int t = i % s.T;
   i /= s.T;
   float sum[V] = {};
-  pad_readers(t, s.T, s.PT, 0, s.mode, [&](int a) {
-    pad_readers(h, s.H, s.PH, s.PH, s.mode, [&](int b) {
-      pad_readers(w, s.W, s.PW, s.PW, s.mode, [&](int d) {
+  PadReaders ts(t, s.T, s.PT, 0, s.mode), hs(h, s.H, s.PH, s.PH, s.mode), ws(w, s.W, s.PW, s.PW, s.mode);
+  for (int a = 0; a < ts.count(); a++)
+    for (int b = 0; b < hs.count(); b++)
+      for (int d = 0; d < ws.count(); d++) {
         float v[V];
-        load_values(v, dy + ((size_t(i * F + a) * H + b) * W + d) * s.C + c);
+        load_values(v, dy + ((size_t(i * F + ts[a]) * H + hs[b]) * W + ws[d]) * s.C + c);
 #pragma unroll
         for (int e = 0; e < V; e++) sum[e] += v[e];
-      });
-    });
-  });
+      }
   store_values(dx + (size_t)k * V, sum);
 }
 

@@ -3,7 +3,7 @@
 //   up    y[n, t·FT+a, h·FH+i, w·FW+j, c] = f(x[n, t, h, w, ((c·FT+a)·FH+i)·FW+j])
 //   down  the inverse
 //
-// f is an activation, or multiplies by the slope of one: s has the shape of y.
+// f is none, SiLU or GELU, or multiplies by the slope of one: s has the shape of y.
 //
 //   shuffle_2, shuffle_4  FT·FH·FW is 2 or 4, C a multiple of 8: a thread transposes
 //                         eight channels, all values of which lie behind each other in
@@ -21,10 +21,13 @@ struct Finish {
   __device__ void operator()(float (&v)[8], unsigned at) const {
     float slopes[8];
     if (s) load8(slopes, s + at);
-    with_kind(kind, [&](auto k) {
+    if (kind == SILU) each<SILU>(v, slopes);
+    if (kind == GELU) each<GELU>(v, slopes);
+  }
+  template <int KIND>
+  __device__ void each(float (&v)[8], const float (&slopes)[8]) const {
 #pragma unroll
-      for (int e = 0; e < 8; e++) v[e] = s ? v[e] * slope(k.value, slopes[e]) : activate(k.value, v[e]);
-    });
+    for (int e = 0; e < 8; e++) v[e] = s ? v[e] * slope(KIND, slopes[e]) : activate(KIND, v[e]);
   }
   __device__ float one(float v, unsigned at) const { return s ? v * slope(kind, load(s[at])) : activate(kind, v); }
 };

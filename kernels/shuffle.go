@@ -1,5 +1,7 @@
 package kernels
 
+import "fmt"
+
 // Shuffle moves channels to time and space, or back: a permutation.
 //
 // Up (Down false), x [N,T,H,W,C·FT·FH·FW] to y [N,T·FT,H·FH,W·FW,C]:
@@ -7,7 +9,8 @@ package kernels
 //	y[n, t·FT+a, h·FH+i, w·FW+j, c] = x[n, t, h, w, ((c·FT+a)·FH+i)·FW+j]
 //
 // Down is the inverse and adjoint. N, T, H, W, C always name the small grid and
-// the thin channel count. Each value goes through Act on its way. Arguments: y; x.
+// the thin channel count. Each value goes through Act on its way: None, or one whose
+// slope is taken from x, so that nobody else wants Act(x). Arguments: y; x.
 type Shuffle struct {
 	N, T, H, W, C int
 	FT, FH, FW    int
@@ -18,6 +21,9 @@ type Shuffle struct {
 func (s Shuffle) Validate() error {
 	if err := s.Act.validate(); err != nil {
 		return err
+	}
+	if s.Act != None && s.Act.FromOutput() {
+		return fmt.Errorf("Act is %v, want None, SiLU or GELU", s.Act)
 	}
 	return positive([]string{"N", "T", "H", "W", "C", "FT", "FH", "FW"}, s.N, s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW)
 }
@@ -75,12 +81,11 @@ func (s Shuffle) Define(args ...[]float32) {
 }
 
 // ShuffleGrad is the gradient of a Shuffle with an activation: dy moved back, times
-// Act'(x); s is Act(x) where Act.FromOutput, else x. The fields are those of the
-// Shuffle. Arguments: dx; dy, s.
+// Act'(x). The fields are those of the Shuffle. Arguments: dx; dy, x.
 type ShuffleGrad struct{ Shuffle }
 
 func (s ShuffleGrad) Args() []Arg {
-	return []Arg{out("dx", s.from()...), in("dy", s.to()...), in("s", s.from()...)}
+	return []Arg{out("dx", s.from()...), in("dy", s.to()...), in("x", s.from()...)}
 }
 
 func (s ShuffleGrad) FLOPs() int64 { return ActGrad{s.Act, s.values()}.FLOPs() }
@@ -93,9 +98,9 @@ func (s ShuffleGrad) back() Shuffle {
 }
 
 func (s ShuffleGrad) Define(args ...[]float32) {
-	dx, dy, at := args[0], args[1], args[2]
+	dx, dy, x := args[0], args[1], args[2]
 	s.back().Define(dx, dy)
 	for i := range dx {
-		dx[i] = float32(float64(dx[i]) * s.Act.Slope(float64(at[i])))
+		dx[i] = float32(float64(dx[i]) * s.Act.Slope(float64(x[i])))
 	}
 }

@@ -27,6 +27,7 @@ func TestValidate(t *testing.T) {
 		{kernels.Spread{Len: 1, W: [4]float32{1, 2}}, "W[1] is 2, want 0"},
 		{kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, C: 1, FT: 1, FH: 0, FW: 1}, "FH is 0"},
 		{kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, C: 1, FT: 1, FH: 1, FW: 1, Act: 99}, "unknown activation 99"},
+		{kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, C: 1, FT: 1, FH: 1, FW: 1, Act: kernels.ELU}, "Act is ELU, want None, SiLU or GELU"},
 		{kernels.ShuffleGrad{Shuffle: kernels.Shuffle{N: 1, T: 1, H: 1, W: 1, FT: 1, FH: 1, FW: 1}}, "C is 0"},
 		{kernels.CodeCounts{Tokens: 1, Codes: 1<<24 + 1}, "Codes is 16777217, want at most 16777216"},
 		{kernels.CodeCounts{Tokens: 1<<24 + 1, Codes: 1}, "Tokens is 16777217, want at most 16777216"},

@@ -110,8 +110,8 @@ func moveCases() []Case {
 		down := s
 		down.Down = true
 		cs = append(cs, Case{s, exactTol, exactWhy, nil}, Case{down, exactTol, exactWhy, nil})
-		s.Act, down.Act = kernels.SiLU, kernels.ELU
-		x := map[string]Draw{"x": Mixed(-12, 12, 0, -90, 90), "s": Mixed(-12, 12, 0, -90, 90)}
+		s.Act, down.Act = kernels.SiLU, kernels.GELU
+		x := map[string]Draw{"x": Mixed(-12, 12, 0, -90, 90)}
 		for _, s := range []kernels.Shuffle{s, down} {
 			cs = append(cs, Case{s, mathTol, mathWhy, x}, Case{kernels.ShuffleGrad{Shuffle: s}, mathTol, mathWhy, x})
 		}

@@ -43,8 +43,9 @@ func (u usage) only(n *G.Node) (int, bool) {
 //	FrameGate, FramePoolGradX, Add      SqueezeExciteGradX
 //	SqueezeExciteGradX, ActGrad         the same times the slope, where what it squeezes is
 //	                                    the activation's output
-//	Act, Shuffle                        Shuffle with that activation
-//	Shuffle, ActGrad                    ShuffleGrad
+//	Act, Shuffle                        Shuffle with that activation, if its slope is taken
+//	                                    from its input
+//	Shuffle, ActGrad                    ShuffleGrad, likewise
 //
 // The merged instruction stands where the last one stood. Of two gradients that are
 // added up the later one takes the other: nothing else then has to wait.
@@ -101,7 +102,7 @@ func joined(first, second instr) (kernels.Spec, []*G.Node) {
 			return c, reads
 		}
 	case kernels.Shuffle:
-		if a, ok := first.spec.(kernels.Act); ok && s.Act == kernels.None {
+		if a, ok := first.spec.(kernels.Act); ok && s.Act == kernels.None && !a.Kind.FromOutput() {
 			s.Act = a.Kind
 			return s, reads
 		}
@@ -119,7 +120,7 @@ func joined(first, second instr) (kernels.Spec, []*G.Node) {
 				return c, reads
 			}
 		case kernels.Shuffle:
-			if c.Act == kernels.None {
+			if c.Act == kernels.None && !s.Kind.FromOutput() {
 				c.Down, c.Act = !c.Down, s.Kind
 				return kernels.ShuffleGrad{Shuffle: c}, append(slices.Clone(reads), at)
 			}
