@@ -7,6 +7,24 @@
 // Definition: pointwise.go.
 #include "group.cuh"
 
+template <int K>
+struct Kind { static constexpr int value = K; };
+
+// Calls f with kind as a constant: it is looked at once, not for each value.
+template <class F>
+__device__ inline void with_kind(int kind, F f) {
+  switch (kind) {
+    case ELU: return f(Kind<ELU>{});
+    case SILU: return f(Kind<SILU>{});
+    case LEAKY_RELU: return f(Kind<LEAKY_RELU>{});
+    case SIGMOID: return f(Kind<SIGMOID>{});
+    case TANH: return f(Kind<TANH>{});
+    case GELU: return f(Kind<GELU>{});
+    case SOFT_CLAMP: return f(Kind<SOFT_CLAMP>{});
+  }
+  f(Kind<NONE>{});
+}
+
 template <class T>
 __device__ inline void act_of(T* y, const T* x, unsigned n, int kind) {
   eight(n, aligned(y, x), [=](auto at) {

@@ -117,7 +117,7 @@ func moveCases() []Case {
 		}
 	}
 	for _, s := range []kernels.PadFront{
-		{N: 1, T: 1, Inner: 1, P: 0}, {N: 1, T: 1, Inner: 1, P: 3}, {N: 2, T: 5, Inner: 33, P: 2}, {N: 3, T: 2, Inner: 9000, P: 3},
+		{N: 1, T: 1, Inner: 1, P: 0}, {N: 1, T: 1, Inner: 1, P: 3}, {N: 2, T: 5, Inner: 33, P: 2}, {N: 2, T: 5, Inner: 12, P: 1}, {N: 3, T: 2, Inner: 9000, P: 3},
 	} {
 		cs = append(cs, Case{s, exactTol, exactWhy, nil}, Case{kernels.CropFront(s), exactTol, exactWhy, nil})
 	}

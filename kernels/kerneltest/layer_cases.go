@@ -67,7 +67,7 @@ func recurrenceCases() []Case {
 			Case{kernels.GEGLU{Rows: d[0], C: d[1]}, mathTol, mathWhy, x},
 			Case{kernels.GEGLUGrad{Rows: d[0], C: d[1]}, mathTol, mathWhy, x})
 	}
-	for _, s := range []kernels.ConcatTime{{N: 1, TA: 1, TB: 1, Inner: 1}, {N: 2, TA: 1, TB: 4, Inner: 33}, {N: 3, TA: 3, TB: 2, Inner: 9000}} {
+	for _, s := range []kernels.ConcatTime{{N: 1, TA: 1, TB: 1, Inner: 1}, {N: 2, TA: 1, TB: 4, Inner: 33}, {N: 2, TA: 1, TB: 3, Inner: 12}, {N: 3, TA: 3, TB: 2, Inner: 9000}} {
 		slice := kernels.SliceTime{N: s.N, T: s.TA + s.TB, Inner: s.Inner, From: s.TA - 1, To: s.TA + s.TB - 1}
 		cs = append(cs,
 			Case{s, exactTol, exactWhy, nil}, Case{slice, exactTol, exactWhy, nil}, Case{kernels.SliceTimeGrad{SliceTime: slice}, exactTol, exactWhy, nil})
