@@ -194,19 +194,19 @@ func (p *program) gate(s kernels.Spec) bool {
 		p.groups(p.typed("weighted_rows"), arg(0), []operand{a, arg(1)}, s.F, s.P, s.C)
 	case kernels.FramePoolGradX:
 		a, ds := p.attention(kernels.FramePool(s), arg(2), arg(3), arg(1))
-		p.frames("frame_pool_grad_x", s.F, s.P, s.C, []operand{arg(0), a, ds, arg(1), arg(3)})
+		p.gates("frame_pool_grad_x", s.F, s.P, s.C, []operand{arg(0), a, ds, arg(1), arg(3)})
 	case kernels.FramePoolGradK:
 		_, ds := p.attention(kernels.FramePool(s), arg(2), arg(3), arg(1))
 		p.sum(p.typed("weighted_rows"), arg(0), []operand{ds, arg(2)}, s.F*s.P, s.C)
 	case kernels.SqueezeExciteGradX:
 		a, ds := p.attention(kernels.FramePool{F: s.F, P: s.P, C: s.C}, arg(4), arg(5), arg(3))
-		p.frames("squeeze_excite_grad_x", s.F, s.P, s.C, []operand{arg(0), arg(1), arg(4), arg(2), a, ds, arg(3), arg(5)}, s.Act)
+		p.gates("squeeze_excite_grad_x", s.F, s.P, s.C, []operand{arg(0), arg(1), arg(4), arg(2), a, ds, arg(3), arg(5)}, s.Act)
 	case kernels.FrameGate:
 		r := null
 		if s.Residual {
 			r = arg(3)
 		}
-		p.frames("frame_gate", s.F, s.P, s.C, append(args(3), r))
+		p.gates("frame_gate", s.F, s.P, s.C, append(args(3), r))
 	case kernels.FrameGateGradG:
 		p.groups(p.typed("product_rows"), arg(0), []operand{arg(1), arg(2)}, s.F, s.P, s.C)
 	default:
@@ -238,9 +238,9 @@ func (p *program) attention(s kernels.FramePool, x, k, dctx operand) (a, ds oper
 	return a, ds
 }
 
-// frames adds a kernel of gate.cu that has a thread for eight channels, or one: a frame
+// gates adds a kernel of gate.cu that has a thread for eight channels, or one: a frame
 // for each y.
-func (p *program) frames(kernel string, f, pixels, c int, pointers []operand, values ...any) {
+func (p *program) gates(kernel string, f, pixels, c int, pointers []operand, values ...any) {
 	n := pixels * c
 	if c%8 == 0 {
 		kernel += "_8"
