@@ -72,14 +72,14 @@ func TestGeometry(t *testing.T) {
 		{kernels.FramePool{F: 3, P: 5, C: 40}, []string{"frame_dots 1,1,1 256,1,1 s-12-", "frame_softmax 3,1,1 256,1,1 s-", "weighted_rows 3,1,1 8,32,1 0s1"}},
 		{kernels.LFQLoss{LFQ: lfq, InvTemp: 1}, []string{
 			"lfq_factors 29,1,1 256,1,1 ss1",                       // 600·(2^3+2^2) values
-			"matmul 1,2,2 128,1,1 sss", "sum_rows 2,1,1 32,8,1 ss", // 300 tokens in two parts
-			"lfq_terms 12,1,1 256,1,1 s1s", "sum_rows 1,1,1 32,8,1 0s"}},
+			"matmul 1,2,2 128,1,1 sss", "sum_rows 1,1,1 8,32,1 ss", // 300 tokens in two parts
+			"lfq_terms 12,1,1 256,1,1 s1s", "sum_rows 1,1,1 8,32,1 0s"}},
 		{kernels.LFQLossFloored{LFQ: lfq, InvTemp: 1}, []string{
-			"lfq_factors 29,1,1 256,1,1 ss1", "matmul 1,2,2 128,1,1 sss", "sum_rows 2,1,1 32,8,1 ss",
-			"lfq_floored_entropies 600,1,1 256,1,1 sss", "lfq_floored_terms 12,1,1 256,1,1 ss1s", "sum_rows 1,1,1 32,8,1 0s"}},
+			"lfq_factors 29,1,1 256,1,1 ss1", "matmul 1,2,2 128,1,1 sss", "sum_rows 1,1,1 8,32,1 ss",
+			"lfq_floored_entropies 600,1,1 256,1,1 sss", "lfq_floored_terms 12,1,1 256,1,1 ss1s", "sum_rows 1,1,1 8,32,1 0s"}},
 		// Tiles of 16384 values: 64 of the mean, in nine parts, and 640 of each half.
 		{kernels.LFQLossGrad{LFQ: kernels.LFQ{Tokens: 5120, Books: 1, Bits: 18}, InvTemp: 1}, []string{
-			"lfq_factors 20480,1,1 256,1,1 ss2", "matmul 64,1,9 128,1,1 sss", "sum_rows 8192,1,1 32,8,1 ss", "lfq_slopes 1024,1,1 256,1,1 ss",
+			"lfq_factors 20480,1,1 256,1,1 ss2", "matmul 64,1,9 128,1,1 sss", "sum_rows 1024,1,1 32,8,1 ss", "lfq_slopes 1024,1,1 256,1,1 ss",
 			"matmul 640,1,1 128,1,1 sss", "matmul 640,1,1 128,1,1 sss", "lfq_grad 360,1,1 256,1,1 012ssss"}},
 		{pixels, []string{"attention 24,2,1 64,1,1 0112"}},
 		{frames, []string{"attention 160,2,1 64,1,1 0112"}},
