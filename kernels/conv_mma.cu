@@ -13,8 +13,8 @@
 // Tiles of 32 terms go through a ring of 3 stages (4 where N is 64) in 48 KiB of shared
 // memory: cp.async fills a stage, with zeros where the convolution reads outside, while
 // ldmatrix and mma.sync.m16n8k16 work on another. Two blocks share a processor (three
-// where N is 64), on those with 100 KiB of shared memory too: of N = 128 a thread has 128
-// of its 255 registers in sums. Where a row reads outside is one bit for each tap, found
+// where N is 64), on those with 100 KiB of shared memory too: a thread has 220 to 242
+// registers (151 to 168), 128 (64) of them sums. Where a row reads outside is one bit for each tap, found
 // before the first step; a step adds the place of its tap to that of the row.
 //
 // Results pass through shared memory on their way out: threads then have 8 neighbouring
