@@ -17,12 +17,17 @@ type Program struct {
 	Labels, Target, Counts            kernels.Buffer
 	Logits, Forecast                  kernels.Buffer
 	Terms                             []Value
+	Scalars                           kernels.Buffer // [MaxScalars]: Loss, then the Terms side by side; nil without a loss
 }
 
-// Value is a named scalar on the backend.
+// MaxScalars is how many scalars a program has room for.
+const MaxScalars = 16
+
+// Value is a named scalar on the backend, at a position of Program.Scalars.
 type Value struct {
 	Name   string
 	Buffer kernels.Buffer
+	At     int
 }
 
 // Compile plans the graph. Parameter i lies at params[offsets[i]:], and its
@@ -47,8 +52,21 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 			outputs = append(outputs, n)
 		}
 	}
+	scalars := make(map[*G.Node]int) // a loss of one term is that term
+	var all kernels.Buffer
+	if g.Loss != nil {
+		var err error
+		if all, err = be.Alloc(MaxScalars); err != nil {
+			return nil, err
+		}
+		scalars[g.Loss], bound[g.Loss] = 0, all.Slice(0, 1)
+	}
 	for _, t := range g.Terms {
 		outputs = append(outputs, t.Node)
+		if _, ok := scalars[t.Node]; !ok {
+			i := len(scalars)
+			scalars[t.Node], bound[t.Node] = i, all.Slice(i, i+1)
+		}
 	}
 	plan, err := machine.Compile(be, outputs, bound)
 	if err != nil {
@@ -61,7 +79,7 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 		return plan.Buffer(n)
 	}
 	p := &Program{Plan: plan, Shape: g.Shape, Video: at(g.Video), Weight: at(g.Weight), Codes: at(g.Codes), Recon: at(g.Recon), Loss: at(g.Loss), Latents: at(g.Latents), Cond: at(g.Cond), Boost: at(g.Boost),
-		Labels: at(g.Labels), Target: at(g.Target), Counts: at(g.Counts), Logits: at(g.Logits), Forecast: at(g.Forecast)}
+		Labels: at(g.Labels), Target: at(g.Target), Counts: at(g.Counts), Logits: at(g.Logits), Forecast: at(g.Forecast), Scalars: all}
 	if p.Boost != nil {
 		if err := be.Write(p.Boost, []float32{1, 1, 1}); err != nil {
 			return nil, err
@@ -73,7 +91,7 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 		}
 	}
 	for _, t := range g.Terms {
-		p.Terms = append(p.Terms, Value{t.Name, plan.Buffer(t.Node)})
+		p.Terms = append(p.Terms, Value{t.Name, plan.Buffer(t.Node), scalars[t.Node]})
 	}
 	return p, nil
 }

@@ -141,25 +141,25 @@ func aims(b *data.Batch, k model.Classify, seen int) (target, counts []float32) 
 	return target, counts
 }
 
-// teach writes a batch into a classifier's training program.
-func (t *training) teach(p *model.Program, b *data.Batch) error {
+// teach writes what a classifier is to say of a batch whose first frames it sees.
+func (s *Stepper) teach(p *model.Program, b *data.Batch, seen int) error {
 	if p.Labels != nil {
 		labels := make([]float32, b.N)
 		for n, l := range b.Labels {
 			labels[n] = float32(l)
 		}
-		if err := t.be.Write(p.Labels, labels); err != nil {
+		if err := s.be.Write(p.Labels, labels); err != nil {
 			return err
 		}
 	}
 	if p.Target == nil {
 		return nil
 	}
-	target, counts := aims(b, t.cfg.Model.Classify, t.predictor.Network.Seen(b.T))
-	if err := t.be.Write(p.Target, target); err != nil {
+	target, counts := aims(b, s.cfg.Model.Classify, seen)
+	if err := s.be.Write(p.Target, target); err != nil {
 		return err
 	}
-	return t.be.Write(p.Counts, counts)
+	return s.be.Write(p.Counts, counts)
 }
 
 // classify evaluates a classifier and logs it.

@@ -20,7 +20,7 @@ import (
 // open prepares a run: it resolves the configuration against the clips, enters
 // the run directory, and restores the newest checkpoint if there is one.
 func open(ctx context.Context, o Options) (*training, error) {
-	t := &training{opt: o, cfg: o.Config, be: o.Backend, say: o.Log, clock: time.Now, programs: map[data.Shape]*model.Program{}, evaluated: -1}
+	t := &training{opt: o, cfg: o.Config, be: o.Backend, say: o.Log, clock: time.Now, evaluated: -1}
 	if t.say == nil {
 		t.say = slog.New(slog.DiscardHandler)
 	}
@@ -217,26 +217,23 @@ func (t *training) owns(from string, step int, fresh bool) error {
 // build makes the state, fresh or from a checkpoint, and what works on it.
 func (t *training) build(from string) (err error) {
 	t.store.sweep()
-	if t.state, err = newState(t.be, t.net); err != nil {
+	if t.stepper, err = newStepper(t.be, t.net, t.cfg); err != nil {
 		return err
 	}
+	t.state = t.stepper.state
 	averaged := t.cfg.Train.EMA.Decay > 0
 	if from != "" {
 		if err := t.state.load(from, averaged); err != nil {
 			return err
 		}
 	} else {
-		first := t.state.initial(t.net, t.cfg.Train.Seed)
-		if err := errors.Join(t.be.Write(t.state.params, first), t.be.Write(t.state.ema, first)); err != nil {
+		if err := t.stepper.begin(); err != nil {
 			return err
 		}
 		t.snap = snapshot{Best: none, Seed: t.cfg.Train.Seed}
 	}
 	t.snap.Clips, t.snap.Version = fingerprint(t.opt.Source), version()
 	if err := t.snap.setConfig(t.cfg); err != nil {
-		return err
-	}
-	if t.solver, err = newSolver(t.cfg.Train, t.state); err != nil {
 		return err
 	}
 	weights := t.state.params

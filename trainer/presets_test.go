@@ -120,11 +120,8 @@ func TestStepOfTheReference(t *testing.T) {
 		return p.Terms[0].Buffer.(kernels.Host)[0]
 	}
 	before := recon()
-	if norm, err := solver.norm(); err != nil || !(norm > 0) {
-		t.Fatalf("norm of the gradient %g, %v", norm, err)
-	}
-	if err := solver.apply(0, 0, 0); err != nil {
-		t.Fatal(err)
+	if norm := solverStep(t, solver, Moment{}, p.Scalars); !(norm > 0) {
+		t.Fatalf("norm of the gradient %g", norm)
 	}
 	if after := recon(); !(after < before) {
 		t.Errorf("a step takes the reconstruction's error from %g to %g", before, after)

@@ -59,22 +59,24 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	return t.end(err)
 }
 
-// train is the loop: next batch, step, log, evaluate, save.
+// train is the loop: next batch, step, log, evaluate, save. The next step's batch is
+// fetched while the backend is at work.
 func (t *training) train(ctx context.Context) error {
 	if err := t.evaluate(ctx); err != nil {
 		return err
 	}
 	for !t.finished() {
+		t.now = step{began: t.clock()}
 		for part := range t.cfg.Train.Accumulate {
-			batch, err := t.loader.Next(ctx)
-			if err != nil {
+			if err := t.fetch(ctx); err != nil {
 				return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
 			}
-			if err := t.gradient(batch, part); err != nil {
+			if err := t.enqueue(part); err != nil {
 				return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
 			}
 		}
-		if err := t.update(); err != nil {
+		t.ahead(ctx)
+		if err := t.settle(); err != nil {
 			return err
 		}
 		if err := t.log(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"magvit/kernels"
+	"magvit/model"
 )
 
 // rate is the learning rate of the step that follows so many others, at a share
@@ -36,29 +37,47 @@ func (e EMA) emaRate(step int) float64 {
 	return 1 - min(1-math.Pow(1+n, -2./3), e.Decay)
 }
 
-// solver turns gradients into changes of the parameters.
+// Moment is where a training stands before a step.
+type Moment struct {
+	Step     int     // steps before it
+	Updates  int     // those of them that were applied
+	Progress float64 // share of the run, in [0,1]
+}
+
+// solver turns gradients into changes of the parameters, all on the backend.
 type solver struct {
 	cfg   Train
 	state *state
 
 	gradient   kernels.Buffer // sum over a step's batches; with one batch, the graph's own
-	clear, add kernels.Kernel // nil with one batch
-	norm2      kernels.Buffer // squared norm of the gradient
+	copy, add  kernels.Kernel // of gradients; nil with one batch
+	results    kernels.Buffer // what a step comes to, at the positions below
+	keep, more kernels.Kernel // copy and add of a batch's scalars
 	square     kernels.Kernel
+	guard      kernels.Kernel
+	hyper      kernels.Buffer // of the updates, one behind the other
 	updates    []update
 }
+
+// Positions of a step's results.
+const (
+	guarded    = 0              // squared norm of the gradient, not finite where that or the loss is not
+	norm2      = line - 1       // the same before the loss is looked at
+	scalars    = line           // sums of Program.Scalars, the loss first
+	resultsLen = line + scalars // of line values each
+	line       = model.MaxScalars
+)
 
 // update is AdamW on one part of the arenas.
 type update struct {
 	from, to int
 	decay    float64
 	kernel   kernels.Kernel
-	hyper    kernels.Buffer
 	args     []kernels.Buffer
 }
 
 func newSolver(cfg Train, s *state) (*solver, error) {
-	v := &solver{cfg: cfg, state: s}
+	v := &solver{cfg: cfg, state: s, gradient: s.grads}
 	var first error
 	prepare := func(spec kernels.Spec) kernels.Kernel {
 		k, err := s.be.Prepare(spec)
@@ -74,65 +93,97 @@ func newSolver(cfg Train, s *state) (*solver, error) {
 		}
 		return b
 	}
-	v.gradient, v.norm2, v.square = s.grads, alloc(1), prepare(kernels.SumSquares{Len: s.len})
-	if cfg.Accumulate > 1 {
-		v.gradient, v.clear, v.add = alloc(s.len), prepare(kernels.Fill{Len: s.len}), prepare(kernels.Add{Len: s.len})
-	}
 	for _, u := range []update{{from: 0, to: s.decayed, decay: cfg.WeightDecay}, {from: s.decayed, to: s.len}} {
-		if u.from == u.to {
-			continue
+		if u.from < u.to {
+			u.kernel = prepare(kernels.AdamW{Len: u.to - u.from})
+			v.updates = append(v.updates, u)
 		}
-		u.kernel, u.hyper = prepare(kernels.AdamW{Len: u.to - u.from}), alloc(kernels.HyperLen)
-		if first != nil {
-			return nil, first
-		}
+	}
+	if cfg.Accumulate > 1 {
+		v.gradient, v.copy, v.add = alloc(s.len), prepare(kernels.Affine{Len: s.len, Mul: 1}), prepare(kernels.Add{Len: s.len})
+	}
+	v.results, v.hyper = alloc(resultsLen), alloc(len(v.updates)*line)
+	v.keep, v.more = prepare(kernels.Affine{Len: line, Mul: 1}), prepare(kernels.Add{Len: line})
+	v.square, v.guard = prepare(kernels.SumSquares{Len: s.len}), prepare(kernels.WeightedSum{Len: 2, W: [4]float32{1, 0}})
+	if first != nil {
+		return nil, first
+	}
+	for i := range v.updates {
+		u := &v.updates[i]
 		for _, arena := range []kernels.Buffer{s.params, s.m, s.v, s.ema, v.gradient} {
 			u.args = append(u.args, arena.Slice(u.from, u.to))
 		}
-		u.args = append(u.args, v.norm2, u.hyper)
-		v.updates = append(v.updates, u)
+		u.args = append(u.args, v.results.Slice(guarded, guarded+1), v.hyper.Slice(i*line, i*line+kernels.HyperLen))
 	}
-	return v, first
+	return v, nil
 }
 
-// accumulate takes the gradient of one of a step's batches.
-func (v *solver) accumulate(part int) {
-	if v.add == nil {
-		return
+// take enqueues that the gradient and the scalars of one of a step's batches count.
+func (v *solver) take(batch kernels.Buffer, first bool) {
+	sum := v.results.Slice(scalars, resultsLen)
+	if first {
+		v.keep.Run(sum, batch)
+	} else {
+		v.more.Run(sum, sum, batch)
 	}
-	if part == 0 {
-		v.clear.Run(v.gradient)
+	switch {
+	case v.add == nil:
+	case first:
+		v.copy.Run(v.gradient, v.state.grads)
+	default:
+		v.add.Run(v.gradient, v.gradient, v.state.grads)
 	}
-	v.add.Run(v.gradient, v.gradient, v.state.grads)
 }
 
-// norm is the norm of the mean gradient over a step's batches, before clipping.
-func (v *solver) norm() (float64, error) {
-	v.square.Run(v.norm2, v.gradient)
-	var n [1]float32
-	err := v.state.be.Read(n[:], v.norm2)
-	return math.Sqrt(float64(n[0])) / float64(v.cfg.Accumulate), err
-}
-
-// apply changes the parameters; norm has been called. step counts the steps
-// before this one, updates those among them that were applied.
-func (v *solver) apply(step, updates int, progress float64) error {
-	s, c := v.state, v.cfg
-	k := float64(updates + 1)
+// update enqueues the change of the parameters, by the hyper-parameters written last.
+//
+// AdamW changes nothing if the norm is not finite: 0 times the loss makes it so.
+func (v *solver) update() {
+	v.square.Run(v.results.Slice(norm2, norm2+1), v.gradient)
+	v.guard.Run(v.results.Slice(guarded, guarded+1), v.results.Slice(norm2, norm2+2))
 	for _, u := range v.updates {
-		var h [kernels.HyperLen]float32
-		h[kernels.HyperLR] = float32(c.rate(step, progress))
+		u.kernel.Run(u.args...)
+	}
+}
+
+// schedule writes the hyper-parameters of a step.
+func (v *solver) schedule(m Moment) error {
+	c, k := v.cfg, float64(m.Updates+1)
+	h := make([]float32, v.hyper.Len())
+	for i, u := range v.updates {
+		h := h[i*line:]
+		h[kernels.HyperLR] = float32(c.rate(m.Step, m.Progress))
 		h[kernels.HyperRate1], h[kernels.HyperRate2] = float32(1-c.Betas[0]), float32(1-c.Betas[1])
 		h[kernels.HyperEps], h[kernels.HyperDecay] = float32(c.Eps), float32(u.decay)
 		h[kernels.HyperCorrect1] = float32(1 - math.Pow(c.Betas[0], k))
 		h[kernels.HyperCorrect2] = float32(1 - math.Pow(c.Betas[1], k))
 		h[kernels.HyperMaxNorm] = float32(c.ClipNorm)
-		h[kernels.HyperEMARate] = float32(c.EMA.emaRate(step))
+		h[kernels.HyperEMARate] = float32(c.EMA.emaRate(m.Step))
 		h[kernels.HyperScale] = 1 / float32(c.Accumulate)
-		if err := s.be.Write(u.hyper, h[:]); err != nil {
-			return fmt.Errorf("trainer: %w", err)
-		}
-		u.kernel.Run(u.args...)
 	}
-	return nil
+	return v.state.be.Write(v.hyper, h)
+}
+
+// flops is the work of one step's update.
+func (v *solver) flops() int64 {
+	n := kernels.SumSquares{Len: v.state.len}.FLOPs()
+	for _, u := range v.updates {
+		n += kernels.AdamW{Len: u.to - u.from}.FLOPs()
+	}
+	return n
+}
+
+// read waits for the step's results. Scalars, those of Program.Scalars, are means over
+// its batches, norm is that of the mean gradient before clipping; it is not finite if
+// the step was not applied.
+func (v *solver) read() (norm float64, means [line]float64, err error) {
+	var r [resultsLen]float32
+	if err := v.state.be.Read(r[:], v.results); err != nil {
+		return 0, means, err
+	}
+	n := float64(v.cfg.Accumulate)
+	for i, x := range r[scalars:] {
+		means[i] = float64(x) / n
+	}
+	return math.Sqrt(float64(r[guarded])) / n, means, nil
 }

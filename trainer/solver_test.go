@@ -74,13 +74,12 @@ func TestSolverStep(t *testing.T) {
 		write(st.params, 8, 8)
 		for part, g := range [][2]float32{{2, 6}, {4, 2}} {
 			write(st.grads, g[0], g[1])
-			v.accumulate(part)
+			if part == 0 {
+				v.take(make(kernels.Host, model.MaxScalars), true)
+			}
 		}
-		if norm, err := v.norm(); err != nil || norm != 5 {
-			t.Fatalf("norm %v, %v, want 5", norm, err)
-		}
-		if err := v.apply(0, 0, 0); err != nil {
-			t.Fatal(err)
+		if norm := solverEnds(t, v, Moment{}, make(kernels.Host, model.MaxScalars), false); norm != 5 {
+			t.Fatalf("norm %v, want 5", norm)
 		}
 		for _, w := range []struct {
 			name         string
@@ -103,6 +102,89 @@ func TestSolverStep(t *testing.T) {
 					t.Errorf("%s: %v between the parameters", w.name, x)
 				}
 			}
+		}
+	}
+}
+
+// solverStep is a step of one batch, on the CPU. It returns the norm.
+func solverStep(t *testing.T, v *solver, m Moment, batch kernels.Buffer) float64 {
+	t.Helper()
+	return solverEnds(t, v, m, batch, true)
+}
+
+// solverEnds is the last batch of a step, and the update.
+func solverEnds(t *testing.T, v *solver, m Moment, batch kernels.Buffer, first bool) float64 {
+	t.Helper()
+	if err := v.schedule(m); err != nil {
+		t.Fatal(err)
+	}
+	v.take(batch, first)
+	v.update()
+	norm, _, err := v.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return norm
+}
+
+// A loss that is not finite keeps a step from being applied, and so does a gradient,
+// whichever of the batches has it; the step after it is applied.
+func TestSolverRefusesWhatIsNotFinite(t *testing.T) {
+	be := kernels.NewCPU(1)
+	defer be.Close()
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, c := range []struct {
+		name       string
+		loss, grad [2]float32
+		applied    bool
+	}{
+		{"finite", [2]float32{1, 3}, [2]float32{1, 2}, true},
+		{"the last loss", [2]float32{1, nan}, [2]float32{1, 2}, false},
+		{"the first loss", [2]float32{inf, 1}, [2]float32{1, 2}, false},
+		{"losses that cancel", [2]float32{inf, -inf}, [2]float32{1, 2}, false},
+		{"the first gradient", [2]float32{1, 1}, [2]float32{nan, 2}, false},
+		{"the last gradient", [2]float32{1, 1}, [2]float32{1, -inf}, false},
+		{"a norm beyond float32", [2]float32{1, 1}, [2]float32{1, 3e38}, false},
+	} {
+		st, err := newState(be, &model.Tokenizer{Params: []model.Param{{Name: "weight", Shape: []int{1, 1}, Decay: true}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := newSolver(Train{LR: .1, Betas: [2]float64{.9, .99}, Eps: 1e-8, Accumulate: 2, EMA: EMA{Decay: .5, UpdateEvery: 1}}, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		step := func(loss, grad [2]float32) (norm float64, means [line]float64) {
+			scalars := make(kernels.Host, model.MaxScalars)
+			for part := range 2 {
+				scalars[0], scalars[1] = loss[part], 10*loss[part]
+				st.grads.(kernels.Host)[0] = grad[part]
+				if part == 0 {
+					v.take(scalars, true)
+				}
+			}
+			solverEnds(t, v, Moment{}, scalars, false)
+			norm, means, err := v.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return norm, means
+		}
+		arenas := []kernels.Buffer{st.params, st.m, st.v, st.ema}
+		norm, means := step(c.loss, c.grad)
+		if finite(norm) != c.applied {
+			t.Errorf("%s: norm %v, applied is to be %v", c.name, norm, c.applied)
+		}
+		if c.applied && (means[0] != 2 || means[1] != 20 || norm != 1.5) {
+			t.Errorf("%s: loss %v, its term %v, norm %v; want 2, 20, 1.5", c.name, means[0], means[1], norm)
+		}
+		for i, a := range arenas {
+			if changed := a.(kernels.Host)[0] != 0; changed != c.applied {
+				t.Errorf("%s: arena %d is %v", c.name, i, a.(kernels.Host)[0])
+			}
+		}
+		if norm, _ := step([2]float32{1, 1}, [2]float32{1, 1}); norm != 1 {
+			t.Errorf("%s: norm of the step after it %v, want 1", c.name, norm)
 		}
 	}
 }

@@ -1,124 +1,68 @@
 package trainer
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"time"
 
-	"magvit/model"
-	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 )
 
-// step is what the current step has come to so far: means over its batches.
+// step is what the current step has come to so far.
 type step struct {
 	began time.Time // before it waited for its first batch
 	clips int
-	loss  float64
-	terms map[string]float64 // only where the step is logged
-	used  int                // different codes in a batch, the most
-	norm  float64
-	lr    float64
+	Outcome
+	used int // different codes in its last batch, where the step is logged
+	lr   float64
 }
 
-// gradient computes the gradient of one of the step's batches.
-func (t *training) gradient(b *data.Batch, part int) error {
-	if part == 0 {
-		t.now = step{began: t.clock().Add(t.waited - t.loader.Waited()), terms: map[string]float64{}}
+// fetch gives the next batch to the backend, unless it is there already.
+func (t *training) fetch(ctx context.Context) error {
+	if t.fetched > 0 || t.missed != nil {
+		return t.missed
 	}
-	p, err := t.program(b.Shape())
-	if err != nil {
-		return err
-	}
-	if err := t.be.Write(p.Video, b.Video); err != nil {
-		return err
-	}
-	if t.predictor != nil {
-		err = t.teach(p, b)
-	} else {
-		err = t.be.Write(p.Weight, b.Weight)
+	b, err := t.loader.Next(ctx)
+	if err == nil {
+		err = t.stepper.Feed(b)
 	}
 	if err != nil {
 		return err
 	}
-	if p.Boost != nil {
-		boost := float32(t.cfg.Model.Quantizer.EntropyScale(t.snap.Step))
-		if err := t.be.Write(p.Boost, []float32{boost, boost, 1}); err != nil {
-			return err
-		}
-	}
-	if err := p.Run(); err != nil {
-		return err
-	}
-	t.solver.accumulate(part)
-	t.now.clips += b.N
-	return t.read(p)
-}
-
-// read takes the numbers of a batch off the backend: the loss of every step,
-// since one that is not finite must not be applied, the rest where it is logged.
-func (t *training) read(p *model.Program) error {
-	share := 1 / float64(t.cfg.Train.Accumulate)
-	var v [1]float32
-	if err := t.be.Read(v[:], p.Loss); err != nil {
-		return err
-	}
-	t.now.loss += float64(v[0]) * share
-	if !t.logs(t.snap.Step + 1) {
-		return nil
-	}
-	for _, term := range p.Terms {
-		if err := t.be.Read(v[:], term.Buffer); err != nil {
-			return err
-		}
-		t.now.terms[term.Name] += float64(v[0]) * share
-	}
-	if p.Codes == nil {
-		return nil
-	}
-	t.values = sized(t.values, p.Codes.Len())
-	if err := t.be.Read(t.values, p.Codes); err != nil {
-		return err
-	}
-	seen := map[float32]bool{}
-	for _, code := range t.values {
-		seen[code] = true
-	}
-	t.now.used = max(t.now.used, len(seen))
+	t.fetched = b.N
 	return nil
 }
 
-// program compiles the training graph for a batch shape once.
-func (t *training) program(s data.Shape) (*model.Program, error) {
-	if p := t.programs[s]; p != nil {
-		return p, nil
+// ahead fetches the next step's first batch while the backend is at work. What goes
+// wrong is said when the batch is asked for.
+func (t *training) ahead(ctx context.Context) {
+	if n := t.cfg.Train.Steps; n == 0 || t.snap.Step+1 < n {
+		t.missed = t.fetch(ctx)
 	}
-	shape := model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}
-	g, err := t.net.Training(shape)
-	if err != nil {
-		return nil, err
-	}
-	inUse := model.InUse(t.be)
-	p, err := g.Compile(t.be, t.state.params, t.state.grads, t.state.offsets)
-	if err != nil {
-		return nil, fmt.Errorf("train.batch: %w", model.ExplainMemory(t.net, t.be, shape, inUse, err))
-	}
-	t.programs[s] = p
-	return p, nil
 }
 
-// update changes the weights by the step's gradient, unless the loss or the
-// gradient is not finite. It fails when that has happened too often in a row.
-func (t *training) update() (err error) {
-	if t.now.norm, err = t.solver.norm(); err != nil {
+// enqueue lets the backend begin with a batch of the step.
+func (t *training) enqueue(part int) error {
+	m := Moment{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, Progress: t.share()}
+	t.now.lr = t.cfg.Train.rate(m.Step, m.Progress)
+	t.now.clips += t.fetched
+	t.fetched = 0
+	return t.stepper.Run(part, m)
+}
+
+// settle waits for the step and counts it. It fails when too many in a row were not
+// applied, as their loss or gradient was not finite.
+func (t *training) settle() (err error) {
+	if t.now.Outcome, err = t.stepper.Wait(); err != nil {
 		return err
 	}
-	progress := t.share()
-	t.now.lr = t.cfg.Train.rate(t.snap.Step, progress)
-	if finite(t.now.loss) && finite(t.now.norm) {
-		if err := t.solver.apply(t.snap.Step, t.snap.Step-t.snap.Skipped, progress); err != nil {
+	if t.logs(t.snap.Step + 1) {
+		if t.now.used, err = t.stepper.used(); err != nil {
 			return err
 		}
+	}
+	if t.now.Applied() {
 		t.snap.BadInARow = 0
 	} else if err := t.skip(); err != nil {
 		return err
@@ -161,17 +105,17 @@ func (t *training) culprit() (string, error) {
 	if bad := t.state.bad(params); bad != "" {
 		return "parameter " + bad, nil
 	}
-	grads, err := t.state.read(t.solver.gradient)
+	grads, err := t.state.read(t.stepper.solver.gradient)
 	if err != nil {
 		return "", err
 	}
 	if bad := t.state.bad(grads); bad != "" {
 		return "gradient of " + bad, nil
 	}
-	if finite(t.now.loss) {
+	if finite(t.now.Loss) {
 		return "the gradient's norm is too large for float32", nil
 	}
-	return fmt.Sprintf("loss = %v, with a finite gradient", t.now.loss), nil
+	return fmt.Sprintf("loss = %v, with a finite gradient", t.now.Loss), nil
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
@@ -184,12 +128,12 @@ func (t *training) logs(step int) bool {
 // log writes the step's record, where it is due, and tells who watches.
 func (t *training) log() error {
 	if t.logs(t.snap.Step) {
-		n := func(name string) metrics.Number { return metrics.Number(t.now.terms[name]) }
-		r := metrics.StepRecord{Step: t.snap.Step, Loss: metrics.Number(t.now.loss), Recon: n("recon"),
+		n := func(name string) metrics.Number { return metrics.Number(t.now.Terms[name]) }
+		r := metrics.StepRecord{Step: t.snap.Step, Loss: metrics.Number(t.now.Loss), Recon: n("recon"),
 			SampleEntropy: n("per_sample_entropy"), CodebookEntropy: n("batch_entropy"), Commitment: n("commitment"),
 			CrossEntropy: n("cross_entropy"), Forecast: n("forecast"),
 			Entropy:   n("per_sample_entropy") - metrics.Number(t.cfg.Model.Quantizer.DiversityGamma)*n("batch_entropy"),
-			CodesUsed: t.now.used, LR: metrics.Number(t.now.lr), GradNorm: metrics.Number(t.now.norm), Skipped: t.snap.Unlogged,
+			CodesUsed: t.now.used, LR: metrics.Number(t.now.lr), GradNorm: metrics.Number(t.now.Norm), Skipped: t.snap.Unlogged,
 			ClipsPerSecond: metrics.Number(float64(t.clips) / t.busy.Seconds()), Seconds: metrics.Number(t.elapsed()),
 			Waiting: metrics.Number(t.idle.Seconds() / t.busy.Seconds())}
 		if t.predictor != nil {

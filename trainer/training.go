@@ -34,14 +34,13 @@ type training struct {
 	say   *slog.Logger
 	clock func() time.Time
 
-	dir      *runDir
-	store    *store
-	net      model.Network
-	state    *state
-	solver   *solver
-	loader   *data.Loader
-	programs map[data.Shape]*model.Program
-	eval     Evaluation
+	dir     *runDir
+	store   *store
+	net     model.Network
+	state   *state
+	stepper *Stepper
+	loader  *data.Loader
+	eval    Evaluation
 
 	// By what is trained, one of these is nil.
 	codec     *Codec
@@ -59,7 +58,8 @@ type training struct {
 	watch      progress
 
 	now        step
-	values     []float32     // codes of a batch
+	fetched    int           // clips of the batch that waits on the backend, 0: none does
+	missed     error         // why the one that was to be fetched ahead is not there
 	waited     time.Duration // by the loader, up to the last step
 	busy, idle time.Duration // since the last record: at work and waiting, and waiting
 	clips      int           // since the last record

@@ -30,13 +30,6 @@ type Plan struct {
 	stats   Stats
 }
 
-// recorder is a backend that can keep the kernels which run enqueues, and enqueue
-// them again in one go. run must do nothing else with the backend, and may be called
-// again.
-type recorder interface {
-	Record(run func()) (replay func() error, err error)
-}
-
 // step is one prepared kernel with its arguments.
 type step struct {
 	spec   kernels.Spec
@@ -211,12 +204,7 @@ func (p *Plan) Buffer(n *G.Node) kernels.Buffer { return p.buffers[n] }
 // Run computes the outputs from the inputs.
 func (p *Plan) Run() (err error) {
 	if p.replay == nil {
-		if r, ok := p.be.(recorder); ok {
-			p.replay, err = r.Record(p.enqueue)
-		} else {
-			p.replay = func() error { p.enqueue(); return nil }
-		}
-		if err != nil {
+		if p.replay, err = kernels.Record(p.be, p.Enqueue); err != nil {
 			return fmt.Errorf("machine: %w", err)
 		}
 	}
@@ -226,7 +214,8 @@ func (p *Plan) Run() (err error) {
 	return p.be.Sync()
 }
 
-func (p *Plan) enqueue() {
+// Enqueue is Run without the wait, kernel by kernel: a part of what kernels.Record records.
+func (p *Plan) Enqueue() {
 	for i := range p.steps {
 		p.steps[i].kernel.Run(p.steps[i].args...)
 	}

@@ -1,0 +1,181 @@
+package trainer
+
+import (
+	"errors"
+	"fmt"
+
+	"magvit/kernels"
+	"magvit/model"
+	"magvit/trainer/data"
+)
+
+// Stepper makes the steps of a training: Feed and Run for each of a step's batches,
+// then Wait. Run enqueues a whole batch in one go: loss, gradients and, after the
+// last one, their norm, new weights and their average.
+//
+// Feed may be called before Wait: the next batch goes up while a step is at work.
+type Stepper struct {
+	cfg      Config
+	be       kernels.Backend
+	net      model.Network
+	state    *state
+	solver   *solver
+	programs map[data.Shape]*program
+	fed, ran *program // of the batch that waits for Run, and of the last that ran
+	values   []float32
+}
+
+// program is the training graph for a batch shape.
+type program struct {
+	*model.Program
+	replay [2][2]func() error // for a step's first batch or not, for its last one or not
+}
+
+// Outcome is what a step came to: means over its batches.
+type Outcome struct {
+	Loss  float64
+	Terms map[string]float64
+	Norm  float64 // of the gradient, before clipping; not finite if the step was not applied
+}
+
+// Applied says whether the step changed the weights: loss and gradient were finite.
+func (o Outcome) Applied() bool { return finite(o.Norm) }
+
+// NewStepper makes a training of a network from its first weights.
+func NewStepper(be kernels.Backend, net model.Network, c Config) (*Stepper, error) {
+	s, err := newStepper(be, net, c)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.begin()
+}
+
+// newStepper makes a training whose weights are not set.
+func newStepper(be kernels.Backend, net model.Network, c Config) (s *Stepper, err error) {
+	s = &Stepper{cfg: c, be: be, net: net, programs: map[data.Shape]*program{}}
+	if s.state, err = newState(be, net); err != nil {
+		return nil, err
+	}
+	s.solver, err = newSolver(c.Train, s.state)
+	return s, err
+}
+
+// begin sets the weights and their average to the seed's.
+func (s *Stepper) begin() error {
+	first := s.state.initial(s.net, s.cfg.Train.Seed)
+	return errors.Join(s.be.Write(s.state.params, first), s.be.Write(s.state.ema, first))
+}
+
+// Feed writes the batch of the next Run. It may be changed after the call.
+func (s *Stepper) Feed(b *data.Batch) error {
+	p, err := s.program(b.Shape())
+	if err != nil {
+		return err
+	}
+	if err := s.be.Write(p.Video, b.Video); err != nil {
+		return err
+	}
+	if net, ok := s.net.(*model.Classifier); ok {
+		err = s.teach(p.Program, b, net.Seen(b.T))
+	} else {
+		err = s.be.Write(p.Weight, b.Weight)
+	}
+	if err == nil {
+		s.fed = p
+	}
+	return err
+}
+
+// Run enqueues the work on the batch that was fed, number part of its step, from 0.
+func (s *Stepper) Run(part int, m Moment) error {
+	p := s.fed
+	s.fed, s.ran = nil, p
+	if p.Boost != nil {
+		boost := float32(s.cfg.Model.Quantizer.EntropyScale(m.Step))
+		if err := s.be.Write(p.Boost, []float32{boost, boost, 1}); err != nil {
+			return err
+		}
+	}
+	first, last := part == 0, part == s.cfg.Train.Accumulate-1
+	if last {
+		if err := s.solver.schedule(m); err != nil {
+			return err
+		}
+	}
+	replay := &p.replay[index(first)][index(last)]
+	if *replay == nil {
+		var err error
+		*replay, err = kernels.Record(s.be, func() {
+			p.Plan.Enqueue()
+			s.solver.take(p.Scalars, first)
+			if last {
+				s.solver.update()
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return (*replay)()
+}
+
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Wait waits for the step.
+func (s *Stepper) Wait() (o Outcome, err error) {
+	if err := s.be.Sync(); err != nil {
+		return o, err
+	}
+	norm, means, err := s.solver.read()
+	o = Outcome{Loss: means[0], Norm: norm, Terms: map[string]float64{}}
+	for _, t := range s.ran.Terms {
+		o.Terms[t.Name] = means[t.At]
+	}
+	return o, err
+}
+
+// used counts the different codes of the last batch that ran, 0 of a network without.
+func (s *Stepper) used() (int, error) {
+	from := s.ran.Codes
+	if from == nil {
+		return 0, nil
+	}
+	s.values = sized(s.values, from.Len())
+	if err := s.be.Read(s.values, from); err != nil {
+		return 0, err
+	}
+	seen := map[float32]bool{}
+	for _, code := range s.values {
+		seen[code] = true
+	}
+	return len(seen), nil
+}
+
+// program compiles the training graph for a batch shape once.
+func (s *Stepper) program(of data.Shape) (*program, error) {
+	if p := s.programs[of]; p != nil {
+		return p, nil
+	}
+	shape := model.Shape{N: of.N, T: of.T, H: of.H, W: of.W}
+	g, err := s.net.Training(shape)
+	if err != nil {
+		return nil, err
+	}
+	inUse := model.InUse(s.be)
+	p, err := g.Compile(s.be, s.state.params, s.state.grads, s.state.offsets)
+	if err != nil {
+		return nil, fmt.Errorf("train.batch: %w", model.ExplainMemory(s.net, s.be, shape, inUse, err))
+	}
+	s.programs[of] = &program{Program: p}
+	return s.programs[of], nil
+}
+
+// Program is the training graph of the last batch that ran, and FLOPs the work of a step
+// of one such batch, with the optimizer's.
+func (s *Stepper) Program() *model.Program { return s.ran.Program }
+func (s *Stepper) FLOPs() int64            { return s.ran.Plan.Stats().FLOPs() + s.solver.flops() }
