@@ -14,6 +14,7 @@ import (
 	"magvit/kernels/chance"
 	"magvit/model"
 	"magvit/trainer"
+	"magvit/trainer/data"
 )
 
 func benchStepCommand() *cli.Command {
@@ -77,7 +78,8 @@ func benchStep(c *cli.Context) error {
 		return err
 	}
 	defer be.Close()
-	net, err := model.Build(typical(cfg.Model))
+	cfg.Model, cfg.Train.Accumulate = typical(cfg.Model), 1
+	net, err := model.Build(cfg.Model)
 	if err != nil {
 		return err
 	}
@@ -93,7 +95,7 @@ func benchStep(c *cli.Context) error {
 	if !onGPU {
 		on = &counted{Backend: be}
 	}
-	s, err := newBenchStep(on, net, shape)
+	s, err := newMeasured(on, net, cfg, shape)
 	if err != nil {
 		return err
 	}
@@ -109,9 +111,10 @@ func benchStep(c *cli.Context) error {
 		}
 		dev.SetGraphs(true)
 	}
-	stats := s.prog.Plan.Stats()
+	plan := s.steps.Program().Plan
+	stats := plan.Stats()
 	r.ClipsPerSecond = float64(shape.N) / r.MedianSeconds
-	r.GFLOP = float64(stats.FLOPs()+s.flops) / 1e9
+	r.GFLOP = float64(s.steps.FLOPs()) / 1e9
 	r.GFLOPS = r.GFLOP / r.MedianSeconds
 	r.PeakBytes, r.ArenaBytes, r.ValueBytes = on.(interface{ Allocated() int64 }).Allocated(), stats.ArenaBytes, stats.ValueBytes
 	out := c.App.Writer
@@ -119,7 +122,7 @@ func benchStep(c *cli.Context) error {
 		out = c.App.ErrWriter
 	}
 	if c.Bool("explain") {
-		profile, err := s.prog.Plan.Profile()
+		profile, err := plan.Profile()
 		if err != nil {
 			return err
 		}
@@ -174,108 +177,60 @@ func (b *counted) Storage(s kernels.Spec) kernels.Storage { return kernels.Stora
 // Precision is the backend's.
 func (b *counted) Precision() kernels.Precision { return kernels.PrecisionOf(b.Backend) }
 
-// measured is a training step: the graph's plan and the optimizer.
+// measured makes the steps of a training, all of one batch.
 type measured struct {
-	be           kernels.Backend
-	prog         *model.Program
-	square, adam kernels.Kernel
-	norm2, hyper kernels.Buffer
-	arenas       [5]kernels.Buffer // parameters, moments, average, gradients: the order of AdamW
-	flops        int64             // of the optimizer
+	steps *trainer.Stepper
+	batch *data.Batch
+	done  int
 }
 
-func newBenchStep(be kernels.Backend, net model.Network, shape model.Shape) (s *measured, err error) {
-	s = &measured{be: be}
-	offsets, length := []int{}, 0
-	for _, p := range net.Declared() {
-		offsets = append(offsets, length)
-		length += (p.Len() + 15) / 16 * 16
-	}
-	for i := range s.arenas {
-		if s.arenas[i], err = be.Alloc(length); err != nil {
-			return nil, err
-		}
-	}
-	if s.norm2, err = be.Alloc(1); err != nil {
-		return nil, err
-	}
-	if s.hyper, err = be.Alloc(kernels.HyperLen); err != nil {
-		return nil, err
-	}
-	first := make([]float32, length)
-	for i, p := range net.Declared() {
-		net.Init(1, i, first[offsets[i]:][:p.Len()])
-	}
-	var h [kernels.HyperLen]float32
-	h[kernels.HyperLR], h[kernels.HyperRate1], h[kernels.HyperRate2], h[kernels.HyperEps] = 1e-4, .1, .01, 1e-8
-	h[kernels.HyperCorrect1], h[kernels.HyperCorrect2], h[kernels.HyperMaxNorm], h[kernels.HyperScale] = .1, .01, 1, 1
-	graph, err := net.Training(shape)
+func newMeasured(be kernels.Backend, net model.Network, cfg trainer.Config, shape model.Shape) (*measured, error) {
+	steps, err := trainer.NewStepper(be, net, cfg)
 	if err != nil {
 		return nil, err
 	}
-	inUse := model.InUse(be)
-	if s.prog, err = graph.Compile(be, s.arenas[0], s.arenas[4], offsets); err != nil {
-		return nil, model.ExplainMemory(net, be, shape, inUse, err)
-	}
-	square, adam := kernels.SumSquares{Len: length}, kernels.AdamW{Len: length}
-	s.flops = square.FLOPs() + adam.FLOPs()
-	if s.square, err = be.Prepare(square); err != nil {
-		return nil, err
-	}
-	if s.adam, err = be.Prepare(adam); err != nil {
-		return nil, err
-	}
-	video := make([]float32, s.prog.Video.Len())
+	s := data.Shape{N: shape.N, T: shape.T, H: shape.H, W: shape.W, C: cfg.Model.Channels}
+	m := &measured{steps: steps, batch: &data.Batch{N: s.N, T: s.T, H: s.H, W: s.W, C: s.C, Video: make([]float32, s.Values()),
+		Weight: slices.Repeat([]float32{1}, s.Pixels()), Points: make([]float32, s.N*s.T*2), HasPoints: slices.Repeat([]bool{true}, s.N),
+		Frames: slices.Repeat([]int{s.T}, s.N), Labels: make([]int, s.N), Index: make([]int, s.N)}}
 	r := chance.New(1, "bench step", 0, 0)
-	for i := range video {
-		video[i] = float32(r.Float64())
+	for i := range m.batch.Video {
+		m.batch.Video[i] = float32(r.Float64())
 	}
-	for _, in := range []struct {
-		to     kernels.Buffer
-		values []float32
-	}{{s.arenas[0], first}, {s.hyper, h[:]}, {s.prog.Video, video}} {
-		if err := be.Write(in.to, in.values); err != nil {
-			return nil, err
-		}
-	}
-	for _, counts := range []kernels.Buffer{s.prog.Weight, s.prog.Counts} {
-		if counts == nil {
-			continue
-		}
-		if err := be.Write(counts, slices.Repeat([]float32{1}, counts.Len())); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+	return m, steps.Feed(m.batch)
 }
 
 // time makes so many steps after one that is not measured: it fills caches and page
-// tables.
-func (s *measured) time(ctx context.Context, steps int) (least, median float64, err error) {
+// tables, and is recorded. A step's time is that from the end of the one before it.
+func (m *measured) time(ctx context.Context, steps int) (least, median float64, err error) {
 	var times []float64
+	var last time.Time
 	for i := range steps + 1 {
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
-		start := time.Now()
-		if err := s.run(); err != nil {
+		if err := m.run(); err != nil {
 			return 0, 0, err
 		}
+		now := time.Now()
 		if i > 0 {
-			times = append(times, time.Since(start).Seconds())
+			times = append(times, now.Sub(last).Seconds())
 		}
+		last = now
 	}
 	slices.Sort(times)
 	return times[0], times[len(times)/2], nil
 }
 
-// run is one step: loss and gradients, their norm, new parameters.
-func (s *measured) run() error {
-	if err := s.prog.Run(); err != nil {
+// run is one step as the trainer makes it: the next batch goes up while it is at work.
+func (m *measured) run() error {
+	if err := m.steps.Run(0, trainer.Moment{Step: m.done, Updates: m.done}); err != nil {
 		return err
 	}
-	a := s.arenas
-	s.square.Run(s.norm2, a[4])
-	s.adam.Run(a[0], a[1], a[2], a[3], a[4], s.norm2, s.hyper)
-	return s.be.Sync()
+	m.done++
+	if err := m.steps.Feed(m.batch); err != nil {
+		return err
+	}
+	_, err := m.steps.Wait()
+	return err
 }
