@@ -261,19 +261,22 @@ func (c *cuda) TensorMap(address uint64, m tensorMap) ([tensorMapSize]byte, erro
 	return c.tensorMap(address, m)
 }
 
-func (c *cuda) Launch(list []byte) (int, error) { return c.launch(list) }
+func (c *cuda) Launch(list []byte) (int, error) {
+	c.upload.epoch++
+	return c.launch(list)
+}
 
 func (c *cuda) Capture(list []byte) (func() error, int, error) {
 	if c.wait { // a graph would not name the kernel
 		kept := append([]byte{}, list...)
-		return func() error { _, err := c.launch(kept); return err }, 0, nil
+		return func() error { _, err := c.Launch(kept); return err }, 0, nil
 	}
 	g, n, err := c.capture(list)
 	if err != nil {
 		return nil, n, err
 	}
 	c.graphs = append(c.graphs, g)
-	return func() error { return c.replay(g) }, n, nil
+	return func() error { c.upload.epoch++; return c.replay(g) }, n, nil
 }
 
 func (c *cuda) Sync() error { return c.do(c.compute.Synchronize) }

@@ -153,6 +153,65 @@ func TestDriverCopies(t *testing.T) {
 	check(t, dev.Close())
 }
 
+// Batches go up while graphs that read those before them wait to run. Then each graph has
+// its own, early or late as a copy may be; a wait that is missing shows.
+func TestDriverUploadsMeanwhile(t *testing.T) {
+	const steps, large, few = 5, 9 << 20, 40 // a batch of three slots, and a few values
+	if os.Getenv("FAKE_CUDA") != "" {
+		dev := open(t)
+		k, err := dev.Prepare(kernels.Add{Len: few})
+		check(t, err)
+		b, err := dev.Alloc(large + few)
+		check(t, err)
+		sums, err := dev.Alloc(4 * few)
+		check(t, err)
+		batch, numbers := b.Slice(0, large), b.Slice(large, large+few)
+		replay, err := dev.Record(func() {
+			for i, part := range []kernels.Buffer{batch.Slice(0, few), batch.Slice(large/2, large/2+few), batch.Slice(large-few, large), numbers} {
+				sum := sums.Slice(i*few, (i+1)*few)
+				k.Run(sum, sum, part)
+			}
+		})
+		check(t, err)
+		src, want := make([]float32, large), float32(0)
+		for step := range steps {
+			for i := range src {
+				src[i] = float32(1 + 3*step)
+			}
+			want += src[0]
+			check(t, dev.Write(batch, src))
+			check(t, dev.Write(numbers, src[:few]))
+			check(t, replay())
+		}
+		got := make([]float32, 4*few)
+		check(t, dev.Read(got, sums))
+		fmt.Println("right:", !slices.ContainsFunc(got, func(v float32) bool { return v != want }))
+		check(t, dev.Close())
+		return
+	}
+	for _, c := range []struct {
+		env   string
+		right bool
+	}{{"FAKE_CUDA_LOSE=", true}, {"FAKE_CUDA_EAGER=1", true}, {"FAKE_CUDA_LOSE=wait", false}, {"FAKE_CUDA_LOSE=sync", false}, {"FAKE_CUDA_EAGER=1 FAKE_CUDA_LOSE=sync", false}} {
+		log := filepath.Join(t.TempDir(), "log")
+		out, _ := onFake(t, append(strings.Fields(c.env), "FAKE_CUDA_LOG="+log)...)
+		if !strings.Contains(out, fmt.Sprint("right: ", c.right)) {
+			t.Errorf("%s: want right: %v\n%s", c.env, c.right, out)
+		}
+		if !c.right {
+			continue
+		}
+		text, err := os.ReadFile(log)
+		check(t, err)
+		// The copies of the second batch are enqueued before anything of the first graph has to run.
+		_, after, _ := strings.Cut(string(text), "graph launched\n")
+		copies, _, _ := strings.Cut(after, "graph launched\n")
+		if strings.Count(copies, "pinned") != 4 || strings.Contains(copies, "ran ") {
+			t.Errorf("%s: before the second graph:\n%s", c.env, copies)
+		}
+	}
+}
+
 // A recorded plan gives the same bits as a graph, as a list, and launch by launch.
 func TestDriverReplays(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")

@@ -3,30 +3,39 @@
 package gpu
 
 import (
+	"slices"
 	"unsafe"
 
 	"gorgonia.org/cu"
 )
 
-// uploads is the way of large copies to the device: host memory is copied to pinned
-// memory, from there by the copy engine to a place of its own on the device, while
-// kernels run, and from there, in the order of kernels, to where it belongs. There are
-// two of each, so that one can be filled while the other is copied.
+// uploads is the way to the device: host memory is copied to pinned memory, from there
+// by the copy engine to a place of its own on the device, while kernels run, and from
+// there, in the order of kernels, to where it belongs. What is small goes there at once.
+//
+// Slots are taken in turns. What is written between two launches shares one, or more if
+// it is much, so that those written before the last launch are soon free: their copies
+// wait for no kernel of it. To be free, a slot that is filled twice between launches
+// would have to wait for the kernels before; there is another one instead, up to maxSlots.
 type uploads struct {
 	copies cu.Stream
-	slots  [2]slot
-	turn   int
+	slots  []*slot
+	turn   int // of the slot in use
+	epoch  int // launches so far
 }
 
 type slot struct {
 	host         []float32
 	device       cu.DevicePtr
 	landed, free cu.Event
+	used         int // values
+	epoch        int // when it was taken
 }
 
 const (
-	slotLen = 4 << 20 // values
-	small   = 1 << 14 // values that the driver copies by itself without delay: 64 KiB
+	slotLen  = 4 << 20 // values
+	maxSlots = 16
+	small    = 1 << 14 // values that gain nothing from a way of their own: 64 KiB
 )
 
 // open and close return errors of cu, or of calls.
@@ -34,22 +43,50 @@ func (u *uploads) open(c calls) (err error) {
 	if u.copies, err = cu.MakeStream(cu.NonBlocking); err != nil {
 		return err
 	}
-	for i := range u.slots {
-		s := &u.slots[i]
-		if s.landed, err = cu.MakeEvent(cu.DisableTiming); err != nil {
-			return err
-		}
-		if s.free, err = cu.MakeEvent(cu.DisableTiming); err != nil {
-			return err
-		}
-		if s.device, err = cu.MemAlloc(4 * slotLen); err != nil {
-			return err
-		}
-		if s.host, err = c.pinned(slotLen); err != nil {
+	for range 2 {
+		if err := u.insert(c); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// insert makes a slot, the next to be taken.
+func (u *uploads) insert(c calls) (err error) {
+	s := &slot{epoch: -1}
+	if s.device, err = cu.MemAlloc(4 * slotLen); err != nil {
+		return err
+	}
+	if s.host, err = c.pinned(slotLen); err != nil {
+		_ = cu.MemFree(s.device) // the first error counts
+		return err
+	}
+	u.slots = slices.Insert(u.slots, min(u.turn+1, len(u.slots)), s)
+	if s.landed, err = cu.MakeEvent(cu.DisableTiming); err != nil {
+		return err
+	}
+	s.free, err = cu.MakeEvent(cu.DisableTiming)
+	return err
+}
+
+// room is a slot with room for n values, at most slotLen.
+func (u *uploads) room(c calls, n int) (*slot, error) {
+	s := u.slots[u.turn]
+	if s.epoch == u.epoch && s.used+n <= slotLen {
+		return s, nil
+	}
+	next := (u.turn + 1) % len(u.slots)
+	// Before the first launch there is no kernel to wait for. Where memory is short, waiting is right.
+	if u.epoch > 0 && u.slots[next].epoch == u.epoch && len(u.slots) < maxSlots && u.insert(c) == nil {
+		next = u.turn + 1
+	}
+	u.turn = next
+	s = u.slots[next]
+	if err := s.free.Synchronize(); err != nil {
+		return nil, err
+	}
+	s.used, s.epoch = 0, u.epoch
+	return s, nil
 }
 
 func (u *uploads) close() (err error) {
@@ -58,8 +95,7 @@ func (u *uploads) close() (err error) {
 			err = e
 		}
 	}
-	for i := range u.slots {
-		s := &u.slots[i]
+	for _, s := range u.slots {
 		keep(cu.MemFreeHost(unsafe.Pointer(&s.host[0])))
 		keep(cu.MemFree(s.device))
 		keep(cu.DestroyEvent(&s.landed))
@@ -72,13 +108,7 @@ func (u *uploads) close() (err error) {
 func (c *cuda) Write(dst uint64, src []float32) error {
 	for len(src) > 0 {
 		n := min(len(src), slotLen)
-		err := c.do(func() error {
-			if len(src) <= small {
-				return cu.MemcpyHtoDAsync(cu.DevicePtr(dst), unsafe.Pointer(&src[0]), 4*int64(n), c.compute)
-			}
-			return c.send(dst, src[:n])
-		})
-		if err != nil {
+		if err := c.do(func() error { return c.send(dst, src[:n]) }); err != nil {
 			return err
 		}
 		src, dst = src[n:], dst+4*uint64(n)
@@ -86,17 +116,25 @@ func (c *cuda) Write(dst uint64, src []float32) error {
 	return nil
 }
 
-// send copies at most slotLen values.
-func (c *cuda) send(dst uint64, src []float32) (err error) {
+// send copies at most slotLen values. Why not straight from src: a copy from memory that
+// is not pinned may wait for the kernels before it.
+func (c *cuda) send(dst uint64, src []float32) error {
 	u := &c.upload
-	s := &u.slots[u.turn]
-	u.turn = 1 - u.turn
-	if err := s.free.Synchronize(); err != nil {
+	s, err := u.room(c.calls, len(src))
+	if err != nil {
 		return err
 	}
-	copy(s.host, src)
+	from, to := s.host[s.used:][:len(src)], s.device+cu.DevicePtr(4*s.used)
+	s.used += (len(src) + 31) / 32 * 32 // a sector of 128 bytes for each
+	copy(from, src)
 	size := 4 * int64(len(src))
-	if err := cu.MemcpyHtoDAsync(s.device, unsafe.Pointer(&s.host[0]), size, u.copies); err != nil {
+	if len(src) <= small {
+		if err := cu.MemcpyHtoDAsync(cu.DevicePtr(dst), unsafe.Pointer(&from[0]), size, c.compute); err != nil {
+			return err
+		}
+		return s.free.Record(c.compute)
+	}
+	if err := cu.MemcpyHtoDAsync(to, unsafe.Pointer(&from[0]), size, u.copies); err != nil {
 		return err
 	}
 	if err := s.landed.Record(u.copies); err != nil {
@@ -105,7 +143,7 @@ func (c *cuda) send(dst uint64, src []float32) (err error) {
 	if err := c.compute.Wait(s.landed, 0); err != nil {
 		return err
 	}
-	if err := cu.MemcpyDtoDAsync(cu.DevicePtr(dst), s.device, size, c.compute); err != nil {
+	if err := cu.MemcpyDtoDAsync(cu.DevicePtr(dst), to, size, c.compute); err != nil {
 		return err
 	}
 	return s.free.Record(c.compute)

@@ -3,12 +3,14 @@
 // Streams do nothing before someone waits for them: what must follow something in
 // another stream and does not say so with an event, comes too early or too late. Copies
 // from pinned memory read it when they run, all others when they are enqueued. New
-// memory holds NaN. Calls without a current context fail.
+// memory holds NaN. Calls without a current context fail. With FAKE_CUDA_EAGER all
+// streams but the first do everything at once, which shows what comes too early.
 //
 // The environment injects failures: FAKE_CUDA_DEVICES (their number), FAKE_CUDA_MEMORY
 // (bytes), FAKE_CUDA_ARCH (90), FAKE_CUDA_LOAD (what loading code returns), FAKE_CUDA_INIT,
 // FAKE_CUDA_LAUNCH=kernel:result (a launch that is refused), FAKE_CUDA_FAULT=kernel:result
-// (one that fails when it runs). FAKE_CUDA_LOG names a file for what was called.
+// (one that fails when it runs), FAKE_CUDA_LOSE=wait or sync (a stream, or the host, that
+// does not wait for events). FAKE_CUDA_LOG names a file for what was called, and ran.
 #include <deque>
 #include <functional>
 #include <map>
@@ -24,6 +26,7 @@ struct Stream {
   std::deque<Work> todo;
   uint64_t enqueued = 0, done = 0;
   Graph* capture = nullptr;
+  bool eager = false;
 };
 struct Event {
   Stream* stream = nullptr;
@@ -56,6 +59,8 @@ static int injected(const char* name, const char* kernel) {
   return v.compare(0, k.size(), k) ? OK : std::atoi(v.c_str() + k.size());
 }
 
+static bool lost(const char* what) { return !std::strcmp(option("FAKE_CUDA_LOSE", ""), what); }
+
 // Runs a stream's work up to the given one.
 static int run(Stream& s, uint64_t upto) {
   while (s.done < upto) {
@@ -70,7 +75,7 @@ static int add(Stream& s, Work w) {
   if (sticky) return sticky;
   if (s.capture) return s.capture->work.push_back(w), OK;
   s.todo.push_back(w), s.enqueued++;
-  return OK;
+  return s.eager ? run(s, s.enqueued) : OK;
 }
 
 static bool inside(const std::map<char*, size_t>& m, const void* p, size_t n) {
@@ -163,7 +168,13 @@ API cuMemHostAlloc(void** p, size_t n, unsigned) {
 }
 API cuMemFreeHost(void* p) { return pinned.erase((char*)p) ? (std::free(p), OK) : INVALID_VALUE; }
 
-API cuStreamCreate(void** s, unsigned) { NEED; return *s = new Stream, OK; }
+API cuStreamCreate(void** s, unsigned) {
+  NEED;
+  static bool first = true;
+  Stream* made = new Stream;
+  made->eager = !first && *option("FAKE_CUDA_EAGER", "");
+  return first = false, *s = made, OK;
+}
 API cuStreamDestroy_v2(void* s) { return delete static_cast<Stream*>(s), OK; }
 API cuStreamSynchronize(void* s) { NEED; return run(*static_cast<Stream*>(s), static_cast<Stream*>(s)->enqueued); }
 API cuEventCreate(void** e, unsigned) { NEED; return *e = new Event, OK; }
@@ -177,11 +188,13 @@ API cuEventRecord(void* e, void* s) {
 API cuEventSynchronize(void* e) {
   NEED;
   Event* v = static_cast<Event*>(e);
+  if (lost("sync")) return OK;
   return v->stream ? run(*v->stream, v->at) : OK;
 }
 API cuStreamWaitEvent(void* s, void* e, unsigned) {
   NEED;
   Event v = *static_cast<Event*>(e);
+  if (lost("wait")) return OK;
   return add(*static_cast<Stream*>(s), [=] { return v.stream ? run(*v.stream, v.at) : OK; });
 }
 
@@ -222,7 +235,7 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
     if (int r = injected("FAKE_CUDA_FAULT", name)) return r;
     unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
     const char* why = emul_launch(f.kernel, grid, block, shared, args.data(), args.size(), 2);
-    if (why) log(why);
+    log(why ? why : std::string("ran ") + name);
     return why ? 700 : OK;
   });
 }
