@@ -3,6 +3,9 @@ package trainer
 import (
 	"fmt"
 	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"magvit/kernels"
 	"magvit/model"
@@ -42,12 +45,20 @@ func (t table) part(arena []float32, i int) []float32 {
 	return arena[t.offsets[i]:][:t.params[i].Len()]
 }
 
-// initial is an arena of first values.
+// initial is an arena of first values. Those of a parameter depend on the seed and on
+// its number alone, so all cores draw: 10⁸ of them take one core 10 s.
 func (t table) initial(net model.Network, seed uint64) []float32 {
 	arena := make([]float32, t.len)
-	for i := range t.params {
-		net.Init(seed, i, t.part(arena, i))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(t.params); i = int(next.Add(1)) - 1 {
+				net.Init(seed, i, t.part(arena, i))
+			}
+		})
 	}
+	workers.Wait()
 	return arena
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"magvit/kernels"
+	"magvit/model"
 )
 
 // later is a CPU that does nothing before someone waits for it, as a GPU may. It notes
@@ -100,6 +101,27 @@ func TestNextBatchGoesUpWhileAStepIsAtWork(t *testing.T) {
 		}
 		if !bytes.Equal(models[0], models[1]) {
 			t.Errorf("accumulate %s: other weights", c.accumulate)
+		}
+	}
+}
+
+// First weights are those that each parameter gets on its own.
+func TestInitialWeights(t *testing.T) {
+	c, err := Preset("tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	net, err := model.Build(c.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := newTable(net)
+	arena := of.initial(net, 3)
+	for i, p := range of.params {
+		want := make([]float32, p.Len())
+		net.Init(3, i, want)
+		if !slices.Equal(of.part(arena, i), want) {
+			t.Errorf("%s has other first values", p.Name)
 		}
 	}
 }
