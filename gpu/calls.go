@@ -75,10 +75,12 @@ static CUresult pinned(CUcontext ctx, size_t size, void** p) {
 	return r ? r : cuMemHostAlloc(p, size, 0);
 }
 
-static CUresult describe(void* out, int bf16, int swizzle, unsigned rank, uint64_t address,
+// Fails without a current context, though it only writes to host memory.
+static CUresult describe(CUcontext ctx, void* out, int bf16, int swizzle, unsigned rank, uint64_t address,
 		const cuuint64_t* dims, const cuuint64_t* strides, const cuuint32_t* box, const cuuint32_t* steps) {
 	CUtensorMap m; // lies at a multiple of 64 bytes, as it must
-	CUresult r = cuTensorMapEncodeTiled(&m, bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT32, rank,
+	CUresult r = cuCtxSetCurrent(ctx);
+	if (!r) r = cuTensorMapEncodeTiled(&m, bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT32, rank,
 		(void*)address, dims, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, (CUtensorMapSwizzle)swizzle,
 		CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 	memcpy(out, &m, sizeof m);
@@ -204,7 +206,7 @@ func (c calls) tensorMap(address uint64, m tensorMap) (b [tensorMapSize]byte, er
 	if m.values == bf16Values {
 		bf16 = 1
 	}
-	r := C.describe(unsafe.Pointer(&b), bf16, C.int(m.swizzle), C.uint(rank), C.uint64_t(address),
+	r := C.describe(C.CUcontext(c.ctx), unsafe.Pointer(&b), bf16, C.int(m.swizzle), C.uint(rank), C.uint64_t(address),
 		(*C.cuuint64_t)(unsafe.Pointer(&m.dims[0])), (*C.cuuint64_t)(unsafe.Pointer(&strides[0])),
 		(*C.cuuint32_t)(unsafe.Pointer(&m.box[0])), (*C.cuuint32_t)(unsafe.Pointer(&steps[0])))
 	return b, failed(int(r))

@@ -176,7 +176,7 @@ func (c *cuda) loadAll() error {
 		case errors.As(err, &e) && e.code == noBinary && strings.HasSuffix(stem, "_sm90a"):
 			c.absent = append(c.absent, stem)
 			continue
-		case errors.As(err, &e) && (e.code == noBinary || e.code == invalidPTX || e.code == newerPTX):
+		case errors.As(err, &e) && (e.code == invalidImage || e.code == noBinary || e.code == invalidPTX || e.code == newerPTX):
 			archs, release := built()
 			return fmt.Errorf("%s.cu: %w; this is %s with driver %s, the code is %s by CUDA %s: update the driver to one of CUDA %s or later, or build with an older CUDA (make gpu CUDA_HOME=…)",
 				stem, err, c.info.Architecture, c.info.Driver, archs, release, release)
@@ -227,7 +227,7 @@ func (c *cuda) Alloc(n int) (uint64, error) {
 		if p, err = cu.MemAlloc(4 * int64(max(n, 1))); err != nil {
 			return err
 		}
-		return cu.MemsetD32Async(p, 0, int64(n), c.compute)
+		return cu.MemsetD32Async(p, 0, int64(max(n, 1)), c.compute)
 	})
 	var e cudaError
 	if errors.As(err, &e) && e.code == outOfMemory {

@@ -24,11 +24,12 @@ func (e cudaError) Error() string {
 
 // The numbers of CUresult that something can be done about.
 const (
-	outOfMemory = 2
-	noBinary    = 209
-	invalidPTX  = 218
-	newerPTX    = 222
-	notFound    = 500
+	outOfMemory  = 2
+	invalidImage = 200 // also of code in a form that the driver is too old for
+	noBinary     = 209
+	invalidPTX   = 218
+	newerPTX     = 222
+	notFound     = 500
 )
 
 const outside = "a kernel read or wrote outside of its memory, which is a defect of this program; with CUDA_LAUNCH_BLOCKING=1 the error names the kernel"

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -102,6 +103,42 @@ func TestDriverTellsTheDevice(t *testing.T) {
 	if all, err := gpu.Devices(); err != nil || !slices.Equal(all, []gpu.Info{i}) {
 		t.Errorf("Devices gives %v, %v", all, err)
 	}
+}
+
+// A tensor map is made on whatever thread a goroutine is on: here on one that has had no
+// context.
+func TestDriverMapsTensors(t *testing.T) {
+	if _, inside := onFake(t); !inside {
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	dev, err := gpu.Open(kernels.BF16)
+	check(t, err)
+	s := kernels.Conv{N: 1, T: 1, H: 16, W: 16, C: 64, O: 64, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
+	k, err := dev.Prepare(s)
+	check(t, err)
+	var args []kernels.Buffer
+	for _, a := range s.Args() {
+		b, err := dev.Alloc(a.Len())
+		check(t, err)
+		check(t, dev.Write(b, slices.Repeat([]float32{1}, a.Len())))
+		args = append(args, b)
+	}
+	ran := make(chan bool)
+	go func() {
+		runtime.LockOSThread() // the thread ends with the goroutine
+		k.Run(args...)
+		close(ran)
+	}()
+	<-ran
+	check(t, dev.Sync())
+	got := make([]float32, args[0].Len())
+	check(t, dev.Read(got, args[0]))
+	if i := slices.IndexFunc(got, func(v float32) bool { return v != 65 }); i >= 0 {
+		t.Errorf("value %d is %v, want 64 products of ones and a bias of 1", i, got[i])
+	}
+	check(t, dev.Close())
 }
 
 // What is written and read arrives in the order of kernels, whatever its size: small
@@ -301,6 +338,7 @@ func TestDriverFailures(t *testing.T) {
 		{"no device", []string{"FAKE_CUDA_DEVICES=0"}, []string{"CUDA_ERROR_NO_DEVICE", "CUDA_VISIBLE_DEVICES", "nvidia-smi"}},
 		{"a driver that cannot start", []string{"FAKE_CUDA_INIT=999"}, []string{"CUDA_ERROR_UNKNOWN", "restart"}},
 		{"old driver", []string{"FAKE_CUDA_LOAD=222"}, []string{"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "Emulated H100", "sm_90", "sm_80", "compute_80", "update the driver", "CUDA_HOME"}},
+		{"driver older than the form of the code", []string{"FAKE_CUDA_LOAD=200"}, []string{"CUDA error 200", "update the driver to one of CUDA 1"}},
 		{"unknown device", []string{"FAKE_CUDA_LOAD=209"}, []string{"CUDA_ERROR_NO_BINARY_FOR_GPU", "update the driver"}},
 		{"out of memory", []string{"FAKE_CUDA_MEMORY=50000000"}, []string{"CUDA_ERROR_OUT_OF_MEMORY", "20.0 MB more memory", "memory: true", "numbers: 20000000 1200 16444368 50000000"}},
 		{"refused launch", []string{"FAKE_CUDA_LAUNCH=add:701"}, []string{"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "Add{Len:300}: kernel add, grid [2 1 1], block [256 1 1]", "shared memory than this GPU has"}},

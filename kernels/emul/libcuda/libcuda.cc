@@ -240,6 +240,24 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
   });
 }
 
+// Of what cuda.h demands of maps of bfloat16 in the swizzle of 128 bytes, all that the
+// emulated copies take. 9, 0, 3, 0 are that type, no interleave, that swizzle, zeros outside.
+API cuTensorMapEncodeTiled(TensorMap* m, int type, unsigned rank, void* address, const uint64_t* dims, const uint64_t* strides,
+                           const uint32_t* box, const uint32_t* steps, int interleave, int swizzle, int, int outside) {
+  NEED;
+  if (uint64_t(m) % 64 || type != 9 || rank != 5 || !address || uint64_t(address) % 16 || interleave || swizzle != 3 || outside) return INVALID_VALUE;
+  *m = {uint64_t(address), {}, {}, {}, emul::TENSOR_MAP, {}};
+  for (unsigned i = 0; i < rank; i++) {
+    if (dims[i] < 1 || dims[i] > 1ull << 32 || box[i] < 1 || box[i] > 256 || steps[i] != 1) return INVALID_VALUE;
+    m->dims[i] = dims[i], m->box[i] = box[i];
+  }
+  for (unsigned i = 0; i + 1 < rank; i++) {
+    if (strides[i] % 16 || strides[i] >= 1ull << 40) return INVALID_VALUE;
+    m->strides[i] = strides[i];
+  }
+  return 2 * box[0] % 16 || 2 * box[0] > 128 ? INVALID_VALUE : OK;
+}
+
 API cuStreamBeginCapture_v2(void* s, int) { NEED; return static_cast<Stream*>(s)->capture = new Graph, OK; }
 API cuStreamEndCapture(void* s, void** g) {
   *g = static_cast<Stream*>(s)->capture;
