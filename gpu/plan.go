@@ -1,0 +1,73 @@
+package gpu
+
+import (
+	"slices"
+	"strings"
+
+	"magvit/kernels"
+)
+
+// Launch is a kernel that a Spec's program launches.
+type Launch struct {
+	Kernel string
+	Bytes  int64 // of memory, if each operand moves once
+	Passes bool  // it only packs operands or adds up parts, which the Spec does not count as work
+}
+
+// Launches tells what a device of an architecture, sm_90 say, launches for a Spec. None
+// need be there.
+func Launches(s kernels.Spec, precision kernels.Precision, arch string) ([]Launch, error) {
+	p, err := plan(s, precision, arch)
+	if err != nil {
+		return nil, err
+	}
+	sizes := p.sizes(s)
+	var all []Launch
+	for _, l := range p.launches {
+		operands := slices.Clone(l.pointers)
+		for _, m := range l.maps {
+			operands = append(operands, m.operand)
+		}
+		x := Launch{Kernel: l.kernel, Passes: len(p.launches) > 1 && passes(l.kernel)}
+		for _, o := range operands {
+			x.Bytes += sizes[o]
+		}
+		all = append(all, x)
+	}
+	return all, nil
+}
+
+func passes(kernel string) bool {
+	return slices.ContainsFunc([]string{"pack_", "unfold_", "transpose_", "sum_rows"}, func(p string) bool { return strings.HasPrefix(kernel, p) })
+}
+
+// sizes are the bytes of each operand. What is reserved ends where the next begins.
+func (p *program) sizes(s kernels.Spec) map[operand]int64 {
+	sizes := map[operand]int64{}
+	for i, a := range s.Args() {
+		sizes[arg(i)] = 4 * int64(a.Len())
+	}
+	starts := []int{p.scratch}
+	for _, l := range p.launches {
+		for _, o := range l.pointers {
+			starts = append(starts, o.scratch()...)
+		}
+		for _, m := range l.maps {
+			starts = append(starts, m.operand.scratch()...)
+		}
+	}
+	slices.Sort(starts)
+	starts = slices.Compact(starts)
+	for i, from := range starts[:len(starts)-1] {
+		sizes[operand{inScratch, from}] = 4 * int64(starts[i+1]-from)
+	}
+	return sizes
+}
+
+// scratch is where an operand begins in scratch memory, if it is there.
+func (o operand) scratch() []int {
+	if o.arg != inScratch {
+		return nil
+	}
+	return []int{o.from}
+}
