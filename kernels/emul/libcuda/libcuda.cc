@@ -9,8 +9,11 @@
 // The environment injects failures: FAKE_CUDA_DEVICES (their number), FAKE_CUDA_MEMORY
 // (bytes), FAKE_CUDA_ARCH (90), FAKE_CUDA_LOAD (what loading code returns), FAKE_CUDA_INIT,
 // FAKE_CUDA_LAUNCH=kernel:result (a launch that is refused), FAKE_CUDA_FAULT=kernel:result
-// (one that fails when it runs), FAKE_CUDA_LOSE=wait or sync (a stream, or the host, that
-// does not wait for events). FAKE_CUDA_LOG names a file for what was called, and ran.
+// (one that fails when it runs), FAKE_CUDA_HANG=kernel (one that never ends),
+// FAKE_CUDA_LOSE=wait or sync (a stream, or the host, that does not wait for events).
+// FAKE_CUDA_LOG names a file for what was called, and ran.
+#include <unistd.h>
+
 #include <deque>
 #include <functional>
 #include <map>
@@ -233,6 +236,7 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
   std::string args(static_cast<const char*>(extra[1]), *static_cast<size_t*>(extra[3]));
   return add(*static_cast<Stream*>(s), [=] {
     if (int r = injected("FAKE_CUDA_FAULT", name)) return r;
+    while (!std::strcmp(option("FAKE_CUDA_HANG", ""), name)) pause();
     unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
     const char* why = emul_launch(f.kernel, grid, block, shared, args.data(), args.size(), 2);
     log(why ? why : std::string("ran ") + name);

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"magvit/gpu"
+	"magvit/kernels"
+	"magvit/kernels/kerneltest"
+)
+
+const (
+	benchTime = 100 * time.Millisecond // of measuring, for each kernel
+
+	// A timed kernel is compared with its definition only up to this much work, as the
+	// definitions are slow on purpose: those of products do about 10^9 operations a
+	// second, others, whose operations are exponentials and logarithms, a tenth of it.
+	// Cases and Wide have smaller ones of each.
+	comparableProduct, comparable = 1e9, 1e8
+)
+
+// bencher runs cases on a device, one after the other. A GPU goes on while results are
+// compared with definitions, which take longer. Rows are written when they are known.
+type bencher struct {
+	be     kernels.Backend
+	out    io.Writer
+	result benchResult
+	limit  time.Duration // what a case may take, 0: as long as it does
+	hangs  bool          // the device does not answer any more,
+	gone   bool          // or only with an error
+
+	mu        sync.Mutex // of rows, and out
+	rows      []*benchRow
+	err       error // of out
+	comparing sync.WaitGroup
+	free      chan struct{} // a place for each comparison at a time
+}
+
+func newBencher(be kernels.Backend, out io.Writer) *bencher {
+	b := &bencher{be: be, out: out, free: make(chan struct{}, max(1, runtime.NumCPU()-1))}
+	b.result = benchResult{Device: describe(be), Precision: kernels.PrecisionOf(be).String(), Missing: []string{}}
+	return b
+}
+
+// run works through what is only compared, simple kernels first, then through what is
+// timed. A failure does not stop it, unless the device has not survived it.
+func (b *bencher) run(ctx context.Context, checked, timed []kerneltest.Case) error {
+	b.printf("%s, %s\n%s", b.result.Device, b.result.Precision, benchHead)
+	for _, k := range b.ordered(checked) {
+		if err := b.row(ctx, k, false); err != nil {
+			return err
+		}
+	}
+	b.comparing.Wait()
+	if len(timed) == 0 {
+		return nil
+	}
+	err := b.watched("the measurement of peaks", func() (err error) {
+		if b.result.PeakGFLOPS, err = kerneltest.PeakFMA(b.be, benchTime); err == nil {
+			b.result.CopyGBPS, err = kerneltest.CopyBandwidth(b.be, benchTime)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	b.printf("multiply-adds %.1f GFLOP/s, copying %.1f GB/s\n", b.result.PeakGFLOPS, b.result.CopyGBPS)
+	for _, k := range b.ordered(timed) {
+		if err := b.row(ctx, k, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// launches are the names of the kernels that a GPU runs for a Spec.
+func (b *bencher) launches(s kernels.Spec) (names []string) {
+	if dev, ok := b.be.(*gpu.Device); ok {
+		all, _ := gpu.Launches(s, dev.Precision(), dev.Info().Architecture) // an error comes again from Prepare
+		for _, l := range all {
+			names = append(names, l.Kernel)
+		}
+	}
+	return names
+}
+
+// ordered puts what is harder to get right behind what it is made of: products last, of
+// these those of float32 first, then those of tensor cores, then those that copies feed.
+func (b *bencher) ordered(cases []kerneltest.Case) []kerneltest.Case {
+	rank := func(k kerneltest.Case) int {
+		names := strings.Join(b.launches(k.Spec), " ")
+		switch {
+		case kernels.Products(k.Spec) == nil:
+			return 0
+		case strings.Contains(names, "_sm90a"):
+			return 3
+		case strings.Contains(names, "_mma"):
+			return 2
+		}
+		return 1
+	}
+	ranks := map[kernels.Spec]int{}
+	for _, k := range cases {
+		ranks[k.Spec] = rank(k)
+	}
+	cases = slices.Clone(cases)
+	slices.SortStableFunc(cases, func(x, y kerneltest.Case) int { return ranks[x.Spec] - ranks[y.Spec] })
+	return cases
+}
+
+// row runs a case. Its error is one that ends everything.
+func (b *bencher) row(ctx context.Context, k kerneltest.Case, timed bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	row := &benchRow{Kernel: k.String(), Tolerance: k.Tol, OK: true, Launches: strings.Join(b.launches(k.Spec), " ")}
+	compared := !timed || k.Spec.FLOPs() <= comparable || kernels.Products(k.Spec) != nil && k.Spec.FLOPs() <= comparableProduct
+	var got [][]float32
+	err := b.watched(row.Kernel, func() (err error) {
+		if compared {
+			if got, err = kerneltest.Outputs(b.be, k); err != nil {
+				return err
+			}
+		}
+		if !timed {
+			return nil
+		}
+		t, err := kerneltest.Time(b.be, k, benchTime)
+		row.Seconds, row.GFLOPS, row.GBPS = t.Min, t.GFLOPS, t.GBPS
+		row.OfPeak, row.OfCopy = row.GFLOPS/b.result.PeakGFLOPS, row.GBPS/b.result.CopyGBPS
+		return err
+	})
+	if errors.Is(err, gpu.ErrNoKernel) {
+		b.result.Missing = append(b.result.Missing, row.Kernel)
+		return nil
+	}
+	b.rows = append(b.rows, row)
+	if err != nil {
+		row.OK, row.Error = false, err.Error()
+		b.write(row)
+		return b.lost(row.Kernel)
+	}
+	compare := func() {
+		if got != nil {
+			r := kerneltest.Compare(got, k, kernels.PrecisionOf(b.be))
+			row.Compared, row.OK, row.NMSE, row.MaxAbs = true, r.OK, finite(r.NMSE), finite(r.MaxAbs)
+			if r.Err != nil {
+				row.Error = r.Err.Error()
+			}
+		}
+		b.write(row)
+	}
+	if b.limit == 0 { // the device is these processors
+		compare()
+		return nil
+	}
+	b.free <- struct{}{}
+	b.comparing.Add(1)
+	go func() {
+		defer func() { <-b.free; b.comparing.Done() }()
+		compare()
+	}()
+	return nil
+}
+
+// watched runs f, but not for ever: a kernel that hangs cannot be stopped.
+func (b *bencher) watched(name string, f func() error) error {
+	if b.limit == 0 {
+		return f()
+	}
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(b.limit):
+		b.hangs = true
+		return fmt.Errorf("%s does not end after %v (--timeout): the kernel hangs", name, b.limit)
+	}
+}
+
+// lost tells whether the device can go on after a failure: an access outside of memory
+// ends the context, and every later call fails.
+func (b *bencher) lost(name string) error {
+	if b.hangs {
+		return fmt.Errorf("the device hangs since %s; nothing was run after it", name)
+	}
+	err := b.watched(name, func() error {
+		x, err := b.be.Alloc(1)
+		if err == nil {
+			err = b.be.Write(x, []float32{0})
+		}
+		if err == nil {
+			err = b.be.Sync()
+		}
+		return err
+	})
+	if err != nil {
+		b.gone = true
+		return fmt.Errorf("the device is lost since %s; nothing was run after it: %w", name, err)
+	}
+	return nil
+}
+
+func (b *bencher) printf(format string, values ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, err := fmt.Fprintf(b.out, format, values...); b.err == nil {
+		b.err = err
+	}
+}
+
+func (b *bencher) write(row *benchRow) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := row.write(b.out); b.err == nil {
+		b.err = err
+	}
+}
+
+// end waits for comparisons, and sums up. Its error is one of writing.
+func (b *bencher) end() error {
+	b.comparing.Wait()
+	r, compared := &b.result, 0
+	r.Kernels = []benchRow{}
+	for _, row := range b.rows {
+		r.Kernels = append(r.Kernels, *row)
+		if row.Compared {
+			compared++
+		}
+		if !row.OK {
+			r.Failed++
+		}
+	}
+	if len(r.Missing) > 0 {
+		b.printf("no kernel on this device: %s\n", strings.Join(r.Missing, ", "))
+	}
+	b.printf("%d kernels, %d compared with their definitions, %d differ\n", len(r.Kernels), compared, r.Failed)
+	return b.err
+}
