@@ -23,12 +23,12 @@ func Launches(s kernels.Spec, precision kernels.Precision, arch string) ([]Launc
 	}
 	sizes := p.sizes(s)
 	var all []Launch
-	for _, l := range p.launches {
+	for i, l := range p.launches {
 		operands := slices.Clone(l.pointers)
 		for _, m := range l.maps {
 			operands = append(operands, m.operand)
 		}
-		x := Launch{Kernel: l.kernel, Passes: len(p.launches) > 1 && passes(l.kernel)}
+		x := Launch{Kernel: l.kernel, Passes: passes(l.kernel) && (i > 0 || l.kernel != "sum_rows")}
 		for _, o := range operands {
 			x.Bytes += sizes[o]
 		}

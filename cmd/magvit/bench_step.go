@@ -19,14 +19,18 @@ import (
 
 func benchStepCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "step",
-		Usage:       "one whole training step: seconds, clips/s, GFLOP/s, peak memory",
-		Description: example("magvit bench step --preset demo", "magvit bench step --preset demo --batch 8 --explain"),
+		Name:  "step",
+		Usage: "one whole training step: seconds, clips/s, GFLOP/s, peak memory",
+		Description: example("magvit bench step --preset demo", "magvit bench step --preset demo --batch 8 --explain",
+			"magvit bench step --preset magvit2-128 --batch 4 --precision bf16 --plan"),
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "preset", Usage: "the preset `NAME` (magvit presets lists them)"},
 			&cli.IntFlag{Name: "batch", DefaultText: "the preset's", Usage: "clips in a batch"},
 			&cli.IntFlag{Name: "frames", DefaultText: "the preset's, or 16", Usage: "frames of a clip"},
 			&cli.IntFlag{Name: "steps", Value: 10, Usage: "how many steps to measure, after one that is not"},
+			&cli.BoolFlag{Name: "plan", Usage: "only count what a GPU would have to do, and how long at least; needs none"},
+			&cli.StringFlag{Name: "architecture", Value: "sm_90", Usage: "of that GPU"},
+			&cli.StringFlag{Name: "peak", Value: "790,60,3015", Usage: "`TENSOR,FLOAT,MEMORY`: its TFLOP/s of tensor cores and of float32, and GB/s; those of an H100 SXM, nine tenths of its memory's"},
 			&cli.BoolFlag{Name: "explain", Usage: "show the plan: nodes, memory, work and time of each kind of kernel"},
 			jsonFlag(),
 		}, deviceFlags()...),
@@ -73,7 +77,14 @@ func benchStep(c *cli.Context) error {
 			return usagef("--%s %d: want 1 or more", f, c.Int(f))
 		}
 	}
-	be, _, err := newDevice(c)
+	var plan *planned
+	var be kernels.Backend
+	if c.Bool("plan") {
+		plan, err = newPlanned(c)
+		be = plan
+	} else {
+		be, _, err = newDevice(c)
+	}
 	if err != nil {
 		return err
 	}
@@ -89,6 +100,9 @@ func benchStep(c *cli.Context) error {
 	}
 	if err := net.Check(shape); err != nil {
 		return usageError{err}
+	}
+	if plan != nil {
+		return benchPlan(c, plan, net, shape)
 	}
 	on := be
 	dev, onGPU := be.(*gpu.Device)

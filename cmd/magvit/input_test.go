@@ -132,6 +132,7 @@ func TestBadInput(t *testing.T) {
 		"inspect nothing": {[]string{"inspect"}, []string{"PATH is missing"}},
 		"filter":          {[]string{"bench", "--filter", "["}, []string{"--filter"}},
 		"filter nothing":  {[]string{"bench", "--filter", "Attend9"}, []string{"Attend9"}},
+		"bench peak":      {[]string{"bench", "step", "--preset", "tiny", "--plan", "--peak", "790,0,3"}, []string{"--peak 790,0,3", "\"0\""}},
 		"bench preset":    {[]string{"bench", "step", "--preset", "none"}, []string{"none", "tiny"}},
 	} {
 		t.Run(name, func(t *testing.T) {

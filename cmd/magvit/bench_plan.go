@@ -1,0 +1,232 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/gpu"
+	"magvit/kernels"
+	"magvit/model"
+)
+
+// planned is a GPU that is not there: it takes what a step asks for, and computes
+// nothing.
+type planned struct {
+	precision    kernels.Precision
+	architecture string
+	bytes        int64 // of all buffers
+	ran          []kernels.Spec
+}
+
+func newPlanned(c *cli.Context) (*planned, error) {
+	precision, err := kernels.ParsePrecision(c.String("precision"))
+	if err != nil {
+		return nil, usagef("--precision: %w", err)
+	}
+	return &planned{precision: precision, architecture: c.String("architecture")}, nil
+}
+
+// promised is a buffer without memory.
+type promised int
+
+func (n promised) Len() int                          { return int(n) }
+func (n promised) Slice(from, to int) kernels.Buffer { return promised(to - from) }
+
+type plannedKernel struct {
+	on   *planned
+	spec kernels.Spec
+}
+
+func (k plannedKernel) Run(...kernels.Buffer) { k.on.ran = append(k.on.ran, k.spec) }
+
+func (p *planned) Name() string                 { return "a plan for " + p.architecture }
+func (p *planned) Precision() kernels.Precision { return p.precision }
+func (p *planned) Allocated() int64             { return p.bytes }
+
+func (p *planned) Alloc(n int) (kernels.Buffer, error) {
+	p.bytes += 4 * int64(n)
+	return promised(n), nil
+}
+
+func (p *planned) Prepare(s kernels.Spec) (kernels.Kernel, error) {
+	if _, err := gpu.Launches(s, p.precision, p.architecture); err != nil {
+		return nil, fmt.Errorf("%s: %w", kernels.Name(s), err)
+	}
+	return plannedKernel{p, s}, nil
+}
+
+func (p *planned) Write(kernels.Buffer, []float32) error { return nil }
+
+func (p *planned) Read(dst []float32, _ kernels.Buffer) error {
+	clear(dst)
+	return nil
+}
+
+func (p *planned) Sync() error  { return nil }
+func (p *planned) Close() error { return nil }
+
+// peaks are the most that a device does.
+type peaks struct{ tensor, float, bytes float64 } // operations of bfloat16 and of float32, bytes a second
+
+// parsePeaks reads TFLOP/s of tensor cores and of float32, and GB/s.
+func parsePeaks(s string) (p peaks, err error) {
+	parts := strings.Split(s, ",")
+	if len(parts) != 3 {
+		return p, usagef("--peak %s: want three numbers, TFLOP/s of tensor cores, TFLOP/s of float32, GB/s", s)
+	}
+	for i, to := range []*float64{&p.tensor, &p.float, &p.bytes} {
+		v, err := strconv.ParseFloat(strings.TrimSpace(parts[i]), 64)
+		if err != nil || !(v > 0) {
+			return p, usagef("--peak %s: %q is no number above 0", s, parts[i])
+		}
+		*to = v * 1e12
+	}
+	p.bytes /= 1e3
+	return p, nil
+}
+
+// planRow is what kernels of one kind, or of one Spec, have to do in a step.
+type planRow struct {
+	Kernel   string  `json:"kernel"`
+	Specs    int     `json:"specs"` // how often one is run
+	Launches int     `json:"launches"`
+	GFLOP    float64 `json:"gflop"`
+	GB       float64 `json:"gb"`       // moved by all launches, if each operand of each moves once
+	PassesGB float64 `json:"pass_gb"`  // of which by launches that only pack operands or add up parts
+	Seconds  float64 `json:"least_s"`  // at the peaks
+	Memory   float64 `json:"memory_s"` // of which in launches that memory bounds
+}
+
+func (r *planRow) add(o planRow) {
+	r.Specs += o.Specs
+	r.Launches += o.Launches
+	r.GFLOP += o.GFLOP
+	r.GB += o.GB
+	r.PassesGB += o.PassesGB
+	r.Seconds += o.Seconds
+	r.Memory += o.Memory
+}
+
+// planResult is what bench step --plan --json prints.
+type planResult struct {
+	Preset       string    `json:"preset"`
+	Precision    string    `json:"precision"`
+	Architecture string    `json:"architecture"`
+	Batch        int       `json:"batch"`
+	Frames       int       `json:"frames"`
+	Size         int       `json:"size"`
+	PeakBytes    int64     `json:"peak_bytes"`
+	Step         planRow   `json:"step"`
+	Kinds        []planRow `json:"kinds"`
+	Largest      []planRow `json:"largest"` // Specs
+}
+
+// benchPlan makes a step of the network on a device that is not there.
+func benchPlan(c *cli.Context, p *planned, net model.Network, shape model.Shape) error {
+	at, err := parsePeaks(c.String("peak"))
+	if err != nil {
+		return err
+	}
+	s, err := newBenchStep(p, net, shape)
+	if err != nil {
+		return err
+	}
+	p.ran = nil
+	if err := s.run(); err != nil {
+		return err
+	}
+	r := planResult{Preset: c.String("preset"), Precision: p.precision.String(), Architecture: p.architecture,
+		Batch: shape.N, Frames: shape.T, Size: shape.H, PeakBytes: p.bytes}
+	r.Step, r.Kinds, r.Largest = p.rows(at)
+	r.Largest = r.Largest[:min(20, len(r.Largest))]
+	if c.Bool("json") {
+		return printJSON(c, r)
+	}
+	return r.write(c.App.Writer, at)
+}
+
+// rows sums up what ran: all of it, by kind, and by Spec.
+func (p *planned) rows(at peaks) (step planRow, kinds, specs []planRow) {
+	byKind, bySpec := map[string]*planRow{}, map[string]*planRow{}
+	add := func(rows map[string]*planRow, name string, one planRow) {
+		if rows[name] == nil {
+			rows[name] = &planRow{Kernel: name}
+		}
+		rows[name].add(one)
+	}
+	for _, s := range p.ran {
+		one, name := p.row(s, at), kernels.Name(s)
+		kind, _, _ := strings.Cut(name, "{")
+		step.add(one)
+		add(byKind, kind, one)
+		add(bySpec, name, one)
+	}
+	sorted := func(rows map[string]*planRow) (all []planRow) {
+		for _, r := range rows {
+			all = append(all, *r)
+		}
+		slices.SortFunc(all, func(x, y planRow) int {
+			return cmp.Or(cmp.Compare(y.Seconds, x.Seconds), strings.Compare(x.Kernel, y.Kernel))
+		})
+		return all
+	}
+	step.Kernel = "all"
+	return step, sorted(byKind), sorted(bySpec)
+}
+
+// row is what a Spec has to do. Its operations are shared by its launches, but for
+// those that only pack or add up.
+func (p *planned) row(s kernels.Spec, at peaks) planRow {
+	launches, err := gpu.Launches(s, p.precision, p.architecture)
+	if err != nil {
+		panic(err) // Prepare had none
+	}
+	r := planRow{Specs: 1, Launches: len(launches), GFLOP: float64(s.FLOPs()) / 1e9}
+	peak, working := at.float, 0
+	if p.precision == kernels.BF16 && kernels.Products(s) != nil {
+		peak = at.tensor
+	}
+	for _, l := range launches {
+		if !l.Passes {
+			working++
+		}
+	}
+	for _, l := range launches {
+		seconds, compute := float64(l.Bytes)/at.bytes, 0.
+		r.GB += float64(l.Bytes) / 1e9
+		if l.Passes {
+			r.PassesGB += float64(l.Bytes) / 1e9
+		} else {
+			compute = float64(s.FLOPs()) / float64(working) / peak
+		}
+		if seconds > compute {
+			r.Memory += seconds
+		}
+		r.Seconds += max(seconds, compute)
+	}
+	return r
+}
+
+// write shows the tables, of Specs only the largest.
+func (r planResult) write(w io.Writer, at peaks) error {
+	fmt.Fprintf(w, "%s, %s on %s: a step of %d clips of %d frames, %d×%d, at %.0f TFLOP/s of tensor cores, %.0f of float32, %.0f GB/s: at least %.1f ms, %s of buffers\n",
+		r.Preset, r.Precision, r.Architecture, r.Batch, r.Frames, r.Size, r.Size, at.tensor/1e12, at.float/1e12, at.bytes/1e9, 1e3*r.Step.Seconds, inBytes(uint64(r.PeakBytes)))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "run\tlaunches\tGFLOP\tGB\tpacking\tms\tof memory\t  kernel")
+	table := func(rows []planRow) {
+		for _, k := range rows {
+			fmt.Fprintf(t, "%d\t%d\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t  %s\n", k.Specs, k.Launches, k.GFLOP, k.GB, k.PassesGB, 1e3*k.Seconds, 1e3*k.Memory, k.Kernel)
+		}
+	}
+	table(r.Kinds)
+	table([]planRow{r.Step})
+	table(r.Largest)
+	return t.Flush()
+}
