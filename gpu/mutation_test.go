@@ -3,7 +3,9 @@
 package gpu_test
 
 import (
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -136,7 +138,8 @@ var mutations = []mutation{
 // The suite catches each of these errors, in at least one order of threads.
 func TestMutationsAreCaught(t *testing.T) { catch(t, mutations, kernels.F32, kerneltest.Cases(), "") }
 
-// catch compiles the kernels, those of main unless it is empty, once for each error.
+// catch compiles kernels once for each error: those of main or, if it is empty, those
+// that the cases need.
 func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kerneltest.Case, main string) {
 	if testing.Short() {
 		t.Skip("-short: compiles the kernels once for each error")
@@ -154,6 +157,11 @@ func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kern
 				t.Fatalf("%s has no %q behind %q", m.file, m.old, m.after)
 			}
 			check(t, os.WriteFile(path, []byte(before+m.after+strings.Replace(behind, m.old, m.new, 1)), 0o644))
+			tried := slices.DeleteFunc(slices.Clone(cases), func(c kerneltest.Case) bool { return !slices.Contains(strings.Fields(m.kinds), kind(c.Spec)) })
+			main := main
+			if main == "" {
+				main = library(t, m.file, tried)
+			}
 			lib, err := emul.Compile(dir, main)
 			check(t, err)
 			for _, order := range []emul.Order{emul.Forward, emul.Reverse, emul.Shuffled} {
@@ -161,10 +169,7 @@ func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kern
 				check(t, err)
 				be := gpu.Emulated(drv, p)
 				defer be.Close()
-				for _, c := range cases {
-					if !slices.Contains(strings.Fields(m.kinds), kind(c.Spec)) {
-						continue
-					}
+				for _, c := range tried {
 					if r, err := kerneltest.Check(be, c); err != nil || !r.OK {
 						t.Logf("caught with threads %v by %v", order, c)
 						return
@@ -174,4 +179,40 @@ func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kern
 			t.Error("not caught")
 		})
 	}
+}
+
+// library is the source of one with the kernels that the cases launch in float32: all
+// would take three times as long to compile.
+func library(t *testing.T, file string, cases []kerneltest.Case) string {
+	files, names := map[string]bool{file: true}, map[string]bool{}
+	for _, c := range cases {
+		launches, err := gpu.Launches(c.Spec, kernels.F32, "sm_80")
+		check(t, err)
+		for _, l := range launches {
+			names[l.Kernel] = true
+		}
+	}
+	sources, err := fs.Glob(kernels.Source, "*.cu")
+	check(t, err)
+	for _, source := range sources {
+		text, err := fs.ReadFile(kernels.Source, source)
+		check(t, err)
+		for name := range names {
+			stem := strings.TrimRight(name, "0123456789") // macros add numbers
+			if strings.Contains(string(text), " "+name+"(") || stem != name && strings.Contains(string(text), " "+stem+"##") {
+				files[source] = true
+			}
+		}
+	}
+	main := "#include \"emul.h\"\n#include \"hopper.h\"\n#include \"mma.h\"\n"
+	for _, f := range slices.Sorted(maps.Keys(files)) {
+		if strings.HasSuffix(f, ".cu") {
+			main += fmt.Sprintf("#include \"../%s\"\n", f)
+		}
+	}
+	main += "static const emul::Entry table[] = {"
+	for _, n := range slices.Sorted(maps.Keys(names)) {
+		main += fmt.Sprintf("KERNEL(%s), ", n)
+	}
+	return main + "};\nLIBRARY(table)\n"
 }
