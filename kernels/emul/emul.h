@@ -31,25 +31,42 @@
 #define __launch_bounds__(...)
 #define __shared__ static __attribute__((section("emul_shared"), aligned(16)))
 #define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emul::dynamic.data())
-struct alignas(8) float2 { float x, y; };
-namespace emul { static void aligned(const void*); }
 
-// Four values that are read and written at once; a device must have them at a multiple
-// of 16 bytes.
+namespace emul {
+static void misaligned(const void* p, unsigned size);
+
+// What a GPU moves at once: from and to multiples of its size only. The compiler of the
+// host may move it in pieces and would not mind.
 template <class V>
-struct alignas(16) Four {
-  V x, y, z, w;
-  Four() = default;
-  Four(V x, V y, V z, V w) : x(x), y(y), z(z), w(w) {}
-  Four(const Four& o) { *this = o; }
-  Four& operator=(const Four& o) {
-    emul::aligned(this), emul::aligned(&o);
-    x = o.x, y = o.y, z = o.z, w = o.w;
-    return *this;
-  }
+static const V& whole(const V& v) {
+  uintptr_t p = reinterpret_cast<uintptr_t>(&v);
+  asm("" : "+r"(p));  // the type says that it is a multiple
+  if (p % alignof(V)) misaligned(&v, sizeof v);
+  return v;
+}
+
+template <class T>
+struct alignas(2 * sizeof(T)) Two {
+  T x, y;
+  Two() = default;
+  Two(T x, T y) : x(x), y(y) {}
+  Two(const Two& v) : x(whole(v).x), y(v.y) {}
+  Two& operator=(const Two& v) { return whole(*this), x = whole(v).x, y = v.y, *this; }
 };
-using float4 = Four<float>;
-using uint4 = Four<uint32_t>;
+
+template <class T>
+struct alignas(16) Four {
+  T x, y, z, w;
+  Four() = default;
+  Four(T x, T y, T z, T w) : x(x), y(y), z(z), w(w) {}
+  Four(const Four& v) : x(whole(v).x), y(v.y), z(v.z), w(v.w) {}
+  Four& operator=(const Four& v) { return whole(*this), x = whole(v).x, y = v.y, z = v.z, w = v.w, *this; }
+};
+}  // namespace emul
+using float2 = emul::Two<float>;
+using float4 = emul::Four<float>;
+using uint4 = emul::Four<uint32_t>;
+
 using std::isfinite;
 using std::max;
 using std::min;
@@ -158,8 +175,8 @@ static void entry() {
   for (;;) leave();
 }
 
-static void aligned(const void* p) {
-  if (reinterpret_cast<uintptr_t>(p) % 16) stop("16 bytes are read or written at an address that is no multiple of 16");
+[[maybe_unused]] static void misaligned(const void* p, unsigned size) {
+  stop("an access of " + std::to_string(size) + " bytes at an address that ends in " + std::to_string(reinterpret_cast<uintptr_t>(p) % size));
 }
 
 // What an extension such as hopper.h adds to a block. Its own operations leave threads

@@ -107,6 +107,9 @@ func TestViolationsAreReported(t *testing.T) {
 		{"two barriers at once", "if (threadIdx.x < 32) __syncthreads(); else\n__syncthreads();", "barriers of lines"},
 		{"a shuffle that a lane passes by", "if (threadIdx.x) y[threadIdx.x] = __shfl_xor_sync(~0u, 1.f, 1);", "hang: of 64 threads 0 wait at __syncthreads, 31 in a warp's collective, 33 have returned"},
 		{"different masks", "__ballot_sync(threadIdx.x % 2 ? 0x3u : ~0u, 1);", "mask"},
+		{"16 bytes read from between", "float4 v = *reinterpret_cast<const float4*>(y + 2); y[threadIdx.x] = v.x;", "an access of 16 bytes at an address that ends in 8"},
+		{"16 bytes written between", "*reinterpret_cast<float4*>(y + 1) = {1, 2, 3, 4};", "an access of 16 bytes at an address that ends in 4"},
+		{"8 bytes read from between", "float2 v = *reinterpret_cast<const float2*>(y + 1); y[threadIdx.x] = v.x;", "an access of 8 bytes at an address that ends in 4"},
 		{"a shuffle from outside of the mask", "if (threadIdx.x < 16) y[threadIdx.x] = __shfl_sync(0xffffu, 1.f, 20);", "reads a lane outside of its mask"},
 	}
 	mustReport(t, trials, cases)
