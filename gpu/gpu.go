@@ -85,12 +85,7 @@ func (b buffer) Slice(from, to int) kernels.Buffer {
 func (d *Device) Precision() kernels.Precision { return d.precision }
 
 // Storage is what kernels can keep in bfloat16, nothing in float32.
-func (d *Device) Storage(s kernels.Spec) kernels.Storage {
-	if d.precision != kernels.BF16 {
-		return kernels.Storage{}
-	}
-	return storage(s)
-}
+func (d *Device) Storage(s kernels.Spec) kernels.Storage { return Storage(s, d.precision) }
 
 // Name tells the device.
 func (d *Device) Name() string { return d.drv.Name() }

@@ -37,6 +37,14 @@ func Launches(s kernels.Spec, precision kernels.Precision, arch string) ([]Launc
 	return all, nil
 }
 
+// Storage is what a device in that precision can keep in bfloat16 of a Spec's arguments.
+func Storage(s kernels.Spec, precision kernels.Precision) kernels.Storage {
+	if precision != kernels.BF16 {
+		return kernels.Storage{}
+	}
+	return storage(s)
+}
+
 func passes(kernel string) bool {
 	return slices.ContainsFunc([]string{"pack_", "unfold_", "transpose_", "sum_rows"}, func(p string) bool { return strings.HasPrefix(kernel, p) })
 }
@@ -45,7 +53,7 @@ func passes(kernel string) bool {
 func (p *program) sizes(s kernels.Spec) map[operand]int64 {
 	sizes := map[operand]int64{}
 	for i, a := range s.Args() {
-		sizes[arg(i)] = 4 * int64(a.Len())
+		sizes[arg(i)] = 4 * int64(a.Words())
 	}
 	starts := []int{p.scratch}
 	for _, l := range p.launches {

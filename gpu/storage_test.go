@@ -11,23 +11,11 @@ import (
 	"magvit/kernels/kerneltest"
 )
 
-// stored are the suite's cases with all that may be bfloat16 stored so.
-func stored(be kernels.Backend) (cs []kerneltest.Case) {
-	for _, c := range kerneltest.Cases() {
-		can := kernels.StorageOf(be, c.Spec)
-		if half := can.Free | can.Tied; half != 0 {
-			c.Spec = kernels.Stored{Spec: c.Spec, Half: half}
-			cs = append(cs, c)
-		}
-	}
-	return cs
-}
-
 // Kernels whose arguments lie in bfloat16 compute what the definition says of them.
 func TestStoredMatchDefinitions(t *testing.T) {
 	be := gpu.Emulated(emul.Open(emul.Forward), kernels.BF16)
 	defer be.Close()
-	matchDefinitions(t, kernels.BF16, stored(be))
+	matchDefinitions(t, kernels.BF16, kerneltest.Stored(be, kerneltest.Cases()))
 }
 
 // What a kernel cannot store is refused.

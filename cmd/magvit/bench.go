@@ -77,10 +77,11 @@ func bench(c *cli.Context) error {
 	}
 	var checked, timed []kerneltest.Case
 	if c.Bool("check") {
-		checked = matching(append(kerneltest.Cases(), kerneltest.Wide()...))
+		all := append(kerneltest.Cases(), kerneltest.Wide()...)
+		checked = matching(append(all, kerneltest.Stored(be, all)...))
 	}
 	if !c.Bool("check") || onGPU {
-		timed = matching(kerneltest.Bench())
+		timed = matching(kerneltest.Halved(be, kerneltest.Bench()))
 	}
 	if len(checked)+len(timed) == 0 {
 		return usagef("--filter %q matches no kernel (without --filter the names are listed)", c.String("filter"))

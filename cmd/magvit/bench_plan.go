@@ -50,6 +50,8 @@ func (p *planned) Name() string                 { return "a plan for " + p.archi
 func (p *planned) Precision() kernels.Precision { return p.precision }
 func (p *planned) Allocated() int64             { return p.bytes }
 
+func (p *planned) Storage(s kernels.Spec) kernels.Storage { return gpu.Storage(s, p.precision) }
+
 func (p *planned) Alloc(n int) (kernels.Buffer, error) {
 	p.bytes += 4 * int64(n)
 	return promised(n), nil
