@@ -194,14 +194,17 @@ func library(t *testing.T, file string, cases []kerneltest.Case) string {
 	}
 	sources, err := fs.Glob(kernels.Source, "*.cu")
 	check(t, err)
-	for _, source := range sources {
-		text, err := fs.ReadFile(kernels.Source, source)
-		check(t, err)
-		for name := range names {
-			stem := strings.TrimRight(name, "0123456789") // macros add numbers
-			if strings.Contains(string(text), " "+name+"(") || stem != name && strings.Contains(string(text), " "+stem+"##") {
-				files[source] = true
+	for name := range names {
+		found := false
+		for _, source := range sources {
+			text, err := fs.ReadFile(kernels.Source, source)
+			check(t, err)
+			if defines(string(text), name) {
+				files[source], found = true, true
 			}
+		}
+		if !found {
+			t.Fatalf("no file of %v defines %s", sources, name)
 		}
 	}
 	main := "#include \"emul.h\"\n#include \"hopper.h\"\n#include \"mma.h\"\n"
@@ -215,4 +218,15 @@ func library(t *testing.T, file string, cases []kerneltest.Case) string {
 		main += fmt.Sprintf("KERNEL(%s), ", n)
 	}
 	return main + "};\nLIBRARY(table)\n"
+}
+
+// defines tells whether a source has the kernel, or a macro that makes it of the beginning
+// of its name.
+func defines(text, kernel string) bool {
+	for i := range kernel {
+		if strings.Contains(text, " "+kernel[:i+1]+"##") {
+			return true
+		}
+	}
+	return strings.Contains(text, " "+kernel+"(") || strings.Contains(text, "\n"+kernel+"(")
 }
