@@ -13,143 +13,160 @@ const hopper = "sm_90"
 const (
 	side       = 64      // of a tile: channels, or pixels
 	tile       = 8 << 10 // its bytes in bfloat16
-	ringSlack  = 3 << 10 // to start both rings at a kilobyte, behind a barrier
 	brickLog   = 8       // a brick has 2^8 pixels,
 	sumLog     = 6       // one that is summed over 2^6
-	mostLines  = 320     // pixels of a brick and the lines around it, for which there is memory
-	processors = 132     // of an H100: what long sums are split for
+	processors = 132     // of an H100: what work is divided for
 )
 
-// tensorConv is a convolution as conv_sm90a.cu computes it.
+// tensorConv is a convolution, or a phase of one, as conv_sm90a.cu computes it.
 type tensorConv struct {
-	conv           kernels.Conv
-	n, t, h, w     int // pixels that bricks cover
-	bricks         bricks
-	rows, channels int // channels of the result, channels that a step reads
-	taps           int // that read the same block
-	wide           bool
+	n              int
+	t, h, w        axis
+	rows, channels int    // channels of the result, of the sum
+	bricks         bricks // of results
+	shared         int    // taps that read the same block
+	wide           bool   // blocks have two tiles of rows
 }
 
-func newTensorConv(s kernels.Conv, log, t, h, w, rows, channels int) tensorConv {
-	lines := 1
-	if log == brickLog {
-		lines = s.KH
+// axis is an Axis of conv_sm90a.cu.
+type axis struct{ size, log, taps, dilation, pad, stride, first, step, places, apart, from int }
+
+func (a axis) values() []any {
+	return []any{a.size, a.log, a.taps, a.dilation, a.pad, a.stride, a.first, a.step, a.places, a.apart, a.from}
+}
+
+func forwardAxis(size, taps, dilation, pad, stride int) axis {
+	return axis{size: size, taps: taps, dilation: dilation, pad: pad, stride: stride, step: 1, places: size, apart: 1}
+}
+
+// phases are the axes of a gradient with respect to so many inputs: inputs that lie a
+// stride apart read the outputs as if there were no strides, through some of the taps.
+// None if an input has no tap.
+func phases(size, taps, dilation, pad, stride int) (all []axis) {
+	for from := range min(stride, size) {
+		a := axis{size: up(size-from, stride), dilation: 1, stride: 1, step: 1, places: size, apart: stride, from: from}
+		for k := range taps {
+			if (from+pad-k*dilation)%stride != 0 {
+				continue
+			}
+			switch a.taps++; a.taps {
+			case 1:
+				a.first, a.pad = k, (from+pad-k*dilation)/stride
+			case 2:
+				a.step = k - a.first
+				a.dilation = a.step * dilation / stride
+			}
+		}
+		if a.taps == 0 {
+			return nil
+		}
+		all = append(all, a)
 	}
-	b := bricksOf(log, s.N, t, h, w, lines)
-	return tensorConv{s, s.N, t, h, w, b, rows, channels, b.taps(lines), up(rows, side)%2 == 0}
+	return all
 }
 
-// tensorConvOf is a Spec's; false if it is none, or has strides, which tensor copies
-// have no boxes for.
-func tensorConvOf(s kernels.Spec) (c tensorConv, ok bool) {
+func newTensorConv(log, n int, t, h, w axis, rows, channels int) tensorConv {
+	lines := 1
+	if log == brickLog && h.stride == 1 && h.dilation == 1 {
+		lines = h.taps
+	}
+	b := bricksOf(log, n, t.size, h.size, w.size, lines)
+	t.log, h.log, w.log = b.t, b.h, b.w
+	return tensorConv{n, t, h, w, rows, channels, b, b.taps(lines), up(rows, side)%2 == 0}
+}
+
+// tensorConvs are what computes a Spec: one, or one for each phase of a gradient's
+// strides. None if it is no convolution, or none that copies can take.
+func tensorConvs(s kernels.Spec) (all []tensorConv) {
+	forward := func(s kernels.Conv, log int) []tensorConv {
+		t, h, w := s.Out()
+		c := newTensorConv(log, s.N, forwardAxis(t, s.KT, s.DT, s.PT, s.ST), forwardAxis(h, s.KH, 1, s.PH, s.SH), forwardAxis(w, s.KW, 1, s.PW, s.SW), s.O, s.C)
+		if max(s.ST, s.SH, s.SW) > mostStep || slices.Max(c.box()) > mostBox {
+			return nil
+		}
+		return []tensorConv{c}
+	}
 	switch s := s.(type) {
 	case kernels.Conv:
-		t, h, w := s.Out()
-		c = newTensorConv(s, brickLog, t, h, w, s.O, s.C)
-	case kernels.ConvGradX:
-		if s.Residual {
-			return c, false // conv_grad_x_sm90a adds none
-		}
-		c = newTensorConv(s.Conv, brickLog, s.T, s.H, s.W, s.C, s.O)
+		return forward(s, brickLog)
 	case kernels.ConvGradW:
-		t, h, w := s.Out()
-		c = newTensorConv(s.Conv, sumLog, t, h, w, s.O, s.C)
-	default:
-		return c, false
-	}
-	return c, c.conv.ST == 1 && c.conv.SH == 1 && c.conv.SW == 1
-}
-
-// fillsTensorCores tells whether the sizes fill at least half of what is multiplied:
-// the tensor cores are about twice as fast this way as by conv_mma.cu, which wastes less.
-func fillsTensorCores(c tensorConv) bool {
-	used := float64(c.n*c.t*c.h*c.w) / float64(c.count()*c.bricks.pixels())
-	for _, n := range []int{c.rows, c.channels} {
-		used *= float64(n) / float64(up(n, side)*side)
-	}
-	return used >= .5
-}
-
-// count is the number of bricks.
-func (c tensorConv) count() int { return c.bricks.count(c.n, c.t, c.h, c.w) }
-
-// bricks are boxes of 2^n clips, 2^t frames, 2^h rows and 2^w columns.
-type bricks struct{ n, t, h, w int }
-
-func (b bricks) pixels() int { return 1 << (b.n + b.t + b.h + b.w) }
-
-// taps is how many of the taps of a column of the kernel can read the same block: one
-// line of the brick after the other.
-func (b bricks) taps(lines int) int {
-	if b.n > 0 || b.t > 0 || b.w < 3 || (1<<b.h+lines-1)<<b.w > mostLines {
-		return 1
-	}
-	return lines
-}
-
-// count is how many cover the pixels.
-func (b bricks) count(n, t, h, w int) int {
-	return up(n, 1<<b.n) * up(t, 1<<b.t) * up(h, 1<<b.h) * up(w, 1<<b.w)
-}
-
-// bricksOf are boxes of 2^log pixels of which the fewest cover all; of these those whose
-// blocks are the fewest copies for a column of so many taps; of these the most compact.
-func bricksOf(log, n, t, h, w, lines int) (best bricks) {
-	var least [3]int
-	for i := 0; i <= log; i++ {
-		for j := 0; i+j <= log; j++ {
-			for k := 0; i+j+k <= log; k++ {
-				b := bricks{log - i - j - k, k, j, i}
-				taps := b.taps(lines)
-				cost := [3]int{b.count(n, t, h, w), b.pixels() * lines, (1<<b.t + 2) * (1<<b.h + 2) * (1<<b.w + 2) << b.n}
-				if taps > 1 {
-					cost[1] = (1<<b.h + taps - 1) << b.w
-				}
-				if best == (bricks{}) || slices.Compare(cost[:], least[:]) < 0 {
-					best, least = b, cost
+		return forward(s.Conv, sumLog)
+	case kernels.ConvGradX:
+		for _, t := range phases(s.T, s.KT, s.DT, s.PT, s.ST) {
+			for _, h := range phases(s.H, s.KH, 1, s.PH, s.SH) {
+				for _, w := range phases(s.W, s.KW, 1, s.PW, s.SW) {
+					all = append(all, newTensorConv(brickLog, s.N, t, h, w, s.C, s.O))
 				}
 			}
 		}
 	}
-	return best
+	return all
 }
 
-// tensorCores plans what conv_sm90a.cu computes, if the sizes are worth it.
-func (p *program) tensorCores(s kernels.Spec, worth func(tensorConv) bool) bool {
-	c, ok := tensorConvOf(s)
-	if !ok || !worth(c) {
+// fillsTensorCores tells whether the sizes fill at least half of what is multiplied:
+// the tensor cores are about twice as fast this way as by conv_mma.cu, which wastes less.
+func fillsTensorCores(all []tensorConv) bool {
+	var used, whole float64
+	for _, c := range all {
+		taps := float64(c.t.taps * c.h.taps * c.w.taps)
+		used += taps * float64(c.n*c.t.size*c.h.size*c.w.size) * float64(c.rows*c.channels)
+		whole += taps * float64(c.count()*c.bricks.pixels()) * float64(up(c.rows, side)*side*up(c.channels, side)*side)
+	}
+	return used >= .5*whole
+}
+
+// count is the number of bricks.
+func (c tensorConv) count() int { return c.bricks.count(c.n, c.t.size, c.h.size, c.w.size) }
+
+// steps is how many products of 64 terms a sum has.
+func (c tensorConv) steps() int { return c.t.taps * c.h.taps * c.w.taps * up(c.channels, side) }
+
+// tiles is the number of tiles of so many bricks, or groups of four columns. The two
+// warpgroups of a block share one and have channels of their own, or the other way round.
+func (c tensorConv) tiles(n int) int {
+	if c.wide {
+		return n * up(c.rows, side) / 2
+	}
+	return up(n, 2) * up(c.rows, side)
+}
+
+// tensorCores plans what conv_sm90a.cu computes on so many processors, if the sizes are
+// worth it.
+func (p *program) tensorCores(s kernels.Spec, processors int, worth func([]tensorConv) bool) bool {
+	all := tensorConvs(s)
+	if all == nil || !worth(all) {
 		return false
 	}
-	k := c.conv
-	t, h, w := k.Out()
-	input, taps := []int{k.C, k.W, k.H, k.T, k.N}, []int{k.C, k.KT * k.KH * k.KW, k.O, 1, 1}
-	output := []int{k.O, w, h, t, k.N}
 	switch s := s.(type) {
 	case kernels.Conv:
 		r := null
 		if s.Residual {
 			r = arg(4)
 		}
-		x, f := p.boxes(arg(1), input, c.box()), p.boxes(arg(2), taps, []uint32{side, 1, side, 1, 1})
-		p.rings("conv_sm90a", c, c.blocks(c.count()), []operand{arg(0), arg(3), r}, []tensorMap{x, f}, s.Act)
+		x, w := p.boxes(arg(1), inputs(s), all[0]), p.weights(s)
+		p.tensorBricks("conv", all[0], processors, []operand{arg(0), arg(3), r}, []tensorMap{x, w}, s.Act)
 	case kernels.ConvGradX:
-		at := null
-		if s.Act != kernels.None {
-			at = arg(3)
+		dy, w := p.mapped(arg(1), results(s.Conv)), p.weights(s.Conv)
+		for _, c := range all {
+			dy.box = c.box()
+			p.tensorBricks("conv_grad_x", c, processors, append([]operand{arg(0)}, behind(s)...), []tensorMap{dy, w}, s.Act)
 		}
-		dy, f := p.boxes(arg(1), output, c.box()), p.boxes(arg(2), taps, []uint32{side, 1, side, 1, 1})
-		p.rings("conv_grad_x_sm90a", c, c.blocks(c.count()), []operand{arg(0), at}, []tensorMap{dy, f}, s.Act)
 	case kernels.ConvGradW:
-		dy, x := p.boxes(arg(1), output, c.box()), p.boxes(arg(2), input, c.box())
-		grid := c.blocks(up(k.KT*k.KH*k.KW*up(k.C, side), 4))
-		n := s.Args()[0].Len()
-		parts, size := splitBricks(c.count(), int(grid[0]))
+		c, k := all[0], s.KT*s.KH*s.KW
+		dense := c
+		dense.t.stride, dense.h.stride, dense.w.stride = 1, 1, 1
+		dy, x := p.boxes(arg(1), results(s.Conv), dense), p.boxes(arg(2), inputs(s.Conv), c)
+		tiles, n := c.tiles(up(k*up(s.C, side), 4)), s.Args()[0].Len()
+		parts, size := splitBricks(c.count(), tiles)
 		dw := arg(0)
 		if parts > 1 {
 			dw = p.reserve(parts * n)
 		}
+		grid := line(tiles)
 		grid[1] = uint32(parts)
-		p.rings("conv_grad_w_sm90a", c, grid, []operand{dw}, []tensorMap{dy, x}, size)
+		rings := ringsOfSum(c.wide)
+		p.add("conv_grad_w_sm90a", grid, line(3*128), []operand{dw}, c.values(rings, waves{part: size})...)
+		p.with(rings.size(0), dy, x)
 		if parts > 1 {
 			p.columns("sum_rows", arg(0), []operand{dw}, parts, n, parts)
 		}
@@ -157,78 +174,29 @@ func (p *program) tensorCores(s kernels.Spec, worth func(tensorConv) bool) bool 
 	return true
 }
 
-// box is the side of a brick along each axis, with the lines that taps share, and 64
-// channels.
-func (c tensorConv) box() []uint32 {
-	return []uint32{side, 1 << c.bricks.w, 1<<c.bricks.h + uint32(c.taps) - 1, 1 << c.bricks.t, 1 << c.bricks.n}
-}
-
-// blocks is the grid for so many bricks, or groups of four columns. The two warpgroups
-// of a block share one and have tiles of their own, or the other way round.
-func (c tensorConv) blocks(n int) [3]uint32 {
-	tiles := up(c.rows, side)
+// values are the fields of hopper::Size.
+func (c tensorConv) values(r rings, w waves) []any {
+	v := append(append(c.t.values(), c.h.values()...), c.w.values()...)
+	wide := 0
 	if c.wide {
-		tiles /= 2
-	} else {
-		n = up(n, 2)
+		wide = 1
 	}
-	return line(n * tiles)
+	return append(v, c.n, c.rows, c.channels, wide, c.shared, r.a.stages, r.b.stages, w.units, w.whole, w.parts, w.part)
 }
 
-// boxes rounds a tensor to bfloat16, innermost axis first and filled up to whole chunks,
-// and gives the map of its boxes.
-func (p *program) boxes(x operand, dims []int, box []uint32) tensorMap {
-	rows := 1
-	for _, d := range dims[1:] {
-		rows *= d
+// tensorBricks adds a kernel for a tile of results at a time, and one that adds up the parts of
+// those sums that are split.
+func (p *program) tensorBricks(kernel string, c tensorConv, processors int, results []operand, maps []tensorMap, act kernels.Activation) {
+	w, rings := wavesOf(c.tiles(c.count()), c.steps(), c.shared, processors), ringsOfBricks(c)
+	slabs := null
+	if w.units > w.whole {
+		slabs = p.reserve((w.units - w.whole) * slab)
 	}
-	m := tensorMap{operand: p.pack(x, rows, dims[0]), values: bf16Values, swizzle: swizzle128, box: box}
-	bytes := uint64(up(dims[0], chunk) * 16)
-	for i, d := range dims {
-		if i > 0 {
-			m.strides = append(m.strides, bytes)
-			bytes *= uint64(d)
-		}
-		m.dims = append(m.dims, uint64(d))
+	values := append(c.values(rings, w), act, p.halfOf(results))
+	pointers := append(slices.Clone(results), slabs)
+	p.add(kernel+"_sm90a", line(min(w.units, processors)), line(3*128), pointers, values...)
+	p.with(rings.size(staging), maps...)
+	if w.units > w.whole {
+		p.add(kernel+"_sum_sm90a", line((w.units-w.whole)/w.parts*16), line(threads), pointers, values...)
 	}
-	return m
-}
-
-// rings adds a kernel of conv_sm90a.cu: last is what follows the fields of hopper::Size.
-func (p *program) rings(kernel string, c tensorConv, grid [3]uint32, pointers []operand, maps []tensorMap, last any) {
-	block := 4*tile + (c.taps-1)<<c.bricks.w*2*side
-	wide, a, b := 0, ring{3, tile}, ring{3, 2 * block}
-	switch {
-	case c.wide && c.taps > 1:
-		wide, a, b = 1, ring{6, 2 * tile}, ring{3, block}
-	case c.wide:
-		wide, a, b = 1, ring{4, 2 * tile}, ring{4, block}
-	case c.taps > 1:
-		a, b = ring{6, tile}, ring{2, 2 * block}
-	}
-	s, log := c.conv, c.bricks
-	p.add(kernel, grid, line(3*128), pointers, c.n, c.t, c.h, c.w, c.rows, c.channels,
-		s.KT, s.KH, s.KW, s.DT, s.PT, s.PH, s.PW, log.t, log.h, log.w, wide, c.taps, a.stages, b.stages, last)
-	p.with(ringSlack+a.size()+b.size(), maps...)
-}
-
-// ring is stages in shared memory with two barriers each.
-type ring struct{ stages, bytes int }
-
-func (r ring) size() int { return r.stages * (r.bytes + 16) }
-
-// splitBricks divides a sum over bricks among blocks so that waves of them, one block
-// on each processor, are full: the fewest parts that fill nine tenths of six waves or
-// fewer. No part but the last has fewer than 8 bricks.
-func splitBricks(n, blocks int) (parts, size int) {
-	most, best := max(1, n/8), 0.
-	for waves := 1; waves <= 6 && best < .9; waves++ {
-		k := min(most, max(1, waves*processors/blocks))
-		full := float64(k*blocks) / float64(up(k*blocks, processors)*processors)
-		if waves == 1 || full > best+.02 {
-			best, parts = full, k
-		}
-	}
-	size = up(n, parts)
-	return up(n, size), size
 }

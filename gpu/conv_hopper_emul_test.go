@@ -22,9 +22,15 @@ import (
 type always struct{ *Device }
 
 func (d always) Prepare(s kernels.Spec) (kernels.Kernel, error) {
+	return d.link(s, onTensorCores(s))
+}
+
+// onTensorCores is a plan for a device of two processors, so that blocks do several
+// tiles and split some.
+func onTensorCores(s kernels.Spec) *program {
 	p := &program{}
-	p.tensorCores(s, func(tensorConv) bool { return true })
-	return d.link(s, p)
+	p.tensorCores(s, 2, func([]tensorConv) bool { return true })
+	return p
 }
 
 func alwaysOn(drv *emul.Driver) always { return always{Emulated(drv.As(hopper), kernels.BF16)} }
@@ -37,9 +43,13 @@ func hopperShapes() []kernels.Conv {
 	dilated.DT, dilated.PT = 2, 3
 	bare := cube(5, 3, 4, 5, 8, 72, 2, 2) // even kernel, no padding, bricks of several clips
 	bare.PT, bare.PH, bare.PW = 0, 0, 0
+	strided := cube(1, 2, 9, 14, 64, 70, 1, 3)
+	strided.SH, strided.SW = 2, 2
+	late := cube(1, 8, 3, 4, 40, 64, 3, 1) // every third frame of outputs two behind each other
+	late.ST, late.DT, late.PT = 3, 2, 4
 	return []kernels.Conv{
-		cube(1, 3, 9, 15, 64, 64, 3, 3), cube(1, 2, 12, 11, 128, 128, 1, 3), cube(3, 1, 13, 17, 64, 192, 1, 1),
-		cube(2, 1, 16, 33, 72, 40, 1, 3), dilated, bare,
+		strided, late, cube(1, 5, 9, 15, 64, 64, 2, 3), cube(1, 3, 12, 11, 128, 128, 1, 3), cube(3, 1, 13, 17, 64, 192, 1, 1),
+		cube(2, 1, 16, 33, 72, 42, 2, 3), dilated, bare,
 	}
 }
 
@@ -49,7 +59,7 @@ func hopperCases() []kerneltest.Case {
 	var cs []kerneltest.Case
 	for _, s := range hopperShapes() {
 		full, grad := s, s
-		full.Act, full.Residual, grad.Act = kernels.SiLU, true, kernels.ELU
+		full.Act, full.Residual, grad.Act, grad.Residual = kernels.SiLU, true, kernels.ELU, true
 		for _, s := range []kernels.Spec{full, kernels.ConvGradX{Conv: s}, kernels.ConvGradX{Conv: grad}, kernels.ConvGradW{Conv: s}} {
 			c := kerneltest.Case{Spec: s, Tol: tol, Why: why}
 			if g, ok := s.(kernels.ConvGradX); ok && g.Act != kernels.None {
@@ -59,7 +69,7 @@ func hopperCases() []kerneltest.Case {
 		}
 	}
 	for _, c := range kerneltest.Cases() {
-		if tc, ok := tensorConvOf(c.Spec); ok && fillsTensorCores(tc) {
+		if tc := tensorConvs(c.Spec); tc != nil && fillsTensorCores(tc) {
 			cs = append(cs, c)
 		}
 	}
@@ -71,17 +81,20 @@ func hopperCases() []kerneltest.Case {
 func TestHopperShapesReachAll(t *testing.T) {
 	forms := map[string]bool{}
 	for _, c := range hopperCases() {
-		tc, _ := tensorConvOf(c.Spec)
-		p := &program{}
-		p.tensorCores(c.Spec, func(tensorConv) bool { return true })
+		p := onTensorCores(c.Spec)
 		k, _, _ := strings.Cut(kernels.Name(c.Spec), "{")
-		forms[fmt.Sprintf("%s wide=%v shared=%v parts=%v", k, tc.wide, tc.taps > 1, p.launches[len(p.launches)-1].kernel == "sum_rows")] = true
+		parts := strings.Contains(p.launches[len(p.launches)-1].kernel, "sum")
+		for _, tc := range tensorConvs(c.Spec) {
+			forms[fmt.Sprintf("%s wide=%v shared=%v", k, tc.wide, tc.shared > 1)] = true
+			forms[fmt.Sprintf("%s wide=%v parts=%v", k, tc.wide, parts)] = true
+		}
 	}
 	for _, wide := range []bool{false, true} {
 		for _, more := range []bool{false, true} {
 			for _, want := range []string{
-				fmt.Sprintf("Conv wide=%v shared=%v parts=false", wide, more), fmt.Sprintf("ConvGradX wide=%v shared=%v parts=false", wide, more),
-				fmt.Sprintf("ConvGradW wide=%v shared=false parts=%v", wide, more && !wide),
+				fmt.Sprintf("Conv wide=%v shared=%v", wide, more), fmt.Sprintf("ConvGradX wide=%v shared=%v", wide, more),
+				fmt.Sprintf("Conv wide=%v parts=%v", wide, more), fmt.Sprintf("ConvGradX wide=%v parts=%v", wide, more),
+				fmt.Sprintf("ConvGradW wide=%v parts=%v", wide, more && !wide),
 			} {
 				if !forms[want] {
 					t.Errorf("no case of %s", want)
@@ -240,6 +253,6 @@ const hopperMain = `#include "emul.h"
 #include "../conv_sm90a.cu"
 #include "../pack.cu"
 #include "../reduce.cu"
-static const emul::Entry table[] = {KERNEL(conv_sm90a), KERNEL(conv_grad_x_sm90a), KERNEL(conv_grad_w_sm90a), KERNEL(pack_bf16), KERNEL(sum_rows)};
+static const emul::Entry table[] = {KERNEL(conv_sm90a), KERNEL(conv_sum_sm90a), KERNEL(conv_grad_x_sm90a), KERNEL(conv_grad_x_sum_sm90a), KERNEL(conv_grad_w_sm90a), KERNEL(pack_bf16), KERNEL(sum_rows)};
 LIBRARY(table)
 `

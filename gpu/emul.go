@@ -35,8 +35,8 @@ func (e emulated) Launch(list []byte) (int, error) {
 
 // TensorMap makes a descriptor for the emulated copies, of bfloat16 in the widest swizzle.
 func (e emulated) TensorMap(address uint64, m tensorMap) (b [tensorMapSize]byte, err error) {
-	if m.values != bf16Values || m.swizzle != swizzle128 || m.steps != nil {
-		return b, errors.New("not emulated: only dense boxes of bfloat16 in the swizzle of 128 bytes are")
+	if m.values != bf16Values || m.swizzle != swizzle128 {
+		return b, errors.New("not emulated: only boxes of bfloat16 in the swizzle of 128 bytes are")
 	}
-	return e.Driver.TensorMap(address, m.dims, m.strides, m.box)
+	return e.Driver.TensorMap(address, m.dims, m.strides, m.box, m.steps)
 }

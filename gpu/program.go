@@ -216,7 +216,7 @@ func plan(s kernels.Spec, precision kernels.Precision, arch string) (*program, e
 	if half != 0 && precision != kernels.BF16 || half&^(can.Free|can.Tied) != 0 || half&can.Tied != 0 && !p.tied {
 		return nil, fmt.Errorf("no kernel stores arguments %b in bf16; in precision bf16 any of %b can be, and all or none of %b", half, can.Free, can.Tied)
 	}
-	bf16 := precision == kernels.BF16 && (arch == hopper && half == 0 && p.tensorCores(s, fillsTensorCores) || p.products(s))
+	bf16 := precision == kernels.BF16 && (arch == hopper && p.tensorCores(s, processors, fillsTensorCores) || p.products(s))
 	if !bf16 && !p.layer(s) && !p.attend(s) && !p.quantizer(s) && !p.convolution(s) {
 		return nil, ErrNoKernel
 	}

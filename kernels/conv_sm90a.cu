@@ -49,6 +49,24 @@ namespace hopper {
 constexpr unsigned TILE = 64 * 64 * 2;  // bytes of 64 rows of 64 values
 constexpr unsigned BLOCK = 4 * TILE;
 constexpr int CONSUMERS = 2, WARPS = 4 * CONSUMERS;
+constexpr int PITCH = 68, STAGED = 32;                  // floats of a pixel, pixels of a warpgroup in its staging memory
+constexpr unsigned STAGE = PITCH * STAGED * 4;          // bytes of it
+
+// One of frames, rows and columns of a convolution.
+struct Axis {
+  int size, log;                    // results, of which a brick has 2^log
+  int taps, dilation, pad, stride;  // result q reads q·stride + tap·dilation - pad, or back q - tap·dilation + pad
+  int first, step;                  // tap i has weight first + i·step
+  int places, apart, from;          // result q lies at from + q·apart of so many places
+};
+
+struct Size {
+  Axis t, h, w;
+  int N, M, C;       // clips, channels of the result, channels of the sum
+  int wide, shared;  // whether a block has two tiles; taps that read the same block
+  int stagesA, stagesB;
+  int units, whole, parts, part;  // see Unit
+};
 
 // Stages in shared memory, each with a barrier that says it is full and one that says
 // it is empty.
@@ -77,53 +95,45 @@ struct Turn {
 };
 
 // One ring of `as` tiles, one of `bs` blocks; a block serves so many taps, which start
-// shift bytes after each other. end is a barrier for the end of all products.
+// shift bytes after each other. The first warpgroup starts some steps ahead of the
+// second one and tells when by the barrier ahead. Results pass through staging memory of
+// their own.
 struct Rings {
   Ring a, b;
-  unsigned shift, end;
+  unsigned shift, ahead;
+  float* staging;
   int as, bs, taps;
 };
 
-__device__ inline Rings open_rings(void* memory, bool wide, int taps, unsigned shift, int stagesA, int stagesB) {
+__device__ inline Rings open_rings(char* memory, const Size& s, unsigned staging) {
   Rings r;
-  r.as = wide ? 2 : 1, r.bs = 3 - r.as, r.taps = taps, r.shift = shift;
-  r.end = (shared_address(memory) + 7) / 8 * 8;
-  unsigned free = (r.end + 8 + 1023) / 1024 * 1024;
-  r.b = open_ring(free, r.bs * (BLOCK + (taps - 1) * shift), stagesB);
-  r.a = open_ring(free, r.as * TILE, stagesA);
+  r.as = s.wide ? 2 : 1, r.bs = 3 - r.as, r.taps = s.shared, r.shift = s.h.dilation * 128 << s.w.log;
+  unsigned start = shared_address(memory), first = (start + 15) / 16 * 16;
+  r.staging = reinterpret_cast<float*>(memory + (first - start));
+  r.ahead = first + staging;
+  unsigned free = (r.ahead + 8 + 1023) / 1024 * 1024;
+  r.b = open_ring(free, r.bs * (BLOCK + (r.taps - 1) * r.shift), s.stagesB);
+  r.a = open_ring(free, r.as * TILE, s.stagesA);
   if (threadIdx.x == 0) {
-    mbarrier_init(r.end, WARPS);
+    mbarrier_init(r.ahead, 4);
     fence_proxy_async();
   }
   __syncthreads();
   return r;
 }
 
-// d = the sum over steps of a·b. loadA(step, to, full) and loadB(step, to, full) ask for
-// copies; steps of b are `taps` of a. Back: the first tap reads the end of a block. False
-// for threads that have no results.
-template <bool AcrossA, bool AcrossB, bool Back, class LoadA, class LoadB>
-__device__ inline bool product(float (&d)[128], const Rings& r, int steps, LoadA loadA, LoadB loadB) {
-  int group = threadIdx.x / 128, warp_leader = threadIdx.x % 32 == 0;
-  if (group == CONSUMERS) {
-    setmaxnreg_dec<40>();
-    if (threadIdx.x % 128 > 0) return false;
-    Turn a = {0, 1}, b = {0, 1};
-    for (int i = 0; i < steps; i++) {
-      if (i % r.taps == 0) {
-        mbarrier_wait(r.b.empty + 8 * b.stage, b.parity);
-        loadB(i / r.taps, r.b.first + b.stage * r.b.bytes, r.b.full + 8 * b.stage);
-        b.next(r.b);
-      }
-      mbarrier_wait(r.a.empty + 8 * a.stage, a.parity);
-      loadA(i, r.a.first + a.stage * r.a.bytes, r.a.full + 8 * a.stage);
-      a.next(r.a);
-    }
-    return false;
-  }
-  setmaxnreg_inc<232>();
-  Turn a = {0, 0}, b = {0, 0};
-  for (int i = 0, tap = 0, lastA = 0, lastB = 0; i < steps; i++) {
+// d = the sum over steps of a·b; steps of b are `taps` of a. Back: the first tap reads the
+// end of a block. After `lead` steps the barrier ahead is told, if they are not 0.
+template <bool AcrossA, bool AcrossB, bool Back>
+__device__ inline void multiply(float (&d)[128], const Rings& r, Turn& a, Turn& b, int steps, int lead) {
+  int group = threadIdx.x / 128, warp_leader = threadIdx.x % 32 == 0, tap = 0, lastA = 0, lastB = 0;
+  auto release = [&](int done) {
+    if (!warp_leader) return;
+    mbarrier_arrive(r.a.empty + 8 * lastA);
+    if (tap == 0) mbarrier_arrive(r.b.empty + 8 * lastB);
+    if (done == lead) mbarrier_arrive(r.ahead);
+  };
+  for (int i = 0; i < steps; i++) {
     if (tap == 0) mbarrier_wait(r.b.full + 8 * b.stage, b.parity);
     mbarrier_wait(r.a.full + 8 * a.stage, a.parity);
     unsigned x = r.a.first + a.stage * r.a.bytes + (r.as > 1 ? group * TILE : 0);
@@ -134,138 +144,317 @@ __device__ inline bool product(float (&d)[128], const Rings& r, int steps, LoadA
       wgmma<AcrossA, AcrossB>(d, matrix(x + k * (AcrossA ? 2048 : 32), TILE, 1024), matrix(y + k * (AcrossB ? 2048 : 32), TILE, 1024), i + k > 0);
     wgmma_commit();
     wgmma_wait<1>(d);  // the products of the step before
-    if (i > 0 && warp_leader) {
-      mbarrier_arrive(r.a.empty + 8 * lastA);
-      if (tap == 0) mbarrier_arrive(r.b.empty + 8 * lastB);
-    }
+    if (i > 0) release(i);
     lastA = a.stage, a.next(r.a);
     if (++tap == r.taps) tap = 0, lastB = b.stage, b.next(r.b);
   }
   wgmma_wait<0>(d);
-  return true;
+  release(steps);
 }
-
-struct Size {
-  int N, T, H, W, M;  // results: pixels, channels
-  int C;              // channels of the sum
-  int KT, KH, KW, DT, PT, PH, PW;
-  int lt, lh, lw;     // a brick has 2^lw columns, 2^lh rows, 2^lt frames, and clips for the rest
-  int wide, taps, stagesA, stagesB;
-};
 
 struct Corner { int n, t, h, w; };
 
-__device__ inline int pieces(int n, int log) { return (n + (1 << log) - 1) >> log; }
+__device__ inline int pieces(const Axis& a) { return (a.size + (1 << a.log) - 1) >> a.log; }
 
-// The first pixel of brick i of 2^log pixels.
+// The first result of brick i of 2^log pixels.
 __device__ inline Corner corner(int i, const Size& s, int log) {
-  int w = pieces(s.W, s.lw), h = pieces(s.H, s.lh), t = pieces(s.T, s.lt);
+  int w = pieces(s.w), h = pieces(s.h), t = pieces(s.t);
   Corner c;
-  c.w = i % w << s.lw, i /= w;
-  c.h = i % h << s.lh, i /= h;
-  c.t = i % t << s.lt, i /= t;
-  c.n = i << (log - s.lt - s.lh - s.lw);
+  c.w = i % w << s.w.log, i /= w;
+  c.h = i % h << s.h.log, i /= h;
+  c.t = i % t << s.t.log, i /= t;
+  c.n = i << (log - s.t.log - s.h.log - s.w.log);
   return c;
 }
 
-// Where tap i moves a brick: forward as the output reads, back as the input is read.
-__device__ inline Corner moved(Corner c, int i, const Size& s, int sign) {
-  c.w += sign * (i % s.KW - s.PW), i /= s.KW;
-  c.h += sign * (i % s.KH - s.PH), i /= s.KH;
-  c.t += sign * (i * s.DT - s.PT);
-  return c;
+// What results from q on read through a tap: forward as the output reads, back as the
+// input is read (sign -1).
+__device__ inline int read(const Axis& a, int q, int tap, int sign) { return q * a.stride + sign * (tap * a.dilation - a.pad); }
+
+// A step of a sum: the first of the taps that share a block, and channels.
+struct Step {
+  int c, w, h, t;
+  __device__ Step(int i, const Size& s) {
+    int chunks = (s.C + 63) / 64, rows = s.h.taps / s.shared;
+    i /= s.shared;
+    c = i % chunks * 64, i /= chunks;
+    w = i % s.w.taps, i /= s.w.taps;
+    h = i % rows * s.shared, t = i / rows;
+  }
+  __device__ void next(const Size& s) {
+    if ((c += 64) < s.C) return;
+    c = 0;
+    if (++w < s.w.taps) return;
+    w = 0;
+    if ((h += s.shared) < s.h.taps) return;
+    h = 0, t++;
+  }
+};
+
+// What a block does at once: a tile of results, 64·as channels of bs bricks, with the
+// whole sum or a part of it. Units up to `whole` are whole ones, then come `parts` of each
+// other tile; blocks go through them with the same stride.
+struct Unit { int tile, from, to, slab; };
+
+__device__ inline Unit unit(int i, const Size& s) {
+  int steps = s.t.taps * s.h.taps * s.w.taps * ((s.C + 63) / 64);
+  if (i < s.whole) return {i, 0, steps, -1};
+  i -= s.whole;
+  int from = i % s.parts * s.part;
+  return {s.whole + i / s.parts, from, min(from + s.part, steps), i};
 }
 
-constexpr int PITCH = 20;  // of 16 channels in shared memory: neighbours in a warp hit all banks
+// The tiles of channels of a brick follow each other, so that blocks of a wave share bricks.
+__device__ inline int channel(int tile, const Size& s) { return s.wide ? tile % ((s.M + 127) / 128) * 128 : tile % ((s.M + 63) / 64) * 64; }
+__device__ inline int brick(int tile, const Size& s) { return s.wide ? tile / ((s.M + 127) / 128) : tile / ((s.M + 63) / 64) * 2; }
 
-// y = end(channel, sum, value of extra) at 256 pixels of a brick and 64 channels from m,
-// for a warpgroup; extra may be null. Through shared memory, so that a thread has 4
-// channels of a pixel and end does not stand 128 times.
-template <class End>
-__device__ inline void store(float* y, const float* extra, const float (&d)[128], const Rings& r, void* memory, const Corner& c, int m, const Size& s, End end) {
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  if (lane == 0) mbarrier_arrive(r.end);  // the other warpgroup may still read tiles
-  mbarrier_wait(r.end, 0);
-  float* part = reinterpret_cast<float*>(static_cast<char*>(memory) + (r.b.first - shared_address(memory))) + warp * 256 * PITCH;
-#pragma unroll
-  for (int i = 0; i < 128; i++) part[(i / 4 * 8 + lane % 4 * 2 + i % 2) * PITCH + lane / 4 + i / 2 % 2 * 8] = d[i];
-  __syncwarp();
-  m += warp % 4 * 16 + lane % 4 * 4;
-  for (int p = lane / 4; p < 256 && m < s.M; p += 8) {
-    int n = c.n + (p >> s.lw >> s.lh >> s.lt), t = c.t + (p >> s.lw >> s.lh & ((1 << s.lt) - 1));
-    int h = c.h + (p >> s.lw & ((1 << s.lh) - 1)), w = c.w + (p & ((1 << s.lw) - 1));
-    if (n >= s.N || t >= s.T || h >= s.H || w >= s.W) continue;
-    int i = (((n * s.T + t) * s.H + h) * s.W + w) * s.M + m;
-    float4 v = *reinterpret_cast<const float4*>(part + p * PITCH + lane % 4 * 4), e = {0, 0, 0, 0};
-    if (s.M % 4 == 0) {
-      if (extra) e = *reinterpret_cast<const float4*>(extra + i);
-      *reinterpret_cast<float4*>(y + i) = {end(m, v.x, e.x), end(m + 1, v.y, e.y), end(m + 2, v.z, e.z), end(m + 3, v.w, e.w)};
-    } else {
-      for (int j = 0; j < min(4, s.M - m); j++) y[i + j] = end(m + j, part[p * PITCH + lane % 4 * 4 + j], extra ? extra[i + j] : 0);
-    }
+// What becomes of sums v: y = Act(v + b) + r or, back, dx = (v + r)·Act'(s). r may be null,
+// s where kind is NONE.
+struct Results {
+  void* y;
+  const void *with, *r;  // with: b in float32, or s
+  int kind, half;        // half: bit 0, 1, 2 for y, s, r in bfloat16
+};
+
+template <int K> struct Is { static constexpr int kind = K; };
+
+// f of the kind as a constant, so that it stands once for many values.
+template <class F>
+__device__ inline void of_kind(int kind, F f) {
+  switch (kind) {
+    case ELU: return f(Is<ELU>());
+    case SILU: return f(Is<SILU>());
+    case LEAKY_RELU: return f(Is<LEAKY_RELU>());
+    case SIGMOID: return f(Is<SIGMOID>());
+    case TANH: return f(Is<TANH>());
+    case GELU: return f(Is<GELU>());
+    case SOFT_CLAMP: return f(Is<SOFT_CLAMP>());
+    default: return f(Is<NONE>());
   }
 }
 
-// Where step i of taps and channels is: tap tells the first of those that share a block.
-struct Step { int tap, c; };
+template <bool Back, int L>
+__device__ inline void finish(float (&v)[L], const float (&with)[L], const float (&r)[L], int kind) {
+  of_kind(kind, [&](auto is) {
+    constexpr int K = decltype(is)::kind;
+#pragma unroll
+    for (int i = 0; i < L; i++) v[i] = Back ? (v[i] + r[i]) * slope(K, with[i]) : activate(K, v[i] + with[i]) + r[i];
+  });
+}
 
-__device__ inline Step step(int i, const Size& s) {
-  int chunks = (s.C + 63) / 64, c = i % chunks * 64;
-  i /= chunks;
-  int w = i % s.KW, h = i / s.KW;  // h counts frames too
-  return {h * s.taps * s.KW + w, c};
+__device__ inline void read8(float (&v)[8], const void* x, int i, bool half) {
+  half ? load8(v, static_cast<const bfloat*>(x) + i) : load8(v, static_cast<const float*>(x) + i);
+}
+__device__ inline float read1(const void* x, int i, bool half) {
+  return half ? load(static_cast<const bfloat*>(x)[i]) : static_cast<const float*>(x)[i];
+}
+
+// Finishes and stores 8 channels from m of pixels that lie at `at`, or nowhere; rows start
+// at multiples of 16 bytes.
+template <bool Back, int L>
+__device__ inline void end8(float (&v)[L][8], const Results& o, const int (&at)[L], int m, int M) {
+  float with[L][8] = {}, r[L][8] = {};
+#pragma unroll
+  for (int l = 0; l < L; l++) {
+    if (!Back) load8(with[l], static_cast<const float*>(o.with) + m);
+    if (at[l] < 0) continue;
+    if (Back && o.kind != NONE) read8(with[l], o.with, at[l] * M + m, o.half & 2);
+    if (o.r) read8(r[l], o.r, at[l] * M + m, o.half & 4);
+  }
+#pragma unroll
+  for (int l = 0; l < L; l++) {
+    if (at[l] < 0) continue;
+    finish<Back>(v[l], with[l], r[l], o.kind);
+    int i = at[l] * M + m;
+    o.half & 1 ? store8(static_cast<bfloat*>(o.y) + i, v[l]) : store8(static_cast<float*>(o.y) + i, v[l]);
+  }
+}
+
+template <bool Back>
+__device__ inline void end1(float sum, const Results& o, int at, int m, int M) {
+  int i = at * M + m;
+  float v[1] = {sum}, with[1] = {}, r[1] = {};
+  if (!Back) with[0] = static_cast<const float*>(o.with)[m];
+  if (Back && o.kind != NONE) with[0] = read1(o.with, i, o.half & 2);
+  if (o.r) r[0] = read1(o.r, i, o.half & 4);
+  finish<Back>(v, with, r, o.kind);
+  if (o.half & 1)
+    static_cast<bfloat*>(o.y)[i] = as<bfloat>(v[0]);
+  else
+    static_cast<float*>(o.y)[i] = v[0];
+}
+
+// The place of pixel p of a brick, -1 outside.
+__device__ inline int place(int p, const Corner& c, const Size& s) {
+  int w = c.w + (p & ((1 << s.w.log) - 1)), h = c.h + (p >> s.w.log & ((1 << s.h.log) - 1));
+  p >>= s.w.log + s.h.log;
+  int t = c.t + (p & ((1 << s.t.log) - 1)), n = c.n + (p >> s.t.log);
+  if (n >= s.N || t >= s.t.size || h >= s.h.size || w >= s.w.size) return -1;
+  return ((n * s.t.places + s.t.from + t * s.t.apart) * s.h.places + s.h.from + h * s.h.apart) * s.w.places + s.w.from + w * s.w.apart;
+}
+
+// Channel c of pixel p in staging memory. In the upper half neighbouring fours change
+// places, so that 8 threads that read 32 bytes each hit all banks with each 16.
+__device__ inline int staged(int p, int c) { return p * PITCH + (c ^ (c >> 5) * 4); }
+
+template <int Round>
+__device__ inline void stage(float* staging, const float (&d)[128]) {
+  int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < 16; i++)
+    staging[staged(i / 4 * 8 + lane % 4 * 2 + i % 2, warp * 16 + lane / 4 + i / 2 % 2 * 8)] = d[Round * 16 + i];
+}
+
+// Finishes and stores 256 pixels of a brick and 64 channels from m, for a warpgroup; or
+// stores the bare sums in a slab [256,64]. Through staging memory, 32 pixels at a time, so
+// that 8 threads write all 64 channels of a pixel and the code stands once.
+template <bool Back>
+__device__ inline void store(const Results& o, const float (&d)[128], const Rings& r, const Corner& c, int m, const Size& s, float* slab) {
+  int group = threadIdx.x / 128, thread = threadIdx.x % 128;
+  float* staging = r.staging + group * (STAGE / 4);
+#pragma unroll 1
+  for (int round = 0; round < 8; round++) {
+    switch (round) {
+      case 0: stage<0>(staging, d); break;
+      case 1: stage<1>(staging, d); break;
+      case 2: stage<2>(staging, d); break;
+      case 3: stage<3>(staging, d); break;
+      case 4: stage<4>(staging, d); break;
+      case 5: stage<5>(staging, d); break;
+      case 6: stage<6>(staging, d); break;
+      default: stage<7>(staging, d);
+    }
+    group_sync(group);
+    if (slab || s.M % 8 == 0) {
+      int k = thread % 8 * 8, at[2];
+      float v[2][8];
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        int p = thread / 8 + i * 16;
+        at[i] = place(round * STAGED + p, c, s);
+        float4 x = *reinterpret_cast<float4*>(staging + staged(p, k)), y = *reinterpret_cast<float4*>(staging + staged(p, k + 4));
+        v[i][0] = x.x, v[i][1] = x.y, v[i][2] = x.z, v[i][3] = x.w, v[i][4] = y.x, v[i][5] = y.y, v[i][6] = y.z, v[i][7] = y.w;
+        if (slab) store8(slab + (round * STAGED + p) * 64 + k, v[i]);
+      }
+      if (!slab && m + k < s.M) end8<Back>(v, o, at, m + k, s.M);
+    } else {
+      for (int p = thread / 32; p < STAGED; p += 4) {
+        int at = place(round * STAGED + p, c, s);
+        for (int k = thread % 32; k < 64; k += 32)
+          if (at >= 0 && m + k < s.M) end1<Back>(staging[staged(p, k)], o, at, m + k, s.M);
+      }
+    }
+    group_sync(group);
+  }
 }
 
 // Back: the gradient of x.
-template <bool Back, class End>
-__device__ inline void bricks(void* memory, const TensorMap* x, const TensorMap* w, float* y, const float* extra, const Size& s, End end) {
-  Rings r = open_rings(memory, s.wide, s.taps, 128 << s.lw, s.stagesA, s.stagesB);
-  int tiles = (s.M + 64 * r.as - 1) / (64 * r.as), m0 = blockIdx.x % tiles * 64 * r.as, brick = blockIdx.x / tiles * r.bs;
-  float d[128];
-  auto loadA = [=](int i, unsigned to, unsigned full) {
-    Step at = step(i / s.taps, s);
-    mbarrier_arrive_expect(full, r.a.bytes);
-    for (int g = 0; g < r.as; g++) {
-      int m = m0 + 64 * g;
-      tma_load(to + g * TILE, w, full, Back ? m : at.c, at.tap + i % s.taps * s.KW, Back ? at.c : m, 0, 0);
-    }
-  };
-  auto loadB = [=](int i, unsigned to, unsigned full) {
-    Step at = step(i, s);
-    mbarrier_arrive_expect(full, r.b.bytes);
-    for (int g = 0; g < r.bs; g++) {
-      Corner c = moved(corner(brick + g, s, 8), Back ? at.tap + (s.taps - 1) * s.KW : at.tap, s, Back ? -1 : 1);
-      tma_load(to + g * (r.b.bytes / 2), x, full, at.c, c.w, c.h, c.t, c.n);
-    }
-  };
-  bool mine = product<Back, false, Back>(d, r, s.KT * s.KH * s.KW * ((s.C + 63) / 64), loadA, loadB);
-  if (!mine) return;
+template <bool Back>
+__device__ inline void bricks(char* memory, const TensorMap* x, const TensorMap* w, const Results& o, float* slabs, const Size& s) {
+  Rings r = open_rings(memory, s, CONSUMERS * STAGE);
   int group = threadIdx.x / 128;
-  store(y, extra, d, r, memory, corner(brick + (r.bs > 1 ? group : 0), s, 8), m0 + (r.as > 1 ? group * 64 : 0), s, end);
+  if (group == CONSUMERS) {
+    setmaxnreg_dec<40>();
+    if (threadIdx.x % 128 > 0) return;
+    Turn a = {0, 1}, b = {0, 1};
+    for (int i = blockIdx.x; i < s.units; i += gridDim.x) {
+      Unit u = unit(i, s);
+      int m0 = channel(u.tile, s), back = Back ? -1 : 1;
+      Corner corners[2] = {corner(brick(u.tile, s), s, 8), corner(brick(u.tile, s) + 1, s, 8)};
+      Step at(u.from, s);
+      for (int j = u.from; j < u.to; j += r.taps, at.next(s)) {
+        unsigned full = r.b.full + 8 * b.stage, to = r.b.first + b.stage * r.b.bytes;
+        mbarrier_wait(r.b.empty + 8 * b.stage, b.parity);
+        mbarrier_arrive_expect(full, r.b.bytes);
+#pragma unroll
+        for (int g = 0; g < 2; g++) {
+          const Corner& c = corners[g];
+          if (g < r.bs) tma_load(to + g * (r.b.bytes / 2), x, full, at.c, read(s.w, c.w, at.w, back), read(s.h, c.h, Back ? at.h + r.taps - 1 : at.h, back), read(s.t, c.t, at.t, back), c.n);
+        }
+        b.next(r.b);
+        for (int tap = 0; tap < r.taps; tap++) {
+          unsigned full = r.a.full + 8 * a.stage, to = r.a.first + a.stage * r.a.bytes;
+          mbarrier_wait(r.a.empty + 8 * a.stage, a.parity);
+          mbarrier_arrive_expect(full, r.a.bytes);
+          for (int g = 0; g < r.as; g++) {
+            int m = m0 + 64 * g;
+            tma_load(to + g * TILE, w, full, Back ? m : at.c, s.w.first + at.w * s.w.step, s.h.first + (at.h + tap) * s.h.step, s.t.first + at.t * s.t.step, Back ? at.c : m);
+          }
+          a.next(r.a);
+        }
+      }
+    }
+    return;
+  }
+  setmaxnreg_inc<232>();
+  Turn a = {0, 0}, b = {0, 0};
+  float d[128];
+  for (int i = blockIdx.x; i < s.units; i += gridDim.x) {
+    Unit u = unit(i, s);
+    int steps = u.to - u.from, lead = 0;
+    if (i == (int)blockIdx.x) {
+      lead = min(min(r.a.stages - 1, (r.b.stages - 1) * r.taps), steps);
+      if (group > 0) mbarrier_wait(r.ahead, 0), lead = 0;
+    }
+    multiply<Back, false, Back>(d, r, a, b, steps, lead);
+    float* slab = u.slab < 0 ? nullptr : slabs + (size_t)(u.slab * 2 + group) * 256 * 64;
+    store<Back>(o, d, r, corner(brick(u.tile, s) + (r.bs > 1 ? group : 0), s, 8), channel(u.tile, s) + (r.as > 1 ? group * 64 : 0), s, slab);
+  }
 }
 
-__device__ inline void grad_w(void* memory, const TensorMap* dy, const TensorMap* x, float* dw, const Size& s, int part) {
-  Rings r = open_rings(memory, s.wide, 1, 0, s.stagesA, s.stagesB);
-  int chunks = (s.C + 63) / 64, columns = s.KT * s.KH * s.KW * chunks, tiles = (s.M + 64 * r.as - 1) / (64 * r.as);
+// The sums of tiles from their parts: a block has 32 pixels of a slab, a thread 8 channels.
+template <bool Back>
+__device__ inline void slabs_sum(const Results& o, const float* slabs, const Size& s) {
+  int tile = s.whole + blockIdx.x / 16, group = blockIdx.x / 8 % 2, p = blockIdx.x % 8 * 32 + threadIdx.x / 8, k = threadIdx.x % 8 * 8;
+  int m = channel(tile, s) + (s.wide ? group * 64 : 0) + k, at[1] = {place(p, corner(brick(tile, s) + (s.wide ? 0 : group), s, 8), s)};
+  if (m >= s.M || at[0] < 0) return;
+  slabs += (size_t)(blockIdx.x / 16 * s.parts * 2 + group) * 256 * 64 + p * 64 + k;
+  float v[1][8] = {};
+  for (int i = 0; i < s.parts; i++, slabs += 2 * 256 * 64) {
+    float part[8];
+    load8(part, slabs);
+#pragma unroll
+    for (int j = 0; j < 8; j++) v[0][j] += part[j];
+  }
+  if (s.M % 8 == 0) return end8<Back>(v, o, at, m, s.M);
+#pragma unroll
+  for (int j = 0; j < 8; j++)
+    if (m + j < s.M) end1<Back>(v[0][j], o, at[0], m + j, s.M);
+}
+
+__device__ inline void grad_w(char* memory, const TensorMap* dy, const TensorMap* x, float* dw, const Size& s) {
+  Rings r = open_rings(memory, s, 0);
+  int chunks = (s.C + 63) / 64, k = s.t.taps * s.h.taps * s.w.taps, columns = k * chunks, tiles = (s.M + 64 * r.as - 1) / (64 * r.as);
   int m0 = blockIdx.x % tiles * 64 * r.as, column0 = blockIdx.x / tiles * 4 * r.bs, here = min(4 * r.bs, columns - column0);
-  int bricks = pieces(s.W, s.lw) * pieces(s.H, s.lh) * pieces(s.T, s.lt) * pieces(s.N, 6 - s.lt - s.lh - s.lw);
-  int from = blockIdx.y * part;
-  float d[128];
-  auto loadA = [=](int i, unsigned to, unsigned full) {
-    Corner q = corner(from + i, s, 6);
-    mbarrier_arrive_expect(full, r.a.bytes);
-    for (int g = 0; g < r.as; g++) tma_load(to + g * TILE, dy, full, m0 + 64 * g, q.w, q.h, q.t, q.n);
-  };
-  auto loadB = [=](int i, unsigned to, unsigned full) {
-    mbarrier_arrive_expect(full, here * TILE);
-    for (int g = 0; g < here; g++) {
-      Corner c = moved(corner(from + i, s, 6), (column0 + g) / chunks, s, 1);
-      tma_load(to + g * TILE, x, full, (column0 + g) % chunks * 64, c.w, c.h, c.t, c.n);
+  int bricks = pieces(s.w) * pieces(s.h) * pieces(s.t) * (((s.N - 1) >> (6 - s.t.log - s.h.log - s.w.log)) + 1);
+  int from = blockIdx.y * s.part, to = min(from + s.part, bricks), group = threadIdx.x / 128;
+  if (group == CONSUMERS) {
+    setmaxnreg_dec<56>();
+    if (threadIdx.x % 128 > 0) return;
+    Turn a = {0, 1}, b = {0, 1};
+    for (int i = from; i < to; i++) {
+      Corner c = corner(i, s, 6);
+      unsigned full = r.b.full + 8 * b.stage, to = r.b.first + b.stage * r.b.bytes;
+      mbarrier_wait(r.b.empty + 8 * b.stage, b.parity);
+      mbarrier_arrive_expect(full, here * TILE);
+      for (int g = 0; g < here; g++) {
+        int tap = (column0 + g) / chunks, w = tap % s.w.taps, h = tap / s.w.taps % s.h.taps, t = tap / s.w.taps / s.h.taps;
+        tma_load(to + g * TILE, x, full, (column0 + g) % chunks * 64, read(s.w, c.w, w, 1), read(s.h, c.h, h, 1), read(s.t, c.t, t, 1), c.n);
+      }
+      b.next(r.b);
+      full = r.a.full + 8 * a.stage, to = r.a.first + a.stage * r.a.bytes;
+      mbarrier_wait(r.a.empty + 8 * a.stage, a.parity);
+      mbarrier_arrive_expect(full, r.a.bytes);
+      for (int g = 0; g < r.as; g++) tma_load(to + g * TILE, dy, full, m0 + 64 * g, c.w, c.h, c.t, c.n);
+      a.next(r.a);
     }
-  };
-  bool mine = product<true, true, false>(d, r, min(part, bricks - from), loadA, loadB);
-  if (!mine) return;
-  int group = threadIdx.x / 128, lane = threadIdx.x % 32, k = s.KT * s.KH * s.KW;
+    return;
+  }
+  setmaxnreg_inc<224>();
+  Turn a = {0, 0}, b = {0, 0};
+  float d[128];
+  multiply<true, true, false>(d, r, a, b, to - from, 0);
+  int lane = threadIdx.x % 32;
   int m = m0 + (r.as > 1 ? group * 64 : 0) + threadIdx.x / 32 % 4 * 16 + lane / 4, column = column0 + (r.bs > 1 ? group * 4 : 0);
   dw += (size_t)blockIdx.y * s.M * k * s.C;
 #pragma unroll
@@ -277,24 +466,32 @@ __device__ inline void grad_w(void* memory, const TensorMap* dy, const TensorMap
 
 }  // namespace hopper
 
-// r may be null.
+// slabs [units - whole, 2, 256, 64] are parts of the sums of the last tiles.
 extern "C" __global__ void __launch_bounds__(384, 1)
-conv_sm90a(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, float* y, const float* b, const float* r, hopper::Size s, int kind) {
+conv_sm90a(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, void* y, const float* b, const void* r, float* slabs, hopper::Size s, int kind, int half) {
   DYNAMIC_SHARED(char, memory);
-  hopper::bricks<false>(memory, &x, &w, y, r, s, [=](int o, float v, float r) { return activate(kind, v + b[o]) + r; });
+  hopper::bricks<false>(memory, &x, &w, {y, b, r, kind, half}, slabs, s);
+}
+
+extern "C" __global__ void conv_sum_sm90a(void* y, const float* b, const void* r, const float* slabs, hopper::Size s, int kind, int half) {
+  hopper::slabs_sum<false>({y, b, r, kind, half}, slabs, s);
 }
 
 // at is the output of the activation in front, null where kind is NONE.
 extern "C" __global__ void __launch_bounds__(384, 1)
-conv_grad_x_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ TensorMap w, float* dx, const float* at, hopper::Size s, int kind) {
+conv_grad_x_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ TensorMap w, void* dx, const void* at, const void* r, float* slabs, hopper::Size s, int kind, int half) {
   DYNAMIC_SHARED(char, memory);
-  hopper::bricks<true>(memory, &dy, &w, dx, at, s, [=](int, float v, float at) { return v * slope(kind, at); });
+  hopper::bricks<true>(memory, &dy, &w, {dx, at, r, kind, half}, slabs, s);
+}
+
+extern "C" __global__ void conv_grad_x_sum_sm90a(void* dx, const void* at, const void* r, const float* slabs, hopper::Size s, int kind, int half) {
+  hopper::slabs_sum<true>({dx, at, r, kind, half}, slabs, s);
 }
 
 // dw has a [O,KT,KH,KW,C] for each part of so many bricks of 64 pixels. s tells the
 // pixels of dy; M is O.
 extern "C" __global__ void __launch_bounds__(384, 1)
-conv_grad_w_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ TensorMap x, float* dw, hopper::Size s, int part) {
+conv_grad_w_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ TensorMap x, float* dw, hopper::Size s) {
   DYNAMIC_SHARED(char, memory);
-  hopper::grad_w(memory, &dy, &x, dw, s, part);
+  hopper::grad_w(memory, &dy, &x, dw, s);
 }

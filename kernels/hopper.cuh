@@ -38,6 +38,9 @@ __device__ inline void tma_load(unsigned to, const TensorMap* map, unsigned barr
                ::"r"(to), "l"(map), "r"(barrier), "r"(c), "r"(w), "r"(h), "r"(t), "r"(n) : "memory");
 }
 
+// A barrier of the 128 threads of a warpgroup.
+__device__ inline void group_sync(int group) { asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory"); }
+
 // Before a product whose registers were touched since the last one was waited for.
 __device__ inline void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }

@@ -37,7 +37,7 @@ static const emul::Entry table[] = {
     KERNEL(act_half), KERNEL(act_grad_half), KERNEL(add_half), KERNEL(affine_half),
     KERNEL(adam_w),
     KERNEL(conv), KERNEL(conv_grad_x), KERNEL(conv_grad_w),
-    KERNEL(conv_sm90a), KERNEL(conv_grad_x_sm90a), KERNEL(conv_grad_w_sm90a),
+    KERNEL(conv_sm90a), KERNEL(conv_sum_sm90a), KERNEL(conv_grad_x_sm90a), KERNEL(conv_grad_x_sum_sm90a), KERNEL(conv_grad_w_sm90a),
     KERNEL(conv_mma_64), KERNEL(conv_grad_x_mma_64), KERNEL(conv_grad_w_mma_64),
     KERNEL(conv_mma_128), KERNEL(conv_grad_x_mma_128), KERNEL(conv_grad_w_mma_128),
     KERNEL(frame_dots), KERNEL(frame_dots_half), KERNEL(frame_softmax), KERNEL(weighted_rows), KERNEL(weighted_rows_half), KERNEL(product_rows), KERNEL(product_rows_half),

@@ -17,7 +17,8 @@
 struct alignas(64) TensorMap {
   uint64_t address, dims[5], strides[4];  // strides in bytes
   uint32_t box[5], mark;
-  uint64_t unused[2];
+  uint8_t steps[5], unused[11];
+  int count(int axis) const { return (box[axis] + steps[axis] - 1) / steps[axis]; }  // values of a copy
 };
 static_assert(sizeof(TensorMap) == 128, "a tensor map has 128 bytes");
 
@@ -102,18 +103,18 @@ static void arrive(uint32_t address, int bytes) {
 static void land(const Box& c) {
   uint32_t n = 0;
   int i[5];
-  for (i[4] = 0; i[4] < int(c.map.box[4]); i[4]++)
-    for (i[3] = 0; i[3] < int(c.map.box[3]); i[3]++)
-      for (i[2] = 0; i[2] < int(c.map.box[2]); i[2]++)
-        for (i[1] = 0; i[1] < int(c.map.box[1]); i[1]++) {
+  for (i[4] = 0; i[4] < c.map.count(4); i[4]++)
+    for (i[3] = 0; i[3] < c.map.count(3); i[3]++)
+      for (i[2] = 0; i[2] < c.map.count(2); i[2]++)
+        for (i[1] = 0; i[1] < c.map.count(1); i[1]++) {
           const char* row = reinterpret_cast<const char*>(c.map.address);
           bool inside = true;
           for (int d = 1; d < 5; d++) {
-            int64_t x = int64_t(c.at[d]) + i[d];
+            int64_t x = int64_t(c.at[d]) + i[d] * c.map.steps[d];
             inside = inside && x >= 0 && x < int64_t(c.map.dims[d]);
             row += x * int64_t(c.map.strides[d - 1]);
           }
-          for (i[0] = 0; i[0] < int(c.map.box[0]); i[0]++, n += 2) {
+          for (i[0] = 0; i[0] < c.map.count(0); i[0]++, n += 2) {
             int64_t x = int64_t(c.at[0]) + i[0];
             uint16_t v = 0;
             if (inside && x >= 0 && x < int64_t(c.map.dims[0])) std::memcpy(&v, row + 2 * x, 2);
@@ -305,7 +306,7 @@ static inline void tma_load(unsigned to, const TensorMap* map, unsigned barrier,
   if (!barrier_at(barrier).fenced) stop("a copy's mbarrier is not fenced for it");
   if (to % 1024) stop("a copy to " + hex(to) + ": its swizzle starts at 1024 bytes");
   uint32_t bytes = 2;
-  for (uint32_t b : map->box) bytes *= b;
+  for (int i = 0; i < 5; i++) bytes *= map->count(i);
   shared(to, bytes);
   for (Barrier& b : barriers)
     if (b.address + 8 > to && b.address < to + bytes) stop("a copy over an mbarrier");
@@ -315,6 +316,10 @@ static inline void tma_load(unsigned to, const TensorMap* map, unsigned barrier,
     written[p]++;
   }
   boxes.push_back({*map, {c, w, h, t, n}, to, barrier});
+}
+
+static inline void group_sync(int number) {
+  emul::meet("group_sync", number, 0, nullptr, [](emul::Group&) {});
 }
 
 static inline void wgmma_fence() { emul::collective(emul::fence_lanes, ~0u, 0, 0); }

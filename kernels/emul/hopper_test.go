@@ -93,7 +93,7 @@ func hopperTrials(t *testing.T, sources []string) func(i int, order Order) ([]fl
 		}
 		defer d.Free(y)
 		row := uint64(2 * hopperChannels)
-		m, err := d.TensorMap(x, []uint64{hopperChannels, hopperRows, 1, 1, 1}, []uint64{row, row * hopperRows, row * hopperRows, row * hopperRows}, []uint32{64, 64, 1, 1, 1})
+		m, err := d.TensorMap(x, []uint64{hopperChannels, hopperRows, 1, 1, 1}, []uint64{row, row * hopperRows, row * hopperRows, row * hopperRows}, []uint32{64, 64, 1, 1, 1}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,29 +218,31 @@ func TestHopperSumsComeLate(t *testing.T) {
 // A map is refused for what cuTensorMapEncodeTiled refuses.
 func TestTensorMapChecksItsArguments(t *testing.T) {
 	d := Open(Forward)
-	good := func() (uint64, []uint64, []uint64, []uint32) {
-		return 1 << 20, []uint64{64, 8, 1, 1, 1}, []uint64{128, 1024, 1024, 1024}, []uint32{64, 8, 1, 1, 1}
+	good := func() (uint64, []uint64, []uint64, []uint32, []uint32) {
+		return 1 << 20, []uint64{64, 8, 1, 1, 1}, []uint64{128, 1024, 1024, 1024}, []uint32{64, 8, 1, 1, 1}, []uint32{1, 2, 1, 8, 1}
 	}
-	if a, dims, strides, box := good(); true {
-		if _, err := d.TensorMap(a, dims, strides, box); err != nil {
+	if a, dims, strides, box, steps := good(); true {
+		if _, err := d.TensorMap(a, dims, strides, box, steps); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, c := range []struct {
 		name, want string
-		spoil      func(address *uint64, dims, strides []uint64, box []uint32)
+		spoil      func(address *uint64, dims, strides []uint64, box, steps []uint32)
 	}{
-		{"address", "multiple of 16", func(a *uint64, _, _ []uint64, _ []uint32) { *a += 8 }},
-		{"stride", "multiples of 16", func(_ *uint64, _, s []uint64, _ []uint32) { s[1] += 8 }},
-		{"wide stride", "below 2^40", func(_ *uint64, _, s []uint64, _ []uint32) { s[3] = 1 << 40 }},
-		{"no values", "1 to 2^32", func(_ *uint64, d, _ []uint64, _ []uint32) { d[2] = 0 }},
-		{"large box", "1 to 256", func(_ *uint64, _, _ []uint64, b []uint32) { b[1] = 257 }},
-		{"wide box", "up to 128", func(_ *uint64, _, _ []uint64, b []uint32) { b[0] = 72 }},
-		{"half a chunk", "multiple of 16", func(_ *uint64, _, _ []uint64, b []uint32) { b[0] = 12 }},
+		{"address", "multiple of 16", func(a *uint64, _, _ []uint64, _, _ []uint32) { *a += 8 }},
+		{"stride", "multiples of 16", func(_ *uint64, _, s []uint64, _, _ []uint32) { s[1] += 8 }},
+		{"wide stride", "below 2^40", func(_ *uint64, _, s []uint64, _, _ []uint32) { s[3] = 1 << 40 }},
+		{"no values", "1 to 2^32", func(_ *uint64, d, _ []uint64, _, _ []uint32) { d[2] = 0 }},
+		{"large box", "1 to 256", func(_ *uint64, _, _ []uint64, b, _ []uint32) { b[1] = 257 }},
+		{"wide box", "up to 128", func(_ *uint64, _, _ []uint64, b, _ []uint32) { b[0] = 72 }},
+		{"wide step", "1 to 8", func(_ *uint64, _, _ []uint64, _, s []uint32) { s[3] = 9 }},
+		{"step inside", "1 inside", func(_ *uint64, _, _ []uint64, _, s []uint32) { s[0] = 2 }},
+		{"half a chunk", "multiple of 16", func(_ *uint64, _, _ []uint64, b, _ []uint32) { b[0] = 12 }},
 	} {
-		a, dims, strides, box := good()
-		c.spoil(&a, dims, strides, box)
-		if _, err := d.TensorMap(a, dims, strides, box); err == nil || !strings.Contains(err.Error(), c.want) {
+		a, dims, strides, box, steps := good()
+		c.spoil(&a, dims, strides, box, steps)
+		if _, err := d.TensorMap(a, dims, strides, box, steps); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
 		}
 	}
