@@ -28,7 +28,8 @@ func (d always) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 // onTensorCores is a plan for a device of two processors, so that blocks do several
 // tiles and split some.
 func onTensorCores(s kernels.Spec) *program {
-	p := &program{}
+	s, half := kernels.Plain(s)
+	p := &program{half: half}
 	p.tensorCores(s, 2, func([]tensorConv) bool { return true })
 	return p
 }
@@ -53,17 +54,22 @@ func hopperShapes() []kernels.Conv {
 	}
 }
 
-// hopperCases are those shapes, and of the suite what a device gives to the tensor cores.
+// hopperCases are those shapes with all, some or none of their activations in bfloat16, and of the suite what a device gives to the tensor cores.
 func hopperCases() []kerneltest.Case {
 	const tol, why = 1e-11, "float32 sums of up to a few thousand products"
 	var cs []kerneltest.Case
-	for _, s := range hopperShapes() {
+	for i, s := range hopperShapes() {
 		full, grad := s, s
 		full.Act, full.Residual, grad.Act, grad.Residual = kernels.SiLU, true, kernels.ELU, true
-		for _, s := range []kernels.Spec{full, kernels.ConvGradX{Conv: s}, kernels.ConvGradX{Conv: grad}, kernels.ConvGradW{Conv: s}} {
-			c := kerneltest.Case{Spec: s, Tol: tol, Why: why}
-			if g, ok := s.(kernels.ConvGradX); ok && g.Act != kernels.None {
+		for j, c := range []kerneltest.Case{
+			{Spec: full}, {Spec: kernels.ConvGradX{Conv: s}}, {Spec: kernels.ConvGradX{Conv: grad}}, {Spec: kernels.ConvGradW{Conv: s}},
+		} {
+			c.Tol, c.Why = tol, why
+			if j == 2 {
 				c.Draw = map[string]kerneltest.Draw{"s": kerneltest.Mixed(-1, 1, 0)}
+			}
+			if half := []uint32{0, ^uint32(0), 0x55, 0xaa}[(i+j)%4] & activations(c.Spec); half > 0 {
+				c.Spec = kernels.Stored{Spec: c.Spec, Half: half}
 			}
 			cs = append(cs, c)
 		}
@@ -76,6 +82,17 @@ func hopperCases() []kerneltest.Case {
 	return cs
 }
 
+// activations are the arguments that may lie in bfloat16, all in float32 but weights.
+func activations(s kernels.Spec) uint32 {
+	switch s.(type) {
+	case kernels.Conv:
+		return 0b10011 // y, x, r
+	case kernels.ConvGradX:
+		return 1<<len(s.Args()) - 1 - 0b100 // not w
+	}
+	return 0b110 // dy, x
+}
+
 // The shapes reach each form of the kernels: one or two tiles, taps that share a block or
 // not, sums in one part or several.
 func TestHopperShapesReachAll(t *testing.T) {
@@ -84,7 +101,8 @@ func TestHopperShapesReachAll(t *testing.T) {
 		p := onTensorCores(c.Spec)
 		k, _, _ := strings.Cut(kernels.Name(c.Spec), "{")
 		parts := strings.Contains(p.launches[len(p.launches)-1].kernel, "sum")
-		for _, tc := range tensorConvs(c.Spec) {
+		plain, _ := kernels.Plain(c.Spec)
+		for _, tc := range tensorConvs(plain) {
 			forms[fmt.Sprintf("%s wide=%v shared=%v", k, tc.wide, tc.shared > 1)] = true
 			forms[fmt.Sprintf("%s wide=%v parts=%v", k, tc.wide, parts)] = true
 		}
@@ -253,6 +271,6 @@ const hopperMain = `#include "emul.h"
 #include "../conv_sm90a.cu"
 #include "../pack.cu"
 #include "../reduce.cu"
-static const emul::Entry table[] = {KERNEL(conv_sm90a), KERNEL(conv_sum_sm90a), KERNEL(conv_grad_x_sm90a), KERNEL(conv_grad_x_sum_sm90a), KERNEL(conv_grad_w_sm90a), KERNEL(pack_bf16), KERNEL(sum_rows)};
+static const emul::Entry table[] = {KERNEL(conv_sm90a), KERNEL(conv_sum_sm90a), KERNEL(conv_grad_x_sm90a), KERNEL(conv_grad_x_sum_sm90a), KERNEL(conv_grad_w_sm90a), KERNEL(pack_bf16), KERNEL(pack_bf16_half), KERNEL(sum_rows)};
 LIBRARY(table)
 `
