@@ -156,54 +156,68 @@ func TestHopperMatchesDefinitions(t *testing.T) {
 }
 
 // hopperMutations are errors that people make with tensor copies and asynchronous
-// products: the text old, which stands in conv_sm90a.cu behind the text after, becomes
+// products: the text old, which stands in conv_sm90a.cu or .cuh behind the text after, becomes
 // new. Cases of one of the kinds must fail, with an error that has the text why if it
 // is not "".
 var hopperMutations = []struct{ name, after, old, new, kinds, why string }{
-	{"a stage is never given back", "wgmma_wait<1>(d)", "mbarrier_arrive(r.a.empty + 8 * lastA)", "void()", "Conv", "hang"},
-	{"a block is never given back", "wgmma_wait<1>(d)", "mbarrier_arrive(r.b.empty + 8 * lastB)", "void()", "Conv", "hang"},
-	{"a block is given back with its first tap", "wgmma_wait<1>(d)", "if (tap == 0) mbarrier_arrive(r.b.empty + 8 * lastB)", "if (tap == 1 || r.taps == 1) mbarrier_arrive(r.b.empty + 8 * b.stage)", "Conv", ""},
-	{"one warp gives a stage back for all", "wgmma_wait<1>(d)", "warp_leader", "threadIdx.x % 128 == 0", "Conv", "hang"},
+	{"a stage is never given back", "inline void multiply", "mbarrier_arrive(r.a.empty + 8 * lastA);", "", "Conv", "hang"},
+	{"a block is never given back", "inline void multiply", "if (tap == 0) mbarrier_arrive(r.b.empty + 8 * lastB);", "", "Conv", "hang"},
+	{"a block is given back with its first tap", "inline void multiply", "if (tap == 0) mbarrier_arrive(r.b.empty + 8 * lastB)", "if (tap == 1 || r.taps == 1) mbarrier_arrive(r.b.empty + 8 * b.stage)", "Conv", ""},
+	{"the last stage of a unit is kept", "inline void multiply", "release(steps);", "", "Conv", "hang"},
+	{"one warp gives a stage back for all", "inline void multiply", "warp_leader = threadIdx.x % 32 == 0", "warp_leader = threadIdx.x % 128 == 0", "Conv", "hang"},
 	{"too few warps are counted", "open_ring", "mbarrier_init(r.empty + 8 * s, WARPS)", "mbarrier_init(r.empty + 8 * s, 1)", "Conv", ""},
-	{"the stage before it is filled", "setmaxnreg_inc", "mbarrier_wait(r.a.full + 8 * a.stage, a.parity);", "", "Conv", "while a copy is writing it"},
-	{"the phase of the round before", "setmaxnreg_inc", "mbarrier_wait(r.b.full + 8 * b.stage, b.parity);", "mbarrier_wait(r.b.full + 8 * b.stage, b.parity ^ 1);", "Conv", "while a copy is writing it"},
+	{"the second warpgroup waits for nobody", "inline void multiply", "if (done == lead) mbarrier_arrive(r.ahead);", "", "Conv", "hang"},
+	{"ahead of what the rings hold", "inline void bricks", "r.a.stages - 1, (r.b.stages - 1) * r.taps", "r.a.stages + 1, r.b.stages * r.taps + 1", "Conv", "hang"},
+	{"the stage before it is filled", "inline void multiply", "mbarrier_wait(r.a.full + 8 * a.stage, a.parity);", "", "Conv", "while a copy is writing it"},
+	{"the phase of the round before", "inline void multiply", "mbarrier_wait(r.b.full + 8 * b.stage, b.parity);", "mbarrier_wait(r.b.full + 8 * b.stage, b.parity ^ 1);", "Conv", "while a copy is writing it"},
 	{"the phase stays", "struct Turn", "stage = 0, parity ^= 1", "stage = 0", "Conv", ""},
-	{"filled before it is empty", "setmaxnreg_dec", "mbarrier_wait(r.a.empty + 8 * a.stage, a.parity);", "", "Conv", ""},
-	{"a block filled before it is empty", "setmaxnreg_dec", "mbarrier_wait(r.b.empty + 8 * b.stage, b.parity);", "", "Conv", ""},
+	{"each unit begins with the first stage", "setmaxnreg_inc", "int steps = u.to - u.from", "a = {0, 0}, b = {0, 0}; int steps = u.to - u.from", "Conv", ""},
+	{"filled before it is empty", "inline void bricks", "mbarrier_wait(r.a.empty + 8 * a.stage, a.parity);", "", "Conv", ""},
+	{"a block filled before it is empty", "inline void bricks", "mbarrier_wait(r.b.empty + 8 * b.stage, b.parity);", "", "Conv", ""},
 	{"the first round waits", "setmaxnreg_dec", "Turn a = {0, 1}", "Turn a = {0, 0}", "Conv", "hang"},
 	{"given back while products read", "wgmma_commit();", "wgmma_wait<1>(d);", "", "Conv", "while a product is reading there"},
-	{"the step itself is given back", "wgmma_commit();", "r.a.empty + 8 * lastA", "r.a.empty + 8 * a.stage", "Conv", ""},
 	{"products not waited for", "lastB = b.stage", "wgmma_wait<0>(d);", "", "Conv", ""},
 	{"products not committed", "wgmma<AcrossA, AcrossB>(d", "wgmma_commit();", "", "Conv", ""},
-	{"registers not fenced", "setmaxnreg_inc", "wgmma_fence();", "", "Conv", "wgmma_fence"},
+	{"registers not fenced", "inline void multiply", "wgmma_fence();", "", "Conv", "wgmma_fence"},
 	{"fewer bytes than come", "inline void bricks", "mbarrier_arrive_expect(full, r.b.bytes);", "mbarrier_arrive_expect(full, r.b.bytes - TILE);", "Conv ConvGradX", ""},
 	{"more bytes than come", "inline void bricks", "mbarrier_arrive_expect(full, r.b.bytes);", "mbarrier_arrive_expect(full, r.b.bytes + TILE);", "Conv ConvGradX", "hang"},
 	{"bytes of columns that are not there", "inline void grad_w", "here * TILE", "r.b.bytes", "ConvGradW", "hang"},
-	{"barriers that copies do not see", "mbarrier_init(r.end", "fence_proxy_async();", "", "Conv", "not fenced"},
-	{"more registers than there are", "inline bool product", "setmaxnreg_dec<40>();", "", "Conv", "registers"},
-	{"the warps of a group part", "inline bool product", "setmaxnreg_inc<232>();", "if (threadIdx.x % 64 < 32) setmaxnreg_inc<232>(); else setmaxnreg_inc<240>();", "Conv", "meet at setmaxnreg"},
-	{"a tap too far", "inline Corner moved", "i % s.KW - s.PW", "i % s.KW - s.PW + 1", "Conv ConvGradW", ""},
+	{"barriers that copies do not see", "mbarrier_init(r.ahead", "fence_proxy_async();", "", "Conv", "not fenced"},
+	{"more registers than there are", "inline void bricks", "setmaxnreg_dec<40>();", "", "Conv", "registers"},
+	{"the warps of a group part", "inline void bricks", "setmaxnreg_inc<232>();", "if (threadIdx.x % 64 < 32) setmaxnreg_inc<232>(); else setmaxnreg_inc<240>();", "Conv", "meet at setmaxnreg"},
+	{"a tap too far", "inline int read", "- a.pad", "- a.pad + 1", "Conv ConvGradW", ""},
+	{"no dilation", "inline int read", "tap * a.dilation", "tap", "Conv", ""},
+	{"no stride", "inline int read", "q * a.stride", "q", "Conv ConvGradW", ""},
 	{"taps not turned round", "inline void bricks", "Back ? -1 : 1", "1", "ConvGradX", ""},
-	{"lines in the wrong order", "setmaxnreg_inc", "(Back ? r.taps - 1 - tap : tap)", "tap", "ConvGradX", ""},
-	{"a line too far", "inline void bricks", "128 << s.lw", "256 << s.lw", "Conv", ""},
-	{"no line below", "inline void bricks", "at.tap + (s.taps - 1) * s.KW :", "at.tap :", "ConvGradX", ""},
-	{"no room for lines", "inline Rings open_rings", "(taps - 1) * shift", "0", "Conv", ""},
-	{"no dilation", "inline Corner moved", "i * s.DT", "i", "Conv", ""},
-	{"eight rows too far apart", "setmaxnreg_inc", "TILE, 1024), i + k", "TILE, 2048), i + k", "Conv", ""},
-	{"columns too far apart", "setmaxnreg_inc", "matrix(y + k * (AcrossB ? 2048 : 32), TILE", "matrix(y + k * (AcrossB ? 2048 : 32), BLOCK", "ConvGradW", ""},
-	{"steps of the other layout", "setmaxnreg_inc", "(AcrossA ? 2048 : 32)", "(AcrossA ? 32 : 2048)", "Conv ConvGradX", ""},
-	{"a factor not across", "inline void bricks", "product<Back, false, Back>", "product<false, false, Back>", "ConvGradX", ""},
-	{"the other factor across", "inline void grad_w", "product<true, true, false>", "product<true, false, false>", "ConvGradW", ""},
-	{"sums that start with what is there", "setmaxnreg_inc", "i + k > 0", "true", "Conv", ""},
-	{"tiles of the other warpgroup", "setmaxnreg_inc", "r.as > 1 ? group * TILE", "r.as > 1 ? (1 - group) * TILE", "Conv", ""},
-	{"over tiles that are still read", "inline void store", "mbarrier_wait(r.end, 0);", "", "Conv ConvGradX", ""},
-	{"results read before they are there", "inline void store", "__syncwarp();", "", "Conv", ""},
-	{"bricks not cut", "inline void store", " || w >= s.W", "", "Conv", ""},
-	{"bias of another channel", "inline void store", "end(m + 1, v.y", "end(m, v.y", "Conv", ""},
+	{"lines in the wrong order", "inline void multiply", "(Back ? r.taps - 1 - tap : tap)", "tap", "ConvGradX", ""},
+	{"a line too far", "inline Rings open_rings", "128 << s.w.log", "256 << s.w.log", "Conv", ""},
+	{"no line below", "inline void bricks", "Back ? at.h + r.taps - 1 : at.h", "at.h", "ConvGradX", ""},
+	{"no room for lines", "inline Rings open_rings", "(r.taps - 1) * r.shift", "0", "Conv", ""},
+	{"weights of another phase", "inline void bricks", "s.w.first + at.w", "at.w", "ConvGradX", ""},
+	{"weights of another tap", "inline void bricks", "at.t * s.t.step", "at.t", "ConvGradX", ""},
+	{"results of another phase", "inline int place", "s.w.from + w * s.w.apart", "w * s.w.apart", "ConvGradX", ""},
+	{"eight rows too far apart", "inline void multiply", "TILE, 1024), i + k", "TILE, 2048), i + k", "Conv", ""},
+	{"columns too far apart", "inline void multiply", "matrix(y + k * (AcrossB ? 2048 : 32), TILE", "matrix(y + k * (AcrossB ? 2048 : 32), BLOCK", "ConvGradW", ""},
+	{"steps of the other layout", "inline void multiply", "(AcrossA ? 2048 : 32)", "(AcrossA ? 32 : 2048)", "Conv ConvGradX", ""},
+	{"a factor not across", "inline void bricks", "multiply<Back, false, Back>", "multiply<false, false, Back>", "ConvGradX", ""},
+	{"the other factor across", "inline void grad_w", "multiply<true, true, false>", "multiply<true, false, false>", "ConvGradW", ""},
+	{"sums that start with what is there", "inline void multiply", "i + k > 0", "true", "Conv", ""},
+	{"tiles of the other warpgroup", "inline void multiply", "r.as > 1 ? group * TILE", "r.as > 1 ? (1 - group) * TILE", "Conv", ""},
+	{"results read before they are there", "inline void store", "group_sync(group);", "", "Conv", ""},
+	{"results over those that are still read", "inline void store", "    group_sync(group);\n  }", "  }", "Conv", ""},
+	{"results of the other warpgroup", "inline void store", "r.staging + group * (STAGE / 4)", "r.staging", "Conv", ""},
+	{"bricks not cut", "inline int place", " || w >= s.w.size", "", "Conv", ""},
+	{"bias of another channel", "inline void end8", "static_cast<const float*>(o.with) + m)", "static_cast<const float*>(o.with))", "Conv", ""},
+	{"a half residual read as it is not", "inline void end8", "o.half & 4", "o.half & 1", "Conv ConvGradX", ""},
+	{"the slope first", "inline void finish", "(v[i] + r[i]) * slope(K, with[i])", "v[i] * slope(K, with[i]) + r[i]", "ConvGradX", ""},
+	{"the last channels lost", "inline void store", "k < 64; k += 32", "k < 32; k += 32", "Conv", ""},
 	{"the last channel lost", "inline void grad_w", " && c < s.C", " && c < s.C - 1", "ConvGradW", ""},
 	{"parts over each other", "inline void grad_w", "dw += (size_t)blockIdx.y * s.M * k * s.C;", "", "ConvGradW", ""},
-	{"a brick of each part lost", "inline void grad_w", "min(part, bricks - from)", "max(1, min(part, bricks - from) - 1)", "ConvGradW", ""},
-	{"results of the next pixel", "inline void store", "lane % 4 * 2 + i % 2) * PITCH", "lane % 4 * 2 + 1 - i % 2) * PITCH", "Conv", ""},
+	{"a brick of each part lost", "inline void grad_w", "min(from + s.part, bricks)", "max(from + 1, min(from + s.part, bricks) - 1)", "ConvGradW", ""},
+	{"a part of the sum twice", "inline Unit unit", "i % s.parts * s.part", "0", "Conv", ""},
+	{"a part left out", "inline void slabs_sum", "i < s.parts", "i < s.parts - 1", "Conv ConvGradX", ""},
+	{"slabs of the other warpgroup", "inline void bricks", "u.slab * 2 + group", "u.slab * 2 + 1 - group", "Conv", ""},
+	{"results of the next pixel", "inline void stage", "lane % 4 * 2 + i % 2", "lane % 4 * 2 + 1 - i % 2", "Conv", ""},
 }
 
 // Each is caught, in at least one order of threads.
@@ -215,21 +229,27 @@ func TestHopperMutationsAreCaught(t *testing.T) {
 	for _, m := range hopperMutations {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			const file = "conv_sm90a.cu"
-			text, err := fs.ReadFile(kernels.Source, file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			before, behind, ok := strings.Cut(string(text), m.after)
-			if !ok || !strings.Contains(behind, m.old) {
-				t.Fatalf("%s has no %q behind %q", file, m.old, m.after)
-			}
 			dir := t.TempDir()
 			if err := os.CopyFS(dir, kernels.Source); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(dir, file), []byte(before+m.after+strings.Replace(behind, m.old, m.new, 1)), 0o644); err != nil {
-				t.Fatal(err)
+			found := false
+			for _, file := range []string{"conv_sm90a.cu", "conv_sm90a.cuh"} {
+				text, err := fs.ReadFile(kernels.Source, file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				before, behind, ok := strings.Cut(string(text), m.after)
+				if found || !ok || !strings.Contains(behind, m.old) {
+					continue
+				}
+				found = true
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(before+m.after+strings.Replace(behind, m.old, m.new, 1)), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !found {
+				t.Fatalf("conv_sm90a.cu and .cuh have no %q behind %q", m.old, m.after)
 			}
 			lib, err := emul.Compile(dir, hopperMain)
 			if err != nil {
