@@ -17,6 +17,18 @@ __device__ inline unsigned bf16(float x) {
   return (x != x ? u | 1u << 22 : u + 0x7fff + (u >> 16 & 1)) >> 16;
 }
 
+// Two values as they lie in a word, the first one in its lower half. (NaN is another one on
+// a device.)
+__device__ inline unsigned bf16_pair(float x, float y) {
+#ifdef __CUDA_ARCH__
+  unsigned u;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(y), "f"(x));
+  return u;
+#else
+  return bf16(x) | bf16(y) << 16;
+#endif
+}
+
 __device__ inline float load(float x) { return x; }
 __device__ inline float load(bfloat x) { return __uint_as_float((unsigned)x.bits << 16); }
 
@@ -46,7 +58,7 @@ __device__ inline void store8(float* y, const float (&v)[8]) {
 }
 
 __device__ inline void store8(bfloat* y, const float (&v)[8]) {
-  *(uint4*)y = {bf16(v[0]) | bf16(v[1]) << 16, bf16(v[2]) | bf16(v[3]) << 16, bf16(v[4]) | bf16(v[5]) << 16, bf16(v[6]) | bf16(v[7]) << 16};
+  *(uint4*)y = {bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])};
 }
 
 constexpr unsigned ALL = 0xffffffffu;  // all lanes of a warp

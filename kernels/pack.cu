@@ -18,7 +18,7 @@
 // 8 values f(0) to f(7), rounded.
 template <class F>
 __device__ inline uint4 pack(F f) {
-  return {bf16(f(0)) | bf16(f(1)) << 16, bf16(f(2)) | bf16(f(3)) << 16, bf16(f(4)) | bf16(f(5)) << 16, bf16(f(6)) | bf16(f(7)) << 16};
+  return {bf16_pair(f(0), f(1)), bf16_pair(f(2), f(3)), bf16_pair(f(4), f(5)), bf16_pair(f(6), f(7))};
 }
 
 // x has rows of C values; n is the number of chunks of y.
