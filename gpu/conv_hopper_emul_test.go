@@ -206,7 +206,7 @@ var hopperMutations = []struct{ name, after, old, new, kinds, why string }{
 	{"results read before they are there", "inline void store", "group_sync(group);", "", "Conv", ""},
 	{"results over those that are still read", "inline void store", "    group_sync(group);\n  }", "  }", "Conv", ""},
 	{"results of the other warpgroup", "inline void store", "r.staging + group * (STAGE / 4)", "r.staging", "Conv", ""},
-	{"bricks not cut", "inline int place", " || w >= s.w.size", "", "Conv", ""},
+	{"bricks cut too early", "inline int place", "w >= s.w.size", "w >= s.w.size - 1", "Conv", ""},
 	{"bias of another channel", "inline void end8", "static_cast<const float*>(o.with) + m)", "static_cast<const float*>(o.with))", "Conv", ""},
 	{"a half residual read as it is not", "inline void end8", "o.half & 4", "o.half & 1", "Conv ConvGradX", ""},
 	{"the slope first", "inline void finish", "(v[i] + r[i]) * slope(K, with[i])", "v[i] * slope(K, with[i]) + r[i]", "ConvGradX", ""},
