@@ -68,7 +68,7 @@ func hopperCases() []kerneltest.Case {
 			if j == 2 {
 				c.Draw = map[string]kerneltest.Draw{"s": kerneltest.Mixed(-1, 1, 0)}
 			}
-			if half := []uint32{0, ^uint32(0), 0x55, 0xaa}[(i+j)%4] & activations(c.Spec); half > 0 {
+			if half := []uint32{0, ^uint32(0), 0b01011, 0b10010}[(i+j)%4] & activations(c.Spec); half > 0 {
 				c.Spec = kernels.Stored{Spec: c.Spec, Half: half}
 			}
 			cs = append(cs, c)
@@ -194,7 +194,7 @@ var hopperMutations = []struct{ name, after, old, new, kinds, why string }{
 	{"no line below", "inline void bricks", "Back ? at.h + r.taps - 1 : at.h", "at.h", "ConvGradX", ""},
 	{"no room for lines", "inline Rings open_rings", "(r.taps - 1) * r.shift", "0", "Conv", ""},
 	{"weights of another phase", "inline void bricks", "s.w.first + at.w", "at.w", "ConvGradX", ""},
-	{"weights of another tap", "inline void bricks", "at.t * s.t.step", "at.t", "ConvGradX", ""},
+	{"weights of another tap", "inline void bricks", "at.w * s.w.step", "at.w", "ConvGradX", ""},
 	{"results of another phase", "inline int place", "s.w.from + w * s.w.apart", "w * s.w.apart", "ConvGradX", ""},
 	{"eight rows too far apart", "inline void multiply", "TILE, 1024), i + k", "TILE, 2048), i + k", "Conv", ""},
 	{"columns too far apart", "inline void multiply", "matrix(y + k * (AcrossB ? 2048 : 32), TILE", "matrix(y + k * (AcrossB ? 2048 : 32), BLOCK", "ConvGradW", ""},
