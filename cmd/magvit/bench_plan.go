@@ -14,6 +14,7 @@ import (
 	"magvit/gpu"
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer"
 )
 
 // planned is a GPU that is not there: it takes what a step asks for, and computes
@@ -131,12 +132,12 @@ type planResult struct {
 }
 
 // benchPlan makes a step of the network on a device that is not there.
-func benchPlan(c *cli.Context, p *planned, net model.Network, shape model.Shape) error {
+func benchPlan(c *cli.Context, p *planned, net model.Network, cfg trainer.Config, shape model.Shape) error {
 	at, err := parsePeaks(c.String("peak"))
 	if err != nil {
 		return err
 	}
-	s, err := newBenchStep(p, net, shape)
+	s, err := newMeasured(p, net, cfg, shape)
 	if err != nil {
 		return err
 	}

@@ -77,11 +77,11 @@ func benchStep(c *cli.Context) error {
 			return usagef("--%s %d: want 1 or more", f, c.Int(f))
 		}
 	}
-	var plan *planned
+	var only *planned
 	var be kernels.Backend
 	if c.Bool("plan") {
-		plan, err = newPlanned(c)
-		be = plan
+		only, err = newPlanned(c)
+		be = only
 	} else {
 		be, _, err = newDevice(c)
 	}
@@ -101,8 +101,8 @@ func benchStep(c *cli.Context) error {
 	if err := net.Check(shape); err != nil {
 		return usageError{err}
 	}
-	if plan != nil {
-		return benchPlan(c, plan, net, shape)
+	if only != nil {
+		return benchPlan(c, only, net, cfg, shape)
 	}
 	on := be
 	dev, onGPU := be.(*gpu.Device)
