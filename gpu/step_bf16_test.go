@@ -69,6 +69,7 @@ func TestTrainingStepInBF16(t *testing.T) {
 		{"fsq", "sm_80", "conv_mma_64", withFSQ},
 		{"lfq and squeeze-excite", "sm_80", "conv_grad_w_mma_64", withLFQ},
 		{"64 channels", hopper, "conv_grad_w_sm90a", withTensorCores},
+		{"attention", "sm_80", "attention_grad_kv_mma", withAttention},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			drv := emul.Open(emul.Shuffled).As(c.arch)

@@ -331,7 +331,7 @@ __device__ inline void forward(void* y, const uint4* x, const uint4* w, const fl
     int i = (sample * m + q) * s.O + o;
     float e[V];
     if (b) {
-      read(e, b, o, false);
+      load_parameters(e, b + o);
       for (int j = 0; j < V; j++) v[j] += e[j];
     }
     activate(kind, v);

@@ -116,7 +116,7 @@ __device__ inline void end8(float (&v)[L][8], const Results& o, const int (&at)[
   float with[L][8] = {}, r[L][8] = {};
 #pragma unroll
   for (int l = 0; l < L; l++) {
-    if (!Back) load8(with[l], static_cast<const float*>(o.with) + m);
+    if (!Back) load_parameters(with[l], static_cast<const float*>(o.with) + m);
     if (at[l] < 0) continue;
     if (Back && o.kind != NONE) read8(with[l], o.with, at[l] * M + m, o.half & 2);
     if (o.r) read8(r[l], o.r, at[l] * M + m, o.half & 4);
