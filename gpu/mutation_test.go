@@ -186,7 +186,7 @@ func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kern
 func library(t *testing.T, file string, cases []kerneltest.Case) string {
 	files, names := map[string]bool{file: true}, map[string]bool{}
 	for _, c := range cases {
-		launches, err := gpu.Launches(c.Spec, kernels.F32, "sm_80")
+		launches, _, err := gpu.Launches(c.Spec, kernels.F32, "sm_80")
 		check(t, err)
 		for _, l := range launches {
 			names[l.Kernel] = true

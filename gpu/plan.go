@@ -14,15 +14,17 @@ type Launch struct {
 	Passes bool  // it only packs operands or adds up parts, which the Spec does not count as work
 }
 
-// Launches tells what a device of an architecture, sm_90 say, launches for a Spec. None
-// need be there.
-func Launches(s kernels.Spec, precision kernels.Precision, arch string) ([]Launch, error) {
+// Architectures are those that code is compiled for and plans are made for.
+var Architectures = []string{"sm_80", "sm_86", "sm_89", hopper, "sm_100", "sm_120"}
+
+// Launches tells what a device of an architecture launches for a Spec, and how many bytes
+// of scratch memory that takes, which all Specs share. No device need be there.
+func Launches(s kernels.Spec, precision kernels.Precision, arch string) (all []Launch, scratch int64, err error) {
 	p, err := plan(s, precision, arch)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	sizes := p.sizes(s)
-	var all []Launch
 	for i, l := range p.launches {
 		operands := slices.Clone(l.pointers)
 		for _, m := range l.maps {
@@ -34,7 +36,7 @@ func Launches(s kernels.Spec, precision kernels.Precision, arch string) ([]Launc
 		}
 		all = append(all, x)
 	}
-	return all, nil
+	return all, 4 * int64(p.scratch), nil
 }
 
 // Storage is what a device in that precision can keep in bfloat16 of a Spec's arguments.
@@ -46,7 +48,7 @@ func Storage(s kernels.Spec, precision kernels.Precision) kernels.Storage {
 }
 
 func passes(kernel string) bool {
-	return slices.ContainsFunc([]string{"pack_", "unfold_", "transpose_", "sum_rows"}, func(p string) bool { return strings.HasPrefix(kernel, p) })
+	return slices.ContainsFunc([]string{"pack_", "unfold_", "transpose_", "sum_rows", "conv_sum_", "conv_grad_x_sum_"}, func(p string) bool { return strings.HasPrefix(kernel, p) })
 }
 
 // sizes are the bytes of each operand. What is reserved ends where the next begins.

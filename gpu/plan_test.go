@@ -39,7 +39,7 @@ func TestLaunchesFitTheirArchitecture(t *testing.T) {
 func TestLaunches(t *testing.T) {
 	s := cube(1, 1, 16, 16, 64, 60, 1, 1)
 	const pixels, weights = 256 * 64, 60 * 64
-	got, err := Launches(s, kernels.BF16, hopper)
+	got, _, err := Launches(s, kernels.BF16, hopper)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,11 +50,11 @@ func TestLaunches(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%v\nwant %v", got, want)
 	}
-	got, err = Launches(kernels.Stored{Spec: kernels.Add{Len: 7}, Half: 7}, kernels.BF16, hopper)
+	got, _, err = Launches(kernels.Stored{Spec: kernels.Add{Len: 7}, Half: 7}, kernels.BF16, hopper)
 	if want := []Launch{{"add_half", 3 * 16, false}}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v, want %v", got, err, want)
 	}
-	got, err = Launches(kernels.SumRows{Rows: 7, C: 3}, kernels.F32, "sm_80")
+	got, _, err = Launches(kernels.SumRows{Rows: 7, C: 3}, kernels.F32, "sm_80")
 	if want := []Launch{{"sum_rows", 4 * (21 + 3), false}}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v, want %v", got, err, want)
 	}

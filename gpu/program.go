@@ -200,7 +200,7 @@ func (p *program) sum(kernel string, y operand, sources []operand, rows, c int) 
 }
 
 // plan decides how to run a Spec on an architecture. The precision is that of products
-// alone.
+// and of what is stored.
 func plan(s kernels.Spec, precision kernels.Precision, arch string) (*program, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err

@@ -64,12 +64,15 @@ func TestTrainingStepInBF16(t *testing.T) {
 		name   string
 		arch   string
 		uses   string // a kernel that must have a part in it
+		times  float64
 		config func(*testing.T) (model.Config, model.Shape)
 	}{
-		{"fsq", "sm_80", "conv_mma_64", withFSQ},
-		{"lfq and squeeze-excite", "sm_80", "conv_grad_w_mma_64", withLFQ},
-		{"64 channels", hopper, "conv_grad_w_sm90a", withTensorCores},
-		{"attention", "sm_80", "attention_grad_kv_mma", withAttention},
+		{"fsq", "sm_80", "conv_mma_64", 2, withFSQ},
+		{"lfq and squeeze-excite", "sm_80", "conv_grad_w_mma_64", 2, withLFQ},
+		{"64 channels", hopper, "conv_grad_w_sm90a", 2, withTensorCores},
+		// The device also rounds the weights of attention and their slopes, which is no
+		// definition's to round: up to 3 times as far as the naive step.
+		{"attention", "sm_80", "attention_grad_kv_mma", 4, withAttention},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			drv := emul.Open(emul.Shuffled).As(c.arch)
@@ -85,9 +88,9 @@ func TestTrainingStepInBF16(t *testing.T) {
 			}
 			within := func(what string, got, want, exact []float32) {
 				t.Helper()
-				e, limit := math.Sqrt(norm2(minus(got, exact))), 2*math.Sqrt(norm2(minus(want, exact)))
+				e, limit := math.Sqrt(norm2(minus(got, exact))), c.times*math.Sqrt(norm2(minus(want, exact)))
 				if !(e <= limit) {
-					t.Errorf("%s strays by %.3g, want at most %.3g, twice what naive steps do", what, e, limit)
+					t.Errorf("%s strays by %.3g, want at most %.3g, %v times what naive steps do", what, e, limit, c.times)
 				}
 			}
 			if want.loss == exact.loss {

@@ -2,9 +2,9 @@ package gpu
 
 import "magvit/kernels"
 
-// storage tells which arguments of a Spec may lie in bfloat16: those of Tied take the
-// kernel with the name NAME_half, for those of Free a kernel has a flag each. Small things stay float32, and what parameters,
-// quantizers and losses are made of.
+// storage tells which arguments of a Spec may lie in bfloat16: for those of Free a kernel
+// has a flag each, with those of Tied the kernel NAME_half runs. Small things stay float32,
+// and what parameters, quantizers and losses are made of.
 func storage(s kernels.Spec) kernels.Storage {
 	switch s := s.(type) {
 	case kernels.Conv, kernels.ConvGradX, kernels.ConvGradW, kernels.ModConv, kernels.ModConvGradX, kernels.ModConvGradW:

@@ -13,10 +13,10 @@ import (
 // by the copy engine to a place of its own on the device, while kernels run, and from
 // there, in the order of kernels, to where it belongs. What is small goes there at once.
 //
-// Slots are taken in turns. What is written between two launches shares one, or more if
-// it is much, so that those written before the last launch are soon free: their copies
-// wait for no kernel of it. To be free, a slot that is filled twice between launches
-// would have to wait for the kernels before; there is another one instead, up to maxSlots.
+// Slots are taken in turns. What is written between two launches shares a slot, or
+// several if it is much. A slot filled before the last launch is soon free, as its copies
+// wait for no kernel of that launch. One filled after it is not; where the turn comes to
+// such a slot, another one is made instead, up to maxSlots.
 type uploads struct {
 	copies cu.Stream
 	slots  []*slot
@@ -54,18 +54,20 @@ func (u *uploads) open(c calls) (err error) {
 // insert makes a slot, the next to be taken.
 func (u *uploads) insert(c calls) (err error) {
 	s := &slot{epoch: -1}
-	if s.device, err = cu.MemAlloc(4 * slotLen); err != nil {
-		return err
-	}
-	if s.host, err = c.pinned(slotLen); err != nil {
-		_ = cu.MemFree(s.device) // the first error counts
-		return err
-	}
-	u.slots = slices.Insert(u.slots, min(u.turn+1, len(u.slots)), s)
 	if s.landed, err = cu.MakeEvent(cu.DisableTiming); err != nil {
 		return err
 	}
-	s.free, err = cu.MakeEvent(cu.DisableTiming)
+	if s.free, err = cu.MakeEvent(cu.DisableTiming); err == nil {
+		if s.device, err = cu.MemAlloc(4 * slotLen); err == nil {
+			if s.host, err = c.pinned(slotLen); err == nil {
+				u.slots = slices.Insert(u.slots, min(u.turn+1, len(u.slots)), s)
+				return nil
+			}
+			_ = cu.MemFree(s.device) // here and below: the first error counts
+		}
+		_ = cu.DestroyEvent(&s.free)
+	}
+	_ = cu.DestroyEvent(&s.landed)
 	return err
 }
 

@@ -76,7 +76,8 @@ func Name(s Spec) string {
 	return fmt.Sprintf("%T%+v", s, s)[len("kernels."):]
 }
 
-// Buffer is a stretch of float32 memory that belongs to a backend.
+// Buffer is a stretch of memory that belongs to a backend, counted in float32 words.
+// What a Stored Spec keeps in bfloat16 lies two to a word.
 type Buffer interface {
 	Len() int
 	// Slice is the part [from,to) of the buffer; it shares the memory.
@@ -101,7 +102,7 @@ type Backend interface {
 	// naming s, if this backend cannot run it; nothing falls back.
 	Prepare(s Spec) (Kernel, error)
 	// Write copies src to the start of dst, Read the start of src to dst; both
-	// keep the order of enqueued kernels.
+	// keep the order of enqueued kernels. src may be changed after the call.
 	Write(dst Buffer, src []float32) error
 	Read(dst []float32, src Buffer) error
 	// Sync waits for everything enqueued and returns the first error of it.

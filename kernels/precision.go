@@ -5,8 +5,9 @@ import (
 	"math"
 )
 
-// Precision is what a backend computes the products of convolutions in.
-// Every other kernel computes in float32 in both.
+// Precision is what a backend computes products in: those of convolutions, and where
+// activations are stored in bfloat16 those of attention. Every other kernel computes in
+// float32.
 type Precision int
 
 const (

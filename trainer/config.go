@@ -48,7 +48,7 @@ type Train struct {
 	Final       float64    `yaml:"final"`        // cosine: share of the learning rate left at the end
 	ClipNorm    float64    `yaml:"clip_norm"`    // largest norm of the whole gradient; 0: as it comes
 	EMA         EMA        `yaml:"ema"`          // average of the weights, used by evaluation and codes
-	Precision   string     `yaml:"precision"`    // of convolutions' operands: f32 or bf16
+	Precision   string     `yaml:"precision"`    // of products' operands, and on a GPU of stored activations: f32 or bf16
 	Seed        uint64     `yaml:"seed"`         // of weights, batches and augmentation
 
 	ShuffleLabels bool `yaml:"shuffle_labels"` // a control for classifiers: labels are dealt out anew, and accuracy must fall to chance

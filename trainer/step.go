@@ -54,9 +54,11 @@ func (t *training) enqueue(part int) error {
 // settle waits for the step and counts it. It fails when too many in a row were not
 // applied, as their loss or gradient was not finite.
 func (t *training) settle() (err error) {
+	asked := t.clock()
 	if t.now.Outcome, err = t.stepper.Wait(); err != nil {
-		return err
+		return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
 	}
+	hidden := t.clock().Sub(asked) > time.Millisecond // the backend was still at work when the next batch was there
 	if t.logs(t.snap.Step + 1) {
 		if t.now.used, err = t.stepper.used(); err != nil {
 			return err
@@ -69,7 +71,9 @@ func (t *training) settle() (err error) {
 	}
 	t.snap.Step++
 	t.busy += t.clock().Sub(t.now.began)
-	t.idle += t.loader.Waited() - t.waited
+	if !hidden {
+		t.idle += t.loader.Waited() - t.waited
+	}
 	t.waited = t.loader.Waited()
 	t.clips += t.now.clips
 	return nil

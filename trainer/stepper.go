@@ -28,8 +28,11 @@ type Stepper struct {
 // program is the training graph for a batch shape.
 type program struct {
 	*model.Program
-	replay [2][2]func() error // for a step's first batch or not, for its last one or not
+	replay map[ends]func() error
 }
+
+// ends says whether a batch is the first of its step, and the last.
+type ends struct{ first, last bool }
 
 // Outcome is what a step came to: means over its batches.
 type Outcome struct {
@@ -66,7 +69,7 @@ func (s *Stepper) begin() error {
 	return errors.Join(s.be.Write(s.state.params, first), s.be.Write(s.state.ema, first))
 }
 
-// Feed writes the batch of the next Run. It may be changed after the call.
+// Feed writes the batch of the next Run; b may be changed after the call.
 func (s *Stepper) Feed(b *data.Batch) error {
 	p, err := s.program(b.Shape())
 	if err != nil {
@@ -89,6 +92,9 @@ func (s *Stepper) Feed(b *data.Batch) error {
 // Run enqueues the work on the batch that was fed, number part of its step, from 0.
 func (s *Stepper) Run(part int, m Moment) error {
 	p := s.fed
+	if p == nil {
+		panic("trainer: Run without Feed")
+	}
 	s.fed, s.ran = nil, p
 	if p.Boost != nil {
 		boost := float32(s.cfg.Model.Quantizer.EntropyScale(m.Step))
@@ -96,34 +102,26 @@ func (s *Stepper) Run(part int, m Moment) error {
 			return err
 		}
 	}
-	first, last := part == 0, part == s.cfg.Train.Accumulate-1
-	if last {
+	is := ends{part == 0, part == s.cfg.Train.Accumulate-1}
+	if is.last {
 		if err := s.solver.schedule(m); err != nil {
 			return err
 		}
 	}
-	replay := &p.replay[index(first)][index(last)]
-	if *replay == nil {
-		var err error
-		*replay, err = kernels.Record(s.be, func() {
+	if p.replay[is] == nil {
+		replay, err := kernels.Record(s.be, func() {
 			p.Plan.Enqueue()
-			s.solver.take(p.Scalars, first)
-			if last {
+			s.solver.take(p.Scalars, is.first)
+			if is.last {
 				s.solver.update()
 			}
 		})
 		if err != nil {
 			return err
 		}
+		p.replay[is] = replay
 	}
-	return (*replay)()
-}
-
-func index(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	return p.replay[is]()
 }
 
 // Wait waits for the step.
@@ -171,7 +169,7 @@ func (s *Stepper) program(of data.Shape) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("train.batch: %w", model.ExplainMemory(s.net, s.be, shape, inUse, err))
 	}
-	s.programs[of] = &program{Program: p}
+	s.programs[of] = &program{p, map[ends]func() error{}}
 	return s.programs[of], nil
 }
 

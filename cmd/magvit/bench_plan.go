@@ -23,13 +23,17 @@ type planned struct {
 	precision    kernels.Precision
 	architecture string
 	bytes        int64 // of all buffers
-	ran          []kernels.Spec
+	scratch      int64 // of what kernels need beside them
+	ran          []plannedKernel
 }
 
 func newPlanned(c *cli.Context) (*planned, error) {
 	precision, err := kernels.ParsePrecision(c.String("precision"))
 	if err != nil {
 		return nil, usagef("--precision: %w", err)
+	}
+	if a := c.String("architecture"); !slices.Contains(gpu.Architectures, a) {
+		return nil, usagef("--architecture %s: want one of %s", a, strings.Join(gpu.Architectures, ", "))
 	}
 	return &planned{precision: precision, architecture: c.String("architecture")}, nil
 }
@@ -41,15 +45,16 @@ func (n promised) Len() int                          { return int(n) }
 func (n promised) Slice(from, to int) kernels.Buffer { return promised(to - from) }
 
 type plannedKernel struct {
-	on   *planned
-	spec kernels.Spec
+	on       *planned
+	spec     kernels.Spec
+	launches []gpu.Launch
 }
 
-func (k plannedKernel) Run(...kernels.Buffer) { k.on.ran = append(k.on.ran, k.spec) }
+func (k plannedKernel) Run(...kernels.Buffer) { k.on.ran = append(k.on.ran, k) }
 
 func (p *planned) Name() string                 { return "a plan for " + p.architecture }
 func (p *planned) Precision() kernels.Precision { return p.precision }
-func (p *planned) Allocated() int64             { return p.bytes }
+func (p *planned) Allocated() int64             { return p.bytes + p.scratch }
 
 func (p *planned) Storage(s kernels.Spec) kernels.Storage { return gpu.Storage(s, p.precision) }
 
@@ -59,10 +64,12 @@ func (p *planned) Alloc(n int) (kernels.Buffer, error) {
 }
 
 func (p *planned) Prepare(s kernels.Spec) (kernels.Kernel, error) {
-	if _, err := gpu.Launches(s, p.precision, p.architecture); err != nil {
+	launches, scratch, err := gpu.Launches(s, p.precision, p.architecture)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", kernels.Name(s), err)
 	}
-	return plannedKernel{p, s}, nil
+	p.scratch = max(p.scratch, scratch)
+	return plannedKernel{p, s, launches}, nil
 }
 
 func (p *planned) Write(kernels.Buffer, []float32) error { return nil }
@@ -146,7 +153,7 @@ func benchPlan(c *cli.Context, p *planned, net model.Network, cfg trainer.Config
 		return err
 	}
 	r := planResult{Preset: c.String("preset"), Precision: p.precision.String(), Architecture: p.architecture,
-		Batch: shape.N, Frames: shape.T, Size: shape.H, PeakBytes: p.bytes}
+		Batch: shape.N, Frames: shape.T, Size: shape.H, PeakBytes: p.Allocated()}
 	r.Step, r.Kinds, r.Largest = p.rows(at)
 	r.Largest = r.Largest[:min(20, len(r.Largest))]
 	if c.Bool("json") {
@@ -164,8 +171,8 @@ func (p *planned) rows(at peaks) (step planRow, kinds, specs []planRow) {
 		}
 		rows[name].add(one)
 	}
-	for _, s := range p.ran {
-		one, name := p.row(s, at), kernels.Name(s)
+	for _, k := range p.ran {
+		one, name := k.row(at), kernels.Name(k.spec)
 		kind, _, _ := strings.Cut(name, "{")
 		step.add(one)
 		add(byKind, kind, one)
@@ -186,28 +193,24 @@ func (p *planned) rows(at peaks) (step planRow, kinds, specs []planRow) {
 
 // row is what a Spec has to do. Its operations are shared by its launches, but for
 // those that only pack or add up.
-func (p *planned) row(s kernels.Spec, at peaks) planRow {
-	launches, err := gpu.Launches(s, p.precision, p.architecture)
-	if err != nil {
-		panic(err) // Prepare had none
-	}
-	r := planRow{Specs: 1, Launches: len(launches), GFLOP: float64(s.FLOPs()) / 1e9}
+func (k plannedKernel) row(at peaks) planRow {
+	r := planRow{Specs: 1, Launches: len(k.launches), GFLOP: float64(k.spec.FLOPs()) / 1e9}
 	peak, working := at.float, 0
-	if p.precision == kernels.BF16 && kernels.Products(s) != nil {
+	if k.on.precision == kernels.BF16 && kernels.Products(k.spec) != nil {
 		peak = at.tensor
 	}
-	for _, l := range launches {
+	for _, l := range k.launches {
 		if !l.Passes {
 			working++
 		}
 	}
-	for _, l := range launches {
+	for _, l := range k.launches {
 		seconds, compute := float64(l.Bytes)/at.bytes, 0.
 		r.GB += float64(l.Bytes) / 1e9
 		if l.Passes {
 			r.PassesGB += float64(l.Bytes) / 1e9
 		} else {
-			compute = float64(s.FLOPs()) / float64(working) / peak
+			compute = float64(k.spec.FLOPs()) / float64(working) / peak
 		}
 		if seconds > compute {
 			r.Memory += seconds

@@ -83,7 +83,7 @@ func (b *bencher) run(ctx context.Context, checked, timed []kerneltest.Case) err
 // launches are the names of the kernels that a GPU runs for a Spec.
 func (b *bencher) launches(s kernels.Spec) (names []string) {
 	if dev, ok := b.be.(*gpu.Device); ok {
-		all, _ := gpu.Launches(s, dev.Precision(), dev.Info().Architecture) // an error comes again from Prepare
+		all, _, _ := gpu.Launches(s, dev.Precision(), dev.Info().Architecture) // an error comes again from Prepare
 		for _, l := range all {
 			names = append(names, l.Kernel)
 		}

@@ -77,6 +77,16 @@ func benchStep(c *cli.Context) error {
 			return usagef("--%s %d: want 1 or more", f, c.Int(f))
 		}
 	}
+	for _, f := range []string{"peak", "architecture"} {
+		if c.IsSet(f) && !c.Bool("plan") {
+			return usagef("--%s is for --plan, which is not given", f)
+		}
+	}
+	for _, f := range []string{"steps", "explain"} {
+		if c.IsSet(f) && c.Bool("plan") {
+			return usagef("--%s is for steps that run; --plan runs none", f)
+		}
+	}
 	var only *planned
 	var be kernels.Backend
 	if c.Bool("plan") {
@@ -245,6 +255,9 @@ func (m *measured) run() error {
 	if err := m.steps.Feed(m.batch); err != nil {
 		return err
 	}
-	_, err := m.steps.Wait()
+	o, err := m.steps.Wait()
+	if err == nil && !o.Applied() {
+		err = fmt.Errorf("step %d: the loss is %v, the gradient's norm %v: such a step is not applied, and its time means nothing", m.done, o.Loss, o.Norm)
+	}
 	return err
 }

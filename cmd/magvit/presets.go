@@ -103,7 +103,8 @@ func describePreset(name string) (p preset, err error) {
 // 16 frames, points in the picture.
 func typical(c model.Config) model.Config {
 	if c.Classifies() {
-		return c.ForClips(4, 16, model.ForecastImage)
+		c = c.ForClips(4, 16, model.ForecastImage)
+		c.Classify.Unit = 1
 	}
 	return c
 }

@@ -48,7 +48,7 @@ func (u usage) only(n *G.Node) (int, bool) {
 //	Shuffle, ActGrad                    ShuffleGrad, likewise
 //
 // The merged instruction stands where the last one stood. Of two gradients that are
-// added up the later one takes the other: nothing else then has to wait.
+// added up the later one takes the other, if it can: nothing else then has to wait.
 func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 	prog = regroup(prog, keep)
 	u := usageOf(prog, keep)

@@ -13,13 +13,13 @@ type StepRecord struct {
 	Commitment      Number `json:"commitment,omitempty"`
 	CrossEntropy    Number `json:"cross_entropy,omitempty"` // classifiers, nats
 	Forecast        Number `json:"forecast,omitempty"`      // classifiers: mean squared error of positions, in squares of model.classify.unit
-	CodesUsed       int    `json:"codes_used,omitempty"`    // different codes in the batch
+	CodesUsed       int    `json:"codes_used,omitempty"`    // different codes in the step's last batch
 	LR              Number `json:"lr"`
 	GradNorm        Number `json:"grad_norm"` // before clipping
 	Skipped         int    `json:"skipped,omitempty"`
 	ClipsPerSecond  Number `json:"clips_per_s"`
 	Seconds         Number `json:"seconds"` // since the run began, its interruptions left out
-	Waiting         Number `json:"waiting"` // share of the time spent waiting for data, in [0,1]
+	Waiting         Number `json:"waiting"` // share of the time in which the backend waited for data, in [0,1]
 }
 
 // EvalRecord is a line of metrics.jsonl about an evaluation on held-out clips,
