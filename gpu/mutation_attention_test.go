@@ -27,7 +27,7 @@ var attentionMutations = []mutation{
 	{"earlier weights not shrunk", "attention_mma.cu", "void grad_q(", "mean[0] *= shrink[0], ", "", "AttentionGrad"},
 	{"a slope without its mean", "attention_mma.cu", "void grad_q(", "(da[n][e] - mean[e / 2])", "da[n][e]", "AttentionGrad"},
 	{"keys see queries before them", "attention_mma.cu", "void key_gradients(", "key <= q0 + i", "key < q0 + i", "AttentionGrad"},
-	{"queries beyond the part", "attention_mma.cu", "void key_gradients(", "rows.inverse(q0 + i) : 0", "rows.inverse(q0 + i) : 1", attentions},
+	{"queries beyond the part", "attention_mma.cu", "void key_gradients(", "rows.peak(q0 + i) : INFINITY", "rows.peak(q0 + i) : 0", attentions},
 	{"a warp's keys for all", "attention_mma.cu", "void grad_kv(", "p.from + warp_first();", "p.from;", "AttentionGrad"},
 	{"a part's last query left out", "attention_mma.cu", "void grad_memory(", "(blockIdx.z + 1) * chunk)", "(blockIdx.z + 1) * chunk - 1)", "AttentionGradMem"},
 	{"no zeros behind the last channel", "attention_mma.cu", "void fill(", "c + j < dim ? v(r, c + j, dim) : 0", "v(r, min(c + j, dim - 1), dim)", attentions},

@@ -258,8 +258,8 @@ __device__ inline void key_gradients(Sums<DIM / 8>& dk, Sums<DIM / 8>& dv, const
     fill(ds, dy, q0, s.dim);
     for (int i = threadIdx.x; i < SPAN; i += blockDim.x) {
       bool here = q0 + i < to;
-      of[i] = here ? rows.peak(q0 + i) : 0;
-      of[SPAN + i] = here ? rows.inverse(q0 + i) : 0;  // so that queries beyond weigh nothing
+      of[i] = here ? rows.peak(q0 + i) : INFINITY;  // so that queries beyond, which may be another part's, weigh nothing
+      of[SPAN + i] = here ? rows.inverse(q0 + i) : 0;
       of[2 * SPAN + i] = here ? rows.mean(q0 + i) : 0;
     }
     __syncthreads();

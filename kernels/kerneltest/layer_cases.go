@@ -38,6 +38,9 @@ func attentionCases() []Case {
 	// Logits of some hundreds: the softmax must subtract its greatest.
 	steep := map[string]Draw{"qkv": Normal(15)}
 	cs = append(cs, Case{kernels.Attention{N: 1, T: 1, P: 40, Heads: 1, Dim: 8, Memory: 2}, 1e-9, "logits of hundreds are rounded to 1e-5", steep})
+	// Parts of a sum end between queries, whose logits may overflow an exponential.
+	steep["mem"] = Normal(15)
+	cs = append(cs, Case{kernels.AttentionGradMem{Attention: kernels.Attention{N: 2, T: 4, P: 34, Heads: 1, Dim: 8, Memory: 4}}, 1e-7, "logits of hundreds are rounded to 1e-5", steep})
 	// Of a single pixel the result is its value, whatever the weights.
 	cs = append(cs, Case{kernels.LinearAttention{F: 1, P: 1, Heads: 1, Dim: 1}, roundTol, roundWhy, nil})
 	for _, s := range []kernels.LinearAttention{
