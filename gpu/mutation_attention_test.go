@@ -31,7 +31,7 @@ var attentionMutations = []mutation{
 	{"a warp's keys for all", "attention_mma.cu", "void grad_kv(", "p.from + warp_first();", "p.from;", "AttentionGrad"},
 	{"a part's last query left out", "attention_mma.cu", "void grad_memory(", "(blockIdx.z + 1) * chunk)", "(blockIdx.z + 1) * chunk - 1)", "AttentionGradMem"},
 	{"no zeros behind the last channel", "attention_mma.cu", "void fill(", "c + j < dim ? v(r, c + j, dim) : 0", "v(r, min(c + j, dim - 1), dim)", attentions},
-	{"channels of the memory as the tokens'", "attention_mma.cu", "void fill(", " && r >= v.first", " && r + 1 >= v.first", attentions},
+	{"tokens as if there were no memory", "attention_mma.cu", "void fill(", "(r - v.first) * v.pitch", "r * v.pitch", attentions},
 }
 
 // attentionKernels is all that these Specs need.
