@@ -78,7 +78,7 @@ func TestPartsOfArenas(t *testing.T) {
 	be := gpu.Emulated(emul.Open(emul.Forward), kernels.F32)
 	defer be.Close()
 	const n, guard = 41, 8
-	for _, s := range []kernels.Spec{kernels.Add{Len: n}, kernels.Affine{Len: n, Mul: 2}, kernels.Fill{Len: n, Value: 3}, kernels.SumSquares{Len: n},
+	for _, s := range []kernels.Spec{kernels.Add{Len: n}, kernels.Affine{Len: n, Mul: 2}, kernels.SumSquares{Len: n},
 		kernels.Act{Kind: kernels.ELU, Len: n}, kernels.ActGrad{Kind: kernels.ELU, Len: n}, kernels.AdamW{Len: n}, kernels.SumRows{Rows: 3, C: n}} {
 		k, err := be.Prepare(s)
 		check(t, err)

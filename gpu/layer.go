@@ -21,8 +21,6 @@ func (p *program) pointwise(s kernels.Spec) bool {
 		p.eights(p.typed("add"), s.Len, args(3))
 	case kernels.Affine:
 		p.eights(p.typed("affine"), s.Len, args(2), s.Mul, s.Add)
-	case kernels.Fill:
-		p.eights("fill", s.Len, args(1), s.Value)
 	case kernels.GEGLU:
 		p.warps(p.typed("geglu"), s.Rows, args(2), s.C)
 	case kernels.GEGLUGrad:

@@ -159,7 +159,7 @@ func TestSplit(t *testing.T) {
 }
 
 // unknown is a Spec that this package has not heard of.
-type unknown struct{ kernels.Fill }
+type unknown struct{ kernels.Add }
 
 func TestPlanRefuses(t *testing.T) {
 	for _, c := range []struct {
@@ -169,7 +169,7 @@ func TestPlanRefuses(t *testing.T) {
 		{kernels.Add{Len: 1 << 31}, "2147483648 values, want at most 2^31-1"},
 		{kernels.Add{}, "Len is 0"},
 		{kernels.LFQLoss{LFQ: kernels.LFQ{Tokens: 1, Books: 70000, Bits: 1}, InvTemp: 1}, "kernel matmul needs a grid of [1 70000 1] blocks"},
-		{unknown{kernels.Fill{Len: 1}}, "no GPU kernel"},
+		{unknown{kernels.Add{Len: 1}}, "no GPU kernel"},
 	} {
 		if _, err := plan(c.spec, kernels.F32, ""); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", kernels.Name(c.spec), err, c.want)

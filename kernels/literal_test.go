@@ -34,7 +34,6 @@ var literals = []struct {
 	{kernels.ActGrad{Kind: kernels.SoftClamp, Len: 1}, [][]float32{{2}, {5}}, []float32{1.5}},
 	{kernels.Add{Len: 2}, [][]float32{{1, 2}, {3, 5}}, []float32{4, 7}},
 	{kernels.Affine{Len: 2, Mul: 2, Add: -1}, [][]float32{{1, 3}}, []float32{1, 5}},
-	{kernels.Fill{Len: 2, Value: 3}, nil, []float32{3, 3}},
 
 	{kernels.SumRows{Rows: 2, C: 2}, [][]float32{{1, 2, 3, 5}}, []float32{4, 7}},
 	{kernels.SumSquares{Len: 2}, [][]float32{{3, 4}}, []float32{25}},

@@ -188,19 +188,3 @@ func (s Affine) Define(args ...[]float32) {
 		y[i] = float32(float64(s.Mul)*float64(x[i]) + float64(s.Add))
 	}
 }
-
-// Fill sets every value. Arguments: y.
-type Fill struct {
-	Len   int
-	Value float32
-}
-
-func (s Fill) Validate() error { return positive([]string{"Len"}, s.Len) }
-func (s Fill) Args() []Arg     { return []Arg{out("y", s.Len)} }
-func (s Fill) FLOPs() int64    { return 0 }
-
-func (s Fill) Define(args ...[]float32) {
-	for i := range args[0] {
-		args[0][i] = s.Value
-	}
-}

@@ -155,12 +155,3 @@ func (s Affine) cpu(c *CPU) []stage {
 		affine(args[0][from:to], args[1][from:to], s.Mul, s.Add)
 	})
 }
-
-func (s Fill) cpu(*CPU) []stage {
-	return pointwise(s.Len, func(args [][]float32, from, to int) {
-		y := args[0][from:to]
-		for i := range y {
-			y[i] = s.Value
-		}
-	})
-}

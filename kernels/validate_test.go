@@ -20,7 +20,6 @@ func TestValidate(t *testing.T) {
 		{kernels.ActGrad{Kind: -1, Len: 1}, "unknown activation -1"},
 		{kernels.Add{Len: -3}, "Len is -3, want at least 1"},
 		{kernels.Affine{}, "Len is 0"},
-		{kernels.Fill{}, "Len is 0"},
 		{kernels.SumRows{Rows: 1 << 30, C: 1 << 30}, "more than"},
 		{kernels.SumSquares{}, "Len is 0"},
 		{kernels.WeightedSum{Len: 5}, "Len is 5, want 1 to 4"},

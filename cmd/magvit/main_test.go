@@ -263,7 +263,7 @@ func TestSmallCommandsPrintJSON(t *testing.T) {
 		"bench step --preset tiny --json --batch 1":            {"arena_bytes", "value_bytes"},
 		"inspect --limit 2 " + clips(t) + " --json":            {"read"},
 		"inspect --json " + clips(t) + " " + clips(t):          {"clips"},
-		"bench --json --filter=^Fill.Len:7 --check":            {"kernels"},
+		"bench --json --filter=^Add.Len:7 --check":             {"kernels"},
 		"bench step --preset tiny --json --frames 8 --explain": {"gflop"},
 	} {
 		v := printed(t, strings.Fields(line)...)

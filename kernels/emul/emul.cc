@@ -33,7 +33,7 @@
 #include "../shuffle.cu"
 
 static const emul::Entry table[] = {
-    KERNEL(act), KERNEL(act_grad), KERNEL(add), KERNEL(affine), KERNEL(fill),
+    KERNEL(act), KERNEL(act_grad), KERNEL(add), KERNEL(affine),
     KERNEL(act_half), KERNEL(act_grad_half), KERNEL(add_half), KERNEL(affine_half),
     KERNEL(adam_w),
     KERNEL(conv), KERNEL(conv_grad_x), KERNEL(conv_grad_w),

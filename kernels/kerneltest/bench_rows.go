@@ -37,7 +37,6 @@ func benchRows() []Case {
 		benchRow(kernels.ActGrad{Kind: kernels.SiLU, Len: values}, mathTol, nil),
 		benchRow(kernels.Add{Len: values}, exactTol, nil),
 		benchRow(kernels.Affine{Len: values, Mul: .5, Add: 1}, roundTol, nil),
-		benchRow(kernels.Fill{Len: values, Value: 1}, exactTol, nil),
 		benchRow(kernels.SumRows{Rows: pixels, C: 64}, sumTol, nil),
 		benchRow(kernels.SumRows{Rows: 2048, C: 96}, sumTol, nil),
 		benchRow(kernels.SumSquares{Len: 1_700_000}, roundTol, nil),
