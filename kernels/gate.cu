@@ -87,16 +87,6 @@ __device__ inline void weighted_sums(float* y, const float* w, const T* x, unsig
   });
 }
 
-extern "C" __global__ void __launch_bounds__(256) weighted_rows(float* y, const float* w, const float* x, unsigned rows, unsigned columns, unsigned group) {
-  __shared__ float part[8 * 256];
-  weighted_sums(y, w, x, rows, columns, group, part);
-}
-
-extern "C" __global__ void __launch_bounds__(256) weighted_rows_half(float* y, const float* w, const bfloat* x, unsigned rows, unsigned columns, unsigned group) {
-  __shared__ float part[8 * 256];
-  weighted_sums(y, w, x, rows, columns, group, part);
-}
-
 template <class T>
 __device__ inline void product_sums(float* y, const T* a, const T* b, unsigned rows, unsigned columns, unsigned group, float* part) {
   wide_column_sums(y, rows, columns, group, part, [=](auto& v, unsigned r, unsigned c) {
@@ -109,15 +99,18 @@ __device__ inline void product_sums(float* y, const T* a, const T* b, unsigned r
   });
 }
 
-extern "C" __global__ void __launch_bounds__(256) product_rows(float* y, const float* a, const float* b, unsigned rows, unsigned columns, unsigned group) {
-  __shared__ float part[8 * 256];
-  product_sums(y, a, b, rows, columns, group, part);
-}
+#define GATE_SUMS(suffix, T)                                                                                                                             \
+  extern "C" __global__ void __launch_bounds__(256) weighted_rows##suffix(float* y, const float* w, const T* x, unsigned rows, unsigned columns, unsigned group) { \
+    __shared__ float part[8 * 256];                                                                                                                      \
+    weighted_sums(y, w, x, rows, columns, group, part);                                                                                                  \
+  }                                                                                                                                                      \
+  extern "C" __global__ void __launch_bounds__(256) product_rows##suffix(float* y, const T* a, const T* b, unsigned rows, unsigned columns, unsigned group) {   \
+    __shared__ float part[8 * 256];                                                                                                                      \
+    product_sums(y, a, b, rows, columns, group, part);                                                                                                   \
+  }
 
-extern "C" __global__ void __launch_bounds__(256) product_rows_half(float* y, const bfloat* a, const bfloat* b, unsigned rows, unsigned columns, unsigned group) {
-  __shared__ float part[8 * 256];
-  product_sums(y, a, b, rows, columns, group, part);
-}
+GATE_SUMS(, float)
+GATE_SUMS(_half, bfloat)
 
 // The V values of this thread in a frame of n: the first one, its pixel among all and its
 // channel. False where the frame has ended.
@@ -183,17 +176,17 @@ __device__ inline void gate(T* y, const T* x, const float* g, const T* r, unsign
   store_values(y + i, v);
 }
 
-extern "C" __global__ void frame_pool_grad_x(float* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C) { pool_grad<1>(dx, a, ds, dctx, k, n, C); }
-extern "C" __global__ void frame_pool_grad_x_8(float* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C) { pool_grad<8>(dx, a, ds, dctx, k, n, C); }
-extern "C" __global__ void frame_pool_grad_x_half(bfloat* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C) { pool_grad<1>(dx, a, ds, dctx, k, n, C); }
-extern "C" __global__ void frame_pool_grad_x_8_half(bfloat* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C) { pool_grad<8>(dx, a, ds, dctx, k, n, C); }
+#define GATE(suffix, T, V)                                                                                                                                  \
+  extern "C" __global__ void frame_pool_grad_x##suffix(T* dx, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C) { \
+    pool_grad<V>(dx, a, ds, dctx, k, n, C);                                                                                                                 \
+  }                                                                                                                                                         \
+  extern "C" __global__ void squeeze_excite_grad_x##suffix(T* dx, const T* dy, const T* x, const float* g, const float* a, const float* ds,                 \
+                                                           const float* dctx, const float* k, unsigned n, unsigned C, int kind) {                          \
+    excite_grad<V>(dx, dy, x, g, a, ds, dctx, k, n, C, kind);                                                                                               \
+  }                                                                                                                                                         \
+  extern "C" __global__ void frame_gate##suffix(T* y, const T* x, const float* g, const T* r, unsigned n, unsigned C) { gate<V>(y, x, g, r, n, C); }
 
-extern "C" __global__ void squeeze_excite_grad_x(float* dx, const float* dy, const float* x, const float* g, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C, int kind) { excite_grad<1>(dx, dy, x, g, a, ds, dctx, k, n, C, kind); }
-extern "C" __global__ void squeeze_excite_grad_x_8(float* dx, const float* dy, const float* x, const float* g, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C, int kind) { excite_grad<8>(dx, dy, x, g, a, ds, dctx, k, n, C, kind); }
-extern "C" __global__ void squeeze_excite_grad_x_half(bfloat* dx, const bfloat* dy, const bfloat* x, const float* g, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C, int kind) { excite_grad<1>(dx, dy, x, g, a, ds, dctx, k, n, C, kind); }
-extern "C" __global__ void squeeze_excite_grad_x_8_half(bfloat* dx, const bfloat* dy, const bfloat* x, const float* g, const float* a, const float* ds, const float* dctx, const float* k, unsigned n, unsigned C, int kind) { excite_grad<8>(dx, dy, x, g, a, ds, dctx, k, n, C, kind); }
-
-extern "C" __global__ void frame_gate(float* y, const float* x, const float* g, const float* r, unsigned n, unsigned C) { gate<1>(y, x, g, r, n, C); }
-extern "C" __global__ void frame_gate_8(float* y, const float* x, const float* g, const float* r, unsigned n, unsigned C) { gate<8>(y, x, g, r, n, C); }
-extern "C" __global__ void frame_gate_half(bfloat* y, const bfloat* x, const float* g, const bfloat* r, unsigned n, unsigned C) { gate<1>(y, x, g, r, n, C); }
-extern "C" __global__ void frame_gate_8_half(bfloat* y, const bfloat* x, const float* g, const bfloat* r, unsigned n, unsigned C) { gate<8>(y, x, g, r, n, C); }
+GATE(, float, 1)
+GATE(_8, float, 8)
+GATE(_half, bfloat, 1)
+GATE(_8_half, bfloat, 8)

@@ -2,6 +2,7 @@
 //
 //   act        y = Kind(x)            add     y = a + b
 //   act_grad   dx = dy·Kind'(s)       affine  y = mul·x + shift
+//   fill       y = value, before counts
 //
 // Definition: pointwise.go.
 #include "group.cuh"
@@ -82,3 +83,10 @@ __device__ inline void affine_of(T* y, const T* x, unsigned n, float mul, float 
 
 POINTWISE(, float)
 POINTWISE(_half, bfloat)
+
+extern "C" __global__ void fill(float* y, unsigned n, float value) {
+  eight(n, aligned(y), [=](auto at) {
+    float v[8] = {value, value, value, value, value, value, value, value};
+    at.store(y, v);
+  });
+}

@@ -70,7 +70,7 @@ static const emul::Entry table[] = {
     KERNEL(gateloop_half), KERNEL(gateloop_grad_half), KERNEL(geglu_half), KERNEL(geglu_grad_half), KERNEL(token_shift_half), KERNEL(token_shift_8_half),
     KERNEL(lfq_floored_entropies), KERNEL(lfq_floored_terms), KERNEL(lfq_floored_slopes), KERNEL(lfq_floored_grad),
     KERNEL(modulate), KERNEL(modulate_stats), KERNEL(modulate_grad_w), KERNEL(modulate_grad_s),
-    KERNEL(sum_rows), KERNEL(sum_rows_half), KERNEL(sum_values), KERNEL(sum_squares), KERNEL(weighted_sum), KERNEL(spread),
+    KERNEL(sum_rows), KERNEL(sum_rows_half), KERNEL(sum_values), KERNEL(sum_squares), KERNEL(weighted_sum), KERNEL(spread), KERNEL(fill),
 };
 
 LIBRARY(table)
