@@ -343,7 +343,7 @@ func TestDriverFailures(t *testing.T) {
 		{"driver older than the form of the code", []string{"FAKE_CUDA_LOAD=200"}, []string{"CUDA error 200", "update the driver to one of CUDA 1"}},
 		{"unknown device", []string{"FAKE_CUDA_LOAD=209"}, []string{"CUDA_ERROR_NO_BINARY_FOR_GPU", "update the driver"}},
 		{"out of memory", []string{"FAKE_CUDA_MEMORY=50000000"}, []string{"CUDA_ERROR_OUT_OF_MEMORY", "20.0 MB more memory", "memory: true", "numbers: 20000000 1200 16444368 50000000"}},
-		{"refused launch", []string{"FAKE_CUDA_LAUNCH=add:701"}, []string{"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "Add{Len:300}: kernel add, grid [2 1 1], block [256 1 1]", "shared memory than this GPU has"}},
+		{"refused launch", []string{"FAKE_CUDA_LAUNCH=add:701"}, []string{"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "Add{Len:300}: kernel add, grid [1 1 1], block [256 1 1]", "shared memory than this GPU has"}},
 		{"a fault", []string{"FAKE_CUDA_FAULT=add:700"}, []string{"CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_LAUNCH_BLOCKING=1 the error names the kernel"}},
 		{"a fault, waiting", []string{"FAKE_CUDA_FAULT=add:700", "CUDA_LAUNCH_BLOCKING=1"}, []string{"CUDA_ERROR_ILLEGAL_ADDRESS", "Add{Len:300}: kernel add"}},
 	} {
