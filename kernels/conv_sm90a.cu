@@ -5,9 +5,10 @@
 //   conv_grad_x_sm90a  dx[p,c] = (Σ_k,o w[o,k,c] dy[p at -k, o] + r[p,c])·Act'(s[p,c])
 //   conv_grad_w_sm90a  dw[o,k,c] = Σ_q dy[q,o] x[q at k, c]
 //
-// A block has three warpgroups. One thread of the last one fills two rings of stages in
-// shared memory by tensor copies; the other two multiply, 64×256 results each, sums in
-// registers, 64 terms of the sum at a step. A stage of the first ring holds two tiles of
+// A block has three warpgroups. One thread of the last one (one warp for the gradient of
+// weights, a lane for each tile of a stage, as its steps are short) fills two rings of
+// stages in shared memory by tensor copies; the other two multiply, 64×256 results each,
+// sums in registers, 64 terms of the sum at a step. A stage of the first ring holds two tiles of
 // 64×64 of the first factor, one of the second a block of 256×64 of the second; where
 // results have too few rows for two tiles, one tile and two blocks. Rows are channels of
 // the result (o, c, o), columns are 256 pixels, or for the gradient of weights 4 pairs of
@@ -290,23 +291,25 @@ __device__ inline void grad_w(char* memory, const TensorMap* dy, const TensorMap
   int from = blockIdx.y * s.part, to = min(from + s.part, bricks), group = threadIdx.x / 128;
   if (group == CONSUMERS) {
     setmaxnreg_dec<56>();
-    if (threadIdx.x % 128 > 0) return;
+    int lane = threadIdx.x % 128;
+    if (lane >= 32) return;
+    // A lane copies its column of each brick, and its tile of dy.
+    int column = column0 + lane, tap = column / chunks, c0 = column % chunks * 64, m = m0 + 64 * lane;
+    int w = read(s.w, 0, tap % s.w.taps, 1), h = read(s.h, 0, tap / s.w.taps % s.h.taps, 1), t = read(s.t, 0, tap / s.w.taps / s.h.taps, 1);
     Turn a = {0, 1}, b = {0, 1};
-    for (int i = from; i < to; i++) {
-      Corner c = corner(i, s, 6);
-      unsigned full = r.b.full + 8 * b.stage, to = r.b.first + b.stage * r.b.bytes;
+    Corner c = corner(from, s, 6);
+    for (int i = from; i < to; i++, c.next(s, 6)) {
+      unsigned fullA = r.a.full + 8 * a.stage, fullB = r.b.full + 8 * b.stage;
       mbarrier_wait(r.b.empty + 8 * b.stage, b.parity);
-      mbarrier_arrive_expect(full, here * TILE);
-      for (int g = 0; g < here; g++) {
-        int tap = (column0 + g) / chunks, w = tap % s.w.taps, h = tap / s.w.taps % s.h.taps, t = tap / s.w.taps / s.h.taps;
-        tma_load(to + g * TILE, x, full, (column0 + g) % chunks * 64, read(s.w, c.w, w, 1), read(s.h, c.h, h, 1), read(s.t, c.t, t, 1), c.n);
-      }
-      b.next(r.b);
-      full = r.a.full + 8 * a.stage, to = r.a.first + a.stage * r.a.bytes;
       mbarrier_wait(r.a.empty + 8 * a.stage, a.parity);
-      mbarrier_arrive_expect(full, r.a.bytes);
-      for (int g = 0; g < r.as; g++) tma_load(to + g * TILE, dy, full, m0 + 64 * g, c.w, c.h, c.t, c.n);
-      a.next(r.a);
+      if (lane == 0) {
+        mbarrier_arrive_expect(fullB, here * TILE);
+        mbarrier_arrive_expect(fullA, r.a.bytes);
+      }
+      __syncwarp();
+      if (lane < here) tma_load(r.b.first + b.stage * r.b.bytes + lane * TILE, x, fullB, c0, c.w * s.w.stride + w, c.h * s.h.stride + h, c.t * s.t.stride + t, c.n);
+      if (lane < r.as) tma_load(r.a.first + a.stage * r.a.bytes + lane * TILE, dy, fullA, m, c.w, c.h, c.t, c.n);
+      a.next(r.a), b.next(r.b);
     }
     return;
   }

@@ -112,11 +112,23 @@ __device__ inline void multiply(float (&d)[128], const Rings& r, Turn& a, Turn& 
   release(steps);
 }
 
-struct Corner { int n, t, h, w; };
+// The first result of a brick.
+struct Corner {
+  int n, t, h, w;
+  // To that of the next brick of 2^log pixels, without a division.
+  __device__ void next(const Size& s, int log) {
+    if ((w += 1 << s.w.log) < s.w.size) return;
+    w = 0;
+    if ((h += 1 << s.h.log) < s.h.size) return;
+    h = 0;
+    if ((t += 1 << s.t.log) < s.t.size) return;
+    t = 0, n += 1 << (log - s.t.log - s.h.log - s.w.log);
+  }
+};
 
 __device__ inline int pieces(const Axis& a) { return (a.size + (1 << a.log) - 1) >> a.log; }
 
-// The first result of brick i of 2^log pixels.
+// That of brick i of 2^log pixels.
 __device__ inline Corner corner(int i, const Size& s, int log) {
   int w = pieces(s.w), h = pieces(s.h), t = pieces(s.t);
   Corner c;
