@@ -24,10 +24,15 @@ __device__ inline void mbarrier_arrive(unsigned address) { asm volatile("mbarrie
 __device__ inline void mbarrier_arrive_expect(unsigned address, unsigned bytes) { asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address), "r"(bytes) : "memory"); }
 
 // Waits for the end of the phase of this parity; the first phase has parity 0, the one
-// before it, which counts as ended, 1.
+// before it, which counts as ended, 1. What is waited for comes within microseconds; what
+// never comes would hang the device without a word. So after 2^26 tries, most of a second
+// or more, a store to address 0 makes the launch fail. (trap is a way out of the loop:
+// the assembler then takes warps for split behind it, and spills.)
 __device__ inline void mbarrier_wait(unsigned address, unsigned parity) {
-  unsigned done;
-  do asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}" : "=r"(done) : "r"(address), "r"(parity) : "memory");
+  unsigned done, tries = 0;
+  do asm volatile("{\n.reg .pred p, q;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%2], %3;\nselp.u32 %0, 1, 0, p;\n"
+                  "add.u32 %1, %1, 1;\nsetp.eq.u32 q, %1, 1 << 26;\n@q st.global.u32 [%4], %1;\n}"
+                  : "=r"(done), "+r"(tries) : "r"(address), "r"(parity), "l"(0ull) : "memory");
   while (!done);
 }
 
