@@ -90,21 +90,20 @@ func (p *program) weights(s kernels.Conv) tensorMap {
 	return m
 }
 
-// mapped rounds a tensor to bfloat16, innermost axis first and filled up to whole chunks,
-// and gives a map of it without a box.
+// mapped rounds a tensor to bfloat16, innermost axis first and filled up to whole chunks
+// of channels, and gives a map of it without a box. The map has whole chunks too: copies
+// then need not cut off within 16 bytes.
 func (p *program) mapped(x operand, dims []int) tensorMap {
 	rows := 1
 	for _, d := range dims[1:] {
 		rows *= d
 	}
 	m := tensorMap{operand: p.pack(x, rows, dims[0]), values: bf16Values, swizzle: swizzle128}
-	bytes := uint64(up(dims[0], chunk) * 16)
-	for i, d := range dims {
-		if i > 0 {
-			m.strides = append(m.strides, bytes)
-			bytes *= uint64(d)
-		}
-		m.dims = append(m.dims, uint64(d))
+	channels := uint64(up(dims[0], chunk) * chunk)
+	m.dims = []uint64{channels}
+	for i, bytes := 1, 2*channels; i < len(dims); i++ {
+		m.dims, m.strides = append(m.dims, uint64(dims[i])), append(m.strides, bytes)
+		bytes *= uint64(dims[i])
 	}
 	return m
 }

@@ -202,6 +202,26 @@ func TestHopperLaunches(t *testing.T) {
 	}
 }
 
+// Maps have the channels that pack fills up, so that no copy ends within 16 bytes.
+func TestMapsHaveWholeChunks(t *testing.T) {
+	s := cube(1, 2, 16, 16, 66, 70, 1, 3)
+	for _, c := range []struct {
+		spec kernels.Spec
+		want [2]uint64 // channels of the first and the second map
+	}{
+		{s, [2]uint64{72, 72}}, {kernels.ConvGradX{Conv: s}, [2]uint64{72, 72}}, {kernels.ConvGradW{Conv: s}, [2]uint64{72, 72}},
+		{cube(1, 2, 16, 16, 64, 70, 1, 3), [2]uint64{64, 64}},
+	} {
+		p := &program{}
+		p.tensorCores(c.spec, processors, func([]tensorConv) bool { return true })
+		for i, m := range p.launches[slices.IndexFunc(p.launches, func(l launch) bool { return l.maps != nil })].maps {
+			if m.dims[0] != c.want[i] || m.strides[0] != 2*c.want[i] {
+				t.Errorf("%s: map %d has %d channels, rows of %d bytes; want %d channels", kernels.Name(c.spec), i, m.dims[0], m.strides[0], c.want[i])
+			}
+		}
+	}
+}
+
 // tell is a launch as text: kernel, grid, block, shared memory, maps as where they
 // lead, sizes, strides and box, pointers, values.
 func tell(l launch) string {
