@@ -40,7 +40,7 @@ func alwaysOn(drv *emul.Driver) always { return always{Emulated(drv.As(hopper), 
 // tiles, blocks with one and with two bricks, channels that fill no tile, sums of more
 // steps than the rings have stages, lines that taps share.
 func hopperShapes() []kernels.Conv {
-	dilated := cube(1, 5, 7, 6, 66, 46, 3, 1)
+	dilated := cube(1, 5, 7, 6, 67, 46, 3, 1)
 	dilated.DT, dilated.PT = 2, 3
 	bare := cube(5, 3, 4, 5, 8, 72, 2, 2) // even kernel, no padding, bricks of several clips
 	bare.PT, bare.PH, bare.PW = 0, 0, 0
@@ -216,7 +216,9 @@ var hopperMutations = []struct{ name, after, old, new, kinds, why string }{
 	{"a half residual read as it is not", "inline void end8", "o.half & 4", "o.half & 1", "Conv ConvGradX", ""},
 	{"the slope first", "inline void finish", "(v[i] + r[i]) * slope(K, with[i])", "v[i] * slope(K, with[i]) + r[i]", "ConvGradX", ""},
 	{"the last channels lost", "inline void store", "k < 64; k += 32", "k < 32; k += 32", "Conv", ""},
-	{"the last channel lost", "inline void grad_w", " && c < s.C", " && c < s.C - 1", "ConvGradW", ""},
+	{"the last channels of weights lost", "inline void grad_w", "c >= s.C", "c >= s.C - 2", "ConvGradW", ""},
+	{"one channel too many", "inline void grad_w", "if (c + 1 < s.C)", "", "ConvGradW", ""},
+	{"pairs of odd channels", "inline void grad_w", "s.C % 2 == 0 && ", "", "ConvGradW", ""},
 	{"parts over each other", "inline void grad_w", "dw += (size_t)blockIdx.y * s.M * k * s.C;", "", "ConvGradW", ""},
 	{"a brick of each part lost", "inline void grad_w", "min(from + s.part, bricks)", "max(from + 1, min(from + s.part, bricks) - 1)", "ConvGradW", ""},
 	{"a part of the sum twice", "inline Unit unit", "i % s.parts * s.part", "0", "Conv", ""},

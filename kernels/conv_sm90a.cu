@@ -320,10 +320,18 @@ __device__ inline void grad_w(char* memory, const TensorMap* dy, const TensorMap
   int lane = threadIdx.x % 32;
   int m = m0 + (r.as > 1 ? group * 64 : 0) + threadIdx.x / 32 % 4 * 16 + lane / 4, column = column0 + (r.bs > 1 ? group * 4 : 0);
   dw += (size_t)blockIdx.y * s.M * k * s.C;
+  bool pairs = s.C % 2 == 0 && (size_t)dw % 8 == 0;  // dw may begin anywhere
 #pragma unroll
-  for (int i = 0; i < 128; i++) {
-    int o = m + i / 2 % 2 * 8, j = column + i / 32, c = j % chunks * 64 + i % 32 / 4 * 8 + lane % 4 * 2 + i % 2;
-    if (o < s.M && j < columns && c < s.C) dw[(o * k + j / chunks) * s.C + c] = d[i];
+  for (int i = 0; i < 128; i += 2) {
+    int o = m + i / 2 % 2 * 8, j = column + i / 32, c = j % chunks * 64 + i % 32 / 4 * 8 + lane % 4 * 2;
+    if (o >= s.M || j >= columns || c >= s.C) continue;
+    float* to = dw + (o * k + j / chunks) * s.C + c;
+    if (pairs) {
+      *reinterpret_cast<float2*>(to) = {d[i], d[i + 1]};
+    } else {
+      to[0] = d[i];
+      if (c + 1 < s.C) to[1] = d[i + 1];
+    }
   }
 }
 
