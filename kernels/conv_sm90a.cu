@@ -103,32 +103,46 @@ __device__ inline void finish(float (&v)[L], const float (&with)[L], const float
   });
 }
 
-__device__ inline void read8(float (&v)[8], const void* x, int i, bool half) {
-  half ? load8(v, static_cast<const bfloat*>(x) + i) : load8(v, static_cast<const float*>(x) + i);
-}
 __device__ inline float read1(const void* x, int i, bool half) {
   return half ? load(static_cast<const bfloat*>(x)[i]) : static_cast<const float*>(x)[i];
 }
 
-// Finishes and stores 8 channels from m of pixels that lie at `at`, or nowhere; rows start
-// at multiples of 16 bytes.
-template <bool Back, int L>
-__device__ inline void end8(float (&v)[L][8], const Results& o, const int (&at)[L], int m, int M) {
-  float with[L][8] = {}, r[L][8] = {};
-#pragma unroll
-  for (int l = 0; l < L; l++) {
-    if (!Back) load_parameters(with[l], static_cast<const float*>(o.with) + m);
-    if (at[l] < 0) continue;
-    if (Back && o.kind != NONE) read8(with[l], o.with, at[l] * M + m, o.half & 2);
-    if (o.r) read8(r[l], o.r, at[l] * M + m, o.half & 4);
+// Eight values as they lie in memory, from 16 bytes on. Loads are on their way until
+// values are asked for.
+struct Raw {
+  uint4 words[2];
+  __device__ void fetch(const void* x, int i, bool half) {
+    const uint4* p = reinterpret_cast<const uint4*>(static_cast<const char*>(x) + (size_t)i * (half ? 2 : 4));
+    words[0] = p[0];
+    if (!half) words[1] = p[1];
   }
+  __device__ void values(float (&v)[8], bool half) const {
+    const unsigned w[8] = {words[0].x, words[0].y, words[0].z, words[0].w, words[1].x, words[1].y, words[1].z, words[1].w};
 #pragma unroll
-  for (int l = 0; l < L; l++) {
-    if (at[l] < 0) continue;
-    finish<Back>(v[l], with[l], r[l], o.kind);
-    int i = at[l] * M + m;
-    o.half & 1 ? store8(static_cast<bfloat*>(o.y) + i, v[l]) : store8(static_cast<float*>(o.y) + i, v[l]);
+    for (int i = 0; i < 8; i++) v[i] = __uint_as_float(!half ? w[i] : i % 2 ? w[i / 2] & 0xffff0000 : w[i / 2] << 16);
   }
+};
+
+// What finishes 8 channels of a pixel, i from the start, besides b.
+template <bool Back>
+struct Ends {
+  Raw s = {}, r = {};
+  __device__ void fetch(const Results& o, int i) {
+    if (Back && o.kind != NONE) s.fetch(o.with, i, o.half & 2);
+    if (o.r) r.fetch(o.r, i, o.half & 4);
+  }
+  // with is b, or becomes s; r becomes r.
+  __device__ void values(float (&with)[8], float (&r)[8], const Results& o) const {
+    if (Back && o.kind != NONE) s.values(with, o.half & 2);
+    if (o.r) this->r.values(r, o.half & 4);
+  }
+};
+
+// Finishes and stores 8 channels of a pixel, i from the start, a multiple of 8.
+template <bool Back>
+__device__ inline void end8(float (&v)[8], const float (&with)[8], const float (&r)[8], const Results& o, int i) {
+  finish<Back>(v, with, r, o.kind);
+  o.half & 1 ? store8(static_cast<bfloat*>(o.y) + i, v) : store8(static_cast<float*>(o.y) + i, v);
 }
 
 template <bool Back>
@@ -168,11 +182,23 @@ __device__ inline void stage(float* staging, const float (&d)[128]) {
 
 // Finishes and stores 256 pixels of a brick and 64 channels from m, for a warpgroup; or
 // stores the bare sums in a slab [256,64]. Through staging memory, 32 pixels at a time, so
-// that 8 threads write all 64 channels of a pixel and the code stands once.
+// that 8 threads write all 64 channels of a pixel and the code stands once. What finishes
+// the next 32 is on its way meanwhile.
 template <bool Back>
 __device__ inline void store(const Results& o, const float (&d)[128], const Rings& r, const Corner& c, int m, const Size& s, float* slab) {
-  int group = threadIdx.x / 128, thread = threadIdx.x % 128;
+  int group = threadIdx.x / 128, thread = threadIdx.x % 128, k = thread % 8 * 8, next[2];  // next: where 8 channels of a pixel start, -1 outside
   float* staging = r.staging + group * (STAGE / 4);
+  bool eights = s.M % 8 == 0, mine = !slab && eights && m + k < s.M;
+  float b[8] = {};
+  Ends<Back> ends[2];
+  auto fetch = [&](int round, int i) {
+    int p = mine && round < 8 ? place(round * STAGED + thread / 8 + i * 16, c, s) : -1;
+    next[i] = p < 0 ? -1 : p * s.M + m + k;
+    if (p >= 0) ends[i].fetch(o, next[i]);
+  };
+  if (!Back && mine) load_parameters(b, static_cast<const float*>(o.with) + m + k);
+#pragma unroll
+  for (int i = 0; i < 2; i++) fetch(0, i);
 #pragma unroll 1
   for (int round = 0; round < 8; round++) {
     switch (round) {
@@ -186,18 +212,21 @@ __device__ inline void store(const Results& o, const float (&d)[128], const Ring
       default: stage<7>(staging, d);
     }
     group_sync(group);
-    if (slab || s.M % 8 == 0) {
-      int k = thread % 8 * 8, at[2];
-      float v[2][8];
+    if (slab || eights) {
 #pragma unroll
       for (int i = 0; i < 2; i++) {
-        int p = thread / 8 + i * 16;
-        at[i] = place(round * STAGED + p, c, s);
+        int p = thread / 8 + i * 16, now = next[i];
+        float with[8], r[8] = {};
+#pragma unroll
+        for (int j = 0; j < 8; j++) with[j] = b[j];
+        ends[i].values(with, r, o);
+        if (!Back) fetch(round + 1, i);
         float4 x = *reinterpret_cast<float4*>(staging + staged(p, k)), y = *reinterpret_cast<float4*>(staging + staged(p, k + 4));
-        v[i][0] = x.x, v[i][1] = x.y, v[i][2] = x.z, v[i][3] = x.w, v[i][4] = y.x, v[i][5] = y.y, v[i][6] = y.z, v[i][7] = y.w;
-        if (slab) store8(slab + (round * STAGED + p) * 64 + k, v[i]);
+        float v[8] = {x.x, x.y, x.z, x.w, y.x, y.y, y.z, y.w};
+        if (slab) store8(slab + (round * STAGED + p) * 64 + k, v);
+        if (now >= 0) end8<Back>(v, with, r, o, now);
+        if (Back) fetch(round + 1, i);  // no earlier: s takes the registers
       }
-      if (!slab && m + k < s.M) end8<Back>(v, o, at, m + k, s.M);
     } else {
       for (int p = thread / 32; p < STAGED; p += 4) {
         int at = place(round * STAGED + p, c, s);
@@ -267,20 +296,28 @@ __device__ inline void bricks(char* memory, const TensorMap* x, const TensorMap*
 template <bool Back>
 __device__ inline void slabs_sum(const Results& o, const float* slabs, const Size& s) {
   int tile = s.whole + blockIdx.x / 16, group = blockIdx.x / 8 % 2, p = blockIdx.x % 8 * 32 + threadIdx.x / 8, k = threadIdx.x % 8 * 8;
-  int m = channel(tile, s) + (s.wide ? group * 64 : 0) + k, at[1] = {place(p, corner(brick(tile, s) + (s.wide ? 0 : group), s, 8), s)};
-  if (m >= s.M || at[0] < 0) return;
+  int m = channel(tile, s) + (s.wide ? group * 64 : 0) + k, at = place(p, corner(brick(tile, s) + (s.wide ? 0 : group), s, 8), s);
+  if (m >= s.M || at < 0) return;
   slabs += (size_t)(blockIdx.x / 16 * s.parts * 2 + group) * 256 * 64 + p * 64 + k;
-  float v[1][8] = {};
+  bool eights = s.M % 8 == 0;
+  Ends<Back> ends;
+  if (eights) ends.fetch(o, at * s.M + m);
+  float v[8] = {};
   for (int i = 0; i < s.parts; i++, slabs += 2 * 256 * 64) {
     float part[8];
     load8(part, slabs);
 #pragma unroll
-    for (int j = 0; j < 8; j++) v[0][j] += part[j];
+    for (int j = 0; j < 8; j++) v[j] += part[j];
   }
-  if (s.M % 8 == 0) return end8<Back>(v, o, at, m, s.M);
+  if (eights) {
+    float with[8] = {}, r[8] = {};
+    if (!Back) load_parameters(with, static_cast<const float*>(o.with) + m);
+    ends.values(with, r, o);
+    return end8<Back>(v, with, r, o, at * s.M + m);
+  }
 #pragma unroll
   for (int j = 0; j < 8; j++)
-    if (m + j < s.M) end1<Back>(v[0][j], o, at[0], m + j, s.M);
+    if (m + j < s.M) end1<Back>(v[j], o, at, m + j, s.M);
 }
 
 __device__ inline void grad_w(char* memory, const TensorMap* dy, const TensorMap* x, float* dw, const Size& s) {
