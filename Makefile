@@ -59,7 +59,11 @@ cuda-tools: $(NVCC) $(CUDA_H)
 ARCHS := 80 86 89 90a 100 120
 FATBINS := $(patsubst kernels/%.cu,gpu/fatbin/%.fatbin,$(wildcard kernels/*.cu))
 
-# A kernel that spills registers is an error.
+# Kernels with small arrays, of up to 144 bytes, in memory of a thread.
+STACKED := ^taylor_[a-z_]*_16(_half)?$$
+
+# Errors: a kernel that spills registers; one of no such name with a stack; products of a
+# warpgroup that the assembler serialized (C75xx).
 gpu/fatbin/%.fatbin: kernels/%.cu $(wildcard kernels/*.cuh) | $(NVCC)
 	@mkdir -p gpu/fatbin bin/kernels
 	@known=" $$($(NVCC) --list-gpu-code | tr '\n' ' ') "; gencode=; \
@@ -69,6 +73,8 @@ gpu/fatbin/%.fatbin: kernels/%.cu $(wildcard kernels/*.cuh) | $(NVCC)
 	log=bin/kernels/$*.log; \
 	$(NVCC) -std=c++17 -O3 -Werror all-warnings -fatbin -Xfatbin -compress-all -Xptxas -v $$gencode -o $@.part $< >$$log 2>&1 || { cat $$log; exit 1; }; \
 	if grep spill $$log | grep -qv " 0 bytes spill stores, 0 bytes spill loads"; then cat $$log; echo "$< spills registers"; exit 1; fi; \
+	if grep C75 $$log; then echo "$< has serialized products"; exit 1; fi; \
+	awk '/Function properties for/ { k = $$NF } /bytes stack frame/ && $$1 > 0 && k !~ /$(STACKED)/ { print k " has a stack of " $$1 " bytes"; bad = 1 } END { exit bad }' $$log || exit 1; \
 	mv $@.part $@
 
 # The list is part of the program: doctor and errors about a device show it.

@@ -216,7 +216,7 @@ var hopperMutations = []struct{ name, after, old, new, kinds, why string }{
 	{"a half residual read as it is not", "void fetch(const Results", "o.half & 4", "o.half & 1", "Conv ConvGradX", ""},
 	{"the residual of the round before", "inline void store", "if (!Back) fetch(round + 1, i);", "if (!Back) fetch(round, i);", "Conv", ""},
 	{"halves of a word changed", "struct Raw", "i % 2 ? w", "i % 2 == 0 ? w", "Conv ConvGradX", ""},
-	{"the slope first", "inline void finish", "v[i] * slope(K, with[i])", "(v[i] - r[i]) * slope(K, with[i]) + r[i]", "ConvGradX", ""},
+	{"the slope first", "inline void finish", "(v[i] + r[i]) * slope(K, with[i])", "v[i] * slope(K, with[i]) + r[i]", "ConvGradX", ""},
 	{"the last channels lost", "inline void store", "k < 64; k += 32", "k < 32; k += 32", "Conv", ""},
 	{"the last channels of weights lost", "inline void grad_w", "c >= s.C", "c >= s.C - 2", "ConvGradW", ""},
 	{"one channel too many", "inline void grad_w", "if (c + 1 < s.C)", "", "ConvGradW", ""},
