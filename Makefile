@@ -104,23 +104,25 @@ gpu-test: gpu
 	$(WITH_CUDA) vet -tags gpu,emul ./gpu ./cmd/magvit
 	$(WITH_CUDA) test -tags gpu,emul -run 'Driver|GPU' ./gpu ./cmd/magvit
 
-# The disassembly of conv_mma.cu: each kernel multiplies on tensor cores (HMMA), loads
-# matrices (LDSM), and copies past the registers (LDGSTS).
+# The disassembly of conv_mma.cu and attention_mma.cu: each kernel multiplies on tensor
+# cores (HMMA) and loads matrices (LDSM), those of convolutions copy past the registers
+# (LDGSTS). A file stands with what its kernels have, and how many there are.
+TENSOR_CORES := conv_mma:HMMA,LDSM,LDGS:6 attention_mma:HMMA,LDSM:4
 NVDISASM := $(firstword $(wildcard $(CUDA_HOME)/bin/nvdisasm) $(shell command -v nvdisasm) .tools/nvdisasm/nvidia/cu13/bin/nvdisasm)
 
 .tools/nvdisasm/nvidia/cu13/bin/nvdisasm:
 	$(PIP) .tools/nvdisasm nvidia-cuda-nvdisasm==13.5.37
 
 sass: sass-sm90a $(NVCC) $(NVDISASM)
-	@mkdir -p bin/sass; for a in $(ARCHS); do cubin=bin/sass/conv_mma.$$a.cubin; \
-	  $(NVCC) -std=c++17 -O3 -cubin -arch=sm_$$a -o $$cubin kernels/conv_mma.cu && $(NVDISASM) $$cubin >$$cubin.sass || exit 1; \
-	  awk -v arch=sm_$$a '/\.section[ \t]*\.text\./ { k = $$2; sub(/^\.text\./, "", k); sub(/,.*/, "", k); kernels[k] = 1 } \
+	@mkdir -p bin/sass; for a in $(ARCHS); do for f in $(TENSOR_CORES); do file=$${f%%:*}; cubin=bin/sass/$$file.$$a.cubin; \
+	  $(NVCC) -std=c++17 -O3 -cubin -arch=sm_$$a -o $$cubin kernels/$$file.cu && $(NVDISASM) $$cubin >$$cubin.sass || exit 1; \
+	  awk -v where="$$file on sm_$$a" -v form=$$f '/\.section[ \t]*\.text\./ { k = $$2; sub(/^\.text\./, "", k); sub(/,.*/, "", k); kernels[k] = 1 } \
 	    match($$0, /HMMA\.16816\.F32\.BF16|LDSM|LDGSTS/) { count[k, substr($$0, RSTART, 4)]++ } \
-	    END { split("HMMA LDSM LDGS", want, " "); \
-	      for (k in kernels) { n++; for (i in want) if (!count[k, want[i]]) { print k " on " arch " has no " want[i]; bad = 1 } else all[want[i]] += count[k, want[i]] } \
-	      if (n != 6) { print n + 0 " kernels on " arch ", want 6"; bad = 1 } \
-	      if (bad) exit 1; print arch ": " n " kernels, " all["HMMA"] " HMMA, " all["LDSM"] " LDSM, " all["LDGS"] " LDGSTS" }' $$cubin.sass || exit 1; \
-	done
+	    END { split(form, part, ":"); split(part[2], want, ","); \
+	      for (k in kernels) { n++; for (i in want) if (!count[k, want[i]]) { print k " of " where " has no " want[i]; bad = 1 } else all[want[i]] += count[k, want[i]] } \
+	      if (n != part[3]) { print n + 0 " kernels of " where ", want " part[3]; bad = 1 } \
+	      if (bad) exit 1; for (i = 1; i in want; i++) text = text ", " all[want[i]] " " want[i]; print where ": " n " kernels" text }' $$cubin.sass || exit 1; \
+	done; done
 
 # The same of conv_sm90a.cu: tensor copies (UTMALDG) of five axes, products of a
 # warpgroup (HGMMA) of 64 by 256, four for each step of a sum, and registers that move
