@@ -192,7 +192,7 @@ var hopperMutations = []struct{ name, after, old, new, kinds, why string }{
 	{"the warps of a group part", "inline void bricks", "setmaxnreg_inc<232>();", "if (threadIdx.x % 64 < 32) setmaxnreg_inc<232>(); else setmaxnreg_inc<240>();", "Conv", "meet at setmaxnreg"},
 	{"a tap too far", "inline int read", "- a.pad", "- a.pad + 1", "Conv ConvGradW", ""},
 	{"no dilation", "inline int read", "tap * a.dilation", "tap", "Conv", ""},
-	{"no stride", "inline int read", "q * a.stride", "q", "Conv ConvGradW", ""},
+	{"no stride", "inline void grad_w", "c.w * s.w.stride + w", "c.w + w", "ConvGradW", ""},
 	{"taps not turned round", "inline void bricks", "Back ? -1 : 1", "1", "ConvGradX", ""},
 	{"lines in the wrong order", "inline void multiply", "(Back ? r.taps - 1 - tap : tap)", "tap", "ConvGradX", ""},
 	{"a line too far", "inline Rings open_rings", "128 << s.w.log", "256 << s.w.log", "Conv", ""},

@@ -158,6 +158,9 @@ func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kern
 			}
 			check(t, os.WriteFile(path, []byte(before+m.after+strings.Replace(behind, m.old, m.new, 1)), 0o644))
 			tried := slices.DeleteFunc(slices.Clone(cases), func(c kerneltest.Case) bool { return !slices.Contains(strings.Fields(m.kinds), kind(c.Spec)) })
+			if len(tried) == 0 {
+				t.Fatalf("no case of %s", m.kinds)
+			}
 			main := main
 			if main == "" {
 				main = library(t, m.file, tried)

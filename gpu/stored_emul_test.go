@@ -33,11 +33,11 @@ func storedProducts(be *gpu.Device) (cases []kerneltest.Case) {
 }
 
 var storedMutations = []mutation{
-	{"a result as the summand", "conv_mma.cu", "void forward(", "half & RESULT", "half & (RESULT | SUMMAND)", "Stored"},
-	{"a summand as the result", "conv_mma.cu", "void forward(", "half & SUMMAND", "half & (SUMMAND | RESULT)", "Stored"},
-	{"a gradient as the summand", "conv_mma.cu", "void grad_x(", "half & RESULT", "half & (RESULT | SUMMAND)", "Stored"},
-	{"a slope as the gradient", "conv_mma.cu", "void grad_x(", "half & SLOPE", "half & (SLOPE | RESULT)", "Stored"},
-	{"halves of a row beyond its end", "pack.cu", "void pack_rows(", "c + 8 <= C && ", "", "Stored"},
+	{"a result as the summand", "conv_mma.cu", "void forward(", "half & RESULT", "half & (RESULT | SUMMAND)", "Conv ModConv"},
+	{"a summand as the result", "conv_mma.cu", "void forward(", "half & SUMMAND", "half & (SUMMAND | RESULT)", "Conv ModConv"},
+	{"a gradient as the summand", "conv_mma.cu", "void grad_x(", "half & RESULT", "half & (RESULT | SUMMAND)", "ConvGradX ModConvGradX"},
+	{"a slope as the gradient", "conv_mma.cu", "void grad_x(", "half & SLOPE", "half & (SLOPE | RESULT)", "ConvGradX ModConvGradX"},
+	{"halves of a row beyond its end", "pack.cu", "void pack_rows(", "c + 8 <= C && ", "", all},
 }
 
 func TestMutationsOfStorageAreCaught(t *testing.T) {
