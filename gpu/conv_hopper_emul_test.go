@@ -44,7 +44,7 @@ func hopperShapes() []kernels.Conv {
 	dilated.DT, dilated.PT = 2, 3
 	bare := cube(5, 3, 4, 5, 8, 72, 2, 2) // even kernel, no padding, bricks of several clips
 	bare.PT, bare.PH, bare.PW = 0, 0, 0
-	strided := cube(1, 2, 9, 14, 64, 70, 1, 3)
+	strided := cube(1, 2, 34, 36, 64, 70, 1, 3) // several bricks
 	strided.SH, strided.SW = 2, 2
 	late := cube(1, 8, 3, 4, 40, 64, 3, 1) // every third frame of outputs two behind each other
 	late.ST, late.DT, late.PT = 3, 2, 4
@@ -193,6 +193,7 @@ var hopperMutations = []struct{ name, after, old, new, kinds, why string }{
 	{"a tap too far", "inline int read", "- a.pad", "- a.pad + 1", "Conv ConvGradW", ""},
 	{"no dilation", "inline int read", "tap * a.dilation", "tap", "Conv", ""},
 	{"no stride", "inline void grad_w", "c.w * s.w.stride + w", "c.w + w", "ConvGradW", ""},
+	{"bricks side by side in the input too", "inline int read", "q * a.stride", "q", "Conv", ""},
 	{"taps not turned round", "inline void bricks", "Back ? -1 : 1", "1", "ConvGradX", ""},
 	{"lines in the wrong order", "inline void multiply", "(Back ? r.taps - 1 - tap : tap)", "tap", "ConvGradX", ""},
 	{"a line too far", "inline Rings open_rings", "128 << s.w.log", "256 << s.w.log", "Conv", ""},
