@@ -58,43 +58,32 @@ func trainingBytes(net Network, be kernels.Backend, s Shape) (int64, error) {
 		end += p.Len()
 	}
 	a := &account{of: be}
-	if _, err := g.Compile(a, hole(end), hole(end), offsets); err != nil {
+	arena, err := a.Alloc(end)
+	if err != nil {
 		return 0, err
 	}
-	return a.bytes + a.scratch, nil
+	a.Bytes = 0
+	if _, err := g.Compile(a, arena, arena, offsets); err != nil {
+		return 0, err
+	}
+	return a.Bytes + a.scratch, nil
 }
 
-// account is a backend without memory: it adds up what it is asked for.
+// account is a backend without memory that also counts what the kernels of another one
+// need beside their arguments.
 type account struct {
-	of             kernels.Backend
-	bytes, scratch int64
+	kernels.Sketch
+	of      kernels.Backend
+	scratch int64
 }
 
-// hole is a buffer of so many values that are nowhere.
-type hole int
-
-func (h hole) Len() int                          { return int(h) }
-func (h hole) Slice(from, to int) kernels.Buffer { return hole(to - from) }
-
-func (a *account) Name() string { return a.of.Name() }
-
-func (a *account) Alloc(n int) (kernels.Buffer, error) {
-	a.bytes += 4 * int64(n)
-	return hole(n), nil
-}
-
-// Storage is the backend's.
+// Storage is the other backend's.
 func (a *account) Storage(s kernels.Spec) kernels.Storage { return kernels.StorageOf(a.of, s) }
 
-// Prepare counts the scratch memory of the backend's kernels, which share it.
+// Prepare counts the scratch memory, which kernels share.
 func (a *account) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	if b, ok := a.of.(interface{ Scratch(kernels.Spec) int64 }); ok {
 		a.scratch = max(a.scratch, b.Scratch(s))
 	}
 	return nil, nil
 }
-
-func (a *account) Write(kernels.Buffer, []float32) error { return nil }
-func (a *account) Read([]float32, kernels.Buffer) error  { return nil }
-func (a *account) Sync() error                           { return nil }
-func (a *account) Close() error                          { return nil }

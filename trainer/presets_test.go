@@ -7,27 +7,6 @@ import (
 	"magvit/model"
 )
 
-// planner is a backend that prepares kernels and has no memory: it shows what a
-// plan too large for a test is made of.
-type planner struct{ bytes int64 }
-
-type nowhere int
-
-func (n nowhere) Len() int                          { return int(n) }
-func (n nowhere) Slice(from, to int) kernels.Buffer { return nowhere(to - from) }
-func (n nowhere) Run(...kernels.Buffer)             {}
-
-func (p *planner) Name() string { return "planner" }
-func (p *planner) Alloc(n int) (kernels.Buffer, error) {
-	p.bytes += 4 * int64(n)
-	return nowhere(n), nil
-}
-func (p *planner) Prepare(s kernels.Spec) (kernels.Kernel, error) { return nowhere(0), s.Validate() }
-func (p *planner) Write(kernels.Buffer, []float32) error          { return nil }
-func (p *planner) Read([]float32, kernels.Buffer) error           { return nil }
-func (p *planner) Sync() error                                    { return nil }
-func (p *planner) Close() error                                   { return nil }
-
 // The reference's example is built and planned at its own size. The parameters
 // were counted by hand from its definition.
 func TestPresetsOfTheReference(t *testing.T) {
@@ -61,14 +40,17 @@ func TestPresetsOfTheReference(t *testing.T) {
 		for i := range offsets[1:] {
 			offsets[i+1] = offsets[i] + tok.Params[i].Len()
 		}
-		be := &planner{}
-		arena := nowhere(tok.NumParams())
+		be := &kernels.Sketch{}
+		arena, err := be.Alloc(tok.NumParams())
+		if err != nil {
+			t.Fatal(err)
+		}
 		p, err := g.Compile(be, arena, arena, offsets)
 		if err != nil {
 			t.Fatal(err)
 		}
 		stats := p.Plan.Stats()
-		t.Logf("%s: %d launches of %d kernels, %.1f GFLOP, arena %.2f GB", name, stats.Kernels, stats.Prepared, float64(stats.FLOPs())/1e9, float64(be.bytes)/1e9)
+		t.Logf("%s: %d launches of %d kernels, %.1f GFLOP, buffers %.2f GB", name, stats.Kernels, stats.Prepared, float64(stats.FLOPs())/1e9, float64(be.Bytes)/1e9)
 	}
 }
 

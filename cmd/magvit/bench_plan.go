@@ -20,9 +20,9 @@ import (
 // planned is a GPU that is not there: it takes what a step asks for, and computes
 // nothing.
 type planned struct {
+	kernels.Sketch
 	precision    kernels.Precision
 	architecture string
-	bytes        int64 // of all buffers
 	scratch      int64 // of what kernels need beside them
 	ran          []plannedKernel
 }
@@ -38,12 +38,6 @@ func newPlanned(c *cli.Context) (*planned, error) {
 	return &planned{precision: precision, architecture: c.String("architecture")}, nil
 }
 
-// promised is a buffer without memory.
-type promised int
-
-func (n promised) Len() int                          { return int(n) }
-func (n promised) Slice(from, to int) kernels.Buffer { return promised(to - from) }
-
 type plannedKernel struct {
 	on       *planned
 	spec     kernels.Spec
@@ -54,14 +48,9 @@ func (k plannedKernel) Run(...kernels.Buffer) { k.on.ran = append(k.on.ran, k) }
 
 func (p *planned) Name() string                 { return "a plan for " + p.architecture }
 func (p *planned) Precision() kernels.Precision { return p.precision }
-func (p *planned) Allocated() int64             { return p.bytes + p.scratch }
+func (p *planned) Allocated() int64             { return p.Bytes + p.scratch }
 
 func (p *planned) Storage(s kernels.Spec) kernels.Storage { return gpu.Storage(s, p.precision) }
-
-func (p *planned) Alloc(n int) (kernels.Buffer, error) {
-	p.bytes += 4 * int64(n)
-	return promised(n), nil
-}
 
 func (p *planned) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	launches, scratch, err := gpu.Launches(s, p.precision, p.architecture)
@@ -71,16 +60,6 @@ func (p *planned) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	p.scratch = max(p.scratch, scratch)
 	return plannedKernel{p, s, launches}, nil
 }
-
-func (p *planned) Write(kernels.Buffer, []float32) error { return nil }
-
-func (p *planned) Read(dst []float32, _ kernels.Buffer) error {
-	clear(dst)
-	return nil
-}
-
-func (p *planned) Sync() error  { return nil }
-func (p *planned) Close() error { return nil }
 
 // peaks are the most that a device does.
 type peaks struct{ tensor, float, bytes float64 } // operations of bfloat16 and of float32, bytes a second
