@@ -9,8 +9,8 @@ import (
 
 	"magvit/gpu"
 	"magvit/kernels"
-	"magvit/kernels/chance"
 	"magvit/kernels/emul"
+	"magvit/kernels/philox"
 	"magvit/model"
 	"magvit/trainer"
 )
@@ -103,7 +103,7 @@ func train(t *testing.T, be kernels.Backend, c model.Config, s model.Shape) (tok
 		check(t, be.Read(values, b))
 		return values
 	}
-	r := chance.New(2, "clips", 0, 0)
+	r := philox.New(2, "clips", 0, 0)
 	for step := range 3 {
 		video, weight := make([]float32, p.Video.Len()), make([]float32, p.Weight.Len())
 		for i := range video {

@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // Packed values are those of RoundBF16, subnormal ones zeros, for lengths with and
@@ -13,7 +13,7 @@ func TestPackingRoundsAsRoundBF16(t *testing.T) {
 	if err := CanBF16(); err != nil {
 		t.Skip(err)
 	}
-	g := chance.New(1, "packing", 0, 0)
+	g := philox.New(1, "packing", 0, 0)
 	for n := 1; n <= 100; n++ {
 		a, b := make([]float32, n), make([]float32, n)
 		for i := range a {

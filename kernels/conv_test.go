@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // sets are the instruction sets of this machine.
@@ -32,7 +32,7 @@ func cpuWith(t testing.TB, isa ISA, workers int) *CPU {
 // values returns random values for the arguments of a Spec, the results too: a
 // kernel must overwrite them.
 func values(s Spec, index uint64) [][]float32 {
-	g := chance.New(1, "conv test", 0, index)
+	g := philox.New(1, "conv test", 0, index)
 	var all [][]float32
 	for _, a := range s.Args() {
 		v := alignedFloats(a.Len())

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"magvit/kernels"
-	"magvit/kernels/chance"
 	"magvit/kernels/kerneltest"
+	"magvit/kernels/philox"
 )
 
 // slope differentiates <dy, definition> numerically with respect to argument wrt.
@@ -80,7 +80,7 @@ func TestGradientsMatchDifferences(t *testing.T) {
 func isSlope(t *testing.T, forward, grad kernels.Spec, wrt string, args [][]float32) {
 	t.Helper()
 	dy := make([]float32, len(args[0]))
-	kerneltest.Normal(1)(chance.New(7, "dy", 0, 0), dy)
+	kerneltest.Normal(1)(philox.New(7, "dy", 0, 0), dy)
 	byName := map[string]int{}
 	for i, a := range forward.Args() {
 		byName[a.Name] = i
@@ -166,7 +166,7 @@ func TestAdjoints(t *testing.T) {
 
 func random(purpose string, n int) []float32 {
 	x := make([]float32, n)
-	kerneltest.Normal(1)(chance.New(3, purpose, 0, 0), x)
+	kerneltest.Normal(1)(philox.New(3, purpose, 0, 0), x)
 	return x
 }
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"magvit/kernels"
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // BenchmarkLFQ is the entropy loss and its gradient on 5,120 tokens, with the
@@ -28,7 +28,7 @@ func BenchmarkLFQ(b *testing.B) {
 				defer be.Close()
 				z, dz := make(kernels.Host, tokens*bits), make(kernels.Host, tokens*bits)
 				terms, dterms := make(kernels.Host, 3), kernels.Host{.1, -.25, 1}
-				s := chance.New(1, "bench lfq", 0, 0)
+				s := philox.New(1, "bench lfq", 0, 0)
 				for i := range z {
 					z[i] = float32(s.Normal()) * .03
 				}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"magvit/kernels"
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // looker is a classifier of a few hundred parameters with everything in it.
@@ -64,7 +64,7 @@ func newTrial(t *testing.T, c Config, s Shape) *trial {
 }
 
 func draw(dst []float32, purpose string, size float64) {
-	r := chance.New(5, purpose, 0, 0)
+	r := philox.New(5, purpose, 0, 0)
 	for i := range dst {
 		dst[i] = float32(r.Uniform(-size, size))
 	}

@@ -6,13 +6,13 @@ import (
 	"testing"
 
 	"magvit/kernels"
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // rounding is one way to compute the same values in float32.
 type rounding struct {
 	be   kernels.Backend
-	seed uint64 // not 0: each parameter and input is moved to a neighbour or stays, by chance
+	seed uint64 // not 0: each parameter and input is moved to a neighbour or stays, at random
 }
 
 // roundings are the CPU backend's own; then, on the same graph, all sums in float64, or
@@ -40,7 +40,7 @@ func (r rounding) nudge(g *golden) {
 		if !strings.HasPrefix(name, "param.") && !strings.HasPrefix(name, "in.") || a.ints != nil {
 			continue
 		}
-		s := chance.New(r.seed, name, 0, 0)
+		s := philox.New(r.seed, name, 0, 0)
 		for i, v := range a.values {
 			switch u := s.Float64(); {
 			case v == 0: // a boundary of LFQ

@@ -72,7 +72,7 @@ func trainingBytes(net Network, be kernels.Backend, s Shape) (int64, error) {
 // account is a backend without memory that also counts what the kernels of another one
 // need beside their arguments.
 type account struct {
-	kernels.Sketch
+	kernels.NullBackend
 	of      kernels.Backend
 	scratch int64
 }

@@ -9,7 +9,7 @@ import (
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 	"magvit/model/machine"
 )
 
@@ -70,7 +70,7 @@ func parameters(t *Tokenizer, seed uint64) (values kernels.Host, offsets []int) 
 }
 
 func uniform(purpose string, n int) []float32 {
-	r := chance.New(5, purpose, 0, 0)
+	r := philox.New(5, purpose, 0, 0)
 	v := make([]float32, n)
 	for i := range v {
 		v[i] = float32(r.Float64())

@@ -44,7 +44,7 @@ import (
 	"fmt"
 	"math"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // Param is one parameter of a tokenizer.
@@ -105,7 +105,7 @@ func New(c Config) (*Tokenizer, error) {
 // Init draws the first values of parameter i into dst.
 func (t *Tokenizer) Init(seed uint64, i int, dst []float32) {
 	p := t.Params[i]
-	r := chance.New(seed, "init "+p.Name, 0, 0)
+	r := philox.New(seed, "init "+p.Name, 0, 0)
 	row := p.Len() / p.Shape[0]
 	for o := 0; o < p.Shape[0]; o++ {
 		for k := range row {

@@ -7,7 +7,7 @@ import (
 	"math"
 
 	"magvit/kernels"
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 	"magvit/model"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
@@ -23,7 +23,7 @@ func control(src data.Source, c Config) data.Source {
 	if !c.Train.ShuffleLabels {
 		return src
 	}
-	return data.ShuffleLabels(src, chance.New(c.Train.Seed, "shuffle labels", 0, 0).Perm(src.Len()))
+	return data.ShuffleLabels(src, philox.New(c.Train.Seed, "shuffle labels", 0, 0).Perm(src.Len()))
 }
 
 // forClips decides what a classifier's configuration leaves to the clips.

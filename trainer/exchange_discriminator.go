@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 	"magvit/model"
 )
 
@@ -33,7 +33,7 @@ func placeholderArguments(c model.Config) []argument {
 func placeholder(c model.Config) (tensors []tensor) {
 	fresh := func(name string, fan int, shape ...int) {
 		t := tensor{name: "discr." + name, shape: shape, values: make([]float32, product(shape))}
-		r := chance.New(0, "init "+t.name, 0, 0)
+		r := philox.New(0, "init "+t.name, 0, 0)
 		for i := range t.values {
 			t.values[i] = 1 // gains, which have no fan-in
 			if fan > 0 {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"magvit/kernels"
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 	"magvit/trainer/data"
 )
 
@@ -26,7 +26,7 @@ func (s squares) Problems() []string { return nil }
 func (s squares) Close() error       { return nil }
 
 func (s squares) Read(_ context.Context, i int) (data.Clip, error) {
-	r := chance.New(1, "square", 0, uint64(i))
+	r := philox.New(1, "square", 0, uint64(i))
 	x, y, shade := r.IntN(s.side-4), r.IntN(s.side-4), float32(r.Uniform(0, .3))
 	c := data.Clip{Name: s.Name(i), Label: s.Label(i), T: s.frames, H: s.side, W: s.side, C: 3, Video: make([]float32, s.frames*s.side*s.side*3)}
 	for k := range c.Video {

@@ -20,7 +20,7 @@ import (
 // planned is a GPU that is not there: it takes what a step asks for, and computes
 // nothing.
 type planned struct {
-	kernels.Sketch
+	kernels.NullBackend
 	precision    kernels.Precision
 	architecture string
 	scratch      int64 // of what kernels need beside them

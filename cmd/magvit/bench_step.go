@@ -11,7 +11,7 @@ import (
 
 	"magvit/gpu"
 	"magvit/kernels"
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 	"magvit/model"
 	"magvit/trainer"
 	"magvit/trainer/data"
@@ -217,7 +217,7 @@ func newMeasured(be kernels.Backend, net model.Network, cfg trainer.Config, shap
 	m := &measured{steps: steps, batch: &data.Batch{N: s.N, T: s.T, H: s.H, W: s.W, C: s.C, Video: make([]float32, s.Values()),
 		Weight: slices.Repeat([]float32{1}, s.Pixels()), Points: make([]float32, s.N*s.T*2), HasPoints: slices.Repeat([]bool{true}, s.N),
 		Frames: slices.Repeat([]int{s.T}, s.N), Labels: make([]int, s.N), Index: make([]int, s.N)}}
-	r := chance.New(1, "bench step", 0, 0)
+	r := philox.New(1, "bench step", 0, 0)
 	for i := range m.batch.Video {
 		m.batch.Video[i] = float32(r.Float64())
 	}

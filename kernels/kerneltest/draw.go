@@ -3,12 +3,12 @@ package kerneltest
 import (
 	"math"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // Normal draws from the normal distribution with mean 0.
 func Normal(std float64) Draw {
-	return func(s *chance.Stream, dst []float32) {
+	return func(s *philox.Stream, dst []float32) {
 		for i := range dst {
 			dst[i] = float32(std * s.Normal())
 		}
@@ -17,7 +17,7 @@ func Normal(std float64) Draw {
 
 // Uniform draws from [low,high).
 func Uniform(low, high float64) Draw {
-	return func(s *chance.Stream, dst []float32) {
+	return func(s *philox.Stream, dst []float32) {
 		for i := range dst {
 			dst[i] = float32(s.Uniform(low, high))
 		}
@@ -26,7 +26,7 @@ func Uniform(low, high float64) Draw {
 
 // Whole draws whole numbers from [0,n): code indices.
 func Whole(n int) Draw {
-	return func(s *chance.Stream, dst []float32) {
+	return func(s *philox.Stream, dst []float32) {
 		for i := range dst {
 			dst[i] = float32(s.IntN(n))
 		}
@@ -35,7 +35,7 @@ func Whole(n int) Draw {
 
 // Constant repeats the values.
 func Constant(values ...float32) Draw {
-	return func(_ *chance.Stream, dst []float32) {
+	return func(_ *philox.Stream, dst []float32) {
 		for i := range dst {
 			dst[i] = values[i%len(values)]
 		}
@@ -45,7 +45,7 @@ func Constant(values ...float32) Draw {
 // Mixed draws from [low,high) but makes every third value, from the second, one of
 // the given ones: those where a kernel's branches meet.
 func Mixed(low, high float64, values ...float32) Draw {
-	return func(s *chance.Stream, dst []float32) {
+	return func(s *philox.Stream, dst []float32) {
 		Uniform(low, high)(s, dst)
 		for i := 1; i < len(dst); i += 3 {
 			dst[i] = values[s.IntN(len(values))]
@@ -55,7 +55,7 @@ func Mixed(low, high float64, values ...float32) Draw {
 
 // rounded draws whole numbers: those of d, rounded down.
 func rounded(d Draw) Draw {
-	return func(s *chance.Stream, dst []float32) {
+	return func(s *philox.Stream, dst []float32) {
 		d(s, dst)
 		for i, v := range dst {
 			dst[i] = float32(math.Floor(float64(v)))

@@ -11,7 +11,7 @@ import (
 	"math"
 
 	"magvit/kernels"
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // Case is a Spec, how far a backend's results may be from the definition's, and
@@ -40,7 +40,7 @@ func (c Case) tolerance() (float64, string) {
 }
 
 // Draw fills an argument with values that suit it.
-type Draw func(s *chance.Stream, dst []float32)
+type Draw func(s *philox.Stream, dst []float32)
 
 // Result says how close a backend came. Of several results of a Spec it is the
 // worst one.
@@ -125,7 +125,7 @@ func Arguments(c Case) [][]float32 {
 			draw = Normal(1)
 		}
 		plain, _ := kernels.Plain(c.Spec)
-		draw(chance.New(1, kernels.Name(plain)+a.Name, 0, 0), args[i])
+		draw(philox.New(1, kernels.Name(plain)+a.Name, 0, 0), args[i])
 		if a.Half {
 			round(args[i])
 		}

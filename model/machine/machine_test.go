@@ -11,7 +11,7 @@ import (
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 	"magvit/model/op"
 )
 
@@ -58,7 +58,7 @@ func newChain(t *testing.T) *chain {
 }
 
 func draw(purpose string, n int) []float32 {
-	r := chance.New(1, purpose, 0, 0)
+	r := philox.New(1, purpose, 0, 0)
 	v := make([]float32, n)
 	for i := range v {
 		v[i] = float32(r.Uniform(-.5, .5))

@@ -12,7 +12,7 @@ import (
 // halves is a backend without memory that can keep what Act makes of anything, and all
 // of Add or nothing.
 type halves struct {
-	kernels.Sketch
+	kernels.NullBackend
 	specs []kernels.Spec
 }
 

@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // take is one filmed motion: where the dot is in space and in the picture.
@@ -20,7 +20,7 @@ const dense = 512 // points that stand for a whole path
 // film makes the take of a class. What a trivial look at the motion gives away
 // (mean speed and its changes, length and extent, position, direction) is drawn
 // from distributions that do not know the class.
-func film(class, frames int, side, margin float64, r *chance.Stream) take {
+func film(class, frames int, side, margin float64, r *philox.Stream) take {
 	path := variedPath(class, r)
 	noise, turn, shift := augmentation(r)
 
@@ -72,7 +72,7 @@ func film(class, frames int, side, margin float64, r *chance.Stream) take {
 
 // seedFilm makes the take of a class as the project before this one did: narrow
 // ranges, steady speed, a camera behind the path that frames it by itself.
-func seedFilm(class, frames int, side, margin float64, r *chance.Stream) take {
+func seedFilm(class, frames int, side, margin float64, r *philox.Stream) take {
 	path := seedPath(class, r)
 	noise, turn, shift := augmentation(r)
 	t := take{class: class, space: make([]vec, frames), pixels: make([][2]float64, frames)}
@@ -94,7 +94,7 @@ func (t *take) expose(side, margin float64) {
 }
 
 // augmentation of four paths in five: noise, a turn of up to 15 degrees, a shift of up to .1.
-func augmentation(r *chance.Stream) (noise, turn float64, shift vec) {
+func augmentation(r *philox.Stream) (noise, turn float64, shift vec) {
 	if r.Float64() >= .8 {
 		return 0, 0, vec{}
 	}
@@ -104,7 +104,7 @@ func augmentation(r *chance.Stream) (noise, turn float64, shift vec) {
 
 // pace is the share of the image path behind the dot at each frame, from 0 to 1:
 // a steady trend of the speed and a slow swing, from still to double at most.
-func pace(frames int, r *chance.Stream) []float64 {
+func pace(frames int, r *philox.Stream) []float64 {
 	trend, swing := r.Uniform(-.5, .5), r.Uniform(0, .4)
 	waves, phase := r.Uniform(.5, 2), r.Uniform(0, 2*math.Pi)
 	s := make([]float64, frames)

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // Loader gives the batch of one step after the other, prepared ahead by
@@ -171,9 +171,9 @@ func (l *Loader) fill(ctx context.Context, s *sampler, b *Batch, step int) error
 			return err
 		}
 		s.video = c.Video
-		var r *chance.Stream
+		var r *philox.Stream
 		if l.train {
-			r = chance.New(l.seed, "augment", uint64(step), uint64(n))
+			r = philox.New(l.seed, "augment", uint64(step), uint64(n))
 		}
 		s.sample(b, n, c, bg, crop, r)
 		b.Index[n] = i
@@ -185,7 +185,7 @@ func (l *Loader) fill(ctx context.Context, s *sampler, b *Batch, step int) error
 func (l *Loader) draw(ctx context.Context, s *sampler, place int) (i int, c Clip, bg []float32, err error) {
 	n := len(l.indices)
 	i = l.indices[l.order(place / n)[place%n]]
-	r := chance.New(l.seed, "replace", uint64(place), 0)
+	r := philox.New(l.seed, "replace", uint64(place), 0)
 	var skip *ClipError
 	for range manyBad {
 		if c, bg, skip, err = l.reader.read(ctx, i, s.video); err != nil || skip == nil {
@@ -211,7 +211,7 @@ func (l *Loader) order(epoch int) []int {
 	}
 	var p []int
 	if l.train {
-		p = chance.New(l.seed, "epoch", uint64(epoch), 0).Perm(len(l.indices))
+		p = philox.New(l.seed, "epoch", uint64(epoch), 0).Perm(len(l.indices))
 	} else {
 		p = make([]int, len(l.indices))
 		for i := range p {

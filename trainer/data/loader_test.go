@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // shelf is a Source in memory.
@@ -41,7 +41,7 @@ func (s *shelf) Read(_ context.Context, i int) (Clip, error) {
 func dots(n, t, h, w int) *shelf {
 	s := &shelf{}
 	for i := range n {
-		r := chance.New(1, "dots", 0, uint64(i))
+		r := philox.New(1, "dots", 0, uint64(i))
 		v := slices.Repeat([]float32{1}, t*h*w*3)
 		for f := range t {
 			y, x := r.IntN(h-1), r.IntN(w-1)

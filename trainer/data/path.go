@@ -3,7 +3,7 @@ package data
 import (
 	"math"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // motions are the four classes of a synthetic set, by label.
@@ -41,7 +41,7 @@ func (p vec) times(f float64) vec { return vec{f * p[0], f * p[1], f * p[2]} }
 
 const radians = math.Pi / 180
 
-func coin(r *chance.Stream) float64 { return float64(2*r.IntN(2) - 1) }
+func coin(r *philox.Stream) float64 { return float64(2*r.IntN(2) - 1) }
 
 // variedPath is a random path of a class over s in [0,1]: its form only. How fast
 // it is gone through, how large it appears and where are drawn apart from the
@@ -51,7 +51,7 @@ func coin(r *chance.Stream) float64 { return float64(2*r.IntN(2) - 1) }
 // classes would differ in extent and at equal extent in speed. Open arcs,
 // stretched helices and high throws bring the classes' ratios together as far as
 // their forms stay apart; film shares what is left between the two.
-func variedPath(class int, r *chance.Stream) func(s float64) vec {
+func variedPath(class int, r *philox.Stream) func(s float64) vec {
 	switch class {
 	case linear:
 		v := vec{1, 0, r.Uniform(-.5, .5)}.aboutZ(r.Uniform(0, 2*math.Pi))
@@ -77,7 +77,7 @@ func variedPath(class int, r *chance.Stream) func(s float64) vec {
 }
 
 // seedPath is a path with the ranges of the project before this one.
-func seedPath(class int, r *chance.Stream) func(s float64) vec {
+func seedPath(class int, r *philox.Stream) func(s float64) vec {
 	switch class {
 	case linear:
 		start := vec{r.Uniform(-.5, .5), r.Uniform(-.5, .5), r.Uniform(1.5, 2.5)}
@@ -132,7 +132,7 @@ func (c camera) project(p vec) (x, y float64) {
 // variedView looks at a path of a class so that its form can be seen: from above
 // on a circle, from the side on a helix, across a throw. The roll of the picture
 // is uniform, so that no class has a direction of its own.
-func variedView(class int, first, last vec, r *chance.Stream) camera {
+func variedView(class int, first, last vec, r *philox.Stream) camera {
 	c := camera{turn: r.Uniform(0, 2*math.Pi), roll: r.Uniform(0, 2*math.Pi), zoom: 1}
 	switch class {
 	case linear:

@@ -3,7 +3,7 @@ package data
 import (
 	"math"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // sampler turns clips into rows of a batch. It holds the scratch memory of one
@@ -29,7 +29,7 @@ type source struct {
 // sample fills row n of b with clip. r nil is evaluation: the first frames, the
 // middle, nothing augmented. crop takes a window of the batch's size out of the
 // frame instead of the whole. bg is the clip's background in the clip's channels.
-func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, crop bool, r *chance.Stream) {
+func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, crop bool, r *philox.Stream) {
 	cfg := &s.cfg
 	H, W := cfg.Height, cfg.Width
 	start, fy, fx := 0, .5, .5
@@ -90,7 +90,7 @@ func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, crop bool, r 
 
 // place chooses the corner of a crop of h by w: anywhere, or so that it holds a
 // random pixel of the foreground at a random place.
-func (s *sampler) place(t, H, W, h, w int, r *chance.Stream) (top, left int) {
+func (s *sampler) place(t, H, W, h, w int, r *philox.Stream) (top, left int) {
 	near := r.Float64() < s.cfg.Crop.Moving
 	count := 0
 	if near {
@@ -118,7 +118,7 @@ func (s *sampler) place(t, H, W, h, w int, r *chance.Stream) (top, left int) {
 
 // trace finds the source of each pixel of a row of h by w: exchanged and
 // mirrored, turned about its middle, moved by top and left.
-func (s *sampler) trace(h, w, top, left int, r *chance.Stream) {
+func (s *sampler) trace(h, w, top, left int, r *philox.Stream) {
 	cfg := &s.cfg
 	H, W := cfg.Height, cfg.Width
 	p := pose{top: top, left: left}

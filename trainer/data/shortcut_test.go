@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // motion is what can be seen of a clip: the dot's integer position per frame.
@@ -112,7 +112,7 @@ func (m motion) form() []float64 {
 
 func films(n int, seed uint64) (m []motion, labels []int) {
 	for i := range n {
-		r := chance.New(seed, "synth", 0, uint64(i))
+		r := philox.New(seed, "synth", 0, uint64(i))
 		m = append(m, seen(film(i%4, 16, 64, 7, r)))
 		labels = append(labels, i%4)
 	}

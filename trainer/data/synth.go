@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // SynthConfig says which set Synth makes.
@@ -48,8 +48,8 @@ func Synth(cfg SynthConfig) (*Set, error) {
 	// Five pixels of 64, as in the published numbers on sets of this kind.
 	s := &Set{cfg: cfg, radius: 5 * float64(cfg.Size) / 64, takes: make([]take, cfg.Clips)}
 	margin := math.Ceil(s.radius + 1.5)
-	for i, k := range chance.New(cfg.Seed, "synth order", 0, 0).Perm(cfg.Clips) {
-		s.takes[i] = shoot(k%len(motions), cfg.Frames, float64(cfg.Size), margin, chance.New(cfg.Seed, "synth", 0, uint64(i)))
+	for i, k := range philox.New(cfg.Seed, "synth order", 0, 0).Perm(cfg.Clips) {
+		s.takes[i] = shoot(k%len(motions), cfg.Frames, float64(cfg.Size), margin, philox.New(cfg.Seed, "synth", 0, uint64(i)))
 	}
 	return s, nil
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // darkMask calls a pixel foreground where its darkest channel is below 1/2; it does not grow.
@@ -19,7 +19,7 @@ func darkMask(mask []bool, video []float32, t, h, w, c, grow int) {
 }
 
 func noise(n int, index uint64) []float32 {
-	r := chance.New(1, "metrics test", 0, index)
+	r := philox.New(1, "metrics test", 0, index)
 	x := make([]float32, n)
 	for i := range x {
 		x[i] = float32(r.Float64())

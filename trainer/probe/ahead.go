@@ -4,7 +4,7 @@ import (
 	"context"
 	"math"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // aheadRecipe was chosen on data of one seed and is reported on another.
@@ -69,7 +69,7 @@ type prophet struct {
 	net   *perceptron
 }
 
-func newProphet(seen, ahead int, r *chance.Stream) *prophet {
+func newProphet(seen, ahead int, r *philox.Stream) *prophet {
 	return &prophet{ahead, newPerceptron(2*seen+1, mlpHidden, 2*ahead, 0, r)}
 }
 
@@ -84,7 +84,7 @@ func features(p path, f reference, side float64) []float32 {
 }
 
 // fit learns from found paths and the measured ones that they were found of.
-func (h *prophet) fit(ctx context.Context, rc recipe, found, measured []path, clips []int, views int, r *chance.Stream) error {
+func (h *prophet) fit(ctx context.Context, rc recipe, found, measured []path, clips []int, views int, r *philox.Stream) error {
 	d := make([]float32, rc.batch*2*h.ahead)
 	x := make([][]float32, rc.batch)
 	far := make([]path, rc.batch)

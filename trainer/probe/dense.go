@@ -6,7 +6,7 @@ import (
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas32"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // param is an array of weights with its gradient and Adam's moments.
@@ -23,7 +23,7 @@ type dense struct {
 }
 
 // newDense draws weights of variance 2/in (He et al., 2015), times gain².
-func newDense(in, out int, gain float64, r *chance.Stream) *dense {
+func newDense(in, out int, gain float64, r *philox.Stream) *dense {
 	d := &dense{in, out, newParam(in * out), newParam(out)}
 	for i := range d.w.v {
 		d.w.v[i] = float32(gain * math.Sqrt(2/float64(in)) * r.Normal())

@@ -4,7 +4,7 @@ import (
 	"context"
 	"math"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // network is a head that is fitted by gradient descent.
@@ -12,18 +12,18 @@ type network interface {
 	layers() []*dense
 	// forward gives logits [len(x),classes] of examples; r is the source of
 	// dropout, nil when nothing is fitted.
-	forward(x [][]float32, r *chance.Stream) []float32
+	forward(x [][]float32, r *philox.Stream) []float32
 	// backward adds to the layers' gradients; dlogits is of the last forward.
 	backward(dlogits []float32)
 }
 
 // examples gives an example by its number: as it is, or, with a source of chance,
 // as it might have been.
-type examples func(i int, r *chance.Stream) []float32
+type examples func(i int, r *philox.Stream) []float32
 
 // asItIs gives rows that nothing is changed of.
 func asItIs(row func(int) []float32) examples {
-	return func(i int, _ *chance.Stream) []float32 { return row(i) }
+	return func(i int, _ *philox.Stream) []float32 { return row(i) }
 }
 
 // recipe of a fit. Chosen on data of one seed, reported on another.
@@ -41,7 +41,7 @@ func (rc recipe) rate(step int) float64 {
 
 // fit trains on the examples of some clips and keeps the weights with the lowest
 // loss on others: clip i has the examples view(i, 0..views-1).
-func fit(ctx context.Context, n network, rc recipe, in []int, labels []int, views int, example examples, stop []int, classes int, r *chance.Stream) error {
+func fit(ctx context.Context, n network, rc recipe, in []int, labels []int, views int, example examples, stop []int, classes int, r *philox.Stream) error {
 	best, waited := math.Inf(1), 0
 	var kept [][]float32
 	look := func() {

@@ -8,7 +8,7 @@ import (
 	"runtime"
 	"sync"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 	"magvit/trainer/metrics"
 )
 
@@ -269,8 +269,8 @@ type foretrial struct {
 	squared [3]squares             // by codes, by copying the last, of the true codes decoded
 }
 
-func (t *foretrial) stream(purpose string) *chance.Stream {
-	return chance.New(t.o.Seed, "forecast "+purpose, uint64(t.rep), 0)
+func (t *foretrial) stream(purpose string) *philox.Stream {
+	return philox.New(t.o.Seed, "forecast "+purpose, uint64(t.rep), 0)
 }
 
 func (t *foretrial) recipe(rc recipe) recipe {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 const seenDots, dotFrames = 6, 8
@@ -18,7 +18,7 @@ const seenDots, dotFrames = 6, 8
 // turning is a clip of a mark that runs around a circle, with its codes: as dot has
 // them, one place in time for each frame.
 func turning(i int, still bool) ForecastClip {
-	r := chance.New(4, "turning", 0, uint64(i))
+	r := philox.New(4, "turning", 0, uint64(i))
 	phase, way := r.Uniform(0, 2*math.Pi), float64(2*r.IntN(2)-1)
 	cx, cy := r.Uniform(6, 9), r.Uniform(6, 9)
 	var e Example

@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 const formPoints = 16 // of a form, evenly spaced along it
@@ -92,7 +92,7 @@ const (
 // squeeze stretches places along an axis, as if seen from another side.
 type squeeze struct{ s, c, by float64 }
 
-func newSqueeze(r *chance.Stream) squeeze {
+func newSqueeze(r *philox.Stream) squeeze {
 	s, c := math.Sincos(r.Uniform(0, math.Pi))
 	return squeeze{s, c, math.Exp(r.Uniform(-formSqueeze, formSqueeze)) - 1}
 }
@@ -108,7 +108,7 @@ func (z squeeze) of(p path) path {
 
 // varied is the path as it might have been seen: with noise, from another side,
 // and gone through either way.
-func (p path) varied(r *chance.Stream) path {
+func (p path) varied(r *philox.Stream) path {
 	out := newSqueeze(r).of(p).shaken(r)
 	if r.IntN(2) == 1 {
 		slices.Reverse(out)
@@ -117,7 +117,7 @@ func (p path) varied(r *chance.Stream) path {
 }
 
 // shaken is the path with noise only.
-func (p path) shaken(r *chance.Stream) path {
+func (p path) shaken(r *philox.Stream) path {
 	out := make(path, len(p))
 	for i, q := range p {
 		out[i] = [2]float64{q[0] + formNoise*r.Normal(), q[1] + formNoise*r.Normal()}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"sync"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 )
@@ -36,7 +36,7 @@ const (
 
 var painterRecipe = recipe{steps: 1500, batch: 32, lr: .005, decay: .01}
 
-func newPainter(s *ForecastSet, r *chance.Stream) *painter {
+func newPainter(s *ForecastSet, r *philox.Stream) *painter {
 	d := s.codeShape
 	p := &painter{book: s.seen.Codebook, books: d[3], t: d[0], h: d[1], w: d[2], frames: s.frames[0], side: s.seen.side,
 		seen: s.seen.codes.T, per: (s.frames[0] + d[0] - 1) / d[0]}
@@ -87,7 +87,7 @@ func (p *painter) usual(seen Field, example int) []float32 {
 }
 
 // fit learns from whole clips, all but their first place in time.
-func (p *painter) fit(ctx context.Context, rc recipe, s *ForecastSet, clips []int, r *chance.Stream) error {
+func (p *painter) fit(ctx context.Context, rc recipe, s *ForecastSet, clips []int, r *philox.Stream) error {
 	cells := p.h * p.w
 	usual := map[int][]float32{}
 	order := make([]int, cells)

@@ -3,7 +3,7 @@ package probe
 import (
 	"context"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // HeadNames lists the classifiers.
@@ -36,7 +36,7 @@ const mlpHidden = 64
 
 // trial is what heads are fitted on and tested with in one split.
 type trial struct {
-	name           string // of the features, for the stream of chance
+	name           string // of the features, for the random stream
 	f              Field
 	labels         []int
 	classes, views int
@@ -53,8 +53,8 @@ type outcome struct{ stop, test []int }
 
 // run fits the heads that apply. The result is the same for every number of workers.
 func (t trial) run(ctx context.Context) (map[string]outcome, error) {
-	stream := func(purpose string) *chance.Stream {
-		return chance.New(t.seed, "probe "+t.name+" "+purpose, uint64(t.rep), 0)
+	stream := func(purpose string) *philox.Stream {
+		return philox.New(t.seed, "probe "+t.name+" "+purpose, uint64(t.rep), 0)
 	}
 	v, err := project(t.f, t.s.fit, t.views, stream("components"))
 	if err != nil {
@@ -99,13 +99,13 @@ func (t trial) run(ctx context.Context) (map[string]outcome, error) {
 }
 
 // follow fits the heads on paths.
-func (t trial) follow(descend func(string, network, recipe, examples) error, stream func(string) *chance.Stream) error {
+func (t trial) follow(descend func(string, network, recipe, examples) error, stream func(string) *philox.Stream) error {
 	for _, h := range []struct {
 		name    string
 		feature func(path) []float32
-		vary    func(path, *chance.Stream) path
+		vary    func(path, *philox.Stream) path
 	}{{"path", path.pose, path.shaken}, {"form", path.form, path.varied}} {
-		example := func(i int, r *chance.Stream) []float32 {
+		example := func(i int, r *philox.Stream) []float32 {
 			p := t.paths[i]
 			if r != nil {
 				p = h.vary(p, r)

@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // locator says where what moves is in each frame of a clip.
@@ -42,7 +42,7 @@ const (
 var locatorRecipe = recipe{steps: 1500, batch: 32, lr: .01}
 
 // newLocator prepares to look at the examples of f, of clips with so many frames.
-func newLocator(f Field, frames int, side [2]float64, r *chance.Stream) *locator {
+func newLocator(f Field, frames int, side [2]float64, r *philox.Stream) *locator {
 	l := &locator{f: f, most: min(lookAt, f.H*f.W), frames: frames, per: (frames + f.T - 1) / f.T, side: side}
 	l.net = newPerceptron(9*2*f.C, locatorHidden, 1+2*l.per, 0, r)
 	n := len(f.Data) / f.size()
@@ -173,7 +173,7 @@ func (l *locator) backward(dplace []float32, at []int) {
 
 // fit learns from the measured paths of some clips' examples: the loss is the
 // mean distance.
-func (l *locator) fit(ctx context.Context, rc recipe, paths []path, clips []int, views int, r *chance.Stream) error {
+func (l *locator) fit(ctx context.Context, rc recipe, paths []path, clips []int, views int, r *philox.Stream) error {
 	at, d := make([]int, rc.batch), make([]float32, rc.batch*l.per*2)
 	for step := 1; step <= rc.steps; step++ {
 		if err := ctx.Err(); err != nil {
@@ -220,7 +220,7 @@ func (l *locator) locate() []path {
 }
 
 // located fits a locator of what moves on some clips, and gives the path of all.
-func (s *Set) located(ctx context.Context, f Field, clips []int, steps int, r *chance.Stream) ([]path, error) {
+func (s *Set) located(ctx context.Context, f Field, clips []int, steps int, r *philox.Stream) ([]path, error) {
 	l := newLocator(channelwise(f, clips, s.Views), len(s.motion[0]), s.side, r)
 	rc := locatorRecipe
 	if steps > 0 {

@@ -3,7 +3,7 @@ package probe
 import (
 	"math"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // perceptron is a softmax regression on vectors, with one hidden layer or none.
@@ -14,7 +14,7 @@ type perceptron struct {
 	rows        int
 }
 
-func newPerceptron(in, hidden, classes int, drop float64, r *chance.Stream) *perceptron {
+func newPerceptron(in, hidden, classes int, drop float64, r *philox.Stream) *perceptron {
 	if hidden == 0 {
 		return &perceptron{out: newDense(in, classes, .01, r)}
 	}
@@ -28,7 +28,7 @@ func (p *perceptron) layers() []*dense {
 	return []*dense{p.hidden, p.out}
 }
 
-func (p *perceptron) forward(x [][]float32, r *chance.Stream) []float32 {
+func (p *perceptron) forward(x [][]float32, r *philox.Stream) []float32 {
 	p.x = p.x[:0]
 	for _, v := range x {
 		p.x = append(p.x, v...)
@@ -37,7 +37,7 @@ func (p *perceptron) forward(x [][]float32, r *chance.Stream) []float32 {
 }
 
 // run is forward for rows that lie one after another.
-func (p *perceptron) run(x []float32, rows int, r *chance.Stream) []float32 {
+func (p *perceptron) run(x []float32, rows int, r *philox.Stream) []float32 {
 	p.x, p.rows = x, rows
 	y := make([]float32, rows*p.out.out)
 	if p.hidden == nil {
@@ -111,7 +111,7 @@ type eyes struct {
 	rows       int
 }
 
-func newEyes(f Field, classes int, r *chance.Stream) *eyes {
+func newEyes(f Field, classes int, r *philox.Stream) *eyes {
 	e := &eyes{f: f, k: 3}
 	if f.T*f.H*f.W*9*f.C*convWidth > convMost || f.H*f.W == 1 {
 		e.k = 1
@@ -124,7 +124,7 @@ func newEyes(f Field, classes int, r *chance.Stream) *eyes {
 
 func (e *eyes) layers() []*dense { return append([]*dense{e.conv, e.read}, e.head.layers()...) }
 
-func (e *eyes) forward(x [][]float32, r *chance.Stream) []float32 {
+func (e *eyes) forward(x [][]float32, r *philox.Stream) []float32 {
 	f, cells := e.f, e.f.H*e.f.W
 	e.rows = len(x) * f.T * cells
 	e.col = sized(e.col, e.rows*e.conv.in)

@@ -17,7 +17,7 @@ import (
 	"runtime"
 	"sync"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 	"magvit/trainer/metrics"
 )
 
@@ -162,7 +162,7 @@ func (s *Set) follow(ctx context.Context, kinds []kind, splits []split, o Option
 		if k.known {
 			paths[i] = s.motion
 		} else if k.space && !k.shuffle {
-			paths[i], err = s.located(ctx, k.f, splits[rep].fit, o.Steps, chance.New(o.Seed, "probe "+k.name+" locator", uint64(rep), 0))
+			paths[i], err = s.located(ctx, k.f, splits[rep].fit, o.Steps, philox.New(o.Seed, "probe "+k.name+" locator", uint64(rep), 0))
 		}
 		return err
 	})

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 	"magvit/trainer/metrics"
 )
 
@@ -29,7 +29,7 @@ func dots(t *testing.T, n, classes int, collapsed bool) *Set {
 }
 
 func dot(i, class int, collapsed bool) Example {
-	r := chance.New(3, "dots", 0, uint64(i))
+	r := philox.New(3, "dots", 0, uint64(i))
 	x0, y0 := r.IntN(side-frames), r.IntN(side-frames)
 	e := Example{Video: make([]float32, frames*side*side), T: frames, H: side, W: side, C: 1,
 		CodeShape: [4]int{frames, grid, grid, 1}, Codes: make([]int32, frames*grid*grid), Name: fmt.Sprintf("dot-%d", i), Label: class}
@@ -134,7 +134,7 @@ func TestLocator(t *testing.T) {
 		f   Field
 		far float64 // pixels: half of what the features resolve, and as much for what is learned
 	}{"codes": {s.codes, 1.5}, "pixels": {s.pixels, 1}} {
-		found, err := s.located(context.Background(), c.f, fit, 400, chance.New(1, "locator", 0, 0))
+		found, err := s.located(context.Background(), c.f, fit, 400, philox.New(1, "locator", 0, 0))
 		must(t, err)
 		far := 0.
 		for _, i := range test {
@@ -154,7 +154,7 @@ func TestLocatorStands(t *testing.T) {
 		places, frames int
 		want           []int
 	}{{4, 8, []int{0, 1, 2, 3, 4, 5, 6, 7}}, {3, 5, []int{0, 0, 1, 2, 3, 4}}, {2, 2, []int{0, 1}}} {
-		l := newLocator(Field{T: c.places, H: 2, W: 2, C: 1, Data: make([]float32, 4*c.places)}, c.frames, [2]float64{1, 1}, chance.New(1, "", 0, 0))
+		l := newLocator(Field{T: c.places, H: 2, W: 2, C: 1, Data: make([]float32, 4*c.places)}, c.frames, [2]float64{1, 1}, philox.New(1, "", 0, 0))
 		var got []int
 		for p := range c.places {
 			for k := range l.per {
@@ -297,7 +297,7 @@ func TestSplitsAreStratifiedAndDisjoint(t *testing.T) {
 
 // TestGradients holds the networks' gradients to differences.
 func TestGradients(t *testing.T) {
-	r := chance.New(1, "gradients", 0, 0)
+	r := philox.New(1, "gradients", 0, 0)
 	f := Field{T: 2, H: 3, W: 4, C: 2}
 	var x [][]float32
 	for range 3 {
@@ -338,7 +338,7 @@ func TestGradients(t *testing.T) {
 }
 
 func TestLocatorGradients(t *testing.T) {
-	r := chance.New(2, "gradients", 0, 0)
+	r := philox.New(2, "gradients", 0, 0)
 	f := Field{T: 2, H: 3, W: 4, C: 2}
 	for range 2 * f.size() {
 		f.Data = append(f.Data, float32(r.Normal()))

@@ -3,7 +3,7 @@ package probe
 import (
 	"math"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // Shares of each class's clips.
@@ -27,7 +27,7 @@ func splitClips(labels []int, classes, rep int, seed uint64) (s split) {
 		n := float64(len(clips))
 		test := max(1, int(math.Round(testShare*n)))
 		stop := max(1, int(math.Round(stopShare*(n-float64(test)))))
-		for k, at := range chance.New(seed, "probe split", uint64(rep), uint64(c)).Perm(len(clips)) {
+		for k, at := range philox.New(seed, "probe split", uint64(rep), uint64(c)).Perm(len(clips)) {
 			switch {
 			case k < test:
 				s.test = append(s.test, clips[at])
@@ -44,7 +44,7 @@ func splitClips(labels []int, classes, rep int, seed uint64) (s split) {
 // shuffled permutes the labels over the clips.
 func shuffled(labels []int, seed uint64, index int) []int {
 	out := make([]int, len(labels))
-	for i, from := range chance.New(seed, "probe shuffle", 0, uint64(index)).Perm(len(labels)) {
+	for i, from := range philox.New(seed, "probe shuffle", 0, uint64(index)).Perm(len(labels)) {
 		out[i] = labels[from]
 	}
 	return out

@@ -8,7 +8,7 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 	"gonum.org/v1/gonum/mat"
 
-	"magvit/kernels/chance"
+	"magvit/kernels/philox"
 )
 
 // mostComponents bounds the principal components that vector heads see, and the
@@ -96,7 +96,7 @@ func pooled(f Field) Field {
 // mostComponents, turns them into principal components. All of it is fitted on the
 // clips to fit on. Components keep their relative size, and together have a mean
 // square of 1.
-func project(f Field, clips []int, views int, r *chance.Stream) (vectors, error) {
+func project(f Field, clips []int, views int, r *philox.Stream) (vectors, error) {
 	d := f.size()
 	s := standardise(f, d, clips, views)
 	n := len(f.Data) / d

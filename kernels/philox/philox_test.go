@@ -1,4 +1,4 @@
-package chance
+package philox
 
 import (
 	"math"

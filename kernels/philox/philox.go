@@ -1,10 +1,10 @@
-// Package chance turns (seed, purpose, step, index) into random numbers.
+// Package philox turns (seed, purpose, step, index) into random numbers.
 //
 // It is the counter-based generator Philox4x32-10 (Salmon et al., "Parallel
 // random numbers: as easy as 1, 2, 3", SC 2011): a number depends on its
 // coordinates only, never on how many were drawn before it. So nothing has to be
 // saved to resume a run but its step, and the number of workers changes nothing.
-package chance
+package philox
 
 import (
 	"hash/fnv"
