@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"magvit/trainer/atomicfile"
 	"magvit/trainer/data"
 	"magvit/trainer/probe"
 	"magvit/trainer/report"
@@ -190,12 +191,8 @@ func keep(r any, dir, file string) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, file)
-	if err = os.WriteFile(path+".tmp", append(text, '\n'), 0o666); err == nil {
-		err = os.Rename(path+".tmp", path)
-	}
-	if err != nil {
-		return errors.Join(err, os.RemoveAll(path+".tmp"))
+	if err := atomicfile.WriteBytes(filepath.Join(dir, file), append(text, '\n')); err != nil {
+		return err
 	}
 	_, err = report.Write(dir)
 	return err

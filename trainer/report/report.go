@@ -28,6 +28,7 @@ import (
 	"strconv"
 	"strings"
 
+	"magvit/trainer/atomicfile"
 	"magvit/trainer/metrics"
 )
 
@@ -106,12 +107,8 @@ func Write(dir string) (path string, err error) {
 		return "", fmt.Errorf("report of %s: %w", dir, err)
 	}
 	path = filepath.Join(dir, FileName)
-	aside := path + ".tmp"
-	if err = os.WriteFile(aside, b.Bytes(), 0o666); err == nil {
-		err = os.Rename(aside, path)
-	}
-	if err != nil {
-		return "", fmt.Errorf("report of %s: %w", dir, errors.Join(err, os.RemoveAll(aside)))
+	if err := atomicfile.WriteBytes(path, b.Bytes()); err != nil {
+		return "", fmt.Errorf("report of %s: %w", dir, err)
 	}
 	return path, nil
 }
