@@ -17,7 +17,7 @@ import (
 
 // arrays is the Source of one .npz or .npy file.
 //
-// Why three ways to hold the videos: a stored member or an .npy file is read
+// Why three ways to store the videos: a stored member or an .npy file is read
 // from disk clip by clip; a deflated one cannot be, so it is inflated once, into
 // memory if it is small and into a temporary file if not.
 type arrays struct {
@@ -74,7 +74,7 @@ func (s *arrays) fromNPY(ctx context.Context) error {
 	if have := st.Size() - h.start; have < h.bytes {
 		return badf("%s: shape %v of %s needs %d bytes, the file holds %d: it is cut off", s.path, h.shape, h.descr, h.bytes, have)
 	} else if have > h.bytes {
-		s.problems = append(s.problems, fmt.Sprintf("%s: %d bytes behind the array are ignored", s.path, have-h.bytes))
+		s.problems = append(s.problems, fmt.Sprintf("%s: %d bytes after the array are ignored", s.path, have-h.bytes))
 	}
 	s.start = h.start
 	if s.kind == 'u' {
@@ -99,8 +99,8 @@ func openNPZ(ctx context.Context, path string, opt Options) (*arrays, error) {
 	return s, nil
 }
 
-// held is the bytes of the videos in memory.
-func (s *arrays) held() int64 {
+// inMemory is the number of bytes of the videos in memory.
+func (s *arrays) inMemory() int64 {
 	return 4*int64(len(s.floats))*int64(s.values()) + int64(len(s.bytes))*int64(s.values())
 }
 
@@ -117,8 +117,8 @@ func (s *arrays) fromNPZ(ctx context.Context, a *archive, opt Options) error {
 	if err := s.setShape(s.path+": videos", h); err != nil {
 		return err
 	}
-	// Small arrays first: a wrong label is known at once, a wrong pixel late.
-	if err := s.readBeside(a); err != nil {
+	// Small arrays first: their errors cost no decoding of videos.
+	if err := s.readOptional(a); err != nil {
 		return err
 	}
 	return s.readVideos(ctx, a, f, h, r, opt)
@@ -142,7 +142,7 @@ func (s *arrays) setShape(name string, h npyHeader) error {
 func (s *arrays) values() int    { return s.t * s.c * s.h * s.w }
 func (s *arrays) clipBytes() int { return s.values() * s.size }
 
-// readVideos decides where the videos are held and checks their values.
+// readVideos chooses where the videos are stored and checks their values.
 func (s *arrays) readVideos(ctx context.Context, a *archive, f *zip.File, h npyHeader, r io.Reader, opt Options) error {
 	if f.Method == zip.Store {
 		off, err := f.DataOffset()
@@ -167,7 +167,7 @@ func (s *arrays) readVideos(ctx context.Context, a *archive, f *zip.File, h npyH
 	}
 	defer s.file.Close() // the archive, when it has been read
 	s.file, s.temp, s.disk = spill, spill.Name(), spill
-	if os.Remove(s.temp) == nil { // where an open file may be unlinked, a killed process leaves nothing behind
+	if os.Remove(s.temp) == nil { // an unlinked file disappears with the process
 		s.temp = ""
 	}
 	w := bufio.NewWriterSize(spill, 1<<20)
@@ -180,8 +180,8 @@ func (s *arrays) readVideos(ctx context.Context, a *archive, f *zip.File, h npyH
 	return nil
 }
 
-// scan goes through the stored clips once: it checks the values, and keeps the
-// clips in memory where they are not on disk, or copies them to spill.
+// scan reads the stored clips once: it checks the values, and stores the clips in
+// memory if they are not on disk, or copies them to spill.
 func (s *arrays) scan(ctx context.Context, r io.Reader, spill io.Writer) error {
 	raw, video := make([]byte, s.clipBytes()), make([]float32, s.values())
 	for i := range s.n {
@@ -210,15 +210,14 @@ func (s *arrays) scan(ctx context.Context, r io.Reader, spill io.Writer) error {
 			s.floats = append(s.floats, append([]float32(nil), video...))
 		}
 	}
-	// Reading on makes the archive compare the checksum.
+	// Reading to the end makes the archive compare the checksum.
 	if _, err := io.ReadFull(r, raw[:1]); err != nil && !errors.Is(err, io.EOF) {
 		return badf("%s: videos: damaged: %w", s.path, err)
 	}
 	return nil
 }
 
-// decode turns stored [T,C,H,W] into [T,H,W,C] in [0,1]. What exceeds the range
-// by less than check's tolerance is cut.
+// decode converts stored [T,C,H,W] to [T,H,W,C].
 func (s *arrays) decode(dst []float32, raw []byte) {
 	plane := s.h * s.w
 	k := 0
@@ -252,10 +251,12 @@ func channelsLast(dst, src []uint8, t, c, plane int) {
 	}
 }
 
-// slack is how far values may lie outside [0,1]: resampling in float32 overshoots by less.
-const slack = 1e-3
+// rangeTolerance is the largest accepted excess over [0,1]: resampling in float32
+// overshoots by less.
+const rangeTolerance = 1e-3
 
-// check refuses a clip with values that are not in [0,1], cuts the slack.
+// check refuses a clip with values outside [0,1] and clamps those within the
+// tolerance.
 func (s *arrays) check(i int, video []float32) error {
 	low, high, worst := float32(0), float32(1), -1
 	for k, v := range video {
@@ -270,21 +271,21 @@ func (s *arrays) check(i int, video []float32) error {
 		}
 		video[k] = min(max(v, 0), 1)
 	}
-	if low >= -slack && high <= 1+slack {
+	if low >= -rangeTolerance && high <= 1+rangeTolerance {
 		return nil
 	}
 	hint := ""
 	switch {
-	case low >= -slack && high > 2 && high <= 256:
+	case low >= -rangeTolerance && high > 2 && high <= 256:
 		hint = "; it looks like 0 to 255: divide by 255 or store uint8"
-	case low >= -1-slack && high <= 1+slack:
+	case low >= -1-rangeTolerance && high <= 1+rangeTolerance:
 		hint = "; it looks like -1 to 1: save (videos + 1) / 2"
 	}
 	return badf("%s: videos: clip %d holds %v to %v (frame %d); legal: 0 to 1%s", s.path, i, low, high, worst/(s.h*s.w*s.c), hint)
 }
 
-// readBeside reads the optional arrays.
-func (s *arrays) readBeside(a *archive) error {
+// readOptional reads the optional arrays.
+func (s *arrays) readOptional(a *archive) error {
 	if err := s.readLabels(a); err != nil {
 		return err
 	}
@@ -302,7 +303,7 @@ func (s *arrays) readBeside(a *archive) error {
 	return err
 }
 
-// readPath reads positions of so many numbers, one for each frame.
+// readPath reads positions [N,T,dims].
 func (s *arrays) readPath(a *archive, name string, dims int) ([]float32, error) {
 	h, v, err := a.read(name)
 	if err != nil || h == nil {
@@ -377,7 +378,7 @@ func (s *arrays) Label(i int) int {
 
 func (s *arrays) Read(ctx context.Context, i int) (Clip, error) { return s.readInto(ctx, i, nil) }
 
-// readInto is Read into memory that the caller lends.
+// readInto is Read into the caller's memory.
 func (s *arrays) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
 	c := Clip{Name: s.Name(i), Label: s.Label(i), T: s.t, H: s.h, W: s.w, C: s.c, Video: grown(video, s.values())}
 	if s.trajectory != nil {
@@ -399,7 +400,7 @@ func (s *arrays) readInto(ctx context.Context, i int, video []float32) (Clip, er
 	case s.floats != nil:
 		copy(c.Video, s.floats[i])
 	case s.bytes != nil:
-		unit(c.Video, s.bytes[i])
+		bytesToFloat(c.Video, s.bytes[i])
 	default:
 		raw, _ := s.raw.Get().(*[]byte)
 		if raw == nil {
@@ -418,14 +419,14 @@ func (s *arrays) readInto(ctx context.Context, i int, video []float32) (Clip, er
 	return c, nil
 }
 
-// unit turns bytes into [0,1].
-func unit(dst []float32, src []uint8) {
+// bytesToFloat scales bytes to [0,1].
+func bytesToFloat(dst []float32, src []uint8) {
 	for i, b := range src {
 		dst[i] = float32(b) / 255
 	}
 }
 
-// Close removes what was spilled.
+// Close removes the temporary file.
 func (s *arrays) Close() error {
 	err := s.file.Close()
 	if s.temp != "" {

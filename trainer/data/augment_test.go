@@ -11,7 +11,7 @@ import (
 func variants(t *testing.T, cfg Config, h, w int, video []float32, draws int) map[string]int {
 	t.Helper()
 	cfg.ValShare = .2
-	l := mustLoad(t, &shelf{clips: []Clip{{T: 1, H: h, W: w, C: 1, Video: video}}}, cfg, 1, true)
+	l := mustLoad(t, &memorySource{clips: []Clip{{T: 1, H: h, W: w, C: 1, Video: video}}}, cfg, 1, true)
 	seen := map[string]int{}
 	for range draws {
 		seen[fmt.Sprint(next(t, l).Video)]++
@@ -20,7 +20,7 @@ func variants(t *testing.T, cfg Config, h, w int, video []float32, draws int) ma
 }
 
 // A square of four values has eight poses, four of them by mirrors alone.
-func TestPosesOfASquare(t *testing.T) {
+func TestFlipsAndTransposesOfASquare(t *testing.T) {
 	square := []float32{.1, .2, .3, .4}
 	mirrors := []string{"[0.1 0.2 0.3 0.4]", "[0.2 0.1 0.4 0.3]", "[0.3 0.4 0.1 0.2]", "[0.4 0.3 0.2 0.1]"}
 	turns := []string{"[0.1 0.3 0.2 0.4]", "[0.3 0.1 0.4 0.2]", "[0.2 0.4 0.1 0.3]", "[0.4 0.2 0.3 0.1]"}
@@ -72,7 +72,7 @@ func TestRotation(t *testing.T) {
 		picture[(10+d/3-1)*side+10+reach+d%3-1] = 0
 	}
 	cfg := Config{Rotation: 30, ValShare: .2}
-	l := mustLoad(t, &shelf{clips: []Clip{{T: 1, H: side, W: side, C: 1, Video: picture}}}, cfg, 1, true)
+	l := mustLoad(t, &memorySource{clips: []Clip{{T: 1, H: side, W: side, C: 1, Video: picture}}}, cfg, 1, true)
 	low, high := 0., 0.
 	for range 100 {
 		var y, x, mass float64
@@ -93,7 +93,7 @@ func TestRotation(t *testing.T) {
 
 func TestNoise(t *testing.T) {
 	cfg := Config{Noise: .05, ValShare: .2}
-	l := mustLoad(t, &shelf{clips: []Clip{{T: 1, H: 50, W: 50, C: 1, Video: slices.Repeat([]float32{.5}, 2500)}}}, cfg, 1, true)
+	l := mustLoad(t, &memorySource{clips: []Clip{{T: 1, H: 50, W: 50, C: 1, Video: slices.Repeat([]float32{.5}, 2500)}}}, cfg, 1, true)
 	b := next(t, l)
 	sum := 0.
 	for _, v := range b.Video {

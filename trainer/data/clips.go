@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// Resolve fills the sizes that cfg leaves open (height, width, frames, channels)
-// from the first of the clips that can be read, and validates the result.
-// NewLoader and Each do it themselves; a model needs the sizes before.
+// Resolve fills the sizes that cfg leaves at 0 (height, width, frames, channels)
+// from the first clip that can be read, and validates the result. NewLoader and
+// Each call it; a model needs the sizes earlier.
 func Resolve(ctx context.Context, src Source, indices []int, cfg Config) (Config, error) {
 	if err := cfg.Validate(); err != nil {
 		return cfg, err
@@ -35,12 +35,13 @@ func Resolve(ctx context.Context, src Source, indices []int, cfg Config) (Config
 	return cfg, cfg.Validate()
 }
 
-// manyBad is how many unreadable clips in a row end the search for a readable one.
-const manyBad = 64
+// maxUnreadable is the number of consecutive unreadable clips after which the search
+// for a readable one fails.
+const maxUnreadable = 64
 
 func firstReadable(ctx context.Context, src Source, indices []int, strict bool) (Clip, error) {
 	var last error
-	for _, i := range indices[:min(len(indices), manyBad)] {
+	for _, i := range indices[:min(len(indices), maxUnreadable)] {
 		c, err := src.Read(ctx, i)
 		if bad := (*ClipError)(nil); !errors.As(err, &bad) || strict {
 			return c, err
@@ -50,26 +51,26 @@ func firstReadable(ctx context.Context, src Source, indices []int, strict bool) 
 	if last == nil {
 		return Clip{}, badf("no clips")
 	}
-	return Clip{}, fmt.Errorf("none of %d clips can be read, the last one: %w", min(len(indices), manyBad), last)
+	return Clip{}, fmt.Errorf("none of %d clips can be read, the last one: %w", min(len(indices), maxUnreadable), last)
 }
 
-// reader reads clips of a Source for a Loader or Each, and remembers what is
-// known of each: its background, or that it cannot be read.
+// reader reads clips of a Source for a Loader or Each. It caches the background of
+// each clip and remembers the unreadable ones.
 type reader struct {
 	src    Source
 	strict bool
 	mu     sync.Mutex
 	bg     map[int][3]float32
 	bad    map[int]*ClipError
-	order  []*ClipError // bad ones as they were found
+	order  []*ClipError // the same in the order of discovery
 }
 
 func newReader(src Source, strict bool) *reader {
 	return &reader{src: src, strict: strict, bg: map[int][3]float32{}, bad: map[int]*ClipError{}}
 }
 
-// read gives clip i and its background. A *ClipError is one to skip, counted;
-// any other error is final.
+// read returns clip i and its background. skip is set for a clip to leave out,
+// which is counted; any other error is final.
 func (r *reader) read(ctx context.Context, i int, video []float32) (c Clip, bg []float32, skip *ClipError, err error) {
 	r.mu.Lock()
 	skip = r.bad[i]

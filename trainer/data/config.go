@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Config says how clips become batches. Sizes of 0 are taken from the first clip.
+// Config describes how clips become batches. Sizes of 0 are taken from the first clip.
 type Config struct {
 	Size     int `yaml:"size"`     // side of a square frame in pixels; 0: as the first clip is
 	Height   int `yaml:"height"`   // with width, instead of size: a frame that is not square
@@ -13,30 +13,30 @@ type Config struct {
 	Frames   int `yaml:"frames"`   // frames of a clip; shorter ones repeat their last frame, longer ones are cut; 0: as many as the first clip has
 	Channels int `yaml:"channels"` // 3 (colour) or 1 (grey); 0: as the first clip has
 
-	Crop Crop `yaml:"crop"` // train on crops near what moves instead of whole clips
+	Crop Crop `yaml:"crop"` // train on crops near the foreground instead of whole clips
 
 	Flip      bool    `yaml:"flip"`      // training: mirror left-right and up-down, each with probability 1/2
 	Transpose bool    `yaml:"transpose"` // training: exchange x and y with probability 1/2; square frames only
 	Reverse   bool    `yaml:"reverse"`   // training: play clips backwards with probability 1/2; for motions that have no direction
-	Shift     int     `yaml:"shift"`     // training: move whole clips by up to so many pixels each way, filled with the clip's background
+	Shift     int     `yaml:"shift"`     // training: largest shift of whole clips in pixels, each way, filled with the clip's background
 	Noise     float64 `yaml:"noise"`     // training: standard deviation of gaussian noise added to every value
-	Rotation  float64 `yaml:"rotation"`  // training: turn by up to so many degrees each way, filled with the clip's background
+	Rotation  float64 `yaml:"rotation"`  // training: largest rotation in degrees, each way, filled with the clip's background
 
 	ForegroundWeight float64 `yaml:"foreground_weight"` // loss weight of a pixel is 1 + this where it differs from the clip's background
-	Grow             int     `yaml:"grow"`              // the foreground is grown by so many pixels
+	Grow             int     `yaml:"grow"`              // dilation of the foreground in pixels
 
-	ValShare float64 `yaml:"val_share"` // share of the clips held out for validation
+	ValShare float64 `yaml:"val_share"` // fraction of the clips held out for validation
 	Strict   bool    `yaml:"strict"`    // fail on a clip that cannot be read, instead of skipping it
-	Workers  int     `yaml:"workers"`   // goroutines that prepare batches ahead; the batches do not depend on it
+	Workers  int     `yaml:"workers"`   // goroutines that prefetch batches; the batches do not depend on it
 }
 
-// Crop says how training crops are taken.
+// Crop configures training crops.
 type Crop struct {
 	Batch      int     `yaml:"batch"`       // crops in a batch; 0: whole clips only
 	Frames     int     `yaml:"frames"`      // frames of a crop
 	Size       int     `yaml:"size"`        // side of a crop in pixels
-	Moving     float64 `yaml:"moving"`      // share of the crops placed on the foreground, the others anywhere
-	WholeEvery int     `yaml:"whole_every"` // every so many steps a batch of whole clips; 0: never
+	Moving     float64 `yaml:"moving"`      // fraction of the crops placed on the foreground; the others are anywhere
+	WholeEvery int     `yaml:"whole_every"` // every n-th step uses a batch of whole clips; 0: never
 }
 
 // Defaults is whole clips as they are, flipped, with the recipe's foreground weight.
@@ -47,8 +47,8 @@ func Defaults() Config {
 	}
 }
 
-// Largest legal values: beyond them a number is a slip of the pen, and sizes
-// multiply to more memory than a machine has.
+// Largest legal values: larger ones are typing errors, and sizes multiply to more
+// memory than a machine has.
 const (
 	maxSide     = 8192
 	maxFrames   = 100_000
@@ -59,25 +59,13 @@ const (
 
 // Validate names the first key whose value is not legal, and what would be.
 func (c Config) Validate() error {
-	whole := func(key string, v, low, high int) error {
-		if v < low || v > high {
-			return badf("data.%s: %d; legal: %d to %d", key, v, low, high)
-		}
-		return nil
-	}
-	real := func(key string, v, low, high float64) error {
-		if !(v >= low && v <= high) { // not written the other way round, so that NaN is caught
-			return badf("data.%s: %v; legal: %v to %v", key, v, low, high)
-		}
-		return nil
-	}
 	for _, err := range []error{
-		whole("size", c.Size, 0, maxSide), whole("height", c.Height, 0, maxSide), whole("width", c.Width, 0, maxSide),
-		whole("frames", c.Frames, 0, maxFrames),
-		whole("crop.batch", c.Crop.Batch, 0, maxCrops),
-		whole("shift", c.Shift, 0, maxSide), real("noise", c.Noise, 0, 1), real("rotation", c.Rotation, 0, maxRotation),
-		real("foreground_weight", c.ForegroundWeight, 0, 1e6), whole("grow", c.Grow, 0, 64),
-		real("val_share", c.ValShare, 0, 1), whole("workers", c.Workers, 0, maxWorkers),
+		inRange("size", c.Size, 0, maxSide), inRange("height", c.Height, 0, maxSide), inRange("width", c.Width, 0, maxSide),
+		inRange("frames", c.Frames, 0, maxFrames),
+		inRange("crop.batch", c.Crop.Batch, 0, maxCrops),
+		inRange("shift", c.Shift, 0, maxSide), inRange("noise", c.Noise, 0, 1), inRange("rotation", c.Rotation, 0, maxRotation),
+		inRange("foreground_weight", c.ForegroundWeight, 0, 1e6), inRange("grow", c.Grow, 0, 64),
+		inRange("val_share", c.ValShare, 0, 1), inRange("workers", c.Workers, 0, maxWorkers),
 	} {
 		if err != nil {
 			return err
@@ -102,10 +90,10 @@ func (c Config) Validate() error {
 	if h > 0 && c.Shift >= min(h, w) {
 		return badf("data.shift: %d; legal: 0 to %d, less than the frame's side", c.Shift, min(h, w)-1)
 	}
-	return c.Crop.validate(h, w, c.Frames, real, whole)
+	return c.Crop.validate(h, w, c.Frames)
 }
 
-func (c Crop) validate(h, w, frames int, real func(string, float64, float64, float64) error, whole func(string, int, int, int) error) error {
+func (c Crop) validate(h, w, frames int) error {
 	if c.Batch == 0 {
 		return nil
 	}
@@ -117,14 +105,22 @@ func (c Crop) validate(h, w, frames int, real func(string, float64, float64, flo
 		maxS = min(h, w)
 	}
 	for _, err := range []error{
-		whole("crop.frames", c.Frames, 1, maxT), whole("crop.size", c.Size, 1, maxS),
-		real("crop.moving", c.Moving, 0, 1), whole("crop.whole_every", c.WholeEvery, 0, math.MaxInt32),
+		inRange("crop.frames", c.Frames, 1, maxT), inRange("crop.size", c.Size, 1, maxS),
+		inRange("crop.moving", c.Moving, 0, 1), inRange("crop.whole_every", c.WholeEvery, 0, math.MaxInt32),
 	} {
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// inRange refuses a value of a data.* key outside [low, high]. NaN is outside.
+func inRange[N int | float64](key string, v, low, high N) error {
+	if v >= low && v <= high {
+		return nil
+	}
+	return badf("data.%s: %v; legal: %v to %v", key, v, low, high)
 }
 
 // side is the frame's height and width, 0 where they come from the first clip.
@@ -160,12 +156,12 @@ func (c Config) Shapes(batch int) []Shape {
 	return []Shape{crop, whole}
 }
 
-// whole says whether a step takes whole clips: the last one of each WholeEvery.
+// whole reports whether a step uses whole clips: the last one of each WholeEvery.
 func (c Config) whole(step int) bool {
 	return c.Crop.Batch == 0 || c.Crop.WholeEvery > 0 && (step+1)%c.Crop.WholeEvery == 0
 }
 
-// first is how many clips and crops the steps before this one took.
+// first is the number of clips and crops used by the steps before this one.
 func (c Config) first(step, batch int) int {
 	if c.Crop.Batch == 0 {
 		return step * batch

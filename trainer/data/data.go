@@ -16,8 +16,8 @@ import (
 	"fmt"
 )
 
-// ErrInput is what errors.Is finds in every error that the user's files or
-// settings caused: a path, an array, a number out of range.
+// ErrInput matches, by errors.Is, every error caused by the user's files or
+// settings: a path, an array, a number out of range.
 var ErrInput = errors.New("bad input")
 
 type inputError struct{ error }
@@ -27,7 +27,7 @@ func (e inputError) Unwrap() error      { return e.error }
 
 func badf(format string, args ...any) error { return inputError{fmt.Errorf(format, args...)} }
 
-// ClipError is a clip that cannot be read, among others that can. A Loader and
+// ClipError reports a clip that cannot be read; the others can be. A Loader and
 // Each skip such a clip and count it, unless Config.Strict.
 type ClipError struct {
 	Name string
@@ -61,7 +61,7 @@ type Source interface {
 	Classes() []string
 	// Read decodes clip i. A clip that cannot be decoded is a *ClipError.
 	Read(ctx context.Context, i int) (Clip, error)
-	// Problems lists what Open noticed and left out or tolerated, for people.
+	// Problems lists what Open left out or tolerated, one sentence each.
 	Problems() []string
 	// Close removes temporary files.
 	Close() error
@@ -72,11 +72,11 @@ type Batch struct {
 	N, T, H, W, C int
 	Video         []float32 // [N,T,H,W,C] in [0,1]
 	Weight        []float32 // [N,T,H,W] loss weight of a pixel, 0 on padding
-	Points        []float32 // [N,T,2] where Clip.Points are in these frames
+	Points        []float32 // [N,T,2] Clip.Points mapped to these frames
 	Space         []float32 // [N,T,3] Clip.Trajectory
-	HasPoints     []bool    // [N] the clip has Points; without, they are 0
+	HasPoints     []bool    // [N] the clip has Points; if false, they are 0
 	HasSpace      []bool    // [N] the same of Space
-	Frames        []int     // [N] real frames of each clip; the rest repeats the last one; 0: the whole row is padding
+	Frames        []int     // [N] frames of each clip before padding, which repeats the last one; 0: the whole row is padding
 	Labels        []int     // [N] class, -1 without one
 	Index         []int     // [N] index in the Source, -1 for a padding row
 	Names         []string  // [N] "" for a padding row

@@ -13,15 +13,15 @@ import (
 // files is the Source of video files, GIFs and frame folders, a clip each. Only
 // names are held; what has been decoded is kept as bytes while there is room.
 type files struct {
-	roots    []string
-	clips    []fileClip
-	classes  []string
-	classNo  map[string]int32
-	ffmpeg   string
-	mu       sync.Mutex
-	room     int64
-	kept     map[int]*pixels
-	problems []string
+	roots     []string
+	clips     []fileClip
+	classes   []string
+	classNo   map[string]int32
+	ffmpeg    string
+	mu        sync.Mutex
+	cacheRoom int64
+	cache     map[int]*pixels
+	problems  []string
 }
 
 type fileClip struct {
@@ -81,9 +81,9 @@ func (f *files) finish(opt Options) error {
 	}
 	f.classes, f.classNo = names, nil
 
-	f.kept, f.room = map[int]*pixels{}, opt.Cache
+	f.cache, f.cacheRoom = map[int]*pixels{}, opt.Cache
 	if opt.Cache == 0 {
-		f.room = 512 << 20
+		f.cacheRoom = 512 << 20
 	}
 	for _, c := range f.clips {
 		if k := kindOf(c.name); slices.Contains(videoKinds, k) && k != ".gif" {
@@ -121,7 +121,7 @@ func (f *files) readInto(ctx context.Context, i int, video []float32) (Clip, err
 		return Clip{Name: f.Name(i), Label: f.Label(i)}, err
 	}
 	c := Clip{Name: f.Name(i), Label: f.Label(i), T: p.t, H: p.h, W: p.w, C: 3, Video: grown(video, len(p.rgb))}
-	unit(c.Video, p.rgb)
+	bytesToFloat(c.Video, p.rgb)
 	return c, nil
 }
 
@@ -129,7 +129,7 @@ func (f *files) readInto(ctx context.Context, i int, video []float32) (Clip, err
 // are kept for good: in a shuffled epoch any other choice hits no more often.
 func (f *files) pixels(ctx context.Context, i int) (*pixels, error) {
 	f.mu.Lock()
-	p := f.kept[i]
+	p := f.cache[i]
 	f.mu.Unlock()
 	if p != nil {
 		return p, nil
@@ -152,8 +152,8 @@ func (f *files) pixels(ctx context.Context, i int) (*pixels, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if n := int64(len(p.rgb)); f.kept[i] == nil && n <= f.room {
-		f.kept[i], f.room = p, f.room-n
+	if n := int64(len(p.rgb)); f.cache[i] == nil && n <= f.cacheRoom {
+		f.cache[i], f.cacheRoom = p, f.cacheRoom-n
 	}
 	return p, nil
 }

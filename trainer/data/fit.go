@@ -1,8 +1,8 @@
 package data
 
 // fitted scales frames [T,h,w,C] so that they just cover H by W, keeping their
-// proportions, and cuts that window out of them at a share (fy, fx in [0,1]) of
-// what sticks out. The result [T,H,W,C] is in dst, grown where needed.
+// proportions, and cuts that window out of them at a fraction (fy, fx in [0,1]) of
+// the excess. The result [T,H,W,C] is in dst, grown where needed.
 func fitted(dst *scaled, frames []float32, t, h, w, c, H, W int, fy, fx float64) []float32 {
 	sh, sw, top, left := cover(h, w, H, W, fy, fx)
 	rows := taps(h, sh, top, H)
@@ -37,7 +37,7 @@ func fitted(dst *scaled, frames []float32, t, h, w, c, H, W int, fy, fx float64)
 	return dst.out
 }
 
-// cover is the size to which a frame of h by w is scaled, and the corner of the
+// cover returns the size to which a frame of h by w is scaled and the corner of the
 // window in it.
 func cover(h, w, H, W int, fy, fx float64) (sh, sw, top, left int) {
 	scale := max(float64(H)/float64(h), float64(W)/float64(w))
@@ -45,7 +45,7 @@ func cover(h, w, H, W int, fy, fx float64) (sh, sw, top, left int) {
 	return sh, sw, int(fy*float64(sh-H) + .5), int(fx*float64(sw-W) + .5)
 }
 
-// scaled is the memory of fitted.
+// scaled is the scratch memory of fitted.
 type scaled struct{ narrow, out []float32 }
 
 type tap struct {
@@ -53,9 +53,9 @@ type tap struct {
 	weight []float32
 }
 
-// taps are the weights that make pixels [from, from+n) of a line scaled from
-// `size` to `to` pixels: bilinear when it grows, a triangle as wide as a new
-// pixel's two neighbours when it shrinks, so that nothing is left out.
+// taps returns the filter weights of pixels [from, from+n) of a line scaled from
+// `size` to `to` pixels: bilinear when it grows, and when it shrinks a triangle
+// filter as wide as two new pixels (antialiased bilinear).
 func taps(size, to, from, n int) []tap {
 	step := float64(size) / float64(to)
 	reach := max(step, 1)
@@ -80,8 +80,8 @@ func taps(size, to, from, n int) []tap {
 	return all
 }
 
-// channels turns video [...,from] into [...,to]: grey is doubled into colours,
-// colours are weighted into grey as ITU-R BT.601 does.
+// channels converts video [...,from] to [...,to]: grey is repeated for each colour,
+// colours are weighted to grey by ITU-R BT.601.
 func channels(dst, video []float32, from, to int) []float32 {
 	if from == to {
 		return video

@@ -1,16 +1,15 @@
 package data
 
-// apart is how far a value must be from the background to be foreground: above
-// the noise of a camera or a codec, below the contrast of things that matter.
-const apart = .25
+// foregroundThreshold is the smallest difference from the background that counts as
+// foreground: above the noise of a camera or a codec, below the contrast of objects.
+const foregroundThreshold = .25
 
 // Foreground sets mask [T,H,W] where video [T,H,W,C] differs from the clip's
-// background by more than .25 in any channel, grown by so many pixels within a
+// background by more than .25 in any channel, dilated by grow pixels within a
 // frame (8-connected: a square).
 //
-// Why the median over the whole clip, per channel: it is the colour of what
-// covers most of the picture most of the time, whatever that colour is, and no
-// thing that moves through the picture shifts it.
+// Why the median over the whole clip, per channel: it is the colour that covers
+// most of the picture most of the time, and moving objects do not shift it.
 func Foreground(mask []bool, video []float32, t, h, w, c, grow int) {
 	bg := make([]float32, c)
 	Background(bg, video)
@@ -43,7 +42,7 @@ func foreground(mask []bool, video, bg []float32) {
 	for i := range mask {
 		mask[i] = false
 		for k, b := range bg {
-			if d := video[i*c+k] - b; d > apart || d < -apart {
+			if d := video[i*c+k] - b; d > foregroundThreshold || d < -foregroundThreshold {
 				mask[i] = true
 				break
 			}
@@ -51,7 +50,7 @@ func foreground(mask []bool, video, bg []float32) {
 	}
 }
 
-// growMask grows each frame of mask, first along x, then along y; row is scratch of h*w.
+// growMask dilates each frame of mask, first along x, then along y; row is scratch of h*w.
 func growMask(mask, row []bool, t, h, w, grow int) {
 	if grow == 0 {
 		return

@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// Info sums up a Source, for `magvit inspect`.
+// Info summarises a Source, for `magvit inspect`.
 type Info struct {
 	Clips      int         `json:"clips"`
-	Read       int         `json:"read"`   // clips decoded for what follows
+	Read       int         `json:"read"`   // clips decoded for the figures below
 	Shapes     []ShapeInfo `json:"shapes"` // most frequent first
 	Min        float32     `json:"min"`
 	Max        float32     `json:"max"`
@@ -30,8 +30,8 @@ type ShapeInfo struct {
 	Clips    int `json:"clips"`
 }
 
-// Inspect decodes up to limit clips, evenly spread (0: all), and says what they
-// are. A clip that cannot be read becomes a line of Problems.
+// Inspect decodes up to limit clips, evenly spread (0: all), and summarises them.
+// An unreadable clip becomes a line of Problems.
 func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
 	n := src.Len()
 	info := Info{Clips: n, Classes: src.Classes(), PerClass: make([]int, len(src.Classes())), Problems: slices.Clone(src.Problems())}

@@ -10,13 +10,13 @@ import (
 	"magvit/kernels/philox"
 )
 
-// Loader gives the batch of one step after the other, prepared ahead by
-// background goroutines. It is used by one goroutine.
+// Loader returns the batches of consecutive steps, prefetched by background
+// goroutines. It is used by one goroutine.
 //
 // The batch of a step depends on the clips, the configuration, the seed and the
-// step only. Clips are drawn in epochs, each of them a random order of all clips;
+// step only. Clips are drawn in epochs, each a random permutation of all clips;
 // a crop counts as a clip. A clip that cannot be read is replaced by another one,
-// chosen by the seed and its place.
+// chosen by the seed and its position in the sequence.
 type Loader struct {
 	cfg     Config // resolved
 	reader  *reader
@@ -27,7 +27,7 @@ type Loader struct {
 
 	step    int // of the next batch
 	slots   []slot
-	held    int // slot that the caller reads, -1: none
+	held    int // slot used by the caller, -1: none
 	jobs    chan int
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
@@ -37,7 +37,7 @@ type Loader struct {
 	orders map[int][]int // epoch to order, the last few
 }
 
-// slot is a batch in the making.
+// slot holds a batch that is ready or being filled.
 type slot struct {
 	batch Batch
 	step  int
@@ -66,12 +66,12 @@ func NewLoader(src Source, indices []int, cfg Config, batch int, seed uint64, tr
 		orders: map[int][]int{}, held: -1,
 	}
 	workers := max(cfg.Workers, 1)
-	l.slots = make([]slot, workers+2) // one held by the caller, one ready, the others in the making
+	l.slots = make([]slot, workers+2) // one used by the caller, one ready, the others being filled
 	l.start()
 	return l, nil
 }
 
-// start lets the workers fill all slots from l.step on.
+// start fills all slots from l.step on.
 func (l *Loader) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
@@ -104,7 +104,7 @@ func (l *Loader) stop() {
 	l.workers.Wait()
 }
 
-// Next is the batch of the next step. It is valid until the following Next, Seek or Close.
+// Next returns the batch of the next step. It is valid until the following Next, Seek or Close.
 func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 		return nil, ctx.Err()
 	case err := <-l.slots[k].ready:
 		if err != nil {
-			l.slots[k].ready <- err // it stays the answer
+			l.slots[k].ready <- err // the following calls return it too
 			return nil, fmt.Errorf("batch of step %d: %w", l.step, err)
 		}
 	}
@@ -150,15 +150,15 @@ func (l *Loader) Shape(step int) Shape { return l.cfg.Shape(step, l.batch) }
 // Shapes lists the different shapes that batches have.
 func (l *Loader) Shapes() []Shape { return l.cfg.Shapes(l.batch) }
 
-// Epoch is how often the clips have been gone through before a step; a crop counts as a clip.
+// Epoch is the number of passes over the clips before a step; a crop counts as a clip.
 func (l *Loader) Epoch(step int) float64 {
 	return float64(l.cfg.first(step, l.batch)) / float64(len(l.indices))
 }
 
-// Waited is the time that Next has waited for batches.
+// Waited is the total time Next has waited for batches.
 func (l *Loader) Waited() time.Duration { return l.waited }
 
-// Skipped lists the clips that could not be read so far.
+// Skipped lists the unreadable clips found until now.
 func (l *Loader) Skipped() []*ClipError { return l.reader.skipped() }
 
 // fill makes the batch of a step.
@@ -181,23 +181,23 @@ func (l *Loader) fill(ctx context.Context, s *sampler, b *Batch, step int) error
 	return nil
 }
 
-// draw reads the clip at a place of the sequence of epochs, or its replacement.
-func (l *Loader) draw(ctx context.Context, s *sampler, place int) (i int, c Clip, bg []float32, err error) {
+// draw reads the clip at a position of the sequence of all epochs, or its replacement.
+func (l *Loader) draw(ctx context.Context, s *sampler, position int) (i int, c Clip, bg []float32, err error) {
 	n := len(l.indices)
-	i = l.indices[l.order(place / n)[place%n]]
-	r := philox.New(l.seed, "replace", uint64(place), 0)
+	i = l.indices[l.order(position / n)[position%n]]
+	r := philox.New(l.seed, "replace", uint64(position), 0)
 	var skip *ClipError
-	for range manyBad {
+	for range maxUnreadable {
 		if c, bg, skip, err = l.reader.read(ctx, i, s.video); err != nil || skip == nil {
 			return i, c, bg, err
 		}
 		i = l.indices[r.IntN(n)]
 	}
-	return i, c, bg, errors.Join(badf("%d clips in a row cannot be read", manyBad), skip)
+	return i, c, bg, errors.Join(badf("%d clips in a row cannot be read", maxUnreadable), skip)
 }
 
-// order is the order of the clips in an epoch. A few are kept: batches of
-// neighbouring epochs may be in the making at one time.
+// order is the permutation of the clips in an epoch. The last few are cached:
+// batches of neighbouring epochs may be filled at the same time.
 func (l *Loader) order(epoch int) []int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

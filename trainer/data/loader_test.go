@@ -14,20 +14,20 @@ import (
 	"magvit/kernels/philox"
 )
 
-// shelf is a Source in memory.
-type shelf struct {
+// memorySource is a Source in memory.
+type memorySource struct {
 	clips []Clip
 	bad   map[int]bool
 }
 
-func (s *shelf) Len() int           { return len(s.clips) }
-func (s *shelf) Name(i int) string  { return fmt.Sprintf("clip-%d", i) }
-func (s *shelf) Label(i int) int    { return s.clips[i].Label }
-func (s *shelf) Classes() []string  { return nil }
-func (s *shelf) Problems() []string { return nil }
-func (s *shelf) Close() error       { return nil }
+func (s *memorySource) Len() int           { return len(s.clips) }
+func (s *memorySource) Name(i int) string  { return fmt.Sprintf("clip-%d", i) }
+func (s *memorySource) Label(i int) int    { return s.clips[i].Label }
+func (s *memorySource) Classes() []string  { return nil }
+func (s *memorySource) Problems() []string { return nil }
+func (s *memorySource) Close() error       { return nil }
 
-func (s *shelf) Read(_ context.Context, i int) (Clip, error) {
+func (s *memorySource) Read(_ context.Context, i int) (Clip, error) {
 	if s.bad[i] {
 		return Clip{}, &ClipError{s.Name(i), errors.New("torn")}
 	}
@@ -38,8 +38,8 @@ func (s *shelf) Read(_ context.Context, i int) (Clip, error) {
 }
 
 // dots is n clips [t,h,w,3] of a black dot of 2x2 pixels that walks over white.
-func dots(n, t, h, w int) *shelf {
-	s := &shelf{}
+func dots(n, t, h, w int) *memorySource {
+	s := &memorySource{}
 	for i := range n {
 		r := philox.New(1, "dots", 0, uint64(i))
 		v := slices.Repeat([]float32{1}, t*h*w*3)
@@ -64,7 +64,7 @@ func upTo(n int) []int {
 	return v
 }
 
-func busy() Config {
+func augmented() Config {
 	return Config{Flip: true, Transpose: true, Shift: 3, Noise: .01, Rotation: 5, ForegroundWeight: 2, Grow: 1, ValShare: .2, Workers: 1,
 		Crop: Crop{Batch: 6, Frames: 3, Size: 8, Moving: .85, WholeEvery: 3}}
 }
@@ -98,7 +98,7 @@ func TestBatchesDependOnSeedAndStepOnly(t *testing.T) {
 	src := dots(10, 5, 16, 16)
 	src.bad = map[int]bool{0: true, 3: true, 5: true, 8: true}
 	var want []Batch
-	l := mustLoad(t, src, busy(), 2, true)
+	l := mustLoad(t, src, augmented(), 2, true)
 	for step := range 12 {
 		want = append(want, next(t, l))
 		if got := want[step].Shape(); got != l.Shape(step) {
@@ -106,7 +106,7 @@ func TestBatchesDependOnSeedAndStepOnly(t *testing.T) {
 		}
 	}
 	for _, workers := range []int{0, 2, 5} {
-		cfg := busy()
+		cfg := augmented()
 		cfg.Workers = workers
 		l := mustLoad(t, src, cfg, 2, true)
 		for step := range want {
@@ -121,7 +121,7 @@ func TestBatchesDependOnSeedAndStepOnly(t *testing.T) {
 			}
 		}
 	}
-	other, err := NewLoader(src, upTo(10), busy(), 2, 8, true)
+	other, err := NewLoader(src, upTo(10), augmented(), 2, 8, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestScheduleOfShapes(t *testing.T) {
 	}
 }
 
-func TestCropsLieNearWhatMoves(t *testing.T) {
+func TestCropsContainTheForeground(t *testing.T) {
 	share := func(moving float64) float64 {
 		cfg := Config{ForegroundWeight: 2, ValShare: .2, Workers: 1, Crop: Crop{Batch: 50, Frames: 1, Size: 6, Moving: moving}}
 		l := mustLoad(t, dots(10, 3, 40, 40), cfg, 1, true)
@@ -201,7 +201,7 @@ func TestCropsLieNearWhatMoves(t *testing.T) {
 // A row is weight 1 + foreground weight exactly where the dot is, whatever was
 // done to the picture.
 func TestWeightsFollowTheAugmentation(t *testing.T) {
-	cfg := busy()
+	cfg := augmented()
 	cfg.Noise, cfg.Rotation, cfg.Grow = 0, 0, 0
 	l := mustLoad(t, dots(9, 5, 16, 16), cfg, 2, true)
 	heavy := 0
@@ -294,7 +294,7 @@ func TestUnreadableClipsAreSkippedOrFatal(t *testing.T) {
 		}
 	}
 	l.Close()
-	src = &shelf{clips: src.clips, bad: map[int]bool{0: true, 1: true, 2: true, 3: true, 4: true, 5: true}}
+	src = &memorySource{clips: src.clips, bad: map[int]bool{0: true, 1: true, 2: true, 3: true, 4: true, 5: true}}
 	cfg.Strict = false
 	if _, err := mustLoad(t, src, cfg, 2, true).Next(t.Context()); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "in a row") {
 		t.Errorf("nothing to read: %v", err)
@@ -320,7 +320,7 @@ func TestEachGivesWholeClipsInOrder(t *testing.T) {
 	src := dots(6, 3, 4, 6)
 	src.bad = map[int]bool{1: true}
 	var index, frames []int
-	skipped, err := Each(t.Context(), src, []int{5, 1, 0, 2}, busyWhole(), 2, func(b *Batch) error {
+	skipped, err := Each(t.Context(), src, []int{5, 1, 0, 2}, augmentedWhole(), 2, func(b *Batch) error {
 		if b.Shape() != (Shape{2, 3, 4, 6, 3}) {
 			t.Errorf("shape %v", b.Shape())
 		}
@@ -343,13 +343,13 @@ func TestEachGivesWholeClipsInOrder(t *testing.T) {
 		t.Error(d)
 	}
 	stop := errors.New("stop")
-	if _, err := Each(t.Context(), src, []int{0, 2}, busyWhole(), 1, func(*Batch) error { return stop }); err != stop {
+	if _, err := Each(t.Context(), src, []int{0, 2}, augmentedWhole(), 1, func(*Batch) error { return stop }); err != stop {
 		t.Errorf("the caller's error: %v", err)
 	}
 }
 
-func busyWhole() Config {
-	c := busy()
+func augmentedWhole() Config {
+	c := augmented()
 	c.Transpose, c.Crop = false, Crop{}
 	return c
 }

@@ -17,7 +17,7 @@ type Array struct {
 	Data  any // []float32, []int32, []int64, []uint8 or []string, of the length of Shape
 }
 
-// npyHeader is what stands before the numbers of an .npy file or .npz member.
+// npyHeader is the parsed header of an .npy file or .npz member.
 type npyHeader struct {
 	descr string
 	kind  byte // f, i, u, b, U
@@ -40,8 +40,8 @@ var (
 )
 
 // readNpyHeader parses a header and leaves r at the first number. It trusts no
-// size: what it returns has a product that fits in 62 bits, nothing is allocated
-// but the header. name stands in errors.
+// size: the product of the shape fits in 62 bits and only the header is allocated.
+// name is used in errors.
 //
 // Why our own parser: a library that allocates what a header claims can be made
 // to ask for any amount of memory by 128 bytes.
@@ -77,7 +77,7 @@ func readNpyHeader(r io.Reader, name string) (npyHeader, error) {
 
 	d, o, s := npyDescr.FindSubmatch(text), npyOrder.FindSubmatch(text), npyShape.FindSubmatch(text)
 	if d == nil || o == nil || s == nil {
-		return h, badf("%s: header without descr, fortran_order or shape: %.200q", name, text)
+		return h, badf("%s: header lacks descr, fortran_order or shape: %.200q", name, text)
 	}
 	if len(d[3]) > 0 {
 		return h, badf("%s: a structured array; legal: one plain type", name)
@@ -128,7 +128,7 @@ func (h *npyHeader) parseShape(text, name string) error {
 		if err != nil || n < 0 || len(h.shape) == maxNpyRank {
 			return badf("%s: shape (%s) is not legal", name, text)
 		}
-		// A zero length ends the multiplication but not the checks: (0, huge) is absurd too.
+		// A zero length makes the product 0, so each length is checked too: (0, huge) is absurd.
 		if n > 1<<40 || h.bytes > 0 && n > 0 && h.bytes > (1<<62)/n {
 			return badf("%s: shape (%s) is absurd", name, text)
 		}
@@ -138,7 +138,7 @@ func (h *npyHeader) parseShape(text, name string) error {
 	return nil
 }
 
-// appendNpyHeader adds a version 1 header for a type and shape.
+// appendNpyHeader appends a version 1 header for a type and shape.
 func appendNpyHeader(b []byte, descr string, shape []int) []byte {
 	var s strings.Builder
 	for _, n := range shape {
@@ -156,7 +156,7 @@ func appendNpyHeader(b []byte, descr string, shape []int) []byte {
 	return append(b, text...)
 }
 
-// npyBytes is an array as numpy stores it: type and little-endian numbers.
+// npyBytes encodes an array as numpy stores it: type and little-endian numbers.
 func npyBytes(data any) (descr string, b []byte) {
 	switch v := data.(type) {
 	case []float32, []int32, []int64, []uint8:
@@ -181,7 +181,7 @@ func npyBytes(data any) (descr string, b []byte) {
 	panic(fmt.Sprintf("data: an array of %T cannot be stored", data))
 }
 
-// decode turns the bytes of a small array into []float32, []int64 or []string.
+// decode converts the bytes of an array to []float32, []int64 or []string.
 func (h npyHeader) decode(raw []byte) any {
 	n := len(raw) / max(h.size, 1)
 	switch h.kind {

@@ -94,12 +94,12 @@ func (a *archive) member(name string) *zip.File {
 	return nil
 }
 
-// open gives the header of an array and a reader at its first number. The sizes
-// in the header, the archive and the file are held against each other.
+// open returns the header of an array and a reader at its first number. The sizes
+// in the header, the archive and the file are compared with each other.
 func (a *archive) open(f *zip.File) (npyHeader, io.ReadCloser, error) {
 	name := a.name + ": " + strings.TrimSuffix(f.Name, ".npy")
 	claim, packed := f.UncompressedSize64, f.CompressedSize64
-	// Deflate shrinks by 1032 at most, so a larger claim is a lie.
+	// Deflate compresses by a factor of 1032 at most; a larger claim is false.
 	if packed > uint64(a.size) || claim > packed*1032+1024 {
 		return npyHeader{}, nil, badf("%s: claims %d bytes packed into %d of a file of %d; the archive is damaged", name, claim, packed, a.size)
 	}
@@ -118,10 +118,10 @@ func (a *archive) open(f *zip.File) (npyHeader, io.ReadCloser, error) {
 	return h, r, nil
 }
 
-// maxSmall bounds the arrays beside the videos: labels, paths, texts.
+// maxSmall bounds the bytes of the other arrays: labels, positions, texts.
 const maxSmall = 1 << 30
 
-// read gives a small array, nil if there is none of that name.
+// read returns a small array, nil if there is none of that name.
 func (a *archive) read(name string) (*npyHeader, any, error) {
 	f := a.member(name)
 	if f == nil {
@@ -147,7 +147,7 @@ func (a *archive) read(name string) (*npyHeader, any, error) {
 
 // ReadArrays reads whole arrays of an .npz file into memory: floats as []float32,
 // whole numbers as []int64, text as []string. Without names it reads all.
-// A name that is not there is an error that lists those that are.
+// For a missing name the error lists the arrays that exist.
 func ReadArrays(path string, names ...string) (map[string]Array, error) {
 	a, err := openArchive(path)
 	if err != nil {
@@ -178,7 +178,7 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// WriteArrays writes an .npz file that numpy.load reads: aside, flushed, renamed.
+// WriteArrays writes an .npz file that numpy.load reads, atomically.
 func WriteArrays(path string, arrays ...Array) error {
 	return writeNPZ(path, func(w *npzWriter) error { return w.add(arrays...) })
 }
@@ -237,8 +237,8 @@ func writeNPZ(path string, fill func(*npzWriter) error) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// checkAxes says whether a shape is [N,T,C,H,W] with C 3 or 1, and if not, what
-// order of axes it looks like.
+// checkAxes checks that a shape is [N,T,C,H,W] with C 3 or 1; the error names the
+// order of axes that the shape resembles.
 func checkAxes(name string, shape []int) error {
 	const want = "wanted: [N,T,3,H,W] (clips, frames, colours, height, width)"
 	colours := func(n int) bool { return n == 3 || n == 1 }

@@ -117,7 +117,7 @@ func TestArraysBecomeChannelsLast(t *testing.T) {
 	}
 }
 
-func TestSpilledVideosEqualThoseInMemoryAndLeaveNothing(t *testing.T) {
+func TestSpilledVideosEqualThoseInMemoryAndAreRemoved(t *testing.T) {
 	shape, v := ramp(5, 3, 3, 4, 6)
 	path, dir := tempNPZ(t, Array{"videos", shape, v}), t.TempDir()
 	memory, spilled := mustOpen(t, Options{}, path), mustOpen(t, Options{Memory: 1, TempDir: dir}, path)
@@ -134,7 +134,7 @@ func TestSpilledVideosEqualThoseInMemoryAndLeaveNothing(t *testing.T) {
 	}
 }
 
-func TestShardsShareTheMemory(t *testing.T) {
+func TestShardsShareTheMemoryLimit(t *testing.T) {
 	shape, v := ramp(2, 1, 3, 2, 2)
 	one := tempNPZ(t, Array{"videos", shape, v})
 	src := mustOpen(t, Options{Memory: 100, TempDir: t.TempDir()}, one, one) // 96 bytes each
@@ -147,7 +147,7 @@ func TestShardsShareTheMemory(t *testing.T) {
 	}
 }
 
-func TestArraysBesideTheVideos(t *testing.T) {
+func TestOptionalArrays(t *testing.T) {
 	shape, v := ramp(2, 2, 3, 1, 1)
 	_, path3 := ramp(2, 2, 3)
 	src := mustOpen(t, Options{}, tempNPZ(t, Array{"videos", shape, v}, Array{"labels", []int{2}, []uint8{1, 0}},

@@ -118,7 +118,7 @@ func (o *opener) array(path string) error {
 	a, err := open()
 	if err == nil {
 		o.arrays = append(o.arrays, a)
-		o.opt.Memory -= a.held() // all shards share it
+		o.opt.Memory -= a.inMemory() // all shards share it
 	}
 	return err
 }

@@ -195,7 +195,7 @@ func TestHundredThousandClipsOpenInLittleMemory(t *testing.T) {
 	}
 	before := heap()
 	src := mustOpen(t, Options{}, root)
-	// 32 bytes an entry, 32 for its name, and the slack of a growing slice.
+	// 32 bytes an entry, 32 for its name, and the spare capacity of a growing slice.
 	if used := int64(heap() - before); used > 150*clips {
 		t.Errorf("%d bytes held for %d clips, want at most 150 each", used, clips)
 	}
@@ -270,7 +270,7 @@ func TestWithoutFFmpegOpenSaysWhatToInstall(t *testing.T) {
 	}
 }
 
-func TestDecodedClipsAreKeptWhileThereIsRoom(t *testing.T) {
+func TestDecodedClipsAreCachedUpToTheLimit(t *testing.T) {
 	root := t.TempDir()
 	for i := range 3 {
 		greyFrames(t, filepath.Join(root, fmt.Sprint(i)), 2, 2, uint8(i))

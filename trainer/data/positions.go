@@ -2,16 +2,16 @@ package data
 
 import "context"
 
-// pose is how a row of a batch lies in the fitted frame: where its pixels come from.
+// pose is the transform from the fitted frame to a row of a batch.
 type pose struct {
 	exchange, mirrorY, mirrorX bool
 	sin, cos                   float64
 	top, left                  int
 }
 
-// place takes a point of the fitted frame to the row of h by w: the inverse of what
-// trace does. A pixel i covers the coordinates [i,i+1).
-func (p pose) place(x, y float64, h, w int) (float64, float64) {
+// apply maps a point of the fitted frame to the row of h by w, the inverse of
+// mapPixels. A pixel i covers the coordinates [i,i+1).
+func (p pose) apply(x, y float64, h, w int) (float64, float64) {
 	dy, dx := y-float64(p.top)-float64(h)/2, x-float64(p.left)-float64(w)/2
 	y, x = p.cos*dy+p.sin*dx+float64(h)/2, -p.sin*dy+p.cos*dx+float64(w)/2
 	if p.mirrorX {
@@ -26,20 +26,20 @@ func (p pose) place(x, y float64, h, w int) (float64, float64) {
 	return x, y
 }
 
-// stretch takes a point of a clip's frame of h by w to the one that covers H by W.
-type stretch struct{ scaleY, scaleX, top, left float64 }
+// scaling maps a point of a clip's frame of h by w to the frame that covers H by W.
+type scaling struct{ scaleY, scaleX, top, left float64 }
 
-func stretched(h, w, H, W int, fy, fx float64) stretch {
+func scalingTo(h, w, H, W int, fy, fx float64) scaling {
 	if h == H && w == W {
-		return stretch{scaleY: 1, scaleX: 1}
+		return scaling{scaleY: 1, scaleX: 1}
 	}
 	sh, sw, top, left := cover(h, w, H, W, fy, fx)
-	return stretch{float64(sh) / float64(h), float64(sw) / float64(w), float64(top), float64(left)}
+	return scaling{float64(sh) / float64(h), float64(sw) / float64(w), float64(top), float64(left)}
 }
 
-// positions fills row n with where the clip's thing is, from frame start on, for
-// `real` frames; behind them it stays.
-func (s *sampler) positions(b *Batch, n int, clip Clip, start, real int, by stretch) {
+// positions fills row n with the positions of the clip's object, from frame start
+// on, for `real` frames; padding frames repeat the last position.
+func (s *sampler) positions(b *Batch, n int, clip Clip, start, real int, by scaling) {
 	points, space := b.Points[n*b.T*2:(n+1)*b.T*2], b.Space[n*b.T*3:(n+1)*b.T*3]
 	clear(points)
 	clear(space)
@@ -48,7 +48,7 @@ func (s *sampler) positions(b *Batch, n int, clip Clip, start, real int, by stre
 		f := start + min(t, real-1)
 		if clip.Points != nil {
 			x, y := float64(clip.Points[2*f])*by.scaleX-by.left, float64(clip.Points[2*f+1])*by.scaleY-by.top
-			x, y = s.pose.place(x, y, b.H, b.W)
+			x, y = s.pose.apply(x, y, b.H, b.W)
 			points[2*t], points[2*t+1] = float32(x), float32(y)
 		}
 		if clip.Trajectory != nil {
@@ -57,26 +57,26 @@ func (s *sampler) positions(b *Batch, n int, clip Clip, start, real int, by stre
 	}
 }
 
-// reverse turns the first `real` frames of row n round.
+// reverse reverses the order of the first `real` frames of row n.
 func (b *Batch) reverse(n, real int) {
 	pixels := b.H * b.W
-	turn(b.Video[n*b.T*pixels*b.C:], real, pixels*b.C)
-	turn(b.Weight[n*b.T*pixels:], real, pixels)
-	// Positions stay behind the last real frame too.
+	reverseBlocks(b.Video[n*b.T*pixels*b.C:], real, pixels*b.C)
+	reverseBlocks(b.Weight[n*b.T*pixels:], real, pixels)
+	// Positions of padding frames repeat the last real one.
 	for _, p := range []struct {
 		all  []float32
 		size int
 	}{{b.Points, 2}, {b.Space, 3}} {
 		row := p.all[n*b.T*p.size : (n+1)*b.T*p.size]
-		turn(row, real, p.size)
+		reverseBlocks(row, real, p.size)
 		for t := real; t < b.T; t++ {
 			copy(row[t*p.size:], row[(real-1)*p.size:real*p.size])
 		}
 	}
 }
 
-// turn puts n pieces of size values in the reverse order.
-func turn(x []float32, n, size int) {
+// reverseBlocks reverses the order of n blocks of size values.
+func reverseBlocks(x []float32, n, size int) {
 	hold := make([]float32, size)
 	for i, j := 0, n-1; i < j; i, j = i+1, j-1 {
 		a, b := x[i*size:(i+1)*size], x[j*size:(j+1)*size]
@@ -86,9 +86,9 @@ func turn(x []float32, n, size int) {
 	}
 }
 
-// ShuffleLabels is src with its labels dealt out anew: as many of each class, none of
-// them earned. It is a control: whoever tells the classes of such clips above chance
-// has seen the held-out ones. order is a permutation of the clips.
+// ShuffleLabels is src with the labels permuted by order, a permutation of the
+// clips. It is a control: a classifier that is above chance on such held-out clips
+// has seen them in training.
 func ShuffleLabels(src Source, order []int) Source {
 	s := shuffled{src, make([]int, src.Len())}
 	for i, k := range order {

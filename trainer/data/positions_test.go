@@ -76,7 +76,7 @@ func TestSpaceIsReversedOnly(t *testing.T) {
 			got := b.Space[n*6*3 : (n+1)*6*3]
 			if got[0] == want[15] {
 				back++
-				turn(want, 6, 3)
+				reverseBlocks(want, 6, 3)
 			}
 			if !slices.Equal(got, want) {
 				t.Fatalf("path %v, want %v", got, want)

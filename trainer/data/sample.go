@@ -6,8 +6,8 @@ import (
 	"magvit/kernels/philox"
 )
 
-// sampler turns clips into rows of a batch. It holds the scratch memory of one
-// worker; what it writes depends on its arguments only.
+// sampler converts clips to rows of a batch. It holds the scratch memory of one
+// worker; its output depends on its arguments only.
 type sampler struct {
 	cfg    Config // resolved
 	video  []float32
@@ -16,11 +16,11 @@ type sampler struct {
 	mask   []bool
 	row    []bool
 	from   []source
-	pose   pose // of the row in the making
+	pose   pose // of the row being filled
 }
 
-// source says where a pixel of a row comes from: four neighbours and their
-// weights, or the background.
+// source is the origin of a pixel of a row: four neighbours and their weights, or
+// the background.
 type source struct {
 	at     [4]int32 // pixel of the fitted frame, -1: background
 	weight [4]float32
@@ -56,14 +56,14 @@ func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, crop bool, r 
 	top, left := 0, 0
 	switch {
 	case crop:
-		top, left = s.place(real, H, W, b.H, b.W, r)
+		top, left = s.cropCorner(real, H, W, b.H, b.W, r)
 	case r != nil && cfg.Shift > 0:
 		top, left = r.IntN(2*cfg.Shift+1)-cfg.Shift, r.IntN(2*cfg.Shift+1)-cfg.Shift
 	}
 	if weighted {
 		growMask(s.mask, s.row, real, H, W, cfg.Grow)
 	}
-	s.trace(b.H, b.W, top, left, r)
+	s.mapPixels(b.H, b.W, top, left, r)
 
 	pixels := b.H * b.W
 	video := b.Video[n*b.T*pixels*b.C : (n+1)*b.T*pixels*b.C]
@@ -72,7 +72,7 @@ func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, crop bool, r 
 		s.copyFrame(video[t*pixels*b.C:(t+1)*pixels*b.C], weight[t*pixels:(t+1)*pixels],
 			frames[t*H*W*b.C:(t+1)*H*W*b.C], s.mask[t*H*W:(t+1)*H*W], bg, weighted)
 	}
-	s.positions(b, n, clip, start, real, stretched(clip.H, clip.W, H, W, fy, fx))
+	s.positions(b, n, clip, start, real, scalingTo(clip.H, clip.W, H, W, fy, fx))
 	if r != nil && cfg.Reverse && r.IntN(2) == 1 {
 		b.reverse(n, real)
 	}
@@ -88,9 +88,9 @@ func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, crop bool, r 
 	b.Frames[n], b.Labels[n], b.Names[n] = real, clip.Label, clip.Name
 }
 
-// place chooses the corner of a crop of h by w: anywhere, or so that it holds a
-// random pixel of the foreground at a random place.
-func (s *sampler) place(t, H, W, h, w int, r *philox.Stream) (top, left int) {
+// cropCorner chooses the corner of a crop of h by w: anywhere, or so that it
+// contains a random foreground pixel at a random position.
+func (s *sampler) cropCorner(t, H, W, h, w int, r *philox.Stream) (top, left int) {
 	near := r.Float64() < s.cfg.Crop.Moving
 	count := 0
 	if near {
@@ -113,12 +113,12 @@ func (s *sampler) place(t, H, W, h, w int, r *philox.Stream) (top, left int) {
 			return min(max(y-r.IntN(h), 0), H-h), min(max(x-r.IntN(w), 0), W-w)
 		}
 	}
-	panic("data: place counted the foreground wrongly")
+	panic("data: cropCorner miscounted the foreground")
 }
 
-// trace finds the source of each pixel of a row of h by w: exchanged and
-// mirrored, turned about its middle, moved by top and left.
-func (s *sampler) trace(h, w, top, left int, r *philox.Stream) {
+// mapPixels finds the source of each pixel of a row of h by w: transposed and
+// mirrored, rotated about its centre, shifted by top and left.
+func (s *sampler) mapPixels(h, w, top, left int, r *philox.Stream) {
 	cfg := &s.cfg
 	H, W := cfg.Height, cfg.Width
 	p := pose{top: top, left: left}
@@ -171,8 +171,8 @@ func (s *sampler) trace(h, w, top, left int, r *philox.Stream) {
 	}
 }
 
-// copyFrame gathers one frame and its weights: 1, and more where any source
-// pixel with a part in it is foreground.
+// copyFrame gathers one frame and its weights: 1, or 1 + ForegroundWeight where any
+// contributing source pixel is foreground.
 func (s *sampler) copyFrame(dst, weight, frame []float32, mask []bool, bg []float32, weighted bool) {
 	c := len(bg)
 	heavy := 1 + float32(s.cfg.ForegroundWeight)

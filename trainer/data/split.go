@@ -8,19 +8,19 @@ import (
 )
 
 // Split divides the clips into training and validation: ascending indices,
-// neither empty, no clip in both, share of all clips in validation and, as far
-// as whole clips allow, of each class.
+// neither empty, no clip in both. fraction of all clips is for validation and, as far
+// as whole clips allow, the same fraction of each class.
 //
 // Why by a hash of the name: within a class the clips with the smallest hashes
-// are held out, so the same clip stays on its side in every run and on every
-// machine, and when clips come or go only those at the border change sides.
-func Split(src Source, share float64) (train, val []int, err error) {
+// are held out, so a clip is in the same part in every run and on every machine, and
+// when clips are added or removed only those next to the boundary change parts.
+func Split(src Source, fraction float64) (train, val []int, err error) {
 	n := src.Len()
 	if n < 2 {
 		return nil, nil, badf("%d clip; a split needs at least 2, one to train on and one to hold out", n)
 	}
-	if !(share > 0 && share < 1) {
-		return nil, nil, badf("data.val_share: %v; legal: above 0 and below 1", share)
+	if !(fraction > 0 && fraction < 1) {
+		return nil, nil, badf("data.val_share: %v; legal: above 0 and below 1", fraction)
 	}
 	hash := make([]uint64, n)
 	groups := map[int][]int{}
@@ -36,20 +36,20 @@ func Split(src Source, share float64) (train, val []int, err error) {
 	slices.Sort(labels)
 	byHash := func(a, b int) int { return cmp.Or(cmp.Compare(hash[a], hash[b]), cmp.Compare(a, b)) }
 
-	// Each class gives the whole part of its share; the clips still missing come
-	// from the classes with the largest remainders.
+	// Largest remainder method: each class gives the integer part of its quota, the
+	// classes with the largest remainders give one more.
 	type quota struct {
-		label, take int
-		rest        float64
+		label, count int
+		rest         float64
 	}
 	var quotas []quota
-	want := min(max(int(math.Round(share*float64(n))), 1), n-1)
+	want := min(max(int(math.Round(fraction*float64(n))), 1), n-1)
 	missing := want
 	for _, l := range labels {
 		slices.SortFunc(groups[l], byHash)
 		exact := float64(want) * float64(len(groups[l])) / float64(n)
 		q := quota{l, int(exact), exact - math.Floor(exact)}
-		missing -= q.take
+		missing -= q.count
 		quotas = append(quotas, q)
 	}
 	slices.SortStableFunc(quotas, func(a, b quota) int {
@@ -57,17 +57,17 @@ func Split(src Source, share float64) (train, val []int, err error) {
 	})
 	for i, q := range quotas {
 		if i < missing {
-			q.take++
+			q.count++
 		}
-		val = append(val, groups[q.label][:q.take]...)
-		train = append(train, groups[q.label][q.take:]...)
+		val = append(val, groups[q.label][:q.count]...)
+		train = append(train, groups[q.label][q.count:]...)
 	}
 	slices.Sort(train)
 	slices.Sort(val)
 	return train, val, nil
 }
 
-// nameHash spreads names over 64 bits: FNV-1a, mixed so that names which differ
+// nameHash hashes names to 64 bits: FNV-1a, mixed so that names which differ
 // at the end differ in every bit (the finalizer of MurmurHash3).
 func nameHash(name string) uint64 {
 	f := fnv.New64a()

@@ -13,7 +13,7 @@ import (
 
 // list of names and labels, without videos.
 type roll struct {
-	shelf
+	memorySource
 	names  []string
 	labels []int
 }
@@ -70,7 +70,7 @@ func TestSplitProperties(t *testing.T) {
 	})
 }
 
-func TestSplitStaysWhenClipsComeAndGo(t *testing.T) {
+func TestSplitIsStableWhenClipsAreAddedOrRemoved(t *testing.T) {
 	class := func(i int) int { return i % 4 }
 	before, after := rolls(1000, class), rolls(1040, class)
 	_, a, err := Split(before, .2)

@@ -15,16 +15,16 @@ type SynthConfig struct {
 	Seed   uint64
 	Size   int    // side of a frame in pixels
 	Frames int    // of a clip
-	Style  string // "varied" (or ""), or "seed": narrower ranges, in which speed tells the class
+	Style  string // "varied" (or ""), or "seed": narrower ranges, so that speed alone reveals the class
 }
 
 // Set is a synthetic set: four classes of paths in space, balanced and shuffled,
-// each filmed as a red disc with a black ring on white. It is a Source that draws
-// a clip when it is read. The colours are exactly 0 and 1.
+// each rendered as a red disc with a black ring on white. It is a Source that
+// renders a clip when it is read. The colours are exactly 0 and 1.
 type Set struct {
 	cfg    SynthConfig
 	radius float64
-	takes  []take
+	clips  []trajectory
 }
 
 // Synth makes a set; the same SynthConfig makes the same set.
@@ -37,26 +37,26 @@ func Synth(cfg SynthConfig) (*Set, error) {
 			return nil, badf("synth: %s: %d; legal: %d to %d", c.key, c.v, c.low, c.high)
 		}
 	}
-	shoot := film
+	draw := variedTrajectory
 	switch cfg.Style {
 	case "", "varied":
 	case "seed":
-		shoot = seedFilm
+		draw = seedTrajectory
 	default:
 		return nil, badf("synth: style: %q; legal: varied, seed", cfg.Style)
 	}
 	// Five pixels of 64, as in the published numbers on sets of this kind.
-	s := &Set{cfg: cfg, radius: 5 * float64(cfg.Size) / 64, takes: make([]take, cfg.Clips)}
+	s := &Set{cfg: cfg, radius: 5 * float64(cfg.Size) / 64, clips: make([]trajectory, cfg.Clips)}
 	margin := math.Ceil(s.radius + 1.5)
 	for i, k := range philox.New(cfg.Seed, "synth order", 0, 0).Perm(cfg.Clips) {
-		s.takes[i] = shoot(k%len(motions), cfg.Frames, float64(cfg.Size), margin, philox.New(cfg.Seed, "synth", 0, uint64(i)))
+		s.clips[i] = draw(k%len(motions), cfg.Frames, float64(cfg.Size), margin, philox.New(cfg.Seed, "synth", 0, uint64(i)))
 	}
 	return s, nil
 }
 
-func (s *Set) Len() int           { return len(s.takes) }
+func (s *Set) Len() int           { return len(s.clips) }
 func (s *Set) Name(i int) string  { return fmt.Sprintf("synth/%06d", i) }
-func (s *Set) Label(i int) int    { return s.takes[i].class }
+func (s *Set) Label(i int) int    { return s.clips[i].class }
 func (s *Set) Problems() []string { return nil }
 func (s *Set) Close() error       { return nil }
 
@@ -72,7 +72,7 @@ func (s *Set) Classes() []string {
 func (s *Set) Read(ctx context.Context, i int) (Clip, error) { return s.readInto(ctx, i, nil) }
 
 func (s *Set) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
-	t, m := &s.takes[i], motions[s.takes[i].class]
+	t, m := &s.clips[i], motions[s.clips[i].class]
 	side := s.cfg.Size
 	c := Clip{Name: s.Name(i), Label: t.class, T: s.cfg.Frames, H: side, W: side, C: 3,
 		Video: grown(video, s.cfg.Frames*side*side*3), Equation: m.equation, Description: m.description}
@@ -84,8 +84,8 @@ func (s *Set) readInto(ctx context.Context, i int, video []float32) (Clip, error
 	return c, ctx.Err()
 }
 
-// drawDisc draws a frame [side,side,3]: red inside radius + 1/2 of the pixel that
-// at lies in, a black ring of one pixel, white around.
+// drawDisc draws a frame [side,side,3]: red within radius + 1/2 of the pixel that
+// contains at, then a black ring of one pixel, white elsewhere.
 func drawDisc(frame []float32, side int, at [2]float64, radius float64) {
 	x0, y0 := math.Floor(at[0]), math.Floor(at[1])
 	for i := range side * side {
@@ -105,7 +105,7 @@ func drawDisc(frame []float32, side int, at [2]float64, radius float64) {
 // centre in pixels, x and y, before rounding down), equations and descriptions
 // text [N], classes text [4]. The file appears under its name when it is whole.
 func (s *Set) WriteNPZ(path string) error {
-	n, t, side := len(s.takes), s.cfg.Frames, s.cfg.Size
+	n, t, side := len(s.clips), s.cfg.Frames, s.cfg.Size
 	return writeNPZ(path, func(w *npzWriter) error {
 		videos, err := w.array("videos", "<f4", []int{n, t, 3, side, side})
 		if err != nil {
@@ -115,7 +115,7 @@ func (s *Set) WriteNPZ(path string) error {
 		var space, pixels, video []float32
 		var equations, descriptions []string
 		raw := make([]byte, t*3*side*side*4)
-		for i, take := range s.takes {
+		for i, clip := range s.clips {
 			c, err := s.readInto(context.Background(), i, video)
 			if err != nil {
 				return err
@@ -129,7 +129,7 @@ func (s *Set) WriteNPZ(path string) error {
 				return err
 			}
 			labels, space = append(labels, int64(c.Label)), append(space, c.Trajectory...)
-			for _, p := range take.pixels {
+			for _, p := range clip.pixels {
 				pixels = append(pixels, float32(p[0]), float32(p[1]))
 			}
 			equations, descriptions = append(equations, c.Equation), append(descriptions, c.Description)

@@ -60,18 +60,18 @@ func TestSynthIsBalancedWholeAndRepeatable(t *testing.T) {
 
 // The path that is stored is the one that is seen: through the clip's camera it
 // falls on the dot. Only where the disc would leave the frame is it held back.
-func TestSynthPathsFallOnTheDot(t *testing.T) {
+func TestSynthPathsMatchTheDot(t *testing.T) {
 	set, err := Synth(SynthConfig{Clips: 200, Seed: 5, Size: 64, Frames: 16})
 	if err != nil {
 		t.Fatal(err)
 	}
 	off := 0
-	for i := range set.takes {
-		take := &set.takes[i]
+	for i := range set.clips {
+		clip := &set.clips[i]
 		c := mustRead(t, set, i)
 		for f := range c.T {
 			p := vec{float64(c.Trajectory[3*f]), float64(c.Trajectory[3*f+1]), float64(c.Trajectory[3*f+2])}
-			x, y := take.camera.project(p)
+			x, y := clip.camera.project(p)
 			var cx, cy, n float64
 			for k := range c.H * c.W {
 				if c.Video[(f*c.H*c.W+k)*3+1] == 0 {
@@ -89,13 +89,13 @@ func TestSynthPathsFallOnTheDot(t *testing.T) {
 	}
 }
 
-func TestSynthMakesFourPathsInFiveRough(t *testing.T) {
+func TestSynthAddsNoiseToFourPathsInFive(t *testing.T) {
 	set, err := Synth(SynthConfig{Clips: 1200, Seed: 5, Size: 64, Frames: 16})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rough, lines := 0, 0
-	for _, k := range set.takes {
+	for _, k := range set.clips {
 		if k.class != linear {
 			continue
 		}
@@ -141,7 +141,7 @@ func TestWrittenSetReadsTheSame(t *testing.T) {
 	}
 }
 
-func TestSynthRefusesNonsense(t *testing.T) {
+func TestSynthRefusesIllegalSettings(t *testing.T) {
 	good := SynthConfig{Clips: 1, Size: 16, Frames: 2}
 	for want, set := range map[string]func(*SynthConfig){
 		"clips: 0; legal: 1 to":        func(c *SynthConfig) { c.Clips = 0 },

@@ -80,7 +80,7 @@ func readPPM(r *bufio.Reader) (*pixels, error) {
 	}
 }
 
-// tail keeps the end of what is written to it.
+// tail is a writer that retains the last tailBytes bytes.
 type tail struct{ b []byte }
 
 const tailBytes = 600

@@ -23,13 +23,13 @@ const (
 
 type vec [3]float64
 
-// aboutZ is p turned about the z axis.
+// aboutZ is p rotated about the z axis.
 func (p vec) aboutZ(angle float64) vec {
 	s, c := math.Sincos(angle)
 	return vec{c*p[0] - s*p[1], s*p[0] + c*p[1], p[2]}
 }
 
-// aboutX is p turned about the x axis.
+// aboutX is p rotated about the x axis.
 func (p vec) aboutX(angle float64) vec {
 	s, c := math.Sincos(angle)
 	return vec{p[0], c*p[1] - s*p[2], s*p[1] + c*p[2]}
@@ -43,14 +43,14 @@ const radians = math.Pi / 180
 
 func coin(r *philox.Stream) float64 { return float64(2*r.IntN(2) - 1) }
 
-// variedPath is a random path of a class over s in [0,1]: its form only. How fast
-// it is gone through, how large it appears and where are drawn apart from the
-// class (film).
+// variedPath is a random path of a class over s in [0,1]: its shape only. Speed,
+// apparent size and position are drawn independently of the class by
+// variedTrajectory.
 //
-// Why these ranges: an arc is shorter across than along, so at equal length the
-// classes would differ in extent and at equal extent in speed. Open arcs,
-// stretched helices and high throws bring the classes' ratios together as far as
-// their forms stay apart; film shares what is left between the two.
+// Why these ranges: the chord of an arc is shorter than the arc, so at equal
+// length the classes would differ in extent and at equal extent in speed. Open
+// arcs, stretched helices and high throws bring the classes' ratios as close as
+// distinct shapes allow; variedTrajectory divides the rest equally.
 func variedPath(class int, r *philox.Stream) func(s float64) vec {
 	switch class {
 	case linear:
@@ -76,7 +76,7 @@ func variedPath(class int, r *philox.Stream) func(s float64) vec {
 	}
 }
 
-// seedPath is a path with the ranges of the project before this one.
+// seedPath is a path with the ranges of the "seed" style.
 func seedPath(class int, r *philox.Stream) func(s float64) vec {
 	switch class {
 	case linear:
@@ -109,8 +109,8 @@ func seedPath(class int, r *philox.Stream) func(s float64) vec {
 	return func(s float64) vec { return start.plus(v.times(s)).plus(vec{0, 0, -g * s * s / 2}) }
 }
 
-// camera projects space to pixels: it turns about z, then about x, looks along
-// z from a distance (0: from infinitely far), and rolls the picture.
+// camera projects space to pixels: it rotates about z, then about x, looks along
+// z from a distance (0: orthographic), and rolls the picture.
 type camera struct {
 	centre           vec
 	turn, tilt, roll float64
@@ -118,7 +118,7 @@ type camera struct {
 	zoom, panX, panY float64
 }
 
-// project gives pixels, x to the right and y down.
+// project returns pixel coordinates, x to the right and y down.
 func (c camera) project(p vec) (x, y float64) {
 	q := p.plus(c.centre.times(-1)).aboutZ(c.turn).aboutX(c.tilt)
 	f := c.zoom
@@ -129,9 +129,9 @@ func (c camera) project(p vec) (x, y float64) {
 	return c.panX + f*(k*q[0]-s*q[1]), c.panY + f*(s*q[0]+k*q[1])
 }
 
-// variedView looks at a path of a class so that its form can be seen: from above
-// on a circle, from the side on a helix, across a throw. The roll of the picture
-// is uniform, so that no class has a direction of its own.
+// variedView is a camera from which the shape of a path can be recognised: above a
+// circle, beside a helix, across a throw. The roll is uniform, so that no class
+// has a preferred direction.
 func variedView(class int, first, last vec, r *philox.Stream) camera {
 	c := camera{turn: r.Uniform(0, 2*math.Pi), roll: r.Uniform(0, 2*math.Pi), zoom: 1}
 	switch class {
@@ -151,7 +151,7 @@ func variedView(class int, first, last vec, r *philox.Stream) camera {
 	return c
 }
 
-// seedView stands behind the path and frames it by itself to 70 % of the picture.
+// seedView looks along z from behind the path and fits it to 70 % of the picture.
 func seedView(points []vec, side float64) camera {
 	low, high := box(points)
 	mid, span := low.plus(high).times(.5), high.plus(low.times(-1))

@@ -7,20 +7,20 @@ import (
 	"magvit/kernels/philox"
 )
 
-// take is one filmed motion: where the dot is in space and in the picture.
-type take struct {
+// trajectory is the motion of one clip: the dot in space and in the picture.
+type trajectory struct {
 	class  int
 	space  []vec        // [T]
 	pixels [][2]float64 // [T] x, y
 	camera camera
 }
 
-const dense = 512 // points that stand for a whole path
+const dense = 512 // points that sample a whole path
 
-// film makes the take of a class. What a trivial look at the motion gives away
-// (mean speed and its changes, length and extent, position, direction) is drawn
-// from distributions that do not know the class.
-func film(class, frames int, side, margin float64, r *philox.Stream) take {
+// variedTrajectory draws the motion of a class. Trivial features of
+// the motion (mean speed and its changes, length and extent, position, direction)
+// are drawn from distributions independent of the class.
+func variedTrajectory(class, frames int, side, margin float64, r *philox.Stream) trajectory {
 	path := variedPath(class, r)
 	noise, turn, shift := augmentation(r)
 
@@ -47,8 +47,8 @@ func film(class, frames int, side, margin float64, r *philox.Stream) take {
 	x0, y0, x1, y1 := bounds(image)
 	length, extent := along[dense-1], math.Hypot(x1-x0, y1-y0)
 
-	// The geometric mean of length and extent is what does not know the class:
-	// what the forms leave of a difference is shared between the two.
+	// The geometric mean of length and extent is independent of the class; the
+	// difference that the shapes leave is divided equally between the two.
 	edge := margin + 1.5 // noise stays below 1.5 pixels but for a few frames in a thousand
 	room := side - 1 - 2*edge
 	apparent := room * math.Exp(r.Uniform(math.Log(.33), math.Log(1.4)))
@@ -56,7 +56,7 @@ func film(class, frames int, side, margin float64, r *philox.Stream) take {
 	c.panX = edge - c.zoom*x0 + r.Float64()*(room-c.zoom*(x1-x0))
 	c.panY = edge - c.zoom*y0 + r.Float64()*(room-c.zoom*(y1-y0))
 
-	t := take{class: class, space: make([]vec, frames), pixels: make([][2]float64, frames), camera: c}
+	t := trajectory{class: class, space: make([]vec, frames), pixels: make([][2]float64, frames), camera: c}
 	j := 0
 	for i, s := range pace(frames, r) {
 		for j < dense-2 && along[j+1] < s*length {
@@ -66,27 +66,28 @@ func film(class, frames int, side, margin float64, r *philox.Stream) take {
 		p := points[j].times(1 - f).plus(points[j+1].times(f))
 		t.space[i] = p.plus(vec{r.Normal(), r.Normal(), r.Normal()}.times(noise * apparent / c.zoom))
 	}
-	t.expose(side, margin)
+	t.projectAll(side, margin)
 	return t
 }
 
-// seedFilm makes the take of a class as the project before this one did: narrow
-// ranges, steady speed, a camera behind the path that frames it by itself.
-func seedFilm(class, frames int, side, margin float64, r *philox.Stream) take {
+// seedTrajectory draws the motion of a class with the narrow
+// ranges of published sets of this kind: steady speed and a camera that frames
+// each path on its own.
+func seedTrajectory(class, frames int, side, margin float64, r *philox.Stream) trajectory {
 	path := seedPath(class, r)
 	noise, turn, shift := augmentation(r)
-	t := take{class: class, space: make([]vec, frames), pixels: make([][2]float64, frames)}
+	t := trajectory{class: class, space: make([]vec, frames), pixels: make([][2]float64, frames)}
 	for i := range t.space {
 		p := path(float64(i) / float64(frames-1)).plus(vec{r.Normal(), r.Normal(), r.Normal()}.times(noise))
 		t.space[i] = p.aboutZ(turn).plus(shift)
 	}
 	t.camera = seedView(t.space, side)
-	t.expose(side, margin)
+	t.projectAll(side, margin)
 	return t
 }
 
-// expose projects the path; the disc stays inside the frame.
-func (t *take) expose(side, margin float64) {
+// projectAll projects the path; the disc stays inside the frame.
+func (t *trajectory) projectAll(side, margin float64) {
 	for i, p := range t.space {
 		x, y := t.camera.project(p)
 		t.pixels[i] = [2]float64{min(max(x, margin), side-1-margin), min(max(y, margin), side-1-margin)}
@@ -102,8 +103,8 @@ func augmentation(r *philox.Stream) (noise, turn float64, shift vec) {
 		vec{r.Uniform(-.1, .1), r.Uniform(-.1, .1), r.Uniform(-.1, .1)}
 }
 
-// pace is the share of the image path behind the dot at each frame, from 0 to 1:
-// a steady trend of the speed and a slow swing, from still to double at most.
+// pace is the fraction of the image path covered at each frame, from 0 to 1: the
+// speed has a linear trend and a slow oscillation, from 0 to twice the mean.
 func pace(frames int, r *philox.Stream) []float64 {
 	trend, swing := r.Uniform(-.5, .5), r.Uniform(0, .4)
 	waves, phase := r.Uniform(.5, 2), r.Uniform(0, 2*math.Pi)
