@@ -89,7 +89,7 @@ func (a attention) tokens() int { return a.sequences * a.length }
 // attendTiles adds a launch of blocks for tiles of each sequence and head and for chunks of
 // so many channels.
 func (p *program) attendTiles(kernel string, a attention, channels int, pointers []operand, more ...any) {
-	grid := [3]uint32{uint32(a.sequences * a.heads * up(a.length, attendTile)), uint32(up(channels, attendTile)), 1}
+	grid := [3]uint32{uint32(a.sequences * a.heads * ceilDiv(a.length, attendTile)), uint32(ceilDiv(channels, attendTile)), 1}
 	p.add(p.typed(kernel), grid, line(attendThreads), pointers, append(a.values(), more...)...)
 }
 
@@ -118,7 +118,7 @@ func (p *program) attendGradKV(a attention, dkv, dy, q, kv, rows operand) {
 
 // attendGradMemory splits the sum over all queries.
 func (p *program) attendGradMemory(a attention, rows operand) {
-	grid := [3]uint32{uint32(a.heads * up(a.memory, attendTile)), uint32(up(a.dim, attendTile)), 1}
+	grid := [3]uint32{uint32(a.heads * ceilDiv(a.memory, attendTile)), uint32(ceilDiv(a.dim, attendTile)), 1}
 	parts, size := split(a.tokens(), int(grid[0]*grid[1]), 128)
 	grid[2] = uint32(parts)
 	n := 2 * a.heads * a.memory * a.dim
@@ -163,7 +163,7 @@ func (p *program) attendMMA(s kernels.Spec) bool {
 		rows := p.attendRowsMMA(a, null)
 		warps := mmaWarps(a.memory)
 		n := 2 * a.heads * a.memory * a.dim
-		tiles := a.heads * up(a.memory, warps*mmaQuery)
+		tiles := a.heads * ceilDiv(a.memory, warps*mmaQuery)
 		parts, size := splitInto(sumWave, a.tokens(), tiles, 2*mmaSpan)
 		dmem := arg(0)
 		if parts > 1 {
@@ -181,12 +181,12 @@ func (p *program) attendMMA(s kernels.Spec) bool {
 }
 
 // mmaWarps is how many warps a block has for so many queries or keys.
-func mmaWarps(n int) int { return min(mmaSpan, up(n, mmaQuery)*mmaQuery) / mmaQuery }
+func mmaWarps(n int) int { return min(mmaSpan, ceilDiv(n, mmaQuery)*mmaQuery) / mmaQuery }
 
 // attendWarps adds a launch of blocks for tiles of each sequence and head.
 func (p *program) attendWarps(kernel string, a attention, pointers []operand, more ...any) {
 	warps := mmaWarps(a.length)
-	grid := line(a.sequences * a.heads * up(a.length, warps*mmaQuery))
+	grid := line(a.sequences * a.heads * ceilDiv(a.length, warps*mmaQuery))
 	p.add(kernel, grid, line(warps*32), pointers, append(a.values(), more...)...)
 }
 
@@ -232,7 +232,7 @@ func (p *program) taylor(kernel string, t taylor, pointers []operand, more ...an
 	if t.most == 8 {
 		pixels *= 2
 	}
-	p.add(p.typed(t.kernel(kernel)), [3]uint32{uint32(t.F * t.Heads), uint32(up(t.P, pixels)), 1}, line(threads), pointers, t.sizes(more...)...)
+	p.add(p.typed(t.kernel(kernel)), [3]uint32{uint32(t.F * t.Heads), uint32(ceilDiv(t.P, pixels)), 1}, line(threads), pointers, t.sizes(more...)...)
 }
 
 // state is the sum over pixels of keys' features with values, stateGrad that of

@@ -57,7 +57,7 @@ func behind(s kernels.ConvGradX) []operand {
 
 // tiles is the grid for m results along x and n along y.
 func tiles(m, n int) [3]uint32 {
-	return [3]uint32{uint32(up(m, convTile)), uint32(up(n, convTile)), 1}
+	return [3]uint32{uint32(ceilDiv(m, convTile)), uint32(ceilDiv(n, convTile)), 1}
 }
 
 // samples is that grid for each of n samples.
@@ -74,8 +74,10 @@ func outputs(s kernels.Conv) int {
 
 // strides are how many places an input pixel can have among the strides, phasePixels
 // the number of pixels of the first place, which has most.
-func strides(s kernels.Conv) int     { return s.ST * s.SH * s.SW }
-func phasePixels(s kernels.Conv) int { return s.N * up(s.T, s.ST) * up(s.H, s.SH) * up(s.W, s.SW) }
+func strides(s kernels.Conv) int { return s.ST * s.SH * s.SW }
+func phasePixels(s kernels.Conv) int {
+	return s.N * ceilDiv(s.T, s.ST) * ceilDiv(s.H, s.SH) * ceilDiv(s.W, s.SW)
+}
 
 // sizes are the fields of ConvSize.
 func sizes(s kernels.Conv) []any {

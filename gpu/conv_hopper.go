@@ -44,7 +44,7 @@ func forwardAxis(size, taps, dilation, pad, stride int) axis {
 // None if an input has no tap.
 func phases(size, taps, dilation, pad, stride int) (all []axis) {
 	for from := range min(stride, size) {
-		a := axis{size: up(size-from, stride), dilation: 1, stride: 1, step: 1, places: size, apart: stride, from: from}
+		a := axis{size: ceilDiv(size-from, stride), dilation: 1, stride: 1, step: 1, places: size, apart: stride, from: from}
 		for k := range taps {
 			if (from+pad-k*dilation)%stride != 0 {
 				continue
@@ -72,7 +72,7 @@ func newTensorConv(log, n int, t, h, w axis, rows, channels int) tensorConv {
 	}
 	b := bricksOf(log, n, t.size, h.size, w.size, lines)
 	t.log, h.log, w.log = b.t, b.h, b.w
-	return tensorConv{n, t, h, w, rows, channels, b, b.taps(lines), up(rows, side)%2 == 0}
+	return tensorConv{n, t, h, w, rows, channels, b, b.taps(lines), ceilDiv(rows, side)%2 == 0}
 }
 
 // tensorConvs are what computes a Spec: one, or one for each phase of a gradient's
@@ -110,7 +110,7 @@ func fillsTensorCores(all []tensorConv) bool {
 	for _, c := range all {
 		taps := float64(c.t.taps * c.h.taps * c.w.taps)
 		used += taps * float64(c.n*c.t.size*c.h.size*c.w.size) * float64(c.rows*c.channels)
-		whole += taps * float64(c.count()*c.bricks.pixels()) * float64(up(c.rows, side)*side*up(c.channels, side)*side)
+		whole += taps * float64(c.count()*c.bricks.pixels()) * float64(ceilDiv(c.rows, side)*side*ceilDiv(c.channels, side)*side)
 	}
 	return used >= .5*whole
 }
@@ -119,15 +119,15 @@ func fillsTensorCores(all []tensorConv) bool {
 func (c tensorConv) count() int { return c.bricks.count(c.n, c.t.size, c.h.size, c.w.size) }
 
 // steps is how many products of 64 terms a sum has.
-func (c tensorConv) steps() int { return c.t.taps * c.h.taps * c.w.taps * up(c.channels, side) }
+func (c tensorConv) steps() int { return c.t.taps * c.h.taps * c.w.taps * ceilDiv(c.channels, side) }
 
 // tiles is the number of tiles of so many bricks, or groups of four columns. The two
 // warpgroups of a block share one and have channels of their own, or the other way round.
 func (c tensorConv) tiles(n int) int {
 	if c.wide {
-		return n * up(c.rows, side) / 2
+		return n * ceilDiv(c.rows, side) / 2
 	}
-	return up(n, 2) * up(c.rows, side)
+	return ceilDiv(n, 2) * ceilDiv(c.rows, side)
 }
 
 // tensorCores plans what conv_sm90a.cu computes on so many processors, if the sizes are
@@ -156,7 +156,7 @@ func (p *program) tensorCores(s kernels.Spec, processors int, worth func([]tenso
 		dense := c
 		dense.t.stride, dense.h.stride, dense.w.stride = 1, 1, 1
 		dy, x := p.boxes(arg(1), results(s.Conv), dense), p.boxes(arg(2), inputs(s.Conv), c)
-		tiles, n := c.tiles(up(k*up(s.C, side), 4)), s.Args()[0].Len()
+		tiles, n := c.tiles(ceilDiv(k*ceilDiv(s.C, side), 4)), s.Args()[0].Len()
 		parts, size := splitBricks(c.count(), tiles)
 		dw := arg(0)
 		if parts > 1 {

@@ -33,7 +33,7 @@ func (b bricks) taps(lines int) int {
 
 // count is how many cover the pixels.
 func (b bricks) count(n, t, h, w int) int {
-	return up(n, 1<<b.n) * up(t, 1<<b.t) * up(h, 1<<b.h) * up(w, 1<<b.w)
+	return ceilDiv(n, 1<<b.n) * ceilDiv(t, 1<<b.t) * ceilDiv(h, 1<<b.h) * ceilDiv(w, 1<<b.w)
 }
 
 // bricksOf are boxes of 2^log pixels of which the fewest cover all; of these those whose
@@ -99,7 +99,7 @@ func (p *program) mapped(x operand, dims []int) tensorMap {
 		rows *= d
 	}
 	m := tensorMap{operand: p.pack(x, rows, dims[0]), values: bf16Values, swizzle: swizzle128}
-	channels := uint64(up(dims[0], chunk) * chunk)
+	channels := uint64(ceilDiv(dims[0], chunk) * chunk)
 	m.dims = []uint64{channels}
 	for i, bytes := 1, 2*channels; i < len(dims); i++ {
 		m.dims, m.strides = append(m.dims, uint64(dims[i])), append(m.strides, bytes)
@@ -156,13 +156,13 @@ type waves struct{ units, whole, parts, part int }
 func wavesOf(tiles, steps, shared, processors int) waves {
 	const launch, more = 5, .15
 	best := waves{tiles, tiles, 1, steps}
-	least := .95 * float64(up(tiles, processors)*steps)
+	least := .95 * float64(ceilDiv(tiles, processors)*steps)
 	whole := tiles / processors * processors
 	for n := 2; n <= steps/shared && n <= 16 && whole < tiles; n++ {
-		part := up(up(steps, n), shared) * shared
-		parts := up(steps, part)
+		part := ceilDiv(ceilDiv(steps, n), shared) * shared
+		parts := ceilDiv(steps, part)
 		units := (tiles - whole) * parts
-		cost := float64(whole/processors*steps+up(units, processors)*part) + launch + more*float64(units)
+		cost := float64(whole/processors*steps+ceilDiv(units, processors)*part) + launch + more*float64(units)
 		if parts > 1 && cost < least {
 			best, least = waves{whole + units, whole, parts, part}, cost
 		}
@@ -177,11 +177,11 @@ func splitBricks(n, blocks int) (parts, size int) {
 	most, best := max(1, n/8), 0.
 	for waves := 1; waves <= 6 && best < .9; waves++ {
 		k := min(most, max(1, waves*processors/blocks))
-		full := float64(k*blocks) / float64(up(k*blocks, processors)*processors)
+		full := float64(k*blocks) / float64(ceilDiv(k*blocks, processors)*processors)
 		if waves == 1 || full > best+.02 {
 			best, parts = full, k
 		}
 	}
-	size = up(n, parts)
-	return up(n, size), size
+	size = ceilDiv(n, parts)
+	return ceilDiv(n, size), size
 }

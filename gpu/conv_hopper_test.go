@@ -51,7 +51,7 @@ func TestSplitBricks(t *testing.T) {
 		{"one brick", 1, 1, 1, 1, 1, 131},
 	} {
 		parts, size := splitBricks(c.n, c.blocks)
-		waves := up(parts*c.blocks, processors)
+		waves := ceilDiv(parts*c.blocks, processors)
 		if unfilled := waves*processors - parts*c.blocks; parts != c.parts || size != c.size || waves != c.waves || unfilled != c.unfilled {
 			t.Errorf("%s: %d parts of %d, %d waves, %d processors idle in the last; want %d, %d, %d, %d", c.name, parts, size, waves, unfilled, c.parts, c.size, c.waves, c.unfilled)
 		}
@@ -83,16 +83,16 @@ func TestWavesAreFull(t *testing.T) {
 		forward, back, sum := tensorConvs(c.conv)[0], tensorConvs(kernels.ConvGradX{Conv: c.conv})[0], tensorConvs(kernels.ConvGradW{Conv: c.conv})[0]
 		of := func(c tensorConv) waves { return wavesOf(c.tiles(c.count()), c.steps(), c.shared, processors) }
 		steps := func(w waves, all int) int {
-			return w.whole/processors*all + up(w.whole%processors+w.units-w.whole, processors)*w.part
+			return w.whole/processors*all + ceilDiv(w.whole%processors+w.units-w.whole, processors)*w.part
 		}
 		// A processor does 2·128·256·64 operations in a step.
 		full := func(steps int) float64 {
 			return math.Round(100*float64(c.conv.FLOPs())/float64(steps*processors)/(2*128*256*64)) / 100
 		}
-		tiles := sum.tiles(up(c.conv.KT*c.conv.KH*c.conv.KW*up(c.conv.C, side), 4))
+		tiles := sum.tiles(ceilDiv(c.conv.KT*c.conv.KH*c.conv.KW*ceilDiv(c.conv.C, side), 4))
 		parts, size := splitBricks(sum.count(), tiles)
 		f, b := of(forward), of(back)
-		if got := [3]float64{full(steps(f, forward.steps())), full(steps(b, back.steps())), full(up(parts*tiles, processors) * size)}; f != c.waves || b != c.x || got != [3]float64{c.full, c.back, c.dw} {
+		if got := [3]float64{full(steps(f, forward.steps())), full(steps(b, back.steps())), full(ceilDiv(parts*tiles, processors) * size)}; f != c.waves || b != c.x || got != [3]float64{c.full, c.back, c.dw} {
 			t.Errorf("%s: %v, back %v, %v full; want %v, %v, %v", kernels.Name(c.conv), f, b, got, c.waves, c.x, [3]float64{c.full, c.back, c.dw})
 		}
 	}

@@ -53,7 +53,7 @@ func (p *program) forward(s kernels.Conv, samples int, b, r operand) {
 }
 
 func (p *program) gradX(s kernels.Conv, samples int, behind []operand) {
-	taps, chunks := s.KT*s.KH*s.KW, up(s.O, chunk)
+	taps, chunks := s.KT*s.KH*s.KW, ceilDiv(s.O, chunk)
 	dy, w := p.pack(arg(1), samples*outputs(s), s.O), p.halves(samples*s.C*taps*chunks)
 	p.each("transpose_bf16", samples*s.C*taps*chunks, []operand{w, arg(2)}, chunks, s.O, taps, s.C)
 	values := append(padded(s), s.Act, p.halfOf(append([]operand{arg(0)}, behind...)))
@@ -69,14 +69,14 @@ func (p *program) gradW(s kernels.Conv, samples int) {
 	if s.O <= 64 {
 		width = 64
 	}
-	weights := taps * up(s.C, chunk) * chunk
-	parts, size := splitPixels(outputs(s), up(weights, mmaRows)*up(s.O, width)*samples, width)
+	weights := taps * ceilDiv(s.C, chunk) * chunk
+	parts, size := splitPixels(outputs(s), ceilDiv(weights, mmaRows)*ceilDiv(s.O, width)*samples, width)
 	dw := arg(0)
 	if parts > 1 {
 		dw = p.reserve(samples * parts * s.O * taps * s.C)
 	}
 	values := padded(s)
-	values[8] = up(s.O, chunk) * chunk
+	values[8] = ceilDiv(s.O, chunk) * chunk
 	p.tensor("conv_grad_w_mma", width, [3]int{weights, s.O, samples * parts}, []operand{dw, dy, x}, append(values, s.O, s.C, size, parts)...)
 	p.with(mmaShared + mmaTable)
 	if parts > 1 {
@@ -106,20 +106,20 @@ func splitPixels(n, tiles, width int) (parts, size int) {
 	}
 	for waves := 1; waves <= 6 && best < .9; waves++ {
 		k := min(most, max(1, waves*slots/tiles))
-		if full := float64(k*tiles) / float64(up(k*tiles, slots)*slots); parts == 0 || full > best+.02 {
+		if full := float64(k*tiles) / float64(ceilDiv(k*tiles, slots)*slots); parts == 0 || full > best+.02 {
 			best, parts = full, k
 		}
 	}
-	size = up(up(n, parts), 32) * 32
-	return up(n, size), size
+	size = ceilDiv(ceilDiv(n, parts), 32) * 32
+	return ceilDiv(n, size), size
 }
 
 // columns is how many columns blocks have of m by n results: those whose waves take less
 // time. Three narrow blocks share a processor, two wide ones, of twice the products; a
 // narrow one loads half as much again for each, which is taken to cost a tenth.
 func columns(m, n int) int {
-	rows := up(m, mmaRows)
-	if up(rows*up(n, 64), wave/2*3)*33 < up(rows*up(n, 128), wave)*40 {
+	rows := ceilDiv(m, mmaRows)
+	if ceilDiv(rows*ceilDiv(n, 64), wave/2*3)*33 < ceilDiv(rows*ceilDiv(n, 128), wave)*40 {
 		return 64
 	}
 	return 128
@@ -127,14 +127,14 @@ func columns(m, n int) int {
 
 // tensor adds a kernel of conv_mma.cu for size [m,n,z] results, in blocks of width columns.
 func (p *program) tensor(kernel string, width int, size [3]int, pointers []operand, values ...any) {
-	grid := samples(line(up(size[0], mmaRows)*up(size[1], width)), size[2])
+	grid := samples(line(ceilDiv(size[0], mmaRows)*ceilDiv(size[1], width)), size[2])
 	p.add(fmt.Sprintf("%s_%d", kernel, width), grid, line(mmaThreads), pointers, values...)
 	p.with(mmaShared)
 }
 
 // padded are the fields of ConvSize, with C filled up to whole chunks.
 func padded(s kernels.Conv) []any {
-	s.C = up(s.C, chunk) * chunk
+	s.C = ceilDiv(s.C, chunk) * chunk
 	return sizes(s)
 }
 
@@ -155,9 +155,9 @@ func (p *program) pack(x operand, rows, c int) operand {
 	if p.isHalf(x) && c%chunk == 0 {
 		return x
 	}
-	n := rows * up(c, chunk)
+	n := rows * ceilDiv(c, chunk)
 	y := p.halves(n)
-	p.each(p.typedAs("pack_bf16", x), n, []operand{y, x}, up(c, chunk), c)
+	p.each(p.typedAs("pack_bf16", x), n, []operand{y, x}, ceilDiv(c, chunk), c)
 	return y
 }
 
@@ -165,7 +165,7 @@ func (p *program) pack(x operand, rows, c int) operand {
 // less than a chunk, as in a stem, and that gives fewer terms, the taps of a line
 // become channels: 24 instead of 7 times 8.
 func (p *program) input(s kernels.Conv, samples int, x operand) (operand, kernels.Conv) {
-	chunks := up(s.KW*s.C, chunk)
+	chunks := ceilDiv(s.KW*s.C, chunk)
 	if s.C >= chunk || chunks >= s.KW {
 		return p.pack(x, samples*s.N*s.T*s.H*s.W, s.C), s
 	}

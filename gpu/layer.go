@@ -43,7 +43,7 @@ func (p *program) reduction(s kernels.Spec) bool {
 		}
 		some := p.reserve(parts)
 		p.add("sum_squares", line(parts), line(threads), []operand{some, arg(1)}, s.Len, size)
-		p.add("sum_values", line(1), line(threads), []operand{arg(0), some}, parts, up(parts, 8)*8)
+		p.add("sum_values", line(1), line(threads), []operand{arg(0), some}, parts, ceilDiv(parts, 8)*8)
 	case kernels.WeightedSum:
 		p.add("weighted_sum", line(1), line(1), args(2), s.Len, s.W[0], s.W[1], s.W[2], s.W[3])
 	case kernels.Spread:
@@ -57,8 +57,8 @@ func (p *program) reduction(s kernels.Spec) bool {
 // chunks divides n values among blocks that sum them: enough of them to keep the memory
 // of a large device busy, none with less than 4096 values, all of a multiple of 8.
 func chunks(n int) (parts, size int) {
-	size = up(up(n, max(1, min(4*wave, n/4096))), 8) * 8
-	return up(n, size), size
+	size = ceilDiv(ceilDiv(n, max(1, min(4*wave, n/4096))), 8) * 8
+	return ceilDiv(n, size), size
 }
 
 func (p *program) move(s kernels.Spec) bool {
@@ -227,7 +227,7 @@ func (p *program) attention(s kernels.FramePool, x, k, dctx operand) (a, ds oper
 	for lanes > 1 && lanes/2*v >= s.C {
 		lanes /= 2
 	}
-	p.add(p.typed("frame_dots"), line(up(s.F*s.P*lanes, threads)), line(threads), []operand{a, ds, x, k, dctx}, s.F*s.P, s.C, s.P, lanes)
+	p.add(p.typed("frame_dots"), line(ceilDiv(s.F*s.P*lanes, threads)), line(threads), []operand{a, ds, x, k, dctx}, s.F*s.P, s.C, s.P, lanes)
 	block := threads
 	if s.P > 4*threads {
 		block = 4 * threads
@@ -243,7 +243,7 @@ func (p *program) gates(kernel string, f, pixels, c int, pointers []operand, val
 	if c%8 == 0 {
 		kernel += "_8"
 	}
-	p.add(p.typed(kernel), [3]uint32{uint32(up(byEights(n, c), threads)), uint32(f), 1}, line(threads), pointers, append([]any{n, c}, values...)...)
+	p.add(p.typed(kernel), [3]uint32{uint32(ceilDiv(byEights(n, c), threads)), uint32(f), 1}, line(threads), pointers, append([]any{n, c}, values...)...)
 }
 
 func (p *program) norm(s kernels.Spec) bool {
@@ -301,14 +301,14 @@ func normForm(kernel string, c int) normed {
 // rows adds a kernel of norm.cu for rows of c values.
 func (p *program) rows(kernel string, rows, c int, pointers []operand, values ...any) {
 	f := normForm(kernel, c)
-	p.add(p.typed(f.name), line(up(rows*f.lanes, threads)), line(threads), pointers, append([]any{rows, c}, values...)...)
+	p.add(p.typed(f.name), line(ceilDiv(rows*f.lanes, threads)), line(threads), pointers, append([]any{rows, c}, values...)...)
 }
 
 // gammas adds a kernel of norm.cu that sums over n groups of so many rows, by parts of
 // equal length if they are long.
 func (p *program) gammas(kernel string, n, rows, c int, values ...any) {
 	f := normForm(kernel, c)
-	pieces := up(c, f.kept*f.lanes)
+	pieces := ceilDiv(c, f.kept*f.lanes)
 	parts, size := splitInto(sumWave, rows, n*pieces, 8*threads/f.lanes)
 	if n > 1 {
 		for rows%parts != 0 {
@@ -359,7 +359,7 @@ func (p *program) solve(s kernels.Spec) bool {
 	case kernels.ReconLoss:
 		n, size := chunks(s.Pixels * s.C)
 		parts := p.reserve(2 * n)
-		p.add("recon_loss", line(n), line(threads), []operand{parts, arg(1), arg(2), arg(3)}, s.Pixels, s.C, s.Kind, s.Overshoot, size, up(s.Pixels, n))
+		p.add("recon_loss", line(n), line(threads), []operand{parts, arg(1), arg(2), arg(3)}, s.Pixels, s.C, s.Kind, s.Overshoot, size, ceilDiv(s.Pixels, n))
 		p.add("recon_loss_end", line(1), line(threads), []operand{arg(0), parts}, n)
 	case kernels.ReconLossGrad:
 		n, size := chunks(s.Pixels)

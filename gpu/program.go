@@ -78,7 +78,7 @@ func (p *program) typed(kernel string) string {
 
 const threads = 256 // of a block that has no reason for another number
 
-func up(n, size int) int { return (n + size - 1) / size }
+func ceilDiv(n, size int) int { return (n + size - 1) / size }
 
 func line(n int) [3]uint32 { return [3]uint32{uint32(n), 1, 1} }
 
@@ -89,17 +89,17 @@ func (p *program) each(kernel string, n int, pointers []operand, values ...any) 
 
 // spread adds a kernel with n threads.
 func (p *program) spread(kernel string, n int, pointers []operand, values ...any) {
-	p.add(kernel, line(up(n, threads)), line(threads), pointers, values...)
+	p.add(kernel, line(ceilDiv(n, threads)), line(threads), pointers, values...)
 }
 
 // eights adds a kernel with a thread for every eight of n results; n is its first value.
 func (p *program) eights(kernel string, n int, pointers []operand, values ...any) {
-	p.add(kernel, line(up(up(n, 8), threads)), line(threads), pointers, append([]any{n}, values...)...)
+	p.add(kernel, line(ceilDiv(ceilDiv(n, 8), threads)), line(threads), pointers, append([]any{n}, values...)...)
 }
 
 // warps adds a kernel with a warp for each row.
 func (p *program) warps(kernel string, rows int, pointers []operand, values ...any) {
-	p.add(kernel, line(up(rows, threads/32)), line(threads), pointers, append([]any{rows}, values...)...)
+	p.add(kernel, line(ceilDiv(rows, threads/32)), line(threads), pointers, append([]any{rows}, values...)...)
 }
 
 // wave is how many blocks keep a large device busy: two on each of 132 processors.
@@ -114,9 +114,9 @@ const (
 func split(n, tiles, least int) (parts, size int) { return splitInto(wave, n, tiles, least) }
 
 func splitInto(blocks, n, tiles, least int) (parts, size int) {
-	parts = max(1, min(up(blocks, tiles), n/least))
-	size = up(up(n, parts), 16) * 16
-	return up(n, size), size
+	parts = max(1, min(ceilDiv(blocks, tiles), n/least))
+	size = ceilDiv(ceilDiv(n, parts), 16) * 16
+	return ceilDiv(n, size), size
 }
 
 // sumBlock is the form of a block of sum_columns: lanes threads have so many
@@ -146,7 +146,7 @@ func sumForm(kernel string, groups, rows, c int) sumBlock {
 }
 
 // tiles is how many blocks the columns of a group take.
-func (b sumBlock) tiles(c int) int { return up(c, b.columns*b.lanes) }
+func (b sumBlock) tiles(c int) int { return ceilDiv(c, b.columns*b.lanes) }
 
 // byEight tells the kernels made with wide_column_sums, which read eight columns at once.
 func byEight(kernel string) bool {
@@ -159,7 +159,7 @@ func byEight(kernel string) bool {
 
 // columns adds a kernel made with sum_columns: y [groups,c] from rows.
 func (p *program) columns(kernel string, y operand, sources []operand, rows, c, group int, more ...any) {
-	groups := up(rows, group)
+	groups := ceilDiv(rows, group)
 	b := sumForm(kernel, groups, min(rows, group), c)
 	p.add(kernel, line(groups*b.tiles(c)), [3]uint32{uint32(b.lanes), uint32(b.rows), 1}, append([]operand{y}, sources...), append([]any{rows, c, group}, more...)...)
 }

@@ -77,8 +77,8 @@ const matmulTile = 64 // results of a block of matmul, in both directions
 
 // matmul gives scale·x·y, [batches,m,n], k terms each.
 func (p *program) matmul(batches int, x, y matrix, m, n, k int, scale float32) operand {
-	grid := [3]uint32{uint32(up(m, matmulTile) * up(n, matmulTile)), uint32(batches), 1}
-	parts, size := split(k, up(int(grid[0])*batches, 2), 128) // its blocks are half as large as others
+	grid := [3]uint32{uint32(ceilDiv(m, matmulTile) * ceilDiv(n, matmulTile)), uint32(batches), 1}
+	parts, size := split(k, ceilDiv(int(grid[0])*batches, 2), 128) // its blocks are half as large as others
 	grid[2] = uint32(parts)
 	c := p.reserve(parts * batches * m * n)
 	p.add("matmul", grid, line(128), []operand{c, x.operand, y.operand},
@@ -102,7 +102,7 @@ func (p *program) byHalves(l kernels.LFQ, f factors, slopes operand) (r, q opera
 func (p *program) entropies(s kernels.LFQLoss) {
 	values, codes, inv := s.Tokens*s.Books*s.Bits, s.Books<<s.Bits, 4*s.InvTemp
 	f := p.factors(s.LFQ, inv, arg(1))
-	blocks := min(up(max(values, codes), threads), wave)
+	blocks := min(ceilDiv(max(values, codes), threads), wave)
 	parts := p.reserve(3 * blocks)
 	p.add("lfq_terms", line(blocks), line(threads), []operand{parts, arg(1), f.mean}, values, codes, s.Tokens, s.Books, inv)
 	p.columns("sum_rows", arg(0), []operand{parts}, blocks, 3, blocks)
@@ -132,7 +132,7 @@ func (p *program) floored(s kernels.LFQLossFloored) {
 	f := p.factors(s.LFQ, inv, arg(1))
 	entropies := p.reserve(rows)
 	p.add("lfq_floored_entropies", line(rows), line(threads), []operand{entropies, f.a, f.b}, f.high, f.low)
-	blocks := min(up(max(values, codes), threads), wave)
+	blocks := min(ceilDiv(max(values, codes), threads), wave)
 	parts := p.reserve(3 * blocks)
 	p.add("lfq_floored_terms", line(blocks), line(threads), []operand{parts, entropies, arg(1), f.mean}, rows, values, codes, s.Books, size)
 	p.columns("sum_rows", arg(0), []operand{parts}, blocks, 3, blocks)

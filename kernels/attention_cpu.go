@@ -30,13 +30,6 @@ func newAttender(c *CPU, s Attention) *attender {
 // perTask is how many sequences make a task: short ones come together.
 func (a *attender) perTask() int { return max(1, 256/a.length()) }
 
-// carve cuts n values off the front of scratch.
-func carve(scratch *[]float32, n int) []float32 {
-	s := (*scratch)[:n]
-	*scratch = (*scratch)[n:]
-	return s
-}
-
 // columns copies keys (part 1) or values (part 2), memory first, to be the columns
 // of dst [Dim,ldKeys].
 func (a *attender) columns(dst, qkv, mem []float32, part, seq, head int) {
@@ -100,7 +93,7 @@ func (a *attender) each(task int, do func(seq, head int)) {
 	}
 }
 
-func (a *attender) tasks() int { return blocks(a.sequences(), a.perTask()) * a.Heads }
+func (a *attender) tasks() int { return ceilDiv(a.sequences(), a.perTask()) * a.Heads }
 
 func (s Attention) cpu(c *CPU) []stage {
 	a := newAttender(c, s)

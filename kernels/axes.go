@@ -34,7 +34,7 @@ func (a axes) stages(cpu *CPU, n, t, h, w, c int) []stage {
 	cpu.reserve(w * c)
 	lines, axpy := n*ot*oh, cpu.vec().axpy
 	per := rowsPerTask(line)
-	return []stage{{blocks(lines, per), func(args [][]float32, task, worker int) {
+	return []stage{{ceilDiv(lines, per), func(args [][]float32, task, worker int) {
 		mixed := cpu.scratch[worker][:w*c]
 		from, to := span(task, lines, per)
 		for l := from; l < to; l++ {

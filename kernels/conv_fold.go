@@ -29,7 +29,7 @@ func newFolded(c *CPU, s Conv) *folded {
 }
 
 func (g *folded) ranges() int { return g.KT }
-func (g *folded) blocks() int { return g.N * g.t * blocks(g.h, g.lines) }
+func (g *folded) blocks() int { return g.N * g.t * ceilDiv(g.h, g.lines) }
 
 // run is how many values a line of the kernel reads, inputs how many lines of the
 // input a block reads, and words how many words of pairs a line makes.
@@ -55,7 +55,7 @@ func (g *folded) sums(dw, dy, x []float32, i, from, to int, scratch []float32) {
 	}
 	add, sadd := g.zeros, 0
 	for b := from; b < to; b++ {
-		per := blocks(g.h, g.lines)
+		per := ceilDiv(g.h, g.lines)
 		frame, h0 := b/per, b%per*g.lines
 		h1 := min(h0+g.lines, g.h)
 		ti := frame%g.t*g.ST - g.PT + i*g.DT

@@ -115,7 +115,7 @@ func (s Conv) phases() []phase {
 		for h0 := range min(s.SH, s.H) {
 			for w0 := range min(s.SW, s.W) {
 				p := phase{t0: t0, h0: h0, w0: w0, lattice: lattice{
-					n: s.N, t: blocks(s.T-t0, s.ST), h: blocks(s.H-h0, s.SH), w: blocks(s.W-w0, s.SW), st: 1, sh: 1, sw: 1,
+					n: s.N, t: ceilDiv(s.T-t0, s.ST), h: ceilDiv(s.H-h0, s.SH), w: ceilDiv(s.W-w0, s.SW), st: 1, sh: 1, sw: 1,
 					srcT: ot, srcH: oh, srcW: ow, channels: s.O,
 				}}
 				for i := range s.KT {

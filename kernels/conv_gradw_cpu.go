@@ -10,7 +10,7 @@ func gradColumns(l *lattice, channels int) int {
 	if line <= limit {
 		return min(line*(limit/line), l.k())
 	}
-	return (blocks(line, blocks(line, limit)) + 15) / 16 * 16
+	return (ceilDiv(line, ceilDiv(line, limit)) + 15) / 16 * 16
 }
 
 // gradPixels is how many pixels ConvGradW takes at once.
@@ -42,8 +42,8 @@ func newGradWeights(c *CPU, s Conv) *gradWeights {
 	return g
 }
 
-func (g *gradWeights) ranges() int { return blocks(g.k(), g.cols) }
-func (g *gradWeights) blocks() int { return blocks(g.pixels(), gradPixels) }
+func (g *gradWeights) ranges() int { return ceilDiv(g.k(), g.cols) }
+func (g *gradWeights) blocks() int { return ceilDiv(g.pixels(), gradPixels) }
 
 // parter makes the gradients of some of the weights from some of the pixels.
 type parter interface {
@@ -69,9 +69,9 @@ func (s ConvGradW) cpu(c *CPU) []stage {
 	}
 	c.reserve(g.scratch())
 	k, ranges := s.taps(), g.ranges()
-	parts := max(1, min(blocks(minTasks, ranges), s.pixels()/partPixels))
-	part := blocks(g.blocks(), parts)
-	parts = blocks(g.blocks(), part)
+	parts := max(1, min(ceilDiv(minTasks, ranges), s.pixels()/partPixels))
+	part := ceilDiv(g.blocks(), parts)
+	parts = ceilDiv(g.blocks(), part)
 	var partial []float32
 	if parts > 1 {
 		partial = alignedFloats(parts * s.O * k)

@@ -61,10 +61,10 @@ func newProduct(c *CPU, l lattice, channels int) *product {
 	if p.strip = newStrip(p); p.strip != nil {
 		p.block = p.strip.h * p.strip.w
 	} else {
-		for p.block = 96; p.block > 12 && blocks(l.pixels(), p.block) < minTasks; p.block /= 2 {
+		for p.block = 96; p.block > 12 && ceilDiv(l.pixels(), p.block) < minTasks; p.block /= 2 {
 		}
 		k := l.k()
-		size := (blocks(k, max(1, blocks(k, maxChunk))) + 15) / 16 * 16
+		size := (ceilDiv(k, max(1, ceilDiv(k, maxChunk))) + 15) / 16 * 16
 		for k0 := 0; k0 < k; k0 += size {
 			p.add(part{k0: k0, k1: min(k0+size, k)})
 		}
@@ -103,7 +103,7 @@ func (p *product) tasks() int {
 	if p.strip != nil {
 		return p.strip.tasks(p)
 	}
-	return blocks(p.pixels(), p.block)
+	return ceilDiv(p.pixels(), p.block)
 }
 
 // span are the pixels of a task.

@@ -37,8 +37,8 @@ func newShifted(c *CPU, s Conv) *shifted {
 	if g.lines == g.h {
 		g.frames = max(1, min(shiftPixels/(g.h*g.w), shiftFrames, s.N*g.t))
 	}
-	g.slots = g.lines + blocks(s.KH, s.SH) - 1
-	g.channels = blocks(s.C/16, blocks(s.C, most)) * 16
+	g.slots = g.lines + ceilDiv(s.KH, s.SH) - 1
+	g.channels = ceilDiv(s.C/16, ceilDiv(s.C, most)) * 16
 	if g.ranges() < minTasks/4 && g.channels > 32 {
 		g.channels = 32
 	}
@@ -48,8 +48,8 @@ func newShifted(c *CPU, s Conv) *shifted {
 
 // ranges is how many tasks share the taps and channels, blocks how many the pixels
 // may be split into.
-func (g *shifted) ranges() int { return g.KT * blocks(g.C, g.channels) }
-func (g *shifted) blocks() int { return blocks(g.N*g.t, g.frames) * blocks(g.h, g.lines) }
+func (g *shifted) ranges() int { return g.KT * ceilDiv(g.C, g.channels) }
+func (g *shifted) blocks() int { return ceilDiv(g.N*g.t, g.frames) * ceilDiv(g.h, g.lines) }
 
 // rows is how many rows of copied lines a frame takes, floats how many values.
 func (g *shifted) rows() int   { return g.KW * g.SH * g.slots * g.prec.words(g.w) }
@@ -80,7 +80,7 @@ func (g *shifted) sums(dw, dy, x []float32, r, from, to int, scratch []float32) 
 	place := g.inPlace()
 	add, sadd := g.zeros, 0
 	for b := from; b < to; b++ {
-		per := blocks(g.h, g.lines)
+		per := ceilDiv(g.h, g.lines)
 		f0, h0 := b/per*g.frames, b%per*g.lines
 		h1 := min(h0+g.lines, g.h)
 		pixels := (h1 - h0) * g.w
@@ -154,8 +154,8 @@ func (g *shifted) copyLines(dst, frame []float32, top, lines, c0, n int) {
 			}
 			// The pixels [w0,w1) lie in the frame.
 			first := l - g.PW
-			w0 := min(max(0, blocks(-first, g.SW)), g.w)
-			w1 := min(max(w0, blocks(g.W-first, g.SW)), g.w)
+			w0 := min(max(0, ceilDiv(-first, g.SW)), g.w)
+			w1 := min(max(w0, ceilDiv(g.W-first, g.SW)), g.w)
 			line := frame[(top+r)*g.W*g.C+c0:]
 			if g.prec == BF16 {
 				g.pairLine(to, line, first, w0, w1, n)

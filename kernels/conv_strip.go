@@ -54,9 +54,9 @@ func newStrip(p *product) *strip {
 	}
 	s := &strip{h: 1, w: p.w}
 	if p.w > stripPixels {
-		s.w = (blocks(p.w, blocks(p.w, stripPixels)) + group - 1) / group * group
+		s.w = (ceilDiv(p.w, ceilDiv(p.w, stripPixels)) + group - 1) / group * group
 	} else {
-		s.h = blocks(p.h, blocks(p.h, min(p.h, stripPixels/p.w)))
+		s.h = ceilDiv(p.h, ceilDiv(p.h, min(p.h, stripPixels/p.w)))
 		for s.h > 1 && s.h*s.w > 24 && s.tasks(p) < minTasks {
 			s.h = (s.h + 1) / 2
 		}
@@ -84,7 +84,7 @@ func (s *strip) plan(p *product) {
 		}
 	}
 	run := p.cols * p.channels
-	piece := (blocks(run, blocks(run, maxChunk)) + 15) / 16 * 16
+	piece := (ceilDiv(run, ceilDiv(run, maxChunk)) + 15) / 16 * 16
 	for together := max(1, maxPlanes/s.floats); len(frames) > 0; {
 		g := planes{frames: frames[:min(together, len(frames))]}
 		frames = frames[len(g.frames):]
@@ -119,13 +119,13 @@ func (s *strip) plan(p *product) {
 }
 
 // perFrame is how many tasks a frame's pixels make.
-func (s *strip) perFrame(p *product) int { return blocks(p.h, s.h) * blocks(p.w, s.w) }
+func (s *strip) perFrame(p *product) int { return ceilDiv(p.h, s.h) * ceilDiv(p.w, s.w) }
 
 func (s *strip) tasks(p *product) int { return p.lattice.n * p.t * s.perFrame(p) }
 
 // corner is a task's frame, and its first pixel there.
 func (s *strip) corner(p *product, task int) (frame, h, w int) {
-	per := blocks(p.w, s.w)
+	per := ceilDiv(p.w, s.w)
 	frame, task = task/s.perFrame(p), task%s.perFrame(p)
 	return frame, task / per * s.h, task % per * s.w
 }

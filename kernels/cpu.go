@@ -14,7 +14,7 @@ type CPU struct {
 	workers int
 	isa     ISA
 	prec    Precision
-	team    team
+	pool    workerPool
 	scratch [][]float32 // one for each worker
 }
 
@@ -51,7 +51,7 @@ func NewCPUIn(p Precision, workers int) (*CPU, error) {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	c := &CPU{workers: workers, isa: DetectISA(), prec: p, scratch: make([][]float32, workers)}
-	c.team.start(workers - 1)
+	c.pool.start(workers - 1)
 	return c, nil
 }
 
@@ -111,7 +111,7 @@ func (c *CPU) Sync() error { return nil }
 
 // Close ends the workers.
 func (c *CPU) Close() error {
-	c.team.stop()
+	c.pool.stop()
 	return nil
 }
 
@@ -161,7 +161,7 @@ func (c *CPU) run(s *stage, args [][]float32) {
 		}
 		return
 	}
-	c.team.run(s, args)
+	c.pool.run(s, args)
 }
 
 // reserve makes sure that every worker's scratch holds n values. Kernels call
@@ -173,12 +173,3 @@ func (c *CPU) reserve(n int) {
 		}
 	}
 }
-
-// block is the usual number of values of one task of a pointwise kernel.
-const block = 1 << 14
-
-// blocks splits n values into tasks of size values each: how many tasks.
-func blocks(n, size int) int { return (n + size - 1) / size }
-
-// span is the range of values of task t.
-func span(t, n, size int) (from, to int) { return t * size, min((t+1)*size, n) }

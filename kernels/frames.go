@@ -54,7 +54,7 @@ func framesOf(n, t, inner, p int) error {
 
 func (s PadFront) cpu(*CPU) []stage {
 	pad, clip := s.P*s.Inner, s.T*s.Inner
-	per := blocks(pad+clip, block)
+	per := ceilDiv(pad+clip, block)
 	return []stage{{s.N * per, func(args [][]float32, task, _ int) {
 		n := task / per
 		from, to := span(task%per, pad+clip, block)
@@ -70,7 +70,7 @@ func (s PadFront) cpu(*CPU) []stage {
 
 func (s CropFront) cpu(*CPU) []stage {
 	pad, clip := s.P*s.Inner, s.T*s.Inner
-	per := blocks(clip, block)
+	per := ceilDiv(clip, block)
 	return []stage{{s.N * per, func(args [][]float32, task, _ int) {
 		n := task / per
 		from, to := span(task%per, clip, block)

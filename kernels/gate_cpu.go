@@ -31,7 +31,7 @@ type pooling struct {
 
 func newPooling(c *CPU, s FramePool) *pooling {
 	p := &pooling{FramePool: s, vectors: c.vec(), per: min(rowsPerTask(s.C), s.P), ld: padded(s.C)}
-	p.pieces = blocks(s.P, p.per)
+	p.pieces = ceilDiv(s.P, p.per)
 	n := s.F * p.pieces
 	p.e, p.along = make([]float32, s.F*s.P), make([]float64, s.F*s.P)
 	p.most, p.sum, p.sumAlong = make([]float64, n), make([]float64, n), make([]float64, n)
@@ -203,7 +203,7 @@ func (s FramePoolGradK) cpu(c *CPU) []stage {
 func (s FrameGate) cpu(c *CPU) []stage {
 	v := c.vec()
 	per := min(rowsPerTask(s.C), s.P)
-	pieces := blocks(s.P, per)
+	pieces := ceilDiv(s.P, per)
 	return []stage{{s.F * pieces, func(args [][]float32, t, _ int) {
 		f := t / pieces
 		from, to := span(t%pieces, s.P, per)

@@ -102,7 +102,7 @@ func (s GateLoop) cpu(c *CPU) []stage {
 func (s GateLoop) pixels(do func(args [][]float32, row, worker int)) []stage {
 	n := s.N * s.P
 	per := rowsPerTask(3 * s.T * s.C)
-	return []stage{{blocks(n, per), func(args [][]float32, task, worker int) {
+	return []stage{{ceilDiv(n, per), func(args [][]float32, task, worker int) {
 		from, to := span(task, n, per)
 		for p := from; p < to; p++ {
 			do(args, p/s.P*s.T*s.P+p%s.P, worker)

@@ -40,9 +40,6 @@ func newLFQBatch(c *CPU, s LFQLoss) *lfqBatch {
 	return f
 }
 
-// oddLines is the length of rows of n values or more that share no lines of a cache.
-func oddLines(n int) int { return (n+31)/32*32 + 16 }
-
 // products writes to p [2^len(z)] the probability of every code of the bits z, rounded
 // once; room has as many values.
 func (f *lfqBatch) products(p []float32, room []float64, z []float32) {
@@ -70,7 +67,7 @@ func (f *lfqBatch) products(p []float32, room []float64, z []float32) {
 func (f *lfqBatch) stages(book, arg int, row func(h int, mean []float32)) []stage {
 	first := f.Bits / 2
 	return []stage{
-		{blocks(f.Tokens, tokensPerTask), func(args [][]float32, t, worker int) {
+		{ceilDiv(f.Tokens, tokensPerTask), func(args [][]float32, t, worker int) {
 			from, to := span(t, f.Tokens, tokensPerTask)
 			room := f.room[worker]
 			for n := from; n < to; n++ {
@@ -79,7 +76,7 @@ func (f *lfqBatch) stages(book, arg int, row func(h int, mean []float32)) []stag
 				f.products(f.b[n*f.ldb:][:f.low], room, z[first:])
 			}
 		}},
-		{blocks(f.high, codesPerTask), func(_ [][]float32, t, _ int) {
+		{ceilDiv(f.high, codesPerTask), func(_ [][]float32, t, _ int) {
 			from, to := span(t, f.high, codesPerTask)
 			mean, add, ld := f.mean[from*f.ldb:to*f.ldb], f.zeros, 0
 			for n := 0; n < f.Tokens; n += tokensAtOnce {
@@ -110,7 +107,7 @@ func (s LFQLoss) cpu(c *CPU) []stage {
 		})...)
 	}
 	per := rowsPerTask(8 * s.Books * s.Bits) // tokens
-	n := blocks(s.Tokens, per)
+	n := ceilDiv(s.Tokens, per)
 	perSample, commitment := make([]float64, n), make([]float64, n)
 	return append(stages,
 		stage{n, func(args [][]float32, t, _ int) {
@@ -160,7 +157,7 @@ func (g *lfqSlopes) stages(book int, slope func(p float64) float64, token func(a
 			mean[j] = float32(slope(float64(p)) - usual)
 			g.turned[j*g.lda+h] = mean[j]
 		}
-	}), stage{blocks(g.Tokens, tokensPerTask), func(args [][]float32, t, worker int) {
+	}), stage{ceilDiv(g.Tokens, tokensPerTask), func(args [][]float32, t, worker int) {
 		from, to := span(t, g.Tokens, tokensPerTask)
 		u, v := g.u[worker], g.v[worker]
 		a, b := g.a[from*g.lda:], g.b[from*g.ldb:]

@@ -149,7 +149,7 @@ func flooredBatch(c *CPU, s LFQLossFloored) (*lfqBatch, []*surprises) {
 
 func (s LFQLossFloored) cpu(c *CPU) []stage {
 	f, each := flooredBatch(c, s)
-	n := blocks(s.Tokens, tokensPerTask)
+	n := ceilDiv(s.Tokens, tokensPerTask)
 	batch, perSample, commitment := make([]float64, s.Books*f.high), make([]float64, s.Books*n), make([]float64, s.Books*n)
 	size := s.size()
 	var stages []stage

@@ -37,7 +37,7 @@ func (s ReconLoss) cpu(c *CPU) []stage {
 	v := c.vec()
 	loss := v.lossSum[s.Kind]
 	per := rowsPerTask(s.C)
-	n := blocks(s.Pixels, per)
+	n := ceilDiv(s.Pixels, per)
 	errs, weights := make([]float64, n), make([]float64, n)
 	return []stage{
 		{n, func(args [][]float32, t, worker int) {
@@ -74,7 +74,7 @@ func (s ReconLossGrad) cpu(c *CPU) []stage {
 	c.reserve(max(lossChunk, s.C))
 	v := c.vec()
 	slope := v.lossSlope[s.Kind]
-	weights := make([]float64, blocks(s.Pixels, block))
+	weights := make([]float64, ceilDiv(s.Pixels, block))
 	total := 0.
 	per := rowsPerTask(s.C)
 	return []stage{
@@ -83,7 +83,7 @@ func (s ReconLossGrad) cpu(c *CPU) []stage {
 			weights[t] = v.sum(args[4][from:to])
 		}},
 		{1, func([][]float32, int, int) { total = sumOf(weights) }},
-		{blocks(s.Pixels, per), func(args [][]float32, t, worker int) {
+		{ceilDiv(s.Pixels, per), func(args [][]float32, t, worker int) {
 			from, to := span(t, s.Pixels, per)
 			if total == 0 {
 				clear(args[0][from*s.C : to*s.C])

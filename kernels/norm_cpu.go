@@ -2,15 +2,6 @@ package kernels
 
 import "math"
 
-// rowwise splits rows of c values into tasks; do gets a range of rows.
-func rowwise(rows, c int, do func(args [][]float32, from, to int)) []stage {
-	per := rowsPerTask(c)
-	return []stage{{blocks(rows, per), func(args [][]float32, t, _ int) {
-		from, to := span(t, rows, per)
-		do(args, from, to)
-	}}}
-}
-
 // rowStats are what norms know of the rows of a task.
 type rowStats struct {
 	*vectors
@@ -23,7 +14,7 @@ type rowStats struct {
 func normed(cpu *CPU, rows, c int, do func(args [][]float32, from, to int, s *rowStats)) []stage {
 	per := min(rowsPerTask(c), rows)
 	stats := newRowStats(cpu, per)
-	return []stage{{blocks(rows, per), func(args [][]float32, t, worker int) {
+	return []stage{{ceilDiv(rows, per), func(args [][]float32, t, worker int) {
 		from, to := span(t, rows, per)
 		do(args, from, to, &stats[worker])
 	}}}

@@ -2,14 +2,6 @@ package kernels
 
 import "math"
 
-// pointwise splits n values into tasks; do gets a range.
-func pointwise(n int, do func(args [][]float32, from, to int)) []stage {
-	return []stage{{blocks(n, block), func(args [][]float32, t, _ int) {
-		from, to := span(t, n, block)
-		do(args, from, to)
-	}}}
-}
-
 func (s Act) cpu(c *CPU) []stage {
 	return pointwise(s.Len, func(a [][]float32, from, to int) { c.applySlice(s.Kind, a[0][from:to], a[1][from:to]) })
 }

@@ -1,17 +1,14 @@
 package kernels
 
-// rowsPerTask is how many rows of C values make one task of about block values.
-func rowsPerTask(c int) int { return max(block/c, 1) }
-
 // columnSums is the CPU form of every sum over rows, for each of some frames of rows.
 // add adds the terms of the rows [from,to) to acc, which has room for padded(c); the
 // blocks' sums are added in their order.
 func columnSums(frames, rows, c int, add func(acc []float64, args [][]float32, from, to, worker int)) []stage {
 	per, ld := rowsPerTask(c), padded(c)
-	n := blocks(rows, per)
+	n := ceilDiv(rows, per)
 	part := make([]float64, frames*n*ld)
 	const columns = 256 // of a task of the second stage
-	ranges := blocks(c, columns)
+	ranges := ceilDiv(c, columns)
 	return []stage{
 		{frames * n, func(args [][]float32, t, worker int) {
 			acc := part[t*ld:][:ld]
@@ -72,7 +69,7 @@ func wideSums(c *CPU, frames, rows, cols int, add func(acc []float64, args [][]f
 
 // total is the CPU form of a sum to a scalar: term sums the values [from,to).
 func total(n int, term func(args [][]float32, from, to int) float64) []stage {
-	part := make([]float64, blocks(n, block))
+	part := make([]float64, ceilDiv(n, block))
 	return []stage{
 		{len(part), func(args [][]float32, t, _ int) {
 			from, to := span(t, n, block)

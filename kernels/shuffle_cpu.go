@@ -33,7 +33,7 @@ func (s Shuffle) stages(c *CPU, finish func(args [][]float32, from, to int)) []s
 	}
 	lines := s.N * s.T * s.H
 	per := rowsPerTask(s.W * s.C * f)
-	return []stage{{blocks(lines, per), func(args [][]float32, task, _ int) {
+	return []stage{{ceilDiv(lines, per), func(args [][]float32, task, _ int) {
 		wide, deep := args[0], args[1]
 		if s.Down {
 			wide, deep = deep, wide

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// Stages of one to twenty tasks, some after a pause in which helpers fall asleep:
+// Stages of one to twenty tasks, some after a pause in which workers fall asleep:
 // each task is done once, and all are done when run returns.
-func TestTeamDoesEachTaskOnce(t *testing.T) {
+func TestWorkerPoolDoesEachTaskOnce(t *testing.T) {
 	for _, workers := range []int{2, 3, 7} {
 		c := NewCPU(workers)
 		count := make([]int, 20)
@@ -27,15 +27,15 @@ func TestTeamDoesEachTaskOnce(t *testing.T) {
 			}
 			clear(count)
 			if round%100 == 0 {
-				for i := range c.team.helpers {
-					for !c.team.helpers[i].asleep.Load() {
+				for i := range c.pool.workers {
+					for !c.pool.workers[i].asleep.Load() {
 						runtime.Gosched()
 					}
 				}
 			}
 		}
 		c.Close()
-		c.run(&s, [][]float32{{1}}) // a closed team leaves all to the caller
+		c.run(&s, [][]float32{{1}}) // a closed pool leaves all tasks to the caller
 		for i, n := range count[:s.tasks] {
 			if n != 1 {
 				t.Errorf("closed: task %d was done %d times", i, n)
