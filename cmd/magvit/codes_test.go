@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"math"
 	"os"
@@ -120,37 +119,5 @@ func TestFreshProcessEvaluatesTheSame(t *testing.T) {
 	all := printed(t, "eval", "--checkpoint", run, "--data", clips(t), "--split", "all", "--json")
 	if all["clips"] != 24. {
 		t.Errorf("--split all evaluates %v clips, want 24", all["clips"])
-	}
-}
-
-func TestInterruptedWritingLeavesNothing(t *testing.T) {
-	clip := shown{name: "a", frames: 3, t: 3, h: 4, w: 6, c: 3, video: make([]float32, 3*4*6*3)}
-	for _, name := range []string{"x.npz", "x.gif", "x.mp4", "folder"} {
-		if _, err := exec.LookPath("ffmpeg"); err != nil && (name == "x.gif" || name == "x.mp4") {
-			continue // TestReconstructToPictures says that it is missing
-		}
-		for _, interrupt := range []bool{false, true} {
-			dir := t.TempDir()
-			ctx, stop := context.WithCancel(t.Context())
-			s, err := newSink(ctx, filepath.Join(dir, name), nil, 8)
-			if err == nil {
-				err = s.add(clip)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := 1
-			if interrupt {
-				stop()
-				want = 0
-			}
-			if err := closeSink(ctx, s, 1, nil); (err != nil) != interrupt {
-				t.Errorf("%s: %v", name, err)
-			}
-			stop()
-			if left, err := os.ReadDir(dir); err != nil || len(left) != want {
-				t.Errorf("%s, interrupted %v: left %v, %v; want %d", name, interrupt, left, err, want)
-			}
-		}
 	}
 }

@@ -50,12 +50,12 @@ func decode(c *cli.Context) error {
 	if err := f.fits(codec); err != nil {
 		return err
 	}
-	s, err := openSink(c, f.classes)
+	s, err := openWriter(c, f.classes)
 	if err != nil {
 		return err
 	}
 	err = f.decode(c, codec, s, p)
-	if err := closeSink(c.Context, s, f.shape[0], err); err != nil {
+	if err := closeWriter(c.Context, s, f.shape[0], err); err != nil {
 		return err
 	}
 	p.close()
@@ -139,7 +139,7 @@ func (f *codeFile) fits(codec *trainer.Codec) error {
 	return nil
 }
 
-func (f *codeFile) decode(c *cli.Context, codec *trainer.Codec, s sink, p *progress) error {
+func (f *codeFile) decode(c *cli.Context, codec *trainer.Codec, s data.Writer, p *progress) error {
 	per := len(f.codes) / f.shape[0]
 	for from := 0; from < f.shape[0]; from += workBatch {
 		if err := c.Context.Err(); err != nil {
@@ -155,17 +155,17 @@ func (f *codeFile) decode(c *cli.Context, codec *trainer.Codec, s sink, p *progr
 		values := len(video) / b.N
 		for n := range b.N {
 			i := from + n
-			clip := shown{name: fmt.Sprintf("%06d", i), label: -1, frames: b.T, t: b.T, h: b.H, w: b.W, c: b.C, video: video[n*values:][:values]}
+			clip := data.OutputClip{Name: fmt.Sprintf("%06d", i), Label: -1, Frames: b.T, T: b.T, H: b.H, W: b.W, C: b.C, Video: video[n*values:][:values]}
 			if f.names != nil {
-				clip.name = f.names[i]
+				clip.Name = f.names[i]
 			}
 			if f.labels != nil {
-				clip.label = int(f.labels[i])
+				clip.Label = int(f.labels[i])
 			}
 			if f.frames != nil {
-				clip.frames = int(f.frames[i])
+				clip.Frames = int(f.frames[i])
 			}
-			if err := s.add(clip); err != nil {
+			if err := s.Add(clip); err != nil {
 				return err
 			}
 		}

@@ -36,7 +36,7 @@ func encode(c *cli.Context) error {
 	if err := w.choose(); err != nil {
 		return err
 	}
-	var l lists
+	var l data.Metadata
 	var all []int32
 	var shape [5]int
 	var size [2]int
@@ -48,7 +48,7 @@ func encode(c *cli.Context) error {
 		for n, i := range b.Index {
 			if i >= 0 {
 				all = append(all, codes[n*per:][:per]...)
-				l.add(b.Names[n], b.Labels[n], b.Frames[n])
+				l.Add(b.Names[n], b.Labels[n], b.Frames[n])
 			}
 		}
 		return nil
@@ -56,10 +56,10 @@ func encode(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(l.names) == 0 {
+	if l.Len() == 0 {
 		return usagef("none of %d clips can be read; nothing was written", len(w.indices))
 	}
-	shape[0] = len(l.names)
+	shape[0] = l.Len()
 	axes := shape[:]
 	if shape[4] == 1 {
 		axes = shape[:4]
@@ -68,7 +68,7 @@ func encode(c *cli.Context) error {
 		{Name: "codes", Shape: axes, Data: all},
 		{Name: "size", Shape: []int{2}, Data: []int32{int32(size[0]), int32(size[1])}},
 		{Name: "codebook", Shape: []int{1}, Data: []int32{int32(w.codec.Tokenizer.CodebookSize())}},
-	}, l.arrays(w.src.Classes())...)
+	}, l.Arrays(w.src.Classes())...)
 	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func reconstruct(c *cli.Context) (err error) {
 	if err := w.choose(); err != nil {
 		return err
 	}
-	s, err := openSink(c, w.src.Classes())
+	s, err := openWriter(c, w.src.Classes())
 	if err != nil {
 		return err
 	}
@@ -48,16 +48,16 @@ func reconstruct(c *cli.Context) (err error) {
 			if i < 0 {
 				continue
 			}
-			clip := shown{name: b.Names[n], label: b.Labels[n], frames: b.Frames[n], t: b.T, h: b.H, w: b.W, c: b.C,
-				video: video[n*values:][:values], original: b.Video[n*values:][:values]}
-			if err := s.add(clip); err != nil {
+			clip := data.OutputClip{Name: b.Names[n], Label: b.Labels[n], Frames: b.Frames[n], T: b.T, H: b.H, W: b.W, C: b.C,
+				Video: video[n*values:][:values], Original: b.Video[n*values:][:values]}
+			if err := s.Add(clip); err != nil {
 				return err
 			}
 			count++
 		}
 		return nil
 	})
-	if err := closeSink(c.Context, s, count, err); err != nil {
+	if err := closeWriter(c.Context, s, count, err); err != nil {
 		return err
 	}
 	w.p.close()

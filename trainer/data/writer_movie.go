@@ -1,4 +1,4 @@
-package main
+package data
 
 import (
 	"bytes"
@@ -6,18 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"magvit/trainer/atomicfile"
 )
 
-// movieSink writes clips one after another into an .mp4 or .gif file by ffmpeg.
-type movieSink struct {
+// movieWriter writes clips one after another into an .mp4 or .gif file by ffmpeg.
+type movieWriter struct {
 	ctx    context.Context
 	path   string
 	fps    int
-	aside  string // file that ffmpeg writes
+	file   *atomicfile.Pending // what ffmpeg writes
 	cmd    *exec.Cmd
 	pipe   io.WriteCloser
 	stderr bytes.Buffer
@@ -25,18 +26,13 @@ type movieSink struct {
 }
 
 // start runs ffmpeg for frames of the first clip's size.
-func (s *movieSink) start(clip shown) error {
-	s.w, s.h = clip.width(), clip.h
+func (s *movieWriter) start(clip OutputClip) error {
+	s.w, s.h = clip.width(), clip.H
 	program, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		return usagef("--out %s: ffmpeg is not installed (magvit doctor says how to get it); .npz and folders of PNG work without", s.path)
+		return badf("%s: ffmpeg is not installed (magvit doctor says how to get it); .npz and folders of PNG work without", s.path)
 	}
-	f, err := os.CreateTemp(filepath.Dir(s.path), "."+filepath.Base(s.path)+".*"+filepath.Ext(s.path))
-	if err != nil {
-		return err
-	}
-	s.aside = f.Name()
-	if err := f.Close(); err != nil {
+	if s.file, err = atomicfile.Create(s.path); err != nil {
 		return err
 	}
 	args := []string{"-v", "error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "rgba",
@@ -47,7 +43,7 @@ func (s *movieSink) start(clip shown) error {
 	} else {
 		args = append(args, "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv420p", "-movflags", "+faststart")
 	}
-	s.cmd = exec.CommandContext(s.ctx, program, append(args, s.aside)...)
+	s.cmd = exec.CommandContext(s.ctx, program, append(args, s.file.Name())...)
 	s.cmd.Stderr = &s.stderr
 	if s.pipe, err = s.cmd.StdinPipe(); err != nil {
 		return err
@@ -55,16 +51,16 @@ func (s *movieSink) start(clip shown) error {
 	return s.cmd.Start()
 }
 
-func (s *movieSink) add(clip shown) error {
+func (s *movieWriter) Add(clip OutputClip) error {
 	if s.cmd == nil {
 		if err := s.start(clip); err != nil {
 			return err
 		}
 	}
-	if clip.width() != s.w || clip.h != s.h {
-		return usagef("--out %s: %s has another size than the clips before; write a folder of PNG instead", s.path, clip.name)
+	if clip.width() != s.w || clip.H != s.h {
+		return badf("%s: %s has another size than the clips before; write a folder of PNG instead", s.path, clip.Name)
 	}
-	for f := range clip.frames {
+	for f := range clip.Frames {
 		if _, err := s.pipe.Write(clip.picture(f).Pix); err != nil {
 			return s.failed(errors.Join(s.cmd.Wait(), err)) // why it stopped reading
 		}
@@ -72,32 +68,29 @@ func (s *movieSink) add(clip shown) error {
 	return nil
 }
 
-func (s *movieSink) finish() error {
+func (s *movieWriter) Finish() error {
 	if err := errors.Join(s.pipe.Close(), s.cmd.Wait()); err != nil {
 		return s.failed(err)
 	}
 	s.cmd = nil
-	if err := os.Chmod(s.aside, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(s.aside, s.path)
+	return s.file.Commit()
 }
 
 // failed adds what ffmpeg said to an error.
-func (s *movieSink) failed(err error) error {
+func (s *movieWriter) failed(err error) error {
 	if s.ctx.Err() != nil {
 		return s.ctx.Err()
 	}
 	return fmt.Errorf("%s: ffmpeg: %w: %s", s.path, err, strings.TrimSpace(s.stderr.String()))
 }
 
-func (s *movieSink) abort() {
+func (s *movieWriter) Abort() {
 	if s.cmd != nil && s.cmd.ProcessState == nil && s.cmd.Process != nil {
 		s.pipe.Close()
 		s.cmd.Process.Kill()
 		s.cmd.Wait()
 	}
-	if s.aside != "" {
-		os.Remove(s.aside)
+	if s.file != nil {
+		s.file.Abort()
 	}
 }
