@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"magvit/kernels"
+	"magvit/trainer/usage"
 )
 
 // Preset tiny trains in bf16, and the run stays one in bf16.
@@ -39,7 +40,7 @@ func TestLossDecreasesInBF16(t *testing.T) {
 		t.Errorf("resumed to step %d, want 61", r.Step)
 	}
 	o.Config.Train.Steps, o.Config.Train.Precision, o.Backend = 62, "f32", f32
-	if _, err := Run(t.Context(), o); !errors.Is(err, ErrUsage) {
+	if _, err := Run(t.Context(), o); !errors.Is(err, usage.Error) {
 		t.Errorf("going on in f32: error %v, want the user's", err)
 	} else {
 		refused(t, err, "train.precision: f32, was bf16")

@@ -20,6 +20,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
 )
 
 // A checkpoint is a folder, checkpoints/step-000500, of three files:
@@ -317,7 +318,7 @@ func (s *state) load(dir string, ema bool) error {
 			var err error
 			files[sec.file], err = readTensors(filepath.Join(dir, sec.file))
 			if sec.file == optimizerFile && errors.Is(err, fs.ErrNotExist) {
-				return usage("%s: a checkpoint for use only, without the optimizer's state: it cannot be trained on", dir)
+				return usage.Errorf("%s: a checkpoint for use only, without the optimizer's state: it cannot be trained on", dir)
 			}
 			if err != nil {
 				return err

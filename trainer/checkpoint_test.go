@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"magvit/trainer/usage"
 )
 
 func arenas(t *testing.T, s *state) (all [][]float32) {
@@ -151,7 +153,7 @@ func TestDamagedCheckpointsArePassedOver(t *testing.T) {
 	}
 	_, err = Run(t.Context(), o)
 	refused(t, err, "none of its checkpoints verifies", "step-000002: state.json")
-	if !errors.Is(err, ErrUsage) {
+	if !errors.Is(err, usage.Error) {
 		t.Errorf("%v is not the user's affair", err)
 	}
 }

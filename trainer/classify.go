@@ -11,6 +11,7 @@ import (
 	"magvit/model"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
 )
 
 // ClassifyFile is the evaluation at the end of a classifier's run, in its directory:
@@ -30,7 +31,7 @@ func control(src data.Source, c Config) data.Source {
 func (t *training) forClips(ctx context.Context, src data.Source, train []int) error {
 	c := &t.cfg
 	if n := c.Data.Crop.Batch; n > 0 {
-		return usage("data.crop.batch: %d: a classifier looks at whole clips; set data.crop.batch=0", n)
+		return usage.Errorf("data.crop.batch: %d: a classifier looks at whole clips; set data.crop.batch=0", n)
 	}
 	image, space, err := positions(ctx, src, train, c.Data)
 	if err != nil {
@@ -45,12 +46,12 @@ func (t *training) forClips(ctx context.Context, src data.Source, train []int) e
 	}
 	classes := len(src.Classes())
 	if want := c.Model.Classify.Classes; want != 0 && want != classes {
-		return usage("model.classify.classes: %d, but the clips have %d", want, classes)
+		return usage.Errorf("model.classify.classes: %d, but the clips have %d", want, classes)
 	}
 	c.Model = c.Model.ForClips(classes, c.Data.Frames, forecast)
 	kind := c.Model.Classify.Forecast
 	if !has[kind] {
-		return usage("model.classify.forecast: %s: the clips have no such positions (image: points_2d, space: trajectory_3d); legal: auto, none", kind)
+		return usage.Errorf("model.classify.forecast: %s: the clips have no such positions (image: points_2d, space: trajectory_3d); legal: auto, none", kind)
 	}
 	if kind == model.ForecastNone {
 		t.say.Warn("the clips have neither points_2d nor trajectory_3d, or none are to be forecast: no forecasting head")
@@ -220,7 +221,7 @@ func OpenPredictor(be kernels.Backend, path string) (*Predictor, error) {
 	}
 	net, ok := w.net.(*model.Classifier)
 	if !ok {
-		return nil, usage("checkpoint %s: a tokenizer; want a classifier", path)
+		return nil, usage.Errorf("checkpoint %s: a tokenizer; want a classifier", path)
 	}
 	p := newPredictor(be, net, w.cfg, w.params)
 	p.Step, p.Skipped = w.step, w.skipped
@@ -237,14 +238,14 @@ func HoldsClassifier(path string) (bool, error) {
 // [N,T,H,W,C]; nil where there is no head for them.
 func (p *Predictor) Predict(video []float32, s data.Shape) (logits, forecast []float32, err error) {
 	if s.C != p.Config.Model.Channels {
-		return nil, nil, usage("clips with %d channels: this network takes %d", s.C, p.Config.Model.Channels)
+		return nil, nil, usage.Errorf("clips with %d channels: this network takes %d", s.C, p.Config.Model.Channels)
 	}
 	shape := model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}
 	prog := p.programs[shape]
 	if prog == nil {
 		g, err := p.Network.Predictor(shape)
 		if err != nil {
-			return nil, nil, usageError{err}
+			return nil, nil, usage.Wrap(err)
 		}
 		if prog, err = g.Compile(p.be, p.params, nil, p.offsets); err != nil {
 			return nil, nil, err
@@ -274,7 +275,7 @@ func (p *Predictor) Evaluate(ctx context.Context, e Evaluation, beat func() erro
 	k := p.Config.Model.Classify
 	names := e.Source.Classes()
 	if n := k.Classes; n > 1 && len(names) > n {
-		return r, nil, usage("clips of %d classes: this network was trained on %d", len(names), n)
+		return r, nil, usage.Errorf("clips of %d classes: this network was trained on %d", len(names), n)
 	}
 	for n := len(names); n < k.Classes; n++ {
 		names = append(names[:n:n], fmt.Sprintf("class %d", n))
@@ -314,7 +315,7 @@ func (p *Predictor) Evaluate(ctx context.Context, e Evaluation, beat func() erro
 		}
 	}
 	if r.Clips == 0 && r.Forecast == nil {
-		return r, skipped, usage("evaluation: none of %d clips has what this network was trained for", len(e.Indices))
+		return r, skipped, usage.Errorf("evaluation: none of %d clips has what this network was trained for", len(e.Indices))
 	}
 	return r, skipped, nil
 }

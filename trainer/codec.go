@@ -7,6 +7,7 @@ import (
 	"magvit/kernels"
 	"magvit/model"
 	"magvit/trainer/data"
+	"magvit/trainer/usage"
 )
 
 // Codec turns clips into integer codes and codes into clips.
@@ -44,7 +45,7 @@ func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
 	}
 	tok, ok := w.net.(*model.Tokenizer)
 	if !ok {
-		return nil, usage("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, w.cfg.Model.Classify.Network)
+		return nil, usage.Errorf("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, w.cfg.Model.Classify.Network)
 	}
 	codec := newCodec(be, tok, w.cfg, w.params)
 	codec.Step, codec.Skipped = w.step, w.skipped
@@ -82,7 +83,7 @@ func openWeights(be kernels.Backend, path string) (w weights, err error) {
 	file := filepath.Join(dir, modelFile)
 	tensors, err := readTensors(file)
 	if err != nil {
-		return w, usageError{err}
+		return w, usage.Wrap(err)
 	}
 	t, prefix := newTable(net), ""
 	if len(t.params) > 0 && tensors[emaPrefix+t.params[0].Name].name != "" {
@@ -102,11 +103,11 @@ func openWeights(be kernels.Backend, path string) (w weights, err error) {
 // padded is the shape of a batch once each clip is long enough for the network.
 func (c *Codec) padded(s data.Shape) (model.Shape, error) {
 	if s.C != c.Tokenizer.Config.Channels {
-		return model.Shape{}, usage("clips with %d channels: this tokenizer takes %d", s.C, c.Tokenizer.Config.Channels)
+		return model.Shape{}, usage.Errorf("clips with %d channels: this tokenizer takes %d", s.C, c.Tokenizer.Config.Channels)
 	}
 	p := model.Shape{N: s.N, T: c.Tokenizer.Padded(s.T), H: s.H, W: s.W}
 	if err := c.Tokenizer.Check(p); err != nil {
-		return p, usageError{err}
+		return p, usage.Wrap(err)
 	}
 	return p, nil
 }
@@ -132,7 +133,7 @@ func (c *Codec) Encode(video []float32, s data.Shape) ([]int32, error) {
 		return nil, err
 	}
 	if len(video) != s.Values() {
-		return nil, usage("encode: %d values for clips %v", len(video), s)
+		return nil, usage.Errorf("encode: %d values for clips %v", len(video), s)
 	}
 	prog, err := c.program(c.encoders, p, c.Tokenizer.Encoder)
 	if err != nil {
@@ -166,7 +167,7 @@ func (c *Codec) Decode(codes []int32, s data.Shape) ([]float32, error) {
 	}
 	want := c.Tokenizer.CodeShape(p)
 	if n := want[0] * want[1] * want[2] * want[3] * want[4]; len(codes) != n {
-		return nil, usage("decode: %d codes for clips %v, want %d, %v", len(codes), s, n, want)
+		return nil, usage.Errorf("decode: %d codes for clips %v, want %d, %v", len(codes), s, n, want)
 	}
 	prog, err := c.program(c.decoders, p, c.Tokenizer.Decoder)
 	if err != nil {
@@ -175,7 +176,7 @@ func (c *Codec) Decode(codes []int32, s data.Shape) ([]float32, error) {
 	c.values = sized(c.values, len(codes))
 	for i, v := range codes {
 		if v < 0 || int(v) >= c.Tokenizer.CodebookSize() {
-			return nil, usage("decode: code %d at %d is not in [0,%d)", v, i, c.Tokenizer.CodebookSize())
+			return nil, usage.Errorf("decode: code %d at %d is not in [0,%d)", v, i, c.Tokenizer.CodebookSize())
 		}
 		c.values[i] = float32(v)
 	}

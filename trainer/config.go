@@ -16,6 +16,7 @@ import (
 
 	"magvit/model"
 	"magvit/trainer/data"
+	"magvit/trainer/usage"
 )
 
 // Config is a whole run's configuration.
@@ -105,7 +106,7 @@ func Presets() (names []string) {
 func Preset(name string) (Config, error) {
 	text, err := presets.ReadFile("presets/" + name + ".yaml")
 	if err != nil {
-		return Config{}, usage("preset %q: unknown%s; known: %s", name, meant(name, Presets()), strings.Join(Presets(), ", "))
+		return Config{}, usage.Errorf("preset %q: unknown%s; known: %s", name, meant(name, Presets()), strings.Join(Presets(), ", "))
 	}
 	c := Defaults()
 	o := newOverlay("preset " + name)
@@ -129,7 +130,7 @@ func PresetText(name string) (string, error) {
 func Load(file string) (Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return Config{}, usageError{fmt.Errorf("configuration: %w", err)}
+		return Config{}, usage.Wrap(fmt.Errorf("configuration: %w", err))
 	}
 	return Parse(file, text)
 }
@@ -142,15 +143,15 @@ func Parse(name string, text []byte) (Config, error) {
 	c := Defaults()
 	root, err := o.parse(text)
 	if err != nil {
-		return c, usageError{err}
+		return c, usage.Wrap(err)
 	}
 	if line, preset := value(root, "preset"); preset != "" {
 		if c, err = Preset(preset); err != nil {
-			return c, usage("%s:%d: %w", name, line, err)
+			return c, usage.Errorf("%s:%d: %w", name, line, err)
 		}
 	}
 	if err := o.into(&c, text); err != nil {
-		return c, usageError{err}
+		return c, usage.Wrap(err)
 	}
 	return c, o.place(c.Validate())
 }
@@ -162,16 +163,16 @@ func (c *Config) Set(assignment string) error {
 	key, value, ok := strings.Cut(assignment, "=")
 	keys := strings.Split(strings.TrimSpace(key), ".")
 	if !ok || slices.Contains(keys, "") {
-		return usage("--set %s: want key=value, such as train.lr=1e-3", assignment)
+		return usage.Errorf("--set %s: want key=value, such as train.lr=1e-3", assignment)
 	}
 	if keys[0] == "preset" {
-		return usage("--set %s: want --preset %s", assignment, value)
+		return usage.Errorf("--set %s: want --preset %s", assignment, value)
 	}
 	o := newOverlay("--set " + assignment)
 	o.short = true
 	var doc yaml.Node
 	if err := yaml.Load([]byte(value), &doc); err != nil || len(doc.Content) == 0 {
-		return usage("--set %s: %q is not a YAML value", assignment, value)
+		return usage.Errorf("--set %s: %q is not a YAML value", assignment, value)
 	}
 	n := doc.Content[0]
 	for _, k := range slices.Backward(keys) {
@@ -181,7 +182,7 @@ func (c *Config) Set(assignment string) error {
 	changed := *c
 	o.set("", n, reflect.ValueOf(&changed).Elem())
 	if len(o.errs) > 0 {
-		return usageError{errors.Join(o.errs...)}
+		return usage.Wrap(errors.Join(o.errs...))
 	}
 	*c = changed
 	return nil
@@ -194,7 +195,7 @@ func (c Config) YAML() ([]byte, error) { return yaml.Dump(c) }
 func (c Config) Validate() error {
 	for _, err := range []error{c.Train.validate(), c.Data.Validate(), c.Model.Validate()} {
 		if err != nil {
-			return usageError{err}
+			return usage.Wrap(err)
 		}
 	}
 	return nil

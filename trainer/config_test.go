@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"magvit/trainer/usage"
 )
 
 func TestPresetsAreLegal(t *testing.T) {
@@ -82,7 +84,7 @@ func TestConfigErrors(t *testing.T) {
 			c.text = "- 1"
 		}
 		_, err := Parse("c.yaml", []byte(c.text))
-		if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.Is(err, ErrUsage) {
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.Is(err, usage.Error) {
 			t.Errorf("%q:\n got %v\nwant %s…", c.text, err, c.want)
 		}
 	}
@@ -105,7 +107,7 @@ func TestSetErrors(t *testing.T) {
 		cfg, _ := Preset("tiny")
 		before := cfg
 		err := cfg.Set(c.text)
-		if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.Is(err, ErrUsage) {
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.Is(err, usage.Error) {
 			t.Errorf("%q:\n got %v\nwant %s…", c.text, err, c.want)
 		}
 		if !reflect.DeepEqual(cfg, before) {

@@ -10,6 +10,7 @@ import (
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 	"magvit/trainer/report"
+	"magvit/trainer/usage"
 )
 
 const (
@@ -76,7 +77,7 @@ func (e Evaluation) Run(ctx context.Context, c *Codec, beat func() error) (r met
 		return r, nil, skipped, fmt.Errorf("evaluation: %w", err)
 	}
 	if r = acc.Report(); r.Clips == 0 {
-		return r, nil, skipped, usage("evaluation: none of %d clips can be read", len(e.Indices))
+		return r, nil, skipped, usage.Errorf("evaluation: none of %d clips can be read", len(e.Indices))
 	}
 	return r, shown, skipped, nil
 }
@@ -188,10 +189,10 @@ func NewEvaluation(ctx context.Context, c Config, src data.Source, split string)
 	case split == "train":
 		e.Indices = train
 	case split != "all":
-		return e, usage("split %q: want val, train or all", split)
+		return e, usage.Errorf("split %q: want val, train or all", split)
 	}
 	if len(e.Indices) == 0 {
-		return e, usage("there are no clips")
+		return e, usage.Errorf("there are no clips")
 	}
 	if c.Model.Classifies() {
 		return e, nil // the mean frame is a guess at pixels

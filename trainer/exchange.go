@@ -10,6 +10,7 @@ import (
 
 	"magvit/model"
 	"magvit/trainer/torchfile"
+	"magvit/trainer/usage"
 )
 
 // Checkpoints of magvit2-pytorch, the reference, come in two kinds:
@@ -151,7 +152,7 @@ func (in *intake) fault() error {
 	case n > most:
 		in.wrong = append(in.wrong[:most], fmt.Sprintf("and %d more", n-most))
 	}
-	return usage("tensors of another configuration, or damaged: %s", strings.Join(in.wrong, "; "))
+	return usage.Errorf("tensors of another configuration, or damaged: %s", strings.Join(in.wrong, "; "))
 }
 
 // aside makes a folder by way of one beside it, which is renamed when write is
@@ -162,11 +163,11 @@ func aside(dir string, write func(dir string) error) error {
 	}
 	dir = filepath.Clean(dir)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
-		return usage("%s: %w", dir, err)
+		return usage.Errorf("%s: %w", dir, err)
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".tmp-"+filepath.Base(dir)+"-")
 	if err != nil {
-		return usage("%s: %w", dir, err)
+		return usage.Errorf("%s: %w", dir, err)
 	}
 	defer os.RemoveAll(tmp)
 	if err := os.Chmod(tmp, 0o755); err != nil {
@@ -176,7 +177,7 @@ func aside(dir string, write func(dir string) error) error {
 		return err
 	}
 	if err := os.Remove(dir); err != nil && !os.IsNotExist(err) {
-		return usage("%s: %w", dir, err)
+		return usage.Errorf("%s: %w", dir, err)
 	}
 	if err := os.Rename(tmp, dir); err != nil {
 		return err
@@ -192,9 +193,9 @@ func vacant(dir string) error {
 	case os.IsNotExist(err):
 		return nil
 	case err != nil:
-		return usage("%s: want a folder to make, or an empty one: %w", dir, err)
+		return usage.Errorf("%s: want a folder to make, or an empty one: %w", dir, err)
 	case len(entries) > 0:
-		return usage("%s is not empty: choose another folder", dir)
+		return usage.Errorf("%s is not empty: choose another folder", dir)
 	}
 	return nil
 }

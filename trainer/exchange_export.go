@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"magvit/model"
+	"magvit/trainer/usage"
 )
 
 // Exported says what an export wrote.
@@ -53,11 +54,11 @@ func openExportable(path string) (x exportable, skipped []error, err error) {
 		return x, skipped, err
 	}
 	if x.tok, err = model.New(x.cfg.Model); err != nil {
-		return x, skipped, usageError{err}
+		return x, skipped, usage.Wrap(err)
 	}
 	x.table = newTable(x.tok)
 	if x.tensors, err = readTensors(filepath.Join(x.dir, modelFile)); err != nil {
-		return x, skipped, usageError{err}
+		return x, skipped, usage.Wrap(err)
 	}
 	return x, skipped, nil
 }
@@ -80,7 +81,7 @@ func (x exportable) arena(prefix string) ([]float32, error) {
 	a, err := x.fill(x.tensors, prefix)
 	if err == nil {
 		if bad := x.bad(a); bad != "" {
-			err = usage("%s%s is not finite", prefix, bad)
+			err = usage.Errorf("%s%s is not finite", prefix, bad)
 		}
 	}
 	if err != nil {
@@ -99,7 +100,7 @@ func (x exportable) named(arena []float32) (list []tensor) {
 
 // Export writes the checkpoint at a path (see OpenCodec) in another form. A file at
 // out is replaced at once, when all is written; a folder must be empty. Errors that
-// the user caused wrap ErrUsage; the one for a configuration that magvit2-pytorch
+// the user caused wrap usage.Error; the one for a configuration that magvit2-pytorch
 // cannot express names the keys.
 func Export(path, out, form string) (Exported, error) {
 	r := Exported{Path: out, Notes: []string{}}
@@ -121,7 +122,7 @@ func Export(path, out, form string) (Exported, error) {
 	case ToLean:
 		return r, aside(out, x.toLean)
 	}
-	return r, usage("export to %q: want %s", form, strings.Join([]string{ToLucidrains, ToLucidrainsTrainer, ToSafetensors, ToLean}, ", "))
+	return r, usage.Errorf("export to %q: want %s", form, strings.Join([]string{ToLucidrains, ToLucidrainsTrainer, ToSafetensors, ToLean}, ", "))
 }
 
 // toSafetensors writes one file of the weights that evaluation uses.
@@ -167,14 +168,14 @@ func (x exportable) toLean(dir string) error {
 // writeFile makes or replaces a file when all of it is written.
 func writeFile(path string, write func(io.Writer) error) (err error) {
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
-		return usage("%s is no file: want the name of a file to write", path)
+		return usage.Errorf("%s is no file: want the name of a file to write", path)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return usage("%s: %w", path, err)
+		return usage.Errorf("%s: %w", path, err)
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-")
 	if err != nil {
-		return usage("%s: %w", path, err)
+		return usage.Errorf("%s: %w", path, err)
 	}
 	defer os.Remove(f.Name()) // fails once it has been renamed
 	err = write(f)

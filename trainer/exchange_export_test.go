@@ -12,6 +12,7 @@ import (
 
 	"magvit/model"
 	"magvit/trainer/data"
+	"magvit/trainer/usage"
 )
 
 // averagedRun is a run directory with one checkpoint, whose average differs from
@@ -119,7 +120,7 @@ func TestExportRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := Export(c.path, c.out, c.form)
 			refused(t, err, c.want...)
-			if !errors.Is(err, ErrUsage) {
+			if !errors.Is(err, usage.Error) {
 				t.Errorf("%v is not the user's", err)
 			}
 			if left, _ := os.ReadDir(parent); len(left) > 0 {

@@ -9,6 +9,7 @@ import (
 	"magvit/kernels"
 	"magvit/model"
 	"magvit/trainer/torchfile"
+	"magvit/trainer/usage"
 )
 
 // ImportOptions say what to import.
@@ -48,12 +49,12 @@ func Import(be kernels.Backend, o ImportOptions) (Imported, error) {
 	}
 	f, err := torchfile.Open(o.File, torchfile.Limits{})
 	if err != nil {
-		return r, usage("%s: %w", o.File, err)
+		return r, usage.Errorf("%s: %w", o.File, err)
 	}
 	defer f.Close()
 	src, err := openReference(f)
 	if err != nil {
-		return r, usage("%s: %w", o.File, err)
+		return r, usage.Errorf("%s: %w", o.File, err)
 	}
 	r.Kind = src.kind
 	cfg, err := o.config(src, &r)
@@ -62,11 +63,11 @@ func Import(be kernels.Backend, o ImportOptions) (Imported, error) {
 	}
 	tok, err := model.New(cfg.Model)
 	if err != nil {
-		return r, usageError{err}
+		return r, usage.Wrap(err)
 	}
 	run, err := src.take(newIntake(tok), &r)
 	if err != nil {
-		return r, usage("%s: %w", o.File, err)
+		return r, usage.Errorf("%s: %w", o.File, err)
 	}
 	r.Tensors, r.Parameters = len(tok.Params), tok.NumParams()
 	if src.trainer != nil {
@@ -260,7 +261,7 @@ func (o ImportOptions) config(f referenceFile, r *Imported) (c Config, err error
 	case o.Config != nil:
 		c = *o.Config
 		if c.Model.Compat != model.Lucidrains {
-			return c, usage("model.compat: %q: want %s, the reference's numbers: a tokenizer of another kind would compute others with the same weights", c.Model.Compat, model.Lucidrains)
+			return c, usage.Errorf("model.compat: %q: want %s, the reference's numbers: a tokenizer of another kind would compute others with the same weights", c.Model.Compat, model.Lucidrains)
 		}
 		if own != nil {
 			for _, d := range differences(Config{Model: *own}, Config{Model: c.Model}) {
@@ -270,7 +271,7 @@ func (o ImportOptions) config(f referenceFile, r *Imported) (c Config, err error
 	case own != nil:
 		c = recipe(*own)
 	default:
-		return c, usage("%s: %w: give the configuration with --config", o.File, reason)
+		return c, usage.Errorf("%s: %w: give the configuration with --config", o.File, reason)
 	}
 	for _, s := range o.Set {
 		if err := c.Set(s); err != nil {
@@ -278,14 +279,14 @@ func (o ImportOptions) config(f referenceFile, r *Imported) (c Config, err error
 		}
 	}
 	if c.Model.Compat != model.Lucidrains {
-		return c, usage("model.compat: %q: want %s for an import", c.Model.Compat, model.Lucidrains)
+		return c, usage.Errorf("model.compat: %q: want %s for an import", c.Model.Compat, model.Lucidrains)
 	}
 	if err := c.Validate(); err != nil {
 		return c, err
 	}
 	tok, err := model.New(c.Model)
 	if err != nil {
-		return c, usageError{err}
+		return c, usage.Wrap(err)
 	}
 	sized := c.Data
 	if sized.Size == 0 && sized.Height == 0 {

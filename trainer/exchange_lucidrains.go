@@ -11,6 +11,7 @@ import (
 
 	"magvit/model"
 	"magvit/trainer/torchfile"
+	"magvit/trainer/usage"
 )
 
 // toTokenizer writes a tokenizer file.
@@ -71,11 +72,11 @@ func (x exportable) arguments(r *Exported) (*torchfile.Dict, error) {
 	}
 	back, err := model.FromReference(inGo)
 	if err != nil {
-		return nil, usage("export: magvit2-pytorch cannot express this configuration: %w", err)
+		return nil, usage.Errorf("export: magvit2-pytorch cannot express this configuration: %w", err)
 	}
 	training := []string{"model.first_frame", "model.quantizer.entropy_boost", "model.quantizer.entropy_boost_steps"}
 	if d := differences(Config{Model: c}, Config{Model: back}, training...); len(d) > 0 {
-		return nil, usage("export: magvit2-pytorch cannot express this configuration; it needs %s", strings.ReplaceAll(strings.Join(d, "; "), ", was ", ", not "))
+		return nil, usage.Errorf("export: magvit2-pytorch cannot express this configuration; it needs %s", strings.ReplaceAll(strings.Join(d, "; "), ", was ", ", not "))
 	}
 	if !c.FirstFrame {
 		r.note("first_frame is false: call the reference with video_contains_first_frame=False")
@@ -198,12 +199,12 @@ func (x exportable) optimizer(state []torchfile.NamedTensor) (*torchfile.Optimiz
 	file := filepath.Join(x.dir, optimizerFile)
 	tensors, err := readTensors(file)
 	if err != nil {
-		return nil, usage("%w: a trainer file needs the optimizer's state; --to lucidrains does not", err)
+		return nil, usage.Errorf("%w: a trainer file needs the optimizer's state; --to lucidrains does not", err)
 	}
 	var arenas [2][]float32
 	for i, prefix := range []string{"exp_avg.", "exp_avg_sq."} {
 		if arenas[i], err = x.fill(tensors, prefix); err != nil {
-			return nil, usage("%s: %w", file, err)
+			return nil, usage.Errorf("%s: %w", file, err)
 		}
 	}
 	names, axes := statistics(state)

@@ -21,6 +21,7 @@ import (
 	"magvit/model"
 	"magvit/trainer/data"
 	"magvit/trainer/torchfile"
+	"magvit/trainer/usage"
 )
 
 // goldenDir holds the golden values; MAGVIT_GOLDEN names another folder of them.
@@ -388,7 +389,7 @@ func TestImportRefuses(t *testing.T) {
 			c.o.Out = filepath.Join(parent, "run")
 			_, err := Import(be, c.o)
 			refused(t, err, c.want...)
-			if !errors.Is(err, ErrUsage) {
+			if !errors.Is(err, usage.Error) {
 				t.Errorf("%v is not the user's", err)
 			}
 			if left, _ := os.ReadDir(parent); len(left) > 0 {

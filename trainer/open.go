@@ -15,6 +15,7 @@ import (
 	"magvit/kernels"
 	"magvit/model"
 	"magvit/trainer/data"
+	"magvit/trainer/usage"
 )
 
 // open prepares a run: it resolves the configuration against the clips, enters
@@ -75,7 +76,7 @@ func (t *training) prepare(ctx context.Context, fresh bool) error {
 func (t *training) precision() error {
 	has := kernels.PrecisionOf(t.be).String()
 	if want := t.cfg.Train.Precision; want != has {
-		return usage("train.precision: %q; legal on %s: %s", want, t.be.Name(), has)
+		return usage.Errorf("train.precision: %q; legal on %s: %s", want, t.be.Name(), has)
 	}
 	return nil
 }
@@ -98,26 +99,26 @@ func (t *training) resolve(ctx context.Context) (err error) {
 		}
 	}
 	if t.net, err = model.Build(t.cfg.Model); err != nil {
-		return usageError{err}
+		return usage.Wrap(err)
 	}
 	for i, l := range t.cfg.Model.Layers {
 		if strings.HasPrefix(l.Name, "cond_") {
-			return usage("model.layers[%d]: %s needs a condition for each clip, which clips do not have; such a tokenizer can be imported and exported, not trained", i, l.Name)
+			return usage.Errorf("model.layers[%d]: %s needs a condition for each clip, which clips do not have; such a tokenizer can be imported and exported, not trained", i, l.Name)
 		}
 	}
 	t.cfg.Data.Frames = t.net.Padded(t.cfg.Data.Frames)
 	if c := &t.cfg.Train; c.Steps == 0 && c.Epochs > 0 {
 		if n := t.cfg.Data.Crop.Batch; n > 0 {
-			return usage("train.epochs: %v with data.crop.batch: %d: epochs count whole clips; set train.steps", c.Epochs, n)
+			return usage.Errorf("train.epochs: %v with data.crop.batch: %d: epochs count whole clips; set train.steps", c.Epochs, n)
 		}
 		c.Steps = max(1, int(math.Round(c.Epochs*float64(len(train))/float64(c.Batch*c.Accumulate))))
 	}
 	if c := t.cfg.Data.Channels; c != t.cfg.Model.Channels {
-		return usage("model.channels: %d, but the clips have %d; set model.channels=%d or data.channels=%d", t.cfg.Model.Channels, c, c, t.cfg.Model.Channels)
+		return usage.Errorf("model.channels: %d, but the clips have %d; set model.channels=%d or data.channels=%d", t.cfg.Model.Channels, c, c, t.cfg.Model.Channels)
 	}
 	for _, s := range append(t.cfg.Data.Shapes(t.cfg.Train.Batch), t.cfg.Data.Whole(evalBatch)) {
 		if err := t.net.Check(model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}); err != nil {
-			return usage("batch %v of the configured data does not fit the configured model: %w", s, err)
+			return usage.Errorf("batch %v of the configured data does not fit the configured model: %w", s, err)
 		}
 	}
 	if t.loader, err = data.NewLoader(src, train, t.cfg.Data, t.cfg.Train.Batch, t.cfg.Train.Seed, true); err != nil {
@@ -151,14 +152,14 @@ func (t *training) resume(fresh bool) (from string, err error) {
 	var skipped []error
 	switch {
 	case want == "never" && !fresh:
-		return "", usage("run directory %s is not empty: choose another --out, or go on with its run: --resume auto", out)
+		return "", usage.Errorf("run directory %s is not empty: choose another --out, or go on with its run: --resume auto", out)
 	case want == "never":
 	case want == "auto" || want == "":
 		if from, snap, skipped, err = t.store.newest(); err != nil {
-			return "", usage("run directory %s: %w", out, err)
+			return "", usage.Errorf("run directory %s: %w", out, err)
 		}
 		if from == "" && len(skipped) > 0 {
-			return "", usage("run directory %s: none of its checkpoints verifies: %w; start anew in another --out", out, errors.Join(skipped...))
+			return "", usage.Errorf("run directory %s: none of its checkpoints verifies: %w; start anew in another --out", out, errors.Join(skipped...))
 		}
 	default:
 		if from, snap, skipped, err = checkpointDir(want); err != nil {
@@ -175,7 +176,7 @@ func (t *training) resume(fresh bool) (from string, err error) {
 	if from != "" {
 		was, err = snap.config(filepath.Join(from, stateFile))
 	} else if !ok && err == nil && !fresh {
-		err = usage("run directory %s holds other files and no run: choose another --out", out)
+		err = usage.Errorf("run directory %s holds other files and no run: choose another --out", out)
 	}
 	if err != nil {
 		return "", err
@@ -184,7 +185,7 @@ func (t *training) resume(fresh bool) (from string, err error) {
 		return "", nil
 	}
 	if keys := differences(was, t.cfg, free...); len(keys) > 0 {
-		return "", usage("%s is a run of another configuration: %s; go on with the same one, or choose another --out", cmp.Or(from, out), strings.Join(keys, "; "))
+		return "", usage.Errorf("%s is a run of another configuration: %s; go on with the same one, or choose another --out", cmp.Or(from, out), strings.Join(keys, "; "))
 	}
 	if from != "" {
 		if snap.Clips != fingerprint(t.opt.Source) {
@@ -205,11 +206,11 @@ func (t *training) owns(from string, step int, fresh bool) error {
 	a, errA := os.Stat(filepath.Dir(from))
 	b, errB := os.Stat(t.store.dir)
 	if errA != nil || errB != nil || !os.SameFile(a, b) {
-		return usage("run directory %s holds another run than checkpoint %s: choose an empty --out", t.opt.Out, from)
+		return usage.Errorf("run directory %s holds another run than checkpoint %s: choose an empty --out", t.opt.Out, from)
 	}
 	steps, err := t.store.steps()
 	if err == nil && len(steps) > 0 && slices.Max(steps) > step {
-		return usage("run directory %s has a newer checkpoint, %s, than %s: remove it, or choose an empty --out", t.opt.Out, stepName(slices.Max(steps)), from)
+		return usage.Errorf("run directory %s has a newer checkpoint, %s, than %s: remove it, or choose an empty --out", t.opt.Out, stepName(slices.Max(steps)), from)
 	}
 	return err
 }

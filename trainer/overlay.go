@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"magvit/trainer/usage"
 )
 
 // overlay lays YAML text over a configuration: what the text names is replaced,
@@ -44,11 +46,11 @@ func (o *overlay) place(err error) error {
 	path, _, _ := strings.Cut(err.Error(), ": ")
 	for path != "" {
 		if line := o.lines[path]; line > 0 {
-			return usage("%s:%d: %w", o.name, line, err)
+			return usage.Errorf("%s:%d: %w", o.name, line, err)
 		}
 		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
 	}
-	return usage("%s: %w", o.name, err)
+	return usage.Errorf("%s: %w", o.name, err)
 }
 
 // parse is the mapping at the root of the text, nil if the text is empty.

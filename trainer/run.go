@@ -46,7 +46,7 @@ type Result struct {
 //
 // A run directory that holds the same run is taken up at its newest checkpoint
 // that verifies. When ctx is cancelled, Run saves a checkpoint and returns an
-// error that wraps ErrInterrupted. Errors that the user caused wrap ErrUsage.
+// error that wraps ErrInterrupted. Errors that the user caused wrap usage.Error.
 func Run(ctx context.Context, o Options) (Result, error) {
 	t, err := open(ctx, o)
 	if err != nil {

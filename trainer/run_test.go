@@ -17,6 +17,7 @@ import (
 	"magvit/model"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
 )
 
 // begun is a run about to take its next step.
@@ -184,7 +185,7 @@ func TestRunDirectoryRules(t *testing.T) {
 	} {
 		other := o
 		c.change(&other)
-		if _, err := Run(t.Context(), other); !errors.Is(err, ErrUsage) {
+		if _, err := Run(t.Context(), other); !errors.Is(err, usage.Error) {
 			t.Errorf("%s: error %v, want the user's", name, err)
 		} else {
 			refused(t, err, c.want...)
@@ -217,7 +218,7 @@ func TestUnwritableRunDirectory(t *testing.T) {
 	}
 	_, err := Run(t.Context(), o)
 	refused(t, err, "run directory: mkdir")
-	if !errors.Is(err, ErrUsage) {
+	if !errors.Is(err, usage.Error) {
 		t.Errorf("%v is not the user's affair", err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"magvit/trainer/events"
 	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
 )
 
 // runDir is the folder of one run, locked for one trainer.
@@ -42,22 +43,22 @@ const (
 // no run.
 func openRunDir(path string) (d *runDir, fresh bool, err error) {
 	if path == "" {
-		return nil, false, usage("no run directory: want --out RUN")
+		return nil, false, usage.Errorf("no run directory: want --out RUN")
 	}
 	if err := os.MkdirAll(path, 0o777); err != nil {
-		return nil, false, usage("run directory: %w", err)
+		return nil, false, usage.Errorf("run directory: %w", err)
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return nil, false, usage("run directory: %w", err)
+		return nil, false, usage.Errorf("run directory: %w", err)
 	}
 	d = &runDir{path: path}
 	if d.lock, err = os.OpenFile(d.file(lockFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
-		return nil, false, usage("run directory %s cannot be written to: %w", path, err)
+		return nil, false, usage.Errorf("run directory %s cannot be written to: %w", path, err)
 	}
 	if err := lock(d.lock); err != nil {
 		d.lock.Close()
-		return nil, false, usage("run directory %s: another trainer is at work there", path)
+		return nil, false, usage.Errorf("run directory %s: another trainer is at work there", path)
 	}
 	fresh = true
 	for _, e := range entries {
@@ -325,21 +326,21 @@ func (d *runDir) close() error {
 func checkpointDir(path string) (dir string, snap snapshot, skipped []error, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", snap, nil, usage("checkpoint: %w", err)
+		return "", snap, nil, usage.Errorf("checkpoint: %w", err)
 	}
 	if !info.IsDir() {
 		name, err := os.ReadFile(path)
 		if err != nil {
-			return "", snap, nil, usage("checkpoint: %w", err)
+			return "", snap, nil, usage.Errorf("checkpoint: %w", err)
 		}
 		if name = bytes.TrimSpace(name); len(name) > 64 || !strings.HasPrefix(string(name), "step-") {
-			return "", snap, nil, usage("checkpoint %s: want a run's folder, a checkpoint's, or checkpoints/latest or best in a run", path)
+			return "", snap, nil, usage.Errorf("checkpoint %s: want a run's folder, a checkpoint's, or checkpoints/latest or best in a run", path)
 		}
 		path = filepath.Join(filepath.Dir(path), string(name))
 	}
 	if _, err := os.Stat(filepath.Join(path, stateFile)); err == nil {
 		if snap, err = verify(path); err != nil {
-			return "", snap, nil, usage("checkpoint %s: %w", path, err)
+			return "", snap, nil, usage.Errorf("checkpoint %s: %w", path, err)
 		}
 		return path, snap, nil, nil
 	}
@@ -351,11 +352,11 @@ func checkpointDir(path string) (dir string, snap snapshot, skipped []error, err
 	}
 	switch {
 	case err != nil:
-		return "", snap, skipped, usage("checkpoint %s: %w", path, err)
+		return "", snap, skipped, usage.Errorf("checkpoint %s: %w", path, err)
 	case dir == "" && len(skipped) > 0:
-		return "", snap, skipped, usage("checkpoint %s: none verifies: %w", path, errors.Join(skipped...))
+		return "", snap, skipped, usage.Errorf("checkpoint %s: none verifies: %w", path, errors.Join(skipped...))
 	case dir == "":
-		return "", snap, skipped, usage("checkpoint %s: no checkpoint there; want a run's folder, or a checkpoint's with %s in it", path, stateFile)
+		return "", snap, skipped, usage.Errorf("checkpoint %s: no checkpoint there; want a run's folder, or a checkpoint's with %s in it", path, stateFile)
 	}
 	return dir, snap, skipped, nil
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/nlpodyssey/safetensors"
+
+	"magvit/trainer/usage"
 )
 
 // tensor is a named array for a safetensors file.
@@ -105,7 +107,7 @@ func (t table) fill(tensors map[string]tensor, prefix string) ([]float32, error)
 		if len(wrong) > most {
 			more = fmt.Sprintf("; and %d more", len(wrong)-most)
 		}
-		return nil, usage("tensors of another configuration: %s%s", strings.Join(wrong[:min(len(wrong), most)], "; "), more)
+		return nil, usage.Errorf("tensors of another configuration: %s%s", strings.Join(wrong[:min(len(wrong), most)], "; "), more)
 	}
 	return arena, nil
 }

@@ -15,6 +15,7 @@ import (
 	"magvit/model"
 	"magvit/trainer"
 	"magvit/trainer/data"
+	"magvit/trainer/usage"
 )
 
 func benchStepCommand() *cli.Command {
@@ -109,7 +110,7 @@ func benchStep(c *cli.Context) error {
 		shape.N = n
 	}
 	if err := net.Check(shape); err != nil {
-		return usageError{err}
+		return usage.Wrap(err)
 	}
 	if only != nil {
 		return benchPlan(c, only, net, cfg, shape)

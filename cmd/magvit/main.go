@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer"
+	"magvit/trainer/usage"
 )
 
 const (
@@ -111,12 +112,7 @@ func unknownCommand(c *cli.Context, known []*cli.Command) error {
 	return usagef("%q is no command; there are %s", c.Args().First(), strings.Join(names, ", "))
 }
 
-// usageError is a wrong command line.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+func usagef(format string, args ...any) error { return usage.Errorf(format, args...) }
 
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	name := "magvit"
@@ -129,11 +125,10 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 
 // statusOf is the exit status that an error asks for.
 func statusOf(ctx context.Context, err error) int {
-	var usage usageError
 	switch {
 	case errors.Is(err, trainer.ErrInterrupted), ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return interrupted
-	case errors.As(err, &usage), errors.Is(err, trainer.ErrUsage),
+	case errors.Is(err, usage.Error),
 		errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // a place without room is a bad place
 		return badInput
 	}

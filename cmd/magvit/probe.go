@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 
@@ -12,6 +11,7 @@ import (
 	"magvit/trainer/data"
 	"magvit/trainer/probe"
 	"magvit/trainer/report"
+	"magvit/trainer/usage"
 )
 
 func probeCommand() *cli.Command {
@@ -51,7 +51,7 @@ func probeClips(c *cli.Context) error {
 	for _, run := range c.StringSlice("compare") {
 		other, err := probe.ReadCompared(run)
 		if err != nil {
-			return usageError{err}
+			return usage.Wrap(err)
 		}
 		compared = append(compared, other)
 	}
@@ -77,9 +77,7 @@ func probeClips(c *cli.Context) error {
 		return err
 	}
 	r, err := probe.Run(c.Context, set, o)
-	if errors.Is(err, probe.ErrData) {
-		return usageError{err}
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	r.Step, r.Data, r.Split, r.Compared = w.codec.Step, c.StringSlice("data"), c.String("split"), compared

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-
 	"magvit/trainer/data"
 	"magvit/trainer/probe"
 )
@@ -14,9 +12,7 @@ func (w *work) forecast(views int, o probe.Options, compared []probe.Compared) e
 		return err
 	}
 	r, err := probe.RunForecast(w.c.Context, set, o)
-	if errors.Is(err, probe.ErrData) {
-		return usageError{err}
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	r.Step, r.Data, r.Split, r.Compared = w.codec.Step, w.c.StringSlice("data"), w.c.String("split"), compared

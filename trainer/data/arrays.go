@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+
+	"magvit/trainer/usage"
 )
 
 // arrays is the Source of one .npz or .npy file.
@@ -48,7 +50,7 @@ const maxClip = 1 << 31
 func openNPY(ctx context.Context, path string) (*arrays, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, inputError{err}
+		return nil, usage.Wrap(err)
 	}
 	s := &arrays{path: path, base: filepath.Base(path), file: f, disk: f}
 	if err := s.fromNPY(ctx); err != nil {
@@ -61,7 +63,7 @@ func openNPY(ctx context.Context, path string) (*arrays, error) {
 func (s *arrays) fromNPY(ctx context.Context) error {
 	st, err := s.file.Stat()
 	if err != nil {
-		return inputError{err}
+		return usage.Wrap(err)
 	}
 	r := bufio.NewReaderSize(s.file, 1<<20)
 	h, err := readNpyHeader(r, s.path)

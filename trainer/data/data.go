@@ -12,20 +12,11 @@ package data
 
 import (
 	"context"
-	"errors"
-	"fmt"
+
+	"magvit/trainer/usage"
 )
 
-// ErrInput matches, by errors.Is, every error caused by the user's files or
-// settings: a path, an array, a number out of range.
-var ErrInput = errors.New("bad input")
-
-type inputError struct{ error }
-
-func (inputError) Is(target error) bool { return target == ErrInput }
-func (e inputError) Unwrap() error      { return e.error }
-
-func badf(format string, args ...any) error { return inputError{fmt.Errorf(format, args...)} }
+func badf(format string, args ...any) error { return usage.Errorf(format, args...) }
 
 // ClipError reports a clip that cannot be read; the others can be. A Loader and
 // Each skip such a clip and count it, unless Config.Strict.
@@ -36,7 +27,7 @@ type ClipError struct {
 
 func (e *ClipError) Error() string   { return e.Name + ": " + e.Err.Error() }
 func (e *ClipError) Unwrap() error   { return e.Err }
-func (e *ClipError) Is(t error) bool { return t == ErrInput }
+func (e *ClipError) Is(t error) bool { return t == usage.Error }
 
 // Clip is one clip, decoded.
 type Clip struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"magvit/kernels/philox"
+	"magvit/trainer/usage"
 )
 
 // memorySource is a Source in memory.
@@ -283,7 +284,7 @@ func TestUnreadableClipsAreSkippedOrFatal(t *testing.T) {
 		t.Errorf("%d clips skipped, want 2", n)
 	}
 	cfg.Strict = true
-	if _, err := NewLoader(src, upTo(6), cfg, 2, 7, true); !errors.Is(err, ErrInput) {
+	if _, err := NewLoader(src, upTo(6), cfg, 2, 7, true); !errors.Is(err, usage.Error) {
 		t.Errorf("strict, first clip torn: %v", err)
 	}
 	cfg.Size, cfg.Frames, cfg.Channels = 4, 2, 3
@@ -296,10 +297,10 @@ func TestUnreadableClipsAreSkippedOrFatal(t *testing.T) {
 	l.Close()
 	src = &memorySource{clips: src.clips, bad: map[int]bool{0: true, 1: true, 2: true, 3: true, 4: true, 5: true}}
 	cfg.Strict = false
-	if _, err := mustLoad(t, src, cfg, 2, true).Next(t.Context()); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "in a row") {
+	if _, err := mustLoad(t, src, cfg, 2, true).Next(t.Context()); !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), "in a row") {
 		t.Errorf("nothing to read: %v", err)
 	}
-	if _, err := Each(t.Context(), src, upTo(6), Defaults(), 2, func(*Batch) error { return nil }); !errors.Is(err, ErrInput) {
+	if _, err := Each(t.Context(), src, upTo(6), Defaults(), 2, func(*Batch) error { return nil }); !errors.Is(err, usage.Error) {
 		t.Errorf("nothing to read for Each: %v", err)
 	}
 }
@@ -401,7 +402,7 @@ func TestConfigErrorsNameKeyValueAndWhatIsLegal(t *testing.T) {
 	} {
 		cfg := Defaults()
 		c.set(&cfg)
-		if err := cfg.Validate(); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), c.want) {
+		if err := cfg.Validate(); !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v, want %q", err, c.want)
 		}
 	}

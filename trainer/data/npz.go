@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/flate"
+
+	"magvit/trainer/usage"
 )
 
 // floatAt is the little-endian float of 2, 4 or 8 bytes at the start of b.
@@ -60,12 +62,12 @@ type archive struct {
 func openArchive(path string) (*archive, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, inputError{err}
+		return nil, usage.Wrap(err)
 	}
 	st, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return nil, inputError{err}
+		return nil, usage.Wrap(err)
 	}
 	z, err := zip.NewReader(f, st.Size())
 	if err != nil {
@@ -214,7 +216,7 @@ func (w *npzWriter) add(arrays ...Array) error {
 func writeNPZ(path string, fill func(*npzWriter) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return inputError{err}
+		return usage.Wrap(err)
 	}
 	defer func() {
 		if err != nil {

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"magvit/trainer/usage"
 )
 
 // ramp is [N,T,C,H,W] with a different value everywhere, from 0 to 1.
@@ -256,8 +258,8 @@ func TestBadArraysAreExplained(t *testing.T) {
 				src.Close()
 				t.Fatal("opened without an error")
 			}
-			if !errors.Is(err, ErrInput) {
-				t.Errorf("%q is not ErrInput", err)
+			if !errors.Is(err, usage.Error) {
+				t.Errorf("%q is not usage.Error", err)
 			}
 			for _, w := range append(c.want, c.file) {
 				if !strings.Contains(err.Error(), w) {
@@ -295,7 +297,7 @@ func TestWriteArraysThenRead(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
 		t.Errorf("%d files in the folder, want 1", len(left))
 	}
-	if err := WriteArrays(filepath.Join(path, "no", "folder.npz")); !errors.Is(err, ErrInput) {
+	if err := WriteArrays(filepath.Join(path, "no", "folder.npz")); !errors.Is(err, usage.Error) {
 		t.Errorf("writing into a folder that is not there: %v", err)
 	}
 }

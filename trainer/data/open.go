@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"magvit/trainer/usage"
 )
 
 // Options of Open; the zero value is fine.
@@ -23,7 +25,7 @@ type Options struct {
 // clip, so is a folder of PNG or JPEG. The name of the sub-folder that a clip
 // lies in is its label. Values of arrays are checked here; video files, GIFs and
 // frames only when they are read.
-// Errors that the paths or files cause are ErrInput.
+// Errors that the paths or files cause are usage.Error.
 func Open(ctx context.Context, paths []string, opt Options) (Source, error) {
 	if len(paths) == 0 {
 		return nil, badf("no data: give a file (.npz, .npy, %s), a folder or a glob", strings.Join(videoKinds, ", "))
@@ -77,7 +79,7 @@ func (o *opener) open(paths []string) error {
 				if strings.ContainsAny(p, "*?[") && errors.Is(err, fs.ErrNotExist) {
 					return badf("%s: the pattern matches no file", p)
 				}
-				return inputError{err}
+				return usage.Wrap(err)
 			}
 		}
 		for _, f := range found {
@@ -93,7 +95,7 @@ func (o *opener) open(paths []string) error {
 func (o *opener) one(path string) error {
 	st, err := os.Stat(path)
 	if err != nil {
-		return inputError{err}
+		return usage.Wrap(err)
 	}
 	if st.IsDir() {
 		root := o.files.root(filepath.Clean(path))
@@ -131,7 +133,7 @@ func (o *opener) folder(root int, dir string) error {
 	at := filepath.Join(o.files.roots[root], dir)
 	entries, err := os.ReadDir(at)
 	if err != nil {
-		return inputError{err}
+		return usage.Wrap(err)
 	}
 	images, clips := 0, 0
 	for _, e := range entries {

@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"magvit/trainer/usage"
 )
 
 // grey writes frames named name-0.png, ... of w by h pixels of one value each.
@@ -100,11 +102,11 @@ func TestBadPathsAreExplained(t *testing.T) {
 		{filepath.Join(empty, "*.mp4"), "matches no file"},
 		{empty, "no clips in"},
 	} {
-		if _, err := Open(t.Context(), []string{c.path}, Options{}); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), c.want) {
+		if _, err := Open(t.Context(), []string{c.path}, Options{}); !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.path, err, c.want)
 		}
 	}
-	if _, err := Open(t.Context(), nil, Options{}); !errors.Is(err, ErrInput) {
+	if _, err := Open(t.Context(), nil, Options{}); !errors.Is(err, usage.Error) {
 		t.Errorf("no paths: %v", err)
 	}
 }
@@ -265,7 +267,7 @@ func TestVideoFiles(t *testing.T) {
 func TestWithoutFFmpegOpenSaysWhatToInstall(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := Open(t.Context(), []string{tempFile(t, "a.mp4", nil)}, Options{})
-	if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "apt-get install ffmpeg") {
+	if !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), "apt-get install ffmpeg") {
 		t.Errorf("%v", err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"magvit/trainer/usage"
 )
 
 // list of names and labels, without videos.
@@ -107,7 +109,7 @@ func TestSplitIsStableWhenClipsAreAddedOrRemoved(t *testing.T) {
 func TestSplitOfTooFewClips(t *testing.T) {
 	for n := range 2 {
 		_, _, err := Split(rolls(n, func(int) int { return 0 }), .2)
-		if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), fmt.Sprintf("%d clip", n)) || !strings.Contains(err.Error(), "at least 2") {
+		if !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), fmt.Sprintf("%d clip", n)) || !strings.Contains(err.Error(), "at least 2") {
 			t.Errorf("%d clips: %v", n, err)
 		}
 	}

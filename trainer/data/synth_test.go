@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"magvit/trainer/usage"
 )
 
 func TestSynthIsBalancedWholeAndRepeatable(t *testing.T) {
@@ -151,7 +153,7 @@ func TestSynthRefusesIllegalSettings(t *testing.T) {
 	} {
 		c := good
 		set(&c)
-		if _, err := Synth(c); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), want) {
+		if _, err := Synth(c); !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}

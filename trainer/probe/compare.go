@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
 )
 
 // Compared is what another network, trained on pixels, got on its own held-out
@@ -30,7 +31,7 @@ func ReadCompared(run string) (c Compared, err error) {
 	path := filepath.Join(run, compareFile)
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return c, dataError{fmt.Errorf("probe: compare: %w; want the directory of a run that classified clips", err)}
+		return c, usage.Errorf("probe: compare: %w; want the directory of a run that classified clips", err)
 	}
 	var v struct {
 		Compared
@@ -41,10 +42,10 @@ func ReadCompared(run string) (c Compared, err error) {
 	}
 	v.Accuracy, v.Low, v.High = -1, -1, -1
 	if err := json.Unmarshal(text, &v); err != nil {
-		return c, dataError{fmt.Errorf("probe: compare: %s: %w", path, err)}
+		return c, usage.Errorf("probe: compare: %s: %w", path, err)
 	}
 	if c = v.Compared; c.Preset == "" || c.Low < 0 || c.Low > c.Accuracy || c.Accuracy > c.High || c.High > 1 {
-		return c, dataError{fmt.Errorf("probe: compare: %s: want a preset, and 0 <= low <= accuracy <= high <= 1", path)}
+		return c, usage.Errorf("probe: compare: %s: want a preset, and 0 <= low <= accuracy <= high <= 1", path)
 	}
 	if f := v.Forecast; c.ForecastError == nil && f != nil && f.Of != "space" {
 		c.ForecastError = f.Error

@@ -10,6 +10,7 @@ import (
 
 	"magvit/kernels/philox"
 	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
 )
 
 // ForecastFileName is the name of a ForecastResult, as JSON, in a run directory.
@@ -175,7 +176,7 @@ const (
 )
 
 // RunForecast fits and tests forecasts. Clips in which nothing moves, too few of
-// them, or too few frames are an error (ErrData).
+// them, or too few frames are an error (usage.Error).
 func RunForecast(ctx context.Context, s *ForecastSet, o Options) (r ForecastResult, err error) {
 	if o.Splits == 0 {
 		o.Splits = 5
@@ -221,10 +222,10 @@ func RunForecast(ctx context.Context, s *ForecastSet, o Options) (r ForecastResu
 func (s *ForecastSet) check() error {
 	n := len(s.seen.Names)
 	if n < leastClips {
-		return dataError{fmt.Errorf("probe: %d clips: at least %d are needed to forecast", n, leastClips)}
+		return usage.Errorf("probe: %d clips: at least %d are needed to forecast", n, leastClips)
 	}
 	if t := len(s.seen.motion[0]); t < leastObserved {
-		return dataError{fmt.Errorf("probe: %d frames are seen: at least %d are needed to forecast (fewer ahead, or longer clips)", t, leastObserved)}
+		return usage.Errorf("probe: %d frames are seen: at least %d are needed to forecast (fewer ahead, or longer clips)", t, leastObserved)
 	}
 	moving := 0
 	for i := range n {
@@ -233,7 +234,7 @@ func (s *ForecastSet) check() error {
 		}
 	}
 	if 2*moving < n {
-		return dataError{fmt.Errorf("probe: something moves before a background of one colour in %d of %d clips only: there is no trajectory to forecast", moving, n)}
+		return usage.Errorf("probe: something moves before a background of one colour in %d of %d clips only: there is no trajectory to forecast", moving, n)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"magvit/kernels/philox"
+	"magvit/trainer/usage"
 )
 
 const seenDots, dotFrames = 6, 8
@@ -180,7 +181,7 @@ func TestForecastRefuses(t *testing.T) {
 			}
 			want = strings.Replace(want, "of 1 clips", "of 12 clips", 1)
 		}
-		if _, err := RunForecast(context.Background(), s, Options{}); !errors.Is(err, ErrData) || !strings.Contains(err.Error(), want) {
+		if _, err := RunForecast(context.Background(), s, Options{}); !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q", err, want)
 		}
 	}
@@ -205,7 +206,7 @@ func TestReadCompared(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, compareFile), []byte(text), 0o600))
 		c, err := ReadCompared(dir)
 		if says, bad := strings.CutPrefix(want, "error "); bad {
-			if !errors.Is(err, ErrData) || !strings.Contains(err.Error(), says) {
+			if !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), says) {
 				t.Errorf("%s: %v; want %q", text, err, says)
 			}
 			continue
@@ -219,7 +220,7 @@ func TestReadCompared(t *testing.T) {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}
 	}
-	if _, err := ReadCompared(t.TempDir()); !errors.Is(err, ErrData) {
+	if _, err := ReadCompared(t.TempDir()); !errors.Is(err, usage.Error) {
 		t.Errorf("no file: %v", err)
 	}
 }

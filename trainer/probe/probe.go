@@ -62,7 +62,7 @@ type Result struct {
 }
 
 // Run fits and tests every head. It is an error if there are fewer than two
-// classes, or too few clips of one (ErrData).
+// classes, or too few clips of one (usage.Error).
 func Run(ctx context.Context, s *Set, o Options) (r Result, err error) {
 	if o.Splits == 0 {
 		o.Splits = 5

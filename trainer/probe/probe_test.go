@@ -12,6 +12,7 @@ import (
 
 	"magvit/kernels/philox"
 	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
 )
 
 const side, frames, grid = 16, 6, 4
@@ -254,7 +255,7 @@ func TestRunRefuses(t *testing.T) {
 		"class down has 3":     dots(t, 7, 2, false),
 	} {
 		_, err := Run(context.Background(), s, Options{})
-		if !errors.Is(err, ErrData) || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q", err, want)
 		}
 	}

@@ -3,11 +3,11 @@ package probe
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 
 	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
 )
 
 // Field holds one kind of feature of all examples: N blocks [T,H,W,C]. An example
@@ -212,14 +212,6 @@ func cells(e Example) Field {
 // one to stop by and two to fit.
 const leastPerClass = 4
 
-// ErrData is what errors.Is finds in every error that the clips or labels caused.
-var ErrData = errors.New("clips cannot be probed")
-
-type dataError struct{ error }
-
-func (dataError) Is(target error) bool { return target == ErrData }
-func (e dataError) Unwrap() error      { return e.error }
-
 // present lists the labels that have clips, and renumbers the clips' labels by it.
 func (s *Set) present() (names []string, labels []int, err error) {
 	count := map[int]int{}
@@ -229,7 +221,7 @@ func (s *Set) present() (names []string, labels []int, err error) {
 		most = max(most, l)
 	}
 	if len(count) < 2 {
-		return nil, nil, dataError{fmt.Errorf("probe: %d clips of %d classes: at least two classes are needed (labels come from the .npz's labels, or from sub-folders' names)", len(s.Labels), len(count))}
+		return nil, nil, usage.Errorf("probe: %d clips of %d classes: at least two classes are needed (labels come from the .npz's labels, or from sub-folders' names)", len(s.Labels), len(count))
 	}
 	number := map[int]int{}
 	for l := range most + 1 {
@@ -241,7 +233,7 @@ func (s *Set) present() (names []string, labels []int, err error) {
 			name = s.Classes[l]
 		}
 		if count[l] < leastPerClass {
-			return nil, nil, dataError{fmt.Errorf("probe: class %s has %d clips: at least %d are needed, to fit, to stop and to test", name, count[l], leastPerClass)}
+			return nil, nil, usage.Errorf("probe: class %s has %d clips: at least %d are needed, to fit, to stop and to test", name, count[l], leastPerClass)
 		}
 		number[l] = len(names)
 		names = append(names, name)
