@@ -105,25 +105,25 @@ func train(t *testing.T, be kernels.Backend, c model.Config, s model.Shape) (tok
 	}
 	r := philox.New(2, "clips", 0, 0)
 	for step := range 3 {
-		video, weight := make([]float32, p.Video.Len()), make([]float32, p.Weight.Len())
+		video, weight := make([]float32, p.Buffer("video").Len()), make([]float32, p.Buffer("weight").Len())
 		for i := range video {
 			video[i] = float32(r.Float64())
 		}
 		for i := range weight {
 			weight[i] = float32(1 + i%3)
 		}
-		if p.Cond != nil {
-			cond := make([]float32, p.Cond.Len())
+		if p.Buffer("cond") != nil {
+			cond := make([]float32, p.Buffer("cond").Len())
 			for i := range cond {
 				cond[i] = float32(r.Normal())
 			}
-			check(t, be.Write(p.Cond, cond))
+			check(t, be.Write(p.Buffer("cond"), cond))
 		}
-		check(t, be.Write(p.Video, video))
-		check(t, be.Write(p.Weight, weight))
+		check(t, be.Write(p.Buffer("video"), video))
+		check(t, be.Write(p.Buffer("weight"), weight))
 		check(t, p.Run())
 		if step == 0 {
-			o.loss, o.codes, o.grads = read(p.Loss)[0], read(p.Codes), read(grads)
+			o.loss, o.codes, o.grads = read(p.Loss())[0], read(p.Buffer("codes")), read(grads)
 			for _, term := range p.Terms {
 				o.terms = append(o.terms, read(term.Buffer)...)
 			}

@@ -16,6 +16,7 @@ import (
 type builder struct {
 	t       *Tokenizer
 	g       *G.ExprGraph
+	graph   *Graph
 	shape   Shape
 	cond    *G.Node   // [N,dim_cond], input; nil: none
 	params  []*G.Node // by index of Tokenizer.Params; nil: not used by this graph
@@ -24,11 +25,35 @@ type builder struct {
 }
 
 func newBuilder(t *Tokenizer, s Shape) *builder {
-	return &builder{t: t, g: G.NewGraph(), shape: s, params: make([]*G.Node, len(t.Params))}
+	return &builder{t: t, g: G.NewGraph(), shape: s, params: make([]*G.Node, len(t.Params)),
+		graph: &Graph{Shape: s, Inputs: map[string]*G.Node{}, Outputs: map[string]*G.Node{}}}
 }
 
+// input adds a named input of the graph.
 func (b *builder) input(name string, shape ...int) *G.Node {
-	return machine.Input(b.g, name, shape...)
+	n := machine.Input(b.g, name, shape...)
+	b.graph.Inputs[name] = n
+	return n
+}
+
+// output names a result of the graph.
+func (b *builder) output(name string, n *G.Node) *G.Node {
+	b.graph.Outputs[name] = n
+	return n
+}
+
+// constant adds an input that never changes.
+func (b *builder) constant(name string, values []float32, shape ...int) *G.Node {
+	n := machine.Input(b.g, name, shape...)
+	b.graph.constants = append(b.graph.constants, constant{n, values})
+	return n
+}
+
+// scheduled adds a scalar input that is a function of the step, from 0.
+func (b *builder) scheduled(name string, at func(step int) float64) *G.Node {
+	n := machine.Input(b.g, name)
+	b.graph.scheduled = append(b.graph.scheduled, scheduled{n, at})
+	return n
 }
 
 // register finds a parameter, or lists it.
@@ -59,7 +84,7 @@ func (b *builder) param(name string, in initial, shape, reference []int) *G.Node
 		return nil
 	}
 	if b.params[i] == nil {
-		b.params[i] = b.input(name, shape...)
+		b.params[i] = machine.Input(b.g, name, shape...)
 	}
 	return b.params[i]
 }

@@ -181,8 +181,8 @@ func NewClassifier(c Config) (*Classifier, error) {
 	s := Shape{N: 1, T: m.Padded(k.Horizon + f), H: side, W: side}
 	b := newBuilder(m.list, s)
 	b.declare = true
-	_, err := m.forward(b)
-	return m, err
+	m.forward(b)
+	return m, b.err
 }
 
 func (m *Classifier) Declared() []Param                      { return m.list.Params }

@@ -8,82 +8,79 @@ import (
 	"magvit/kernels"
 )
 
-// Training is the graph of a training step: Video, Labels, Target and Counts in,
-// where there are heads for them; Loss, Terms, Logits, Forecast and Grads out.
+// Training is the graph of a training step: video, labels, target and counts in, where
+// there are heads for them; loss, terms, logits, forecast and gradients out.
 func (m *Classifier) Training(s Shape) (*Graph, error) {
-	g, err := m.Predictor(s)
-	if err != nil {
+	if err := m.Check(s); err != nil {
 		return nil, err
 	}
-	b := &builder{t: m.list, g: g.Video.Graph(), shape: s, params: g.Params}
-	k := m.Config.Classify
-	if g.Logits != nil {
-		g.Labels = b.input("labels", s.N)
-		g.Loss = b.apply(kernels.CrossEntropy{Rows: s.N, C: k.Classes}, []int{}, g.Logits, g.Labels)
-		g.Terms = append(g.Terms, Term{"cross_entropy", g.Loss})
+	b, k := newBuilder(m.list, s), m.Config.Classify
+	logits, forecast := m.forward(b)
+	var terms []Term
+	if logits != nil {
+		labels := b.input("labels", s.N)
+		terms = append(terms, Term{Name: "cross_entropy", Weight: 1,
+			Node: b.apply(kernels.CrossEntropy{Rows: s.N, C: k.Classes}, []int{}, logits, labels)})
 	}
-	if g.Forecast != nil {
+	if forecast != nil {
 		dims := k.positionDims()
-		g.Target, g.Counts = b.input("target", s.N, k.Horizon, dims), b.input("counts", s.N, k.Horizon)
-		mse := b.apply(kernels.ReconLoss{Pixels: s.N * k.Horizon, C: dims, Kind: kernels.MSE, Overshoot: 1}, []int{}, g.Forecast, g.Target, g.Counts)
-		g.Terms = append(g.Terms, Term{"forecast", mse})
-		part := b.scale(mse, k.ForecastWeight)
-		if g.Loss == nil {
-			g.Loss = part
-		} else {
-			g.Loss = b.add(g.Loss, part)
-		}
+		target, counts := b.input("target", s.N, k.Horizon, dims), b.input("counts", s.N, k.Horizon)
+		terms = append(terms, Term{Name: "forecast", Weight: k.ForecastWeight,
+			Node: b.apply(kernels.ReconLoss{Pixels: s.N * k.Horizon, C: dims, Kind: kernels.MSE, Overshoot: 1}, []int{}, forecast, target, counts)})
 	}
-	if b.err != nil {
-		return nil, b.err
+	g, err := b.finish(terms...)
+	if err != nil {
+		return nil, err
 	}
 	_, err = g.differentiate()
 	return g, err
 }
 
-// Predictor is the graph from Video to Logits and Forecast.
+// Predictor is the graph from video to logits and forecast.
 func (m *Classifier) Predictor(s Shape) (*Graph, error) {
 	if err := m.Check(s); err != nil {
 		return nil, err
 	}
-	return m.forward(newBuilder(m.list, s))
+	b := newBuilder(m.list, s)
+	m.forward(b)
+	return b.finish()
 }
 
-func (m *Classifier) forward(b *builder) (*Graph, error) {
+// forward builds the network; nil where there is no such head.
+func (m *Classifier) forward(b *builder) (logits, forecast *G.Node) {
 	s, c := b.shape, m.Config
-	g := &Graph{Shape: s, Video: b.input("video", s.N, s.T, s.H, s.W, c.Channels)}
+	video := b.input("video", s.N, s.T, s.H, s.W, c.Channels)
+	var x *G.Node
 	if c.Classify.Network == "slowfast" {
-		g.features = b.slowFast(g, g.Video)
+		x = b.slowFast(video)
 	} else {
-		g.features = b.look("head", g, b.encode(g.Video), c.Classify.HeadDim)
+		x = b.look("head", b.encode(video), c.Classify.HeadDim)
 	}
-	x := g.features
+	b.graph.features = x
 	for i := range c.Classify.HeadLayers {
 		x = b.residual(fmt.Sprintf("head.time.%d", i), x, Kernel{3, 1, 1}, form{dilation: 1 << i})
 	}
 	if n := c.Classify.Classes; n > 1 {
 		y := b.act(kernels.ELU, b.conv("head.classes.0", b.pool("head.time", x, 0, true), 2*c.Classify.HeadDim, point, form{}))
-		g.Logits = b.conv("head.classes.1", y, n, point, form{zero: true, fixedBias: true})
+		logits = b.output("logits", b.conv("head.classes.1", y, n, point, form{zero: true, fixedBias: true}))
 	}
 	if dims := c.Classify.positionDims(); dims > 0 {
 		last := m.Seen(s.T) / m.factor()
 		y := b.act(kernels.ELU, b.conv("head.forecast.0", b.frames(x, last-1, last), 2*c.Classify.HeadDim, point, form{}))
-		g.Forecast = b.conv("head.forecast.1", y, c.Classify.Horizon*dims, point, form{zero: true, fixedBias: true})
+		forecast = b.output("forecast", b.conv("head.forecast.1", y, c.Classify.Horizon*dims, point, form{zero: true, fixedBias: true}))
 	}
-	g.Params = b.params
-	return g, b.err
+	return logits, forecast
 }
 
 // look pools each frame of x [N,T,H,W,C] to features [N,T,1,1,dim]: several eyes, each
 // with an attention of its own over the pixels, see what is where they look. The places
 // of the pixels are added before, so that they also see where that is.
-func (b *builder) look(name string, g *Graph, x *G.Node, dim int) *G.Node {
+func (b *builder) look(name string, x *G.Node, dim int) *G.Node {
 	n, t, h, w, _ := b.dims(x)
 	if b.err != nil {
 		return nil
 	}
-	at := b.input(name+".places", n, t, h, w, 2)
-	g.constants = append(g.constants, constant{at, places(n*t, h, w)})
+	at := b.constant(name+".places", places(n*t, h, w), n, t, h, w, 2)
 	x = b.add(b.conv(name+".in", x, dim, point, form{}), b.conv(name+".where", at, dim, point, form{}))
 	var all *G.Node
 	for i := range b.t.Config.Classify.Eyes {
@@ -127,7 +124,7 @@ func places(frames, h, w int) []float32 {
 }
 
 // slowFast gives features [N,T/alpha,1,1,head_dim] from two encoders.
-func (b *builder) slowFast(g *Graph, x *G.Node) *G.Node {
+func (b *builder) slowFast(x *G.Node) *G.Node {
 	c := b.t.Config
 	alpha, thin := c.Classify.Alpha, func(dim int) int { return max(dim/c.Classify.Beta, 1) }
 	n, t, h, w, ch := b.dims(x)
@@ -158,7 +155,7 @@ func (b *builder) slowFast(g *Graph, x *G.Node) *G.Node {
 		slow, fast = b.layerNorm("slow.norm", slow), b.layerNorm("fast.norm", fast)
 	}
 	d := c.Classify.HeadDim
-	return b.lateral("lateral.out", b.look("slow.head", g, slow, d), b.look("fast.head", g, fast, d))
+	return b.lateral("lateral.out", b.look("slow.head", slow, d), b.look("fast.head", fast, d))
 }
 
 // lateral adds what a convolution over the time of the fast path gives to the slow one.

@@ -54,11 +54,11 @@ func newTrial(t *testing.T, c Config, s Shape) *trial {
 	if r.p, err = g.Compile(be, r.params, r.grads, r.offsets); err != nil {
 		t.Fatal(err)
 	}
-	draw(r.p.Video.(kernels.Host), "video", .5)
-	draw(r.p.Target.(kernels.Host), "target", 1)
-	copy(r.p.Labels.(kernels.Host), []float32{2, -1, 0})
-	for i := range r.p.Counts.(kernels.Host)[1:] { // the first one does not count
-		r.p.Counts.(kernels.Host)[i+1] = 1
+	draw(r.p.Buffer("video").(kernels.Host), "video", .5)
+	draw(r.p.Buffer("target").(kernels.Host), "target", 1)
+	copy(r.p.Buffer("labels").(kernels.Host), []float32{2, -1, 0})
+	for i := range r.p.Buffer("counts").(kernels.Host)[1:] { // the first one does not count
+		r.p.Buffer("counts").(kernels.Host)[i+1] = 1
 	}
 	return r
 }
@@ -75,7 +75,7 @@ func (r *trial) run(t *testing.T) float64 {
 	if err := r.p.Run(); err != nil {
 		t.Fatal(err)
 	}
-	return float64(r.p.Loss.(kernels.Host)[0])
+	return float64(r.p.Loss().(kernels.Host)[0])
 }
 
 // The loss is the cross-entropy of the rows with a label and half the mean squared
@@ -83,7 +83,7 @@ func (r *trial) run(t *testing.T) float64 {
 func TestClassifierLoss(t *testing.T) {
 	r := newTrial(t, looker("i3d"), Shape{N: 3, T: 8, H: 16, W: 16})
 	got := r.run(t)
-	logits, forecast, target := r.p.Logits.(kernels.Host), r.p.Forecast.(kernels.Host), r.p.Target.(kernels.Host)
+	logits, forecast, target := r.p.Buffer("logits").(kernels.Host), r.p.Buffer("forecast").(kernels.Host), r.p.Buffer("target").(kernels.Host)
 	want := 0.
 	for _, row := range [][2]int{{0, 2}, {2, 0}} {
 		z := 0.
@@ -141,7 +141,7 @@ func TestForecastSeesNoFrameOfTheHorizon(t *testing.T) {
 	for _, network := range []string{"i3d", "slowfast"} {
 		r := newTrial(t, looker(network), Shape{N: 3, T: 8, H: 16, W: 16})
 		r.run(t)
-		video, forecast, logits := r.p.Video.(kernels.Host), slices.Clone(r.p.Forecast.(kernels.Host)), slices.Clone(r.p.Logits.(kernels.Host))
+		video, forecast, logits := r.p.Buffer("video").(kernels.Host), slices.Clone(r.p.Buffer("forecast").(kernels.Host)), slices.Clone(r.p.Buffer("logits").(kernels.Host))
 		seen, frame := r.m.Seen(8), 16*16*3
 		if seen != 6 {
 			t.Fatalf("%s: %d frames seen, want 6", network, seen)
@@ -156,15 +156,15 @@ func TestForecastSeesNoFrameOfTheHorizon(t *testing.T) {
 		change(6)
 		change(7)
 		r.run(t)
-		if !slices.Equal(forecast, r.p.Forecast.(kernels.Host)) {
+		if !slices.Equal(forecast, r.p.Buffer("forecast").(kernels.Host)) {
 			t.Errorf("%s: the forecast sees frames of the horizon", network)
 		}
-		if slices.Equal(logits, r.p.Logits.(kernels.Host)) {
+		if slices.Equal(logits, r.p.Buffer("logits").(kernels.Host)) {
 			t.Errorf("%s: the classes do not depend on the last frames", network)
 		}
 		change(5)
 		r.run(t)
-		if slices.Equal(forecast, r.p.Forecast.(kernels.Host)) {
+		if slices.Equal(forecast, r.p.Buffer("forecast").(kernels.Host)) {
 			t.Errorf("%s: the forecast does not see the last frame before the horizon", network)
 		}
 	}

@@ -9,11 +9,10 @@ import (
 )
 
 // condition adds the input that the layers cond_* need, if there are any.
-func (b *builder) condition() *G.Node {
+func (b *builder) condition() {
 	if b.t.Config.conditional() {
 		b.cond = b.input("cond", b.shape.N, b.t.Config.DimCond)
 	}
-	return b.cond
 }
 
 // stem widens the condition, [N,1,1,1,width]; encoder and decoder have one each.

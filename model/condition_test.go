@@ -21,14 +21,14 @@ func latents(t *testing.T, c Config, cond []float32, alter func(name string, v [
 	check(t, err)
 	p, err := g.Compile(be, params, nil, offsets)
 	check(t, err)
-	video := uniform("video", p.Video.Len()/2)
-	check(t, be.Write(p.Video, append(video, video...))) // two equal clips
-	if p.Cond != nil {
-		check(t, be.Write(p.Cond, cond))
+	video := uniform("video", p.Buffer("video").Len()/2)
+	check(t, be.Write(p.Buffer("video"), append(video, video...))) // two equal clips
+	if p.Buffer("cond") != nil {
+		check(t, be.Write(p.Buffer("cond"), cond))
 	}
 	check(t, p.Run())
-	z := make([]float32, p.Latents.Len())
-	check(t, be.Read(z, p.Latents))
+	z := make([]float32, p.Buffer("latents").Len())
+	check(t, be.Read(z, p.Buffer("latents")))
 	return z
 }
 
@@ -77,17 +77,19 @@ func farthest(a, b []float32) (d float64) {
 }
 
 // entropies builds LFQ alone.
-func entropies(t *testing.T, c Config, z []float32) (b *builder, out quantized, in feed, run func() map[string]float64) {
+func entropies(t *testing.T, c Config, z []float32) (b *builder, in feed, run func() map[string]float64) {
 	t.Helper()
 	c.InitDim, c.Layers = c.Quantizer.dims(), nil
 	b = newBuilder(&Tokenizer{Config: c, index: map[string]int{}}, Shape{})
 	b.declare = true
 	x := b.input("x", len(z)/c.InitDim, 1, 1, 1, c.InitDim)
-	out, in = b.quantize(x), feed{x: z}
+	out := b.quantize(x)
+	in = feed{x: z}
+	total := b.total(out.terms)
 	check(t, b.err)
 	g := &golden{t: t, be: cpu(t)}
-	return b, out, in, func() map[string]float64 {
-		v := map[string]float64{"aux": float64(g.run(in, out.aux)[0][0])}
+	return b, in, func() map[string]float64 {
+		v := map[string]float64{"total": float64(g.run(in, total)[0][0])}
 		for _, term := range out.terms {
 			v[term.Name] = float64(g.run(in, term.Node)[0][0])
 		}
@@ -105,10 +107,10 @@ func TestEntropiesWithAndWithoutFloor(t *testing.T) {
 		for i := range z {
 			z[i] -= .5
 		}
-		_, _, _, run := entropies(t, c, z)
+		_, _, run := entropies(t, c, z)
 		exact := run()
 		c.Compat = Lucidrains
-		_, _, _, run = entropies(t, c, z)
+		_, _, run = entropies(t, c, z)
 		for name, want := range run() {
 			if math.Abs(exact[name]-want) > 2e-3*math.Abs(want) {
 				t.Errorf("spherical %v: %s is %g, with the floor %g", spherical, name, exact[name], want)
@@ -127,14 +129,18 @@ func TestEntropyBoost(t *testing.T) {
 		}
 	}
 	z := uniform("latents", 20*6)
-	_, out, in, run := entropies(t, c, z)
-	in[out.boost] = []float32{1, 1, 1}
+	b, in, run := entropies(t, c, z)
+	if len(b.graph.scheduled) != 1 {
+		t.Fatalf("%d scheduled inputs, want one", len(b.graph.scheduled))
+	}
+	boost := b.graph.scheduled[0].node
+	in[boost] = []float32{1}
 	once := run()
-	in[out.boost] = []float32{3, 3, 1}
+	in[boost] = []float32{3}
 	q := c.Quantizer
-	want := once["aux"] + 2*q.EntropyWeight*(once["per_sample_entropy"]-q.DiversityGamma*once["batch_entropy"])
-	if got := run()["aux"]; math.Abs(got-want) > 1e-6 {
-		t.Errorf("boosted loss %g, want %g (once %g)", got, want, once["aux"])
+	want := once["total"] + 2*q.EntropyWeight*(once["sample_entropy"]-q.DiversityGamma*once["codebook_entropy"])
+	if got := run()["total"]; math.Abs(got-want) > 1e-6 {
+		t.Errorf("boosted loss %g, want %g (once %g)", got, want, once["total"])
 	}
 	tok := create(t, c)
 	g, err := tok.Training(Shape{1, 4, 16, 16})
@@ -142,7 +148,11 @@ func TestEntropyBoost(t *testing.T) {
 	params, offsets := parameters(tok, 1)
 	p, err := g.Compile(cpu(t), params, make(kernels.Host, len(params)), offsets)
 	check(t, err)
-	if b, ok := p.Boost.(kernels.Host); !ok || len(b) != 3 || b[0] != 1 || b[1] != 1 || b[2] != 1 {
-		t.Errorf("a program's boost starts as %v, want ones", b)
+	at := p.Plan.Buffer(g.scheduled[0].node).(kernels.Host)
+	if at[0] != 1 {
+		t.Errorf("a program's boost starts as %v, want 1", at[0])
+	}
+	if check(t, p.SetStep(500)); at[0] != 2.5 {
+		t.Errorf("at step 500 a program's boost is %v, want 2.5", at[0])
 	}
 }

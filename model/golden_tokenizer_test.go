@@ -40,23 +40,22 @@ func (g *golden) tokenizer() {
 	graph, err := tok.forward(s)
 	check(g.t, err)
 	in := g.feed(graph, tok, params)
-	wanted := G.Nodes{graph.Recon, graph.Loss}
+	wanted := G.Nodes{graph.Outputs["recon"], graph.Loss}
 	for _, term := range graph.Terms {
 		wanted = append(wanted, term.Node)
 	}
-	if graph.aux != nil {
-		wanted = append(wanted, graph.aux)
-	}
 	values := g.run(in, wanted...)
 	g.compare("out.recon_train", g.take("out.recon_train").like(values[0]))
+	aux := 0. // the quantizer's part of the loss, before its aux_weight
 	for i, term := range graph.Terms {
-		g.compare("loss."+term.Name, values[2+i])
+		if name, ok := referenceTerms[term.Name]; ok {
+			g.compare("loss."+name, values[2+i])
+		}
+		if term.Name != "recon" && !term.Derived {
+			aux += term.Weight / tok.Config.Quantizer.AuxWeight * float64(values[2+i][0])
+		}
 	}
-	if graph.aux != nil {
-		g.compare("loss.aux", values[len(values)-1])
-	} else {
-		g.compare("loss.aux", []float32{0})
-	}
+	g.compare("loss.aux", []float32{float32(aux)})
 	if g.adversarial() {
 		return
 	}
@@ -65,9 +64,9 @@ func (g *golden) tokenizer() {
 	g.compare("loss.generator", []float32{0})
 	g.used["loss.adaptive_weight"] = true // of no generator loss
 
-	inputs := G.Nodes{graph.Video}
-	if graph.Cond != nil {
-		inputs = append(inputs, graph.Cond)
+	inputs := G.Nodes{graph.Inputs["video"]}
+	if graph.Inputs["cond"] != nil {
+		inputs = append(inputs, graph.Inputs["cond"])
 	}
 	others, err := graph.differentiate(inputs...)
 	check(g.t, err)
@@ -97,7 +96,7 @@ func (g *golden) tokenizer() {
 		video[i] += 2 * (x - values[0][i]) / float32(len(target))
 	}
 	g.compare("grad.video", g.take("grad.video").like(video))
-	if graph.Cond != nil {
+	if graph.Inputs["cond"] != nil {
 		g.compare("grad.cond", grads[1])
 	}
 }
@@ -151,14 +150,14 @@ func (g *golden) feed(graph *Graph, tok *Tokenizer, params [][]float32) feed {
 			in[n] = params[i]
 		}
 	}
-	if graph.Video != nil {
-		in[graph.Video] = g.take("in.video").channelsLast()
+	if graph.Inputs["video"] != nil {
+		in[graph.Inputs["video"]] = g.take("in.video").channelsLast()
 	}
-	if graph.Weight != nil {
-		in[graph.Weight] = slices.Repeat([]float32{1}, graph.Weight.Shape().TotalSize())
+	if graph.Inputs["weight"] != nil {
+		in[graph.Inputs["weight"]] = slices.Repeat([]float32{1}, graph.Inputs["weight"].Shape().TotalSize())
 	}
-	if graph.Cond != nil {
-		in[graph.Cond] = g.take("in.cond").values
+	if graph.Inputs["cond"] != nil {
+		in[graph.Inputs["cond"]] = g.take("in.cond").values
 	}
 	return in
 }
@@ -167,7 +166,7 @@ func (g *golden) feed(graph *Graph, tok *Tokenizer, params [][]float32) feed {
 func (g *golden) inference(tok *Tokenizer, params [][]float32, s Shape) {
 	enc, err := tok.Encoder(s)
 	check(g.t, err)
-	values := g.run(g.feed(enc, tok, params), enc.features, enc.Codes)
+	values := g.run(g.feed(enc, tok, params), enc.features, enc.Outputs["codes"])
 	if g.has("out.encoded") {
 		g.compare("out.encoded", g.take("out.encoded").like(values[0]))
 	}
@@ -176,8 +175,8 @@ func (g *golden) inference(tok *Tokenizer, params [][]float32, s Shape) {
 	dec, err := tok.Decoder(s)
 	check(g.t, err)
 	in := g.feed(dec, tok, params)
-	in[dec.Codes] = g.take("codes").values
-	values = g.run(in, dec.features, dec.Recon)
+	in[dec.Inputs["codes"]] = g.take("codes").values
+	values = g.run(in, dec.features, dec.Outputs["recon"])
 	if g.has("out.quantized") {
 		g.compare("out.quantized", g.take("out.quantized").like(values[0]))
 	}

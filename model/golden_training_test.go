@@ -268,7 +268,7 @@ func (g *golden) training() {
 	check(g.t, err)
 	prog, err := graph.Compile(g.be, p, grads, offsets)
 	check(g.t, err)
-	check(g.t, g.be.Write(prog.Weight, slices.Repeat([]float32{1}, prog.Weight.Len())))
+	check(g.t, g.be.Write(prog.Buffer("weight"), slices.Repeat([]float32{1}, prog.Buffer("weight").Len())))
 
 	curves := map[string][]float32{}
 	position := 0
@@ -276,12 +276,12 @@ func (g *golden) training() {
 		check(g.t, g.be.Write(sum, make([]float32, n)))
 		sums := map[string]float64{"generator": 0, "aux": 0}
 		for range o.Accumulate {
-			check(g.t, g.be.Write(prog.Video, batch(position)))
+			check(g.t, g.be.Write(prog.Buffer("video"), batch(position)))
 			position++
 			check(g.t, prog.Run())
 			add.Run(sum, sum, grads)
 			share := 1 / float64(o.Accumulate)
-			total := float64(g.read(prog.Loss)[0])
+			total := float64(g.read(prog.Loss())[0])
 			sums["total"] += total * share
 			for _, term := range prog.Terms {
 				if term.Name == "recon" {
@@ -319,9 +319,9 @@ func (g *golden) training() {
 	check(g.t, err)
 	last, err := enc.Compile(g.be, p, nil, offsets)
 	check(g.t, err)
-	check(g.t, g.be.Write(last.Video, batch(0)))
+	check(g.t, g.be.Write(last.Buffer("video"), batch(0)))
 	check(g.t, last.Run())
-	g.compareCodes(g.read(last.Codes))
+	g.compareCodes(g.read(last.Buffer("codes")))
 }
 
 // parametersOf compares an arena of parameters. Parameters that the network carries

@@ -11,32 +11,32 @@ import (
 	"magvit/model/op"
 )
 
-// Graph is a tokenizer's computation for one batch shape. Nodes that the
-// computation does not have are nil.
+// Graph is a network's computation for one batch shape. Inputs and outputs go by name;
+// those that the computation does not have are absent.
+//
+//	inputs  video    [N,T,H,W,channels]          in training also the target of a tokenizer
+//	        weight   [N,T,H,W]                   weight of each pixel's error
+//	        cond     [N,dim_cond]                condition of each clip
+//	        codes    [N,T',H',W',codebooks]      of a decoder, whole numbers
+//	        labels   [N]                         class; -1: no label
+//	        target   [N,horizon,dims]            positions to forecast, relative to the last one seen
+//	        counts   [N,horizon]                 weight of each position's error
+//	outputs codes    [N,T',H',W',codebooks]      of an encoder, whole numbers
+//	        latents  [N,T',H',W',dims]           what the quantizer rounds
+//	        recon    [N,T,H,W,channels]          not clamped
+//	        logits   [N,classes]
+//	        forecast [N,horizon,dims]
 type Graph struct {
-	Shape   Shape
-	Params  G.Nodes // by index of Tokenizer.Params; nil where this graph has no use for one
-	Video   *G.Node // [N,T,H,W,channels], input; in training also the target
-	Weight  *G.Node // [N,T,H,W], input: what each pixel's error counts
-	Cond    *G.Node // [N,dim_cond], input
-	Boost   *G.Node // [3], input where there is an entropy_boost: EntropyScale, the same again, 1. A program starts with ones
-	Codes   *G.Node // [N,T',H',W',codebooks], whole numbers
-	Latents *G.Node // [N,T',H',W',dims], what the quantizer rounds
-	Recon   *G.Node // [N,T,H,W,channels], not clamped
-	Loss    *G.Node // scalar
-	Terms   []Term  // parts of the loss, unweighted
-	Grads   G.Nodes // of Loss, by index of Tokenizer.Params
+	Shape           Shape
+	Params          G.Nodes // by index of the network's parameters; nil where this graph has no use for one
+	Inputs, Outputs map[string]*G.Node
+	Loss            *G.Node // scalar, the weighted sum of Terms; nil without one
+	Terms           []Term
+	Grads           G.Nodes // of Loss, by index of the parameters
 
-	// Of a Classifier:
-	Labels   *G.Node // [N], input: class, -1 for none
-	Target   *G.Node // [N,horizon,dims], input: positions to forecast, relative to the last one seen
-	Counts   *G.Node // [N,horizon], input: what the error of each counts
-	Logits   *G.Node // [N,classes]
-	Forecast *G.Node // [N,horizon,dims]
-
-	features  *G.Node    // between network and quantizer, of the encoder or of the decoder; before a Classifier's heads
-	aux       *G.Node    // the quantizer's part of Loss, before aux_weight
-	constants []constant // inputs that never change
+	features  *G.Node     // between network and quantizer, of the encoder or of the decoder; input of a Classifier's heads
+	constants []constant  // inputs that never change
+	scheduled []scheduled // inputs that depend on the step alone
 }
 
 // constant is an input that Compile fills.
@@ -45,10 +45,38 @@ type constant struct {
 	values []float32
 }
 
-// Term is a part of the loss.
+// scheduled is a scalar input that is a function of the step, from 0.
+type scheduled struct {
+	node *G.Node
+	at   func(step int) float64
+}
+
+// Term is a part of the loss under the name that records and reports show.
 type Term struct {
-	Name string
-	Node *G.Node
+	Name    string
+	Node    *G.Node // scalar, unweighted
+	Weight  float64 // factor in the loss
+	Scale   *G.Node // further factor, a scheduled scalar; nil: 1
+	Derived bool    // follows from other terms: reported, and not part of the loss
+}
+
+// total is the weighted sum of the terms.
+func (b *builder) total(terms []Term) (sum *G.Node) {
+	for _, t := range terms {
+		if t.Derived {
+			continue
+		}
+		v := b.scale(t.Node, t.Weight)
+		if t.Scale != nil {
+			v = b.apply(kernels.FrameGate{F: 1, P: 1, C: 1}, []int{}, v, t.Scale)
+		}
+		if sum == nil {
+			sum = v
+		} else {
+			sum = b.add(sum, v)
+		}
+	}
+	return sum
 }
 
 // encode turns video [N,T,H,W,channels] into what the quantizer gets, before its projection.
@@ -165,8 +193,8 @@ func (b *builder) decode(x *G.Node) *G.Node {
 	return x
 }
 
-// Training is the graph of a training step: Video and Weight in, Cond and Boost
-// where the configuration has them; Loss, Terms, Recon, Codes and Grads out.
+// Training is the graph of a training step: video and weight in, cond where the
+// configuration has it; loss, terms, recon, codes and gradients out.
 func (t *Tokenizer) Training(s Shape) (*Graph, error) {
 	g, err := t.forward(s)
 	if err != nil {
@@ -178,28 +206,23 @@ func (t *Tokenizer) Training(s Shape) (*Graph, error) {
 
 // forward is the graph of a training step without the gradients.
 func (t *Tokenizer) forward(s Shape) (*Graph, error) {
-	b, g, err := t.begin(s)
+	b, err := t.begin(s)
 	if err != nil {
 		return nil, err
 	}
 	ch := t.Config.Channels
-	g.Video, g.Weight = b.input("video", s.N, s.T, s.H, s.W, ch), b.input("weight", s.N, s.T, s.H, s.W)
-	q := b.quantize(b.encode(g.Video))
-	g.Codes, g.Latents, g.aux = q.codes, q.latents, q.aux
-	g.Boost = q.boost
-	g.Recon = b.decode(q.values)
+	video, weight := b.input("video", s.N, s.T, s.H, s.W, ch), b.input("weight", s.N, s.T, s.H, s.W)
+	q := b.quantize(b.encode(video))
+	b.output("codes", q.codes)
+	b.output("latents", q.latents)
+	recon := b.output("recon", b.decode(q.values))
 	kind := kernels.MSE
 	if t.Config.Loss.Kind == "l1" {
 		kind = kernels.L1
 	}
-	g.Loss = b.apply(kernels.ReconLoss{Pixels: s.N * s.T * s.H * s.W, C: ch, Kind: kind, Overshoot: float32(t.Config.Loss.Overshoot)},
-		[]int{}, g.Recon, g.Video, g.Weight)
-	g.Terms = append([]Term{{"recon", g.Loss}}, q.terms...)
-	if q.aux != nil {
-		g.Loss = b.add(g.Loss, b.scale(q.aux, t.Config.Quantizer.AuxWeight))
-	}
-	g.Params = b.params
-	return g, b.err
+	pixels := b.apply(kernels.ReconLoss{Pixels: s.N * s.T * s.H * s.W, C: ch, Kind: kind, Overshoot: float32(t.Config.Loss.Overshoot)},
+		[]int{}, recon, video, weight)
+	return b.finish(append([]Term{{Name: "recon", Node: pixels, Weight: 1}}, q.terms...)...)
 }
 
 // differentiate adds the gradients of the parameters, and returns those of other nodes.
@@ -236,37 +259,43 @@ func (g *Graph) differentiate(others ...*G.Node) (G.Nodes, error) {
 }
 
 // begin is an empty graph for a batch.
-func (t *Tokenizer) begin(s Shape) (*builder, *Graph, error) {
+func (t *Tokenizer) begin(s Shape) (*builder, error) {
 	if err := t.Check(s); err != nil {
-		return nil, nil, err
-	}
-	b := newBuilder(t, s)
-	return b, &Graph{Shape: s, Cond: b.condition()}, nil
-}
-
-// Encoder is the graph from Video, and Cond if there is one, to Codes.
-func (t *Tokenizer) Encoder(s Shape) (*Graph, error) {
-	b, g, err := t.begin(s)
-	if err != nil {
 		return nil, err
 	}
-	g.Video = b.input("video", s.N, s.T, s.H, s.W, t.Config.Channels)
-	g.features = b.encode(g.Video)
-	q := b.quantize(g.features)
-	g.Codes, g.Latents, g.Params = q.codes, q.latents, b.params
+	b := newBuilder(t, s)
+	b.condition()
+	return b, nil
+}
+
+// finish is the graph that was built, with the loss of these terms.
+func (b *builder) finish(terms ...Term) (*Graph, error) {
+	g := b.graph
+	g.Params, g.Terms, g.Loss = b.params, terms, b.total(terms)
 	return g, b.err
 }
 
-// Decoder is the graph from Codes, and Cond if there is one, to Recon.
+// Encoder is the graph from video, and cond if there is one, to codes.
+func (t *Tokenizer) Encoder(s Shape) (*Graph, error) {
+	b, err := t.begin(s)
+	if err != nil {
+		return nil, err
+	}
+	b.graph.features = b.encode(b.input("video", s.N, s.T, s.H, s.W, t.Config.Channels))
+	q := b.quantize(b.graph.features)
+	b.output("codes", q.codes)
+	b.output("latents", q.latents)
+	return b.finish()
+}
+
+// Decoder is the graph from codes, and cond if there is one, to recon.
 func (t *Tokenizer) Decoder(s Shape) (*Graph, error) {
-	b, g, err := t.begin(s)
+	b, err := t.begin(s)
 	if err != nil {
 		return nil, err
 	}
 	c := t.CodeShape(s)
-	g.Codes = b.input("codes", c[:]...)
-	g.features = b.lookup(g.Codes)
-	g.Recon = b.decode(g.features)
-	g.Params = b.params
-	return g, b.err
+	b.graph.features = b.lookup(b.input("codes", c[:]...))
+	b.output("recon", b.decode(b.graph.features))
+	return b.finish()
 }

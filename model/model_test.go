@@ -123,16 +123,16 @@ func TestShapes(t *testing.T) {
 		check(t, err)
 		e, err := enc.Compile(be, params, nil, offsets)
 		check(t, err)
-		check(t, be.Write(e.Video, uniform("video", e.Video.Len())))
+		check(t, be.Write(e.Buffer("video"), uniform("video", e.Buffer("video").Len())))
 		condition := func(p *Program) {
-			if p.Cond != nil {
-				check(t, be.Write(p.Cond, uniform("cond", p.Cond.Len())))
+			if p.Buffer("cond") != nil {
+				check(t, be.Write(p.Buffer("cond"), uniform("cond", p.Buffer("cond").Len())))
 			}
 		}
 		condition(e)
 		check(t, e.Run())
-		codes := make([]float32, e.Codes.Len())
-		check(t, be.Read(codes, e.Codes))
+		codes := make([]float32, e.Buffer("codes").Len())
+		check(t, be.Read(codes, e.Buffer("codes")))
 		for _, k := range codes {
 			if k < 0 || k >= float32(tok.CodebookSize()) || k != float32(int32(k)) {
 				t.Fatalf("code %v: want a whole number below %d", k, tok.CodebookSize())
@@ -143,20 +143,20 @@ func TestShapes(t *testing.T) {
 		check(t, err)
 		d, err := dec.Compile(be, params, nil, offsets)
 		check(t, err)
-		check(t, be.Write(d.Codes, codes))
+		check(t, be.Write(d.Buffer("codes"), codes))
 		condition(d)
 		check(t, d.Run())
 		tr, err := tok.Training(c.shape)
 		check(t, err)
 		p, err := tr.Compile(be, params, make(kernels.Host, len(params)), offsets)
 		check(t, err)
-		check(t, be.Write(p.Video, uniform("video", p.Video.Len())))
-		check(t, be.Write(p.Weight, uniform("weight", p.Weight.Len())))
+		check(t, be.Write(p.Buffer("video"), uniform("video", p.Buffer("video").Len())))
+		check(t, be.Write(p.Buffer("weight"), uniform("weight", p.Buffer("weight").Len())))
 		condition(p)
 		check(t, p.Run())
-		a, b := make([]float32, d.Recon.Len()), make([]float32, p.Recon.Len())
-		check(t, be.Read(a, d.Recon))
-		check(t, be.Read(b, p.Recon))
+		a, b := make([]float32, d.Buffer("recon").Len()), make([]float32, p.Buffer("recon").Len())
+		check(t, be.Read(a, d.Buffer("recon")))
+		check(t, be.Read(b, p.Buffer("recon")))
 		worst := 0.
 		for i := range a {
 			worst = max(worst, math.Abs(float64(a[i]-b[i])))
@@ -182,7 +182,7 @@ func TestFramesReachTheirCodes(t *testing.T) {
 			for j := range tok.CodeShape(s)[1] {
 				// The gradient of latent frame j with respect to the video.
 				b := newBuilder(tok, s)
-				cond := b.condition()
+				b.condition()
 				video := b.input("video", s.N, s.T, s.H, s.W, 3)
 				z := b.quantize(b.encode(video)).latents
 				_, tl, hl, wl, ch := b.dims(z)
@@ -200,8 +200,8 @@ func TestFramesReachTheirCodes(t *testing.T) {
 				plan, err := machine.Compile(be, grads, bound)
 				check(t, err)
 				check(t, be.Write(plan.Buffer(video), uniform("video", s.T*s.H*s.W*3)))
-				if cond != nil {
-					check(t, be.Write(plan.Buffer(cond), uniform("cond", cond.Shape().TotalSize())))
+				if b.cond != nil {
+					check(t, be.Write(plan.Buffer(b.cond), uniform("cond", b.cond.Shape().TotalSize())))
 				}
 				check(t, be.Write(plan.Buffer(target), uniform("target", target.Shape().TotalSize())))
 				w := make([]float32, tl*hl*wl)
@@ -245,14 +245,14 @@ func TestGradientsOfTheWholeNetwork(t *testing.T) {
 			check(t, err)
 			p, err := g.Compile(be, params, grads, offsets)
 			check(t, err)
-			check(t, be.Write(p.Video, uniform("video", p.Video.Len())))
-			check(t, be.Write(p.Weight, uniform("weight", p.Weight.Len())))
-			if p.Cond != nil {
-				check(t, be.Write(p.Cond, uniform("cond", p.Cond.Len())))
+			check(t, be.Write(p.Buffer("video"), uniform("video", p.Buffer("video").Len())))
+			check(t, be.Write(p.Buffer("weight"), uniform("weight", p.Buffer("weight").Len())))
+			if p.Buffer("cond") != nil {
+				check(t, be.Write(p.Buffer("cond"), uniform("cond", p.Buffer("cond").Len())))
 			}
 			loss := func() float64 {
 				check(t, p.Run())
-				return float64(p.Loss.(kernels.Host)[0])
+				return float64(p.Loss().(kernels.Host)[0])
 			}
 			loss()
 			got := append(kernels.Host(nil), grads...)

@@ -69,15 +69,15 @@ func TestStepInBF16(t *testing.T) {
 			dw := make(kernels.Host, len(params))
 			p, err := g.Compile(be, params, dw, offsets)
 			check(t, err)
-			video := uniform("clips", 8*p.Video.Len())
-			for i := range p.Weight.(kernels.Host) {
-				p.Weight.(kernels.Host)[i] = 1
+			video := uniform("clips", 8*p.Buffer("video").Len())
+			for i := range p.Buffer("weight").(kernels.Host) {
+				p.Buffer("weight").(kernels.Host)[i] = 1
 			}
 			for len(video) > 0 {
-				copy(p.Video.(kernels.Host), video)
-				video = video[p.Video.Len():]
+				copy(p.Buffer("video").(kernels.Host), video)
+				video = video[p.Buffer("video").Len():]
 				check(t, p.Run())
-				loss = append(loss, p.Loss.(kernels.Host)...)
+				loss = append(loss, p.Loss().(kernels.Host)...)
 				grads = append(grads, dw...)
 			}
 			return loss, grads

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"math"
+
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
@@ -9,18 +11,17 @@ import (
 
 // Program is a graph compiled for a backend.
 type Program struct {
-	Plan                              *machine.Plan
-	Shape                             Shape
-	Video, Weight, Codes, Recon, Loss kernels.Buffer // nil where the graph has no such node
-	Cond, Boost                       kernels.Buffer
-	Latents                           kernels.Buffer
-	Labels, Target, Counts            kernels.Buffer
-	Logits, Forecast                  kernels.Buffer
-	Terms                             []Value
-	Scalars                           kernels.Buffer // [MaxScalars]: Loss, then the Terms side by side; nil without a loss
+	Plan    *machine.Plan
+	Shape   Shape
+	Terms   []Value
+	Scalars kernels.Buffer // [MaxScalars]: the loss, then the Terms; nil without a loss
+
+	be        kernels.Backend
+	buffers   map[string]kernels.Buffer
+	scheduled []scheduled
 }
 
-// MaxScalars is how many scalars a program has room for.
+// MaxScalars is the number of scalars that a program has room for.
 const MaxScalars = 16
 
 // Value is a named scalar on the backend, at a position of Program.Scalars.
@@ -30,9 +31,9 @@ type Value struct {
 	At     int
 }
 
-// Compile plans the graph. Parameter i lies at params[offsets[i]:], and its
-// gradient, in a training graph, at the same offset of grads. What lies there for a
-// parameter that the graph does not use, stays.
+// Compile plans the graph. Parameter i is at params[offsets[i]:] and its gradient, in a
+// training graph, at the same offset of grads. Values there of a parameter that the
+// graph does not use are not touched.
 func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offsets []int) (*Program, error) {
 	bound := map[*G.Node]kernels.Buffer{}
 	var outputs G.Nodes
@@ -47,53 +48,74 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 			outputs = append(outputs, g.Grads[i])
 		}
 	}
-	for _, n := range []*G.Node{g.Codes, g.Latents, g.Recon, g.Loss, g.Logits, g.Forecast} {
-		if n != nil {
-			outputs = append(outputs, n)
-		}
+	for _, n := range g.Outputs {
+		outputs = append(outputs, n) // Compile orders them by their creation
 	}
-	scalars := make(map[*G.Node]int) // a loss of one term is that term
-	var all kernels.Buffer
+	p := &Program{Shape: g.Shape, be: be, buffers: map[string]kernels.Buffer{}}
+	scalars := map[*G.Node]int{} // a loss of one term is that term
 	if g.Loss != nil {
 		var err error
-		if all, err = be.Alloc(MaxScalars); err != nil {
+		if p.Scalars, err = be.Alloc(MaxScalars); err != nil {
 			return nil, err
 		}
-		scalars[g.Loss], bound[g.Loss] = 0, all.Slice(0, 1)
-	}
-	for _, t := range g.Terms {
-		outputs = append(outputs, t.Node)
-		if _, ok := scalars[t.Node]; !ok {
-			i := len(scalars)
-			scalars[t.Node], bound[t.Node] = i, all.Slice(i, i+1)
+		for _, n := range append(G.Nodes{g.Loss}, nodes(g.Terms)...) {
+			if _, ok := scalars[n]; !ok {
+				i := len(scalars)
+				scalars[n], bound[n] = i, p.Scalars.Slice(i, i+1)
+				outputs = append(outputs, n)
+			}
 		}
 	}
-	plan, err := machine.Compile(be, outputs, bound)
-	if err != nil {
+	var err error
+	if p.Plan, err = machine.Compile(be, outputs, bound); err != nil {
 		return nil, err
 	}
-	at := func(n *G.Node) kernels.Buffer {
-		if n == nil {
-			return nil
-		}
-		return plan.Buffer(n)
-	}
-	p := &Program{Plan: plan, Shape: g.Shape, Video: at(g.Video), Weight: at(g.Weight), Codes: at(g.Codes), Recon: at(g.Recon), Loss: at(g.Loss), Latents: at(g.Latents), Cond: at(g.Cond), Boost: at(g.Boost),
-		Labels: at(g.Labels), Target: at(g.Target), Counts: at(g.Counts), Logits: at(g.Logits), Forecast: at(g.Forecast), Scalars: all}
-	if p.Boost != nil {
-		if err := be.Write(p.Boost, []float32{1, 1, 1}); err != nil {
-			return nil, err
-		}
-	}
-	for _, c := range g.constants {
-		if err := be.Write(plan.Buffer(c.node), c.values); err != nil {
-			return nil, err
+	for _, named := range []map[string]*G.Node{g.Inputs, g.Outputs} {
+		for name, n := range named {
+			if at := p.Plan.Buffer(n); at != nil {
+				p.buffers[name] = at
+			}
 		}
 	}
 	for _, t := range g.Terms {
-		p.Terms = append(p.Terms, Value{t.Name, plan.Buffer(t.Node), scalars[t.Node]})
+		p.Terms = append(p.Terms, Value{t.Name, p.Plan.Buffer(t.Node), scalars[t.Node]})
 	}
-	return p, nil
+	for _, c := range g.constants {
+		if err := be.Write(p.Plan.Buffer(c.node), c.values); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range g.scheduled {
+		if p.Plan.Buffer(s.node) != nil { // the outputs depend on it
+			p.scheduled = append(p.scheduled, s)
+		}
+	}
+	return p, p.SetStep(math.MaxInt)
+}
+
+func nodes(terms []Term) (list G.Nodes) {
+	for _, t := range terms {
+		list = append(list, t.Node)
+	}
+	return list
+}
+
+// Buffer is the place of an input or output by its name in Graph; nil if the graph has
+// none of that name.
+func (p *Program) Buffer(name string) kernels.Buffer { return p.buffers[name] }
+
+// Loss is the place of the loss; only a program with one has it.
+func (p *Program) Loss() kernels.Buffer { return p.Scalars.Slice(0, 1) }
+
+// SetStep writes the inputs that depend on the step, from 0. A program starts as at the
+// end of every schedule.
+func (p *Program) SetStep(step int) error {
+	for _, s := range p.scheduled {
+		if err := p.be.Write(p.Plan.Buffer(s.node), []float32{float32(s.at(step))}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run computes the program's results from its inputs.

@@ -13,8 +13,6 @@ type quantized struct {
 	latents *G.Node // what is rounded, [N,T',H',W',dims]
 	values  *G.Node // of the codes, projected back to the network's width; gradients pass straight through
 	codes   *G.Node // [N,T',H',W',codebooks]
-	aux     *G.Node // weighted auxiliary loss, scalar; nil: none
-	boost   *G.Node // what the terms count in it, input; nil: once
 	terms   []Term
 }
 
@@ -72,7 +70,7 @@ func (b *builder) quantize(x *G.Node) (out quantized) {
 		signs := b.scale(z, 1/q.radius())
 		out.values = b.scale(b.apply(kernels.LFQSign{LFQ: s}, z.Shape(), signs), q.radius())
 		out.codes = b.apply(kernels.LFQIndex{LFQ: s}, code, z)
-		b.entropies(&out, s, z, signs)
+		out.terms = b.entropies(s, z, signs)
 	}
 	out.latents = z
 	out.values = b.project(out.values)
@@ -87,35 +85,34 @@ func (q Quantizer) radius() float64 {
 	return 1
 }
 
-// entropies adds LFQ's auxiliary loss. signs are the latents z scaled so that codes
+// entropies is LFQ's part of the loss. signs are the latents z scaled so that codes
 // are signs; their commitment is that of z over the square of the radius.
-func (b *builder) entropies(out *quantized, s kernels.LFQ, z, signs *G.Node) {
+func (b *builder) entropies(s kernels.LFQ, z, signs *G.Node) []Term {
 	q := b.t.Config.Quantizer
 	r2 := q.radius() * q.radius()
 	var all *G.Node
 	if b.t.Config.lucidrains() {
 		all, r2 = b.apply(kernels.LFQLossFloored{LFQ: s, InvTemp: float32(q.InvTemperature), Spherical: q.Spherical}, []int{3}, z), 1
+		if q.CommitmentWeight == 0 {
+			r2 = 0 // the reference does not compute it then
+		}
 	} else {
 		all = b.apply(kernels.LFQLoss{LFQ: s, InvTemp: float32(q.InvTemperature * r2)}, []int{3}, signs)
 	}
-	pick := func(from *G.Node, w ...float64) *G.Node {
-		s := kernels.WeightedSum{Len: 3}
-		for i, v := range w {
-			s.W[i] = float32(v)
-		}
-		return b.apply(s, []int{}, from)
+	pick := func(sample, codebook, commitment float64) *G.Node {
+		return b.apply(kernels.WeightedSum{Len: 3, W: [4]float32{float32(sample), float32(codebook), float32(commitment)}}, []int{}, all)
 	}
-	counted := all
+	var boost *G.Node
 	if q.EntropyBoostSteps > 0 {
-		out.boost = b.input("boost", 3)
-		counted = b.apply(kernels.FrameGate{F: 1, P: 1, C: 3}, []int{3}, all, out.boost)
+		boost = b.scheduled("entropy_boost", q.EntropyScale)
 	}
-	out.aux = pick(counted, q.EntropyWeight, -q.EntropyWeight*q.DiversityGamma, q.CommitmentWeight*r2)
-	commitment := r2
-	if b.t.Config.lucidrains() && q.CommitmentWeight == 0 {
-		commitment = 0 // the reference does not compute it then
+	weight := q.AuxWeight * q.EntropyWeight
+	return []Term{
+		{Name: "sample_entropy", Node: pick(1, 0, 0), Weight: weight, Scale: boost},
+		{Name: "codebook_entropy", Node: pick(0, 1, 0), Weight: -weight * q.DiversityGamma, Scale: boost},
+		{Name: "entropy", Node: pick(1, -q.DiversityGamma, 0), Derived: true},
+		{Name: "commitment", Node: pick(0, 0, r2), Weight: q.AuxWeight * q.CommitmentWeight},
 	}
-	out.terms = []Term{{"per_sample_entropy", pick(all, 1, 0, 0)}, {"batch_entropy", pick(all, 0, 1, 0)}, {"commitment", pick(all, 0, 0, commitment)}}
 }
 
 // project brings the quantizer's values to the network's width.

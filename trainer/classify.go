@@ -144,23 +144,23 @@ func aims(b *data.Batch, k model.Classify, seen int) (target, counts []float32) 
 
 // teach writes what a classifier is to say of a batch whose first frames it sees.
 func (s *Stepper) teach(p *model.Program, b *data.Batch, seen int) error {
-	if p.Labels != nil {
+	if p.Buffer("labels") != nil {
 		labels := make([]float32, b.N)
 		for n, l := range b.Labels {
 			labels[n] = float32(l)
 		}
-		if err := s.be.Write(p.Labels, labels); err != nil {
+		if err := s.be.Write(p.Buffer("labels"), labels); err != nil {
 			return err
 		}
 	}
-	if p.Target == nil {
+	if p.Buffer("target") == nil {
 		return nil
 	}
 	target, counts := aims(b, s.cfg.Model.Classify, seen)
-	if err := s.be.Write(p.Target, target); err != nil {
+	if err := s.be.Write(p.Buffer("target"), target); err != nil {
 		return err
 	}
-	return s.be.Write(p.Counts, counts)
+	return s.be.Write(p.Buffer("counts"), counts)
 }
 
 // classify evaluates a classifier and logs it.
@@ -252,7 +252,7 @@ func (p *Predictor) Predict(video []float32, s data.Shape) (logits, forecast []f
 		}
 		p.programs[shape] = prog
 	}
-	if err := p.be.Write(prog.Video, video); err != nil {
+	if err := p.be.Write(prog.Buffer("video"), video); err != nil {
 		return nil, nil, err
 	}
 	if err := prog.Run(); err != nil {
@@ -265,7 +265,7 @@ func (p *Predictor) Predict(video []float32, s data.Shape) (logits, forecast []f
 		}
 		return v
 	}
-	logits, forecast = read(prog.Logits), read(prog.Forecast)
+	logits, forecast = read(prog.Buffer("logits")), read(prog.Buffer("forecast"))
 	return logits, forecast, err
 }
 

@@ -139,14 +139,14 @@ func (c *Codec) Encode(video []float32, s data.Shape) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.be.Write(prog.Video, stretch(video, s, p.T)); err != nil {
+	if err := c.be.Write(prog.Buffer("video"), stretch(video, s, p.T)); err != nil {
 		return nil, err
 	}
 	if err := prog.Run(); err != nil {
 		return nil, err
 	}
-	c.values = sized(c.values, prog.Codes.Len())
-	if err := c.be.Read(c.values, prog.Codes); err != nil {
+	c.values = sized(c.values, prog.Buffer("codes").Len())
+	if err := c.be.Read(c.values, prog.Buffer("codes")); err != nil {
 		return nil, err
 	}
 	codes := make([]int32, len(c.values))
@@ -180,14 +180,14 @@ func (c *Codec) Decode(codes []int32, s data.Shape) ([]float32, error) {
 		}
 		c.values[i] = float32(v)
 	}
-	if err := c.be.Write(prog.Codes, c.values); err != nil {
+	if err := c.be.Write(prog.Buffer("codes"), c.values); err != nil {
 		return nil, err
 	}
 	if err := prog.Run(); err != nil {
 		return nil, err
 	}
-	video := make([]float32, prog.Recon.Len())
-	if err := c.be.Read(video, prog.Recon); err != nil {
+	video := make([]float32, prog.Buffer("recon").Len())
+	if err := c.be.Read(video, prog.Buffer("recon")); err != nil {
 		return nil, err
 	}
 	return shorten(video, s, p.T), nil

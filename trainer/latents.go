@@ -12,7 +12,7 @@ func (c *Codec) EncodeWithLatents(video []float32, s data.Shape) (codes []int32,
 	if err != nil {
 		return nil, nil, err
 	}
-	from := c.encoders[p].Latents
+	from := c.encoders[p].Buffer("latents")
 	latents = make([]float32, from.Len())
 	return codes, latents, c.be.Read(latents, from)
 }

@@ -85,11 +85,11 @@ func TestStepOfTheReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range p.Video.Len() {
-		p.Video.(kernels.Host)[i] = float32(i%11) / 11
+	for i := range p.Buffer("video").Len() {
+		p.Buffer("video").(kernels.Host)[i] = float32(i%11) / 11
 	}
-	for i := range p.Weight.Len() {
-		p.Weight.(kernels.Host)[i] = 1
+	for i := range p.Buffer("weight").Len() {
+		p.Buffer("weight").(kernels.Host)[i] = 1
 	}
 	solver, err := newSolver(c.Train, st)
 	if err != nil {

@@ -195,16 +195,16 @@ func (d *runDir) record(v any) error {
 func (d *runDir) step(r metrics.StepRecord, now time.Time) error {
 	err := d.record(r)
 	d.events.At = now
-	for _, s := range []struct {
+	type scalar struct {
 		tag   string
 		value metrics.Number
-	}{
-		{"train/loss", r.Loss}, {"train/recon", r.Recon}, {"train/sample_entropy", r.SampleEntropy},
-		{"train/codebook_entropy", r.CodebookEntropy}, {"train/commitment", r.Commitment},
-		{"train/cross_entropy", r.CrossEntropy}, {"train/forecast", r.Forecast},
-		{"train/codes_used", metrics.Number(r.CodesUsed)}, {"train/grad_norm", r.GradNorm}, {"train/lr", r.LR},
-		{"speed/clips_per_s", r.ClipsPerSecond}, {"speed/waiting", r.Waiting},
-	} {
+	}
+	list := []scalar{{"train/loss", r.Loss}}
+	for _, t := range r.Terms {
+		list = append(list, scalar{"train/" + t.Name, t.Value})
+	}
+	for _, s := range append(list, scalar{"train/codes_used", metrics.Number(r.CodesUsed)}, scalar{"train/grad_norm", r.GradNorm},
+		scalar{"train/lr", r.LR}, scalar{"speed/clips_per_s", r.ClipsPerSecond}, scalar{"speed/waiting", r.Waiting}) {
 		if err == nil && s.value != 0 && s.value.Finite() {
 			err = d.events.Scalar(r.Step, s.tag, float64(s.value))
 		}
@@ -263,8 +263,9 @@ type progress struct {
 	Minutes        float64        `json:"minutes,omitempty"` // of the whole run, if it is measured in minutes
 	Share          float64        `json:"share"`             // of the run, in [0,1]
 	Loss           metrics.Number `json:"loss"`              // of the last logged step
-	Recon          metrics.Number `json:"recon"`
-	PSNR           metrics.Number `json:"psnr"` // dB, of the last evaluation
+	Terms          metrics.Terms  `json:"terms,omitempty"`
+	Recon          metrics.Number `json:"recon"` // of Terms
+	PSNR           metrics.Number `json:"psnr"`  // dB, of the last evaluation
 	BestPSNR       metrics.Number `json:"best_psnr"`
 	Accuracy       metrics.Number `json:"accuracy"`        // of a classifier, of the last evaluation, in [0,1]
 	Skipped        int            `json:"skipped"`         // steps that met NaN or Inf

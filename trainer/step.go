@@ -132,21 +132,14 @@ func (t *training) logs(step int) bool {
 // log writes the step's record, where it is due, and tells who watches.
 func (t *training) log() error {
 	if t.logs(t.snap.Step) {
-		n := func(name string) metrics.Number { return metrics.Number(t.now.Terms[name]) }
-		r := metrics.StepRecord{Step: t.snap.Step, Loss: metrics.Number(t.now.Loss), Recon: n("recon"),
-			SampleEntropy: n("per_sample_entropy"), CodebookEntropy: n("batch_entropy"), Commitment: n("commitment"),
-			CrossEntropy: n("cross_entropy"), Forecast: n("forecast"),
-			Entropy:   n("per_sample_entropy") - metrics.Number(t.cfg.Model.Quantizer.DiversityGamma)*n("batch_entropy"),
+		r := metrics.StepRecord{Step: t.snap.Step, Loss: metrics.Number(t.now.Loss), Terms: t.now.Terms,
 			CodesUsed: t.now.used, LR: metrics.Number(t.now.lr), GradNorm: metrics.Number(t.now.Norm), Skipped: t.snap.Unlogged,
 			ClipsPerSecond: metrics.Number(float64(t.clips) / t.busy.Seconds()), Seconds: metrics.Number(t.elapsed()),
 			Waiting: metrics.Number(t.idle.Seconds() / t.busy.Seconds())}
-		if t.predictor != nil {
-			r.Recon = none
-		}
 		if err := t.dir.step(r, t.clock()); err != nil {
 			return err
 		}
-		t.watch.Loss, t.watch.Recon, t.watch.ClipsPerSecond = r.Loss, r.Recon, r.ClipsPerSecond
+		t.watch.Loss, t.watch.Terms, t.watch.Recon, t.watch.ClipsPerSecond = r.Loss, r.Terms, r.Terms.Of("recon"), r.ClipsPerSecond
 		t.snap.Unlogged, t.busy, t.idle, t.clips = 0, 0, 0, 0
 		t.say.Info("step", "step", r.Step, "loss", float64(r.Loss), "grad_norm", float64(r.GradNorm), "lr", float64(r.LR),
 			"clips_per_s", float64(r.ClipsPerSecond), "waiting", float64(r.Waiting))

@@ -7,6 +7,7 @@ import (
 	"magvit/kernels"
 	"magvit/model"
 	"magvit/trainer/data"
+	"magvit/trainer/metrics"
 )
 
 // Stepper makes the steps of a training: Feed and Run for each of a step's batches,
@@ -37,7 +38,7 @@ type ends struct{ first, last bool }
 // Outcome is what a step came to: means over its batches.
 type Outcome struct {
 	Loss  float64
-	Terms map[string]float64
+	Terms metrics.Terms
 	Norm  float64 // of the gradient, before clipping; not finite if the step was not applied
 }
 
@@ -75,13 +76,13 @@ func (s *Stepper) Feed(b *data.Batch) error {
 	if err != nil {
 		return err
 	}
-	if err := s.be.Write(p.Video, b.Video); err != nil {
+	if err := s.be.Write(p.Buffer("video"), b.Video); err != nil {
 		return err
 	}
 	if net, ok := s.net.(*model.Classifier); ok {
 		err = s.teach(p.Program, b, net.Seen(b.T))
 	} else {
-		err = s.be.Write(p.Weight, b.Weight)
+		err = s.be.Write(p.Buffer("weight"), b.Weight)
 	}
 	if err == nil {
 		s.fed = p
@@ -96,11 +97,8 @@ func (s *Stepper) Run(part int, m Moment) error {
 		panic("trainer: Run without Feed")
 	}
 	s.fed, s.ran = nil, p
-	if p.Boost != nil {
-		boost := float32(s.cfg.Model.Quantizer.EntropyScale(m.Step))
-		if err := s.be.Write(p.Boost, []float32{boost, boost, 1}); err != nil {
-			return err
-		}
+	if err := p.SetStep(m.Step); err != nil {
+		return err
 	}
 	is := ends{part == 0, part == s.cfg.Train.Accumulate-1}
 	if is.last {
@@ -130,16 +128,16 @@ func (s *Stepper) Wait() (o Outcome, err error) {
 		return o, err
 	}
 	norm, means, err := s.solver.read()
-	o = Outcome{Loss: means[0], Norm: norm, Terms: map[string]float64{}}
+	o = Outcome{Loss: means[0], Norm: norm}
 	for _, t := range s.ran.Terms {
-		o.Terms[t.Name] = means[t.At]
+		o.Terms = append(o.Terms, metrics.Term{Name: t.Name, Value: metrics.Number(means[t.At])})
 	}
 	return o, err
 }
 
 // used counts the different codes of the last batch that ran, 0 of a network without.
 func (s *Stepper) used() (int, error) {
-	from := s.ran.Codes
+	from := s.ran.Buffer("codes")
 	if from == nil {
 		return 0, nil
 	}

@@ -34,13 +34,15 @@ var gauges = []struct{ key, name, help string }{
 type watched struct {
 	path  string
 	descs []*prometheus.Desc // of gauges
+	terms *prometheus.Desc
 	beat  *prometheus.Desc
 }
 
 func watch(run string) *watched {
 	labels := prometheus.Labels{"run": filepath.Base(run)}
 	w := &watched{path: filepath.Join(run, "progress.json"),
-		beat: prometheus.NewDesc("magvit_heartbeat_seconds", "Unix time of the trainer's last sign of life.", nil, labels)}
+		terms: prometheus.NewDesc("magvit_loss_term", "Unweighted part of the loss, at the last logged step.", []string{"term"}, labels),
+		beat:  prometheus.NewDesc("magvit_heartbeat_seconds", "Unix time of the trainer's last sign of life.", nil, labels)}
 	for _, g := range gauges {
 		w.descs = append(w.descs, prometheus.NewDesc(g.name, g.help, nil, labels))
 	}
@@ -49,7 +51,7 @@ func watch(run string) *watched {
 
 // Describe is prometheus.Collector's.
 func (w *watched) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range append(w.descs, w.beat) {
+	for _, d := range append(w.descs, w.terms, w.beat) {
 		to <- d
 	}
 }
@@ -64,6 +66,12 @@ func (w *watched) Collect(to chan<- prometheus.Metric) {
 	for i, g := range gauges {
 		if v, ok := values[g.key].(float64); ok {
 			to <- prometheus.MustNewConstMetric(w.descs[i], prometheus.GaugeValue, v)
+		}
+	}
+	terms, _ := values["terms"].(map[string]any)
+	for name, v := range terms {
+		if v, ok := v.(float64); ok {
+			to <- prometheus.MustNewConstMetric(w.terms, prometheus.GaugeValue, v, name)
 		}
 	}
 	if text, ok := values["heartbeat"].(string); ok {

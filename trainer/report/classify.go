@@ -56,9 +56,7 @@ func classifierCharts(steps []metrics.StepRecord, evals []metrics.EvalRecord) (o
 	}
 	train := curve{name: "on training batches"}
 	for _, s := range steps {
-		if s.CrossEntropy != 0 {
-			train.add(s.Step, s.CrossEntropy)
-		}
+		train.add(s.Step, s.Terms.Of("cross_entropy"))
 	}
 	for _, s := range []struct {
 		title, definition string

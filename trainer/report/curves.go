@@ -264,14 +264,13 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 		}
 		return list
 	}
-	// some leaves out a term that the configuration does not have.
-	some := func(list ...curve) (kept []curve) {
-		for _, c := range list {
-			if slices.ContainsFunc(c.xy, func(p plotter.XY) bool { return p.Y != 0 }) {
-				kept = append(kept, c)
+	var others []curve // of the terms beside the reconstruction's
+	for _, s := range steps[:min(1, len(steps))] {
+		for _, term := range s.Terms {
+			if term.Name != "recon" {
+				others = append(others, ofSteps(inWords(term.Name), func(s metrics.StepRecord) metrics.Number { return s.Terms.Of(term.Name) }))
 			}
 		}
-		return kept
 	}
 	type spec struct {
 		title, definition string
@@ -282,7 +281,7 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 	for _, s := range []spec{
 		{"Training loss", "The loss is what the optimizer lowers; the reconstruction term is its part that compares pixels.", true, []curve{
 			ofSteps("loss", func(s metrics.StepRecord) metrics.Number { return s.Loss }),
-			ofSteps("reconstruction term", func(s metrics.StepRecord) metrics.Number { return s.Recon })}},
+			ofSteps("reconstruction term", func(s metrics.StepRecord) metrics.Number { return s.Terms.Of("recon") })}},
 		{"PSNR on held-out clips, dB", "Peak signal-to-noise ratio over whole frames; broken lines are guesses that need no tokenizer.", false,
 			against(func(s metrics.Scores) metrics.Number { return s.PSNR })},
 		{"Foreground PSNR on held-out clips, dB", "The same over the pixels that move and their surroundings only: the number that a static background cannot flatter.", false,
@@ -292,10 +291,7 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 		{"Code use on held-out clips", "Different codes used, and perplexity: the number of codes that, evenly used, would have the same entropy.", true, []curve{
 			ofEvals("codes used", func(r metrics.Report) metrics.Number { return metrics.Number(r.Codes.Used) }),
 			ofEvals("perplexity", func(r metrics.Report) metrics.Number { return r.Codes.Perplexity })}},
-		{"Entropy terms of the loss, nats", "LFQ: the entropy of single codes is made small, that of their mean over the batch large.", false, some(
-			ofSteps("of single codes", func(s metrics.StepRecord) metrics.Number { return s.SampleEntropy }),
-			ofSteps("of the batch's mean", func(s metrics.StepRecord) metrics.Number { return s.CodebookEntropy }),
-			ofSteps("commitment", func(s metrics.StepRecord) metrics.Number { return s.Commitment }))},
+		{"Other terms of the loss", "Unweighted. Entropies are in nats: that of single samples is made small, that of the whole codebook large.", false, others},
 		{"Learning rate", "The optimizer's step size after warm-up and schedule.", false, []curve{
 			ofSteps("learning rate", func(s metrics.StepRecord) metrics.Number { return s.LR })}},
 		{"Gradient norm", "Length of the gradient of all parameters, before clipping.", true, []curve{

@@ -81,7 +81,7 @@ func runDir(t *testing.T, dir string) metrics.Report {
 	for step := 1; step <= 1500; step++ {
 		x := float64(step)
 		wave := 1 + .3*math.Sin(x)
-		must(t, out.Encode(metrics.StepRecord{Step: step, Loss: metrics.Number(.2*math.Exp(-x/200)*wave + .002), Recon: metrics.Number(.18*math.Exp(-x/200)*wave + .0015),
+		must(t, out.Encode(metrics.StepRecord{Step: step, Loss: metrics.Number(.2*math.Exp(-x/200)*wave + .002), Terms: metrics.Terms{{Name: "recon", Value: metrics.Number(.18*math.Exp(-x/200)*wave + .0015)}},
 			LR: metrics.Number(.004 * min(1, x/20) * (1 + math.Cos(x/1500*math.Pi)) / 2), GradNorm: metrics.Number(3*math.Exp(-x/400)*wave + .05),
 			ClipsPerSecond: metrics.Number(18 + wave), Seconds: metrics.Number(x * .16), Waiting: .01}))
 		if step%250 == 0 {
