@@ -12,14 +12,14 @@ import (
 	"magvit/kernels/emul"
 	"magvit/kernels/philox"
 	"magvit/model"
-	"magvit/trainer"
+	"magvit/trainer/config"
 )
 
 // withFSQ is preset tiny; withLFQ has LFQ, squeeze-excite and a first frame of its own;
 // withAttention has a layer of each kind that knows no condition, withCondition of each
 // that does, spherical codes, blur before compression and reflecting edges.
 func withFSQ(t *testing.T) (model.Config, model.Shape) {
-	c, err := trainer.Preset("tiny")
+	c, err := config.Preset("tiny")
 	check(t, err)
 	return c.Model, model.Shape{N: 2, T: 4, H: 32, W: 32}
 }
@@ -182,8 +182,8 @@ func TestTrainingStep(t *testing.T) {
 
 // Every kernel of a training step of the presets exists.
 func TestPresetsHaveTheirKernels(t *testing.T) {
-	for _, name := range trainer.Presets() {
-		c, err := trainer.Preset(name)
+	for _, name := range config.Presets() {
+		c, err := config.Preset(name)
 		check(t, err)
 		net, err := model.Build(c.Model.ForClips(4, 8, model.ForecastImage))
 		check(t, err)

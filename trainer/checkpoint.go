@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"magvit/kernels"
+	"magvit/trainer/config"
 	"magvit/trainer/metrics"
 	"magvit/trainer/usage"
 )
@@ -60,7 +61,7 @@ type digest struct {
 }
 
 // setConfig stores a configuration and its hash.
-func (s *snapshot) setConfig(c Config) error {
+func (s *snapshot) setConfig(c config.Config) error {
 	text, err := c.YAML()
 	if err == nil {
 		err = yaml.Load(text, &s.Config)
@@ -74,12 +75,12 @@ func (s *snapshot) setConfig(c Config) error {
 }
 
 // config is the stored configuration; name is what errors call it.
-func (s *snapshot) config(name string) (Config, error) {
+func (s *snapshot) config(name string) (config.Config, error) {
 	text, err := json.MarshalIndent(s.Config, "", "  ") // JSON is YAML
 	if err != nil {
-		return Config{}, err
+		return config.Config{}, err
 	}
-	return Parse(name+": config", text)
+	return config.Parse(name+": config", text)
 }
 
 // store keeps the checkpoints of one run.

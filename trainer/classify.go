@@ -9,6 +9,7 @@ import (
 	"magvit/kernels"
 	"magvit/kernels/philox"
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 	"magvit/trainer/usage"
@@ -20,7 +21,7 @@ import (
 const ClassifyFile = "classify.json"
 
 // control deals out the labels anew, if the configuration wants that.
-func control(src data.Source, c Config) data.Source {
+func control(src data.Source, c config.Config) data.Source {
 	if !c.Train.ShuffleLabels {
 		return src
 	}
@@ -80,7 +81,7 @@ func positions(ctx context.Context, src data.Source, train []int, cfg data.Confi
 
 // spreadOf is the root mean square distance of a clip's positions from their mean, over
 // some of the training clips: the unit in which forecasts are of size 1. 1 if nothing moves.
-func spreadOf(ctx context.Context, src data.Source, train []int, c Config) (float64, error) {
+func spreadOf(ctx context.Context, src data.Source, train []int, c config.Config) (float64, error) {
 	sum, n := 0., 0.
 	_, err := data.Each(ctx, src, spread(train, meanSample), c.Data, 1, func(b *data.Batch) error {
 		path, has, dims := track(b, c.Model.Classify)
@@ -199,9 +200,9 @@ func (t *training) classify(ctx context.Context, step int) error {
 // one goroutine at a time.
 type Predictor struct {
 	Network *model.Classifier
-	Config  Config  // the configuration it was trained with
-	Step    int     // of the checkpoint
-	Skipped []error // newer checkpoints that were passed over, and why
+	Config  config.Config // the configuration it was trained with
+	Step    int           // of the checkpoint
+	Skipped []error       // newer checkpoints that were passed over, and why
 
 	be       kernels.Backend
 	offsets  []int
@@ -209,7 +210,7 @@ type Predictor struct {
 	programs map[model.Shape]*model.Program
 }
 
-func newPredictor(be kernels.Backend, net *model.Classifier, c Config, params kernels.Buffer) *Predictor {
+func newPredictor(be kernels.Backend, net *model.Classifier, c config.Config, params kernels.Buffer) *Predictor {
 	return &Predictor{Network: net, Config: c, be: be, offsets: newTable(net).offsets, params: params, programs: map[model.Shape]*model.Program{}}
 }
 

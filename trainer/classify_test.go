@@ -12,6 +12,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 )
@@ -19,7 +20,7 @@ import (
 // looking is the options of a run of a classifier's preset on small clips.
 func looking(t *testing.T, preset string, clips, steps int) Options {
 	t.Helper()
-	cfg, err := Preset(preset)
+	cfg, err := config.Preset(preset)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +233,7 @@ func TestForecastBaselines(t *testing.T) {
 		t.Errorf("counts %v", counts)
 	}
 	acc := metrics.NewClassifier([]string{"line", "rest"}, 2)
-	p := &Predictor{Config: Config{Model: model.Config{Classify: k}}}
+	p := &Predictor{Config: config.Config{Model: model.Config{Classify: k}}}
 	p.compare(acc, b, make([]float32, 8), 4)
 	f := acc.Report().Forecast
 	for _, c := range []struct {
@@ -251,7 +252,7 @@ func TestForecastBaselines(t *testing.T) {
 // Dealt-out labels are those of the clips, in another order, and the same each time.
 func TestControlShufflesLabels(t *testing.T) {
 	src := trajectories(t, 40, 1)
-	c := Config{Train: Train{ShuffleLabels: true, Seed: 3}}
+	c := config.Config{Train: config.Train{ShuffleLabels: true, Seed: 3}}
 	a, b := control(src, c), control(src, c)
 	count, moved := map[int]int{}, 0
 	for i := range src.Len() {

@@ -6,6 +6,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/usage"
 )
@@ -17,9 +18,9 @@ import (
 // what else is in the batch. It is used by one goroutine at a time.
 type Codec struct {
 	Tokenizer *model.Tokenizer
-	Config    Config  // the configuration it was trained with
-	Step      int     // of the checkpoint
-	Skipped   []error // newer checkpoints that were passed over, and why
+	Config    config.Config // the configuration it was trained with
+	Step      int           // of the checkpoint
+	Skipped   []error       // newer checkpoints that were passed over, and why
 
 	be       kernels.Backend
 	table    table
@@ -30,7 +31,7 @@ type Codec struct {
 }
 
 // newCodec uses parameters that lie in an arena of the backend.
-func newCodec(be kernels.Backend, tok *model.Tokenizer, c Config, params kernels.Buffer) *Codec {
+func newCodec(be kernels.Backend, tok *model.Tokenizer, c config.Config, params kernels.Buffer) *Codec {
 	return &Codec{Tokenizer: tok, Config: c, be: be, table: newTable(tok), params: params,
 		encoders: map[model.Shape]*model.Program{}, decoders: map[model.Shape]*model.Program{}}
 }
@@ -53,7 +54,7 @@ func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
 }
 
 // configured finds the checkpoint that a path means, and its configuration.
-func configured(path string) (dir string, c Config, snap snapshot, skipped []error, err error) {
+func configured(path string) (dir string, c config.Config, snap snapshot, skipped []error, err error) {
 	if dir, snap, skipped, err = checkpointDir(path); err != nil {
 		return "", c, snap, nil, err
 	}
@@ -64,7 +65,7 @@ func configured(path string) (dir string, c Config, snap snapshot, skipped []err
 // weights are those of a checkpoint, on a backend.
 type weights struct {
 	net     model.Network
-	cfg     Config
+	cfg     config.Config
 	params  kernels.Buffer
 	step    int
 	skipped []error // newer checkpoints that were passed over, and why

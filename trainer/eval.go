@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"magvit/kernels"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 	"magvit/trainer/report"
@@ -169,7 +170,7 @@ func EvaluateCheckpoint(ctx context.Context, be kernels.Backend, path string, sr
 }
 
 // NewEvaluation chooses the clips of a split, "val", "train" or "all".
-func NewEvaluation(ctx context.Context, c Config, src data.Source, split string) (Evaluation, error) {
+func NewEvaluation(ctx context.Context, c config.Config, src data.Source, split string) (Evaluation, error) {
 	src = control(src, c)
 	e := Evaluation{Source: src, Data: c.Data}
 	if split == "all" {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/usage"
 )
 
@@ -40,7 +41,7 @@ const (
 type exportable struct {
 	table
 	tok     *model.Tokenizer
-	cfg     Config
+	cfg     config.Config
 	dir     string
 	snap    snapshot
 	tensors map[string]tensor

@@ -11,6 +11,7 @@ import (
 	"github.com/nlpodyssey/safetensors"
 
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/usage"
 )
@@ -90,9 +91,9 @@ func TestExportSafetensors(t *testing.T) {
 	check(t, err)
 	_, meta, err := safetensors.ReadMetadata(raw)
 	check(t, err)
-	c, err := Parse("metadata", []byte(meta.Metadata()["config"]))
+	c, err := config.Parse("metadata", []byte(meta.Metadata()["config"]))
 	check(t, err)
-	if d := differences(o.Config, c); len(d) > 0 {
+	if d := config.Differences(o.Config, c); len(d) > 0 {
 		t.Errorf("configuration in the metadata: %v", d)
 	}
 	before := raw
@@ -145,7 +146,7 @@ func TestReferenceArguments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want, err := model.FromReference(args)
 			check(t, err)
-			x := exportable{cfg: Config{Model: want}}
+			x := exportable{cfg: config.Config{Model: want}}
 			d, err := x.arguments(&Exported{})
 			check(t, err)
 			for key := range args {

@@ -8,16 +8,17 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/torchfile"
 	"magvit/trainer/usage"
 )
 
 // ImportOptions say what to import.
 type ImportOptions struct {
-	File   string   // tokenizer or trainer file of magvit2-pytorch
-	Out    string   // run directory to make
-	Config *Config  // nil: that of the file's own arguments
-	Set    []string // assignments that override keys, see Config.Set
+	File   string         // tokenizer or trainer file of magvit2-pytorch
+	Out    string         // run directory to make
+	Config *config.Config // nil: that of the file's own arguments
+	Set    []string       // assignments that override keys, see Config.Set
 }
 
 // Imported says what an import found and made.
@@ -230,7 +231,7 @@ func (f referenceFile) moments(in *intake, run *restored, r *Imported) (m, v []*
 // compareOptimizer notes where training would go on with other settings than the
 // file's optimizer had. The file's learning rate is no guide: by then warm-up and
 // schedule have changed it.
-func compareOptimizer(t Train, o *torchfile.Optimizer, r *Imported) {
+func compareOptimizer(t config.Train, o *torchfile.Optimizer, r *Imported) {
 	if len(o.Groups) == 0 {
 		return
 	}
@@ -247,7 +248,7 @@ func compareOptimizer(t Train, o *torchfile.Optimizer, r *Imported) {
 
 // config is the configuration of the run: the given one, or that of the file's
 // arguments with the reference's recipe.
-func (o ImportOptions) config(f referenceFile, r *Imported) (c Config, err error) {
+func (o ImportOptions) config(f referenceFile, r *Imported) (c config.Config, err error) {
 	var own *model.Config
 	var reason error
 	if f.tokenizer == nil {
@@ -264,7 +265,7 @@ func (o ImportOptions) config(f referenceFile, r *Imported) (c Config, err error
 			return c, usage.Errorf("model.compat: %q: want %s, the reference's numbers: a tokenizer of another kind would compute others with the same weights", c.Model.Compat, model.Lucidrains)
 		}
 		if own != nil {
-			for _, d := range differences(Config{Model: *own}, Config{Model: c.Model}) {
+			for _, d := range config.Differences(config.Config{Model: *own}, config.Config{Model: c.Model}) {
 				r.note("the given configuration differs from the file's arguments: %s", d)
 			}
 		}
@@ -316,13 +317,13 @@ const clipFrames = 17
 
 // recipe is the reference's way to train: its trainer's defaults, the plain loss,
 // clips as they are.
-func recipe(m model.Config) Config {
-	c := Defaults()
+func recipe(m model.Config) config.Config {
+	c := config.Defaults()
 	c.Model = m
 	c.Data.Flip, c.Data.ForegroundWeight, c.Data.ValShare = false, 0, .05
 	t := &c.Train
 	t.LR, t.Betas, t.Eps, t.WeightDecay, t.Warmup = 1e-5, [2]float64{.9, .99}, 1e-8, 1e-2, 1000
-	t.Schedule, t.ClipNorm, t.EMA = "constant", 0, EMA{Decay: .9999, UpdateAfter: 100, UpdateEvery: 10}
+	t.Schedule, t.ClipNorm, t.EMA = "constant", 0, config.EMA{Decay: .9999, UpdateAfter: 100, UpdateEvery: 10}
 	return c
 }
 

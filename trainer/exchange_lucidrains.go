@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/torchfile"
 	"magvit/trainer/usage"
 )
@@ -75,8 +76,8 @@ func (x exportable) arguments(r *Exported) (*torchfile.Dict, error) {
 		return nil, usage.Errorf("export: magvit2-pytorch cannot express this configuration: %w", err)
 	}
 	training := []string{"model.first_frame", "model.quantizer.entropy_boost", "model.quantizer.entropy_boost_steps"}
-	if d := differences(Config{Model: c}, Config{Model: back}, training...); len(d) > 0 {
-		return nil, usage.Errorf("export: magvit2-pytorch cannot express this configuration; it needs %s", strings.ReplaceAll(strings.Join(d, "; "), ", was ", ", not "))
+	if d := config.Differences(config.Config{Model: c}, config.Config{Model: back}, training...); len(d) > 0 {
+		return nil, usage.Errorf("export: magvit2-pytorch cannot express this configuration; it needs %s", strings.ReplaceAll(d.String(), ", was ", ", not "))
 	}
 	if !c.FirstFrame {
 		r.note("first_frame is false: call the reference with video_contains_first_frame=False")

@@ -19,6 +19,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/torchfile"
 	"magvit/trainer/usage"
@@ -44,7 +45,7 @@ func backend(t *testing.T) *kernels.CPU {
 type goldenCheckpoint struct {
 	file    string
 	tensors map[string]tensor // integers too
-	config  Config            // of its constructor's arguments
+	config  config.Config     // of its constructor's arguments
 	trainer bool
 }
 
@@ -272,7 +273,7 @@ func TestImportedRunGoesOn(t *testing.T) {
 		}
 		t.Run(filepath.Base(g.file), func(t *testing.T) {
 			r, run := g.imports(t, g.file, "data.frames=2", "train.batch=2", "data.val_share=.25")
-			cfg, err := Load(filepath.Join(run, configFile))
+			cfg, err := config.Load(filepath.Join(run, configFile))
 			check(t, err)
 			cfg.Train.Steps = r.Step + 2
 			after, err := Run(t.Context(), Options{Config: cfg, Source: squares{8, 2, side}, Out: run, Backend: backend(t)})
@@ -342,7 +343,7 @@ func TestImportRefuses(t *testing.T) {
 		return path
 	}
 	type tensors = map[string]*torchfile.Tensor
-	plainConfig := Defaults()
+	plainConfig := config.Defaults()
 	wide := trainer.config
 	wide.Model.InitDim++
 	text := filepath.Join(t.TempDir(), "text.pt")

@@ -14,6 +14,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/usage"
 )
@@ -184,8 +185,8 @@ func (t *training) resume(fresh bool) (from string, err error) {
 	if from == "" && !ok {
 		return "", nil
 	}
-	if keys := differences(was, t.cfg, free...); len(keys) > 0 {
-		return "", usage.Errorf("%s is a run of another configuration: %s; go on with the same one, or choose another --out", cmp.Or(from, out), strings.Join(keys, "; "))
+	if keys := config.Differences(was, t.cfg, config.Resumable...); len(keys) > 0 {
+		return "", usage.Errorf("%s is a run of another configuration: %s; go on with the same one, or choose another --out", cmp.Or(from, out), keys)
 	}
 	if from != "" {
 		if snap.Clips != fingerprint(t.opt.Source) {

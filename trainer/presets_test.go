@@ -5,6 +5,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 )
 
 // The reference's example is built and planned at its own size. The parameters
@@ -17,7 +18,7 @@ func TestPresetsOfTheReference(t *testing.T) {
 		"magvit2-64":  {[5]int{1, 5, 8, 8, 1}, 117_770_995},
 		"magvit2-128": {[5]int{4, 5, 16, 16, 1}, 117_770_995},
 	} {
-		c, err := Preset(name)
+		c, err := config.Preset(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +58,7 @@ func TestPresetsOfTheReference(t *testing.T) {
 // The same network with fewer channels and pixels takes a training step: the
 // batch's error falls.
 func TestStepOfTheReference(t *testing.T) {
-	c, err := Preset("magvit2-64")
+	c, err := config.Preset("magvit2-64")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,13 +16,17 @@ import (
 	"log/slog"
 
 	"magvit/kernels"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 )
 
+// Preset returns a named configuration of package config.
+func Preset(name string) (config.Config, error) { return config.Preset(name) }
+
 // Options say what a run works on; Config says how.
 type Options struct {
-	Config  Config
+	Config  config.Config
 	Source  data.Source
 	Out     string          // run directory
 	Resume  string          // "auto" (or ""), "never" or a checkpoint's directory

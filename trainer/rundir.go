@@ -10,14 +10,12 @@ import (
 	"image/png"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v4"
-
+	"magvit/trainer/config"
 	"magvit/trainer/events"
 	"magvit/trainer/metrics"
 	"magvit/trainer/usage"
@@ -70,8 +68,8 @@ func openRunDir(path string) (d *runDir, fresh bool, err error) {
 func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }
 
 // configured is the configuration in the folder; ok is false if there is none.
-func (d *runDir) configured() (c Config, ok bool, err error) {
-	c, err = Load(d.file(configFile))
+func (d *runDir) configured() (c config.Config, ok bool, err error) {
+	c, err = config.Load(d.file(configFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, false, nil
 	}
@@ -80,7 +78,7 @@ func (d *runDir) configured() (c Config, ok bool, err error) {
 
 // begin prepares the folder to go on after a step: what was logged beyond it is
 // cut off. It returns the evaluations up to it.
-func (d *runDir) begin(c Config, step int, now time.Time) (evals []metrics.EvalRecord, err error) {
+func (d *runDir) begin(c config.Config, step int, now time.Time) (evals []metrics.EvalRecord, err error) {
 	text, err := c.YAML()
 	if err == nil {
 		err = replaceFile(d.file(configFile), text)
@@ -105,34 +103,29 @@ func (d *runDir) begin(c Config, step int, now time.Time) (evals []metrics.EvalR
 		return nil, err
 	}
 	if step == 0 {
-		var tree any
-		if err = yaml.Unmarshal(text, &tree); err == nil {
-			err = d.events.Hyperparameters(filepath.Base(d.path), settings("", tree))
+		var h map[string]any
+		if h, err = hyperparameters(c); err == nil {
+			err = d.events.Hyperparameters(filepath.Base(d.path), h)
 		}
 	}
 	return evals, err
 }
 
-// settings are the leaves of a configuration under dotted keys: numbers, truth values,
-// and the texts of all else.
-func settings(prefix string, tree any) map[string]any {
+// hyperparameters are the leaves of a configuration as TensorBoard shows them: numbers, truth values and texts.
+func hyperparameters(c config.Config) (map[string]any, error) {
+	leaves, err := c.Dotted()
 	all := map[string]any{}
-	branch, ok := tree.(map[string]any)
-	switch v := tree.(type) {
-	case nil:
-	case int:
-		all[prefix] = float64(v)
-	case float64, bool, string:
-		all[prefix] = v
-	default:
-		if !ok {
-			all[prefix] = fmt.Sprint(v)
+	for _, l := range leaves {
+		switch v := l.Value.(type) {
+		case int:
+			all[l.Key] = float64(v)
+		case float64, bool, string:
+			all[l.Key] = v
+		default:
+			all[l.Key] = fmt.Sprint(v)
 		}
 	}
-	for name, v := range branch {
-		maps.Copy(all, settings(strings.TrimPrefix(prefix+"."+name, "."), v))
-	}
-	return all
+	return all, err
 }
 
 // histograms logs how the weights of each parameter are distributed.

@@ -6,11 +6,11 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 )
 
-// rate is the learning rate of the step that follows so many others, at a share
-// of the run in [0,1].
-func (t Train) rate(step int, progress float64) float64 {
+// learningRate returns the learning rate of step (0-based) at progress in [0,1].
+func learningRate(t config.Train, step int, progress float64) float64 {
 	lr := t.LR
 	if step+1 < t.Warmup {
 		lr *= float64(step+1) / float64(t.Warmup)
@@ -21,12 +21,12 @@ func (t Train) rate(step int, progress float64) float64 {
 	return lr
 }
 
-// emaRate is how far the average moves towards the weights after the step that
-// follows so many others: 1 copies them, 0 leaves it.
+// emaRate returns the weight of the parameters in their average after step (0-based):
+// 1 copies them, 0 leaves the average unchanged.
 //
 // The rule is ema-pytorch's with power 2/3: the first call and those up to
 // UpdateAfter copy, later ones have a decay that grows to Decay.
-func (e EMA) emaRate(step int) float64 {
+func emaRate(e config.EMA, step int) float64 {
 	switch {
 	case e.Decay == 0, step%e.UpdateEvery != 0:
 		return 0
@@ -46,7 +46,7 @@ type Moment struct {
 
 // solver turns gradients into changes of the parameters, all on the backend.
 type solver struct {
-	cfg   Train
+	cfg   config.Train
 	state *state
 
 	gradient   kernels.Buffer // sum over a step's batches; with one batch, the graph's own
@@ -76,7 +76,7 @@ type update struct {
 	args     []kernels.Buffer
 }
 
-func newSolver(cfg Train, s *state) (*solver, error) {
+func newSolver(cfg config.Train, s *state) (*solver, error) {
 	v := &solver{cfg: cfg, state: s, gradient: s.grads}
 	var first error
 	prepare := func(spec kernels.Spec) kernels.Kernel {
@@ -152,13 +152,13 @@ func (v *solver) schedule(m Moment) error {
 	h := make([]float32, v.hyper.Len())
 	for i, u := range v.updates {
 		h := h[i*line:]
-		h[kernels.HyperLR] = float32(c.rate(m.Step, m.Progress))
+		h[kernels.HyperLR] = float32(learningRate(c, m.Step, m.Progress))
 		h[kernels.HyperRate1], h[kernels.HyperRate2] = float32(1-c.Betas[0]), float32(1-c.Betas[1])
 		h[kernels.HyperEps], h[kernels.HyperDecay] = float32(c.Eps), float32(u.decay)
 		h[kernels.HyperCorrect1] = float32(1 - math.Pow(c.Betas[0], k))
 		h[kernels.HyperCorrect2] = float32(1 - math.Pow(c.Betas[1], k))
 		h[kernels.HyperMaxNorm] = float32(c.ClipNorm)
-		h[kernels.HyperEMARate] = float32(c.EMA.emaRate(m.Step))
+		h[kernels.HyperEMARate] = float32(emaRate(c.EMA, m.Step))
 		h[kernels.HyperScale] = 1 / float32(c.Accumulate)
 	}
 	return v.state.be.Write(v.hyper, h)

@@ -12,6 +12,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 )
 
 // trace is a golden file of an optimizer: what the reference's own code did.
@@ -82,7 +83,7 @@ func (r *trace) compare(name string, got []float32) {
 func TestSolverFollowsReference(t *testing.T) {
 	be := kernels.NewCPU(1)
 	defer be.Close()
-	start := func(t *testing.T, cfg Train, tok *model.Tokenizer) (*state, *solver) {
+	start := func(t *testing.T, cfg config.Train, tok *model.Tokenizer) (*state, *solver) {
 		st, err := newState(be, tok)
 		check(t, err)
 		v, err := newSolver(cfg, st)
@@ -93,7 +94,7 @@ func TestSolverFollowsReference(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := openTrace(t, name)
 			c := r.Config
-			cfg := Train{LR: c.LR, Betas: c.Betas, Eps: c.Eps, WeightDecay: c.WD, Schedule: "constant", Accumulate: 1}
+			cfg := config.Train{LR: c.LR, Betas: c.Betas, Eps: c.Eps, WeightDecay: c.WD, Schedule: "constant", Accumulate: 1}
 			names := []string{"gamma", "matrix", "vector"}
 			tok := &model.Tokenizer{}
 			for _, n := range names {
@@ -134,13 +135,13 @@ func TestSolverFollowsReference(t *testing.T) {
 	for _, name := range []string{"ema_default", "ema_every", "ema_short"} {
 		t.Run(name, func(t *testing.T) {
 			r := openTrace(t, name)
-			ema := EMA{Decay: .9999, UpdateAfter: 100, UpdateEvery: 10} // ema-pytorch's
+			ema := config.EMA{Decay: .9999, UpdateAfter: 100, UpdateEvery: 10} // ema-pytorch's
 			if r.Config.Beta != 0 {
-				ema = EMA{r.Config.Beta, *r.Config.After, *r.Config.Every}
+				ema = config.EMA{Decay: r.Config.Beta, UpdateAfter: *r.Config.After, UpdateEvery: *r.Config.Every}
 			}
 			values, shape := r.values("in.values")
 			n := shape[1]
-			st, v := start(t, Train{Betas: [2]float64{.9, .99}, Eps: 1, Schedule: "constant", Accumulate: 1, EMA: ema},
+			st, v := start(t, config.Train{Betas: [2]float64{.9, .99}, Eps: 1, Schedule: "constant", Accumulate: 1, EMA: ema},
 				&model.Tokenizer{Params: []model.Param{{Name: "values", Shape: []int{n}}}})
 			var got []float32
 			for step := range r.Options.Steps {
@@ -157,7 +158,7 @@ func TestSolverFollowsReference(t *testing.T) {
 		r := openTrace(t, "warmup")
 		var got []float32
 		for step := range r.Options.Steps {
-			got = append(got, float32(Train{LR: r.Config.LR, Warmup: r.Config.Warmup, Schedule: "constant"}.rate(step, 0)))
+			got = append(got, float32(learningRate(config.Train{LR: r.Config.LR, Warmup: r.Config.Warmup, Schedule: "constant"}, step, 0)))
 		}
 		r.compare("out.lr", got)
 		if i := slices.Index(got, float32(r.Config.LR)); i != r.Config.Warmup-1 {

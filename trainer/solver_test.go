@@ -7,13 +7,14 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 )
 
 func TestSchedule(t *testing.T) {
-	cosine := Train{LR: .01, Warmup: 4, Schedule: "cosine", Final: .1}
-	constant := Train{LR: .01, Warmup: 4, Schedule: "constant"}
+	cosine := config.Train{LR: .01, Warmup: 4, Schedule: "cosine", Final: .1}
+	constant := config.Train{LR: .01, Warmup: 4, Schedule: "constant"}
 	for _, c := range []struct {
-		train    Train
+		train    config.Train
 		step     int
 		progress float64
 		want     float64
@@ -21,9 +22,9 @@ func TestSchedule(t *testing.T) {
 		{constant, 0, 0, .0025}, {constant, 1, .1, .005}, {constant, 2, .2, .0075}, {constant, 3, .3, .01}, {constant, 100, 1, .01},
 		{cosine, 1, 0, .005}, {cosine, 10, 0, .01}, {cosine, 10, .5, .0055}, {cosine, 10, 1, .001}, {cosine, 10, 7, .001},
 		{cosine, 10, 1. / 3, .00775}, // .1 + .9·(1+cos 60°)/2 = .775
-		{Train{LR: .01, Schedule: "constant"}, 0, 0, .01},
+		{config.Train{LR: .01, Schedule: "constant"}, 0, 0, .01},
 	} {
-		if got := c.train.rate(c.step, c.progress); math.Abs(got-c.want) > 1e-15 {
+		if got := learningRate(c.train, c.step, c.progress); math.Abs(got-c.want) > 1e-15 {
 			t.Errorf("%+v: rate(%d, %g) = %g, want %g", c.train, c.step, c.progress, got, c.want)
 		}
 	}
@@ -32,13 +33,13 @@ func TestSchedule(t *testing.T) {
 // The average's rates are ema-pytorch's: copies at 0 and up to update_after, then
 // every update_every steps 1 minus a decay of 1-(1+n)^-2/3, at most decay.
 func TestEMARate(t *testing.T) {
-	e := EMA{Decay: .9, UpdateAfter: 10, UpdateEvery: 5}
+	e := config.EMA{Decay: .9, UpdateAfter: 10, UpdateEvery: 5}
 	for step, want := range map[int]float64{0: 1, 1: 0, 4: 0, 5: 1, 10: 1, 11: 0, 15: .3028534321386899, 20: .20218000823357415, 60: .1, 61: 0} {
-		if got := e.emaRate(step); math.Abs(got-want) > 1e-15 {
+		if got := emaRate(e, step); math.Abs(got-want) > 1e-15 {
 			t.Errorf("rate after %d steps: %.17g, want %.17g", step, got, want)
 		}
 	}
-	if got := (EMA{UpdateEvery: 1}).emaRate(0); got != 0 {
+	if got := emaRate(config.EMA{UpdateEvery: 1}, 0); got != 0 {
 		t.Errorf("no average, yet rate %g", got)
 	}
 }
@@ -60,8 +61,8 @@ func TestSolverStep(t *testing.T) {
 		if st.offsets[1] != 0 || st.offsets[0] != 16 || st.decayed != 16 || st.len != 32 {
 			t.Fatalf("table %+v: want the decayed parameter first, each at a multiple of 16", st.table)
 		}
-		cfg := Train{LR: .125, Betas: [2]float64{.5, .75}, Eps: 1e-12, WeightDecay: 2, Schedule: "constant", ClipNorm: c.clip, Accumulate: 2,
-			EMA: EMA{Decay: .5, UpdateEvery: 1}}
+		cfg := config.Train{LR: .125, Betas: [2]float64{.5, .75}, Eps: 1e-12, WeightDecay: 2, Schedule: "constant", ClipNorm: c.clip, Accumulate: 2,
+			EMA: config.EMA{Decay: .5, UpdateEvery: 1}}
 		v, err := newSolver(cfg, st)
 		if err != nil {
 			t.Fatal(err)
@@ -150,7 +151,7 @@ func TestSolverRefusesWhatIsNotFinite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := newSolver(Train{LR: .1, Betas: [2]float64{.9, .99}, Eps: 1e-8, Accumulate: 2, EMA: EMA{Decay: .5, UpdateEvery: 1}}, st)
+		v, err := newSolver(config.Train{LR: .1, Betas: [2]float64{.9, .99}, Eps: 1e-8, Accumulate: 2, EMA: config.EMA{Decay: .5, UpdateEvery: 1}}, st)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/kernels/philox"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 )
 
@@ -65,7 +66,7 @@ train: {steps: 6, batch: 2, lr: 4e-3, warmup: 2, ema: {decay: 0.9, update_after:
 // small is the options of such a run; its log goes to the returned buffer.
 func small(t *testing.T, sets ...string) (Options, *bytes.Buffer) {
 	t.Helper()
-	cfg, err := Parse("mini", []byte(mini))
+	cfg, err := config.Parse("mini", []byte(mini))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func (t *training) ahead(ctx context.Context) {
 // enqueue lets the backend begin with a batch of the step.
 func (t *training) enqueue(part int) error {
 	m := Moment{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, Progress: t.share()}
-	t.now.lr = t.cfg.Train.rate(m.Step, m.Progress)
+	t.now.lr = learningRate(t.cfg.Train, m.Step, m.Progress)
 	t.now.clips += t.fetched
 	t.fetched = 0
 	return t.stepper.Run(part, m)

@@ -6,6 +6,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 )
@@ -16,7 +17,7 @@ import (
 //
 // Feed may be called before Wait: the next batch goes up while a step is at work.
 type Stepper struct {
-	cfg      Config
+	cfg      config.Config
 	be       kernels.Backend
 	net      model.Network
 	state    *state
@@ -46,7 +47,7 @@ type Outcome struct {
 func (o Outcome) Applied() bool { return finite(o.Norm) }
 
 // NewStepper makes a training of a network from its first weights.
-func NewStepper(be kernels.Backend, net model.Network, c Config) (*Stepper, error) {
+func NewStepper(be kernels.Backend, net model.Network, c config.Config) (*Stepper, error) {
 	s, err := newStepper(be, net, c)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func NewStepper(be kernels.Backend, net model.Network, c Config) (*Stepper, erro
 }
 
 // newStepper makes a training whose weights are not set.
-func newStepper(be kernels.Backend, net model.Network, c Config) (s *Stepper, err error) {
+func newStepper(be kernels.Backend, net model.Network, c config.Config) (s *Stepper, err error) {
 	s = &Stepper{cfg: c, be: be, net: net, programs: map[data.Shape]*program{}}
 	if s.state, err = newState(be, net); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 )
 
 // later is a CPU that does nothing before someone waits for it, as a GPU may. It notes
@@ -107,7 +108,7 @@ func TestNextBatchGoesUpWhileAStepIsAtWork(t *testing.T) {
 
 // First weights are those that each parameter gets on its own.
 func TestInitialWeights(t *testing.T) {
-	c, err := Preset("tiny")
+	c, err := config.Preset("tiny")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 	"magvit/trainer/report"
@@ -29,7 +30,7 @@ var none = metrics.Number(math.NaN())
 // training is a run at work.
 type training struct {
 	opt   Options
-	cfg   Config // resolved
+	cfg   config.Config // resolved
 	be    kernels.Backend
 	say   *slog.Logger
 	clock func() time.Time

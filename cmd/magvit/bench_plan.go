@@ -14,7 +14,7 @@ import (
 	"magvit/gpu"
 	"magvit/kernels"
 	"magvit/model"
-	"magvit/trainer"
+	"magvit/trainer/config"
 )
 
 // planned is a GPU that is not there: it takes what a step asks for, and computes
@@ -118,7 +118,7 @@ type planResult struct {
 }
 
 // benchPlan makes a step of the network on a device that is not there.
-func benchPlan(c *cli.Context, p *planned, net model.Network, cfg trainer.Config, shape model.Shape) error {
+func benchPlan(c *cli.Context, p *planned, net model.Network, cfg config.Config, shape model.Shape) error {
 	at, err := parsePeaks(c.String("peak"))
 	if err != nil {
 		return err

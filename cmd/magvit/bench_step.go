@@ -14,6 +14,7 @@ import (
 	"magvit/kernels/philox"
 	"magvit/model"
 	"magvit/trainer"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/usage"
 )
@@ -69,7 +70,7 @@ func benchStep(c *cli.Context) error {
 	if err := need(c, "preset"); err != nil {
 		return err
 	}
-	cfg, err := trainer.Preset(c.String("preset"))
+	cfg, err := config.Preset(c.String("preset"))
 	if err != nil {
 		return err
 	}
@@ -209,7 +210,7 @@ type measured struct {
 	done  int
 }
 
-func newMeasured(be kernels.Backend, net model.Network, cfg trainer.Config, shape model.Shape) (*measured, error) {
+func newMeasured(be kernels.Backend, net model.Network, cfg config.Config, shape model.Shape) (*measured, error) {
 	steps, err := trainer.NewStepper(be, net, cfg)
 	if err != nil {
 		return nil, err

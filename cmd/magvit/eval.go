@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer"
+	"magvit/trainer/config"
 	"magvit/trainer/metrics"
 )
 
@@ -51,7 +52,7 @@ func eval(c *cli.Context) error {
 }
 
 // evaluation chooses the clips of --split; beat moves the bar after each batch of them.
-func (w *work) evaluation(c *cli.Context, cfg trainer.Config) (e trainer.Evaluation, beat func() error, err error) {
+func (w *work) evaluation(c *cli.Context, cfg config.Config) (e trainer.Evaluation, beat func() error, err error) {
 	cfg.Data = w.data
 	if e, err = trainer.NewEvaluation(c.Context, cfg, w.src, c.String("split")); err != nil {
 		return e, nil, err

@@ -8,6 +8,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/trainer"
+	"magvit/trainer/config"
 )
 
 func importCommand() *cli.Command {
@@ -52,7 +53,7 @@ func importCheckpoint(c *cli.Context) error {
 	}
 	o := trainer.ImportOptions{File: args[0], Out: c.String("out"), Set: c.StringSlice("set")}
 	if c.IsSet("config") {
-		cfg, err := trainer.Load(c.String("config"))
+		cfg, err := config.Load(c.String("config"))
 		if err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/model"
-	"magvit/trainer"
+	"magvit/trainer/config"
 )
 
 func presetsCommand() *cli.Command {
@@ -40,7 +40,7 @@ func showPresets(c *cli.Context) error {
 		return err
 	}
 	if len(args) == 1 {
-		text, err := trainer.PresetText(args[0])
+		text, err := config.PresetText(args[0])
 		if err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ func showPresets(c *cli.Context) error {
 			return err
 		}
 	}
-	names := trainer.Presets()
+	names := config.Presets()
 	if len(args) == 1 {
 		names = args
 	}
@@ -76,11 +76,11 @@ func showPresets(c *cli.Context) error {
 }
 
 func describePreset(name string) (p preset, err error) {
-	cfg, err := trainer.Preset(name)
+	cfg, err := config.Preset(name)
 	if err != nil {
 		return p, err
 	}
-	text, err := trainer.PresetText(name)
+	text, err := config.PresetText(name)
 	if err != nil {
 		return p, err
 	}

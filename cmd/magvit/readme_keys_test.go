@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"go.yaml.in/yaml/v4"
+	"magvit/trainer/config"
 
-	"magvit/trainer"
+	"go.yaml.in/yaml/v4"
 )
 
 var update = flag.Bool("update", false, "rewrite the table of keys in README.md")
@@ -89,13 +89,13 @@ func short(t *testing.T, v reflect.Value) string {
 // go test ./cmd/magvit -run TestReadmeListsEveryKey -update rewrites it.
 func TestReadmeListsEveryKey(t *testing.T) {
 	const readme, begin, end = "../../README.md", "<!-- keys -->\n", "<!-- end of keys -->\n"
-	demo, err := trainer.Preset("demo")
+	demo, err := config.Preset("demo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := []string{"| key | default | demo | meaning |", "|---|---|---|---|"}
-	keys(t, &rows, "", reflect.ValueOf(trainer.Defaults()), reflect.ValueOf(demo),
-		comments(t, "../../model/config.go", "../../model/classify.go", "../../trainer/data/config.go", "../../trainer/config.go"))
+	keys(t, &rows, "", reflect.ValueOf(config.Defaults()), reflect.ValueOf(demo),
+		comments(t, "../../model/config.go", "../../model/classify.go", "../../trainer/data/config.go", "../../trainer/config/config.go"))
 	text, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer"
+	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 )
@@ -119,14 +120,14 @@ func writeTrained(w io.Writer, r trainer.Result) error {
 }
 
 // configuration is that of --preset or --config, with the other flags laid over it.
-func configuration(c *cli.Context) (cfg trainer.Config, err error) {
+func configuration(c *cli.Context) (cfg config.Config, err error) {
 	switch {
 	case c.IsSet("preset") && c.IsSet("config"):
 		return cfg, usagef("--preset and --config: give one of them; a configuration file can name a preset")
 	case c.IsSet("preset"):
-		cfg, err = trainer.Preset(c.String("preset"))
+		cfg, err = config.Preset(c.String("preset"))
 	case c.IsSet("config"):
-		cfg, err = trainer.Load(c.String("config"))
+		cfg, err = config.Load(c.String("config"))
 	default:
 		err = usagef("--preset or --config is missing (%s --help shows an example)", c.Command.HelpName)
 	}
@@ -161,7 +162,7 @@ func configuration(c *cli.Context) (cfg trainer.Config, err error) {
 
 // shareOfRun moves the bar after each step. What an interrupted run used up
 // before stands in its progress.json, which a run writes before its first step.
-func shareOfRun(p *progress, t trainer.Train, dir string) func(step int) {
+func shareOfRun(p *progress, t config.Train, dir string) func(step int) {
 	var began time.Time
 	before := 0.
 	return func(step int) {

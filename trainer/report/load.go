@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"magvit/trainer/config"
 	"magvit/trainer/metrics"
 )
 
@@ -37,13 +37,13 @@ type Fact struct{ Name, Value string }
 
 func load(dir string) (*run, error) {
 	r := &run{}
-	config, err := optional(filepath.Join(dir, "config.yaml"))
+	text, err := optional(filepath.Join(dir, "config.yaml"))
 	if err != nil {
 		return nil, err
 	}
 	lines, err := os.Open(filepath.Join(dir, "metrics.jsonl"))
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && config == nil:
+	case errors.Is(err, fs.ErrNotExist) && text == nil:
 		return nil, errors.New("not a run directory: it holds neither config.yaml nor metrics.jsonl")
 	case err == nil:
 		err = errors.Join(r.read(lines), lines.Close())
@@ -57,15 +57,15 @@ func load(dir string) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.config = string(config)
+	r.config = string(text)
 	// Both are for people to see, so one that cannot be parsed is no reason to refuse the page.
 	var tree any
-	if yaml.Unmarshal(config, &tree) == nil {
-		r.settings = flatten("", tree)
+	if yaml.Unmarshal(text, &tree) == nil {
+		r.settings = shown(tree)
 	}
 	tree = nil
 	if json.Unmarshal(progress, &tree) == nil {
-		r.progress = flatten("", tree)
+		r.progress = shown(tree)
 	}
 	return r, nil
 }
@@ -122,24 +122,21 @@ func (r *run) read(f io.Reader) error {
 	}
 }
 
-// flatten lists the leaves of a YAML or JSON tree under dotted keys, in key order.
-func flatten(prefix string, tree any) (list []Fact) {
-	switch t := tree.(type) {
-	case map[string]any:
-		for _, k := range slices.Sorted(maps.Keys(t)) {
-			list = append(list, flatten(strings.TrimPrefix(prefix+"."+k, "."), t[k])...)
+// shown turns the leaves of a YAML or JSON tree into facts.
+func shown(tree any) (list []Fact) {
+	for _, l := range config.Dotted(tree) {
+		value := fmt.Sprint(l.Value)
+		switch v := l.Value.(type) {
+		case []any:
+			var parts []string
+			for _, item := range v {
+				parts = append(parts, fmt.Sprint(item))
+			}
+			value = strings.Join(parts, ", ")
+		case float64:
+			value = short(v)
 		}
-	case nil:
-	case []any:
-		var parts []string
-		for _, v := range t {
-			parts = append(parts, fmt.Sprint(v))
-		}
-		list = append(list, Fact{prefix, strings.Join(parts, ", ")})
-	case float64:
-		list = append(list, Fact{prefix, short(t)})
-	default:
-		list = append(list, Fact{prefix, fmt.Sprint(t)})
+		list = append(list, Fact{l.Key, value})
 	}
 	return list
 }

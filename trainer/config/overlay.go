@@ -1,4 +1,4 @@
-package trainer
+package config
 
 import (
 	"errors"
@@ -6,7 +6,6 @@ import (
 	"math"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -14,21 +13,21 @@ import (
 	"magvit/trainer/usage"
 )
 
-// overlay lays YAML text over a configuration: what the text names is replaced,
-// the rest stays. Lists are replaced whole.
+// overlay applies YAML text to a configuration: the keys of the text are replaced,
+// the others stay. Lists are replaced whole.
 //
 // Why not yaml's own decoding: its errors lack the path of the key and the keys
 // that would be legal.
 type overlay struct {
-	name  string         // of the text, as errors show it
-	short bool           // the text is one line, which errors need not number
+	name  string         // how errors call the text
+	short bool           // the text is one line, and errors give no line number
 	lines map[string]int // line of each key path
 	errs  []error
 }
 
 func newOverlay(name string) *overlay { return &overlay{name: name, lines: map[string]int{}} }
 
-// into lays the text over a struct; v points to it.
+// into applies the text to the struct that v points to.
 func (o *overlay) into(v any, text []byte) error {
 	root, err := o.parse(text)
 	if err == nil && root != nil {
@@ -38,8 +37,8 @@ func (o *overlay) into(v any, text []byte) error {
 	return err
 }
 
-// place puts file and line before an error that begins with a key's path.
-func (o *overlay) place(err error) error {
+// locate puts file and line before an error that begins with a key's path.
+func (o *overlay) locate(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -74,13 +73,13 @@ func (o *overlay) parse(text []byte) (*yaml.Node, error) {
 		return nil, nil
 	}
 	if root.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("%s:%d: want keys and values such as \"train:\", found %s", o.name, root.Line, shown(root))
+		return nil, fmt.Errorf("%s:%d: want keys and values such as \"train:\", found %s", o.name, root.Line, quoted(root))
 	}
 	return root, nil
 }
 
-// value is a scalar of the mapping n by its key, and its line.
-func value(n *yaml.Node, key string) (line int, v string) {
+// scalar returns a value of the mapping n by its key, and its line.
+func scalar(n *yaml.Node, key string) (line int, v string) {
 	for i := 0; n != nil && i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {
 			return n.Content[i].Line, n.Content[i+1].Value
@@ -89,7 +88,7 @@ func value(n *yaml.Node, key string) (line int, v string) {
 	return 0, ""
 }
 
-// set lays a node over a value; path names the value in errors.
+// set applies a node to a value; path names the value in errors.
 func (o *overlay) set(path string, n *yaml.Node, v reflect.Value) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -104,22 +103,22 @@ func (o *overlay) set(path string, n *yaml.Node, v reflect.Value) {
 	case v.Kind() == reflect.Struct && !custom:
 		o.keys(path, n, v)
 	case v.Kind() == reflect.Slice && !custom && n.Kind == yaml.SequenceNode:
-		fresh := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+		decoded := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 		for i, c := range n.Content {
 			at := fmt.Sprintf("%s[%d]", path, i)
 			o.lines[at] = c.Line
-			o.set(at, c, fresh.Index(i))
+			o.set(at, c, decoded.Index(i))
 		}
-		v.Set(fresh)
+		v.Set(decoded)
 	default:
 		o.leaf(path, n, v)
 	}
 }
 
-// keys lays a mapping over a struct.
+// keys applies a mapping to a struct.
 func (o *overlay) keys(path string, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.MappingNode {
-		o.fail(n.Line, path, "%s: want keys: %s", shown(n), strings.Join(names(v.Type()), ", "))
+		o.fail(n.Line, path, "%s: want keys: %s", quoted(n), strings.Join(names(v.Type()), ", "))
 		return
 	}
 	seen := map[string]int{}
@@ -133,7 +132,7 @@ func (o *overlay) keys(path string, n *yaml.Node, v reflect.Value) {
 		seen[key.Value] = key.Line
 		f, ok := field(v, key.Value)
 		if !ok {
-			o.fail(key.Line, at, "unknown key%s; known: %s", meant(key.Value, names(v.Type())), strings.Join(names(v.Type()), ", "))
+			o.fail(key.Line, at, "unknown key%s; known: %s", suggestion(key.Value, names(v.Type())), strings.Join(names(v.Type()), ", "))
 			continue
 		}
 		o.lines[at] = key.Line
@@ -141,23 +140,23 @@ func (o *overlay) keys(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// leaf decodes one value.
+// leaf decodes one value into v.
 func (o *overlay) leaf(path string, n *yaml.Node, v reflect.Value) {
-	fresh := reflect.New(v.Type())
-	if err := n.Load(fresh.Interface(), yaml.WithKnownFields()); err != nil {
-		o.fail(n.Line, path, "%s: want %s%s", shown(n), kind(v.Type()), because(v, err))
+	decoded := reflect.New(v.Type())
+	if err := n.Load(decoded.Interface(), yaml.WithKnownFields()); err != nil {
+		o.fail(n.Line, path, "%s: want %s%s", quoted(n), typeName(v.Type()), because(v, err))
 		return
 	}
-	if f := fresh.Elem(); f.CanFloat() && (math.IsNaN(f.Float()) || math.IsInf(f.Float(), 0)) {
-		o.fail(n.Line, path, "%s: want a finite number", shown(n))
+	if f := decoded.Elem(); f.CanFloat() && (math.IsNaN(f.Float()) || math.IsInf(f.Float(), 0)) {
+		o.fail(n.Line, path, "%s: want a finite number", quoted(n))
 		return
 	}
-	v.Set(fresh.Elem())
+	v.Set(decoded.Elem())
 }
 
 var lineNumber = regexp.MustCompile(`line \d+(, column \d+)?: `)
 
-// because is the reason that a type of its own gave for refusing a value.
+// because returns the reason that a custom type gave for refusing a value.
 func because(v reflect.Value, err error) string {
 	if _, custom := v.Addr().Interface().(yaml.Unmarshaler); !custom {
 		return ""
@@ -185,8 +184,8 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// key is the YAML key of a struct's field, "" if it has none; inline fields are
-// part of the struct around them.
+// key returns the YAML key of a struct's field, "" if it has none; inline fields belong
+// to the struct around them.
 func key(f reflect.StructField) (name string, inline bool) {
 	tag, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 	switch {
@@ -224,114 +223,4 @@ func field(v reflect.Value, name string) (reflect.Value, bool) {
 		}
 	}
 	return reflect.Value{}, false
-}
-
-// shown is a node as a person wrote it, in brief.
-func shown(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.SequenceNode:
-		return fmt.Sprintf("a list of %d", len(n.Content))
-	case yaml.MappingNode:
-		return "keys and values"
-	}
-	if n.ShortTag() == "!!null" {
-		return "nothing"
-	}
-	s := n.Value
-	if r := []rune(s); len(r) > 60 {
-		s = string(r[:60]) + "…"
-	}
-	return fmt.Sprintf("%q", s)
-}
-
-// kind is what a value of a type looks like.
-func kind(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int32, reflect.Int64:
-		return "a whole number"
-	case reflect.Uint, reflect.Uint32, reflect.Uint64:
-		return "a whole number, not negative"
-	case reflect.Float32, reflect.Float64:
-		return "a number"
-	case reflect.String:
-		return "a word"
-	case reflect.Pointer:
-		return kind(t.Elem())
-	case reflect.Slice:
-		return "a list, each element " + kind(t.Elem())
-	case reflect.Array:
-		return fmt.Sprintf("a list of %d, each element %s", t.Len(), kind(t.Elem()))
-	}
-	return "a " + strings.ToLower(t.Name())
-}
-
-// meant names the key that was probably meant, if one is close.
-func meant(word string, known []string) string {
-	best, least := "", len(word)/3+2
-	for _, k := range known {
-		if d := distance(word, k); d < least {
-			best, least = k, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(", perhaps %q", best)
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
-}
-
-// flatten lists the leaves of a configuration by path, as YAML text.
-func flatten(path string, v reflect.Value, add func(path, value string)) {
-	if v.Kind() == reflect.Pointer && !v.IsNil() {
-		v = v.Elem()
-	}
-	if _, custom := v.Interface().(yaml.Marshaler); v.Kind() == reflect.Struct && !custom {
-		for i := range v.NumField() {
-			if k, inline := key(v.Type().Field(i)); inline {
-				flatten(path, v.Field(i), add)
-			} else if k != "" {
-				flatten(join(path, k), v.Field(i), add)
-			}
-		}
-		return
-	}
-	text, err := yaml.Dump(v.Interface())
-	if err != nil {
-		text = fmt.Append(nil, v.Interface())
-	}
-	add(path, strings.TrimSpace(string(text)))
-}
-
-// differences lists the keys that differ between two configurations, with both
-// values, apart from those named.
-func differences(a, b any, except ...string) (keys []string) {
-	was := map[string]string{}
-	flatten("", reflect.ValueOf(a), func(path, value string) { was[path] = value })
-	flatten("", reflect.ValueOf(b), func(path, value string) {
-		if was[path] != value && !slices.Contains(except, path) {
-			keys = append(keys, fmt.Sprintf("%s: %s, was %s", path, value, was[path]))
-		}
-	})
-	return keys
 }

@@ -1,4 +1,4 @@
-package trainer
+package config
 
 import (
 	"errors"
@@ -24,7 +24,7 @@ func TestPresetsAreLegal(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		if d := differences(again, c); len(d) > 0 {
+		if d := Differences(again, c); len(d) > 0 {
 			t.Errorf("preset %s: %v", want, d)
 		}
 	}
