@@ -61,24 +61,11 @@ func (c Config) validateClassify() error {
 	if !c.Classifies() {
 		return nil
 	}
-	var errs []error
-	whole := func(key string, v, low, high int) {
-		if v < low || v > high {
-			errs = append(errs, fmt.Errorf("model.classify.%s: %d: want %d to %d", key, v, low, high))
-		}
-	}
-	whole("classes", k.Classes, 0, 1<<16)
-	whole("horizon", k.Horizon, 0, 1<<16)
-	whole("head_dim", k.HeadDim, 1, 4096)
-	whole("eyes", k.Eyes, 1, 64)
-	whole("head_layers", k.HeadLayers, 0, 8)
-	whole("alpha", k.Alpha, 1, 64)
-	whole("beta", k.Beta, 1, 64)
-	if !(k.Unit >= 0 && k.Unit <= 1e9) {
-		errs = append(errs, fmt.Errorf("model.classify.unit: %v: want 0 to 1e9", k.Unit))
-	}
-	if !(k.ForecastWeight >= 0 && k.ForecastWeight <= 1e6) {
-		errs = append(errs, fmt.Errorf("model.classify.forecast_weight: %v: want 0 to 1e6", k.ForecastWeight))
+	errs := []error{
+		between("classify.classes", k.Classes, 0, 1<<16), between("classify.horizon", k.Horizon, 0, 1<<16),
+		between("classify.head_dim", k.HeadDim, 1, 4096), between("classify.eyes", k.Eyes, 1, 64),
+		between("classify.head_layers", k.HeadLayers, 0, 8), between("classify.alpha", k.Alpha, 1, 64), between("classify.beta", k.Beta, 1, 64),
+		inRange("classify.unit", k.Unit, 0, 1e9), inRange("classify.forecast_weight", k.ForecastWeight, 0, 1e6),
 	}
 	for _, d := range []struct {
 		key string
@@ -103,8 +90,10 @@ func (c Config) validateClassify() error {
 			errs = append(errs, fmt.Errorf("model.layers[%d]: compress_time: the paths of slowfast keep their frame rates; alpha is their ratio", i))
 		}
 	}
-	if len(errs) > 0 {
-		return errs[0]
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func farthest(a, b []float32) (d float64) {
 // entropies builds LFQ alone.
 func entropies(t *testing.T, c Config, z []float32) (b *builder, in feed, run func() map[string]float64) {
 	t.Helper()
-	c.InitDim, c.Layers = c.Quantizer.dims(), nil
+	c.InitDim, c.Layers = quantizerOf(t, c).dims(), nil
 	b = newBuilder(&Tokenizer{Config: c, index: map[string]int{}}, Shape{})
 	b.declare = true
 	x := b.input("x", len(z)/c.InitDim, 1, 1, 1, c.InitDim)
@@ -101,7 +101,7 @@ func entropies(t *testing.T, c Config, z []float32) (b *builder, in feed, run fu
 // alone; spherical codes have another size in both.
 func TestEntropiesWithAndWithoutFloor(t *testing.T) {
 	for _, spherical := range []bool{false, true} {
-		c := lfq(64)
+		c := withLFQ(64)
 		c.Quantizer.Spherical, c.Quantizer.CommitmentWeight, c.Quantizer.InvTemperature = spherical, 1, 2
 		z := uniform("latents", 20*6)
 		for i := range z {
@@ -121,10 +121,10 @@ func TestEntropiesWithAndWithoutFloor(t *testing.T) {
 
 // entropy_boost falls in a line to 1, and counts for the entropies alone.
 func TestEntropyBoost(t *testing.T) {
-	c := lfq(64)
+	c := withLFQ(64)
 	c.Quantizer.EntropyBoost, c.Quantizer.EntropyBoostSteps, c.Quantizer.InvTemperature = 3, 2000, 2
 	for step, want := range map[int]float64{0: 3, 500: 2.5, 1999: 1.001, 2000: 1, 1 << 30: 1} {
-		if got := c.Quantizer.EntropyScale(step); math.Abs(got-want) > 1e-12 {
+		if got := c.Quantizer.boost(step); math.Abs(got-want) > 1e-12 {
 			t.Errorf("step %d: %g, want %g", step, got, want)
 		}
 	}

@@ -124,12 +124,3 @@ func (c Config) dimsAfter() []int {
 	}
 	return dims
 }
-
-// EntropyScale is how many times the entropy weight counts in the step that follows
-// so many others: from EntropyBoost it falls in a line to 1.
-func (q Quantizer) EntropyScale(step int) float64 {
-	if step >= q.EntropyBoostSteps {
-		return 1
-	}
-	return q.EntropyBoost + (1-q.EntropyBoost)*float64(step)/float64(q.EntropyBoostSteps)
-}

@@ -68,7 +68,7 @@ func TestConfigErrors(t *testing.T) {
 		"model.image_size: 18: patch 2 and 1 compress_space need a multiple of 4":                                                           func(c *Config) { c.ImageSize = 18 },
 		"model.init_dim: -3: want 1 to 4096":                                    func(c *Config) { c.InitDim = -3 },
 		"model.quantizer.levels[2]: 2: want 3 to 1024":                          func(c *Config) { c.Quantizer.Levels[2] = 2 },
-		"model.quantizer.codebook_size: 1000: want a power of two, 2 to 262144": func(c *Config) { *c = lfq(1000) },
+		"model.quantizer.codebook_size: 1000: want a power of two, 2 to 262144": func(c *Config) { *c = withLFQ(1000) },
 		"model.input_kernel: [1 2 3]: want 1 to 15, odd in height and width":    func(c *Config) { c.InputKernel[1] = 2 },
 		"model.layers[0]: residual has no dim":                                  func(c *Config) { c.Layers[0].Dim = 3 },
 		"model.layers: 64 times compress_space: want at most 10": func(c *Config) {
@@ -89,7 +89,7 @@ func TestConfigErrors(t *testing.T) {
 		"model.layers[0].kernel: [1 3 3]: the reference has one residual_kernel": func(c *Config) {
 			c.Compat, c.Patch, c.Background, c.SqueezeExcite, c.LatentNorm = Lucidrains, 1, 0, "closed", "none"
 		},
-		"model.quantizer.soft_clamp: -1: want 0 to 10000":      func(c *Config) { *c = lfq(64); c.Quantizer.SoftClamp = -1 },
+		"model.quantizer.soft_clamp: -1: want 0 to 10000":      func(c *Config) { *c = withLFQ(64); c.Quantizer.SoftClamp = -1 },
 		"model.squeeze_excite: \"\": want none, open, closed":  func(c *Config) { c.SqueezeExcite = "" },
 		"model.quantizer.levels: their number: 0: want 1 to 8": func(c *Config) { c.Quantizer.Levels = nil },
 	} {
@@ -135,5 +135,24 @@ func TestConfigYAML(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(bad), &l); err == nil || !strings.Contains(fmt.Sprint(err), "line 1") {
 			t.Errorf("%s: %v", bad, err)
 		}
+	}
+}
+
+// Every kind of quantizer is legal by its name, and no other name is.
+func TestQuantizerKinds(t *testing.T) {
+	for _, k := range quantizers {
+		c := small()
+		c.Quantizer.Kind = k.kind
+		if q, err := c.Quantizer.of(); err != nil || q == nil {
+			t.Errorf("%s: %v", k.kind, err)
+		}
+	}
+	c := small()
+	c.Quantizer.Kind = "vector"
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), `model.quantizer.kind: "vector": want fsq, lfq`) {
+		t.Errorf("error %v, want one that names the kinds", err)
+	}
+	if _, err := c.Quantizer.UsesFSQ(); err == nil {
+		t.Error("an unknown quantizer has an argument use_fsq")
 	}
 }

@@ -50,7 +50,7 @@ func (g *golden) quantizer() {
 	default:
 		g.t.Fatalf("unknown quantizer %q", g.Op)
 	}
-	c.InitDim = g.size("dim", q.dims())
+	c.InitDim = g.size("dim", quantizerOf(g.t, c).dims())
 	builder := func() *builder {
 		b := newBuilder(&Tokenizer{Config: c, index: map[string]int{}}, Shape{})
 		b.declare = true

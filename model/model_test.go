@@ -23,7 +23,7 @@ func small() Config {
 	return c
 }
 
-func lfq(size int) Config {
+func withLFQ(size int) Config {
 	c := small()
 	c.Quantizer.Kind, c.Quantizer.Levels, c.Quantizer.CodebookSize = "lfq", nil, size
 	return c
@@ -32,7 +32,7 @@ func lfq(size int) Config {
 // every is a network with every kind of layer there is, clips with a first frame of
 // its own, and padding that is not zero.
 func every() Config {
-	c := lfq(64)
+	c := withLFQ(64)
 	c.InitDim, c.DimCond, c.FirstFrame, c.SeparateFirstFrame, c.PadMode = 6, 3, true, true, "reflect"
 	c.Quantizer.Spherical, c.SqueezeExcite = true, "none"
 	c.Attention, c.LinearAttention = Heads{2, 4}, Heads{2, 4}
@@ -78,6 +78,13 @@ func uniform(purpose string, n int) []float32 {
 	return v
 }
 
+func quantizerOf(t *testing.T, c Config) quantizer {
+	t.Helper()
+	q, err := c.Quantizer.of()
+	check(t, err)
+	return q
+}
+
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -109,7 +116,7 @@ func TestShapes(t *testing.T) {
 		{func() Config { c := small(); c.FirstFrame = true; return c }(), Shape{1, 1, 16, 16}, [5]int{1, 1, 4, 4, 1}},
 		{every(), Shape{2, 5, 16, 12}, [5]int{2, 2, 4, 3, 1}},
 		{every(), Shape{2, 1, 16, 16}, [5]int{2, 1, 4, 4, 1}}, // only a first frame
-		{func() Config { c := lfq(64); c.Quantizer.Codebooks = 2; return c }(), Shape{1, 4, 16, 12}, [5]int{1, 2, 4, 3, 2}},
+		{func() Config { c := withLFQ(64); c.Quantizer.Codebooks = 2; return c }(), Shape{1, 4, 16, 12}, [5]int{1, 2, 4, 3, 2}},
 	} {
 		tok, be := create(t, c.config), cpu(t)
 		if got := tok.CodeShape(c.shape); got != c.codes {
@@ -236,7 +243,7 @@ func TestFramesReachTheirCodes(t *testing.T) {
 // A step along the gradient lowers the loss as much as the gradient says, for
 // a whole network with each quantizer; the quantizer passes gradients on.
 func TestGradientsOfTheWholeNetwork(t *testing.T) {
-	for name, c := range map[string]Config{"fsq": small(), "lfq": lfq(256), "every layer": every()} {
+	for name, c := range map[string]Config{"fsq": small(), "lfq": withLFQ(256), "every layer": every()} {
 		t.Run(name, func(t *testing.T) {
 			tok, be := create(t, c), cpu(t)
 			params, offsets := parameters(tok, 1)

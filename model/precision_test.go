@@ -58,7 +58,7 @@ func TestStepInBF16(t *testing.T) {
 	check(t, err)
 	defer bf16.Close()
 	f32 := cpu(t)
-	for _, config := range []Config{small(), lfq(64)} {
+	for _, config := range []Config{small(), withLFQ(64)} {
 		tok, name := create(t, config), config.Quantizer.Kind
 		params, offsets := parameters(tok, 1)
 		shape := Shape{2, tok.Padded(5), config.ImageSize, config.ImageSize}

@@ -60,6 +60,34 @@ func FromReference(args map[string]any) (Config, error) {
 // quantizerKind is set by use_fsq.
 type quantizerKind string
 
+// UsesFSQ is the reference's argument use_fsq. The error says that the reference has no
+// such quantizer.
+func (q Quantizer) UsesFSQ() (bool, error) {
+	kind, err := q.of()
+	if err != nil {
+		return false, err
+	}
+	switch kind.(type) {
+	case fsq:
+		return true, nil
+	case lfq:
+		return false, nil
+	}
+	return false, fmt.Errorf("model.quantizer.kind: %s: magvit2-pytorch has fsq and lfq", q.Kind)
+}
+
+// ReferenceMask is the reference's buffer quantizers.mask: the value of each bit of a
+// code of LFQ, nil for other quantizers.
+func (t *Tokenizer) ReferenceMask() (values []int64) {
+	kind, _ := t.Config.Quantizer.of()
+	if q, ok := kind.(lfq); ok {
+		for i := range q.bits() {
+			values = append(values, 1<<(q.bits()-1-i))
+		}
+	}
+	return values
+}
+
 // assign sets *dst from a value of JSON; nil is the zero value.
 func assign(dst, v any) error {
 	number, isNumber := 0., true

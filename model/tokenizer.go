@@ -175,27 +175,21 @@ func (t *Tokenizer) BatchShape(codes [5]int) Shape {
 
 // CodebookSize is the number of codes of one codebook.
 func (t *Tokenizer) CodebookSize() int {
-	if t.Config.Quantizer.Kind == "lfq" {
-		return t.Config.Quantizer.CodebookSize
-	}
 	n := 1
-	for _, l := range t.Config.Quantizer.Levels {
+	for _, l := range t.CodebookLevels() {
 		n *= l
 	}
 	return n
 }
 
-// CodebookLevels is the number of values of each dimension of a code: the
-// quantizer's levels, or a two for each bit.
+// CodebookLevels is the number of values of each digit of a code, the first one varying
+// fastest: FSQ's levels, or 2 for each bit.
 func (t *Tokenizer) CodebookLevels() []int {
-	if t.Config.Quantizer.Kind == "fsq" {
-		return t.Config.Quantizer.Levels
+	q, err := t.Config.Quantizer.of()
+	if err != nil {
+		return nil // New refuses such a configuration
 	}
-	var l []int
-	for n := t.Config.Quantizer.CodebookSize; n > 1; n /= 2 {
-		l = append(l, 2)
-	}
-	return l
+	return q.levels()
 }
 
 // NumParams is the number of trained values.

@@ -2,59 +2,60 @@ package model
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
-
-	"magvit/kernels"
 )
+
+// The checks of values name the key below model, the value and what would be legal.
+
+func between(key string, v, low, high int) error {
+	if v < low || v > high {
+		return fmt.Errorf("model.%s: %d: want %d to %d", key, v, low, high)
+	}
+	return nil
+}
+
+func inRange(key string, v, low, high float64) error {
+	if !(v >= low && v <= high) { // also NaN
+		return fmt.Errorf("model.%s: %v: want %v to %v", key, v, low, high)
+	}
+	return nil
+}
+
+func oneOf(key, v string, legal ...string) error {
+	if !slices.Contains(legal, v) {
+		return fmt.Errorf("model.%s: %q: want %s", key, v, strings.Join(legal, ", "))
+	}
+	return nil
+}
+
+func kernel(key string, k Kernel) error {
+	if k[0] < 1 || k[1] < 1 || k[2] < 1 || k[0] > 15 || k[1] > 15 || k[2] > 15 || k[1]%2 == 0 || k[2]%2 == 0 {
+		return fmt.Errorf("model.%s: %v: want 1 to 15, odd in height and width", key, k)
+	}
+	return nil
+}
 
 // Validate says which key is wrong, its value and what would be legal.
 func (c Config) Validate() error {
-	between := func(key string, v, low, high int) error {
-		if v < low || v > high {
-			return fmt.Errorf("model.%s: %d: want %d to %d", key, v, low, high)
-		}
-		return nil
-	}
-	oneOf := func(key, v string, legal ...string) error {
-		if !slices.Contains(legal, v) {
-			return fmt.Errorf("model.%s: %q: want %s", key, v, strings.Join(legal, ", "))
-		}
-		return nil
-	}
-	kernel := func(key string, k Kernel) error {
-		if k[0] < 1 || k[1] < 1 || k[2] < 1 || k[0] > 15 || k[1] > 15 || k[2] > 15 || k[1]%2 == 0 || k[2]%2 == 0 {
-			return fmt.Errorf("model.%s: %v: want 1 to 15, odd in height and width", key, k)
-		}
-		return nil
-	}
-	share := func(key string, v, low, high float64) error {
-		if !(v >= low && v <= high) { // also not a number
-			return fmt.Errorf("model.%s: %v: want %v to %v", key, v, low, high)
-		}
-		return nil
-	}
-	q := c.Quantizer
 	errs := []error{
 		between("image_size", c.ImageSize, 4, 4096),
 		between("channels", c.Channels, 1, 16),
 		between("patch", c.Patch, 1, 64),
-		share("background", c.Background, 0, 1),
+		inRange("background", c.Background, 0, 1),
 		between("init_dim", c.InitDim, 1, 4096),
 		between("max_dim", c.MaxDim, 0, 8192),
 		between("dim_cond", c.DimCond, 0, 4096),
-		share("cond_expansion", c.CondExpansion, 0, 64),
+		inRange("cond_expansion", c.CondExpansion, 0, 64),
 		kernel("input_kernel", c.InputKernel), kernel("output_kernel", c.OutputKernel), kernel("residual_kernel", c.ResidualKernel),
 		oneOf("pad_mode", c.PadMode, padModes...),
 		oneOf("squeeze_excite", c.SqueezeExcite, "none", "open", "closed"),
 		between("attention.heads", c.Attention.Heads, 1, 256), between("attention.dim", c.Attention.Dim, 1, 1024),
 		between("linear_attention.heads", c.LinearAttention.Heads, 1, 256), between("linear_attention.dim", c.LinearAttention.Dim, 1, 64),
 		oneOf("latent_norm", c.LatentNorm, "layer", "none"),
-		oneOf("quantizer.kind", q.Kind, "fsq", "lfq"),
-		between("quantizer.codebooks", q.Codebooks, 1, 16),
+		between("quantizer.codebooks", c.Quantizer.Codebooks, 1, 16),
 		oneOf("loss.kind", c.Loss.Kind, "mse", "l1"),
-		share("loss.overshoot", c.Loss.Overshoot, 0, 1),
+		inRange("loss.overshoot", c.Loss.Overshoot, 0, 1),
 	}
 	if c.Classifies() {
 		errs = append(errs, oneOf("classify.network", c.Classify.Network, "i3d", "slowfast"),
@@ -100,34 +101,10 @@ func (c Config) Validate() error {
 	if c.SeparateFirstFrame && !c.FirstFrame && !c.lucidrains() {
 		errs = append(errs, fmt.Errorf("model.separate_first_frame: true: clips have no frame of its own without first_frame"))
 	}
-	if c.Classifies() {
-		q.Kind = "" // it has no quantizer
-	}
-	switch q.Kind {
-	case "fsq":
-		if q.CodebookSize != 0 {
-			errs = append(errs, fmt.Errorf("model.quantizer.codebook_size: %d: fsq has levels instead", q.CodebookSize))
-		}
-		errs = append(errs, between("quantizer.levels: their number", len(q.Levels), 1, 8))
-		size := 1
-		for i, l := range q.Levels {
-			errs = append(errs, between(fmt.Sprintf("quantizer.levels[%d]", i), l, 3, 1024))
-			if size *= max(l, 1); size > kernels.MaxCodes {
-				errs = append(errs, fmt.Errorf("model.quantizer.levels: %v: more than %d codes", q.Levels, kernels.MaxCodes))
-				break
-			}
-		}
-	case "lfq":
-		if len(q.Levels) != 0 {
-			errs = append(errs, fmt.Errorf("model.quantizer.levels: %v: lfq has a codebook_size instead", q.Levels))
-		}
-		if q.CodebookSize < 2 || q.CodebookSize > 1<<18 || q.CodebookSize&(q.CodebookSize-1) != 0 {
-			errs = append(errs, fmt.Errorf("model.quantizer.codebook_size: %d: want a power of two, 2 to %d", q.CodebookSize, 1<<18))
-		}
-		errs = append(errs, share("quantizer.entropy_weight", q.EntropyWeight, 0, 100), share("quantizer.diversity_gamma", q.DiversityGamma, 0, 100),
-			share("quantizer.commitment_weight", q.CommitmentWeight, 0, 100), share("quantizer.inv_temperature", q.InvTemperature, math.SmallestNonzeroFloat32, 1e4),
-			share("quantizer.aux_weight", q.AuxWeight, 0, 100), share("quantizer.soft_clamp", q.SoftClamp, 0, 1e4),
-			share("quantizer.entropy_boost", q.EntropyBoost, 0, 1000), between("quantizer.entropy_boost_steps", q.EntropyBoostSteps, 0, math.MaxInt32))
+	if q, err := c.Quantizer.of(); err != nil {
+		errs = append(errs, err)
+	} else if !c.Classifies() { // a classifier has no quantizer
+		errs = append(errs, q.validate(c)...)
 	}
 	errs = append(errs, c.validateClassify(), c.compatible())
 	for _, err := range errs {
@@ -161,9 +138,6 @@ func (c Config) compatible() error {
 		if d.got != d.want {
 			return fmt.Errorf("model.%s: %v: want %v with compat lucidrains", d.key, d.got, d.want)
 		}
-	}
-	if q := c.Quantizer; q.Kind == "lfq" && q.InvTemperature != 100 {
-		return fmt.Errorf("model.quantizer.inv_temperature: %v: want 100 with compat lucidrains", q.InvTemperature)
 	}
 	for i, l := range c.Layers {
 		switch key := fmt.Sprintf("model.layers[%d]", i); {

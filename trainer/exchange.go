@@ -31,19 +31,6 @@ func discriminator(name string) bool {
 	return strings.HasPrefix(name, "discr.") || strings.HasPrefix(name, "multiscale_discrs.")
 }
 
-// mask is the reference's buffer of LFQ: the value of each bit of a code, nil for
-// other quantizers.
-func mask(tok *model.Tokenizer) (values []int64) {
-	if tok.Config.Quantizer.Kind != "lfq" {
-		return nil
-	}
-	n := len(tok.CodebookLevels())
-	for i := range n {
-		values = append(values, 1<<(n-1-i))
-	}
-	return values
-}
-
 // intake takes the tensors of reference files into arenas.
 type intake struct {
 	table
@@ -55,7 +42,7 @@ type intake struct {
 }
 
 func newIntake(tok *model.Tokenizer) *intake {
-	in := &intake{table: newTable(tok), mask: mask(tok), index: map[string]int{}}
+	in := &intake{table: newTable(tok), mask: tok.ReferenceMask(), index: map[string]int{}}
 	for i, p := range in.params {
 		in.index[p.Name] = i
 	}

@@ -41,7 +41,7 @@ func (x exportable) reference(arena []float32) (state []torchfile.NamedTensor, e
 	masked := false
 	for _, i := range x.tok.ReferenceOrder() {
 		p := x.params[i]
-		if m := mask(x.tok); m != nil && !masked && strings.HasPrefix(p.Name, "quantizers.") {
+		if m := x.tok.ReferenceMask(); m != nil && !masked && strings.HasPrefix(p.Name, "quantizers.") {
 			masked = true
 			t, bad := torchfile.FromInt64([]int{len(m)}, m)
 			add(maskName, t, bad)
@@ -51,7 +51,7 @@ func (x exportable) reference(arena []float32) (state []torchfile.NamedTensor, e
 		t, bad := torchfile.FromFloat32(p.Reference, values)
 		add(p.Name, t, bad)
 	}
-	if m := mask(x.tok); m != nil && !masked {
+	if m := x.tok.ReferenceMask(); m != nil && !masked {
 		t, bad := torchfile.FromInt64([]int{len(m)}, m)
 		add(maskName, t, bad)
 	}
@@ -66,7 +66,10 @@ func (x exportable) reference(arena []float32) (state []torchfile.NamedTensor, e
 // the configuration that they cannot express.
 func (x exportable) arguments(r *Exported) (*torchfile.Dict, error) {
 	c := x.cfg.Model
-	args := referenceArguments(c)
+	args, err := referenceArguments(c)
+	if err != nil {
+		return nil, usage.Errorf("export: magvit2-pytorch cannot express this configuration: %w", err)
+	}
 	inGo := map[string]any{}
 	for _, e := range args.Entries {
 		inGo[e.Key.(string)] = plain(e.Value)
@@ -91,8 +94,12 @@ func (x exportable) arguments(r *Exported) (*torchfile.Dict, error) {
 
 // referenceArguments is the inverse of model.FromReference, with losses beside the
 // reconstruction's turned off.
-func referenceArguments(c model.Config) *torchfile.Dict {
+func referenceArguments(c model.Config) (*torchfile.Dict, error) {
 	q := c.Quantizer
+	fsq, err := q.UsesFSQ()
+	if err != nil {
+		return nil, err
+	}
 	ints := func(v ...int) (t torchfile.Tuple) {
 		for _, n := range v {
 			t = append(t, int64(n))
@@ -120,7 +127,6 @@ func referenceArguments(c model.Config) *torchfile.Dict {
 	if c.MaxDim != 0 {
 		maxDim = int64(c.MaxDim)
 	}
-	fsq := q.Kind == "fsq"
 	discr := torchfile.NewDict()
 	for _, e := range placeholderArguments(c) {
 		discr.Set(e.name, int64(e.value))
@@ -148,7 +154,7 @@ func referenceArguments(c model.Config) *torchfile.Dict {
 	} {
 		d.Set(a.Key, a.Value)
 	}
-	return d
+	return d, nil
 }
 
 // toTrainer writes a trainer file: weights, average, optimizer and step. What the

@@ -307,7 +307,8 @@ func TestImportRefuses(t *testing.T) {
 	tokenizer, err := f.Tokenizer()
 	check(t, err)
 	be := backend(t)
-	args := referenceArguments(lfq.config.Model)
+	args, err := referenceArguments(lfq.config.Model)
+	check(t, err)
 	with := func(key string, value any) *torchfile.Dict {
 		d := torchfile.NewDict()
 		d.Entries = slices.Clone(args.Entries)
