@@ -37,7 +37,7 @@ func (w *work) gatherToForecast(views int) (*probe.ForecastSet, error) {
 			short++
 			return nil
 		}
-		ahead, err := probe.Ahead(b.T, w.c.Int("ahead"))
+		ahead, err := probe.Horizon(b.T, w.c.Int("ahead"))
 		if err != nil {
 			return usagef("--ahead %d: %v", w.c.Int("ahead"), err)
 		}

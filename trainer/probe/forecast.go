@@ -16,9 +16,8 @@ import (
 // ForecastFileName is the name of a ForecastResult, as JSON, in a run directory.
 const ForecastFileName = "forecast.json"
 
-// ForecastClip is a clip whose first frames are seen and whose others are to be
-// told. The frames seen were encoded alone, so that nothing of the others is in
-// their codes.
+// ForecastClip is a clip whose first frames are seen and whose others are forecast.
+// The frames seen were encoded alone, so that their codes hold nothing of the others.
 type ForecastClip struct {
 	Seen  []Example // its views, the first frames only
 	Whole []Example // the same views, all frames
@@ -42,12 +41,12 @@ type ForecastSet struct {
 	unlabelled bool
 }
 
-// NewForecastSet is an empty set of clips in so many views.
+// NewForecastSet is an empty set of clips, each in the given number of views.
 func NewForecastSet(classes []string, book Codebook, views int) *ForecastSet {
 	return &ForecastSet{seen: NewSet(classes, book, views)}
 }
 
-// Add takes a clip. One whose seen frames are those of an earlier clip is left out.
+// Add appends a clip. One whose seen frames are those of an earlier clip is left out.
 func (s *ForecastSet) Add(c ForecastClip) error {
 	if len(c.Whole) != len(c.Seen) || len(c.Seen) == 0 {
 		return fmt.Errorf("probe: %d views of the frames seen, %d of all: want as many, one at least", len(c.Seen), len(c.Whole))
@@ -88,8 +87,8 @@ func bytes(video []float32) []uint8 {
 	return out
 }
 
-// Errors is how far forecasts are from what came, the mean distance over frames
-// and clips. Low and High bound a 95 % interval of the mean over splits.
+// Errors are distances between forecast and actual positions: the mean over frames and
+// clips. Low and High bound a 95 % interval of the mean over splits.
 type Errors struct {
 	Error    metrics.Number   `json:"error"`
 	Low      metrics.Number   `json:"low"`
@@ -99,10 +98,10 @@ type Errors struct {
 	PerClass []metrics.Number `json:"per_class,omitempty"` // in the order of Classes
 }
 
-// Picture is how near predicted frames are to what came.
+// Picture compares predicted frames with the actual ones.
 type Picture struct {
 	PSNR           metrics.Number   `json:"psnr"`            // dB; the mean over splits
-	ForegroundPSNR metrics.Number   `json:"foreground_psnr"` // where what moves is, or was in the last frame seen
+	ForegroundPSNR metrics.Number   `json:"foreground_psnr"` // where the foreground is, or was in the last frame seen
 	Low            metrics.Number   `json:"low"`             // of foreground_psnr: bounds of a 95 % interval
 	High           metrics.Number   `json:"high"`
 	PerSplit       []metrics.Number `json:"per_split"` // foreground_psnr
@@ -112,19 +111,19 @@ type Picture struct {
 // in pixels, those in space in the units of the positions given.
 type Forecast struct {
 	Observed         int     `json:"observed"` // frames seen
-	Ahead            int     `json:"ahead"`    // frames to tell
+	Horizon          int     `json:"ahead"`    // frames forecast
 	Codes            Errors  `json:"codes"`
 	Pixels           Errors  `json:"pixels"` // the same heads on shrunk pixels of the frames seen
-	Path             Errors  `json:"path"`   // the same on measured positions: what a perfect locator would give
+	Path             Errors  `json:"path"`   // the same heads on measured positions, what a perfect locator would give
 	ConstantPosition Errors  `json:"constant_position"`
 	ConstantVelocity Errors  `json:"constant_velocity"`
 	Space            *Space  `json:"space,omitempty"`
 	Frames           *Frames `json:"frames,omitempty"`
 }
 
-// Space is the forecast of positions in space. The baselines know the true
-// positions seen; codes show them through a camera of which nothing is known, so
-// that place, depth and scale in space cannot be told from them.
+// Space is the forecast of positions in space. The baselines use the true positions of
+// the frames seen; codes show them through an unknown camera, which leaves position,
+// depth and scale in space undetermined.
 type Space struct {
 	Codes            Errors `json:"codes"`
 	ConstantPosition Errors `json:"constant_position"`
@@ -134,11 +133,11 @@ type Space struct {
 // Frames is the prediction of the frames not seen.
 type Frames struct {
 	Codes    Picture `json:"codes"`     // later codes predicted from earlier ones, decoded
-	CopyLast Picture `json:"copy_last"` // the last frame seen, again and again
-	Decoded  Picture `json:"decoded"`   // the true codes, decoded: no prediction of codes can do better
+	CopyLast Picture `json:"copy_last"` // the last frame seen, repeated
+	Decoded  Picture `json:"decoded"`   // the true codes, decoded: an upper bound for every prediction of codes
 }
 
-// ForecastResult is what a forecast found out.
+// ForecastResult is the result of RunForecast.
 type ForecastResult struct {
 	Step       int         `json:"step"` // of the checkpoint
 	Data       []string    `json:"data,omitempty"`
@@ -157,9 +156,9 @@ type ForecastResult struct {
 }
 
 const (
-	leastClips    = 10 // to forecast
-	leastObserved = 3  // frames: a velocity and its change
-	mostVelocity  = 4  // steps over which a constant velocity may be taken
+	minClips         = 10 // to forecast
+	minObserved      = 3  // frames: a velocity and its change
+	maxVelocitySteps = 4  // steps over which a constant velocity may be measured
 )
 
 // The ways to forecast, in the image plane and in space.
@@ -167,12 +166,12 @@ const (
 	byCodes = iota
 	byPixels
 	byPath
-	stays
-	moves
+	constantPosition
+	constantVelocity
 	spaceByCodes
-	spaceStays
-	spaceMoves
-	waysAhead
+	spaceConstantPosition
+	spaceConstantVelocity
+	forecastWays
 )
 
 // RunForecast fits and tests forecasts. Clips in which nothing moves, too few of
@@ -190,29 +189,29 @@ func RunForecast(ctx context.Context, s *ForecastSet, o Options) (r ForecastResu
 	classes, labels := s.groups()
 	observed := len(s.seen.motion[0])
 	r = ForecastResult{Classes: classes, Clips: len(labels), Views: s.seen.Views, Splits: o.Splits, Seed: o.Seed,
-		Duplicates: append([]Duplicate{}, s.seen.Duplicates...), Forecast: Forecast{Observed: observed, Ahead: s.frames[0] - observed}}
+		Duplicates: append([]Duplicate{}, s.seen.Duplicates...), Forecast: Forecast{Observed: observed, Horizon: s.frames[0] - observed}}
 	groups := 1
 	for _, l := range labels {
 		groups = max(groups, l+1)
 	}
-	trials := make([]foretrial, o.Splits)
+	trials := make([]forecastTrial, o.Splits)
 	for rep := range trials {
 		sp := splitClips(labels, groups, rep, o.Seed)
-		trials[rep] = foretrial{s: s, fit: append(sp.fit, sp.stop...), test: sp.test, rep: rep, o: o}
+		trials[rep] = forecastTrial{s: s, fit: append(sp.fit, sp.stop...), test: sp.test, rep: rep, o: o}
 	}
 	r.Fitted, r.Tested = len(trials[0].fit), len(trials[0].test)
 	var decoding sync.Mutex
-	if err := all(ctx, len(trials), o, func(ctx context.Context, i int) error { return trials[i].run(ctx, &decoding) }); err != nil {
+	if err := parallel(ctx, len(trials), o, func(ctx context.Context, i int) error { return trials[i].run(ctx, &decoding) }); err != nil {
 		return r, err
 	}
-	sum := func(way int) Errors { return summed(way, trials, labels, len(classes), r.Fitted) }
+	errorsOf := func(way int) Errors { return summarize(way, trials, labels, len(classes), r.Fitted) }
 	f := &r.Forecast
-	f.Codes, f.Pixels, f.Path, f.ConstantPosition, f.ConstantVelocity = sum(byCodes), sum(byPixels), sum(byPath), sum(stays), sum(moves)
+	f.Codes, f.Pixels, f.Path, f.ConstantPosition, f.ConstantVelocity = errorsOf(byCodes), errorsOf(byPixels), errorsOf(byPath), errorsOf(constantPosition), errorsOf(constantVelocity)
 	if s.inSpace() {
-		f.Space = &Space{sum(spaceByCodes), sum(spaceStays), sum(spaceMoves)}
+		f.Space = &Space{errorsOf(spaceByCodes), errorsOf(spaceConstantPosition), errorsOf(spaceConstantVelocity)}
 	}
 	if s.Decode != nil {
-		picture := func(k int) Picture { return pictured(k, trials, r.Fitted, r.Tested) }
+		picture := func(k int) Picture { return summarizePictures(k, trials, r.Fitted, r.Tested) }
 		f.Frames = &Frames{picture(0), picture(1), picture(2)}
 	}
 	r.Verdict = r.verdict()
@@ -221,11 +220,11 @@ func RunForecast(ctx context.Context, s *ForecastSet, o Options) (r ForecastResu
 
 func (s *ForecastSet) check() error {
 	n := len(s.seen.Names)
-	if n < leastClips {
-		return usage.Errorf("probe: %d clips: at least %d are needed to forecast", n, leastClips)
+	if n < minClips {
+		return usage.Errorf("probe: %d clips: at least %d are needed to forecast", n, minClips)
 	}
-	if t := len(s.seen.motion[0]); t < leastObserved {
-		return usage.Errorf("probe: %d frames are seen: at least %d are needed to forecast (fewer ahead, or longer clips)", t, leastObserved)
+	if t := len(s.seen.motion[0]); t < minObserved {
+		return usage.Errorf("probe: %d frames are seen: at least %d are needed to forecast (forecast fewer, or use longer clips)", t, minObserved)
 	}
 	moving := 0
 	for i := range n {
@@ -239,11 +238,11 @@ func (s *ForecastSet) check() error {
 	return nil
 }
 
-// groups are the classes and labels to split by: one of all where there are no
-// labels, or too few clips of one.
+// groups are the classes and labels to split by: a single group where there are no
+// labels, or too few clips of a class.
 func (s *ForecastSet) groups() (classes []string, labels []int) {
 	if !s.unlabelled {
-		if classes, labels, err := s.seen.present(); err == nil {
+		if classes, labels, err := s.seen.presentClasses(); err == nil {
 			return classes, labels
 		}
 	}
@@ -259,71 +258,64 @@ func (s *ForecastSet) inSpace() bool {
 	return true
 }
 
-// foretrial is one split's forecasts.
-type foretrial struct {
+// forecastTrial is one split's forecasts.
+type forecastTrial struct {
 	s         *ForecastSet
 	fit, test []int
 	rep       int
 	o         Options
 
-	errors  [waysAhead][][]float64 // [tested][frames ahead] distances
-	squared [3]squares             // by codes, by copying the last, of the true codes decoded
+	errors  [forecastWays][][]float64 // [tested][horizon] distances
+	squared [3]squares                // of predicted codes, of copies of the last frame, of the true codes
 }
 
-func (t *foretrial) stream(purpose string) *philox.Stream {
+func (t *forecastTrial) stream(purpose string) *philox.Stream {
 	return philox.New(t.o.Seed, "forecast "+purpose, uint64(t.rep), 0)
 }
 
-func (t *foretrial) recipe(rc recipe) recipe {
-	if t.o.Steps > 0 {
-		rc.steps = min(rc.steps, t.o.Steps)
-	}
-	return rc
-}
-
-func (t *foretrial) run(ctx context.Context, decoding *sync.Mutex) error {
+func (t *forecastTrial) run(ctx context.Context, decoding *sync.Mutex) error {
 	s, views := t.s, t.s.seen.Views
-	found := [byPath + 1][]path{byPath: s.seen.motion}
+	located := [byPath + 1][]path{byPath: s.seen.motion}
 	var err error
 	for way, f := range [byPath]Field{s.seen.codes, s.seen.pixels} {
-		if found[way], err = s.seen.located(ctx, f, t.fit, t.o.Steps, t.stream(fmt.Sprint("locator ", way))); err != nil {
+		if located[way], err = s.seen.locatePaths(ctx, f, t.fit, t.o.Steps, t.stream(fmt.Sprint("locator ", way))); err != nil {
 			return err
 		}
 	}
-	observed, ahead := len(s.seen.motion[0]), s.frames[0]-len(s.seen.motion[0])
+	observed, horizon := len(s.seen.motion[0]), s.frames[0]-len(s.seen.motion[0])
 	long := float64(max(s.frames[1], s.frames[2]))
-	told := make([]path, len(t.test)) // by codes
-	for way, paths := range found {
-		h := newProphet(observed, ahead, t.stream(fmt.Sprint("prophet ", way)))
-		if err := h.fit(ctx, t.recipe(aheadRecipe), paths, s.whole, t.fit, views, t.stream(fmt.Sprint("prophet fit ", way))); err != nil {
+	forecast := make([]path, len(t.test)) // from codes
+	for way, paths := range located {
+		h := newPathForecaster(observed, horizon, t.stream(fmt.Sprint("prophet ", way)))
+		if err := h.fit(ctx, forecastRecipe.AtMost(t.o.Steps), paths, s.whole, t.fit, views, t.stream(fmt.Sprint("prophet fit ", way))); err != nil {
 			return err
 		}
 		for k, c := range t.test {
 			p := h.forecast(paths[c*views])
 			t.score(way, p.distances(s.whole[c*views][observed:], long))
 			if way == byCodes {
-				told[k] = p
+				forecast[k] = p
 			}
 		}
 	}
-	steady := t.steady()
+	steps := t.velocitySteps()
 	for _, c := range t.test {
-		p, came := s.seen.motion[c*views], s.whole[c*views][observed:]
-		t.score(stays, p.extrapolate(0, ahead).distances(came, long))
-		t.score(moves, p.extrapolate(steady, ahead).distances(came, long))
+		p, actual := s.seen.motion[c*views], s.whole[c*views][observed:]
+		t.score(constantPosition, p.extrapolate(0, horizon).distances(actual, long))
+		t.score(constantVelocity, p.extrapolate(steps, horizon).distances(actual, long))
 	}
 	if s.inSpace() {
-		if err := t.space(ctx, found[byCodes]); err != nil {
+		if err := t.space(ctx, located[byCodes]); err != nil {
 			return err
 		}
 	}
 	if s.Decode != nil {
-		return t.frames(ctx, told, found[byCodes], decoding)
+		return t.frames(ctx, forecast, located[byCodes], decoding)
 	}
 	return ctx.Err()
 }
 
-func (t *foretrial) score(way int, d []float64) { t.errors[way] = append(t.errors[way], d) }
+func (t *forecastTrial) score(way int, d []float64) { t.errors[way] = append(t.errors[way], d) }
 
 func (p path) distances(q path, unit float64) (d []float64) {
 	for i := range p {
@@ -332,15 +324,15 @@ func (p path) distances(q path, unit float64) (d []float64) {
 	return d
 }
 
-// steady is the number of steps whose mean velocity continues the clips to fit on
-// best: the baseline is as good as it can be.
-func (t *foretrial) steady() (best int) {
+// velocitySteps is the number of steps over which the mean velocity extrapolates the
+// fitted clips best, so that the baseline is a strong one.
+func (t *forecastTrial) velocitySteps() (best int) {
 	least := math.Inf(1)
-	for steps := 1; steps <= mostVelocity; steps++ {
+	for steps := 1; steps <= maxVelocitySteps; steps++ {
 		sum := 0.
 		for _, c := range t.fit {
-			p, came := t.s.seen.motion[c*t.s.seen.Views], t.s.whole[c*t.s.seen.Views][len(t.s.seen.motion[0]):]
-			for _, d := range p.extrapolate(steps, len(came)).distances(came, 1) {
+			p, actual := t.s.seen.motion[c*t.s.seen.Views], t.s.whole[c*t.s.seen.Views][len(t.s.seen.motion[0]):]
+			for _, d := range p.extrapolate(steps, len(actual)).distances(actual, 1) {
 				sum += d
 			}
 		}
@@ -351,8 +343,8 @@ func (t *foretrial) steady() (best int) {
 	return best
 }
 
-// summed is a way's errors over all splits.
-func summed(way int, trials []foretrial, labels []int, classes, fitted int) (e Errors) {
+// summarize averages the errors of one way to forecast over all splits.
+func summarize(way int, trials []forecastTrial, labels []int, classes, fitted int) (e Errors) {
 	var count float64
 	perClass, clips := make([]float64, classes), make([]float64, classes)
 	for _, t := range trials {
@@ -386,18 +378,18 @@ func summed(way int, trials []foretrial, labels []int, classes, fitted int) (e E
 	return e
 }
 
-// ErrNoFuture is what errors.Is finds if a clip is too short to be split in time.
-var ErrNoFuture = errors.New("too few frames")
+// ErrTooShort is what errors.Is finds if a clip is too short to be split in time.
+var ErrTooShort = errors.New("too few frames")
 
-// Ahead is how many of a clip's frames to tell: the last quarter, or as many as
-// asked for.
-func Ahead(frames, asked int) (int, error) {
+// Horizon is how many of a clip's last frames to forecast: a quarter, unless asked is
+// another number than 0.
+func Horizon(frames, asked int) (int, error) {
 	n := asked
 	if n == 0 {
 		n = max(frames/4, 1)
 	}
-	if n < 1 || frames-n < leastObserved {
-		return 0, fmt.Errorf("%w: %d of %d to tell; %d at least must be seen and 1 told", ErrNoFuture, n, frames, leastObserved)
+	if n < 1 || frames-n < minObserved {
+		return 0, fmt.Errorf("%w: a forecast of %d of %d frames; want %d seen at least and 1 forecast", ErrTooShort, n, frames, minObserved)
 	}
 	return n, nil
 }

@@ -17,7 +17,7 @@ import (
 const seenDots, dotFrames = 6, 8
 
 // turning is a clip of a mark that runs around a circle, with its codes: as dot has
-// them, one place in time for each frame.
+// them, one time step for each frame.
 func turning(i int, still bool) ForecastClip {
 	r := philox.New(4, "turning", 0, uint64(i))
 	phase, way := r.Uniform(0, 2*math.Pi), float64(2*r.IntN(2)-1)
@@ -35,7 +35,7 @@ func turning(i int, still bool) ForecastClip {
 			codes[k] = 12
 		}
 		if !still {
-			x &^= 1 // two pixels wide, as a code tells it
+			x &^= 1 // two pixels wide, as a code encodes it
 			frame[y*side+x], frame[y*side+x+1] = 0, 0
 			codes[y/4*grid+x/4] = int32(y%4*4+x%4) / 2
 		}
@@ -81,15 +81,15 @@ func TestForecastOfACurve(t *testing.T) {
 	r, err := RunForecast(context.Background(), s, Options{Splits: 2, Seed: 5, Steps: 300, Workers: 2})
 	must(t, err)
 	f := r.Forecast
-	if f.Observed != seenDots || f.Ahead != 2 || len(f.Codes.PerStep) != 2 || r.Tested != 10 || r.Classes != nil {
-		t.Errorf("%d frames seen, %d told, errors of %d, %d clips tested, classes %v", f.Observed, f.Ahead, len(f.Codes.PerStep), r.Tested, r.Classes)
+	if f.Observed != seenDots || f.Horizon != 2 || len(f.Codes.PerStep) != 2 || r.Tested != 10 || r.Classes != nil {
+		t.Errorf("%d frames seen, %d forecast, errors of %d, %d clips tested, classes %v", f.Observed, f.Horizon, len(f.Codes.PerStep), r.Tested, r.Classes)
 	}
 	// Steps of 3.4 pixels that turn by 40 degrees: the velocity is 2.4 off at once.
 	if v := f.ConstantVelocity.Error; v < 2.5 {
 		t.Errorf("constant velocity is %v pixels off on a circle", v)
 	}
 	for name, e := range map[string]Errors{"codes": f.Codes, "pixels": f.Pixels, "path": f.Path} {
-		if won, all := wins(e, f.ConstantVelocity); won < all || e.Low > e.Error || e.High < e.Error {
+		if won, all := splitsWon(e, f.ConstantVelocity); won < all || e.Low > e.Error || e.High < e.Error {
 			t.Errorf("%s: %v pixels off, better than constant velocity (%v) in %d of %d splits", name, e, f.ConstantVelocity, won, all)
 		}
 	}
@@ -102,7 +102,7 @@ func TestForecastOfACurve(t *testing.T) {
 	}
 	var text strings.Builder
 	must(t, WriteForecast(&text, r))
-	for _, want := range []string{"Forecast in the picture: good", "6 frames seen, 2 told", "constant velocity", "+2", "last frame copied", "in space"} {
+	for _, want := range []string{"Forecast in the image: good", "6 frames seen, 2 forecast", "constant velocity", "+2", "last frame copied", "in space"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the text lacks %q:\n%s", want, text.String())
 		}
@@ -123,12 +123,12 @@ func TestForecastDoesNotDependOnWorkers(t *testing.T) {
 	}
 }
 
-// TestForecastSeesNoFuture changes what comes after in the clips tested: what was
-// said of them must stay.
+// TestForecastSeesNoFuture changes the later frames of the clips tested: their forecasts
+// must not change.
 func TestForecastSeesNoFuture(t *testing.T) {
-	told := func(change bool) string {
+	forecast := func(change bool) string {
 		s := turningSet(t, 20, false)
-		trial := foretrial{s: s, o: Options{Steps: 20}}
+		trial := forecastTrial{s: s, o: Options{Steps: 20}}
 		for i := range 20 {
 			if i%2 == 0 {
 				trial.fit = append(trial.fit, i)
@@ -141,23 +141,23 @@ func TestForecastSeesNoFuture(t *testing.T) {
 				}
 			}
 		}
-		found, err := s.seen.located(context.Background(), s.seen.codes, trial.fit, 20, trial.stream("locator"))
+		found, err := s.seen.locatePaths(context.Background(), s.seen.codes, trial.fit, 20, trial.stream("locator"))
 		must(t, err)
-		h := newProphet(seenDots, 2, trial.stream("prophet"))
-		must(t, h.fit(context.Background(), trial.recipe(aheadRecipe), found, s.whole, trial.fit, 1, trial.stream("fit")))
-		p := newPainter(s, trial.stream("painter"))
-		must(t, p.fit(context.Background(), trial.recipe(painterRecipe), s, trial.fit, trial.stream("paint")))
+		h := newPathForecaster(seenDots, 2, trial.stream("pathForecaster"))
+		must(t, h.fit(context.Background(), forecastRecipe.AtMost(20), found, s.whole, trial.fit, 1, trial.stream("fit")))
+		p := newCodePredictor(s, trial.stream("codePredictor"))
+		must(t, p.fit(context.Background(), codeRecipe.AtMost(20), s, trial.fit, trial.stream("paint")))
 		var out []any
 		for _, i := range trial.test {
 			codes := make([]int32, dotFrames*grid*grid)
 			way := h.forecast(found[i])
-			p.paint(codes, p.usual(s.seen.codes, i), append(append(path{}, found[i]...), way...))
+			p.predict(codes, p.medianOf(s.seen.codes, i), append(append(path{}, found[i]...), way...))
 			out = append(out, way, codes)
 		}
 		return fmt.Sprint(out)
 	}
-	if told(false) != told(true) {
-		t.Error("what is told depends on what comes after")
+	if forecast(false) != forecast(true) {
+		t.Error("forecasts depend on later frames")
 	}
 }
 
@@ -186,7 +186,7 @@ func TestForecastRefuses(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ frames, asked, want int }{{16, 0, 4}, {17, 5, 5}, {4, 0, 1}, {4, 2, 0}, {3, 0, 0}, {16, -1, 0}} {
-		if n, err := Ahead(c.frames, c.asked); n != c.want || (err == nil) != (c.want > 0) || err != nil && !errors.Is(err, ErrNoFuture) {
+		if n, err := Horizon(c.frames, c.asked); n != c.want || (err == nil) != (c.want > 0) || err != nil && !errors.Is(err, ErrTooShort) {
 			t.Errorf("ahead %d of %d: %d, %v; want %d", c.asked, c.frames, n, err, c.want)
 		}
 	}

@@ -19,38 +19,38 @@ func (p Picture) cells(name string) []string {
 
 func (r ForecastResult) verdict() (list []Finding) {
 	f := r.Forecast
-	image := Finding{"poor", "Forecast in the picture", "Forecasts from the codes are no better than going on at constant velocity."}
-	if won, all := wins(f.Codes, f.ConstantVelocity); won == all && f.Codes.Error < f.ConstantVelocity.Error {
-		image.Level, image.Text = "good", "Forecasts from the codes are nearer than going on at constant velocity, in every split."
+	image := Finding{"poor", "Forecast in the image", "Forecasts from the codes are no better than constant velocity."}
+	if won, all := splitsWon(f.Codes, f.ConstantVelocity); won == all && f.Codes.Error < f.ConstantVelocity.Error {
+		image.Level, image.Text = "good", "Forecasts from the codes are better than constant velocity, in every split."
 	} else if f.Codes.Error < f.ConstantVelocity.Error {
-		image.Level, image.Text = "fair", fmt.Sprintf("Forecasts from the codes are nearer than going on at constant velocity, in %d of %d splits.", won, all)
+		image.Level, image.Text = "fair", fmt.Sprintf("Forecasts from the codes are better than constant velocity in %d of %d splits.", won, all)
 	}
-	image.Text += fmt.Sprintf(" On the mean they are %s pixels off, constant velocity %s (it knows the true positions), constant position %s; the same head is %s off from pixels and %s from the true positions.",
+	image.Text += fmt.Sprintf(" Their mean error is %s pixels; constant velocity from the true positions has %s, constant position %s, the same head on pixels %s and on the true positions %s.",
 		f.Codes.Error.Text(2), f.ConstantVelocity.Error.Text(2), f.ConstantPosition.Error.Text(2), f.Pixels.Error.Text(2), f.Path.Error.Text(2))
 	list = append(list, image)
 	if s := f.Space; s != nil {
-		q := Finding{"fair", "Forecast in space", "One picture of a scene does not tell place, depth and scale in space where the camera is unknown, so the error is large whatever the codes hold."}
+		q := Finding{"fair", "Forecast in space", "With an unknown camera, position, depth and scale in space are undetermined, so the error is large whatever the codes hold."}
 		if s.Codes.Error < s.ConstantVelocity.Error {
-			q.Level, q.Text = "good", "Positions in space are told better than by constant velocity: the camera seems to be the same for all clips."
+			q.Level, q.Text = "good", "Positions in space are forecast better than by constant velocity: the camera seems to be the same for all clips."
 		}
-		q.Text += fmt.Sprintf(" It is %s from codes; going on from the true positions gives %s at constant velocity and %s at rest.",
+		q.Text += fmt.Sprintf(" It is %s from codes; constant velocity from the true positions has %s, constant position %s.",
 			s.Codes.Error.Text(3), s.ConstantVelocity.Error.Text(3), s.ConstantPosition.Error.Text(3))
 		list = append(list, q)
 	}
 	if p := f.Frames; p != nil {
-		q := Finding{"poor", "Frames", "Frames predicted through codes are no nearer than the last frame seen."}
+		q := Finding{"poor", "Frames", "Frames predicted through codes are no better than the last frame seen."}
 		if p.Codes.ForegroundPSNR > p.CopyLast.ForegroundPSNR {
-			q.Level, q.Text = "good", "Frames predicted through codes are nearer than the last frame seen."
+			q.Level, q.Text = "good", "Frames predicted through codes are better than the last frame seen."
 		}
-		q.Text += fmt.Sprintf(" On what moves they have %s dB, copies of the last frame %s, and the true codes, decoded, %s.",
+		q.Text += fmt.Sprintf(" On the foreground they have %s dB, copies of the last frame %s, and the true codes, decoded, %s.",
 			p.Codes.ForegroundPSNR.Text(1), p.CopyLast.ForegroundPSNR.Text(1), p.Decoded.ForegroundPSNR.Text(1))
 		list = append(list, q)
 	}
 	return list
 }
 
-// wins counts the splits in which a has the smaller error.
-func wins(a, b Errors) (won, all int) {
+// splitsWon counts the splits in which a has the smaller error.
+func splitsWon(a, b Errors) (won, all int) {
 	for i := range a.PerSplit {
 		if a.PerSplit[i] < b.PerSplit[i] {
 			won++
@@ -59,14 +59,14 @@ func wins(a, b Errors) (won, all int) {
 	return won, len(a.PerSplit)
 }
 
-// About says in a line what was fitted and tested.
+// About summarizes in one line what was fitted and tested.
 func (r ForecastResult) About() string {
 	views := ""
 	if r.Views > 1 {
 		views = fmt.Sprintf(" in %d views each", r.Views)
 	}
-	return fmt.Sprintf("%d clips; %d frames seen, %d told; %d splits (seed %d): %d clips%s to fit, %d to test",
-		r.Clips, r.Forecast.Observed, r.Forecast.Ahead, r.Splits, r.Seed, r.Fitted, views, r.Tested)
+	return fmt.Sprintf("%d clips; %d frames seen, %d forecast; %d splits (seed %d): %d clips%s to fit, %d to test",
+		r.Clips, r.Forecast.Observed, r.Forecast.Horizon, r.Splits, r.Seed, r.Fitted, views, r.Tested)
 }
 
 // WriteForecast prints a result for a terminal, the verdict first.
@@ -77,7 +77,7 @@ func WriteForecast(w io.Writer, r ForecastResult) error {
 	}
 	fmt.Fprintf(&b, "\n%s\n\n", r.About())
 	head := []string{"mean distance, 95 % interval"}
-	for a := range r.Forecast.Ahead {
+	for a := range r.Forecast.Horizon {
 		head = append(head, fmt.Sprintf("+%d", a+1))
 	}
 	row := func(name string, e Errors, decimals int) []string {
@@ -98,7 +98,7 @@ func WriteForecast(w io.Writer, r ForecastResult) error {
 		metrics.WriteTable(&b, rows)
 	}
 	f := r.Forecast
-	table("in the picture, pixels", 2, []string{"codes", "pixels", "true positions, same head", "constant velocity", "constant position"},
+	table("in the image, pixels", 2, []string{"codes", "pixels", "true positions, same head", "constant velocity", "constant position"},
 		f.Codes, f.Pixels, f.Path, f.ConstantVelocity, f.ConstantPosition)
 	for _, c := range r.Compared {
 		if c.ForecastError != nil {
@@ -109,7 +109,7 @@ func WriteForecast(w io.Writer, r ForecastResult) error {
 		table("in space", 3, []string{"codes", "constant velocity", "constant position"}, s.Codes, s.ConstantVelocity, s.ConstantPosition)
 	}
 	if p := f.Frames; p != nil {
-		metrics.WriteTable(&b, [][]string{{"frames", "PSNR dB", "on what moves"}, p.Codes.cells("codes predicted"), p.CopyLast.cells("last frame copied"), p.Decoded.cells("true codes decoded")})
+		metrics.WriteTable(&b, [][]string{{"frames", "PSNR dB", "foreground"}, p.Codes.cells("codes predicted"), p.CopyLast.cells("last frame copied"), p.Decoded.cells("true codes decoded")})
 	}
 	_, err := io.WriteString(w, strings.TrimSuffix(b.String(), "\n"))
 	return err

@@ -9,9 +9,10 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 
 	"magvit/trainer/metrics"
+	"magvit/trainer/probe/nn"
 )
 
-// Geometry tells how codes are used and how they lie, apart from any classifier.
+// Geometry describes the use of codes and the distances between clips' codes, without a classifier.
 type Geometry struct {
 	Use         metrics.Codes `json:"use"`
 	Twins       int           `json:"twins"` // clips with exactly the codes of another clip
@@ -21,9 +22,9 @@ type Geometry struct {
 	Map         Map           `json:"map"`
 }
 
-// Information is the mutual information of a code, wherever it stands, with its
-// clip's label, in bits. Counted from few samples it is too large, so it has to be
-// compared with what shuffled labels give.
+// Information is the mutual information, in bits, of a single code, at any position, and
+// its clip's label. Estimated from few samples it is too large, so it has to be compared
+// with that of shuffled labels.
 type Information struct {
 	Bits         metrics.Number `json:"bits"`
 	Shuffled     metrics.Number `json:"shuffled"`      // mean over permutations of the labels
@@ -41,7 +42,7 @@ type Distances struct {
 
 // Map is the clips' codes on their first two principal components.
 type Map struct {
-	Explained [2]metrics.Number `json:"explained"` // share of the variance
+	Explained [2]metrics.Number `json:"explained"` // fraction of the variance
 	Names     []string          `json:"names"`
 	Labels    []int             `json:"labels"` // index of Classes
 	Points    [][2]float64      `json:"points"`
@@ -49,12 +50,12 @@ type Map struct {
 }
 
 const (
-	mostPairs    = 400 // clips between which distances are taken and that are mapped, evenly spread
-	permutations = 19  // of the labels: the largest of 19 is passed by chance once in twenty times
+	maxPairs     = 400 // clips, evenly spread, that are mapped and between which distances are measured
+	permutations = 19  // of the labels: the largest of 19 is exceeded by chance once in twenty times
 )
 
 func (s *Set) geometry(labels []int, classes int, seed uint64) (g Geometry, err error) {
-	if g.Use, err = s.use(); err != nil {
+	if g.Use, err = s.codeUse(); err != nil {
 		return g, err
 	}
 	count := map[string]int{}
@@ -69,7 +70,7 @@ func (s *Set) geometry(labels []int, classes int, seed uint64) (g Geometry, err 
 	g.Information = s.information(labels, classes, seed)
 
 	var some []int
-	n := min(len(labels), mostPairs)
+	n := min(len(labels), maxPairs)
 	for k := range n {
 		some = append(some, k*len(labels)/n)
 	}
@@ -80,14 +81,14 @@ func (s *Set) geometry(labels []int, classes int, seed uint64) (g Geometry, err 
 
 func (s *Set) information(labels []int, classes int, seed uint64) (i Information) {
 	per := len(s.raw) / len(labels)
-	var shares []int
+	var counts []int
 	for _, l := range labels {
-		for len(shares) <= l {
-			shares = append(shares, 0)
+		for len(counts) <= l {
+			counts = append(counts, 0)
 		}
-		shares[l] += per
+		counts[l] += per
 	}
-	i.Most = metrics.Number(entropy(shares, len(s.raw)))
+	i.Most = metrics.Number(entropy(counts, len(s.raw)))
 	i.Bits = metrics.Number(mutual(s.raw, per, labels, classes))
 	for k := range permutations {
 		b := metrics.Number(mutual(s.raw, per, shuffled(labels, seed, k), classes))
@@ -166,16 +167,16 @@ func (s *Set) mapped(clips, labels []int, classes int) (m Map, err error) {
 		total += float64(rows[i]) * float64(rows[i])
 	}
 	gram := make([]float32, n*n)
-	blas32.Gemm(blas.NoTrans, blas.Trans, 1, matrix(n, d, rows), matrix(n, d, rows), 0, matrix(n, n, gram))
-	basis, kept, err := eigen(gram, n)
+	blas32.Gemm(blas.NoTrans, blas.Trans, 1, nn.Matrix(n, d, rows), nn.Matrix(n, d, rows), 0, nn.Matrix(n, n, gram))
+	basis, rank, err := eigen(gram, n)
 	if err != nil {
 		return m, err
 	}
 	m.Points, m.Centroids = make([][2]float64, n), make([][2]float64, classes)
 	count := make([]float64, classes)
-	for k := range min(kept, 2) {
+	for k := range min(rank, 2) {
 		axis := basis[k*n:][:n]
-		// A row of basis is u/√λ, and a clip's coordinate √λ·u.
+		// A row of basis is u/√λ; a clip's coordinate is √λ·u.
 		norm := 0.
 		for _, v := range axis {
 			norm += float64(v) * float64(v)

@@ -6,50 +6,51 @@ import (
 	"slices"
 
 	"magvit/kernels/philox"
+	"magvit/trainer/probe/nn"
 )
 
-// locator says where what moves is in each frame of a clip.
+// locator finds the position of the moving object in each frame of a clip.
 //
-// It looks at the cells of a frame that differ most from what they are over the
-// whole clip. From such a cell's 3x3 neighbourhood, and that minus the clip's
-// median, a perceptron gives a weight and, for each of the frames that the cell
-// stands for, how far from the cell's middle the thing is; the place is the
-// weighted mean of what the cells say (a soft arg-max over space).
+// It examines the cells of a frame that differ most from their median over the
+// clip. From such a cell's 3x3 neighbourhood, and the same minus the median, a
+// perceptron gives a weight and, for each frame that the cell encodes, the
+// object's offset from the cell's center; the position is the mean over cells by
+// these weights (a soft arg-max over space).
 //
-// Why fitted by itself, on places and not on classes: a hundred and some clips are
-// few to learn from what a path looks like and where the thing is at once; but
-// each of their frames shows where it is, and no label is needed for that.
+// Why it is fitted separately, on positions and not on classes: some hundred clips
+// are few to learn both the object's appearance and the form of paths; but each of
+// their frames shows a position, and no label is needed for that.
 type locator struct {
-	f      Field     // standardised
-	median []float32 // [examples,H,W,C], over T
-	look   []int32   // [examples,T,most]: the cells to look at
-	most   int
-	frames int        // of a clip
-	per    int        // frames that a place in time stands for
-	side   [2]float64 // of a frame, the longer being 1
-	net    *perceptron
+	f          Field      // standardised
+	median     []float32  // [examples,H,W,C], over T
+	candidates []int32    // [examples,T,perFrame] cells
+	perFrame   int        // candidate cells of a frame
+	frames     int        // of a clip
+	per        int        // frames that one time step of f encodes
+	side       [2]float64 // of a frame, the longer being 1
+	net        *nn.Perceptron
 
-	col, p, z, place []float32 // of the last forward
+	columns, p, z, positions []float32 // of the last forward pass
 }
 
 const (
-	lookAt        = 16 // cells of a frame
-	locatorHidden = 64
+	candidateCells = 16 // of a frame
+	locatorHidden  = 64
 )
 
-// locatorRecipe is about fifteen looks at each frame of 136 clips of 8 frames in 4
-// views. Chosen on data of one seed, reported on another.
-var locatorRecipe = recipe{steps: 1500, batch: 32, lr: .01}
+// locatorRecipe is about fifteen epochs over the frames of 136 clips of 8 frames in 4
+// views. It was chosen on data of one seed and is reported on another.
+var locatorRecipe = nn.Recipe{Steps: 1500, Batch: 32, LR: .01}
 
-// newLocator prepares to look at the examples of f, of clips with so many frames.
+// newLocator makes a locator for the examples of f, whose clips have the given number of frames.
 func newLocator(f Field, frames int, side [2]float64, r *philox.Stream) *locator {
-	l := &locator{f: f, most: min(lookAt, f.H*f.W), frames: frames, per: (frames + f.T - 1) / f.T, side: side}
-	l.net = newPerceptron(9*2*f.C, locatorHidden, 1+2*l.per, 0, r)
+	l := &locator{f: f, perFrame: min(candidateCells, f.H*f.W), frames: frames, per: (frames + f.T - 1) / f.T, side: side}
+	l.net = nn.NewPerceptron(9*2*f.C, locatorHidden, 1+2*l.per, 0, r)
 	n := len(f.Data) / f.size()
-	l.median, l.look = make([]float32, n*f.H*f.W*f.C), make([]int32, 0, n*f.T*l.most)
+	l.median, l.candidates = make([]float32, n*f.H*f.W*f.C), make([]int32, 0, n*f.T*l.perFrame)
 	over, change, order := make([]float32, f.T), make([]float64, f.H*f.W), make([]int32, f.H*f.W)
 	for e := range n {
-		x, m := f.row(e), l.still(e)
+		x, m := f.row(e), l.medianOf(e)
 		for i := range m {
 			for t := range over {
 				over[t] = x[t*len(m)+i]
@@ -78,13 +79,13 @@ func newLocator(f Field, frames int, side [2]float64, r *philox.Stream) *locator
 				}
 				return 0
 			})
-			l.look = append(l.look, order[:l.most]...)
+			l.candidates = append(l.candidates, order[:l.perFrame]...)
 		}
 	}
 	return l
 }
 
-func (l *locator) still(example int) []float32 {
+func (l *locator) medianOf(example int) []float32 {
 	n := l.f.H * l.f.W * l.f.C
 	return l.median[example*n:][:n]
 }
@@ -102,80 +103,82 @@ func (f Field) around(i int, do func(k, j int)) {
 	}
 }
 
-// middle is where cell i is.
-func (l *locator) middle(i int32) [2]float32 {
+// center is the position of cell i.
+func (l *locator) center(i int32) [2]float32 {
 	x, y := float64(int(i)%l.f.W)+.5, float64(int(i)/l.f.W)+.5
 	return [2]float32{float32(x / float64(l.f.W) * l.side[0]), float32(y / float64(l.f.H) * l.side[1])}
 }
 
-// stands is the frame that part k of place t in time stands for: the last of them
-// for the clip's last, so that a first frame that is coded alone lies right.
-func (l *locator) stands(t, k int) int {
+// frameOf is the frame that part k of time step t encodes. Time steps are aligned with
+// the clip's end, so that a first frame that is coded alone is matched correctly.
+func (l *locator) frameOf(t, k int) int {
 	return max(l.frames-(l.f.T-t)*l.per+k, 0)
 }
 
-// forward gives places [len(at),per,2]; at lists example*T+t.
+// forward gives positions [len(at),per,2]; at lists example*T+t.
 func (l *locator) forward(at []int) []float32 {
-	f, in := l.f, l.net.hidden.in
-	rows := len(at) * l.most
-	l.col, l.p, l.place = sized(l.col, rows*in), sized(l.p, rows), sized(l.place, len(at)*l.per*2)
-	clear(l.col)
-	clear(l.place)
+	f, in := l.f, l.net.Inputs()
+	rows := len(at) * l.perFrame
+	l.columns, l.p, l.positions = sized(l.columns, rows*in), sized(l.p, rows), sized(l.positions, len(at)*l.per*2)
+	clear(l.columns)
+	clear(l.positions)
 	for n, a := range at {
-		x, m := f.Data[a*f.H*f.W*f.C:][:f.H*f.W*f.C], l.still(a/f.T)
-		for k, cell := range l.look[a*l.most:][:l.most] {
-			row := l.col[(n*l.most+k)*in:][:in]
+		x, m := f.Data[a*f.H*f.W*f.C:][:f.H*f.W*f.C], l.medianOf(a/f.T)
+		for k, cell := range l.candidates[a*l.perFrame:][:l.perFrame] {
+			row := l.columns[(n*l.perFrame+k)*in:][:in]
 			f.around(int(cell), func(k, j int) {
-				now, was, out := x[j*f.C:][:f.C], m[j*f.C:][:f.C], row[k*2*f.C:][:2*f.C]
+				now, median, out := x[j*f.C:][:f.C], m[j*f.C:][:f.C], row[k*2*f.C:][:2*f.C]
 				for c, v := range now {
-					out[c], out[f.C+c] = v, v-was[c]
+					out[c], out[f.C+c] = v, v-median[c]
 				}
 			})
 		}
 	}
-	l.z = l.net.run(l.col, rows, nil)
+	l.z = l.net.ForwardRows(l.columns, rows, nil)
 	for n, a := range at {
-		z, p := l.z[n*l.most*l.net.out.out:], l.p[n*l.most:][:l.most]
+		z, p := l.z[n*l.perFrame*l.net.Outputs():], l.p[n*l.perFrame:][:l.perFrame]
 		for k := range p {
-			p[k] = z[k*l.net.out.out]
+			p[k] = z[k*l.net.Outputs()]
 		}
-		softmax(p)
-		for k, cell := range l.look[a*l.most:][:l.most] {
-			mid := l.middle(cell)
+		nn.Softmax(p)
+		for k, cell := range l.candidates[a*l.perFrame:][:l.perFrame] {
+			center := l.center(cell)
 			for i := range l.per * 2 {
-				l.place[n*l.per*2+i] += p[k] * (mid[i%2] + reach*z[k*l.net.out.out+1+i])
+				l.positions[n*l.per*2+i] += p[k] * (center[i%2] + offsetScale*z[k*l.net.Outputs()+1+i])
 			}
 		}
 	}
-	return l.place
+	return l.positions
 }
 
-// reach is how far from a cell's middle an output of 1 is, of the longer side.
-const reach = .25
+func sized(b []float32, n int) []float32 { return slices.Grow(b[:0], n)[:n] }
 
-// backward adds to the gradients; dplace is of the last forward's places.
-func (l *locator) backward(dplace []float32, at []int) {
-	out := l.net.out.out
+// offsetScale is the offset from a cell's center of an output of 1, as a fraction of the frame's longer side.
+const offsetScale = .25
+
+// backward adds to the gradients; dpositions is of the last forward pass.
+func (l *locator) backward(dpositions []float32, at []int) {
+	out := l.net.Outputs()
 	dz := make([]float32, len(l.z))
 	for n, a := range at {
-		g, y := dplace[n*l.per*2:][:l.per*2], l.place[n*l.per*2:]
-		for k, cell := range l.look[a*l.most:][:l.most] {
-			p, mid := l.p[n*l.most+k], l.middle(cell)
-			z, d := l.z[(n*l.most+k)*out:][:out], dz[(n*l.most+k)*out:][:out]
+		g, y := dpositions[n*l.per*2:][:l.per*2], l.positions[n*l.per*2:]
+		for k, cell := range l.candidates[a*l.perFrame:][:l.perFrame] {
+			p, center := l.p[n*l.perFrame+k], l.center(cell)
+			z, d := l.z[(n*l.perFrame+k)*out:][:out], dz[(n*l.perFrame+k)*out:][:out]
 			for i, v := range g {
-				d[0] += p * v * (mid[i%2] + reach*z[1+i] - y[i])
-				d[1+i] = p * v * reach
+				d[0] += p * v * (center[i%2] + offsetScale*z[1+i] - y[i])
+				d[1+i] = p * v * offsetScale
 			}
 		}
 	}
-	l.net.back(nil, dz)
+	l.net.BackwardRows(nil, dz)
 }
 
-// fit learns from the measured paths of some clips' examples: the loss is the
-// mean distance.
-func (l *locator) fit(ctx context.Context, rc recipe, paths []path, clips []int, views int, r *philox.Stream) error {
-	at, d := make([]int, rc.batch), make([]float32, rc.batch*l.per*2)
-	for step := 1; step <= rc.steps; step++ {
+// fit trains on the measured paths of some clips' examples. The loss is the mean
+// distance.
+func (l *locator) fit(ctx context.Context, rc nn.Recipe, paths []path, clips []int, views int, r *philox.Stream) error {
+	at, d := make([]int, rc.Batch), make([]float32, rc.Batch*l.per*2)
+	for step := 1; step <= rc.Steps; step++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -186,14 +189,14 @@ func (l *locator) fit(ctx context.Context, rc recipe, paths []path, clips []int,
 		for n, a := range at {
 			for k := range l.per {
 				i := (n*l.per + k) * 2
-				want := paths[a/l.f.T][l.stands(a%l.f.T, k)]
+				want := paths[a/l.f.T][l.frameOf(a%l.f.T, k)]
 				dx, dy := float64(y[i])-want[0], float64(y[i+1])-want[1]
-				far := math.Sqrt(dx*dx+dy*dy) + 1e-3 // smooth at 0
-				d[i], d[i+1] = float32(dx/far/float64(len(at))), float32(dy/far/float64(len(at)))
+				distance := math.Sqrt(dx*dx+dy*dy) + 1e-3 // smooth at 0
+				d[i], d[i+1] = float32(dx/distance/float64(len(at))), float32(dy/distance/float64(len(at)))
 			}
 		}
 		l.backward(d, at)
-		adam(l.net.layers(), step, rc.rate(step), rc.decay)
+		nn.AdamW(l.net.Layers(), step, rc.LearningRate(step), rc.Decay)
 	}
 	return nil
 }
@@ -212,21 +215,17 @@ func (l *locator) locate() []path {
 		for t := range at {
 			for k := range l.per {
 				i := (t*l.per + k) * 2
-				list[e][l.stands(t, k)] = [2]float64{float64(y[i]), float64(y[i+1])}
+				list[e][l.frameOf(t, k)] = [2]float64{float64(y[i]), float64(y[i+1])}
 			}
 		}
 	}
 	return list
 }
 
-// located fits a locator of what moves on some clips, and gives the path of all.
-func (s *Set) located(ctx context.Context, f Field, clips []int, steps int, r *philox.Stream) ([]path, error) {
+// locatePaths fits a locator on some clips and gives the paths of all.
+func (s *Set) locatePaths(ctx context.Context, f Field, clips []int, steps int, r *philox.Stream) ([]path, error) {
 	l := newLocator(channelwise(f, clips, s.Views), len(s.motion[0]), s.side, r)
-	rc := locatorRecipe
-	if steps > 0 {
-		rc.steps = min(rc.steps, steps)
-	}
-	if err := l.fit(ctx, rc, s.motion, clips, s.Views, r); err != nil {
+	if err := l.fit(ctx, locatorRecipe.AtMost(steps), s.motion, clips, s.Views, r); err != nil {
 		return nil, err
 	}
 	return l.locate(), nil

@@ -1,14 +1,14 @@
 // Package probe turns codes and labels into a verdict.
 //
-// Labelled clips enter a Set with their integer codes; Run fits classifiers on the
-// codes (their embeddings, position kept), on the continuous latents, on pixels
-// and on trivial features of the motion, and looks at how codes lie: a Result
-// comes out, which WriteText prints and trainer/report draws. Clips in a
-// ForecastSet, of which the first frames are seen, become a ForecastResult.
+// Labelled clips enter a Set with their integer codes. Run fits classifiers on the
+// codes (their embeddings, with positions), on the continuous latents, on pixels
+// and on trivial features of the motion, and measures distances between codes. The
+// Result is printed by WriteText and drawn by trainer/report. Clips in a
+// ForecastSet, whose first frames are seen, become a ForecastResult.
 //
-// Why so many lines beside the one of the codes: an accuracy alone says nothing.
-// It counts against chance, against labels that were shuffled, against what the
-// same heads get from pixels, and against what mean speed alone would tell.
+// Why the accuracy from codes is reported with so many others: alone it means
+// nothing. It has to be compared with chance, with shuffled labels, with the same
+// heads on pixels, and with mean speed as the only feature.
 package probe
 
 import (
@@ -28,23 +28,23 @@ const FileName = "probe.json"
 type Options struct {
 	Splits  int    // repetitions; 0: 5
 	Seed    uint64 // of splits, weights and orders
-	Steps   int    // most steps of a fit; 0: as many as the head's recipe has
+	Steps   int    // upper bound of a fit's steps; 0: the head's recipe
 	Workers int    // goroutines; 0: one for each core; the result does not depend on it
-	// Progress, if not nil, is told how much is done.
+	// Progress, if not nil, is called after each fit.
 	Progress func(done, total int)
 }
 
 // Result of a probe. Scores are by HeadNames and BestName.
 type Result struct {
 	Step       int              `json:"step"`            // of the checkpoint
-	Data       []string         `json:"data,omitempty"`  // where the clips came from
-	Split      string           `json:"split,omitempty"` // which of them
+	Data       []string         `json:"data,omitempty"`  // paths of the clips
+	Split      string           `json:"split,omitempty"` // val, train or all
 	Classes    []string         `json:"classes"`
 	Clips      []int            `json:"clips"` // of each class
-	Views      int              `json:"views"` // of each clip, to fit on; tests see the first
+	Views      int              `json:"views"` // of each clip, to fit on; tests use the first
 	Splits     int              `json:"splits"`
-	Fitted     int              `json:"fitted"` // clips of a split: to fit on,
-	Stopped    int              `json:"stopped"`
+	Fitted     int              `json:"fitted"`  // clips of a split that heads are fitted on
+	Stopped    int              `json:"stopped"` // clips of a split for early stopping
 	Tested     int              `json:"tested"`
 	Seed       uint64           `json:"seed"`
 	Duplicates []Duplicate      `json:"duplicates"`
@@ -54,7 +54,7 @@ type Result struct {
 	Latents    map[string]Score `json:"latents,omitempty"`
 	Pixels     map[string]Score `json:"pixels"`
 	Motion     map[string]Score `json:"motion"`             // by Shortcuts: the best of linear, mlp, centroid, nearest
-	Track      Score            `json:"track"`              // the same, path and form on the measured path: what a perfect locator would give
+	Track      Score            `json:"track"`              // the same, with the path and form heads, on the measured path: what a perfect locator would give
 	Shuffled   map[string]Score `json:"shuffled"`           // heads on codes, with permuted labels
 	Compared   []Compared       `json:"compared,omitempty"` // networks on pixels, from their own runs
 	Geometry   Geometry         `json:"geometry"`
@@ -70,7 +70,7 @@ func Run(ctx context.Context, s *Set, o Options) (r Result, err error) {
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	classes, labels, err := s.present()
+	classes, labels, err := s.presentClasses()
 	if err != nil {
 		return r, err
 	}
@@ -89,17 +89,17 @@ func Run(ctx context.Context, s *Set, o Options) (r Result, err error) {
 	}
 	r.Fitted, r.Stopped, r.Tested = len(splits[0].fit), len(splits[0].stop), len(splits[0].test)
 
-	// The longest ones first, so that no worker is left alone with one.
+	// The slowest come first, so that the workers finish at about the same time.
 	kinds := []kind{{name: "pixels", f: s.pixels, space: true}, {name: "codes", f: s.codes, space: true}}
-	const codesAt = 1
+	const codesIndex = 1
 	if !s.latents.empty() {
 		kinds = append(kinds, kind{name: "latents", f: s.latents, space: true})
 	}
-	kinds = append(kinds, kind{name: "shuffled", f: s.codes, space: true, shuffle: true}, kind{name: "track", f: s.motionField(path.whole), known: true})
+	kinds = append(kinds, kind{name: "shuffled", f: s.codes, space: true, shuffle: true}, kind{name: "track", f: s.motionField(path.coordinates), measured: true})
 	for _, name := range Shortcuts {
 		kinds = append(kinds, kind{name: name, f: s.motionField(func(p path) []float32 { return p.shortcut(name) })})
 	}
-	paths, err := s.follow(ctx, kinds, splits, o)
+	paths, err := s.pathsOf(ctx, kinds, splits, o)
 	if err != nil {
 		return r, err
 	}
@@ -109,13 +109,13 @@ func Run(ctx context.Context, s *Set, o Options) (r Result, err error) {
 			t := trial{name: k.name, f: k.f, space: k.space, labels: labels, classes: len(classes),
 				views: s.Views, s: sp, rep: rep, seed: o.Seed, steps: o.Steps, paths: paths[i*len(splits)+rep]}
 			if k.shuffle {
-				t.labels, t.paths = shuffled(labels, o.Seed, rep), paths[codesAt*len(splits)+rep]
+				t.labels, t.paths = shuffled(labels, o.Seed, rep), paths[codesIndex*len(splits)+rep]
 			}
 			trials = append(trials, t)
 		}
 	}
 	outcomes := make([]map[string]outcome, len(trials))
-	err = all(ctx, len(trials), o, func(ctx context.Context, i int) (err error) {
+	err = parallel(ctx, len(trials), o, func(ctx context.Context, i int) (err error) {
 		outcomes[i], err = trials[i].run(ctx)
 		return err
 	})
@@ -123,9 +123,7 @@ func Run(ctx context.Context, s *Set, o Options) (r Result, err error) {
 		return r, err
 	}
 	for i, k := range kinds {
-		part := outcomes[i*o.Splits:][:o.Splits]
-
-		table := scores(part, splits, func(rep int) []int { return trials[i*o.Splits+rep].labels }, classes)
+		table := scores(outcomes[i*o.Splits:][:o.Splits], splits, func(rep int) []int { return trials[i*o.Splits+rep].labels }, classes)
 		switch k.name {
 		case "codes":
 			r.Codes = table
@@ -145,32 +143,32 @@ func Run(ctx context.Context, s *Set, o Options) (r Result, err error) {
 	return r, nil
 }
 
-// kind is a kind of features.
+// kind is one kind of features.
 type kind struct {
 	name           string
 	f              Field
 	space, shuffle bool
-	known          bool // the measured paths are these features
+	measured       bool // the features are the measured paths
 }
 
-// follow gives the paths of all examples for each kind and split, nil where a kind
+// pathsOf gives the paths of all examples for each kind and split, nil where a kind
 // has none of its own.
-func (s *Set) follow(ctx context.Context, kinds []kind, splits []split, o Options) ([][]path, error) {
+func (s *Set) pathsOf(ctx context.Context, kinds []kind, splits []split, o Options) ([][]path, error) {
 	paths := make([][]path, len(kinds)*len(splits))
-	err := all(ctx, len(paths), o, func(ctx context.Context, i int) (err error) {
+	err := parallel(ctx, len(paths), o, func(ctx context.Context, i int) (err error) {
 		k, rep := kinds[i/len(splits)], i%len(splits)
-		if k.known {
+		if k.measured {
 			paths[i] = s.motion
 		} else if k.space && !k.shuffle {
-			paths[i], err = s.located(ctx, k.f, splits[rep].fit, o.Steps, philox.New(o.Seed, "probe "+k.name+" locator", uint64(rep), 0))
+			paths[i], err = s.locatePaths(ctx, k.f, splits[rep].fit, o.Steps, philox.New(o.Seed, "probe "+k.name+" locator", uint64(rep), 0))
 		}
 		return err
 	})
 	return paths, err
 }
 
-// all does n jobs on some goroutines.
-func all(ctx context.Context, n int, o Options, do func(ctx context.Context, i int) error) error {
+// parallel calls do for 0 to n-1 on o.Workers goroutines.
+func parallel(ctx context.Context, n int, o Options, do func(ctx context.Context, i int) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	errs := make([]error, n)

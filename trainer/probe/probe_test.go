@@ -12,14 +12,15 @@ import (
 
 	"magvit/kernels/philox"
 	"magvit/trainer/metrics"
+	"magvit/trainer/probe/nn"
 	"magvit/trainer/usage"
 )
 
 const side, frames, grid = 16, 6, 4
 
 // dots is clips of a black dot on white. Its start is random; class 0 goes right,
-// class 1 down, class 2 stays. A code is which place of its field of 4 by 4 pixels
-// is dark; collapsed ones are all the same.
+// class 1 down, class 2 does not move. A code is the index of the dark pixel in its cell of
+// 4 by 4 pixels; collapsed codes are all the same.
 func dots(t *testing.T, n, classes int, collapsed bool) *Set {
 	t.Helper()
 	s := NewSet([]string{"right", "down", "still"}, Codebook{Size: 16}, 1)
@@ -79,7 +80,7 @@ func level(r Result, about string) string {
 	return ""
 }
 
-func TestCodesThatTell(t *testing.T) {
+func TestInformativeCodes(t *testing.T) {
 	s := dots(t, 45, 3, false)
 	r := probed(t, s, 140, 2)
 	for kind, scores := range map[string]map[string]Score{"pixels": r.Pixels, "codes": r.Codes} {
@@ -91,13 +92,13 @@ func TestCodesThatTell(t *testing.T) {
 	}
 	// 18 guesses at a chance of 1/3: 13 and more are right once in 1,100 times.
 	if a := r.Shuffled[BestName].Accuracy; float64(a)*2*float64(r.Tested) >= 13 {
-		t.Errorf("shuffled labels are told at %.2f of %d, chance is .33", a, 2*r.Tested)
+		t.Errorf("shuffled labels: accuracy %.2f of %d, chance is .33", a, 2*r.Tested)
 	}
 	if a := r.Motion["mean_speed"].Accuracy; a < .5 || a > .8 {
-		t.Errorf("mean speed tells the still ones only, two thirds: %.2f", a)
+		t.Errorf("mean speed recognizes only the still ones, two thirds: %.2f", a)
 	}
 	if r.Track.Accuracy < .9 {
-		t.Errorf("the path tells %.2f", r.Track.Accuracy)
+		t.Errorf("the path: accuracy %.2f", r.Track.Accuracy)
 	}
 	b := r.Codes[BestName]
 	n, hits := 0, 0
@@ -132,43 +133,43 @@ func TestLocator(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		f   Field
-		far float64 // pixels: half of what the features resolve, and as much for what is learned
+		f     Field
+		limit float64 // pixels: half of what the features resolve, and as much for the fit
 	}{"codes": {s.codes, 1.5}, "pixels": {s.pixels, 1}} {
-		found, err := s.located(context.Background(), c.f, fit, 400, philox.New(1, "locator", 0, 0))
+		found, err := s.locatePaths(context.Background(), c.f, fit, 400, philox.New(1, "locator", 0, 0))
 		must(t, err)
-		far := 0.
+		mean := 0.
 		for _, i := range test {
 			for k, q := range s.motion[i] {
-				far += side * math.Hypot(found[i][k][0]-q[0], found[i][k][1]-q[1]) / float64(len(test)*frames)
+				mean += side * math.Hypot(found[i][k][0]-q[0], found[i][k][1]-q[1]) / float64(len(test)*frames)
 			}
 		}
-		if far > c.far {
-			t.Errorf("%s: a dot in clips not fitted on is found %.2f pixels off, want %.2f at most", name, far, c.far)
+		if mean > c.limit {
+			t.Errorf("%s: a dot in clips not fitted on is found %.2f pixels off, want %.2f at most", name, mean, c.limit)
 		}
 	}
 }
 
-// TestLocatorStands pairs places in time with frames, the last with the last.
-func TestLocatorStands(t *testing.T) {
+// TestLocatorFrames pairs time steps with frames, the last with the last.
+func TestLocatorFrames(t *testing.T) {
 	for _, c := range []struct {
-		places, frames int
-		want           []int
+		steps, frames int
+		want          []int
 	}{{4, 8, []int{0, 1, 2, 3, 4, 5, 6, 7}}, {3, 5, []int{0, 0, 1, 2, 3, 4}}, {2, 2, []int{0, 1}}} {
-		l := newLocator(Field{T: c.places, H: 2, W: 2, C: 1, Data: make([]float32, 4*c.places)}, c.frames, [2]float64{1, 1}, philox.New(1, "", 0, 0))
+		l := newLocator(Field{T: c.steps, H: 2, W: 2, C: 1, Data: make([]float32, 4*c.steps)}, c.frames, [2]float64{1, 1}, philox.New(1, "", 0, 0))
 		var got []int
-		for p := range c.places {
+		for p := range c.steps {
 			for k := range l.per {
-				got = append(got, l.stands(p, k))
+				got = append(got, l.frameOf(p, k))
 			}
 		}
 		if !slices.Equal(got, c.want) {
-			t.Errorf("%d places of %d frames stand for %v, want %v", c.places, c.frames, got, c.want)
+			t.Errorf("%d time steps of %d frames encode %v, want %v", c.steps, c.frames, got, c.want)
 		}
 	}
 }
 
-// TestForm moves, turns, scales, mirrors a path and changes its pace.
+// TestForm moves, rotates, scales, mirrors a path and changes its pace.
 func TestForm(t *testing.T) {
 	hook := func(s float64) [2]float64 { return [2]float64{s, .3*s*s + .2*math.Sin(4*s)} }
 	var plain, other path
@@ -190,7 +191,7 @@ func TestForm(t *testing.T) {
 	for _, f := range [][]float32{(path{{.5, .5}, {.5, .5}}).form(), (path{{.5, .5}, {.5, .5}}).pose(), (path{{.5, .5}}).form()} {
 		for _, v := range f {
 			if math.IsNaN(float64(v)) || math.Abs(float64(v)) > 100 {
-				t.Errorf("what stands still has the form %v", f)
+				t.Errorf("a path that does not move has the form %v", f)
 			}
 		}
 	}
@@ -211,13 +212,13 @@ func TestVerdict(t *testing.T) {
 		codes, pixels, motion, shuffled  float64
 		classes, shortcut, control, says string
 	}{
-		{.93, .95, .3, .25, "good", "good", "good", "little is lost, 2.0 points"},
-		{.95, .95, .3, .25, "good", "good", "good", "Nothing is lost"},
-		{.92, .97, .9, .25, "good", "fair", "good", "5.0 points are lost"},
+		{.93, .95, .3, .25, "good", "good", "good", "only 2.0 points less"},
+		{.95, .95, .3, .25, "good", "good", "good", "no less than from pixels"},
+		{.92, .97, .9, .25, "good", "fair", "good", "5.0 points less"},
 		{.60, .95, .3, .25, "fair", "good", "good", "in part"},
 		{.30, .95, .3, .25, "poor", "fair", "good", "the tokenizer loses what matters"},
-		{.30, .30, .3, .25, "poor", "fair", "good", "neither do pixels"},
-		{.95, .95, .3, .60, "good", "good", "poor", "Nothing is lost"},
+		{.30, .30, .3, .25, "poor", "fair", "good", "neither from the codes nor from pixels"},
+		{.95, .95, .3, .60, "good", "good", "poor", "no less than from pixels"},
 	} {
 		r := Result{Chance: .25, Majority: .25, Codes: score(c.codes, .05), Pixels: score(c.pixels, .05), Shuffled: score(c.shuffled, .05),
 			Motion:   map[string]Score{"extent": {Accuracy: metrics.Number(c.motion)}},
@@ -244,7 +245,7 @@ func TestCollapsedCodesAreCalledCollapsed(t *testing.T) {
 		t.Errorf("geometry %+v", r.Geometry)
 	}
 	if h := r.Codes[BestName].High; h > .8 {
-		t.Errorf("codes that are all the same tell %v", r.Codes[BestName])
+		t.Errorf("codes that are all the same: accuracy %v", r.Codes[BestName])
 	}
 }
 
@@ -296,48 +297,6 @@ func TestSplitsAreStratifiedAndDisjoint(t *testing.T) {
 	}
 }
 
-// TestGradients holds the networks' gradients to differences.
-func TestGradients(t *testing.T) {
-	r := philox.New(1, "gradients", 0, 0)
-	f := Field{T: 2, H: 3, W: 4, C: 2}
-	var x [][]float32
-	for range 3 {
-		v := make([]float32, f.size())
-		for i := range v {
-			v[i] = float32(r.Normal())
-		}
-		x = append(x, v)
-	}
-	y := []int{0, 2, 1}
-	for name, n := range map[string]network{"eyes": newEyes(f, 3, r), "mlp": newPerceptron(f.size(), 5, 3, 0, r), "linear": newPerceptron(f.size(), 0, 3, 0, r)} {
-		for _, l := range n.layers() { // away from 0, so that every gradient counts
-			for i := range l.b.v {
-				l.b.v[i] = float32(r.Normal()) * .3
-			}
-		}
-		logits := n.forward(x, nil)
-		crossEntropy(logits, y, 3)
-		n.backward(logits)
-		loss := func() float64 { return crossEntropy(n.forward(x, nil), y, 3) / float64(len(y)) }
-		for k, l := range n.layers() {
-			for _, p := range []param{l.w, l.b} {
-				for i := 0; i < len(p.v); i += 1 + len(p.v)/7 {
-					was := p.v[i]
-					const h = 2e-3 // differences of a float32 loss, across kinks of relu: a wrong formula is off by far more
-					p.v[i] = was + h
-					up := loss()
-					p.v[i] = was - h
-					d := (up - loss()) / (2 * h)
-					p.v[i] = was
-					if math.Abs(d-float64(p.g[i])) > 4e-3+.15*math.Abs(d) {
-						t.Errorf("%s, layer %d, weight %d: gradient %v, by differences %v", name, k, i, p.g[i], d)
-					}
-				}
-			}
-		}
-	}
-}
-
 func TestLocatorGradients(t *testing.T) {
 	r := philox.New(2, "gradients", 0, 0)
 	f := Field{T: 2, H: 3, W: 4, C: 2}
@@ -357,18 +316,18 @@ func TestLocatorGradients(t *testing.T) {
 	}
 	loss()
 	l.backward(g, at)
-	for k, layer := range l.net.layers() {
-		for _, p := range []param{layer.w, layer.b} {
-			for i := 0; i < len(p.v); i += 1 + len(p.v)/9 {
-				was := p.v[i]
-				const h = 2e-3 // as in TestGradients
-				p.v[i] = was + h
+	for k, layer := range l.net.Layers() {
+		for _, p := range []nn.Param{layer.Weight, layer.Bias} {
+			for i := 0; i < len(p.Value); i += 1 + len(p.Value)/9 {
+				was := p.Value[i]
+				const h = 2e-3 // as in the test of nn
+				p.Value[i] = was + h
 				up := loss()
-				p.v[i] = was - h
+				p.Value[i] = was - h
 				d := (up - loss()) / (2 * h)
-				p.v[i] = was
-				if math.Abs(d-float64(p.g[i])) > 4e-3+.15*math.Abs(d) {
-					t.Errorf("layer %d, weight %d: gradient %v, by differences %v", k, i, p.g[i], d)
+				p.Value[i] = was
+				if math.Abs(d-float64(p.Grad[i])) > 4e-3+.15*math.Abs(d) {
+					t.Errorf("layer %d, weight %d: gradient %v, by differences %v", k, i, p.Grad[i], d)
 				}
 			}
 		}
@@ -378,10 +337,10 @@ func TestLocatorGradients(t *testing.T) {
 func TestMutualInformation(t *testing.T) {
 	labels := []int{0, 0, 1, 1}
 	if b := mutual([]int32{7, 7, 9, 9}, 1, labels, 2); math.Abs(b-1) > 1e-12 {
-		t.Errorf("a code that is the label tells %v bits, want 1", b)
+		t.Errorf("a code that is the label: %v bits, want 1", b)
 	}
 	if b := mutual([]int32{7, 9, 7, 9}, 1, labels, 2); b != 0 {
-		t.Errorf("a code that knows nothing of the label tells %v bits", b)
+		t.Errorf("a code that is independent of the label: %v bits", b)
 	}
 }
 

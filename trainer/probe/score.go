@@ -17,20 +17,20 @@ type Score struct {
 	High      metrics.Number   `json:"high"`
 	Head      string           `json:"head,omitempty"` // of a best score: which head it is
 	PerSplit  []metrics.Number `json:"per_split"`
-	Confusion [][]int          `json:"confusion,omitempty"` // of a best score: [class][guess] clips, summed over splits
+	Confusion [][]int          `json:"confusion,omitempty"` // of a best score: [class][predicted] clips, summed over splits
 	PerClass  []ClassScore     `json:"per_class,omitempty"` // of a best score, in the order of classes
 }
 
-// ClassScore is how well one class is told.
+// ClassScore is the recall and precision of one class.
 type ClassScore struct {
 	Class     string         `json:"class"`
-	Recall    metrics.Number `json:"recall"`    // share of the class's clips that are given to it
-	Precision metrics.Number `json:"precision"` // share of the clips given to it that are of the class
+	Recall    metrics.Number `json:"recall"`    // fraction of the class's clips that are classified as it
+	Precision metrics.Number `json:"precision"` // fraction of the clips classified as it that are of the class
 }
 
 // interval is the mean of a number over splits, and bounds of 95 %.
 //
-// Why not the plain standard error: repeated splits share clips, so their results
+// Why not the plain standard error: repeated splits have clips in common, so their results
 // depend on each other. Nadeau and Bengio (2003) correct the variance of the mean
 // from 1/n to 1/n + tested/fitted; bounds are Student's t with n-1 degrees.
 func interval(perSplit []metrics.Number, tested, fitted int) (mean, low, high metrics.Number) {
@@ -47,22 +47,22 @@ func interval(perSplit []metrics.Number, tested, fitted int) (mean, low, high me
 	return metrics.Number(m), metrics.Number(m - half), metrics.Number(m + half)
 }
 
-func accuracy(guess, clips, labels []int) float64 {
-	right := 0
+func accuracy(predicted, clips, labels []int) float64 {
+	correct := 0
 	for k, c := range clips {
-		if guess[k] == labels[c] {
-			right++
+		if predicted[k] == labels[c] {
+			correct++
 		}
 	}
-	return float64(right) / float64(len(clips))
+	return float64(correct) / float64(len(clips))
 }
 
-// scores sums up a kind of features over splits: outcomes[split][head]. The best
-// head is the one with the highest mean accuracy on the clips to stop by, which
-// are never those tested in the same split; a tie goes to the first of HeadNames.
+// scores averages a kind of features over splits: outcomes[split][head]. The best
+// head is the one with the highest mean accuracy on the clips for early stopping, which
+// are never those tested in the same split; of equal ones the first of HeadNames.
 func scores(outcomes []map[string]outcome, splits []split, labels func(split int) []int, classes []string) map[string]Score {
 	all := map[string]Score{}
-	best, most := "", -1.
+	best, highest := "", -1.
 	for _, head := range HeadNames {
 		if _, ok := outcomes[0][head]; !ok {
 			continue
@@ -76,8 +76,8 @@ func scores(outcomes []map[string]outcome, splits []split, labels func(split int
 		s.Accuracy, s.Low, s.High = interval(s.PerSplit, len(splits[0].test), len(splits[0].fit)+len(splits[0].stop))
 		s.Low, s.High = max(s.Low, 0), min(s.High, 1)
 		all[head] = s
-		if stop > most {
-			best, most = head, stop
+		if stop > highest {
+			best, highest = head, stop
 		}
 	}
 	s := all[best]

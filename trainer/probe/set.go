@@ -25,13 +25,13 @@ func (f Field) at(t, y, x int) int   { return ((t*f.H+y)*f.W + x) * f.C }
 func (f Field) shape() [4]int        { return [4]int{f.T, f.H, f.W, f.C} }
 func (f *Field) add(block []float32) { f.Data = append(f.Data, block...) }
 
-// Codebook says what a code's digits are.
+// Codebook describes the digits of a code.
 type Codebook struct {
 	Size   int
 	Levels []int // of FSQ, the first varying fastest; nil: the bits of the index (LFQ)
 }
 
-// digits is how many there are.
+// digits is the number of digits.
 func (b Codebook) digits() int {
 	if len(b.Levels) > 0 {
 		return len(b.Levels)
@@ -43,7 +43,7 @@ func (b Codebook) digits() int {
 	return n
 }
 
-// levels is how many values digit d has.
+// levels is the number of values of digit d.
 func (b Codebook) levels(d int) int {
 	if len(b.Levels) > 0 {
 		return b.Levels[d]
@@ -51,8 +51,8 @@ func (b Codebook) levels(d int) int {
 	return 2
 }
 
-// embed appends a code's embedding: its digits, spread evenly over [-1,1]. They
-// are what the decoder gets, up to a scale for each digit.
+// embed appends a code's embedding: its digits, spread evenly over [-1,1]. The
+// decoder's input is the same up to a scale for each digit.
 func (b Codebook) embed(dst []float32, code int32) []float32 {
 	c := int(code)
 	for d := range b.digits() {
@@ -69,7 +69,7 @@ type Example struct {
 	T, H, W, C int
 	Codes      []int32 // [T',H',W',codebooks]
 	CodeShape  [4]int
-	Latents    []float32 // [T',H',W',dims] before rounding, or nil
+	Latents    []float32 // [T',H',W',dims] before quantization, or nil
 	Name       string
 	Label      int
 }
@@ -91,21 +91,21 @@ type Set struct {
 	seen                   map[[32]byte]int
 }
 
-// Duplicate is a clip with exactly the pixels of another. It is left out, because
-// on both sides of a split it would be known by heart.
+// Duplicate is a clip with exactly the pixels of another. It is left out, because a
+// clip that was fitted on would otherwise be tested.
 type Duplicate struct {
 	Name       string `json:"name"`
 	Of         string `json:"of"`
 	OtherLabel bool   `json:"other_label,omitempty"` // the two have different labels
 }
 
-// NewSet is an empty set of clips in so many views.
+// NewSet is an empty set of clips, each in the given number of views.
 func NewSet(classes []string, book Codebook, views int) *Set {
 	return &Set{Classes: classes, Codebook: book, Views: views, seen: map[[32]byte]int{}}
 }
 
-// Add takes all views of a clip. A clip without a label is an error; one whose
-// pixels are those of an earlier clip is noted and left out.
+// Add appends a clip in all its views. A clip without a label is an error; one with the
+// pixels of an earlier clip is recorded in Duplicates and left out.
 func (s *Set) Add(views []Example) error {
 	if len(views) != s.Views {
 		return fmt.Errorf("probe: %d views of a clip: want %d", len(views), s.Views)
@@ -152,7 +152,7 @@ func (s *Set) example(e Example) error {
 			f.all.T, f.all.H, f.all.W, f.all.C = f.one.T, f.one.H, f.one.W, f.one.C
 		}
 		if f.all.shape() != f.one.shape() || len(f.one.Data) != f.one.size() {
-			return fmt.Errorf("features %v with %d values: want %v as of the clips before", f.one.shape(), len(f.one.Data), f.all.shape())
+			return fmt.Errorf("features %v with %d values: want %v, as the clips before have", f.one.shape(), len(f.one.Data), f.all.shape())
 		}
 		f.all.add(f.one.Data)
 	}
@@ -178,7 +178,7 @@ const (
 )
 
 // cells shrinks frames by averaging areas and gathers 2 by 2 of the small pixels
-// into a place with 4·C channels: [T,H,W,C] becomes about [T,8,8,4·C].
+// into a cell with 4·C channels: [T,H,W,C] becomes about [T,8,8,4·C].
 func cells(e Example) Field {
 	scale := float64(pixelSide) / float64(max(e.H, e.W))
 	side := func(n int) int {
@@ -208,23 +208,24 @@ func cells(e Example) Field {
 	return f
 }
 
-// leastPerClass is how many clips a class must have to be split: one to test on,
-// one to stop by and two to fit.
-const leastPerClass = 4
+// minPerClass is the number of clips that a class needs to be split: one to test on,
+// one for early stopping and two to fit on.
+const minPerClass = 4
 
-// present lists the labels that have clips, and renumbers the clips' labels by it.
-func (s *Set) present() (names []string, labels []int, err error) {
+// presentClasses lists the classes that have clips, and numbers the clips' labels by
+// that list.
+func (s *Set) presentClasses() (names []string, labels []int, err error) {
 	count := map[int]int{}
-	most := -1
+	highest := -1
 	for _, l := range s.Labels {
 		count[l]++
-		most = max(most, l)
+		highest = max(highest, l)
 	}
 	if len(count) < 2 {
 		return nil, nil, usage.Errorf("probe: %d clips of %d classes: at least two classes are needed (labels come from the .npz's labels, or from sub-folders' names)", len(s.Labels), len(count))
 	}
 	number := map[int]int{}
-	for l := range most + 1 {
+	for l := range highest + 1 {
 		if count[l] == 0 {
 			continue
 		}
@@ -232,8 +233,8 @@ func (s *Set) present() (names []string, labels []int, err error) {
 		if l < len(s.Classes) {
 			name = s.Classes[l]
 		}
-		if count[l] < leastPerClass {
-			return nil, nil, usage.Errorf("probe: class %s has %d clips: at least %d are needed, to fit, to stop and to test", name, count[l], leastPerClass)
+		if count[l] < minPerClass {
+			return nil, nil, usage.Errorf("probe: class %s has %d clips: at least %d are needed, for fitting, early stopping and testing", name, count[l], minPerClass)
 		}
 		number[l] = len(names)
 		names = append(names, name)
@@ -244,7 +245,7 @@ func (s *Set) present() (names []string, labels []int, err error) {
 	return names, labels, nil
 }
 
-// use is the histogram of the clips' codes.
-func (s *Set) use() (metrics.Codes, error) {
+// codeUse measures the histogram of the clips' codes.
+func (s *Set) codeUse() (metrics.Codes, error) {
 	return metrics.CodeUse(s.raw, s.Codebook.Size, s.Codebook.Levels)
 }

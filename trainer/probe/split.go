@@ -6,13 +6,13 @@ import (
 	"magvit/kernels/philox"
 )
 
-// Shares of each class's clips.
+// Fractions of each class's clips.
 const (
-	testShare = .2
-	stopShare = .15 // of the others: for early stopping and for choosing a head
+	testFraction = .2
+	stopFraction = .15 // of the others: for early stopping and for choosing a head
 )
 
-// split is a division of the clips, the same shares of each class.
+// split is a stratified division of the clips.
 type split struct{ fit, stop, test []int }
 
 // splitClips draws division number rep.
@@ -25,8 +25,8 @@ func splitClips(labels []int, classes, rep int, seed uint64) (s split) {
 			}
 		}
 		n := float64(len(clips))
-		test := max(1, int(math.Round(testShare*n)))
-		stop := max(1, int(math.Round(stopShare*(n-float64(test)))))
+		test := max(1, int(math.Round(testFraction*n)))
+		stop := max(1, int(math.Round(stopFraction*(n-float64(test)))))
 		for k, at := range philox.New(seed, "probe split", uint64(rep), uint64(c)).Perm(len(clips)) {
 			switch {
 			case k < test:

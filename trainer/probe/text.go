@@ -14,7 +14,7 @@ type Column struct {
 	Scores map[string]Score
 }
 
-// Columns are the kinds of features that were scored by head.
+// Columns are the kinds of features on which every head was scored.
 func (r Result) Columns() []Column {
 	list := []Column{{"codes", r.Codes}}
 	if r.Latents != nil {
@@ -23,20 +23,20 @@ func (r Result) Columns() []Column {
 	return append(list, Column{"pixels", r.Pixels}, Column{"codes, shuffled labels", r.Shuffled})
 }
 
-// Line is a score with what it is of.
-type Line struct {
+// NamedScore is a score with the name of its features.
+type NamedScore struct {
 	Name string
 	Score
 }
 
-// Lines are the scores beside those by head: trivial features, the path, networks on pixels.
-func (r Result) Lines() (list []Line) {
+// OtherScores are those that are not by head: trivial features, the path, networks on pixels.
+func (r Result) OtherScores() (list []NamedScore) {
 	for _, name := range Shortcuts {
-		list = append(list, Line{inWords(name), r.Motion[name]})
+		list = append(list, NamedScore{inWords(name), r.Motion[name]})
 	}
-	list = append(list, Line{"path (a perfect locator)", r.Track})
+	list = append(list, NamedScore{"path (a perfect locator)", r.Track})
 	for _, c := range r.Compared {
-		list = append(list, Line{c.name(), Score{Accuracy: c.Accuracy, Low: c.Low, High: c.High}})
+		list = append(list, NamedScore{c.name(), Score{Accuracy: c.Accuracy, Low: c.Low, High: c.High}})
 	}
 	return list
 }
@@ -46,7 +46,7 @@ func (s Score) Text() string {
 	return fmt.Sprintf("%s (%s–%s)", (100 * s.Accuracy).Text(1), (100 * s.Low).Text(1), (100 * s.High).Text(1))
 }
 
-// About says in a line what was fitted and tested.
+// About summarizes in one line what was fitted and tested.
 func (r Result) About() string {
 	n := 0
 	for _, c := range r.Clips {
@@ -56,7 +56,7 @@ func (r Result) About() string {
 	if r.Views > 1 {
 		views = fmt.Sprintf(" in %d views each", r.Views)
 	}
-	return fmt.Sprintf("%d clips of %d classes; %d stratified splits (seed %d): %d clips%s to fit, %d to stop by, %d to test",
+	return fmt.Sprintf("%d clips of %d classes; %d stratified splits (seed %d): %d clips%s to fit, %d for early stopping, %d to test",
 		n, len(r.Classes), r.Splits, r.Seed, r.Fitted, views, r.Stopped, r.Tested)
 }
 
@@ -84,14 +84,14 @@ func WriteText(w io.Writer, r Result) error {
 		t = append(t, row)
 	}
 	metrics.WriteTable(&b, t)
-	t = [][]string{{"beside the heads above", "accuracy %, 95 % interval"}}
-	for _, l := range r.Lines() {
+	t = [][]string{{"other features", "accuracy %, 95 % interval"}}
+	for _, l := range r.OtherScores() {
 		t = append(t, []string{l.Name, l.Text()})
 	}
 	t = append(t, []string{"chance", (100 * r.Chance).Text(1)}, []string{"majority", (100 * r.Majority).Text(1)})
 	metrics.WriteTable(&b, t)
 	best := r.Codes[BestName]
-	t = [][]string{append(append([]string{"class, as guessed from codes by " + best.Head}, r.Classes...), "recall %", "precision %")}
+	t = [][]string{append(append([]string{"class, as predicted from codes by " + best.Head}, r.Classes...), "recall %", "precision %")}
 	for c, name := range r.Classes {
 		row := []string{name}
 		for _, n := range best.Confusion[c] {

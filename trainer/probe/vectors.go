@@ -9,11 +9,12 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"magvit/kernels/philox"
+	"magvit/trainer/probe/nn"
 )
 
-// mostComponents bounds the principal components that vector heads see, and the
+// maxComponents bounds the principal components that vector heads get, and the
 // examples that they are computed from.
-const mostComponents = 256
+const maxComponents = 256
 
 // vectors is every example as a short vector.
 type vectors struct {
@@ -26,10 +27,10 @@ func (v vectors) row(n int) []float32 { return v.data[n*v.dim:][:v.dim] }
 // scaling is a mean and a reciprocal deviation of each of n features.
 type scaling struct{ mean, scale []float32 }
 
-// standardise measures features over examples of the clips to fit on only: the
-// feature of value i of an example is i modulo n.
+// standardise measures n features over the examples of the given clips; value i of an
+// example belongs to feature i modulo n.
 //
-// Why the floor, a tenth of the typical deviation: a pixel that hardly ever
+// Why deviations have a floor, a tenth of the typical one: a pixel that hardly ever
 // changes would otherwise weigh as much as one that does.
 func standardise(f Field, n int, clips []int, views int) scaling {
 	sum, square := make([]float64, n), make([]float64, n)
@@ -92,38 +93,37 @@ func pooled(f Field) Field {
 	return out
 }
 
-// project standardises each feature and, where there are more than
-// mostComponents, turns them into principal components. All of it is fitted on the
-// clips to fit on. Components keep their relative size, and together have a mean
-// square of 1.
+// project standardises each feature and, where there are more than maxComponents,
+// replaces them by principal components. Both are computed from the given clips.
+// Components keep their relative size, and together have a mean square of 1.
 func project(f Field, clips []int, views int, r *philox.Stream) (vectors, error) {
 	d := f.size()
 	s := standardise(f, d, clips, views)
 	n := len(f.Data) / d
-	if d <= mostComponents {
+	if d <= maxComponents {
 		out := vectors{d, make([]float32, len(f.Data))}
 		for i := range n {
 			s.apply(out.row(i), f.row(i))
 		}
 		return out, nil
 	}
-	some := min(mostComponents, len(clips)*views)
+	some := min(maxComponents, len(clips)*views)
 	rows := make([]float32, some*d)
 	for k, at := range r.Perm(len(clips) * views)[:some] {
 		s.apply(rows[k*d:][:d], f.row(clips[at/views]*views+at%views))
 	}
 	gram := make([]float32, some*some)
-	blas32.Gemm(blas.NoTrans, blas.Trans, 1, matrix(some, d, rows), matrix(some, d, rows), 0, matrix(some, some, gram))
-	basis, kept, err := eigen(gram, some)
+	blas32.Gemm(blas.NoTrans, blas.Trans, 1, nn.Matrix(some, d, rows), nn.Matrix(some, d, rows), 0, nn.Matrix(some, some, gram))
+	basis, rank, err := eigen(gram, some)
 	if err != nil {
 		return vectors{}, err
 	}
-	if kept == 0 { // every example is the same
+	if rank == 0 { // every example is the same
 		return vectors{1, make([]float32, n)}, nil
 	}
-	axes := make([]float32, kept*d)
-	blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, matrix(kept, some, basis), matrix(some, d, rows), 0, matrix(kept, d, axes))
-	out := vectors{kept, make([]float32, n*kept)}
+	axes := make([]float32, rank*d)
+	blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, nn.Matrix(rank, some, basis), nn.Matrix(some, d, rows), 0, nn.Matrix(rank, d, axes))
+	out := vectors{rank, make([]float32, n*rank)}
 	const block = 64
 	scaled := make([]float32, block*d)
 	for from := 0; from < n; from += block {
@@ -131,12 +131,12 @@ func project(f Field, clips []int, views int, r *philox.Stream) (vectors, error)
 		for k := range m {
 			s.apply(scaled[k*d:][:d], f.row(from+k))
 		}
-		blas32.Gemm(blas.NoTrans, blas.Trans, 1, matrix(m, d, scaled), matrix(kept, d, axes), 0, matrix(m, kept, out.data[from*kept:]))
+		blas32.Gemm(blas.NoTrans, blas.Trans, 1, nn.Matrix(m, d, scaled), nn.Matrix(rank, d, axes), 0, nn.Matrix(m, rank, out.data[from*rank:]))
 	}
 	square := 0.
 	for _, c := range clips {
 		for _, x := range out.row(c * views) {
-			square += float64(x) * float64(x) / float64(len(clips)*kept)
+			square += float64(x) * float64(x) / float64(len(clips)*rank)
 		}
 	}
 	if square > 0 {
@@ -147,10 +147,10 @@ func project(f Field, clips []int, views int, r *philox.Stream) (vectors, error)
 	return out, nil
 }
 
-// eigen gives the eigenvectors of a Gram matrix [n,n], the largest first, each
-// divided by the root of its eigenvalue, as rows; those that are but rounding
-// errors are left out.
-func eigen(gram []float32, n int) (rows []float32, kept int, err error) {
+// eigen gives the eigenvectors of a Gram matrix [n,n] as rows, those of the largest
+// eigenvalues first, each divided by the root of its eigenvalue. Those whose eigenvalue
+// is a rounding error are left out.
+func eigen(gram []float32, n int) (rows []float32, rank int, err error) {
 	m := mat.NewSymDense(n, nil)
 	for i := range n {
 		for j := i; j < n; j++ {
@@ -168,9 +168,9 @@ func eigen(gram []float32, n int) (rows []float32, kept int, err error) {
 		for i := range n {
 			rows = append(rows, float32(v.At(i, k)/math.Sqrt(values[k])))
 		}
-		kept++
+		rank++
 	}
-	return rows, kept, nil
+	return rows, rank, nil
 }
 
 func distance(a, b []float32) float64 {
@@ -182,8 +182,8 @@ func distance(a, b []float32) float64 {
 	return float64(s)
 }
 
-// centroids guesses the class whose mean is nearest.
-func centroids(v vectors, in, labels []int, views, classes int, out []int) (guess []int) {
+// centroids predicts the class with the nearest mean.
+func centroids(v vectors, in, labels []int, views, classes int, out []int) (predicted []int) {
 	mean, count := make([]float32, classes*v.dim), make([]float32, classes)
 	for _, c := range in {
 		for k := range views {
@@ -199,29 +199,29 @@ func centroids(v vectors, in, labels []int, views, classes int, out []int) (gues
 		}
 	}
 	for _, o := range out {
-		best, near := 0, math.Inf(1)
+		best, least := 0, math.Inf(1)
 		for c := range classes {
-			if d := distance(v.row(o*views), mean[c*v.dim:][:v.dim]); d < near {
-				best, near = c, d
+			if d := distance(v.row(o*views), mean[c*v.dim:][:v.dim]); d < least {
+				best, least = c, d
 			}
 		}
-		guess = append(guess, best)
+		predicted = append(predicted, best)
 	}
-	return guess
+	return predicted
 }
 
-// nearest guesses the class of the nearest example.
-func nearest(v vectors, in, labels []int, views int, out []int) (guess []int) {
+// nearest predicts the class of the nearest example.
+func nearest(v vectors, in, labels []int, views int, out []int) (predicted []int) {
 	for _, o := range out {
-		best, near := 0, math.Inf(1)
+		best, least := 0, math.Inf(1)
 		for _, c := range in {
 			for k := range views {
-				if d := distance(v.row(o*views), v.row(c*views+k)); d < near {
-					best, near = labels[c], d
+				if d := distance(v.row(o*views), v.row(c*views+k)); d < least {
+					best, least = labels[c], d
 				}
 			}
 		}
-		guess = append(guess, best)
+		predicted = append(predicted, best)
 	}
-	return guess
+	return predicted
 }

@@ -1,7 +1,7 @@
 package probe
 
 // View is a mirrored copy of a clip [T,H,W,C]: bit 0 of v exchanges left and
-// right, bit 1 up and down, and then bit 2 (square frames only) x and y.
+// right, bit 1 up and down, bit 2 (square frames only) afterwards x and y.
 func View(video []float32, t, h, w, c, v int) []float32 {
 	out := make([]float32, 0, len(video))
 	for f := range t {

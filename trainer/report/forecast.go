@@ -30,7 +30,7 @@ func loadForecast(dir string) (*Forecast, error) {
 		return nil, err
 	}
 	f := &Forecast{ForecastResult: &probe.ForecastResult{}}
-	if json.Unmarshal(text, f.ForecastResult) != nil || f.Forecast.Ahead < 1 {
+	if json.Unmarshal(text, f.ForecastResult) != nil || f.Forecast.Horizon < 1 {
 		return nil, nil
 	}
 	f.Rows = []ForecastRow{
@@ -48,7 +48,7 @@ func loadForecast(dir string) (*Forecast, error) {
 		curves = append(curves, c)
 	}
 	c, ok, err := chart("Error of forecasts, pixels", "Mean distance to where the thing is so many frames after the last one seen.",
-		across{"frames ahead", 1, float64(max(f.Forecast.Ahead, 2)), false}, false, curves...)
+		across{"frames ahead", 1, float64(max(f.Forecast.Horizon, 2)), false}, false, curves...)
 	if ok {
 		f.Chart = []Chart{c}
 	}

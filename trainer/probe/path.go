@@ -7,10 +7,11 @@ import (
 	"magvit/trainer/data"
 )
 
-// path is the centroid of the foreground in each frame, x and y, the frame's
-// longer side being 1. A frame without foreground repeats the one before.
+// path is the centroid (x, y) of the foreground in each frame, in units of the frame's
+// longer side. A frame without foreground repeats the position of the frame before.
 type path [][2]float64
 
+// track measures the path of an example.
 func track(e Example) path {
 	mask := make([]bool, e.T*e.H*e.W)
 	data.Foreground(mask, e.Video, e.T, e.H, e.W, e.C, 0)
@@ -32,13 +33,13 @@ func track(e Example) path {
 	return p
 }
 
-// Shortcuts are looks at the motion that know nothing of its form. If they tell
-// the classes, an accuracy from codes proves little.
+// Shortcuts are features of the motion that do not contain its form. If they suffice to
+// classify clips, a high accuracy from codes proves little.
 var Shortcuts = []string{"mean_speed", "sorted_speeds", "extent", "positions", "all"}
 
-const places = 4 // fields along each side of the histogram of positions
+const histogramSide = 4 // cells along each side of the histogram of positions
 
-// shortcut gives one of Shortcuts.
+// shortcut gives the features of one of Shortcuts.
 func (p path) shortcut(name string) (f []float32) {
 	speeds := make([]float64, max(len(p)-1, 1))
 	for t := 1; t < len(p); t++ {
@@ -67,10 +68,10 @@ func (p path) shortcut(name string) (f []float32) {
 		w, h := high[0]-low[0], high[1]-low[1]
 		return []float32{float32(w), float32(h), float32(math.Hypot(w, h))}
 	case "positions":
-		f = make([]float32, places*places)
-		cell := func(v float64) int { return min(max(int(v*places), 0), places-1) }
+		f = make([]float32, histogramSide*histogramSide)
+		cell := func(v float64) int { return min(max(int(v*histogramSide), 0), histogramSide-1) }
 		for _, q := range p {
-			f[cell(q[1])*places+cell(q[0])]++
+			f[cell(q[1])*histogramSide+cell(q[0])]++
 		}
 		return f
 	}
@@ -80,15 +81,15 @@ func (p path) shortcut(name string) (f []float32) {
 	return f
 }
 
-// whole is the path itself: what a perfect locator of the thing that moves knows.
-func (p path) whole() (f []float32) {
+// coordinates are the path itself, what a perfect locator would give.
+func (p path) coordinates() (f []float32) {
 	for _, q := range p {
 		f = append(f, float32(q[0]), float32(q[1]))
 	}
 	return f
 }
 
-// motionField makes a field of a function of the paths.
+// motionField makes a field of features of the paths.
 func (s *Set) motionField(of func(path) []float32) Field {
 	f := Field{T: 1, H: 1, W: 1, C: len(of(s.motion[0]))}
 	for _, p := range s.motion {

@@ -10,7 +10,7 @@ import (
 	"magvit/trainer/usage"
 )
 
-// Compared is what another network, trained on pixels, got on its own held-out
+// Compared is the accuracy of a network that was trained on pixels, on its own held-out
 // clips.
 type Compared struct {
 	Run      string         `json:"run"`
@@ -18,15 +18,15 @@ type Compared struct {
 	Accuracy metrics.Number `json:"accuracy"`
 	Low      metrics.Number `json:"low"` // bounds of a 95 % interval
 	High     metrics.Number `json:"high"`
-	Splits   int            `json:"splits"` // 1 if the file does not say
+	Splits   int            `json:"splits"` // 1 if the file has none
 	// ForecastError is in pixels of the image plane.
 	ForecastError *metrics.Number `json:"forecast_error,omitempty"`
 }
 
-// compareFile is where a run keeps it.
+// compareFile is the file of a run that holds it.
 const compareFile = "classify.json"
 
-// ReadCompared reads the result of a classifying run.
+// ReadCompared reads the result of a classifier's run.
 func ReadCompared(run string) (c Compared, err error) {
 	path := filepath.Join(run, compareFile)
 	text, err := os.ReadFile(path)
@@ -54,7 +54,7 @@ func ReadCompared(run string) (c Compared, err error) {
 	return c, nil
 }
 
-// name says what a line of a table is of.
+// name is the first cell of a row of the table.
 func (c Compared) name() string {
 	s := "s"
 	if c.Splits == 1 {

@@ -7,10 +7,10 @@ import (
 	"magvit/kernels/philox"
 )
 
-const formPoints = 16 // of a form, evenly spaced along it
+const formPoints = 16 // points of a form, evenly spaced along the path
 
-// pose is the path as it is: its form in time, its middle and its size apart, so
-// that a class may depend on any of them.
+// pose gives the path's mean, the logarithm of its size, and its points relative to
+// both, so that a class may depend on any of them.
 func (p path) pose() []float32 {
 	middle, size := p.extent()
 	f := []float32{float32(3.4 * (middle[0] - .5)), float32(3.4 * (middle[1] - .5)), float32(math.Log(size + .01))}
@@ -20,12 +20,12 @@ func (p path) pose() []float32 {
 	return f
 }
 
-// form is the path without place, size, direction, side and speed: points evenly
-// spaced along it, moved to 0, scaled to a deviation of 1, turned until the main
-// axis lies along x, mirrored so that it begins on the left and its larger bulge
+// form is independent of the path's position, size, direction, mirroring and speed:
+// points evenly spaced along it, centered, scaled to a deviation of 1, rotated so that
+// the main axis is x, and mirrored so that it begins on the left and its larger bulge
 // is up.
 func (p path) form() []float32 {
-	q := p.even(formPoints)
+	q := p.resample(formPoints)
 	middle, size := q.extent()
 	var xx, xy, yy float64
 	for i := range q {
@@ -48,7 +48,7 @@ func (p path) form() []float32 {
 	return f
 }
 
-// extent is the mean and the root of the mean squared distance from it.
+// extent gives the mean and the root of the mean squared distance from it.
 func (p path) extent() (middle [2]float64, size float64) {
 	n := float64(len(p))
 	for _, q := range p {
@@ -60,8 +60,8 @@ func (p path) extent() (middle [2]float64, size float64) {
 	return middle, math.Sqrt(size)
 }
 
-// even takes n points at equal distances along the path.
-func (p path) even(n int) path {
+// resample gives n points at equal distances along the path.
+func (p path) resample(n int) path {
 	along := make([]float64, len(p))
 	for i := 1; i < len(p); i++ {
 		along[i] = along[i-1] + math.Hypot(p[i][0]-p[i-1][0], p[i][1]-p[i-1][1])
@@ -86,18 +86,18 @@ func (p path) even(n int) path {
 
 const (
 	formNoise   = .005 // of a frame's longer side: a third of a pixel of 64
-	formSqueeze = .5   // largest logarithm by which one axis is stretched
+	formStretch = .5   // largest logarithm of the factor by which one axis is stretched
 )
 
-// squeeze stretches places along an axis, as if seen from another side.
-type squeeze struct{ s, c, by float64 }
+// stretch scales positions along a random axis, like a change of the viewing angle.
+type stretch struct{ s, c, by float64 }
 
-func newSqueeze(r *philox.Stream) squeeze {
+func newStretch(r *philox.Stream) stretch {
 	s, c := math.Sincos(r.Uniform(0, math.Pi))
-	return squeeze{s, c, math.Exp(r.Uniform(-formSqueeze, formSqueeze)) - 1}
+	return stretch{s, c, math.Exp(r.Uniform(-formStretch, formStretch)) - 1}
 }
 
-func (z squeeze) of(p path) path {
+func (z stretch) of(p path) path {
 	out := make(path, len(p))
 	for i, q := range p {
 		along := z.by * (z.c*q[0] + z.s*q[1])
@@ -106,18 +106,17 @@ func (z squeeze) of(p path) path {
 	return out
 }
 
-// varied is the path as it might have been seen: with noise, from another side,
-// and gone through either way.
-func (p path) varied(r *philox.Stream) path {
-	out := newSqueeze(r).of(p).shaken(r)
+// augmented is the path with noise, stretched, and in half of the cases reversed.
+func (p path) augmented(r *philox.Stream) path {
+	out := newStretch(r).of(p).jittered(r)
 	if r.IntN(2) == 1 {
 		slices.Reverse(out)
 	}
 	return out
 }
 
-// shaken is the path with noise only.
-func (p path) shaken(r *philox.Stream) path {
+// jittered is the path with noise.
+func (p path) jittered(r *philox.Stream) path {
 	out := make(path, len(p))
 	for i, q := range p {
 		out[i] = [2]float64{q[0] + formNoise*r.Normal(), q[1] + formNoise*r.Normal()}
