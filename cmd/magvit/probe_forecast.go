@@ -52,7 +52,7 @@ func (w *work) gatherToForecast(views int) (*probe.ForecastSet, error) {
 		if err != nil {
 			return err
 		}
-		if len(read.Trajectory) >= 3*b.T {
+		if len(read.Trajectory) >= 3*b.T && data.Known(read.Trajectory[:3*b.T]) {
 			clip.Space = read.Trajectory[:3*b.T]
 		}
 		whole = b.Shape()

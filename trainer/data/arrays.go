@@ -44,8 +44,11 @@ type arrays struct {
 	raw          sync.Pool
 }
 
-// maxClip bounds the bytes of one stored clip.
-const maxClip = 1 << 31
+// Largest sizes of an array of videos: values of a clip (1 GiB as float32) and clips.
+const (
+	maxClipValues = 1 << 28
+	maxClips      = 1 << 24
+)
 
 func openNPY(ctx context.Context, path string) (*arrays, error) {
 	f, err := os.Open(path)
@@ -135,8 +138,11 @@ func (s *arrays) setShape(name string, h npyHeader) error {
 	}
 	s.n, s.t, s.c, s.h, s.w = h.shape[0], h.shape[1], h.shape[2], h.shape[3], h.shape[4]
 	s.kind, s.size = h.kind, h.size
-	if b := h.bytes / int64(s.n); b > maxClip {
-		return badf("%s: shape %v, %d bytes a clip; legal: up to %d", name, h.shape, b, maxClip)
+	if s.n > maxClips {
+		return badf("%s: shape %v, %d clips; legal: up to %d in a file", name, h.shape, s.n, maxClips)
+	}
+	if v := h.bytes / int64(s.size) / int64(s.n); v > maxClipValues {
+		return badf("%s: shape %v, %d values in a clip; legal: up to %d", name, h.shape, v, maxClipValues)
 	}
 	return nil
 }
@@ -286,65 +292,114 @@ func (s *arrays) check(i int, video []float32) error {
 	return badf("%s: videos: clip %d holds %v to %v (frame %d); legal: 0 to 1%s", s.path, i, low, high, worst/(s.h*s.w*s.c), hint)
 }
 
-// readOptional reads the optional arrays.
+// readOptional reads the other arrays. One of an unsupported type is left out and
+// named as a problem, since the clips are readable without it.
 func (s *arrays) readOptional(a *archive) error {
-	if err := s.readLabels(a); err != nil {
-		return err
+	for _, read := range []func(*archive) error{
+		s.readLabels,
+		func(a *archive) (err error) { s.trajectory, err = s.readPositions(a, "trajectory_3d", 3); return err },
+		func(a *archive) (err error) { s.points, err = s.readPositions(a, "points_2d", 2); return err },
+		func(a *archive) (err error) { s.equations, err = s.readText(a, "equations"); return err },
+		func(a *archive) (err error) { s.descriptions, err = s.readText(a, "descriptions"); return err },
+	} {
+		err := read(a)
+		if errors.Is(err, errType) {
+			s.problems = append(s.problems, err.Error()+"; the array is left out")
+		} else if err != nil {
+			return err
+		}
 	}
-	var err error
-	if s.trajectory, err = s.readPath(a, "trajectory_3d", 3); err != nil {
-		return err
-	}
-	if s.points, err = s.readPath(a, "points_2d", 2); err != nil {
-		return err
-	}
-	if s.equations, err = s.readText(a, "equations"); err != nil {
-		return err
-	}
-	s.descriptions, err = s.readText(a, "descriptions")
-	return err
+	return nil
 }
 
-// readPath reads positions [N,T,dims].
-func (s *arrays) readPath(a *archive, name string, dims int) ([]float32, error) {
-	h, v, err := a.read(name)
+// maxPosition bounds the coordinates of positions, in pixels or units of space.
+const maxPosition = 1e6
+
+// readPositions reads positions [N,T,dims]. Those that are not numbers or beyond
+// maxPosition become NaN, the mark of an unknown position.
+func (s *arrays) readPositions(a *archive, name string, dims int) ([]float32, error) {
+	h, v, err := a.read(name, func(h npyHeader) error {
+		if h.kind != 'f' || !slices.Equal(h.shape, []int{s.n, s.t, dims}) {
+			return badf("%s: %s is %s %v; wanted: float32 [%d,%d,%d], as many clips and frames as videos", s.path, name, h.descr, h.shape, s.n, s.t, dims)
+		}
+		return nil
+	})
 	if err != nil || h == nil {
 		return nil, err
 	}
-	f, ok := v.([]float32)
-	if !ok || !slices.Equal(h.shape, []int{s.n, s.t, dims}) {
-		return nil, badf("%s: %s is %s %v; wanted: float32 [%d,%d,%d], as many clips and frames as videos", s.path, name, h.descr, h.shape, s.n, s.t, dims)
+	p := v.([]float32)
+	unknown, first := 0, -1
+	var value float32
+	for i := 0; i < len(p); i += dims {
+		for _, x := range p[i : i+dims] {
+			if !(x >= -maxPosition && x <= maxPosition) {
+				if unknown++; first < 0 {
+					first, value = i/dims, x
+				}
+				for k := range dims {
+					p[i+k] = float32(math.NaN())
+				}
+				break
+			}
+		}
 	}
-	return f, nil
+	if unknown > 0 {
+		s.problems = append(s.problems, fmt.Sprintf("%s: %s: %d of %d positions are left out, the first at clip %d, frame %d: %v; legal: numbers from %g to %g",
+			s.path, name, unknown, s.n*s.t, first/s.t, first%s.t, value, -maxPosition, maxPosition))
+	}
+	return p, nil
 }
 
+// readText reads text [N]. A text array of another shape is a problem, not an error.
 func (s *arrays) readText(a *archive, name string) ([]string, error) {
-	h, v, err := a.read(name)
+	h, v, err := a.read(name, func(h npyHeader) error {
+		if h.kind != 'U' || !slices.Equal(h.shape, []int{s.n}) {
+			return typef("%s: %s is %s %v; wanted: text [%d], one for each clip", s.path, name, h.descr, h.shape, s.n)
+		}
+		return nil
+	})
 	if err != nil || h == nil {
 		return nil, err
 	}
-	text, ok := v.([]string)
-	if !ok || len(text) != s.n {
-		return nil, badf("%s: %s is %s %v; wanted: text [%d], one for each clip", s.path, name, h.descr, h.shape, s.n)
-	}
-	return text, nil
+	return v.([]string), nil
 }
 
 // maxLabel bounds class numbers: a larger one is an identifier, not a class.
 const maxLabel = 1 << 16
 
+// readLabels reads labels [N]: whole numbers of any type, or text, where "" is no
+// label and the classes are the different texts in natural order.
 func (s *arrays) readLabels(a *archive) error {
-	h, v, err := a.read("labels")
+	h, v, err := a.read("labels", func(h npyHeader) error {
+		if len(h.shape) == 2 && h.shape[1] == 1 { // a column
+			h.shape = h.shape[:1]
+		}
+		if !slices.Equal(h.shape, []int{s.n}) {
+			return badf("%s: labels have shape %v, videos hold %d clips; wanted: one label for each clip", s.path, h.shape, s.n)
+		}
+		return nil
+	})
 	if err != nil || h == nil {
 		return err
 	}
-	numbers, ok := v.([]int64)
-	if !ok {
-		return badf("%s: labels are %s; legal: whole numbers of any width", s.path, h.descr)
+	switch v := v.(type) {
+	case []string:
+		s.labels, s.classes = textLabels(v)
+		return nil
+	case []float32:
+		whole := make([]int64, len(v))
+		for i, f := range v {
+			if f != f || float32(int64(f)) != f {
+				return badf("%s: labels are %s, clip %d has %v; legal: whole numbers or text", s.path, h.descr, i, f)
+			}
+			whole[i] = int64(f)
+		}
+		return s.numberLabels(a, whole)
 	}
-	if len(h.shape) != 1 || len(numbers) != s.n {
-		return badf("%s: labels have shape %v, videos hold %d clips; wanted: one label for each clip", s.path, h.shape, s.n)
-	}
+	return s.numberLabels(a, v.([]int64))
+}
+
+func (s *arrays) numberLabels(a *archive, numbers []int64) error {
 	s.labels = make([]int, s.n)
 	top := -1
 	for i, n := range numbers {
@@ -357,13 +412,35 @@ func (s *arrays) readLabels(a *archive) error {
 	for c := range top + 1 {
 		s.classes = append(s.classes, strconv.Itoa(c))
 	}
-	h, v, err = a.read("classes")
+	h, v, err := a.read("classes", nil)
 	if names, ok := v.([]string); err == nil && h != nil && ok && len(names) > top {
 		s.classes = names
 	} else if err == nil && h != nil {
 		s.problems = append(s.problems, fmt.Sprintf("%s: classes is %s %v, not text [%d]; the classes are numbered instead", s.path, h.descr, h.shape, top+1))
 	}
 	return err
+}
+
+// textLabels numbers the different texts in natural order; "" has no label.
+func textLabels(text []string) (labels []int, classes []string) {
+	number := map[string]int{}
+	for _, t := range text {
+		if _, ok := number[t]; !ok && t != "" {
+			number[t] = 0
+			classes = append(classes, t)
+		}
+	}
+	slices.SortFunc(classes, natural)
+	for i, c := range classes {
+		number[c] = i
+	}
+	labels = make([]int, len(text))
+	for i, t := range text {
+		if labels[i] = -1; t != "" {
+			labels[i] = number[t]
+		}
+	}
+	return labels, classes
 }
 
 func (s *arrays) Len() int           { return s.n }
@@ -415,7 +492,9 @@ func (s *arrays) readInto(ctx context.Context, i int, video []float32) (Clip, er
 		}
 		s.decode(c.Video, *raw)
 		if s.kind == 'f' {
-			return c, s.check(i, c.Video)
+			if err := s.check(i, c.Video); err != nil {
+				return Clip{}, err
+			}
 		}
 	}
 	return c, nil

@@ -35,8 +35,8 @@ type Clip struct {
 	Label       int // class, -1 without one
 	T, H, W, C  int
 	Video       []float32 // [T,H,W,C] in [0,1]
-	Trajectory  []float32 // [T,3] path in space, or nil
-	Points      []float32 // [T,2] the same in the picture, x and y in pixels, or nil; pixel i covers [i,i+1)
+	Trajectory  []float32 // [T,3] path in space, or nil; NaN where it is not known
+	Points      []float32 // [T,2] the same in the picture, x and y in pixels, or nil; pixel i covers [i,i+1); NaN where it is not known
 	Equation    string    // of the path, where the file has it
 	Description string    // of the motion, where the file has it
 }
@@ -65,7 +65,7 @@ type Batch struct {
 	Weight        []float32 // [N,T,H,W] loss weight of a pixel, 0 on padding
 	Points        []float32 // [N,T,2] Clip.Points mapped to these frames
 	Space         []float32 // [N,T,3] Clip.Trajectory
-	HasPoints     []bool    // [N] the clip has Points; if false, they are 0
+	HasPoints     []bool    // [N] the clip has Points in all of these frames; if false, they are 0
 	HasSpace      []bool    // [N] the same of Space
 	Frames        []int     // [N] frames of each clip before padding, which repeats the last one; 0: the whole row is padding
 	Labels        []int     // [N] class, -1 without one

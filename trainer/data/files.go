@@ -118,7 +118,7 @@ func (f *files) Read(ctx context.Context, i int) (Clip, error) { return f.readIn
 func (f *files) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
 	p, err := f.pixels(ctx, i)
 	if err != nil {
-		return Clip{Name: f.Name(i), Label: f.Label(i)}, err
+		return Clip{}, err
 	}
 	c := Clip{Name: f.Name(i), Label: f.Label(i), T: p.t, H: p.h, W: p.w, C: 3, Video: grown(video, len(p.rgb))}
 	bytesToFloat(c.Video, p.rgb)

@@ -3,6 +3,7 @@ package data
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -38,6 +39,17 @@ var (
 	npyOrder = regexp.MustCompile(`'fortran_order'\s*:\s*(True|False)`)
 	npyShape = regexp.MustCompile(`'shape'\s*:\s*\(([^()]*)\)`)
 )
+
+// errType matches an array of a type that is not read: Python objects, numpy's
+// variable-width text, structured or big-endian types.
+var errType = errors.New("unsupported array type")
+
+type typeError struct{ error }
+
+func (typeError) Is(target error) bool { return target == errType }
+func (e typeError) Unwrap() error      { return e.error }
+
+func typef(format string, args ...any) error { return typeError{badf(format, args...)} }
 
 // readNpyHeader parses a header and leaves r at the first number. It trusts no
 // size: the product of the shape fits in 62 bits and only the header is allocated.
@@ -80,7 +92,7 @@ func readNpyHeader(r io.Reader, name string) (npyHeader, error) {
 		return h, badf("%s: header lacks descr, fortran_order or shape: %.200q", name, text)
 	}
 	if len(d[3]) > 0 {
-		return h, badf("%s: a structured array; legal: one plain type", name)
+		return h, typef("%s: a structured array; legal: one plain type", name)
 	}
 	h.descr = string(d[1]) + string(d[2])
 	if err := h.parseType(name); err != nil {
@@ -98,21 +110,21 @@ func readNpyHeader(r io.Reader, name string) (npyHeader, error) {
 func (h *npyHeader) parseType(name string) error {
 	d := h.descr
 	if len(d) < 2 || !strings.ContainsRune("<>|=", rune(d[0])) {
-		return badf("%s: type %q; legal: numpy's plain types, as '<f4'", name, d)
+		return typef("%s: type %q; legal: numpy's plain types, as '<f4'", name, d)
 	}
 	if d[1] == 'O' {
-		return badf("%s: holds Python objects; loading those may run code, so they are not read. Save a plain array (all clips of one shape)", name)
+		return typef("%s: holds Python objects; loading those may run code, so they are not read. Save a plain array (all clips of one shape)", name)
 	}
 	n, err := strconv.Atoi(d[2:])
 	if err != nil || !strings.ContainsRune("fiubU", rune(d[1])) || n < 0 || n > 1<<20 || d[1] != 'U' && n != 1 && n != 2 && n != 4 && n != 8 {
-		return badf("%s: type %q; legal: floats, whole numbers and text", name, d)
+		return typef("%s: type %q; legal: floats, whole numbers and text", name, d)
 	}
 	h.kind, h.size = d[1], n
 	if h.kind == 'U' {
 		h.size *= 4 // UTF-32
 	}
 	if d[0] == '>' && h.size > 1 {
-		return badf("%s: big-endian type %q; save a.astype('<%s') instead", name, d, d[1:])
+		return typef("%s: big-endian type %q; save a.astype('<%s') instead", name, d, d[1:])
 	}
 	return nil
 }
@@ -179,6 +191,18 @@ func npyBytes(data any) (descr string, b []byte) {
 		return fmt.Sprintf("<U%d", width), b
 	}
 	panic(fmt.Sprintf("data: an array of %T cannot be stored", data))
+}
+
+// decodedBytes is the memory that decode needs: float32, int64 or strings.
+func (h npyHeader) decodedBytes() int64 {
+	n := h.bytes / int64(max(h.size, 1))
+	switch h.kind {
+	case 'f':
+		return 4 * n
+	case 'U':
+		return 16*n + h.bytes
+	}
+	return 8 * n
 }
 
 // decode converts the bytes of an array to []float32, []int64 or []string.

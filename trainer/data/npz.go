@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/flate"
 
+	"magvit/trainer/atomicfile"
 	"magvit/trainer/usage"
 )
 
@@ -87,8 +88,10 @@ func (a *archive) names() []string {
 	return n
 }
 
+// member finds an array by name. Of several with one name the last counts, as in
+// numpy.load.
 func (a *archive) member(name string) *zip.File {
-	for _, f := range a.zip.File {
+	for _, f := range slices.Backward(a.zip.File) {
 		if f.Name == name+".npy" || f.Name == name {
 			return f
 		}
@@ -120,11 +123,13 @@ func (a *archive) open(f *zip.File) (npyHeader, io.ReadCloser, error) {
 	return h, r, nil
 }
 
-// maxSmall bounds the bytes of the other arrays: labels, positions, texts.
+// maxSmall bounds the bytes of an array other than the videos (labels, positions,
+// texts, codes), stored and decoded.
 const maxSmall = 1 << 30
 
-// read returns a small array, nil if there is none of that name.
-func (a *archive) read(name string) (*npyHeader, any, error) {
+// read returns a small array, nil if there is none of that name. check, where it is
+// not nil, sees the header before memory is allocated.
+func (a *archive) read(name string, check func(npyHeader) error) (*npyHeader, any, error) {
 	f := a.member(name)
 	if f == nil {
 		return nil, nil, nil
@@ -134,8 +139,13 @@ func (a *archive) read(name string) (*npyHeader, any, error) {
 		return nil, nil, err
 	}
 	defer r.Close()
-	if h.bytes > maxSmall {
-		return nil, nil, badf("%s: %s of %d bytes; legal: up to %d", a.name, name, h.bytes, maxSmall)
+	if check != nil {
+		if err := check(h); err != nil {
+			return nil, nil, err
+		}
+	}
+	if n := max(h.bytes, h.decodedBytes()); n > maxSmall {
+		return nil, nil, badf("%s: %s: shape %v of %s, %d bytes in memory; legal: up to %d", a.name, name, h.shape, h.descr, n, maxSmall)
 	}
 	raw := make([]byte, h.bytes)
 	if _, err := io.ReadFull(r, raw); err != nil {
@@ -148,7 +158,8 @@ func (a *archive) read(name string) (*npyHeader, any, error) {
 }
 
 // ReadArrays reads whole arrays of an .npz file into memory: floats as []float32,
-// whole numbers as []int64, text as []string. Without names it reads all.
+// whole numbers as []int64, text as []string. Without names it reads all arrays of
+// such types and leaves out the others (Python objects, structured types).
 // For a missing name the error lists the arrays that exist.
 func ReadArrays(path string, names ...string) (map[string]Array, error) {
 	a, err := openArchive(path)
@@ -156,12 +167,16 @@ func ReadArrays(path string, names ...string) (map[string]Array, error) {
 		return nil, err
 	}
 	defer a.file.Close()
-	if len(names) == 0 {
+	all := len(names) == 0
+	if all {
 		names = a.names()
 	}
 	out := map[string]Array{}
 	for _, n := range names {
-		h, v, err := a.read(n)
+		h, v, err := a.read(n, nil)
+		if all && errors.Is(err, errType) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -212,31 +227,27 @@ func (w *npzWriter) add(arrays ...Array) error {
 	return nil
 }
 
-// writeNPZ lets fill write the arrays into a file beside path, then renames it.
-func writeNPZ(path string, fill func(*npzWriter) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return usage.Wrap(err)
+// writeNPZ writes an .npz file atomically; fill adds the arrays.
+func writeNPZ(path string, fill func(*npzWriter) error) error {
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return usage.Errorf("writing %s: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("writing %s: %w", path, err)
-		}
-	}()
-	b := bufio.NewWriterSize(f, 1<<20)
-	z := zip.NewWriter(b)
-	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, 5) })
-	if err = fill(&npzWriter{z}); err != nil {
-		return err
-	}
-	for _, step := range []func() error{z.Close, b.Flush, f.Sync, func() error { return f.Chmod(0o644) }, f.Close} {
-		if err = step(); err != nil {
+	err := atomicfile.Write(path, func(f io.Writer) error {
+		b := bufio.NewWriterSize(f, 1<<20)
+		z := zip.NewWriter(b)
+		z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, 5) })
+		if err := fill(&npzWriter{z}); err != nil {
 			return err
 		}
+		if err := z.Close(); err != nil {
+			return err
+		}
+		return b.Flush()
+	})
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
 
 // checkAxes checks that a shape is [N,T,C,H,W] with C 3 or 1; the error names the

@@ -97,6 +97,9 @@ func (o *opener) one(path string) error {
 	if err != nil {
 		return usage.Wrap(err)
 	}
+	if st.IsDir() && isRun(path) {
+		return badf("%s: the directory of a training run, not clips; its samples are made by a model", path)
+	}
 	if st.IsDir() {
 		root := o.files.root(filepath.Clean(path))
 		return o.folder(root, "")
@@ -134,6 +137,10 @@ func (o *opener) folder(root int, dir string) error {
 	entries, err := os.ReadDir(at)
 	if err != nil {
 		return usage.Wrap(err)
+	}
+	if isRun(at) {
+		o.problems = append(o.problems, at+": the directory of a training run; its samples are left out")
+		return nil
 	}
 	images, clips := 0, 0
 	for _, e := range entries {
@@ -174,6 +181,16 @@ func (o *opener) folder(root int, dir string) error {
 		o.files.add(root, dir+"/", className(filepath.Dir(dir)))
 	}
 	return nil
+}
+
+// isRun reports whether a folder is the directory of a training run.
+func isRun(dir string) bool {
+	config, err := os.Stat(filepath.Join(dir, "config.yaml"))
+	if err != nil || !config.Mode().IsRegular() {
+		return false
+	}
+	checkpoints, err := os.Stat(filepath.Join(dir, "checkpoints"))
+	return err == nil && checkpoints.IsDir()
 }
 
 // className is the class of what lies in a folder below the one that was opened:
@@ -257,8 +274,11 @@ func (j *joined) Read(ctx context.Context, i int) (Clip, error) { return j.readI
 func (j *joined) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
 	p, k := j.at(i)
 	c, err := readInto(ctx, j.parts[p], k, video)
+	if err != nil {
+		return Clip{}, err
+	}
 	c.Label = j.relabel(p, c.Label)
-	return c, err
+	return c, nil
 }
 
 func (j *joined) Close() error {
@@ -269,16 +289,31 @@ func (j *joined) Close() error {
 	return err
 }
 
-// lender is a Source that can decode into memory that the caller lends.
-type lender interface {
+// bufferReader is a Source that can decode into the caller's memory.
+type bufferReader interface {
 	readInto(ctx context.Context, i int, video []float32) (Clip, error)
 }
 
+// readInto reads clip i of any Source, into video where its capacity suffices. On an
+// error the clip is empty.
 func readInto(ctx context.Context, src Source, i int, video []float32) (Clip, error) {
-	if l, ok := src.(lender); ok {
-		return l.readInto(ctx, i, video)
+	var c Clip
+	var err error
+	if r, ok := src.(bufferReader); ok {
+		c, err = r.readInto(ctx, i, video)
+	} else {
+		c, err = src.Read(ctx, i)
 	}
-	return src.Read(ctx, i)
+	if e := ctx.Err(); e != nil {
+		return Clip{}, e // a read that was cancelled says nothing about the clip
+	}
+	if err != nil {
+		return Clip{}, err
+	}
+	if n := c.T * c.H * c.W * c.C; n < 1 || len(c.Video) != n {
+		return Clip{}, &ClipError{c.Name, fmt.Errorf("%d values in a clip of %d frames of %dx%dx%d", len(c.Video), c.T, c.H, c.W, c.C)}
+	}
+	return c, nil
 }
 
 // natural compares names so that frame 2 comes before frame 10.

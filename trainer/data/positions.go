@@ -38,23 +38,35 @@ func scalingTo(h, w, H, W int, fy, fx float64) scaling {
 }
 
 // positions fills row n with the positions of the clip's object, from frame start
-// on, for `real` frames; padding frames repeat the last position.
+// on, for `real` frames; padding frames repeat the last position. A row of which one
+// position is unknown has none.
 func (s *sampler) positions(b *Batch, n int, clip Clip, start, real int, by scaling) {
 	points, space := b.Points[n*b.T*2:(n+1)*b.T*2], b.Space[n*b.T*3:(n+1)*b.T*3]
 	clear(points)
 	clear(space)
-	b.HasPoints[n], b.HasSpace[n] = clip.Points != nil, clip.Trajectory != nil
+	b.HasPoints[n] = clip.Points != nil && Known(clip.Points[2*start:2*(start+real)])
+	b.HasSpace[n] = clip.Trajectory != nil && Known(clip.Trajectory[3*start:3*(start+real)])
 	for t := range b.T {
 		f := start + min(t, real-1)
-		if clip.Points != nil {
+		if b.HasPoints[n] {
 			x, y := float64(clip.Points[2*f])*by.scaleX-by.left, float64(clip.Points[2*f+1])*by.scaleY-by.top
 			x, y = s.pose.apply(x, y, b.H, b.W)
 			points[2*t], points[2*t+1] = float32(x), float32(y)
 		}
-		if clip.Trajectory != nil {
+		if b.HasSpace[n] {
 			copy(space[3*t:], clip.Trajectory[3*f:3*f+3])
 		}
 	}
+}
+
+// Known reports whether all positions are known: none is NaN.
+func Known(positions []float32) bool {
+	for _, v := range positions {
+		if v != v {
+			return false
+		}
+	}
+	return true
 }
 
 // reverse reverses the order of the first `real` frames of row n.
@@ -108,6 +120,9 @@ func (s shuffled) Read(ctx context.Context, i int) (Clip, error) { return s.read
 
 func (s shuffled) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
 	c, err := readInto(ctx, s.Source, i, video)
+	if err != nil {
+		return Clip{}, err
+	}
 	c.Label = s.labels[i]
-	return c, err
+	return c, nil
 }

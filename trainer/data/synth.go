@@ -81,7 +81,10 @@ func (s *Set) readInto(ctx context.Context, i int, video []float32) (Clip, error
 		c.Trajectory = append(c.Trajectory, float32(t.space[f][0]), float32(t.space[f][1]), float32(t.space[f][2]))
 		c.Points = append(c.Points, float32(t.pixels[f][0]), float32(t.pixels[f][1]))
 	}
-	return c, ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return Clip{}, err
+	}
+	return c, nil
 }
 
 // drawDisc draws a frame [side,side,3]: red within radius + 1/2 of the pixel that
