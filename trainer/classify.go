@@ -293,7 +293,7 @@ func (p *Predictor) Evaluate(ctx context.Context, e Evaluation, beat func() erro
 		}
 		for n, i := range b.Index {
 			if l := b.Labels[n]; i >= 0 && l >= 0 && logits != nil {
-				acc.Guess(l, logits[n*k.Classes:][:k.Classes])
+				acc.Predict(l, logits[n*k.Classes:][:k.Classes])
 			}
 		}
 		if forecast != nil {

@@ -5,8 +5,8 @@
 // message of TensorFlow's event.proto and summary.proto. A checksum is CRC-32C
 // rotated right by 15 bits plus a constant, as in TensorFlow's crc32c.h.
 //
-// Why by hand: no Go library writes these files, and the format has a handful of
-// messages of which two dozen fields are used.
+// Why not a library: no Go library writes these files, and only two dozen fields of a
+// handful of messages are used.
 package events
 
 import (
@@ -39,7 +39,7 @@ const (
 	version    = "brain.Event:2"
 	prefix     = "events.out.tfevents."
 	host       = "magvit"
-	maxMessage = 1 << 28 // bytes; a longer one is taken for damage
+	maxMessage = 1 << 28 // bytes; longer ones count as damage
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -74,7 +74,7 @@ func Open(dir string, at time.Time, step int) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event file: %w", err)
 	}
-	end, err := keep(f, step)
+	end, err := validPrefix(f, step)
 	if err == nil {
 		err = f.Truncate(end)
 	}
@@ -91,13 +91,14 @@ func Open(dir string, at time.Time, step int) (*Writer, error) {
 	return w, nil
 }
 
-// escape keeps a directory's name from being read as a pattern.
+// escape quotes a directory's name for filepath.Glob.
 func escape(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// keep is the offset behind the last record to be kept.
-func keep(f io.Reader, step int) (end int64, err error) {
+// validPrefix is the length of the records that stay: all before the first damaged one
+// and before the first of a later step.
+func validPrefix(f io.Reader, step int) (end int64, err error) {
 	r := bufio.NewReader(f)
 	for {
 		var head [12]byte
@@ -119,7 +120,7 @@ func keep(f io.Reader, step int) (end int64, err error) {
 	}
 }
 
-// partial drops the errors that mean no more than a torn record.
+// partial drops the errors of a record that is cut off.
 func partial(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return nil
@@ -127,7 +128,7 @@ func partial(err error) error {
 	return err
 }
 
-// stepOf is the step of an event; 0 if it has none, above all others if it cannot be read.
+// stepOf is the step of an event: 0 if it has none, MaxInt64 if it cannot be read.
 func stepOf(event []byte) int64 {
 	for len(event) > 0 {
 		field, kind, n := protowire.ConsumeTag(event)

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// bins is how many bins of equal width a histogram has.
+// bins is the number of bins, of equal width, of a histogram.
 const bins = 30
 
 // Field numbers of HistogramProto in histogram.proto.
@@ -18,7 +18,7 @@ const (
 	histogramEdges, histogramCounts                                          = 6, 7
 )
 
-// Histogram records how values are distributed, those that are not finite left out.
+// Histogram records the distribution of the finite values.
 func (w *Writer) Histogram(step int, tag string, values []float32) error {
 	low, high, n, sum, squares := math.Inf(1), math.Inf(-1), 0., 0., 0.
 	finite := func(do func(v float64)) {
@@ -76,8 +76,8 @@ const (
 	tensorType, tensorShape, float                 = 1, 2, 1
 )
 
-// Hyperparameters records the settings of a run, numbers, texts and truth values, for
-// TensorBoard's table of runs; group is a name that repeated runs share.
+// Hyperparameters records the settings of a run, numbers, texts and booleans, for
+// TensorBoard's table of runs. Runs with the same group are repetitions.
 func (w *Writer) Hyperparameters(group string, settings map[string]any) error {
 	var start []byte
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
@@ -99,6 +99,6 @@ func (w *Writer) Hyperparameters(group string, settings map[string]any) error {
 	plugin := appendBytes(appendBytes(nil, pluginName, []byte("hparams")), pluginContent, appendBytes(nil, contentStart, start))
 	nothing := appendBytes(protowire.AppendVarint(protowire.AppendTag(nil, tensorType, protowire.VarintType), float), tensorShape, nil)
 	v := appendBytes(nil, valueTag, []byte("_hparams_/session_start_info"))
-	v = appendBytes(v, valueTensor, nothing) // TensorBoard wants a tensor beside the metadata
+	v = appendBytes(v, valueTensor, nothing) // TensorBoard wants a tensor next to the metadata
 	return w.summary(0, appendBytes(v, valueMetadata, appendBytes(nil, metadataPlugin, plugin)))
 }

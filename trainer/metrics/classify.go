@@ -7,72 +7,72 @@ import (
 	"text/tabwriter"
 )
 
-// Classification is how well a network on pixels tells the classes of clips, and
-// forecasts where things will be. What was not asked for is NaN (null in JSON) or nil.
+// Classification is the accuracy of a network that classifies clips from pixels and
+// forecasts positions. What was not evaluated is NaN (null in JSON) or nil.
 type Classification struct {
 	Preset       string            `json:"preset,omitempty"`
 	Network      string            `json:"network"`
 	Step         int               `json:"step"`              // of the weights
 	Seconds      Number            `json:"seconds,omitempty"` // of training, evaluations included
 	Clips        int               `json:"clips"`             // evaluated, with a label
-	Accuracy     Number            `json:"accuracy"`          // share of them that is given to its class, in [0,1]
+	Accuracy     Number            `json:"accuracy"`          // fraction classified correctly, in [0,1]
 	Low          Number            `json:"low"`               // 95 % interval of the accuracy over clips (Wilson 1927)
 	High         Number            `json:"high"`
-	CrossEntropy Number            `json:"cross_entropy"` // nats; log of the number of classes knows nothing
+	CrossEntropy Number            `json:"cross_entropy"` // nats; uniform probabilities have log of the number of classes
 	Chance       Number            `json:"chance"`        // 1/classes
-	Majority     Number            `json:"majority"`      // share of the most frequent class
+	Majority     Number            `json:"majority"`      // fraction of the most frequent class
 	Classes      []string          `json:"classes"`
 	PerClass     []ClassScore      `json:"per_class"`
-	Confusion    [][]int           `json:"confusion"` // [class][guess] clips
+	Confusion    [][]int           `json:"confusion"` // [class][predicted] clips
 	Forecast     *ForecastAccuracy `json:"forecast"`
 }
 
-// ClassScore is how well one class is told.
+// ClassScore is the recall and precision of one class.
 type ClassScore struct {
 	Class     string `json:"class"`
 	Clips     int    `json:"clips"`
-	Recall    Number `json:"recall"`    // share of the class's clips that are given to it
-	Precision Number `json:"precision"` // share of the clips given to it that are of the class
+	Recall    Number `json:"recall"`    // fraction of the class's clips that are classified as it
+	Precision Number `json:"precision"` // fraction of the clips classified as it that are of the class
 }
 
-// Distances are mean distances between a forecast position and the true one, of the
-// network and of what needs none.
+// Distances are mean distances between forecast and true positions, of the network and
+// of two baselines.
 type Distances struct {
 	Error            Number `json:"error"`
-	ConstantPosition Number `json:"constant_position"` // it stays where it was seen last
-	ConstantVelocity Number `json:"constant_velocity"` // it goes on as between the last two frames seen
+	ConstantPosition Number `json:"constant_position"` // of the last frame seen
+	ConstantVelocity Number `json:"constant_velocity"` // of the last two frames seen
 }
 
-// ForecastAccuracy is how far forecasts are off.
+// ForecastAccuracy holds the errors of forecast positions.
 type ForecastAccuracy struct {
 	Of    string `json:"of"`    // image or space
 	Unit  string `json:"unit"`  // of the distances
 	Clips int    `json:"clips"` // with positions
-	Seen  int    `json:"seen"`  // frames that a forecast sees
+	Seen  int    `json:"seen"`  // frames that a forecast is made from
 	Distances
 	PerFrame []Distances             `json:"per_frame"` // of the frames forecast, in order
 	PerClass []ForecastClassDistance `json:"per_class"` // nil without labels
 }
 
-// ForecastClassDistance is that of one class.
+// ForecastClassDistance holds the errors of one class.
 type ForecastClassDistance struct {
 	Class string `json:"class"`
 	Distances
 }
 
-// Wilson is the 95 % interval of a share of which `right` of n were counted.
-func Wilson(right, n int) (low, high Number) {
+// Wilson is the 95 % interval of a proportion of which `correct` of n were counted.
+func Wilson(correct, n int) (low, high Number) {
 	const z = 1.959963984540054
 	if n == 0 {
 		return Number(math.NaN()), Number(math.NaN())
 	}
-	p, m := float64(right)/float64(n), float64(n)
+	p, m := float64(correct)/float64(n), float64(n)
 	centre := (p + z*z/(2*m)) / (1 + z*z/m)
 	half := z / (1 + z*z/m) * math.Sqrt(p*(1-p)/m+z*z/(4*m*m))
 	return Number(max(centre-half, 0)), Number(min(centre+half, 1))
 }
 
-// Classifier gathers the guesses and forecasts of a network.
+// Classifier accumulates the predictions of a network.
 type Classifier struct {
 	classes   []string
 	confusion [][]int
@@ -90,7 +90,7 @@ func distances(m [3]mean) Distances {
 	return Distances{m[0].number(), m[1].number(), m[2].number()}
 }
 
-// NewClassifier is an empty one; classes may be nil, and horizon 0.
+// NewClassifier is empty; classes may be nil, and horizon (frames forecast) 0.
 func NewClassifier(classes []string, horizon int) *Classifier {
 	c := &Classifier{classes: classes, frames: make([][3]mean, horizon), byClass: make([][3]mean, len(classes))}
 	for range classes {
@@ -99,26 +99,26 @@ func NewClassifier(classes []string, horizon int) *Classifier {
 	return c
 }
 
-// Guess counts a clip with its logits, one for each class.
-func (c *Classifier) Guess(label int, logits []float32) {
-	guess, all := 0, 0.
+// Predict counts a clip with its logits, one for each class.
+func (c *Classifier) Predict(label int, logits []float32) {
+	best, sum := 0, 0.
 	for k, v := range logits {
-		if v > logits[guess] {
-			guess = k
+		if v > logits[best] {
+			best = k
 		}
 	}
 	for _, v := range logits {
-		all += math.Exp(float64(v) - float64(logits[guess]))
+		sum += math.Exp(float64(v) - float64(logits[best]))
 	}
-	c.nats += math.Log(all) + float64(logits[guess]) - float64(logits[label])
-	c.confusion[label][guess]++
+	c.nats += math.Log(sum) + float64(logits[best]) - float64(logits[label])
+	c.confusion[label][best]++
 }
 
-// Forecast counts a clip: off[f] are the distances of the network, of the last position
-// and of the last velocity in the f-th frame forecast. A label below 0 is none.
-func (c *Classifier) Forecast(label int, off [][3]float64) {
+// Forecast counts a clip: errors[f] are the distances of the network, of constant position
+// and of constant velocity in the f-th frame forecast. A label below 0 means no label.
+func (c *Classifier) Forecast(label int, errors [][3]float64) {
 	c.forecasts++
-	for f, d := range off {
+	for f, d := range errors {
 		for k, v := range d {
 			c.frames[f][k].add(v)
 			if label >= 0 && label < len(c.byClass) {
@@ -128,22 +128,22 @@ func (c *Classifier) Forecast(label int, off [][3]float64) {
 	}
 }
 
-// Report sums up.
+// Report is the result of all clips counted.
 func (c *Classifier) Report() Classification {
-	none := Number(math.NaN())
-	r := Classification{Accuracy: none, Low: none, High: none, CrossEntropy: none, Chance: none, Majority: none, Classes: c.classes}
-	right, most := 0, 0
+	unknown := Number(math.NaN())
+	r := Classification{Accuracy: unknown, Low: unknown, High: unknown, CrossEntropy: unknown, Chance: unknown, Majority: unknown, Classes: c.classes}
+	correct, largest := 0, 0
 	for k, row := range c.confusion {
 		n := 0
 		for _, v := range row {
 			n += v
 		}
-		right, most, r.Clips = right+row[k], max(most, n), r.Clips+n
+		correct, largest, r.Clips = correct+row[k], max(largest, n), r.Clips+n
 	}
 	if r.Clips > 0 {
 		n := Number(r.Clips)
-		r.Accuracy, r.Majority, r.CrossEntropy, r.Chance = Number(right)/n, Number(most)/n, Number(c.nats)/n, 1/Number(len(c.classes))
-		r.Low, r.High = Wilson(right, r.Clips)
+		r.Accuracy, r.Majority, r.CrossEntropy, r.Chance = Number(correct)/n, Number(largest)/n, Number(c.nats)/n, 1/Number(len(c.classes))
+		r.Low, r.High = Wilson(correct, r.Clips)
 		r.Confusion = c.confusion
 		for k, name := range c.classes {
 			row, column := 0, 0
@@ -202,15 +202,15 @@ func WriteClassification(w io.Writer, r Classification) error {
 		}
 		fmt.Fprintf(w, "forecast of the last %d frames from the first %d, mean distance in %s, %d clips\n\n", len(f.PerFrame), f.Seen, f.Unit, f.Clips)
 		fmt.Fprintln(t, "\tnetwork\tconstant position\tconstant velocity\t")
-		line := func(name string, d Distances) {
+		row := func(name string, d Distances) {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", name, d.Error.Text(3), d.ConstantPosition.Text(3), d.ConstantVelocity.Text(3))
 		}
-		line("all", f.Distances)
+		row("all", f.Distances)
 		for _, c := range f.PerClass {
-			line(c.Class, c.Distances)
+			row(c.Class, c.Distances)
 		}
 		for k, d := range f.PerFrame {
-			line(fmt.Sprintf("frame +%d", k+1), d)
+			row(fmt.Sprintf("frame +%d", k+1), d)
 		}
 	}
 	return t.Flush()

@@ -30,9 +30,9 @@ func TestWilson(t *testing.T) {
 func TestClassifier(t *testing.T) {
 	ln3 := float32(math.Log(3))
 	c := NewClassifier([]string{"up", "down"}, 2)
-	c.Guess(0, []float32{ln3, 0})
-	c.Guess(1, []float32{7, 7 + ln3})
-	c.Guess(1, []float32{2, 2}) // a tie goes to the first
+	c.Predict(0, []float32{ln3, 0})
+	c.Predict(1, []float32{7, 7 + ln3})
+	c.Predict(1, []float32{2, 2}) // a tie goes to the first
 	c.Forecast(1, [][3]float64{{1, 2, 3}, {3, 4, 5}})
 	c.Forecast(-1, [][3]float64{{5, 6, 7}}) // a clip that ends early
 	r := c.Report()

@@ -37,7 +37,7 @@ func (h histogram) add(codes []int32) {
 	}
 }
 
-// report gives the statistics; all zero, and every digit dead, where no code was counted.
+// report computes the statistics. Without codes they are 0, and every digit is dead.
 func (h histogram) report() Codes {
 	r := Codes{Size: h.size, Levels: h.levels, Used: len(h.count), Digits: h.digits(), DeadBits: h.dead()}
 	used := slices.Sorted(maps.Keys(h.count))
@@ -58,7 +58,7 @@ func (h histogram) report() Codes {
 	return r
 }
 
-// ranks gives the shares of the codes of rank 1, 2, 3, 4, 5, 6, 8, ... and of the last.
+// ranks gives the frequencies of the codes of rank 1, 2, 3, 4, 5, 6, 8, ... and of the last.
 func (h histogram) ranks(total int64) (list []Rank) {
 	counts := slices.SortedFunc(maps.Values(h.count), func(a, b int64) int { return cmp.Compare(b, a) })
 	for i := range counts {
@@ -69,7 +69,7 @@ func (h histogram) ranks(total int64) (list []Rank) {
 	return list
 }
 
-// spaced tells whether n is 2^(k/3) rounded down for a whole k.
+// spaced reports whether n is 2^(k/3) rounded down for an integer k.
 func spaced(n int) bool {
 	return math.Floor(3*math.Log2(float64(n+1))-1e-9) > math.Floor(3*math.Log2(float64(n))-1e-9) || n == 1
 }
@@ -82,7 +82,7 @@ func (h histogram) digits() int {
 	return bits.Len(uint(h.size - 1))
 }
 
-// dead counts the digits of the index that are the same in every code seen.
+// dead counts the digits of the index that are the same in every code counted.
 func (h histogram) dead() int {
 	dead := 0
 	base := 1

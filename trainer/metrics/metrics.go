@@ -25,14 +25,14 @@ const Grow = 2
 // extremes is the number of worst and of best clips that a Report names.
 const extremes = 5
 
-// Foreground writes the mask [T,H,W] of what moves in a video [T,H,W,C], grown
-// by so many pixels.
+// Foreground writes the mask [T,H,W] of what moves in a video [T,H,W,C], dilated
+// by grow pixels.
 type Foreground func(mask []bool, video []float32, t, h, w, c, grow int)
 
-// Config says what an Accumulator will be fed.
+// Config describes the clips of an Accumulator.
 type Config struct {
 	H, W, C      int
-	CodebookSize int        // codes lie in [0,CodebookSize)
+	CodebookSize int        // codes are in [0,CodebookSize)
 	Levels       []int      // levels of FSQ, the first one varying fastest in the index; nil for other quantizers
 	Classes      []string   // names of the labels; a label beyond them is called "class N", a negative one has no class
 	MeanFrame    []float32  // [H,W,C] mean frame of the training clips; nil leaves this baseline out
@@ -107,7 +107,7 @@ func PSNR(mse float64) Number {
 	return Number(0 - 10*math.Log10(math.Max(mse, 1e-12)))
 }
 
-// group is one row of a table: a class, a frame number or everything.
+// group is what a row of a table is about: a class, a frame number, or all clips.
 type group struct {
 	clips int
 	of    [guesses]pool
@@ -148,7 +148,7 @@ func New(cfg Config) (*Accumulator, error) {
 	return a, nil
 }
 
-// Add takes one clip: target and reconstruction [T,H,W,C] with T >= frames, of
+// Add counts one clip: target and reconstruction [T,H,W,C] with T >= frames, of
 // which the first `frames` are real, and its codes, any shape, in [0,CodebookSize).
 // A label below 0 means none. Nothing is counted when it returns an error.
 func (a *Accumulator) Add(name string, label, frames int, target, reconstruction []float32, codes []int32) error {

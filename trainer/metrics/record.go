@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// StepRecord is a line of metrics.jsonl about a training step. Everything but
+// StepRecord is a record of metrics.jsonl about a training step. Everything but
 // Seconds, ClipsPerSecond and Waiting depends on seed, configuration and data
 // alone.
 type StepRecord struct {
@@ -19,12 +19,12 @@ type StepRecord struct {
 	GradNorm       Number `json:"grad_norm"` // before clipping
 	Skipped        int    `json:"skipped,omitempty"`
 	ClipsPerSecond Number `json:"clips_per_s"`
-	Seconds        Number `json:"seconds"` // since the run began, its interruptions left out
-	Waiting        Number `json:"waiting"` // share of the time in which the backend waited for data, in [0,1]
+	Seconds        Number `json:"seconds"` // since the start of the run, without interruptions
+	Waiting        Number `json:"waiting"` // fraction of the time in which the backend waited for data, in [0,1]
 }
 
 // Terms are the unweighted parts of a loss by name, in the model's order. Their names
-// are keys of a step's line: recon, sample_entropy, codebook_entropy, entropy,
+// are keys of a step's record: recon, sample_entropy, codebook_entropy, entropy,
 // commitment, cross_entropy, forecast.
 type Terms []Term
 
@@ -35,7 +35,7 @@ type Term struct {
 	Value Number
 }
 
-// Of is the value of a term, NaN if there is none of that name.
+// Of is the value of the term with that name, or NaN.
 func (t Terms) Of(name string) Number {
 	for _, term := range t {
 		if term.Name == name {
@@ -108,7 +108,7 @@ func (r StepRecord) MarshalJSON() ([]byte, error) {
 	return slices.Concat(before, terms, after), nil
 }
 
-// stepKeys are the keys of a step's line that are no terms.
+// stepKeys are the keys of a step's record that are not terms.
 var stepKeys = []string{"step", "loss", "codes_used", "lr", "grad_norm", "skipped", "clips_per_s", "seconds", "waiting"}
 
 // UnmarshalJSON reads every other key with a number, or null, as a term.
@@ -124,9 +124,9 @@ func (r *StepRecord) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// EvalRecord is a line of metrics.jsonl about an evaluation on held-out clips,
-// made with the weights after Step. Step 0 is before training. A line may also
-// hold the keys of a StepRecord of the same step.
+// EvalRecord is a record of metrics.jsonl about an evaluation on held-out clips, with
+// the weights after Step. Step 0 is before training. The same line may also hold the
+// keys of a StepRecord of that step.
 type EvalRecord struct {
 	Step     int             `json:"step"`
 	Val      Report          `json:"val,omitzero"`       // of a tokenizer

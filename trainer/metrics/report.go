@@ -13,7 +13,7 @@ import (
 // PSNR over a foreground that no frame has.
 type Number float64
 
-// Finite tells whether the number can be shown.
+// Finite reports whether the number is neither NaN nor infinite.
 func (n Number) Finite() bool { return !math.IsNaN(float64(n)) && !math.IsInf(float64(n), 0) }
 
 // MarshalJSON writes null for NaN and the infinities.
@@ -52,13 +52,13 @@ type Report struct {
 }
 
 // BaselineNames lists the guesses that need no tokenizer: an all-white frame, the
-// mean frame of the training clips, the clip's first frame repeated, and the frame
-// before (the first: itself). The last one sees the truth of every frame but
-// its own; it is shown to compare with, and is not among those of BestBaseline.
+// mean frame of the training clips, the clip's first frame repeated, and the previous
+// frame (for the first frame: itself). The last one uses the original of every other
+// frame; it is reported for comparison, but is not among those of BestBaseline.
 // Where every clip is a single frame, the last two would be copies and are left out.
 var BaselineNames = []string{"white", "mean_frame", "first_frame", "previous_frame"}
 
-// trivial are the baselines that a reconstruction has to beat.
+// trivial are the baselines that a reconstruction has to exceed.
 var trivial = []guess{white, meanFrame, firstFrame}
 
 // Scores of one guess.
@@ -77,7 +77,7 @@ type Class struct {
 	Baseline       Scores `json:"best_baseline"`
 }
 
-// Frame holds the numbers of all frames at one place in their clips, counted from 0.
+// Frame holds the numbers of all frames with one index in their clips, counted from 0.
 type Frame struct {
 	Frame          int    `json:"frame"`
 	PSNR           Number `json:"psnr"`
@@ -85,7 +85,7 @@ type Frame struct {
 	Baseline       Scores `json:"best_baseline"`
 }
 
-// Codes tells how the codebook is used.
+// Codes describes the use of the codebook.
 type Codes struct {
 	Size         int    `json:"size"`             // K
 	Levels       []int  `json:"levels,omitempty"` // of FSQ
@@ -96,17 +96,17 @@ type Codes struct {
 	EntropyBits  Number `json:"entropy_bits"`     // at most log2 K
 	Digits       int    `json:"digits"`           // bits of the index, or dimensions of FSQ
 	DeadBits     int    `json:"dead_bits"`        // digits that never change
-	Ranks        []Rank `json:"ranks"`            // how often, at some ranks of frequency, three to an octave
+	Ranks        []Rank `json:"ranks"`            // frequencies at some ranks, three to an octave
 }
 
-// Rank is a code's place when codes are sorted by frequency, the most frequent one
-// first, and its share of all codes.
+// Rank is the index of a code when codes are sorted by frequency, the most frequent
+// first, and its fraction of all codes.
 type Rank struct {
 	Rank  int    `json:"rank"` // from 1
 	Share Number `json:"share"`
 }
 
-// Reachable is the largest number of different codes that could have been seen.
+// Reachable is the largest number of different codes that could have been counted.
 func (c Codes) Reachable() int { return int(min(int64(c.Size), c.Count)) }
 
 // Clip is one clip by name with its own PSNR.
@@ -158,8 +158,8 @@ func (g *group) scores(of guess) Scores {
 	return Scores{PSNR: e.psnr(), ForegroundPSNR: e.foreground(), SSIM: e.meanSSIM()}
 }
 
-// best takes each number from the trivial baseline that is best at it. With
-// `still` the first frame is not among them, because it is the frame itself.
+// best is the maximum of each number over the trivial baselines. With `still` the first
+// frame is not among them, because it is the frame itself.
 func (g *group) best(still bool) Scores {
 	b := Scores{Number(math.NaN()), Number(math.NaN()), Number(math.NaN())}
 	for _, of := range trivial {

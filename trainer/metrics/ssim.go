@@ -15,7 +15,7 @@ const (
 )
 
 // SSIM is the mean structural similarity of two frames [H,W,C] in [0,1]: a
-// gaussian window of 11x11 pixels, sigma 1.5, over the positions where it lies
+// gaussian window of 11x11 pixels, sigma 1.5, over the positions where it is
 // whole inside the frame, averaged over these and over channels. A frame with a
 // side below 11 gets the largest odd window that fits.
 func SSIM(x, y []float32, h, w, c int) float64 {

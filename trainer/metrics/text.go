@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// WriteText prints a report for a terminal: each number beside the trivial
-// number that it has to beat.
+// WriteText prints a report for a terminal: each number with the trivial baseline's
+// that it has to exceed.
 func WriteText(w io.Writer, r Report) error {
 	var b strings.Builder
 	quality(&b, r)
@@ -20,15 +20,15 @@ func WriteText(w io.Writer, r Report) error {
 		t := table{{"class (best baseline)", "clips", "PSNR dB", "foreground dB", "SSIM"}}
 		for _, name := range slices.Sorted(maps.Keys(r.PerClass)) {
 			c := r.PerClass[name]
-			t.row(name, c.Clips, beside(c.PSNR, c.Baseline.PSNR, 2),
-				beside(c.ForegroundPSNR, c.Baseline.ForegroundPSNR, 2), beside(c.SSIM, c.Baseline.SSIM, 4))
+			t.row(name, c.Clips, withBaseline(c.PSNR, c.Baseline.PSNR, 2),
+				withBaseline(c.ForegroundPSNR, c.Baseline.ForegroundPSNR, 2), withBaseline(c.SSIM, c.Baseline.SSIM, 4))
 		}
 		t.write(&b)
 	}
 	if len(r.PerFrame) > 0 {
 		t := table{{"frame (best baseline)", "PSNR dB", "foreground dB"}}
 		for _, f := range r.PerFrame {
-			t.row(f.Frame, beside(f.PSNR, f.Baseline.PSNR, 2), beside(f.ForegroundPSNR, f.Baseline.ForegroundPSNR, 2))
+			t.row(f.Frame, withBaseline(f.PSNR, f.Baseline.PSNR, 2), withBaseline(f.ForegroundPSNR, f.Baseline.ForegroundPSNR, 2))
 		}
 		t.write(&b)
 	}
@@ -55,23 +55,23 @@ func quality(b *strings.Builder, r Report) {
 	_, f := r.BestBaseline(func(s Scores) Number { return s.ForegroundPSNR })
 	_, s := r.BestBaseline(func(s Scores) Number { return s.SSIM })
 	t.row("above white, mean and first frame by", (r.PSNR - p).signed(2), (r.ForegroundPSNR - f).signed(2), (r.SSIM - s).signed(4))
-	share := "–"
+	fraction := "–"
 	if r.ForegroundShare.Finite() {
-		share = (100 * r.ForegroundShare).Text(2) + " %"
+		fraction = (100 * r.ForegroundShare).Text(2) + " %"
 	}
-	t.row("share of the pixels", "100 %", share, "100 %")
+	t.row("fraction of the pixels", "100 %", fraction, "100 %")
 	t.write(b)
 }
 
 func codeUse(b *strings.Builder, c Codes) {
-	t := table{{fmt.Sprintf("%d codes, codebook of %d", c.Count, c.Size), "seen", "collapsed", "ideal"}}
+	t := table{{fmt.Sprintf("%d codes, codebook of %d", c.Count, c.Size), "measured", "collapsed", "ideal"}}
 	t.row("used", c.Used, 1, c.Reachable())
 	t.row("perplexity", c.Perplexity.Text(1), 1, c.Reachable())
-	most := 0.
+	ideal := 0.
 	if c.Reachable() > 0 {
-		most = math.Log2(float64(c.Reachable()))
+		ideal = math.Log2(float64(c.Reachable()))
 	}
-	t.row("entropy, bits", c.EntropyBits.Text(2), 0, Number(most).Text(2))
+	t.row("entropy, bits", c.EntropyBits.Text(2), 0, Number(ideal).Text(2))
 	dead := "dead bits"
 	if c.Levels != nil {
 		dead = "dead FSQ dimensions"
@@ -80,11 +80,11 @@ func codeUse(b *strings.Builder, c Codes) {
 	t.write(b)
 }
 
-func beside(n, baseline Number, digits int) string {
+func withBaseline(n, baseline Number, digits int) string {
 	return fmt.Sprintf("%s (%s)", n.Text(digits), baseline.Text(digits))
 }
 
-// Text is the number with so many decimals, a dash where there is none.
+// Text is the number with the given decimals, or a dash where it is not finite.
 func (n Number) Text(decimals int) string {
 	if !n.Finite() {
 		return "–"
@@ -99,7 +99,7 @@ func (n Number) signed(decimals int) string {
 	return fmt.Sprintf("%+.*f", decimals, float64(n))
 }
 
-// table is printed with its first column flush left and the others flush right.
+// table is the rows of WriteTable.
 type table [][]string
 
 func (t *table) row(cells ...any) {
@@ -112,7 +112,7 @@ func (t *table) row(cells ...any) {
 
 func (t table) write(b *strings.Builder) { WriteTable(b, t) }
 
-// WriteTable prints rows of equally many cells and an empty line: the first column
+// WriteTable prints rows of the same number of cells and an empty line: the first column
 // flush left, the others flush right.
 func WriteTable(b *strings.Builder, rows [][]string) {
 	width := make([]int, len(rows[0]))

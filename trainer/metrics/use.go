@@ -1,6 +1,6 @@
 package metrics
 
-// CodeUse tells how codes use a codebook of so many codes; levels as in Config.
+// CodeUse measures the use of a codebook of the given size; levels as in Config.
 func CodeUse(codes []int32, size int, levels []int) (Codes, error) {
 	if err := (Config{H: 1, W: 1, C: 1, CodebookSize: size, Levels: levels}).validate(); err != nil {
 		return Codes{}, err

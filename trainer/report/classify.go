@@ -7,11 +7,11 @@ import (
 	"magvit/trainer/metrics"
 )
 
-// classified says in plain words what the last evaluation of a classifier means: a
-// share is above chance where its interval is.
+// classified judges the last evaluation of a classifier: an accuracy is above chance
+// where its interval is.
 func classified(c metrics.Classification) (list []Finding) {
 	if c.Clips > 0 {
-		f := Finding{"poor", "Classes", fmt.Sprintf("%.0f %% of %d held-out clips are told (95 %% interval %.0f to %.0f); chance is %.0f %%.",
+		f := Finding{"poor", "Classes", fmt.Sprintf("%.0f %% of %d held-out clips are classified correctly (95 %% interval %.0f to %.0f); chance is %.0f %%.",
 			100*c.Accuracy, c.Clips, 100*c.Low, 100*c.High, 100*c.Chance)}
 		if c.Low > max(c.Chance, c.Majority) {
 			f.Level = "fair"
@@ -22,7 +22,7 @@ func classified(c metrics.Classification) (list []Finding) {
 		list = append(list, f)
 	}
 	if d := c.Forecast; d != nil {
-		f := Finding{"poor", "Forecast", fmt.Sprintf("Forecasts are %.3g %s off in the mean; %.3g where things stay, %.3g where they go on as they did.",
+		f := Finding{"poor", "Forecast", fmt.Sprintf("The mean error of forecasts is %.3g %s; constant position has %.3g, constant velocity %.3g.",
 			d.Error, d.Unit, d.ConstantPosition, d.ConstantVelocity)}
 		if d.Error < d.ConstantPosition {
 			f.Level = "fair"
@@ -62,12 +62,12 @@ func classifierCharts(steps []metrics.StepRecord, evals []metrics.EvalRecord) (o
 		title, definition string
 		curves            []curve
 	}{
-		{"Accuracy on held-out clips", "Share of the clips given to their class, with its 95 % interval (Wilson).", []curve{
+		{"Accuracy on held-out clips", "Fraction of the clips classified correctly, with its 95 % interval (Wilson).", []curve{
 			series("accuracy", func(c metrics.Classification) metrics.Number { return c.Accuracy }),
 			series("low", func(c metrics.Classification) metrics.Number { return c.Low }),
 			series("high", func(c metrics.Classification) metrics.Number { return c.High }),
 			series("chance", func(c metrics.Classification) metrics.Number { return c.Chance })}},
-		{"Cross-entropy, nats", "Minus the logarithm of the probability given to the right class, in the mean.", []curve{
+		{"Cross-entropy, nats", "Mean negative logarithm of the probability of the correct class.", []curve{
 			series("on held-out clips", func(c metrics.Classification) metrics.Number { return c.CrossEntropy }), train}},
 		{"Forecast on held-out clips", "Mean distance between forecast and true positions; broken lines are forecasts that need no network.", []curve{
 			series("network", forecast(func(d metrics.Distances) metrics.Number { return d.Error })),

@@ -9,12 +9,12 @@ import (
 	"io"
 )
 
-// CodeMap writes a PNG: for each clip a line of text, then frames over the codes of
-// the same time, up to eight of them, of the first codebook. levels are the numbers of
-// values of a code's digits, the first one varying fastest.
+// CodeMap writes a PNG: for each clip a caption, then up to eight frames above the codes
+// of the same time in the first codebook. levels are the numbers of values of a code's
+// digits, the first one varying fastest.
 //
-// A code's colour is made of its digits: a third of them is red, one green, one blue.
-// So codes of similar colour differ in few digits or by little.
+// A code's colour encodes its digits, a third of them each in red, green and blue, so
+// that codes of similar colour differ in few digits or by little.
 func CodeMap(w io.Writer, clips []Pair, levels []int) error {
 	if err := check(clips); err != nil {
 		return err
@@ -27,14 +27,14 @@ func CodeMap(w io.Writer, clips []Pair, levels []int) error {
 		}
 		k := p.enlarge()
 		width = max(width, min(sampled, p.Grid[0])*(p.W*k+gap)-gap)
-		height += strip + 2*(p.H*k+gap)
+		height += captionHeight + 2*(p.H*k+gap)
 	}
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
 	draw.Draw(img, img.Bounds(), background, image.Point{}, draw.Src)
 	top := 0
 	for _, p := range clips {
-		text(img, 2, top, p.label()+": frames, and their codes")
-		top += strip
+		text(img, 2, top, p.label()+": frames and their codes")
+		top += captionHeight
 		k, n := p.enlarge(), min(sampled, p.Grid[0])
 		for i := range n {
 			latent := i * (p.Grid[0] - 1) / max(n-1, 1)
@@ -54,7 +54,7 @@ func CodeMap(w io.Writer, clips []Pair, levels []int) error {
 	return png.Encode(w, img)
 }
 
-// codeColor shows the digits of a code, the last ones, which often matter most, red.
+// codeColor encodes the digits of a code: the last third, which often matters most, in red.
 func codeColor(code int, levels []int) color.RGBA {
 	var value, size [3]int
 	for i := range size {

@@ -24,12 +24,12 @@ import (
 const (
 	chartWidth  = 360 // points; a phone shows it nearly 1:1
 	chartHeight = 190
-	mostPoints  = 300 // of a curve; longer ones are averaged in so many bins
-	fewPoints   = 40  // up to which points are marked
+	maxPoints   = 300 // of a curve; longer ones are averaged in as many bins
+	maxMarked   = 40  // points of a curve that are marked
 )
 
-// style tells curves apart by dash and by colour. The colours are those of Okabe and
-// Ito, which stay apart with every common kind of colour vision.
+// style distinguishes curves by dash and by colour. The colours are those of Okabe and
+// Ito, which are distinct with every common kind of colour vision.
 type style struct {
 	color color.RGBA
 	dash  []float64 // points on, off, ...; nil is solid
@@ -65,19 +65,19 @@ type Chart struct {
 // LegendEntry repeats the colour and the dashes of a curve.
 type LegendEntry struct{ Name, Color, Dash, Last string }
 
-// across is what curves are drawn over.
-type across struct {
+// xAxis is the horizontal axis of a chart.
+type xAxis struct {
 	label    string
 	from, to float64
 	log      bool
 }
 
 // overSteps is the axis of training steps.
-func overSteps(last int) across { return across{"step", 0, float64(max(last, 1)), false} }
+func overSteps(last int) xAxis { return xAxis{"step", 0, float64(max(last, 1)), false} }
 
-// chart draws curves; ok is false where there is no point to draw. The upward axis is
-// logarithmic where that is asked for and where all values allow it.
-func chart(title, definition string, x across, wantLog bool, curves ...curve) (c Chart, ok bool, err error) {
+// chart draws curves; ok is false where there is no point to draw. The vertical axis is
+// logarithmic if wantLog is set and the values are positive and span a factor of 20.
+func chart(title, definition string, x xAxis, wantLog bool, curves ...curve) (c Chart, ok bool, err error) {
 	p := plot.New()
 	p.X.Min, p.X.Max = x.from, x.to
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.TickerFunc(ticks), plot.TickerFunc(ticks)
@@ -95,13 +95,13 @@ func chart(title, definition string, x across, wantLog bool, curves ...curve) (c
 		return c, false, nil
 	}
 	logarithmic := wantLog && low > 0 && high/low > 20
-	said := []string{}
+	described := []string{}
 	for i, cv := range curves {
 		if len(cv.xy) == 0 {
 			continue
 		}
 		s := styles[i%len(styles)]
-		line, err := plotter.NewLine(bin(cv.xy, mostPoints))
+		line, err := plotter.NewLine(bin(cv.xy, maxPoints))
 		if err != nil {
 			return c, false, fmt.Errorf("chart %s: %w", title, err)
 		}
@@ -112,7 +112,7 @@ func chart(title, definition string, x across, wantLog bool, curves ...curve) (c
 			dash = append(dash, fmt.Sprint(d))
 		}
 		p.Add(line)
-		if len(cv.xy) <= fewPoints && s.dash == nil {
+		if len(cv.xy) <= maxMarked && s.dash == nil {
 			points, err := plotter.NewScatter(cv.xy)
 			if err != nil {
 				return c, false, fmt.Errorf("chart %s: %w", title, err)
@@ -122,7 +122,7 @@ func chart(title, definition string, x across, wantLog bool, curves ...curve) (c
 		}
 		last := short(cv.xy[len(cv.xy)-1].Y)
 		c.Legend = append(c.Legend, LegendEntry{cv.name, fmt.Sprintf("#%02x%02x%02x", s.color.R, s.color.G, s.color.B), strings.Join(dash, " "), last})
-		said = append(said, fmt.Sprintf("%s, from %s to %s", cv.name, short(cv.xy[0].Y), last))
+		described = append(described, fmt.Sprintf("%s, from %s to %s", cv.name, short(cv.xy[0].Y), last))
 	}
 	if logarithmic {
 		p.Y.Scale = plot.LogScale{}
@@ -144,7 +144,7 @@ func chart(title, definition string, x across, wantLog bool, curves ...curve) (c
 		a.Label.TextStyle.Font = a.Tick.Label.Font
 		a.Padding = 0
 	}
-	c.SVG, err = svg(p, title+" over "+x.label+": "+strings.Join(said, "; "))
+	c.SVG, err = svg(p, title+" over "+x.label+": "+strings.Join(described, "; "))
 	return c, err == nil, err
 }
 
@@ -246,7 +246,7 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 		return c
 	}
 	// against draws a score of the reconstruction, and of the baselines, which
-	// do not change during a run, as level lines.
+	// do not change during a run, as horizontal lines.
 	against := func(of func(metrics.Scores) metrics.Number) []curve {
 		list := []curve{ofEvals("reconstruction", func(r metrics.Report) metrics.Number {
 			return of(metrics.Scores{PSNR: r.PSNR, ForegroundPSNR: r.ForegroundPSNR, SSIM: r.SSIM})
@@ -264,7 +264,7 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 		}
 		return list
 	}
-	var others []curve // of the terms beside the reconstruction's
+	var others []curve // of all terms but the reconstruction's
 	for _, s := range steps[:min(1, len(steps))] {
 		for _, term := range s.Terms {
 			if term.Name != "recon" {
@@ -279,7 +279,7 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 	}
 	var out []Chart
 	for _, s := range []spec{
-		{"Training loss", "The loss is what the optimizer lowers; the reconstruction term is its part that compares pixels.", true, []curve{
+		{"Training loss", "The loss that the optimizer minimizes, and its reconstruction term, which compares pixels.", true, []curve{
 			ofSteps("loss", func(s metrics.StepRecord) metrics.Number { return s.Loss }),
 			ofSteps("reconstruction term", func(s metrics.StepRecord) metrics.Number { return s.Terms.Of("recon") })}},
 		{"PSNR on held-out clips, dB", "Peak signal-to-noise ratio over whole frames; broken lines are guesses that need no tokenizer.", false,
@@ -315,12 +315,12 @@ func rankChart(c metrics.Codes) (Chart, bool, error) {
 	if len(c.Ranks) == 0 {
 		return Chart{}, false, nil
 	}
-	seen := curve{name: "seen"}
+	measured := curve{name: "measured"}
 	for _, r := range c.Ranks {
-		seen.xy = append(seen.xy, plotter.XY{X: float64(r.Rank), Y: float64(r.Share)})
+		measured.xy = append(measured.xy, plotter.XY{X: float64(r.Rank), Y: float64(r.Share)})
 	}
 	even := 1 / float64(c.Reachable())
 	ideal := curve{name: "evenly used", xy: plotter.XYs{{X: 1, Y: even}, {X: float64(c.Reachable()), Y: even}}}
-	return chart("How often codes are used", "Share of all codes of the held-out clips, codes sorted by frequency; the broken line is what even use of every code would give.",
-		across{"rank", 1, float64(max(c.Reachable(), 2)), true}, true, seen, ideal)
+	return chart("How often codes are used", "Fraction of all codes of the held-out clips, codes sorted by frequency; the broken line is what even use of every code would give.",
+		xAxis{"rank", 1, float64(max(c.Reachable(), 2)), true}, true, measured, ideal)
 }

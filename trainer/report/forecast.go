@@ -9,7 +9,7 @@ import (
 	"magvit/trainer/probe"
 )
 
-// Forecast is what the page shows of forecasts from codes.
+// Forecast is the result of forecasts from codes with what the page draws of it.
 type Forecast struct {
 	*probe.ForecastResult
 	Rows  []ForecastRow
@@ -22,8 +22,8 @@ type ForecastRow struct {
 	probe.Errors
 }
 
-// loadForecast reads forecast.json; nil if there is none or it cannot be understood,
-// which is no reason to refuse the page.
+// loadForecast reads forecast.json. It is nil if there is none or it cannot be parsed;
+// the page is written without it.
 func loadForecast(dir string) (*Forecast, error) {
 	text, err := optional(filepath.Join(dir, probe.ForecastFileName))
 	if err != nil || text == nil {
@@ -35,7 +35,7 @@ func loadForecast(dir string) (*Forecast, error) {
 	}
 	f.Rows = []ForecastRow{
 		{"from codes", f.Forecast.Codes}, {"from pixels, the same heads", f.Forecast.Pixels}, {"from measured positions, the same heads", f.Forecast.Path},
-		{"it stays where it is", f.Forecast.ConstantPosition}, {"it goes on as it did", f.Forecast.ConstantVelocity},
+		{"constant position", f.Forecast.ConstantPosition}, {"constant velocity", f.Forecast.ConstantVelocity},
 	}
 	var curves []curve
 	for _, i := range []int{0, 3, 4} {
@@ -47,8 +47,8 @@ func loadForecast(dir string) (*Forecast, error) {
 		}
 		curves = append(curves, c)
 	}
-	c, ok, err := chart("Error of forecasts, pixels", "Mean distance to where the thing is so many frames after the last one seen.",
-		across{"frames ahead", 1, float64(max(f.Forecast.Horizon, 2)), false}, false, curves...)
+	c, ok, err := chart("Error of forecasts, pixels", "Mean distance between forecast and actual position, by frames after the last one seen.",
+		xAxis{"frames ahead", 1, float64(max(f.Forecast.Horizon, 2)), false}, false, curves...)
 	if ok {
 		f.Chart = []Chart{c}
 	}

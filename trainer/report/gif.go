@@ -9,15 +9,15 @@ import (
 	"slices"
 )
 
-// frameDelay is the time that a frame of an animation stays, in 1/100 s.
+// frameDelay is the duration of a frame of an animation, in 1/100 s.
 const frameDelay = 12
 
 // AnimatedGIF writes an endless animation: for each clip a row of original,
-// reconstruction and absolute error (times ErrorScale). A clip that is shorter
-// than the longest keeps its last frame.
+// reconstruction and absolute error (times ErrorScale). The last frame of
+// shorter clips is repeated.
 //
-// Why its own palette and no dithering: a fixed palette turns near-white into
-// speckle, and diffused errors flicker, which looks like a fault of the tokenizer.
+// Why it has a palette of its own and no dithering: a fixed palette turns near-white into
+// speckle, and error diffusion flickers, which would look like a fault of the tokenizer.
 func AnimatedGIF(w io.Writer, clips []Pair) error {
 	if err := check(clips); err != nil {
 		return err
@@ -68,9 +68,9 @@ type cell struct {
 
 func cellOf(r, g, b uint8) int { return int(r>>2)<<12 | int(g>>2)<<6 | int(b>>2) }
 
-// quantise chooses up to 256 colours by cutting, over and over, the box of
-// cells with the largest squared error at the mean of its widest channel.
-// index maps a colour of the frames to its place in the palette.
+// quantise chooses up to 256 colours by repeatedly splitting the box of cells with the
+// largest squared error at the mean of its widest channel. index maps a colour of the
+// frames to its index in the palette.
 func quantise(frames []*image.RGBA) (palette color.Palette, index func(r, g, b uint8) uint8) {
 	all := make([]cell, 1<<18)
 	for _, f := range frames {
@@ -104,14 +104,14 @@ func quantise(frames []*image.RGBA) (palette color.Palette, index func(r, g, b u
 		boxes[worst] = low
 		boxes = append(boxes, high)
 	}
-	place := make([]uint8, 1<<18)
+	indices := make([]uint8, 1<<18)
 	for i, b := range boxes {
 		palette = append(palette, color.RGBA{uint8(b.mean[0] + .5), uint8(b.mean[1] + .5), uint8(b.mean[2] + .5), 255})
 		for _, c := range b.cells {
-			place[c.key] = uint8(i)
+			indices[c.key] = uint8(i)
 		}
 	}
-	return palette, func(r, g, b uint8) uint8 { return place[cellOf(r, g, b)] }
+	return palette, func(r, g, b uint8) uint8 { return indices[cellOf(r, g, b)] }
 }
 
 type box struct {

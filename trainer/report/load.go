@@ -23,16 +23,16 @@ import (
 
 // run is what a run directory holds; what is missing is empty.
 type run struct {
-	config   string
-	settings []Fact // config.yaml, flattened to dotted keys
-	progress []Fact // progress.json, the same
-	steps    []metrics.StepRecord
-	evals    []metrics.EvalRecord
-	looks    []metrics.EvalRecord // of a classifier
-	bad      int                  // unreadable lines of metrics.jsonl, a torn last one left out
+	config          string
+	settings        []Fact // config.yaml, flattened to dotted keys
+	progress        []Fact // progress.json, the same
+	steps           []metrics.StepRecord
+	evals           []metrics.EvalRecord
+	classifierEvals []metrics.EvalRecord
+	bad             int // unreadable lines of metrics.jsonl, a torn last one left out
 }
 
-// Fact is a line of "what ran".
+// Fact is a setting or a result, for the table "What ran".
 type Fact struct{ Name, Value string }
 
 func load(dir string) (*run, error) {
@@ -58,14 +58,14 @@ func load(dir string) (*run, error) {
 		return nil, err
 	}
 	r.config = string(text)
-	// Both are for people to see, so one that cannot be parsed is no reason to refuse the page.
+	// Both are only displayed, so the page is written without one that cannot be parsed.
 	var tree any
 	if yaml.Unmarshal(text, &tree) == nil {
-		r.settings = shown(tree)
+		r.settings = flatten(tree)
 	}
 	tree = nil
 	if json.Unmarshal(progress, &tree) == nil {
-		r.progress = shown(tree)
+		r.progress = flatten(tree)
 	}
 	return r, nil
 }
@@ -79,7 +79,7 @@ func optional(path string) ([]byte, error) {
 	return b, err
 }
 
-// read takes the lines of metrics.jsonl. A line with "loss" is a step, one with
+// read parses metrics.jsonl. A line with "loss" is a step, one with
 // "val" an evaluation, and one may be both.
 func (r *run) read(f io.Reader) error {
 	lines := bufio.NewReader(f)
@@ -102,9 +102,9 @@ func (r *run) read(f io.Reader) error {
 				}
 			}
 			if !bad && keys.Classify != nil {
-				var look metrics.EvalRecord
-				if bad = json.Unmarshal(line, &look) != nil || look.Classify == nil; !bad {
-					r.looks = append(r.looks, look)
+				var eval metrics.EvalRecord
+				if bad = json.Unmarshal(line, &eval) != nil || eval.Classify == nil; !bad {
+					r.classifierEvals = append(r.classifierEvals, eval)
 				}
 			}
 			if !bad && keys.Val != nil {
@@ -122,8 +122,8 @@ func (r *run) read(f io.Reader) error {
 	}
 }
 
-// shown turns the leaves of a YAML or JSON tree into facts.
-func shown(tree any) (list []Fact) {
+// flatten turns the leaves of a YAML or JSON tree into facts.
+func flatten(tree any) (list []Fact) {
 	for _, l := range config.Dotted(tree) {
 		value := fmt.Sprint(l.Value)
 		switch v := l.Value.(type) {
@@ -141,36 +141,36 @@ func shown(tree any) (list []Fact) {
 	return list
 }
 
-// facts says what ran: from progress.json and config.yaml what their keys tell,
-// from metrics.jsonl how far it came.
+// facts describes the run: its settings from progress.json and config.yaml, its
+// progress from metrics.jsonl.
 func facts(r *run) (list []Fact) {
-	say := func(name, value string) {
+	add := func(name, value string) {
 		if value != "" {
 			list = append(list, Fact{name, value})
 		}
 	}
-	say("Preset", r.find("preset"))
-	say("Device", r.find("device"))
-	say("Precision", r.find("precision"))
-	say("Data", r.find("data", "data.path", "data.paths"))
-	say("Seed", r.find("seed"))
-	say("Image size", r.find("image_size"))
-	if len(r.looks) == 0 {
-		say("Quantizer", r.find("quantizer", "quantizer.kind", "quantizer.type", "quantizer.name"))
-		say("Codebook", r.find("levels", "codebook_size"))
+	add("Preset", r.find("preset"))
+	add("Device", r.find("device"))
+	add("Precision", r.find("precision"))
+	add("Data", r.find("data", "data.path", "data.paths"))
+	add("Seed", r.find("seed"))
+	add("Image size", r.find("image_size"))
+	if len(r.classifierEvals) == 0 {
+		add("Quantizer", r.find("quantizer", "quantizer.kind", "quantizer.type", "quantizer.name"))
+		add("Codebook", r.find("levels", "codebook_size"))
 	}
-	say("Batch", r.find("train.batch", "batch", "batch_size"))
-	say("Parameters", r.find("parameters"))
-	say("Version", r.find("version", "commit"))
+	add("Batch", r.find("train.batch", "batch", "batch_size"))
+	add("Parameters", r.find("parameters"))
+	add("Version", r.find("version", "commit"))
 	if n := len(r.steps); n > 0 {
 		last := r.steps[n-1]
 		step := last.Step // of the last record; the last evaluation may be later
 		if n := len(r.evals); n > 0 {
 			step = max(step, r.evals[n-1].Step)
 		}
-		say("Steps", fmt.Sprint(step))
+		add("Steps", fmt.Sprint(step))
 		if last.Seconds.Finite() {
-			say("Training time", (time.Duration(math.Round(float64(last.Seconds))) * time.Second).String())
+			add("Training time", (time.Duration(math.Round(float64(last.Seconds))) * time.Second).String())
 		}
 		var speeds []float64
 		for _, s := range r.steps {
@@ -179,16 +179,16 @@ func facts(r *run) (list []Fact) {
 			}
 		}
 		if slices.Sort(speeds); len(speeds) > 0 {
-			say("Speed", "median "+short(speeds[len(speeds)/2])+" clips/s")
+			add("Speed", "median "+short(speeds[len(speeds)/2])+" clips/s")
 		}
 	}
-	if n := len(r.looks); n > 0 {
-		say("Network", r.looks[n-1].Classify.Network)
-		say("Held-out clips", fmt.Sprint(r.looks[n-1].Classify.Clips))
+	if n := len(r.classifierEvals); n > 0 {
+		add("Network", r.classifierEvals[n-1].Classify.Network)
+		add("Held-out clips", fmt.Sprint(r.classifierEvals[n-1].Classify.Clips))
 	}
 	if n := len(r.evals); n > 0 {
 		last := r.evals[n-1].Val
-		say("Held-out clips", fmt.Sprintf("%d, %d frames", last.Clips, last.Frames))
+		add("Held-out clips", fmt.Sprintf("%d, %d frames", last.Clips, last.Frames))
 	}
 	return list
 }

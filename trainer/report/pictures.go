@@ -20,10 +20,10 @@ import (
 const ErrorScale = 4
 
 const (
-	sampled = 8   // frames of a clip in a side-by-side
-	side    = 128 // pixels to which the longer side of small frames is enlarged, at most
-	gap     = 2   // pixels between frames
-	strip   = 16  // pixels of a line of text
+	sampled       = 8   // frames of a clip in a side-by-side
+	side          = 128 // pixels to which the longer side of small frames is enlarged, at most
+	gap           = 2   // pixels between frames
+	captionHeight = 16  // pixels
 )
 
 // background shows between frames.
@@ -50,7 +50,7 @@ func (p Pair) check() error {
 	return nil
 }
 
-// check tells whether clips can stand in one picture.
+// check reports why clips cannot be drawn in one picture.
 func check(clips []Pair) error {
 	if len(clips) == 0 {
 		return fmt.Errorf("picture of no clips: at least one is needed")
@@ -72,7 +72,7 @@ func (p Pair) label() string {
 	return s
 }
 
-// enlarge is the whole factor by which a frame is shown.
+// enlarge is the integer factor by which a frame is enlarged.
 func (p Pair) enlarge() int { return max(1, side/max(p.H, p.W)) }
 
 // pixel is the colour of a value of each view: original, reconstruction, error.
@@ -126,7 +126,7 @@ func (p Pair) frames() (list []int) {
 	return list
 }
 
-// SideBySide writes a PNG: for each clip a line of text, then rows of original,
+// SideBySide writes a PNG: for each clip a caption, then rows of original,
 // reconstruction and absolute error (times ErrorScale) over up to eight frames.
 func SideBySide(w io.Writer, clips []Pair) error {
 	if err := check(clips); err != nil {
@@ -136,7 +136,7 @@ func SideBySide(w io.Writer, clips []Pair) error {
 	for _, p := range clips {
 		k := p.enlarge()
 		width = max(width, len(p.frames())*(p.W*k+gap)-gap)
-		height += strip + 3*(p.H*k+gap)
+		height += captionHeight + 3*(p.H*k+gap)
 	}
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
 	draw.Draw(img, img.Bounds(), background, image.Point{}, draw.Src)
@@ -145,7 +145,7 @@ func SideBySide(w io.Writer, clips []Pair) error {
 		k, frames := p.enlarge(), p.frames()
 		text(img, 2, top, fmt.Sprintf("%s: original, reconstruction, error x%d; frames %s",
 			p.label(), ErrorScale, strings.Trim(fmt.Sprint(frames), "[]")))
-		top += strip
+		top += captionHeight
 		for view := range 3 {
 			for i, f := range frames {
 				p.draw(img, i*(p.W*k+gap), top, k, view, f)
@@ -161,7 +161,7 @@ func text(img *image.RGBA, x, top int, s string) {
 	d.DrawString(s)
 }
 
-// What pictures show that are not of a class.
+// Names of pictures that are not of a class.
 const (
 	CodesName = "codes"
 	WorstName = "worst clips"

@@ -11,8 +11,8 @@ import (
 	"magvit/trainer/probe"
 )
 
-// loadProbe reads probe.json; nil if there is none or it cannot be understood,
-// which is no reason to refuse the page.
+// loadProbe reads probe.json. It is nil if there is none or it cannot be parsed; the page
+// is written without it.
 func loadProbe(dir string) (*probe.Result, error) {
 	text, err := optional(filepath.Join(dir, probe.FileName))
 	if err != nil || text == nil {
@@ -25,7 +25,7 @@ func loadProbe(dir string) (*probe.Result, error) {
 	return &r, nil
 }
 
-// Probe is what the page shows of a probe.
+// Probe is a probe's result with what the page draws of it.
 type Probe struct {
 	*probe.Result
 	Heads []string // rows of the table
@@ -39,8 +39,8 @@ func showProbe(r *probe.Result) *Probe {
 	return &Probe{r, append(append([]string{}, probe.HeadNames...), probe.BestName), probeMap(r)}
 }
 
-// Row is a head's cell in each column.
-func (p *Probe) Row(head string) (cells []string) {
+// Cells are a head's scores in each column.
+func (p *Probe) Cells(head string) (cells []string) {
 	for _, c := range p.Columns() {
 		s, ok := c.Scores[head]
 		text := "–"
@@ -58,8 +58,8 @@ func (p *Probe) Row(head string) (cells []string) {
 // Best is the best head on codes.
 func (p *Probe) Best() probe.Score { return p.Codes[probe.BestName] }
 
-// probeMap draws the clips on two principal components: a shape and a colour for
-// each class, its centroid as a large letter-free mark of the same kind.
+// probeMap draws the clips on two principal components: each class
+// has a symbol and a colour, and its centroid is a large symbol.
 func probeMap(r *probe.Result) template.HTML {
 	const width, height, edge = 360., 300., 14.
 	low, high := [2]float64{}, [2]float64{}
@@ -89,23 +89,22 @@ func probeMap(r *probe.Result) template.HTML {
 	return template.HTML(b.String())
 }
 
-// mark is the sign of a class: circle, square, triangle, diamond, ...; filled
-// with its colour.
+// mark is the symbol of a class: a circle, square, triangle or diamond of its colour.
 func mark(class int, x, y, r, opacity float64) string {
 	c := styles[class%len(styles)].color
-	look := fmt.Sprintf(`fill="#%02x%02x%02x" fill-opacity="%g" stroke="#fff" stroke-width=".5"`, c.R, c.G, c.B, opacity)
+	attributes := fmt.Sprintf(`fill="#%02x%02x%02x" fill-opacity="%g" stroke="#fff" stroke-width=".5"`, c.R, c.G, c.B, opacity)
 	switch class % 4 {
 	case 0:
-		return fmt.Sprintf(`<circle cx="%.1f" cy="%.1f" r="%g" %s/>`, x, y, r, look)
+		return fmt.Sprintf(`<circle cx="%.1f" cy="%.1f" r="%g" %s/>`, x, y, r, attributes)
 	case 1:
-		return fmt.Sprintf(`<rect x="%.1f" y="%.1f" width="%g" height="%g" %s/>`, x-r, y-r, 2*r, 2*r, look)
+		return fmt.Sprintf(`<rect x="%.1f" y="%.1f" width="%g" height="%g" %s/>`, x-r, y-r, 2*r, 2*r, attributes)
 	case 2:
-		return fmt.Sprintf(`<polygon points="%.1f,%.1f %.1f,%.1f %.1f,%.1f" %s/>`, x, y-r, x+r, y+r, x-r, y+r, look)
+		return fmt.Sprintf(`<polygon points="%.1f,%.1f %.1f,%.1f %.1f,%.1f" %s/>`, x, y-r, x+r, y+r, x-r, y+r, attributes)
 	}
-	return fmt.Sprintf(`<polygon points="%.1f,%.1f %.1f,%.1f %.1f,%.1f %.1f,%.1f" %s/>`, x, y-1.3*r, x+1.3*r, y, x, y+1.3*r, x-1.3*r, y, look)
+	return fmt.Sprintf(`<polygon points="%.1f,%.1f %.1f,%.1f %.1f,%.1f %.1f,%.1f" %s/>`, x, y-1.3*r, x+1.3*r, y, x, y+1.3*r, x-1.3*r, y, attributes)
 }
 
-// Sign is a class's mark for the legend.
-func (p *Probe) Sign(class int) template.HTML {
+// Symbol is a class's mark for the legend.
+func (p *Probe) Symbol(class int) template.HTML {
 	return template.HTML(`<svg viewBox="0 0 36 10" aria-hidden="true">` + mark(class, 18, 5, 4, 1) + `</svg>`)
 }

@@ -5,8 +5,8 @@
 // needs no network and no script, for a screen, a phone or paper. SideBySide and
 // AnimatedGIF draw the pictures that a run puts there under SampleName.
 //
-// Why the verdict stands first and in words: the numbers of a tokenizer that
-// learnt nothing look fine to whoever does not know what a blank frame scores.
+// Why the page begins with a verdict in words: the numbers of a tokenizer that learnt
+// nothing seem fine to a reader who does not know the score of a blank frame.
 package report
 
 import (
@@ -35,8 +35,8 @@ import (
 // FileName is the page's name in the run directory.
 const FileName = "report.html"
 
-// mostBytes bounds the pictures in a page.
-const mostBytes = 24 << 20
+// maxBytes bounds the pictures in a page.
+const maxBytes = 24 << 20
 
 //go:embed page.html
 var files embed.FS
@@ -57,10 +57,10 @@ type data struct {
 	Charts   []Chart
 	Ranks    []Chart // one, if there were codes
 	Samples  []Sample
-	LeftOut  []string // samples beyond mostBytes
+	LeftOut  []string // samples beyond maxBytes
 	Step     int      // of the evaluation shown
 	Val      *metrics.Report
-	Rows     []Row
+	Rows     []Baseline
 	Gain     metrics.Scores
 	Config   string
 	Bad      int // lines of metrics.jsonl that could not be read
@@ -76,8 +76,8 @@ type data struct {
 	Classify *metrics.Classification // of a classifier, which has no Val
 }
 
-// Row is a baseline in words with its scores.
-type Row struct {
+// Baseline is a row of the table of baselines.
+type Baseline struct {
 	Name string
 	metrics.Scores
 }
@@ -90,8 +90,8 @@ type Sample struct {
 	Animated      bool
 }
 
-// Write makes report.html in a run directory and returns its path. The page is
-// written aside and renamed, so that a reader never sees half of one. It is an
+// Write makes report.html in a run directory and returns its path. The old page
+// is replaced atomically. It is an
 // error if the directory holds neither config.yaml nor metrics.jsonl.
 func Write(dir string) (path string, err error) {
 	run, err := load(dir)
@@ -141,10 +141,10 @@ func fill(dir string, run *run) (*data, error) {
 	if d.Charts, err = charts(run.steps, run.evals); err != nil {
 		return nil, err
 	}
-	if n := len(run.looks); n > 0 {
-		d.Step, d.Classify = run.looks[n-1].Step, run.looks[n-1].Classify
+	if n := len(run.classifierEvals); n > 0 {
+		d.Step, d.Classify = run.classifierEvals[n-1].Step, run.classifierEvals[n-1].Classify
 		d.Verdict = append(classified(*d.Classify), d.Verdict[1:]...) // the first one misses reconstructions
-		own, err := classifierCharts(run.steps, run.looks)
+		own, err := classifierCharts(run.steps, run.classifierEvals)
 		if err != nil {
 			return nil, err
 		}
@@ -165,7 +165,7 @@ func fill(dir string, run *run) (*data, error) {
 	}
 	for _, name := range metrics.BaselineNames {
 		if s, ok := last.Val.Baselines[name]; ok {
-			d.Rows = append(d.Rows, Row{inWords(name), s})
+			d.Rows = append(d.Rows, Baseline{inWords(name), s})
 		}
 	}
 	gain := func(value metrics.Number, of func(metrics.Scores) metrics.Number) metrics.Number {
@@ -181,7 +181,7 @@ func fill(dir string, run *run) (*data, error) {
 var sampleName = regexp.MustCompile(`^step-(\d+)-(.+)\.(png|gif)$`)
 
 // samples embeds the pictures of the last step that has any, animations first,
-// and names those that would make the page larger than mostBytes.
+// and names those that would make the page larger than maxBytes.
 func samples(dir string) (list []Sample, leftOut []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -205,14 +205,14 @@ func samples(dir string) (list []Sample, leftOut []string, err error) {
 			names = append(names, m)
 		}
 	}
-	place := func(m []string) int { // animations of classes, of extremes, then still pictures in the same order
+	order := func(m []string) int { // animations of classes, of extremes, then still pictures in the same order
 		i := 2 * slices.Index([]string{SampleName(last, BestName, m[3]), SampleName(last, WorstName, m[3]), SampleName(last, CodesName, m[3])}, m[0])
 		if m[3] == "png" {
 			i++
 		}
 		return i
 	}
-	slices.SortStableFunc(names, func(a, b []string) int { return cmp.Compare(place(a), place(b)) })
+	slices.SortStableFunc(names, func(a, b []string) int { return cmp.Compare(order(a), order(b)) })
 	total := 0
 	for _, m := range names {
 		b, err := os.ReadFile(filepath.Join(dir, m[0]))
@@ -224,23 +224,23 @@ func samples(dir string) (list []Sample, leftOut []string, err error) {
 			leftOut = append(leftOut, m[0]+" (damaged)")
 			continue
 		}
-		if total += len(b); total > mostBytes {
+		if total += len(b); total > maxBytes {
 			leftOut = append(leftOut, m[0])
 			continue
 		}
-		what := strings.ReplaceAll(m[2], "_", " ")
+		subject := strings.ReplaceAll(m[2], "_", " ")
 		s := Sample{Src: template.URL("data:image/" + kind + ";base64," + base64.StdEncoding.EncodeToString(b)),
 			Width: size.Width, Height: size.Height, Animated: kind == "gif"}
 		switch {
-		case what == CodesName:
+		case subject == CodesName:
 			s.Caption = fmt.Sprintf("Codes at step %d: a row of frames over a row of their codes. The colour is made of a code's digits, a third of them each for red, green and blue, so similar colours are similar codes. One flat colour everywhere is a collapsed codebook.", last)
 			s.Alt = fmt.Sprintf("Frames of some held-out clips and maps of their codes at step %d.", last)
 		case s.Animated:
-			s.Caption = fmt.Sprintf("%s, step %d: original, reconstruction, error × %d", what, last, ErrorScale)
-			s.Alt = fmt.Sprintf("Animation of %s at step %d: left the original clip, in the middle its reconstruction, right the error.", what, last)
+			s.Caption = fmt.Sprintf("%s, step %d: original, reconstruction, error × %d", subject, last, ErrorScale)
+			s.Alt = fmt.Sprintf("Animation of %s at step %d: left the original clip, in the middle its reconstruction, right the error.", subject, last)
 		default:
-			s.Caption = fmt.Sprintf("%s, step %d: rows are original, reconstruction and error × %d over sampled frames", what, last, ErrorScale)
-			s.Alt = fmt.Sprintf("Frames of %s at step %d: upper row the original, middle row the reconstruction, lower row the error.", what, last)
+			s.Caption = fmt.Sprintf("%s, step %d: rows are original, reconstruction and error × %d over sampled frames", subject, last, ErrorScale)
+			s.Alt = fmt.Sprintf("Frames of %s at step %d: upper row the original, middle row the reconstruction, lower row the error.", subject, last)
 		}
 		list = append(list, s)
 	}
