@@ -6,27 +6,27 @@ import (
 	"magvit/kernels"
 )
 
-// memory is the number of learned keys and values of a head.
+// memory is the number of learned keys and values per head.
 const memory = 4
 
-// memories is the size of attention with memory.
+// memories is the size of attention with learned keys and values.
 type memories struct {
 	Heads
 	memory int
 }
 
-// attention is that of the pixels of a frame or the frames of a pixel to each other.
+// attention is self-attention over the pixels of a frame or the frames of a pixel.
 func (b *builder) attention(name string, x, cond *G.Node, m memories, over kernels.Layout, causal bool) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	s := kernels.Attention{N: n, T: t, P: h * w, Heads: m.Heads.Heads, Dim: m.Dim, Memory: m.memory, Over: over, Causal: causal}
 	width := s.Heads * s.Dim
-	mem := b.vector(name+".mem_kv", initial{std: 1}, 2, s.Heads, s.Memory, s.Dim)
+	mem := b.param(name+".mem_kv", initial{std: 1}, 2, s.Heads, s.Memory, s.Dim)
 	qkv := b.linear(name+".to_qkv.0", b.rmsNorm(name+".norm", x, cond, 0), 3*width)
 	y := b.apply(s, []int{n, t, h, w, width}, qkv, mem)
 	return b.linear(name+".to_out.1", y, c)
 }
 
-// linearAttention is that of the pixels of a frame, with weights that are
+// linearAttention is self-attention over the pixels of a frame with weights that are
 // polynomials of the products of queries and keys.
 func (b *builder) linearAttention(name string, x, cond *G.Node, m Heads) *G.Node {
 	n, t, h, w, c := b.dims(x)
@@ -37,14 +37,13 @@ func (b *builder) linearAttention(name string, x, cond *G.Node, m Heads) *G.Node
 	return b.linear(name+".attn.to_out.0", y, c)
 }
 
-// feedForward widens each pixel's channels to int(mult·2/3) times as many, gates
-// them and comes back.
+// feedForward is a GEGLU MLP on each pixel with hidden width int(mult·2/3·C).
 func (b *builder) feedForward(name string, x, cond *G.Node, mult float64) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	inner := int(float64(c) * mult * 2 / 3)
-	y := b.conv(name+".net.0", b.rmsNorm(name+".norm", x, cond, 3), 2*inner, point, form{})
+	y := b.conv(name+".net.0", b.rmsNorm(name+".norm", x, cond, 3), 2*inner, point, convOptions{})
 	y = b.apply(kernels.GEGLU{Rows: n * t * h * w, C: inner}, []int{n, t, h, w, inner}, y)
-	return b.conv(name+".net.2", y, c, point, form{})
+	return b.conv(name+".net.2", y, c, point, convOptions{})
 }
 
 // shift delays half of the channels by one frame.

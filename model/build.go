@@ -11,16 +11,16 @@ import (
 	"magvit/model/op"
 )
 
-// builder makes a graph for one batch shape. The first error stays; after it every
-// method returns nil and does nothing.
+// builder makes a graph for one batch shape. After the first error, which err keeps,
+// every method returns nil and does nothing.
 type builder struct {
 	t       *Tokenizer
 	g       *G.ExprGraph
 	graph   *Graph
 	shape   Shape
 	cond    *G.Node   // [N,dim_cond], input; nil: none
-	params  []*G.Node // by index of Tokenizer.Params; nil: not used by this graph
-	declare bool      // parameters are being listed, not looked up
+	params  []*G.Node // by index of Tokenizer.Params; nil: unused by this graph
+	declare bool      // unknown parameters are added to the list
 	err     error
 }
 
@@ -73,9 +73,8 @@ func (b *builder) register(p Param) (index int) {
 	return i
 }
 
-// param is a parameter that has another shape in the reference; the same name is
-// the same node.
-func (b *builder) param(name string, in initial, shape, reference []int) *G.Node {
+// paramAs is a parameter with another shape in the reference. One name is one node.
+func (b *builder) paramAs(name string, in initial, shape, reference []int) *G.Node {
 	if b.err != nil {
 		return nil
 	}
@@ -89,13 +88,13 @@ func (b *builder) param(name string, in initial, shape, reference []int) *G.Node
 	return b.params[i]
 }
 
-// vector is a parameter of one shape.
-func (b *builder) vector(name string, in initial, shape ...int) *G.Node {
-	return b.param(name, in, shape, slices.Clone(shape))
+// param is a parameter with the same shape in the reference.
+func (b *builder) param(name string, in initial, shape ...int) *G.Node {
+	return b.paramAs(name, in, shape, slices.Clone(shape))
 }
 
-// dead is a parameter that the reference carries and does not use: no graph has it.
-func (b *builder) dead(name string, in initial, shape ...int) {
+// unusedParam declares a parameter that the reference has and does not use: no graph has it.
+func (b *builder) unusedParam(name string, in initial, shape ...int) {
 	if b.err == nil {
 		b.register(Param{Name: name, Shape: shape, Reference: slices.Clone(shape), init: in})
 	}
@@ -144,7 +143,7 @@ func (b *builder) scale(x *G.Node, by float64) *G.Node {
 	return b.apply(kernels.Affine{Len: max(x.Shape().TotalSize(), 1), Mul: float32(by)}, x.Shape(), x)
 }
 
-// frames takes the frames [from,to) of every clip.
+// frames is the frames [from,to) of every clip.
 func (b *builder) frames(x *G.Node, from, to int) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	if b.err != nil || from == 0 && to == t {

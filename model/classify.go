@@ -6,36 +6,36 @@ import (
 	"math"
 )
 
-// Classify makes a Config that of a Classifier: a network on pixels to compare
-// codes with. Of the keys for tokenizers it has those of the encoder: patch,
-// background, init_dim, layers, kernels and latent_norm.
+// Classify turns a Config into that of a Classifier: a network on pixels, as a baseline
+// for classifiers on codes. It uses the encoder's keys: patch, background, init_dim,
+// layers, kernels and latent_norm.
 type Classify struct {
 	Network        string  `yaml:"network"`         // i3d or slowfast: a classifier instead of a tokenizer; "": a tokenizer
-	Classes        int     `yaml:"classes"`         // 0: as many as the clips have
-	Forecast       string  `yaml:"forecast"`        // positions to forecast: image (points_2d), space (trajectory_3d), none, or auto: the first of these that clips have
-	Horizon        int     `yaml:"horizon"`         // frames at the end of a clip whose positions are forecast from those before; 0: a quarter
-	Unit           float64 `yaml:"unit"`            // what a forecast of 1 is, in pixels or as trajectory_3d counts; 0: the spread of the training clips' positions
-	ForecastWeight float64 `yaml:"forecast_weight"` // of the forecast's mean squared error beside the cross-entropy
-	HeadDim        int     `yaml:"head_dim"`        // channels of a frame's features, D
-	Eyes           int     `yaml:"eyes"`            // attentions that a frame is pooled with
-	HeadLayers     int     `yaml:"head_layers"`     // residual units over time, of dilation 1, 2, 4, ...
-	Alpha          int     `yaml:"alpha"`           // slowfast: the slow path takes every so-many-th frame
-	Beta           int     `yaml:"beta"`            // slowfast: the fast path has a so-many-th of the channels
+	Classes        int     `yaml:"classes"`         // number of classes; 0: that of the clips
+	Forecast       string  `yaml:"forecast"`        // positions to forecast: image (points_2d), space (trajectory_3d), none, or auto: space, else image, else none, by what the clips have
+	Horizon        int     `yaml:"horizon"`         // frames at the end of a clip whose positions are forecast from the frames before; 0: a quarter of the clip
+	Unit           float64 `yaml:"unit"`            // scale of forecast targets, in pixels or units of trajectory_3d; 0: standard deviation of the training clips' positions
+	ForecastWeight float64 `yaml:"forecast_weight"` // weight of the forecast's mean squared error; that of the cross-entropy is 1
+	HeadDim        int     `yaml:"head_dim"`        // channels of a frame's features
+	PoolHeads      int     `yaml:"pool_heads"`      // attention heads that pool a frame
+	HeadLayers     int     `yaml:"head_layers"`     // residual units over time, with dilation 1, 2, 4, ...
+	Alpha          int     `yaml:"alpha"`           // slowfast: temporal stride of the slow path
+	Beta           int     `yaml:"beta"`            // slowfast: ratio of the channels of the slow path to those of the fast path
 }
 
 // What a Classifier forecasts.
 const (
-	ForecastImage = "image" // place in the picture, two numbers a frame
-	ForecastSpace = "space" // place in space, three
+	ForecastImage = "image" // position in the image, two numbers a frame
+	ForecastSpace = "space" // position in space, three numbers a frame
 	ForecastNone  = "none"
 	ForecastAuto  = "auto" // not decided yet
 )
 
-// Classifies says whether the configuration is that of a Classifier.
+// Classifies reports whether the configuration is that of a Classifier.
 func (c Config) Classifies() bool { return c.Classify.Network != "" }
 
-// ForClips fills what is left to the clips: the number of their classes (0: they have
-// no labels), of their frames, and what can be forecast.
+// ForClips fills the keys that default to a property of the clips: number of classes
+// (0: no labels), number of frames, and the positions that can be forecast.
 func (c Config) ForClips(classes, frames int, forecast string) Config {
 	k := &c.Classify
 	if k.Classes == 0 {
@@ -50,12 +50,12 @@ func (c Config) ForClips(classes, frames int, forecast string) Config {
 	return c
 }
 
-// positionDims is how many numbers a forecast position has.
+// positionDims is the number of coordinates of a forecast position.
 func (k Classify) positionDims() int {
 	return map[string]int{ForecastImage: 2, ForecastSpace: 3}[k.Forecast]
 }
 
-// validateClassify checks what a Classifier has and a tokenizer has not.
+// validateClassify checks the keys of a Classifier.
 func (c Config) validateClassify() error {
 	k := c.Classify
 	if !c.Classifies() {
@@ -63,7 +63,7 @@ func (c Config) validateClassify() error {
 	}
 	errs := []error{
 		between("classify.classes", k.Classes, 0, 1<<16), between("classify.horizon", k.Horizon, 0, 1<<16),
-		between("classify.head_dim", k.HeadDim, 1, 4096), between("classify.eyes", k.Eyes, 1, 64),
+		between("classify.head_dim", k.HeadDim, 1, 4096), between("classify.pool_heads", k.PoolHeads, 1, 64),
 		between("classify.head_layers", k.HeadLayers, 0, 8), between("classify.alpha", k.Alpha, 1, 64), between("classify.beta", k.Beta, 1, 64),
 		inRange("classify.unit", k.Unit, 0, 1e9), inRange("classify.forecast_weight", k.ForecastWeight, 0, 1e6),
 	}
@@ -84,7 +84,7 @@ func (c Config) validateClassify() error {
 	}
 	for i, l := range c.Layers {
 		if l.Name == CompressTime && l.Antialias {
-			errs = append(errs, fmt.Errorf("model.layers[%d].antialias: true: features would see the frames to be forecast", i))
+			errs = append(errs, fmt.Errorf("model.layers[%d].antialias: true: features would depend on the frames to be forecast", i))
 		}
 		if l.Name == CompressTime && k.Network == "slowfast" {
 			errs = append(errs, fmt.Errorf("model.layers[%d]: compress_time: the paths of slowfast keep their frame rates; alpha is their ratio", i))
@@ -98,15 +98,15 @@ func (c Config) validateClassify() error {
 	return nil
 }
 
-// Network is what can be trained: a Tokenizer or a Classifier.
+// Network is a trainable network: a Tokenizer or a Classifier.
 type Network interface {
 	Declared() []Param // the parameters in the order of the network
-	NumParams() int    // their values
-	// Init draws the first values of parameter i into dst.
+	NumParams() int    // the number of their values
+	// Init draws the initial values of parameter i into dst.
 	Init(seed uint64, i int, dst []float32)
-	// Padded is the smallest clip length of at least frames that the network takes.
+	// Padded is the smallest valid clip length of at least frames.
 	Padded(frames int) int
-	// Check says whether a batch fits, and what would.
+	// Check reports whether a batch shape is valid, and what would be.
 	Check(Shape) error
 	// Training is the graph of a training step.
 	Training(Shape) (*Graph, error)
@@ -122,35 +122,36 @@ func Build(c Config) (Network, error) {
 	return New(c)
 }
 
-// Classifier tells the class of a clip and forecasts where what moves will be. It is
-// a tokenizer's encoder with other ends:
+// Classifier predicts the class of a clip and forecasts positions of its moving object.
+// It is a tokenizer's encoder with heads:
 //
 //	video                     [N, T, H, W, channels]
-//	  i3d       encoder as of a Tokenizer, its kernels through time too (inflated)
-//	  slowfast  two encoders: slow on every alpha-th frame, fast on all of them with
-//	            1/beta of the channels; after the stem, after each compress_space
-//	            and at the end, a convolution over time takes fast to slow (lateral)
-//	  + places of the pixels, through a linear layer; pooled over each frame by several
-//	    learnt attentions (eyes), which tell what is where
+//	  i3d       the encoder of a Tokenizer, with kernels in time (inflated)
+//	  slowfast  two encoders: slow on every alpha-th frame, fast on all frames with
+//	            1/beta of the channels; after the first convolution, after each
+//	            compress_space and at the end, a lateral convolution over time adds
+//	            the fast path to the slow one
+//	  + coordinates of the pixels, through a linear layer; each frame pooled with
+//	    pool_heads attention heads
 //	features                  [N, T', head_dim]
 //	  residual units over time
-//	  pooled over time with attention ── logits     [N, classes]
-//	  the last feature before the horizon ── forecast [N, horizon, 2 or 3]
+//	  attention pooling over time ── logits           [N, classes]
+//	  last feature before the horizon ── forecast     [N, horizon, 2 or 3]
 //
-// Everything is causal in time: one pass serves both heads, and the forecast has seen
+// Everything is causal in time: one pass serves both heads, and the forecast depends on
 // the frames before the horizon only. Positions are relative to the last one seen, in
-// units of the caller's.
+// units of model.classify.unit.
 //
-// Sources: Carreira and Zisserman 2017 (I3D), Feichtenhofer et al. 2019 (SlowFast; its
-// lateral connections by summation), Liu et al. 2018 (places as channels). On purpose:
-// causal, no batch norm, and not pretrained.
+// Sources: Carreira and Zisserman 2017 (I3D), Feichtenhofer et al. 2019 (SlowFast, with
+// lateral connections by summation), Liu et al. 2018 (coordinates as channels). On
+// purpose: causal, no batch norm, and not pretrained.
 type Classifier struct {
 	Config Config
 	list   *Tokenizer // the parameters, and the configuration for the encoder's layers
 }
 
-// NewClassifier checks the configuration and lists the parameters. What is left to
-// the clips must have been filled (ForClips).
+// NewClassifier checks the configuration and lists the parameters. Keys that default to
+// properties of the clips must have been filled (ForClips).
 func NewClassifier(c Config) (*Classifier, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -178,7 +179,7 @@ func (m *Classifier) Declared() []Param                      { return m.list.Par
 func (m *Classifier) NumParams() int                         { return m.list.NumParams() }
 func (m *Classifier) Init(seed uint64, i int, dst []float32) { m.list.Init(seed, i, dst) }
 
-// factor is how many frames a feature stands for.
+// factor is the number of frames per feature.
 func (m *Classifier) factor() int {
 	if m.Config.Classify.Network == "slowfast" {
 		return m.Config.Classify.Alpha
@@ -191,7 +192,7 @@ func (m *Classifier) Padded(frames int) int {
 	return (max(frames, 1) + f - 1) / f * f
 }
 
-// Seen is how many frames the forecast of clips of so many frames sees.
+// Seen is the number of frames, of a clip of this many, that a forecast depends on.
 func (m *Classifier) Seen(frames int) int {
 	return (frames - m.Config.Classify.Horizon) / m.factor() * m.factor()
 }

@@ -54,64 +54,65 @@ func (m *Classifier) forward(b *builder) (logits, forecast *G.Node) {
 	if c.Classify.Network == "slowfast" {
 		x = b.slowFast(video)
 	} else {
-		x = b.look("head", b.encode(video), c.Classify.HeadDim)
+		x = b.attentionPoolFrames("head", b.encode(video), c.Classify.HeadDim)
 	}
 	b.graph.features = x
 	for i := range c.Classify.HeadLayers {
-		x = b.residual(fmt.Sprintf("head.time.%d", i), x, Kernel{3, 1, 1}, form{dilation: 1 << i})
+		x = b.residual(fmt.Sprintf("head.time.%d", i), x, Kernel{3, 1, 1}, convOptions{dilation: 1 << i})
 	}
 	if n := c.Classify.Classes; n > 1 {
-		y := b.act(kernels.ELU, b.conv("head.classes.0", b.pool("head.time", x, 0, true), 2*c.Classify.HeadDim, point, form{}))
-		logits = b.output("logits", b.conv("head.classes.1", y, n, point, form{zero: true, fixedBias: true}))
+		y := b.act(kernels.ELU, b.conv("head.classes.0", b.attentionPool("head.time", x, 0, true), 2*c.Classify.HeadDim, point, convOptions{}))
+		logits = b.output("logits", b.conv("head.classes.1", y, n, point, convOptions{zero: true, fixedBias: true}))
 	}
 	if dims := c.Classify.positionDims(); dims > 0 {
 		last := m.Seen(s.T) / m.factor()
-		y := b.act(kernels.ELU, b.conv("head.forecast.0", b.frames(x, last-1, last), 2*c.Classify.HeadDim, point, form{}))
-		forecast = b.output("forecast", b.conv("head.forecast.1", y, c.Classify.Horizon*dims, point, form{zero: true, fixedBias: true}))
+		y := b.act(kernels.ELU, b.conv("head.forecast.0", b.frames(x, last-1, last), 2*c.Classify.HeadDim, point, convOptions{}))
+		forecast = b.output("forecast", b.conv("head.forecast.1", y, c.Classify.Horizon*dims, point, convOptions{zero: true, fixedBias: true}))
 	}
 	return logits, forecast
 }
 
-// look pools each frame of x [N,T,H,W,C] to features [N,T,1,1,dim]: several eyes, each
-// with an attention of its own over the pixels, see what is where they look. The places
-// of the pixels are added before, so that they also see where that is.
-func (b *builder) look(name string, x *G.Node, dim int) *G.Node {
+// attentionPoolFrames pools each frame of x [N,T,H,W,C] to features [N,T,1,1,dim] with
+// several attention heads over its pixels. The coordinates of the pixels are added
+// before, so that features hold positions too. Parameters of head i are named eye.i.
+func (b *builder) attentionPoolFrames(name string, x *G.Node, dim int) (sum *G.Node) {
 	n, t, h, w, _ := b.dims(x)
 	if b.err != nil {
 		return nil
 	}
-	at := b.constant(name+".places", places(n*t, h, w), n, t, h, w, 2)
-	x = b.add(b.conv(name+".in", x, dim, point, form{}), b.conv(name+".where", at, dim, point, form{}))
-	var all *G.Node
-	for i := range b.t.Config.Classify.Eyes {
-		eye := fmt.Sprintf("%s.eye.%d", name, i)
-		seen := b.conv(eye, b.pool(eye, x, eyeSpread, false), dim, point, form{})
+	at := b.constant(name+".coordinates", coordinates(n*t, h, w), n, t, h, w, 2)
+	x = b.add(b.conv(name+".in", x, dim, point, convOptions{}), b.conv(name+".where", at, dim, point, convOptions{}))
+	for i := range b.t.Config.Classify.PoolHeads {
+		head := fmt.Sprintf("%s.eye.%d", name, i)
+		y := b.conv(head, b.attentionPool(head, x, poolHeadBound, false), dim, point, convOptions{})
 		if i == 0 {
-			all = seen
+			sum = y
 		} else {
-			all = b.add(all, seen)
+			sum = b.add(sum, y)
 		}
 	}
-	return all
+	return sum
 }
 
-// eyeSpread bounds an eye's first weights: features of a deviation near 1/2 make
-// logits that differ by a few, so that some eyes look at what stands out from the start.
-const eyeSpread = 1.5
+// poolHeadBound bounds the initial weights of a pooling head: features with a standard
+// deviation near 1/2 then make logits that differ by a few, so that some heads attend
+// to salient pixels from the start.
+const poolHeadBound = 1.5
 
-// pool is attention over the pixels of each frame of x [N,T,H,W,C], or over all of a
-// clip: [N,T,1,1,C], or [N,1,1,1,C].
-func (b *builder) pool(name string, x *G.Node, bound float64, clip bool) *G.Node {
+// attentionPool is the softmax-weighted mean of the pixels of each frame of x
+// [N,T,H,W,C], [N,T,1,1,C]; with clip that of all pixels of a clip, [N,1,1,1,C].
+func (b *builder) attentionPool(name string, x *G.Node, bound float64, clip bool) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	f := kernels.FramePool{F: n * t, P: h * w, C: c}
 	if clip {
 		f, t = kernels.FramePool{F: n, P: t * h * w, C: c}, 1
 	}
-	return b.apply(f, []int{n, t, 1, 1, c}, x, b.vector(name+".pool.weight", initial{bound: bound}, c))
+	return b.apply(f, []int{n, t, 1, 1, c}, x, b.param(name+".pool.weight", initial{bound: bound}, c))
 }
 
-// places are y and x of the pixels of so many frames, the picture from -1 to 1.
-func places(frames, h, w int) []float32 {
+// coordinates is y and x of the pixels of each frame [frames,H,W,2], from -1 to 1 across
+// the frame.
+func coordinates(frames, h, w int) []float32 {
 	at := make([]float32, 0, frames*h*w*2)
 	for range frames {
 		for i := range h {
@@ -123,7 +124,8 @@ func places(frames, h, w int) []float32 {
 	return at
 }
 
-// slowFast gives features [N,T/alpha,1,1,head_dim] from two encoders.
+// slowFast is the features [N,T/alpha,1,1,head_dim] of two encoders (Feichtenhofer et
+// al. 2019).
 func (b *builder) slowFast(x *G.Node) *G.Node {
 	c := b.t.Config
 	alpha, thin := c.Classify.Alpha, func(dim int) int { return max(dim/c.Classify.Beta, 1) }
@@ -135,8 +137,8 @@ func (b *builder) slowFast(x *G.Node) *G.Node {
 		x = b.apply(kernels.Shuffle{N: n, T: t, H: h / p, W: w / p, C: ch, FT: 1, FH: p, FW: p, Down: true}, []int{n, t, h / p, w / p, ch * p * p}, x)
 	}
 	flat := func(k Kernel) Kernel { return Kernel{1, k[1], k[2]} }
-	fast := b.act(kernels.ELU, b.causal("fast.conv_in.conv", x, thin(c.InitDim), c.InputKernel, form{}))
-	slow := b.act(kernels.ELU, b.conv("slow.conv_in.conv", x, c.InitDim, flat(c.InputKernel), form{strideT: alpha}))
+	fast := b.act(kernels.ELU, b.causal("fast.conv_in.conv", x, thin(c.InitDim), c.InputKernel, convOptions{}))
+	slow := b.act(kernels.ELU, b.conv("slow.conv_in.conv", x, c.InitDim, flat(c.InputKernel), convOptions{strideT: alpha}))
 	slow = b.lateral("lateral.in", slow, fast)
 	for i, dim := range c.dimsAfter() {
 		l, name := c.Layers[i], fmt.Sprintf(".encoder_layers.%d", i)
@@ -147,7 +149,7 @@ func (b *builder) slowFast(x *G.Node) *G.Node {
 		}
 		fast = b.layer("fast"+name, l, fast, nil)
 		if l.Kernel.IsZero() && l.convolves() {
-			l.Kernel = flat(c.ResidualKernel) // the fast path sees motion, the slow one what moves
+			l.Kernel = flat(c.ResidualKernel) // only the fast path has kernels over time
 		}
 		slow = b.layer("slow"+name, l, slow, nil)
 	}
@@ -155,13 +157,13 @@ func (b *builder) slowFast(x *G.Node) *G.Node {
 		slow, fast = b.layerNorm("slow.norm", slow), b.layerNorm("fast.norm", fast)
 	}
 	d := c.Classify.HeadDim
-	return b.lateral("lateral.out", b.look("slow.head", slow, d), b.look("fast.head", fast, d))
+	return b.lateral("lateral.out", b.attentionPoolFrames("slow.head", slow, d), b.attentionPoolFrames("fast.head", fast, d))
 }
 
-// lateral adds what a convolution over the time of the fast path gives to the slow one.
-// Feature t of the result has seen the frames up to alpha·t + alpha-1.
+// lateral is slow plus a convolution over time, with stride alpha, of the fast path.
+// Feature t of the result depends on the frames up to alpha·t + alpha-1.
 func (b *builder) lateral(name string, slow, fast *G.Node) *G.Node {
 	_, _, _, _, dim := b.dims(slow)
 	alpha := b.t.Config.Classify.Alpha
-	return b.add(slow, b.conv(name, fast, dim, Kernel{alpha + 1, 1, 1}, form{axes: timeOnly, strideT: alpha, padT: 1}))
+	return b.add(slow, b.conv(name, fast, dim, Kernel{alpha + 1, 1, 1}, convOptions{axes: timeOnly, strideT: alpha, padT: 1}))
 }

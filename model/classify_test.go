@@ -10,13 +10,13 @@ import (
 	"magvit/kernels/philox"
 )
 
-// looker is a classifier of a few hundred parameters with everything in it.
-func looker(network string) Config {
+// tinyClassifier has a few hundred parameters and every part.
+func tinyClassifier(network string) Config {
 	c := Defaults()
 	c.ImageSize, c.Patch, c.InitDim, c.Background = 16, 4, 4, 1
 	c.InputKernel, c.ResidualKernel, c.LatentNorm, c.SqueezeExcite = Kernel{3, 3, 3}, Kernel{3, 3, 3}, "none", "none"
 	c.Layers = []Layer{{Name: Residual}, {Name: CompressSpace, Dim: 6}, {Name: Residual}}
-	c.Classify = Classify{Network: network, Forecast: ForecastImage, ForecastWeight: .5, HeadDim: 5, Eyes: 2, HeadLayers: 2, Alpha: 2, Beta: 2}
+	c.Classify = Classify{Network: network, Forecast: ForecastImage, ForecastWeight: .5, HeadDim: 5, PoolHeads: 2, HeadLayers: 2, Alpha: 2, Beta: 2}
 	return c.ForClips(3, 8, ForecastNone)
 }
 
@@ -81,7 +81,7 @@ func (r *trial) run(t *testing.T) float64 {
 // The loss is the cross-entropy of the rows with a label and half the mean squared
 // error of the positions that count, computed here from logits and forecasts.
 func TestClassifierLoss(t *testing.T) {
-	r := newTrial(t, looker("i3d"), Shape{N: 3, T: 8, H: 16, W: 16})
+	r := newTrial(t, tinyClassifier("i3d"), Shape{N: 3, T: 8, H: 16, W: 16})
 	got := r.run(t)
 	logits, forecast, target := r.p.Buffer("logits").(kernels.Host), r.p.Buffer("forecast").(kernels.Host), r.p.Buffer("target").(kernels.Host)
 	want := 0.
@@ -107,7 +107,7 @@ func TestClassifierLoss(t *testing.T) {
 // Every parameter's gradient, at one of its values, is a difference of the loss.
 func TestClassifierGradients(t *testing.T) {
 	for _, network := range []string{"i3d", "slowfast"} {
-		r := newTrial(t, looker(network), Shape{N: 3, T: 8, H: 16, W: 16})
+		r := newTrial(t, tinyClassifier(network), Shape{N: 3, T: 8, H: 16, W: 16})
 		r.run(t)
 		grads := slices.Clone(r.grads)
 		still := 0
@@ -137,9 +137,9 @@ func TestClassifierGradients(t *testing.T) {
 
 // A forecast is a function of the frames before the horizon, exactly; the classes are
 // told from all of them.
-func TestForecastSeesNoFrameOfTheHorizon(t *testing.T) {
+func TestForecastDependsOnNoFrameOfTheHorizon(t *testing.T) {
 	for _, network := range []string{"i3d", "slowfast"} {
-		r := newTrial(t, looker(network), Shape{N: 3, T: 8, H: 16, W: 16})
+		r := newTrial(t, tinyClassifier(network), Shape{N: 3, T: 8, H: 16, W: 16})
 		r.run(t)
 		video, forecast, logits := r.p.Buffer("video").(kernels.Host), slices.Clone(r.p.Buffer("forecast").(kernels.Host)), slices.Clone(r.p.Buffer("logits").(kernels.Host))
 		seen, frame := r.m.Seen(8), 16*16*3
@@ -170,7 +170,7 @@ func TestForecastSeesNoFrameOfTheHorizon(t *testing.T) {
 	}
 }
 
-func TestClassifierRefuses(t *testing.T) {
+func TestClassifierErrors(t *testing.T) {
 	for _, c := range []struct {
 		change func(*Config)
 		want   string
@@ -188,16 +188,16 @@ func TestClassifierRefuses(t *testing.T) {
 		{func(c *Config) { c.Classify.Classes, c.Classify.Forecast = 1, ForecastNone }, "nothing to learn"},
 		{func(c *Config) { c.Classify.Network = "" }, "want 1 to 8"}, // a tokenizer without levels
 	} {
-		cfg := looker("i3d")
+		cfg := tinyClassifier("i3d")
 		c.change(&cfg)
 		if _, err := NewClassifier(cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want one with %q", err, c.want)
 		}
 	}
-	if _, err := New(looker("i3d")); err == nil || !strings.Contains(err.Error(), "has no codes") {
+	if _, err := New(tinyClassifier("i3d")); err == nil || !strings.Contains(err.Error(), "has no codes") {
 		t.Errorf("a classifier as a tokenizer: error %v", err)
 	}
-	m, err := NewClassifier(looker("slowfast"))
+	m, err := NewClassifier(tinyClassifier("slowfast"))
 	if err != nil {
 		t.Fatal(err)
 	}

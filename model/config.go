@@ -2,29 +2,29 @@ package model
 
 import "strings"
 
-// Config describes a tokenizer: the network, its quantizer and its losses; or, with
+// Config describes a tokenizer: network, quantizer and loss; or, with
 // classify.network, a Classifier.
 type Config struct {
-	Compat             string    `yaml:"compat"`               // lucidrains: the numbers of magvit2-pytorch, its known defects included; "": none
-	ImageSize          int       `yaml:"image_size"`           // side of the square frames it is meant for, pixels; others work if they divide likewise
-	Channels           int       `yaml:"channels"`             // of a frame: 1 or 3
-	Patch              int       `yaml:"patch"`                // space to depth by this factor before the first convolution, and back after the last
-	Background         float64   `yaml:"background"`           // the value that zero padding stands for: subtracted from the input, first bias of the output
+	Compat             string    `yaml:"compat"`               // lucidrains: the numbers of magvit2-pytorch, with its known defects; "": none
+	ImageSize          int       `yaml:"image_size"`           // side of the square training frames, pixels; other sizes work if they are multiples of the same factor
+	Channels           int       `yaml:"channels"`             // channels of a frame: 1 or 3
+	Patch              int       `yaml:"patch"`                // space-to-depth factor before the first convolution, undone after the last
+	Background         float64   `yaml:"background"`           // pixel value that zero padding represents: subtracted from the input, initial bias of the output
 	InitDim            int       `yaml:"init_dim"`             // channels after the first convolution
-	MaxDim             int       `yaml:"max_dim"`              // upper bound of channels; 0: none
-	DimCond            int       `yaml:"dim_cond"`             // values of a clip's condition, for the layers cond_*; 0: no condition
-	CondExpansion      float64   `yaml:"cond_expansion"`       // the condition is widened so many times before the layers get it
-	Layers             []Layer   `yaml:"layers"`               // of the encoder; the decoder has their mirror images in reverse order
-	InputKernel        Kernel    `yaml:"input_kernel"`         // first convolution: time, height, width
-	OutputKernel       Kernel    `yaml:"output_kernel"`        // last convolution
-	PadMode            string    `yaml:"pad_mode"`             // around clips in these two: constant, replicate, reflect or circular; constant where the kernel is longer than the clip
-	ResidualKernel     Kernel    `yaml:"residual_kernel"`      // residual units without a kernel of their own
-	SqueezeExcite      string    `yaml:"squeeze_excite"`       // in residual units: none, open (gates start at 1/2) or closed (4.5e-5, as the reference)
-	Attention          Heads     `yaml:"attention"`            // of attend_space and attend_time
-	LinearAttention    Heads     `yaml:"linear_attention"`     // of linear_attend_space
-	FirstFrame         bool      `yaml:"first_frame"`          // clips start with a frame of its own: T = 1 + F·k instead of F·k
-	SeparateFirstFrame bool      `yaml:"separate_first_frame"` // with first_frame: that frame has a first and a last convolution of its own
-	LatentNorm         string    `yaml:"latent_norm"`          // before the quantizer: layer or none
+	MaxDim             int       `yaml:"max_dim"`              // upper bound on channels; 0: none
+	DimCond            int       `yaml:"dim_cond"`             // size of a clip's condition vector, for the layers cond_*; 0: no condition
+	CondExpansion      float64   `yaml:"cond_expansion"`       // widening factor of the MLP that maps the condition before the layers cond_*
+	Layers             []Layer   `yaml:"layers"`               // layers of the encoder; the decoder has their mirror images in reverse order
+	InputKernel        Kernel    `yaml:"input_kernel"`         // kernel of the first convolution: time, height, width
+	OutputKernel       Kernel    `yaml:"output_kernel"`        // kernel of the last convolution
+	PadMode            string    `yaml:"pad_mode"`             // padding of these two: constant, replicate, reflect or circular; constant where the kernel is longer than the clip
+	ResidualKernel     Kernel    `yaml:"residual_kernel"`      // kernel of residual units that set none
+	SqueezeExcite      string    `yaml:"squeeze_excite"`       // squeeze-excitation in residual units: none, open (gates start at 1/2) or closed (gates start at 4.5e-5, as in the reference)
+	Attention          Heads     `yaml:"attention"`            // size of attend_space and attend_time
+	LinearAttention    Heads     `yaml:"linear_attention"`     // size of linear_attend_space
+	FirstFrame         bool      `yaml:"first_frame"`          // the first frame has a code of its own: clips have T = 1 + F·k frames instead of F·k
+	SeparateFirstFrame bool      `yaml:"separate_first_frame"` // with first_frame: that frame has its own first and last convolution
+	LatentNorm         string    `yaml:"latent_norm"`          // normalization before the quantizer: layer or none
 	Quantizer          Quantizer `yaml:"quantizer"`
 	Loss               Loss      `yaml:"loss"`
 	Classify           Classify  `yaml:"classify"`
@@ -32,38 +32,37 @@ type Config struct {
 
 // Heads is the size of attention.
 type Heads struct {
-	Heads int `yaml:"heads"` // that each attend on their own
-	Dim   int `yaml:"dim"`   // channels of a head
+	Heads int `yaml:"heads"` // number of attention heads
+	Dim   int `yaml:"dim"`   // channels per head
 }
 
 // Quantizer turns latents into codes.
 type Quantizer struct {
-	Kind              string  `yaml:"kind"`                // fsq or lfq
-	Levels            []int   `yaml:"levels,flow"`         // fsq: values of each dimension, 3 or more
-	CodebookSize      int     `yaml:"codebook_size"`       // lfq: a power of two, up to 2^18
-	Codebooks         int     `yaml:"codebooks"`           // codes of one position
-	Spherical         bool    `yaml:"spherical"`           // lfq: latents of a code are scaled to norm 1, and so are the codes
-	EntropyWeight     float64 `yaml:"entropy_weight"`      // lfq: weight of per-sample entropy - gamma · batch entropy
-	EntropyBoost      float64 `yaml:"entropy_boost"`       // lfq: entropy_weight counts so many times at first, falling to once
-	EntropyBoostSteps int     `yaml:"entropy_boost_steps"` // lfq: over so many steps; 0: no boost
-	DiversityGamma    float64 `yaml:"diversity_gamma"`     // lfq
-	CommitmentWeight  float64 `yaml:"commitment_weight"`   // lfq
-	AuxWeight         float64 `yaml:"aux_weight"`          // lfq: of these terms together
-	InvTemperature    float64 `yaml:"inv_temperature"`     // lfq: of the soft assignment behind the entropies
-	SoftClamp         float64 `yaml:"soft_clamp"`          // lfq: latents through a·tanh(z/a) with this a; 0: as they are
+	Kind              string  `yaml:"kind"`                // fsq: finite scalar; lfq: lookup-free
+	Levels            []int   `yaml:"levels,flow"`         // fsq: number of levels of each dimension, 3 or more
+	CodebookSize      int     `yaml:"codebook_size"`       // lfq: number of codes, a power of two up to 2^18
+	Codebooks         int     `yaml:"codebooks"`           // codes per position
+	Spherical         bool    `yaml:"spherical"`           // lfq: latents and codes are projected to the unit sphere
+	EntropyWeight     float64 `yaml:"entropy_weight"`      // lfq: weight of sample entropy - diversity_gamma · codebook entropy
+	EntropyBoost      float64 `yaml:"entropy_boost"`       // lfq: initial multiplier of entropy_weight, decays linearly to 1
+	EntropyBoostSteps int     `yaml:"entropy_boost_steps"` // lfq: steps of that decay; 0: no boost
+	DiversityGamma    float64 `yaml:"diversity_gamma"`     // lfq: factor of the codebook entropy, which is maximized
+	CommitmentWeight  float64 `yaml:"commitment_weight"`   // lfq: weight of the commitment loss
+	AuxWeight         float64 `yaml:"aux_weight"`          // lfq: factor of all these weights
+	InvTemperature    float64 `yaml:"inv_temperature"`     // lfq: inverse temperature of the soft assignment that the entropies are of
+	SoftClamp         float64 `yaml:"soft_clamp"`          // lfq: a of the soft clamp a·tanh(z/a) of latents; 0: no clamp
 }
 
-// Loss is how far a reconstruction is from its clip. How much more the foreground
-// counts is the data's affair: it comes as a weight of each pixel.
+// Loss is the reconstruction loss. A weight for each pixel comes with the data.
 type Loss struct {
 	Kind      string  `yaml:"kind"`      // mse or l1
-	Overshoot float64 `yaml:"overshoot"` // share that an error beyond a saturated target (0 or 1) counts: decoders clamp
+	Overshoot float64 `yaml:"overshoot"` // weight, in [0,1], of errors beyond a saturated target (0 or 1), which clamping removes
 }
 
-// Defaults is the configuration that a file's keys are laid over. For LFQ it keeps
-// latents within ±1, where passing gradients straight through the sign errs
-// little, and softens the assignment behind the entropies: with the reference's
-// 10 and 100 (FromReference) the demo's network learns far more slowly.
+// Defaults is the configuration that a file's keys override. LFQ's latents are clamped
+// to ±1, where the straight-through gradient of the sign is a good approximation, and
+// its soft assignment has a high temperature: with the reference's 10 and 100
+// (FromReference) the demo's network learns far more slowly.
 func Defaults() Config {
 	return Config{
 		ImageSize: 64, Channels: 3, Patch: 1, InitDim: 64, CondExpansion: 4,
@@ -72,7 +71,7 @@ func Defaults() Config {
 		Quantizer: Quantizer{Kind: "fsq", Codebooks: 1, EntropyWeight: .01, EntropyBoost: 3, DiversityGamma: 2.5,
 			AuxWeight: 1, InvTemperature: 2, SoftClamp: 1},
 		Loss:     Loss{Kind: "mse", Overshoot: 1},
-		Classify: Classify{Forecast: ForecastAuto, ForecastWeight: .5, HeadDim: 64, Eyes: 8, HeadLayers: 3, Alpha: 4, Beta: 4},
+		Classify: Classify{Forecast: ForecastAuto, ForecastWeight: .5, HeadDim: 64, PoolHeads: 8, HeadLayers: 3, Alpha: 4, Beta: 4},
 	}
 }
 
@@ -90,7 +89,7 @@ func (c Config) count(name string) (n int) {
 	return n
 }
 
-// conditional says whether a layer needs a condition.
+// conditional reports whether a layer needs a condition.
 func (c Config) conditional() bool {
 	for _, l := range c.Layers {
 		if strings.HasPrefix(l.Name, "cond_") {
@@ -100,10 +99,10 @@ func (c Config) conditional() bool {
 	return false
 }
 
-// spaceFactor is how many pixels a side one code stands for.
+// spaceFactor is the number of pixels per code, along height and width.
 func (c Config) spaceFactor() int { return c.Patch << c.count(CompressSpace) }
 
-// timeFactor is how many frames one code stands for.
+// timeFactor is the number of frames per code.
 func (c Config) timeFactor() int { return 1 << c.count(CompressTime) }
 
 // dimsAfter is the number of channels after each layer of the encoder.

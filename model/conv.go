@@ -8,7 +8,7 @@ import (
 	"magvit/kernels"
 )
 
-// axes says which axes of a convolution's kernel the reference's weights have.
+// axes is the set of a convolution's kernel axes that the reference's weights have.
 type axes int
 
 const (
@@ -31,24 +31,24 @@ func (a axes) reference(o, c int, k Kernel) []int {
 	return []int{o, c, k[0], k[1], k[2]}
 }
 
-// form is what a convolution adds to its size: strides, padding and first values.
-type form struct {
+// convOptions are strides, padding and initial values of a convolution.
+type convOptions struct {
 	axes             axes
 	strideT, strideS int             // 0: 1
 	dilation         int             // in time; 0: 1
 	mode             kernels.PadMode // causal only
 	padT             int             // zero frames in front
-	padded           bool            // x has its rows and columns around it already
-	repeat           int             // upsampling: so many consecutive output channels start equal
+	padded           bool            // x is padded in height and width already
+	repeat           int             // upsampling: number of consecutive output channels that start equal
 	bias             float64
-	fixedBias        bool // the bias starts at that value, not around zero
+	fixedBias        bool // the bias starts at that value, not at random
 	zero             bool // the weights start at zero
 }
 
 var point = Kernel{1, 1, 1}
 
-// conv is a convolution with bias, name.weight and name.bias.
-func (b *builder) conv(name string, x *G.Node, out int, k Kernel, f form) *G.Node {
+// conv is a convolution with parameters name.weight and name.bias.
+func (b *builder) conv(name string, x *G.Node, out int, k Kernel, f convOptions) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	if b.err != nil {
 		return nil
@@ -71,13 +71,13 @@ func (b *builder) conv(name string, x *G.Node, out int, k Kernel, f form) *G.Nod
 	}
 	to, ho, wo := s.Out()
 	return b.apply(s, []int{n, to, ho, wo, out}, x,
-		b.param(name+".weight", weight, []int{out, k[0], k[1], k[2], c}, f.axes.reference(out, c, k)), b.vector(name+".bias", bias, out))
+		b.paramAs(name+".weight", weight, []int{out, k[0], k[1], k[2], c}, f.axes.reference(out, c, k)), b.param(name+".bias", bias, out))
 }
 
-// causal is a convolution that looks back only; without strides it keeps the shape.
-// Like the reference it falls back to zeros, in space too, where a clip is not
-// longer than what stands in front of it.
-func (b *builder) causal(name string, x *G.Node, out int, k Kernel, f form) *G.Node {
+// causal is a convolution that depends on no later frame; without strides it keeps the
+// shape. Like the reference it pads with zeros, in height and width too, where a clip has
+// no more frames than the padding in front of it.
+func (b *builder) causal(name string, x *G.Node, out int, k Kernel, f convOptions) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	f.padT = max(f.dilation, 1)*(k[0]-1) + 1 - max(f.strideT, 1)
 	if f.padT < 0 { // a stride longer than the kernel skips the first frames
@@ -92,29 +92,28 @@ func (b *builder) causal(name string, x *G.Node, out int, k Kernel, f form) *G.N
 	return b.conv(name, x, out, k, f)
 }
 
-// linear is a product of each pixel's channels with a matrix, without bias.
+// linear is a matrix product with each pixel's channels, without bias.
 //
-// Why a modulated convolution: it is the one without bias; all clips count as one
-// sample.
+// Why ModConv with one sample: it is the only bias-free convolution Spec.
 func (b *builder) linear(name string, x *G.Node, out int) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	if b.err != nil {
 		return nil
 	}
 	s := kernels.ModConv{Conv: kernels.Conv{N: 1, T: n * t, H: h, W: w, C: c, O: out, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}}
-	return b.apply(s, []int{n, t, h, w, out}, x, b.vector(name+".weight", initial{bound: 1 / math.Sqrt(float64(c))}, out, c))
+	return b.apply(s, []int{n, t, h, w, out}, x, b.param(name+".weight", initial{bound: 1 / math.Sqrt(float64(c))}, out, c))
 }
 
-// down halves an axis: height and width, or time.
+// down halves height and width, or time.
 func (b *builder) down(name string, x *G.Node, out int, space, antialias bool) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	if antialias {
 		x = b.apply(kernels.Blur{N: n, T: t, H: h, W: w, C: c, Time: !space, Space: space}, []int{n, t, h, w, c}, x)
 	}
 	if space {
-		return b.conv(name+".conv", x, out, Kernel{1, 3, 3}, form{axes: spaceOnly, strideS: 2})
+		return b.conv(name+".conv", x, out, Kernel{1, 3, 3}, convOptions{axes: spaceOnly, strideS: 2})
 	}
-	f := form{axes: timeOnly, strideT: 2, padT: 1}
+	f := convOptions{axes: timeOnly, strideT: 2, padT: 1}
 	if b.t.Config.lucidrains() {
 		f.padT = 2
 	}
@@ -129,6 +128,6 @@ func (b *builder) up(name string, x *G.Node, out int, space bool) *G.Node {
 		ft, fs, a = 1, 2, spaceOnly
 	}
 	f := ft * fs * fs
-	y := b.act(kernels.SiLU, b.conv(name+".net.0", x, out*f, point, form{axes: a, repeat: f}))
+	y := b.act(kernels.SiLU, b.conv(name+".net.0", x, out*f, point, convOptions{axes: a, repeat: f}))
 	return b.apply(kernels.Shuffle{N: n, T: t, H: h, W: w, C: out, FT: ft, FH: fs, FW: fs}, []int{n, t * ft, h * fs, w * fs, out}, y)
 }

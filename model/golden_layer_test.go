@@ -209,8 +209,8 @@ func (g *golden) operator(b *builder, in feed, x, cond *G.Node) *G.Node {
 		check(g.t, assign(&k, g.Config[name]))
 		return k
 	}
-	f := form{}
-	pad := func() form {
+	f := convOptions{}
+	pad := func() convOptions {
 		mode := "constant"
 		g.config("pad_mode", &mode)
 		i := slices.Index(padModes, mode)
@@ -271,7 +271,7 @@ func (g *golden) operator(b *builder, in feed, x, cond *G.Node) *G.Node {
 		g.must("images", true, false)
 		y := b.rmsNorm("m", x, nil, 0)
 		if g.flag("bias") {
-			y = g.addBias(b, in, y, b.vector("m.bias", initial{}, c))
+			y = g.addBias(b, in, y, b.param("m.bias", initial{}, c))
 		}
 		return y
 	case "AdaptiveRMSNorm":
@@ -354,12 +354,12 @@ func (g *golden) addBias(b *builder, in feed, x, bias *G.Node) *G.Node {
 }
 
 // transposed is a transposed convolution, the adjoint of a convolution with a
-// stride in time, without what stands behind the last frame. No network here has one.
+// stride in time, without the frames after the last one. No network here has one.
 func (g *golden) transposed(b *builder, in feed, x *G.Node, out int, k Kernel, stride int) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	full := (t-1)*stride + k[0]
 	s := kernels.Conv{N: n, T: full, H: h, W: w, C: out, O: c, KT: k[0], KH: k[1], KW: k[2], ST: stride, SH: 1, SW: 1, DT: 1, PH: k[1] / 2, PW: k[2] / 2}
-	weight := b.param("m.conv.weight", initial{}, []int{c, k[0], k[1], k[2], out}, timeAndSpace.reference(c, out, k))
+	weight := b.paramAs("m.conv.weight", initial{}, []int{c, k[0], k[1], k[2], out}, timeAndSpace.reference(c, out, k))
 	y := b.apply(kernels.ConvGradX{Conv: s}, []int{n, full, h, w, out}, x, weight)
-	return g.addBias(b, in, b.frames(y, 0, min(full, t*stride)), b.vector("m.conv.bias", initial{}, out))
+	return g.addBias(b, in, b.frames(y, 0, min(full, t*stride)), b.param("m.conv.bias", initial{}, out))
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // tally counts what was compared in a kind of cases.
-type tally struct{ cases, tensors, values, strayed int }
+type tally struct{ cases, tensors, values, outliers int }
 
 // tooFar is how many times its limit no rounding takes a value.
 const tooFar = 20
@@ -49,7 +49,7 @@ func compareGolden(t *testing.T, first rounding, others []rounding, wanted func(
 		t.Fatalf("no golden files in %s", dir)
 	}
 	counts := map[string]*tally{}
-	var skipped, strayed []string
+	var skipped, outliers []string
 	for _, path := range files {
 		name := strings.TrimSuffix(filepath.Base(path), ".safetensors")
 		if !wanted(name) {
@@ -64,30 +64,30 @@ func compareGolden(t *testing.T, first rounding, others []rounding, wanted func(
 			}
 			skipped = append(skipped, g.skipped...)
 			if g.tensors > 0 {
-				n.cases, n.tensors, n.values, n.strayed = n.cases+1, n.tensors+g.tensors, n.values+g.values, n.strayed+len(g.strayed)
+				n.cases, n.tensors, n.values, n.outliers = n.cases+1, n.tensors+g.tensors, n.values+g.values, n.outliers+len(g.outliers)
 			}
-			far := maps.Clone(g.strayed)
+			far := maps.Clone(g.outliers)
 			for _, r := range others {
 				if len(far) == 0 {
 					break
 				}
 				again := run(t, path, r)
-				maps.DeleteFunc(far, func(name string, _ stray) bool { return again.strayed[name].times == 0 })
+				maps.DeleteFunc(far, func(name string, _ outlier) bool { return again.outliers[name].times == 0 })
 			}
-			for _, name := range slices.Sorted(maps.Keys(g.strayed)) {
-				s := g.strayed[name]
+			for _, name := range slices.Sorted(maps.Keys(g.outliers)) {
+				s := g.outliers[name]
 				if _, always := far[name]; always || s.times > tooFar {
 					t.Errorf("%s: %v", name, s)
 				}
-				strayed = append(strayed, fmt.Sprintf("%s %s: %.3g times", g.Name, name, s.times))
+				outliers = append(outliers, fmt.Sprintf("%s %s: %.3g times", g.Name, name, s.times))
 			}
 		})
 	}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
 		n := counts[kind]
-		t.Logf("%-13s %3d cases, %5d tensors, %7d values compared, %d tensors within the file's limit with other roundings only", kind, n.cases, n.tensors, n.values, n.strayed)
+		t.Logf("%-13s %3d cases, %5d tensors, %7d values compared, %d tensors within the file's limit with other roundings only", kind, n.cases, n.tensors, n.values, n.outliers)
 	}
-	for _, s := range strayed {
+	for _, s := range outliers {
 		t.Log("within its limit with other roundings only:", s)
 	}
 	for _, s := range skipped {
@@ -137,20 +137,20 @@ type golden struct {
 	be              kernels.Backend
 	tensors, values int
 	skipped         []string
-	strayed         map[string]stray // tensors beyond their limits
+	outliers        map[string]outlier // tensors beyond their limits
 	all             map[string]array
 	used            map[string]bool // option:, config: and tensor names that were looked at
 }
 
-// stray is how far a tensor is beyond its limit, and where most.
-type stray struct {
+// outlier is how far a tensor is beyond its limit, and where most.
+type outlier struct {
 	times     float64
 	at        int
 	got, want float32
 	nmse      float64
 }
 
-func (s stray) String() string {
+func (s outlier) String() string {
 	return fmt.Sprintf("%.3g times as far as its limit allows; the largest difference is at %d: %g, want %g; squared error %.3g of the values' power", s.times, s.at, s.got, s.want, s.nmse)
 }
 
@@ -170,7 +170,7 @@ func readGolden(t *testing.T, path string) *golden {
 	check(t, json.Unmarshal(raw[8:8+n], &header))
 	var meta struct{ Case string }
 	check(t, json.Unmarshal(header["__metadata__"], &meta))
-	g := &golden{t: t, all: map[string]array{}, used: map[string]bool{}, strayed: map[string]stray{}}
+	g := &golden{t: t, all: map[string]array{}, used: map[string]bool{}, outliers: map[string]outlier{}}
 	check(t, json.Unmarshal([]byte(meta.Case), g))
 	delete(header, "__metadata__")
 	for name, text := range header {
@@ -369,7 +369,7 @@ func (g *golden) within(name string, got, want []float32, abs func(i int) float6
 		return
 	}
 	var squares, power float64
-	var s stray
+	var s outlier
 	for i, w := range want {
 		d := math.Abs(float64(got[i]) - float64(w))
 		squares, power = squares+d*d, power+float64(w)*float64(w)
@@ -387,7 +387,7 @@ func (g *golden) within(name string, got, want []float32, abs func(i int) float6
 		s.times = max(s.times, math.Sqrt(s.nmse / *nmse))
 	}
 	if s.times > 1 {
-		g.strayed[name] = s
+		g.outliers[name] = s
 	}
 }
 

@@ -233,7 +233,7 @@ func (g *golden) statistics(tok *Tokenizer) {
 }
 
 // checkpoint compares what a saved tokenizer or trainer must be read as: here its
-// parameters by name, which the beside .pt file holds too; package torchfile reads
+// parameters by name, which the .pt file of the same name holds too; package torchfile reads
 // that one. The network that they make is then run.
 func (g *golden) checkpoint() {
 	if g.Op != "VideoTokenizer.save" && g.Op != "VideoTokenizerTrainer.save" {

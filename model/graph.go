@@ -79,29 +79,30 @@ func (b *builder) total(terms []Term) (sum *G.Node) {
 	return sum
 }
 
-// encode turns video [N,T,H,W,channels] into what the quantizer gets, before its projection.
+// encode is the encoder: video [N,T,H,W,channels] to features [N,T',H',W',dim], before
+// the quantizer's projection.
 func (b *builder) encode(x *G.Node) *G.Node {
 	c := b.t.Config
-	cond := b.stem("encoder_cond_in")
+	cond := b.conditionMLP("encoder_cond_in")
 	if c.Background != 0 {
 		n, t, h, w, ch := b.dims(x)
 		x = b.apply(kernels.Affine{Len: n * t * h * w * ch, Mul: 1, Add: float32(-c.Background)}, []int{n, t, h, w, ch}, x)
 	}
 	if !c.separate() {
-		x = b.start(x)
+		x = b.padFirstFrame(x)
 	}
 	if n, t, h, w, ch := b.dims(x); c.Patch > 1 {
 		p := c.Patch
 		x = b.apply(kernels.Shuffle{N: n, T: t, H: h / p, W: w / p, C: ch, FT: 1, FH: p, FW: p, Down: true}, []int{n, t, h / p, w / p, ch * p * p}, x)
 	}
 	in := func(x *G.Node) *G.Node {
-		return b.causal("conv_in.conv", x, c.InitDim, c.InputKernel, form{mode: c.padding()})
+		return b.causal("conv_in.conv", x, c.InitDim, c.InputKernel, convOptions{mode: c.padding()})
 	}
 	if c.separate() {
-		x = b.start(b.apart(x, c.InitDim, "conv_in_first_frame", c.InputKernel, form{}, in))
+		x = b.padFirstFrame(b.separateFirstFrame(x, c.InitDim, "conv_in_first_frame", c.InputKernel, convOptions{}, in))
 	} else {
 		x = in(x)
-		b.unused("conv_in_first_frame", c.InitDim, c.Channels, c.InputKernel)
+		b.unusedFirstFrame("conv_in_first_frame", c.InitDim, c.Channels, c.InputKernel)
 	}
 	dims := c.dimsAfter()
 	for i := range c.Layers {
@@ -111,17 +112,17 @@ func (b *builder) encode(x *G.Node) *G.Node {
 	_, _, _, _, dim := b.dims(x)
 	switch {
 	case c.lucidrains():
-		b.dead(name+".weight", initial{mean: 1}, dim)
-		b.dead(name+".bias", initial{}, dim)
+		b.unusedParam(name+".weight", initial{mean: 1}, dim)
+		b.unusedParam(name+".bias", initial{}, dim)
 	case c.LatentNorm == "layer":
 		x = b.layerNorm(name, x)
 	}
 	return x
 }
 
-// start puts zero frames in front of clips with a first frame, so that this frame
-// has a code of its own.
-func (b *builder) start(x *G.Node) *G.Node {
+// padFirstFrame puts zero frames in front of clips with a first frame, so that this
+// frame has a code of its own.
+func (b *builder) padFirstFrame(x *G.Node) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	p := b.t.Config.timeFactor() - 1
 	if !b.t.Config.FirstFrame || p == 0 {
@@ -130,8 +131,8 @@ func (b *builder) start(x *G.Node) *G.Node {
 	return b.apply(kernels.PadFront{N: n, T: t, Inner: h * w * c, P: p}, []int{n, t + p, h, w, c}, x)
 }
 
-// apart applies a convolution of its own to the first frame, rest to the others.
-func (b *builder) apart(x *G.Node, out int, name string, k Kernel, f form, rest func(*G.Node) *G.Node) *G.Node {
+// separateFirstFrame applies convolution name to the first frame, rest to the others.
+func (b *builder) separateFirstFrame(x *G.Node, out int, name string, k Kernel, f convOptions, rest func(*G.Node) *G.Node) *G.Node {
 	n, t, h, w, _ := b.dims(x)
 	f.axes = spaceOnly
 	first := b.conv(name, b.frames(x, 0, 1), out, Kernel{1, k[1], k[2]}, f)
@@ -141,26 +142,26 @@ func (b *builder) apart(x *G.Node, out int, name string, k Kernel, f form, rest 
 	return b.apply(kernels.ConcatTime{N: n, TA: 1, TB: t - 1, Inner: h * w * out}, []int{n, t, h, w, out}, first, rest(b.frames(x, 1, t)))
 }
 
-// unused carries the first frame's convolution where clips have no such frame.
-func (b *builder) unused(name string, out, in int, k Kernel) {
+// unusedFirstFrame declares the first frame's convolution where clips have no such frame.
+func (b *builder) unusedFirstFrame(name string, out, in int, k Kernel) {
 	if !b.t.Config.SeparateFirstFrame {
 		return
 	}
-	b.dead(name+".weight", initial{bound: 1 / math.Sqrt(float64(in*k[1]*k[2]))}, out, in, k[1], k[2])
-	b.dead(name+".bias", initial{bound: 1 / math.Sqrt(float64(in*k[1]*k[2]))}, out)
+	b.unusedParam(name+".weight", initial{bound: 1 / math.Sqrt(float64(in*k[1]*k[2]))}, out, in, k[1], k[2])
+	b.unusedParam(name+".bias", initial{bound: 1 / math.Sqrt(float64(in*k[1]*k[2]))}, out)
 }
 
-// separate says whether the first frame has convolutions of its own.
+// separate reports whether the first frame has convolutions of its own.
 func (c Config) separate() bool { return c.SeparateFirstFrame && c.FirstFrame }
 
 func (c Config) padding() kernels.PadMode {
 	return kernels.PadMode(slices.Index(padModes, c.PadMode)) // both lists have one order
 }
 
-// decode turns the quantizer's values, projected, into video.
+// decode is the decoder: the quantizer's values, projected, to video [N,T,H,W,channels].
 func (b *builder) decode(x *G.Node) *G.Node {
 	c := b.t.Config
-	cond := b.stem("decoder_cond_in")
+	cond := b.conditionMLP("decoder_cond_in")
 	dims := c.dimsAfter()
 	for i := len(c.Layers) - 1; i >= 0; i-- {
 		before := c.InitDim
@@ -173,7 +174,7 @@ func (b *builder) decode(x *G.Node) *G.Node {
 	if c.FirstFrame {
 		skip = c.timeFactor() - 1
 	}
-	f := form{bias: c.Background, fixedBias: c.Background != 0}
+	f := convOptions{bias: c.Background, fixedBias: c.Background != 0}
 	last := func(x *G.Node) *G.Node {
 		f := f
 		f.mode = c.padding()
@@ -181,10 +182,10 @@ func (b *builder) decode(x *G.Node) *G.Node {
 	}
 	_, t, _, _, _ := b.dims(x)
 	if c.separate() {
-		x = b.apart(b.frames(x, skip, t), out, "conv_out_first_frame", c.OutputKernel, f, last)
+		x = b.separateFirstFrame(b.frames(x, skip, t), out, "conv_out_first_frame", c.OutputKernel, f, last)
 	} else {
 		x = b.frames(last(x), skip, t)
-		b.unused("conv_out_first_frame", c.Channels, c.InitDim, c.OutputKernel)
+		b.unusedFirstFrame("conv_out_first_frame", c.Channels, c.InitDim, c.OutputKernel)
 	}
 	n, t, h, w, _ := b.dims(x)
 	if p > 1 {
@@ -225,7 +226,7 @@ func (t *Tokenizer) forward(s Shape) (*Graph, error) {
 	return b.finish(append([]Term{{Name: "recon", Node: pixels, Weight: 1}}, q.terms...)...)
 }
 
-// differentiate adds the gradients of the parameters, and returns those of other nodes.
+// differentiate adds the gradients of the parameters and returns those of other nodes.
 func (g *Graph) differentiate(others ...*G.Node) (G.Nodes, error) {
 	wrt := slices.Clone(others)
 	for _, p := range g.Params {
@@ -239,21 +240,21 @@ func (g *Graph) differentiate(others ...*G.Node) (G.Nodes, error) {
 	}
 	own := grads[len(others):]
 	g.Grads = make(G.Nodes, len(g.Params))
-	taken := map[*G.Node]bool{}
+	bound := map[*G.Node]bool{}
 	for i, p := range g.Params {
 		if p == nil {
 			continue
 		}
 		d := own[0]
 		own = own[1:]
-		// The biases of two convolutions that are added have one gradient: a node is
-		// bound to one place, so each further place gets a copy.
-		for taken[d] {
+		// The biases of two convolutions whose results are added have one gradient node.
+		// A node is bound to one buffer, so each further parameter gets a copy.
+		for bound[d] {
 			if d, err = op.Apply(kernels.Affine{Len: d.Shape().TotalSize(), Mul: 1}, d.Shape(), d); err != nil {
 				return nil, fmt.Errorf("model: %w", err)
 			}
 		}
-		taken[d], g.Grads[i] = true, d
+		bound[d], g.Grads[i] = true, d
 	}
 	return grads[:len(others)], nil
 }

@@ -9,15 +9,15 @@ import (
 // Layer is one entry of Config.Layers, in YAML a name, [name, number] or a mapping.
 type Layer struct {
 	Name      string `yaml:"name"`
-	Dim       int    `yaml:"dim,omitempty"`         // compress_*: channels after it; 0: twice as many
-	N         int    `yaml:"n,omitempty"`           // consecutive_residual: units in a row
+	Dim       int    `yaml:"dim,omitempty"`         // compress_*: output channels; 0: twice the input channels
+	N         int    `yaml:"n,omitempty"`           // consecutive_residual: number of units
 	Kernel    Kernel `yaml:"kernel,omitempty,flow"` // residual kinds: instead of residual_kernel
-	Dilation  int    `yaml:"dilation,omitempty"`    // residual kinds: frames from one tap to the next; 0: 1
-	Antialias bool   `yaml:"antialias,omitempty"`   // compress_*: blurs the axis first; in time, each code then sees one frame ahead
+	Dilation  int    `yaml:"dilation,omitempty"`    // residual kinds: dilation in time; 0: 1
+	Antialias bool   `yaml:"antialias,omitempty"`   // compress_*: blurs the axis first; in time, each code then depends on one later frame
 }
 
-// Kernel is a convolution's size: time, height, width. In YAML, one number stands
-// for three equal ones.
+// Kernel is a convolution's size: time, height, width. In YAML, one number means three
+// equal ones.
 type Kernel [3]int
 
 // Names of layers.
@@ -39,10 +39,10 @@ const (
 var layerNames = []string{Residual, ConsecutiveResidual, CondResidual, CompressSpace, CompressTime,
 	AttendSpace, LinearAttendSpace, AttendTime, GateLoopTime, CondAttendSpace, CondLinearAttendSpace, CondAttendTime}
 
-// compresses says whether the layer halves an axis.
+// compresses reports whether the layer halves an axis.
 func (l Layer) compresses() bool { return l.Name == CompressSpace || l.Name == CompressTime }
 
-// convolves says whether the layer has a kernel to choose.
+// convolves reports whether the layer has a configurable kernel.
 func (l Layer) convolves() bool {
 	return l.Name == Residual || l.Name == ConsecutiveResidual || l.Name == CondResidual
 }
@@ -75,7 +75,7 @@ func (k Kernel) MarshalYAML() (any, error) {
 	return n, nil
 }
 
-// IsZero reports whether the kernel is left to residual_kernel.
+// IsZero reports whether the kernel is that of residual_kernel.
 func (k Kernel) IsZero() bool { return k == Kernel{} }
 
 func (l *Layer) UnmarshalYAML(n *yaml.Node) error {

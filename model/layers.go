@@ -10,7 +10,7 @@ import (
 	"magvit/kernels"
 )
 
-// encodeLayer applies layer i of the encoder; dim is the width it is to have after.
+// encodeLayer applies layer i of the encoder; dim is its number of output channels.
 func (b *builder) encodeLayer(i int, x, cond *G.Node, dim int) *G.Node {
 	l, name := b.t.Config.Layers[i], fmt.Sprintf("encoder_layers.%d", i)
 	if l.compresses() {
@@ -19,7 +19,7 @@ func (b *builder) encodeLayer(i int, x, cond *G.Node, dim int) *G.Node {
 	return b.layer(name, l, x, cond)
 }
 
-// decodeLayer applies the mirror image of layer i; dim is the width before layer i.
+// decodeLayer applies the mirror image of layer i; dim is its number of output channels.
 func (b *builder) decodeLayer(i int, x, cond *G.Node, dim int) *G.Node {
 	l, name := b.t.Config.Layers[i], fmt.Sprintf("decoder_layers.%d", len(b.t.Config.Layers)-1-i)
 	if l.compresses() {
@@ -28,15 +28,15 @@ func (b *builder) decodeLayer(i int, x, cond *G.Node, dim int) *G.Node {
 	return b.layer(name, l, x, cond)
 }
 
-// layer is one that keeps the shape, the same in encoder and decoder. cond
-// [N,1,1,1,width] reaches the layers cond_* only.
+// layer applies a layer that keeps the shape, the same in encoder and decoder. Only the
+// layers cond_* use cond [N,1,1,1,width].
 func (b *builder) layer(name string, l Layer, x, cond *G.Node) *G.Node {
 	c := b.t.Config
 	k := l.Kernel
 	if k.IsZero() {
 		k = c.ResidualKernel
 	}
-	f := form{dilation: l.Dilation}
+	f := convOptions{dilation: l.Dilation}
 	kind, conditional := strings.CutPrefix(l.Name, "cond_")
 	if !conditional {
 		cond = nil
@@ -68,18 +68,18 @@ func (b *builder) layer(name string, l Layer, x, cond *G.Node) *G.Node {
 }
 
 // residual is x + gate(ELU(conv1(ELU(conv_k(x))))).
-func (b *builder) residual(name string, x *G.Node, k Kernel, f form) *G.Node {
+func (b *builder) residual(name string, x *G.Node, k Kernel, f convOptions) *G.Node {
 	_, _, _, _, c := b.dims(x)
 	y := b.act(kernels.ELU, b.causal(name+".fn.0.conv", x, c, k, f))
-	y = b.act(kernels.ELU, b.conv(name+".fn.2", y, c, point, form{}))
+	y = b.act(kernels.ELU, b.conv(name+".fn.2", y, c, point, convOptions{}))
 	if b.t.Config.SqueezeExcite != "none" {
 		y = b.squeezeExcite(name+".fn.4", y, max(16, c/2))
 	}
 	return b.add(x, y)
 }
 
-// squeezeExcite scales channels by a gate computed from an attention-pooled
-// summary of each frame.
+// squeezeExcite scales the channels of each frame by gates computed from its
+// attention-pooled mean.
 func (b *builder) squeezeExcite(name string, x *G.Node, hidden int) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	if b.err != nil {
@@ -87,45 +87,45 @@ func (b *builder) squeezeExcite(name string, x *G.Node, hidden int) *G.Node {
 	}
 	s := kernels.FramePool{F: n * t, P: h * w, C: c}
 	in := initial{bound: 1 / math.Sqrt(float64(c))}
-	ctx := b.apply(s, []int{n, t, 1, 1, c}, x, b.param(name+".to_k.weight", in, []int{1, c}, []int{1, c, 1, 1}))
+	ctx := b.apply(s, []int{n, t, 1, 1, c}, x, b.paramAs(name+".to_k.weight", in, []int{1, c}, []int{1, c, 1, 1}))
 	if b.t.Config.lucidrains() {
-		b.dead(name+".to_k.bias", in, 1) // the softmax cancels it
+		b.unusedParam(name+".to_k.bias", in, 1) // the softmax cancels it
 	}
-	y := b.act(kernels.LeakyReLU, b.conv(name+".net.0", ctx, hidden, point, form{axes: spaceOnly}))
+	y := b.act(kernels.LeakyReLU, b.conv(name+".net.0", ctx, hidden, point, convOptions{axes: spaceOnly}))
 	bias := 0.
 	if b.t.Config.SqueezeExcite == "closed" {
 		bias = -10
 	}
-	gate := b.act(kernels.Sigmoid, b.conv(name+".net.2", y, c, point, form{axes: spaceOnly, zero: true, bias: bias, fixedBias: true}))
+	gate := b.act(kernels.Sigmoid, b.conv(name+".net.2", y, c, point, convOptions{axes: spaceOnly, zero: true, bias: bias, fixedBias: true}))
 	return b.apply(kernels.FrameGate{F: s.F, P: s.P, C: s.C}, []int{n, t, h, w, c}, x, gate)
 }
 
-// layerNorm normalises over channels.
+// layerNorm normalizes over channels.
 func (b *builder) layerNorm(name string, x *G.Node) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	return b.apply(kernels.LayerNorm{Rows: n * t * h * w, C: c, Eps: 1e-5}, []int{n, t, h, w, c}, x,
-		b.vector(name+".weight", initial{mean: 1}, c), b.vector(name+".bias", initial{}, c))
+		b.param(name+".weight", initial{mean: 1}, c), b.param(name+".bias", initial{}, c))
 }
 
-// rmsNorm normalises over channels; wide is the number of axes of size 1 that the
-// reference's gains have besides. With a condition the gains are its function.
+// rmsNorm normalizes over channels; wide is the number of trailing axes of size 1 in the
+// reference's gains. With a condition the gains are computed from it.
 func (b *builder) rmsNorm(name string, x, cond *G.Node, wide int) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	if b.err != nil {
 		return nil
 	}
 	if cond != nil {
-		gamma := b.conv(name+".to_gamma", cond, c, point, form{axes: noAxes, zero: true, bias: 1, fixedBias: true})
+		gamma := b.conv(name+".to_gamma", cond, c, point, convOptions{axes: noAxes, zero: true, bias: 1, fixedBias: true})
 		return b.apply(kernels.AdaptiveRMSNorm{N: n, Rows: t * h * w, C: c}, []int{n, t, h, w, c}, x, gamma)
 	}
 	reference := []int{c}
 	for range wide {
 		reference = append(reference, 1)
 	}
-	return b.apply(kernels.RMSNorm{Rows: n * t * h * w, C: c}, []int{n, t, h, w, c}, x, b.param(name+".gamma", initial{mean: 1}, []int{c}, reference))
+	return b.apply(kernels.RMSNorm{Rows: n * t * h * w, C: c}, []int{n, t, h, w, c}, x, b.paramAs(name+".gamma", initial{mean: 1}, []int{c}, reference))
 }
 
-// gateLoop is a gated recurrence over time.
+// gateLoop is a gated linear recurrence over time.
 func (b *builder) gateLoop(name string, x *G.Node) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	y := b.linear(name+".to_qkva.0", b.rmsNorm(name+".norm", x, nil, 0), 3*c)

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// ToReference copies a parameter's values, src in the order of Shape, to dst in
-// that of Reference: the input channels of a convolution, which come last in ours,
-// are its second axis there. All other parameters have one order.
+// ToReference copies a parameter's values from the memory order of Shape to that of
+// Reference: input channels are the last axis of a convolution here and the second axis
+// there. All other parameters have the same order.
 func (p Param) ToReference(dst, src []float32) {
 	p.eachWeight(func(ours, theirs int) { dst[theirs] = src[ours] })
 }
@@ -58,8 +58,8 @@ func (t *Tokenizer) OptimizerOrder() []int {
 	return order
 }
 
-// ordered sorts the parameters by the part of the network that they belong to.
-// Inside a part they stand in the reference's order.
+// ordered sorts the parameters by part of the network, in the given order. Within a part
+// the order is the reference's.
 func (t *Tokenizer) ordered(parts ...string) []int {
 	order := make([]int, len(t.Params))
 	for i := range order {

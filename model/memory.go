@@ -8,8 +8,7 @@ import (
 	"magvit/kernels"
 )
 
-// InUse is the memory of a backend that has been handed out, in bytes; 0 if it does
-// not tell.
+// InUse is the allocated memory of a backend in bytes; 0 if it does not count it.
 func InUse(be kernels.Backend) int64 {
 	if b, ok := be.(interface{ Allocated() int64 }); ok {
 		return b.Allocated()
@@ -17,9 +16,9 @@ func InUse(be kernels.Backend) int64 {
 	return 0
 }
 
-// ExplainMemory makes an error that says what to do of one that compiling the training
-// program for a batch gave, if memory ran out: what the program needs, and which
-// batch would fit. inUse is that of the backend before it was compiled.
+// ExplainMemory adds to an out-of-memory error of compiling the training program for a
+// batch what the program needs and the largest batch that fits. inUse is the backend's
+// memory before it was compiled.
 func ExplainMemory(net Network, be kernels.Backend, s Shape, inUse int64, err error) error {
 	var m *kernels.MemoryError
 	if !errors.As(err, &m) {
@@ -40,12 +39,12 @@ func ExplainMemory(net Network, be kernels.Backend, s Shape, inUse int64, err er
 	if fits == 0 {
 		advice = "not even one clip fits; shorter or smaller clips, or a narrower model, do"
 	}
-	return fmt.Errorf("a batch of %d clips of %d frames, %d×%d, needs %s beside %s of parameters and state; %s of the device's %s are free for it: %s: %w",
+	return fmt.Errorf("a batch of %d clips of %d frames, %d×%d, needs %s in addition to %s of parameters and state; %s of the device's %s are free for it: %s: %w",
 		s.N, s.T, s.W, s.H, kernels.Size(need(s.N)), kernels.Size(inUse), kernels.Size(free), kernels.Size(m.Total), advice, m.Err)
 }
 
-// trainingBytes is what the training program of a batch takes beside parameters and
-// gradients.
+// trainingBytes is the memory of the training program of a batch, without parameters
+// and gradients.
 func trainingBytes(net Network, be kernels.Backend, s Shape) (int64, error) {
 	g, err := net.Training(s)
 	if err != nil {
@@ -57,7 +56,7 @@ func trainingBytes(net Network, be kernels.Backend, s Shape) (int64, error) {
 		offsets[i] = end
 		end += p.Len()
 	}
-	a := &account{of: be}
+	a := &memoryEstimate{of: be}
 	arena, err := a.Alloc(end)
 	if err != nil {
 		return 0, err
@@ -69,19 +68,19 @@ func trainingBytes(net Network, be kernels.Backend, s Shape) (int64, error) {
 	return a.Bytes + a.scratch, nil
 }
 
-// account is a backend without memory that also counts what the kernels of another one
-// need beside their arguments.
-type account struct {
+// memoryEstimate is a backend without memory that also counts the workspace that the
+// kernels of another backend need.
+type memoryEstimate struct {
 	kernels.NullBackend
 	of      kernels.Backend
 	scratch int64
 }
 
-// Storage is the other backend's.
-func (a *account) Storage(s kernels.Spec) kernels.Storage { return kernels.StorageOf(a.of, s) }
+// Storage is that of the other backend.
+func (a *memoryEstimate) Storage(s kernels.Spec) kernels.Storage { return kernels.StorageOf(a.of, s) }
 
-// Prepare counts the scratch memory, which kernels share.
-func (a *account) Prepare(s kernels.Spec) (kernels.Kernel, error) {
+// Prepare counts the workspace, which all kernels share.
+func (a *memoryEstimate) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	if b, ok := a.of.(interface{ Scratch(kernels.Spec) int64 }); ok {
 		a.scratch = max(a.scratch, b.Scratch(s))
 	}

@@ -9,7 +9,7 @@ import (
 	"magvit/kernels"
 )
 
-// bounded is a CPU with so many bytes of memory.
+// bounded is a CPU with a limited number of bytes.
 type bounded struct {
 	*kernels.CPU
 	used, total int64
@@ -42,7 +42,7 @@ func TestMemoryErrorNamesTheBatchThatFits(t *testing.T) {
 		offsets = append(offsets, end)
 		end += p.Len()
 	}
-	// compile gives the error of a batch in so many bytes beside parameters.
+	// compile is the error of a batch with this many bytes in addition to the parameters.
 	compile := func(n int, total int64) (be *bounded, s Shape, inUse int64, err error) {
 		be = &bounded{CPU: cpu(t), total: total + 8*int64(end)}
 		params, err := be.Alloc(2 * end)

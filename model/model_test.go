@@ -175,7 +175,7 @@ func TestShapes(t *testing.T) {
 }
 
 // Every frame reaches the code that must reproduce it, and no code sees a later frame.
-func TestFramesReachTheirCodes(t *testing.T) {
+func TestCodesDependOnTheirFrames(t *testing.T) {
 	two := small()
 	two.Layers = append(two.Layers, Layer{Name: CompressTime}, Layer{Name: Residual})
 	first := two
@@ -272,7 +272,7 @@ func TestGradientsOfTheWholeNetwork(t *testing.T) {
 					t.Errorf("%s has no gradient", q.Name)
 				}
 			}
-			// Decoder parameters lie behind the rounding: their slopes are plain derivatives.
+			// Decoder parameters come after the rounding: their gradients are plain derivatives.
 			for i, q := range tok.Params {
 				if !strings.HasPrefix(q.Name, "decoder") && !strings.HasPrefix(q.Name, "conv_out") {
 					continue

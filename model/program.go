@@ -100,11 +100,11 @@ func nodes(terms []Term) (list G.Nodes) {
 	return list
 }
 
-// Buffer is the place of an input or output by its name in Graph; nil if the graph has
-// none of that name.
+// Buffer is an input or output by its name in Graph; nil if the graph has none of that
+// name.
 func (p *Program) Buffer(name string) kernels.Buffer { return p.buffers[name] }
 
-// Loss is the place of the loss; only a program with one has it.
+// Loss is the buffer of the loss, of a program that has one.
 func (p *Program) Loss() kernels.Buffer { return p.Scalars.Slice(0, 1) }
 
 // SetStep writes the inputs that depend on the step, from 0. A program starts as at the

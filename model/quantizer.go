@@ -62,7 +62,7 @@ func (b *builder) quantize(x *G.Node) (out quantized) {
 	}
 	z := x
 	if c != q.dims() {
-		z = b.conv("quantizers.project_in", x, q.dims(), point, form{axes: noAxes})
+		z = b.conv("quantizers.project_in", x, q.dims(), point, convOptions{axes: noAxes})
 	}
 	if b.err != nil {
 		return out
@@ -90,7 +90,7 @@ func (b *builder) project(x *G.Node) *G.Node {
 	if _, _, _, _, c := b.dims(x); c == dim {
 		return x
 	}
-	return b.conv("quantizers.project_out", x, dim, point, form{axes: noAxes})
+	return b.conv("quantizers.project_out", x, dim, point, convOptions{axes: noAxes})
 }
 
 func (b *builder) quantizer() quantizer {

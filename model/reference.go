@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// referenceLosses are the arguments of magvit2-pytorch's VideoTokenizer that shape
-// no part of the network: losses beside the reconstruction's, and how to run.
+// referenceLosses are the arguments of magvit2-pytorch's VideoTokenizer that do not
+// change the network: losses other than the reconstruction's, and how to run.
 var referenceLosses = []string{"use_gan", "vgg", "vgg_weights", "perceptual_loss_weight", "discr_kwargs", "multiscale_discrs",
 	"adversarial_loss_weight", "grad_penalty_loss_weight", "multiscale_adversarial_loss_weight", "flash_attn", "lfq_activation"}
 

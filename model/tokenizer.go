@@ -19,24 +19,23 @@
 //	  conv_out, depth to space p                [N, T, H, W, channels]
 //
 // Everything is causal in time (but for the option antialias of compress_time). No
-// layer knows positions: a tokenizer takes clips and frames of any size.
+// layer depends on absolute positions: a tokenizer is valid for clips and frames of any size.
 //
 // The network is that of magvit2-pytorch, which compat: lucidrains reproduces to
 // float32 accuracy. Without it, on purpose:
 //
-//   - the layer norm before the quantizer, which the reference carries but never runs, is run;
+//   - the layer norm before the quantizer, which the reference declares but never runs, is run;
 //   - squeeze-excite's gates start at 1/2, not closed at 4.5e-5 (squeeze_excite);
 //   - the bias of squeeze-excite's to_k, which a softmax cancels, is left out;
-//   - compress_time pads kernel - stride = 1 frame in front, not 2: a code sees exactly the frames that it must reproduce;
+//   - compress_time pads kernel - stride = 1 frame in front, not 2: a code depends on exactly the frames that it reconstructs;
 //   - the entropies of LFQ have no floor of 1e-5 inside the logarithm;
 //   - cond_attend_*, which the reference cannot run, have norms whose gains come from the condition;
-//   - with separate_first_frame a clip of one frame takes the path of the first frame alone; the reference fails.
+//   - with separate_first_frame a clip of one frame uses the first frame's convolutions alone; the reference fails.
 //
-// Like the reference, pad_mode does not reach residual units, and gives way to zeros
-// where a kernel needs as many frames as the clip has, or more.
+// As in the reference, pad_mode does not apply to residual units, and becomes zero
+// padding where a kernel needs as many frames as the clip has, or more.
 //
-// Parameters have that package's names. Their first values are drawn as it draws
-// them: uniform within 1/√fan-in, upsampling convolutions within √(6/fan-in) with
+// Parameters have that package's names and initial distributions: uniform within 1/√fan-in, upsampling convolutions within √(6/fan-in) with
 // equal sub-pixels and zero bias, gains 1, memory of attention normal.
 package model
 
@@ -53,7 +52,7 @@ type Param struct {
 	Shape     []int   // convolutions: [O,KT,KH,KW,C]
 	Reference []int   // the reference's shape; convolutions: [O,C], and of the kernel what the reference has
 	Decay     bool    // weight decay applies: the reference's shape has two or more axes
-	init      initial // how its first values are drawn
+	init      initial // distribution of its initial values
 }
 
 // initial draws uniform values within bound around mean, or normal ones with
@@ -72,8 +71,8 @@ func (p Param) Len() int {
 	return n
 }
 
-// Tokenizer is a configuration made concrete: it knows its parameters and makes
-// graphs for batches of any shape that fits.
+// Tokenizer lists the parameters of a configuration and makes graphs for batches of any
+// valid shape.
 type Tokenizer struct {
 	Config Config
 	Params []Param // in the order of the network
@@ -89,8 +88,8 @@ func New(c Config) (*Tokenizer, error) {
 		return nil, fmt.Errorf("model.classify.network: %s: a classifier on pixels, not a tokenizer: it has no codes", c.Classify.Network)
 	}
 	t := &Tokenizer{Config: c, index: map[string]int{}}
-	// A small batch shows which parameters there are: with more than a first frame,
-	// and pixels enough for any pad_mode.
+	// Building the graph of a small batch declares all parameters, if it has more than a
+	// first frame and pixels enough for any pad_mode.
 	const kernels = 15
 	f := c.spaceFactor()
 	side := (kernels*c.Patch + f - 1) / f * f
@@ -102,7 +101,7 @@ func New(c Config) (*Tokenizer, error) {
 	return t, b.err
 }
 
-// Init draws the first values of parameter i into dst.
+// Init draws the initial values of parameter i into dst.
 func (t *Tokenizer) Init(seed uint64, i int, dst []float32) {
 	p := t.Params[i]
 	r := philox.New(seed, "init "+p.Name, 0, 0)
@@ -125,13 +124,13 @@ func (t *Tokenizer) Init(seed uint64, i int, dst []float32) {
 	}
 }
 
-// Declared is Params, for whoever trains a Network.
+// Declared is Params, as Network has it.
 func (t *Tokenizer) Declared() []Param { return t.Params }
 
 // Shape is the shape of a batch: clips, frames, pixels.
 type Shape struct{ N, T, H, W int }
 
-// Padded is the smallest clip length of at least frames that the network takes.
+// Padded is the smallest valid clip length of at least frames.
 func (t *Tokenizer) Padded(frames int) int {
 	f := t.Config.timeFactor()
 	if t.Config.FirstFrame {
@@ -140,7 +139,7 @@ func (t *Tokenizer) Padded(frames int) int {
 	return (max(frames, 1) + f - 1) / f * f
 }
 
-// Check says whether a batch fits, and what would.
+// Check reports whether a batch shape is valid, and what would be.
 func (t *Tokenizer) Check(s Shape) error {
 	f := t.Config.spaceFactor()
 	switch {
@@ -163,7 +162,7 @@ func (t *Tokenizer) CodeShape(s Shape) [5]int {
 	return [5]int{s.N, (s.T + f - 1) / f, s.H / q, s.W / q, t.Config.Quantizer.Codebooks}
 }
 
-// BatchShape is the shape of the clips that codes [N,T',H',W'] decode to.
+// BatchShape is the shape of the clips that codes [N,T',H',W',codebooks] decode to.
 func (t *Tokenizer) BatchShape(codes [5]int) Shape {
 	f, q := t.Config.timeFactor(), t.Config.spaceFactor()
 	frames := codes[1] * f

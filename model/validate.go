@@ -36,7 +36,7 @@ func kernel(key string, k Kernel) error {
 	return nil
 }
 
-// Validate says which key is wrong, its value and what would be legal.
+// Validate is an error that names the first wrong key, its value and what would be legal.
 func (c Config) Validate() error {
 	errs := []error{
 		between("image_size", c.ImageSize, 4, 4096),
@@ -65,7 +65,7 @@ func (c Config) Validate() error {
 		errs = append(errs, oneOf("compat", c.Compat, Lucidrains))
 	}
 	for _, name := range []string{CompressSpace, CompressTime} {
-		if n := c.count(name); n > 10 { // 2^10 pixels or frames a code; more would overflow long after it made no sense
+		if n := c.count(name); n > 10 { // 2^10 pixels or frames per code; more would overflow
 			errs = append(errs, fmt.Errorf("model.layers: %d times %s: want at most 10", n, name))
 		}
 	}
@@ -120,10 +120,10 @@ func (c Config) Validate() error {
 
 var padModes = []string{"constant", "replicate", "reflect", "circular"}
 
-// condWidth is the number of values of the condition inside the network.
+// condWidth is the width of the mapped condition inside the network.
 func (c Config) condWidth() int { return int(float64(c.DimCond) * c.CondExpansion) }
 
-// compatible says what the reference does not have.
+// compatible is an error that names what the reference does not have.
 func (c Config) compatible() error {
 	if !c.lucidrains() {
 		return nil
