@@ -191,23 +191,23 @@ func (c calls) pinned(n int) ([]float32, error) {
 	return unsafe.Slice((*float32)(p), n), nil
 }
 
-func (c calls) tensorMap(address uint64, m tensorMap) (b [tensorMapSize]byte, err error) {
-	rank := len(m.dims)
-	steps := m.steps
+func (c calls) tensorMap(address uint64, m kernels.TensorMap) (b [kernels.TensorMapSize]byte, err error) {
+	rank := len(m.Dims)
+	steps := m.Steps
 	if steps == nil {
 		steps = []uint32{1, 1, 1, 1, 1}
 	}
-	if rank < 1 || rank > 5 || len(m.strides) != rank-1 || len(m.box) != rank || len(steps) < rank {
-		return b, fmt.Errorf("%d sizes, %d strides, %d sides of the box, %d steps: want 1 to 5 axes and a stride less", rank, len(m.strides), len(m.box), len(steps))
+	if rank < 1 || rank > 5 || len(m.Strides) != rank-1 || len(m.Box) != rank || len(steps) < rank {
+		return b, fmt.Errorf("%d sizes, %d strides, %d sides of the box, %d steps: want 1 to 5 axes and a stride less", rank, len(m.Strides), len(m.Box), len(steps))
 	}
-	strides := append([]uint64{}, m.strides...)
+	strides := append([]uint64{}, m.Strides...)
 	strides = append(strides, 0) // one axis has none, but an address is needed
 	bf16 := C.int(0)
-	if m.values == bf16Values {
+	if m.BF16 {
 		bf16 = 1
 	}
-	r := C.describe(C.CUcontext(c.ctx), unsafe.Pointer(&b), bf16, C.int(m.swizzle), C.uint(rank), C.uint64_t(address),
-		(*C.cuuint64_t)(unsafe.Pointer(&m.dims[0])), (*C.cuuint64_t)(unsafe.Pointer(&strides[0])),
-		(*C.cuuint32_t)(unsafe.Pointer(&m.box[0])), (*C.cuuint32_t)(unsafe.Pointer(&steps[0])))
+	r := C.describe(C.CUcontext(c.ctx), unsafe.Pointer(&b), bf16, C.int(m.Swizzle), C.uint(rank), C.uint64_t(address),
+		(*C.cuuint64_t)(unsafe.Pointer(&m.Dims[0])), (*C.cuuint64_t)(unsafe.Pointer(&strides[0])),
+		(*C.cuuint32_t)(unsafe.Pointer(&m.Box[0])), (*C.cuuint32_t)(unsafe.Pointer(&steps[0])))
 	return b, failed(int(r))
 }

@@ -22,19 +22,17 @@ import (
 type always struct{ *Device }
 
 func (d always) Prepare(s kernels.Spec) (kernels.Kernel, error) {
-	return d.link(s, onTensorCores(s))
+	return d.link(s, kernels.LaunchesOnHopper(s, testSMs))
 }
 
-// onTensorCores is a plan for a device of two processors, so that blocks do several
-// tiles and split some.
-func onTensorCores(s kernels.Spec) *program {
-	s, half := kernels.Plain(s)
-	p := &program{half: half}
-	p.tensorCores(s, 2, func([]tensorConv) bool { return true })
-	return p
-}
+// testSMs is so small that CTAs loop over several tiles and split some.
+const testSMs = 2
 
-func alwaysOn(drv *emul.Driver) always { return always{Emulated(drv.As(hopper), kernels.BF16)} }
+func alwaysOn(drv *emul.Driver) always { return always{Emulated(drv.As("sm_90"), kernels.BF16)} }
+
+func cube(n, t, h, w, c, o, kt, k int) kernels.Conv {
+	return kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: o, KT: kt, KH: k, KW: k, ST: 1, SH: 1, SW: 1, DT: 1, PT: kt - 1, PH: k / 2, PW: k / 2}
+}
 
 // hopperShapes make each loop of conv_sm90a.cu go round: bricks over edges, several
 // tiles, blocks with one and with two bricks, channels that fill no tile, sums of more
@@ -68,29 +66,23 @@ func hopperCases() []kerneltest.Case {
 			if j == 2 {
 				c.Draw = map[string]kerneltest.Draw{"s": kerneltest.Mixed(-1, 1, 0)}
 			}
-			if half := []uint32{0, ^uint32(0), 0b01011, 0b10010}[(i+j)%4] & activations(c.Spec); half > 0 {
-				c.Spec = kernels.Stored{Spec: c.Spec, Half: half}
+			var names []string
+			for k, a := range c.Spec.Args() {
+				if bits := []uint32{0, ^uint32(0), 0b01011, 0b10010}[(i+j)%4]; a.Store == kernels.StoreEither && bits>>k&1 != 0 {
+					names = append(names, a.Name)
+				}
 			}
+			c.Spec = kernels.StoreBF16(c.Spec, names...)
 			cs = append(cs, c)
 		}
 	}
 	for _, c := range kerneltest.Cases() {
-		if tc := tensorConvs(c.Spec); tc != nil && fillsTensorCores(tc) {
+		l, err := kernels.LaunchesOf(c.Spec, kernels.BF16, "sm_90")
+		if err == nil && slices.ContainsFunc(l.List, func(l kernels.Launch) bool { return strings.HasSuffix(l.Kernel, "_sm90a") }) {
 			cs = append(cs, c)
 		}
 	}
 	return cs
-}
-
-// activations are the arguments that may lie in bfloat16, all in float32 but weights.
-func activations(s kernels.Spec) uint32 {
-	switch s.(type) {
-	case kernels.Conv:
-		return 0b10011 // y, x, r
-	case kernels.ConvGradX:
-		return 1<<len(s.Args()) - 1 - 0b100 // not w
-	}
-	return 0b110 // dy, x
 }
 
 // The shapes reach each form of the kernels: one or two tiles, taps that share a block or
@@ -98,13 +90,17 @@ func activations(s kernels.Spec) uint32 {
 func TestHopperShapesReachAll(t *testing.T) {
 	forms := map[string]bool{}
 	for _, c := range hopperCases() {
-		p := onTensorCores(c.Spec)
+		p := kernels.LaunchesOnHopper(c.Spec, testSMs)
 		k, _, _ := strings.Cut(kernels.Name(c.Spec), "{")
-		parts := strings.Contains(p.launches[len(p.launches)-1].kernel, "sum")
-		plain, _ := kernels.Plain(c.Spec)
-		for _, tc := range tensorConvs(plain) {
-			forms[fmt.Sprintf("%s wide=%v shared=%v", k, tc.wide, tc.shared > 1)] = true
-			forms[fmt.Sprintf("%s wide=%v parts=%v", k, tc.wide, parts)] = true
+		parts := strings.Contains(p.List[len(p.List)-1].Kernel, "sum")
+		for _, l := range p.List {
+			if !strings.HasSuffix(l.Kernel, "_sm90a") {
+				continue
+			}
+			const axes = 3 * 11 // fields of hopper::Size in front of N, M, C, wide, shared
+			values := l.Params().Values[axes:]
+			forms[fmt.Sprintf("%s wide=%v shared=%v", k, values[3] != 0, values[4] > 1)] = true
+			forms[fmt.Sprintf("%s wide=%v parts=%v", k, values[3] != 0, parts)] = true
 		}
 	}
 	for _, wide := range []bool{false, true} {

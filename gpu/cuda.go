@@ -257,7 +257,7 @@ func (c *cuda) Read(dst []float32, src uint64) error {
 	})
 }
 
-func (c *cuda) TensorMap(address uint64, m tensorMap) ([tensorMapSize]byte, error) {
+func (c *cuda) TensorMap(address uint64, m kernels.TensorMap) ([kernels.TensorMapSize]byte, error) {
 	return c.tensorMap(address, m)
 }
 

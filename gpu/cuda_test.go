@@ -78,7 +78,7 @@ func TestDriverRunsTheSuite(t *testing.T) {
 		check(t, err)
 		seen := map[string]bool{}
 		for _, c := range kerneltest.Cases() {
-			if seen[kind(c.Spec)] || p == kernels.BF16 && kernels.Products(c.Spec) == nil {
+			if seen[kind(c.Spec)] || p == kernels.BF16 && kernels.RoundedArgs(c.Spec) == nil {
 				continue
 			}
 			seen[kind(c.Spec)] = true

@@ -34,9 +34,9 @@ func (e emulated) Launch(list []byte) (int, error) {
 }
 
 // TensorMap makes a descriptor for the emulated copies, of bfloat16 in the widest swizzle.
-func (e emulated) TensorMap(address uint64, m tensorMap) (b [tensorMapSize]byte, err error) {
-	if m.values != bf16Values || m.swizzle != swizzle128 {
+func (e emulated) TensorMap(address uint64, m kernels.TensorMap) (b [kernels.TensorMapSize]byte, err error) {
+	if !m.BF16 || m.Swizzle != kernels.Swizzle128 {
 		return b, errors.New("not emulated: only boxes of bfloat16 in the swizzle of 128 bytes are")
 	}
-	return e.Driver.TensorMap(address, m.dims, m.strides, m.box, m.steps)
+	return e.Driver.TensorMap(address, m.Dims, m.Strides, m.Box, m.Steps)
 }

@@ -11,9 +11,6 @@ var ErrNoGPU = errors.New("gpu: this build has no GPU code (make gpu builds one)
 // ErrNoDriver says that this machine has no driver for GPUs.
 var ErrNoDriver = errors.New("gpu: no NVIDIA driver is found (install one, in a container run it with --gpus all; nvidia-smi must list the GPU)")
 
-// ErrNoKernel says that there is no .cu form of a kernel.
-var ErrNoKernel = errors.New("there is no GPU kernel for it; the CPU has one")
-
 // Info tells what a GPU is.
 type Info struct {
 	Name         string

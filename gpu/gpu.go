@@ -1,18 +1,14 @@
-// Package gpu turns kernels into launches.
+// Package gpu runs kernels on an NVIDIA GPU.
 //
-// A Spec becomes a program: launches of the functions in kernels/*.cu with their
-// geometry and arguments, decided once by Prepare. Which machine runs them is behind
-// the interface driver: under the tag emul it is package emul, which runs the same
+// Package kernels plans a Spec as launches of the functions in kernels/*.cu; Prepare
+// looks these up, Run fills in addresses and enqueues them. The machine that runs them is
+// behind the interface driver: under the tag emul it is package emul, which runs the same
 // sources on the host. A build without a tag has no driver and says so.
-//
-// Why long sums are split by their Spec alone, never by what a device has: a run then
-// gives the same bits on every device of a kind.
 package gpu
 
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"magvit/kernels"
 )
@@ -43,7 +39,7 @@ type forgetter interface{ Forget(address uint64, n int) }
 
 // mapper is a driver that makes descriptors for the copies of whole boxes of a tensor.
 type mapper interface {
-	TensorMap(address uint64, m tensorMap) ([tensorMapSize]byte, error)
+	TensorMap(address uint64, m kernels.TensorMap) ([kernels.TensorMapSize]byte, error)
 }
 
 // capturer is a driver that keeps a list, to enqueue it again with less work.
@@ -57,9 +53,9 @@ type Device struct {
 	drv       driver
 	precision kernels.Precision
 	owned     []uint64 // what Alloc handed out
-	bytes     int64    // of owned and scratch
-	scratch   uint64   // one for all kernels, as they run one after another
-	size      int      // values of scratch
+	bytes     int64    // of owned and workspace
+	workspace uint64   // one for all kernels, as they run one after another
+	size      int      // values of workspace
 	list      list     // of the kernel that runs, or of all that Record is told
 	record    bool     // list grows, nothing is launched
 	noGraphs  bool
@@ -84,8 +80,8 @@ func (b buffer) Slice(from, to int) kernels.Buffer {
 // Precision tells what the products of convolutions are computed in, and activations stored in.
 func (d *Device) Precision() kernels.Precision { return d.precision }
 
-// Storage is what kernels can keep in bfloat16, nothing in float32.
-func (d *Device) Storage(s kernels.Spec) kernels.Storage { return Storage(s, d.precision) }
+// StoresBF16 reports whether activations may be stored in bfloat16.
+func (d *Device) StoresBF16() bool { return d.precision == kernels.BF16 }
 
 // Name tells the device.
 func (d *Device) Name() string { return d.drv.Name() }
@@ -153,27 +149,27 @@ func (d *Device) Sync() error {
 // Allocated is the memory in use, in bytes.
 func (d *Device) Allocated() int64 { return d.bytes }
 
-// Scratch is the memory in bytes that a kernel needs beside its arguments; all share it.
-func (d *Device) Scratch(s kernels.Spec) int64 {
-	p, err := plan(s, d.precision, d.Info().Architecture)
+// WorkspaceBytes is the memory that a kernel needs besides its arguments; all share it.
+func (d *Device) WorkspaceBytes(s kernels.Spec) int64 {
+	l, err := kernels.LaunchesOf(s, d.precision, d.Info().Architecture)
 	if err != nil {
-		return 0 // Prepare says so
+		return 0 // Prepare returns it
 	}
-	return 4 * int64(p.scratch)
+	return 4 * int64(l.Workspace)
 }
 
 // Close gives all memory back.
 func (d *Device) Close() error {
-	for _, p := range append(d.owned, d.scratch) {
+	for _, p := range append(d.owned, d.workspace) {
 		if p != 0 {
 			d.drv.Free(p)
 		}
 	}
-	d.owned, d.scratch, d.size, d.bytes = nil, 0, 0, 0
+	d.owned, d.workspace, d.size, d.bytes = nil, 0, 0, 0
 	return d.drv.Close()
 }
 
-// reserve makes sure that scratch holds n values.
+// reserve makes sure that the workspace holds n values.
 func (d *Device) reserve(n int) error {
 	if n <= d.size {
 		return nil
@@ -183,13 +179,13 @@ func (d *Device) reserve(n int) error {
 	}
 	p, err := d.alloc(n)
 	if err != nil {
-		return fmt.Errorf("%d values of scratch memory: %w", n, err)
+		return fmt.Errorf("%d values of workspace: %w", n, err)
 	}
-	if d.scratch != 0 {
-		d.drv.Free(d.scratch)
+	if d.workspace != 0 {
+		d.drv.Free(d.workspace)
 		d.bytes -= 4 * int64(d.size)
 	}
-	d.scratch, d.size = p, n
+	d.workspace, d.size = p, n
 	return nil
 }
 
@@ -203,55 +199,41 @@ func (d *Device) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 }
 
 func (d *Device) prepare(s kernels.Spec) (*kernel, error) {
-	p, err := plan(s, d.precision, d.Info().Architecture)
+	l, err := kernels.LaunchesOf(s, d.precision, d.Info().Architecture)
 	if err != nil {
 		return nil, err
 	}
-	return d.link(s, p)
+	return d.link(s, l)
 }
 
-// link makes a program for s runnable.
-func (d *Device) link(s kernels.Spec, p *program) (*kernel, error) {
-	if err := d.reserve(p.scratch); err != nil {
+// link looks up the functions of the launches of s.
+func (d *Device) link(s kernels.Spec, launches *kernels.Launches) (*kernel, error) {
+	if err := d.reserve(launches.Workspace); err != nil {
 		return nil, err
 	}
-	k := &kernel{dev: d, spec: s, scratch: p.scratch}
+	k := &kernel{dev: d, spec: s, workspace: launches.Workspace}
 	for _, a := range s.Args() {
 		k.lens = append(k.lens, a.Words())
 	}
-	for _, l := range p.launches {
-		f, err := d.drv.Function(l.kernel)
+	for _, l := range launches.List {
+		f, err := d.drv.Function(l.Kernel)
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := d.drv.(mapper); !ok && len(l.maps) > 0 {
-			return nil, fmt.Errorf("kernel %s: %s has no tensor maps", l.kernel, d.Name())
+		params := l.Params()
+		if _, ok := d.drv.(mapper); !ok && len(params.Maps) > 0 {
+			return nil, fmt.Errorf("kernel %s: %s has no tensor maps", l.Kernel, d.Name())
 		}
-		k.launches = append(k.launches, packed{l, s, f, l.pack()})
+		k.launches = append(k.launches, packed{l, params, s, f, pack(params)})
 	}
 	return k, nil
 }
 
-// kernel is a Spec's program with its functions looked up.
+// kernel is a Spec's launches with their functions looked up.
 type kernel struct {
-	dev      *Device
-	spec     kernels.Spec
-	lens     []int
-	scratch  int
-	launches []packed
-}
-
-// bits are the 4 bytes of a value as a kernel reads it.
-func bits(v any) uint32 {
-	switch v := v.(type) {
-	case int:
-		return uint32(v)
-	case float32:
-		return math.Float32bits(v)
-	case kernels.Activation:
-		return uint32(v)
-	case kernels.LossKind:
-		return uint32(v)
-	}
-	panic(fmt.Sprintf("gpu: a %T is no argument of a kernel", v))
+	dev       *Device
+	spec      kernels.Spec
+	lens      []int
+	workspace int
+	launches  []packed
 }

@@ -21,7 +21,7 @@ func (l *list) reset() { l.bytes, l.of = l.bytes[:0], l.of[:0] }
 
 func (l *list) add(p *packed) {
 	b := binary.LittleEndian.AppendUint64(l.bytes, p.function)
-	for _, n := range [...]uint32{p.grid[0], p.grid[1], p.grid[2], p.block[0], p.block[1], p.block[2], uint32(p.shared), uint32(len(p.args))} {
+	for _, n := range [...]uint32{p.Grid[0], p.Grid[1], p.Grid[2], p.Block[0], p.Block[1], p.Block[2], uint32(p.Shared), uint32(len(p.args))} {
 		b = binary.LittleEndian.AppendUint32(b, n)
 	}
 	b = append(b, p.args...)
@@ -37,24 +37,25 @@ func (l *list) wrap(n int, err error) error {
 		return err
 	}
 	p := l.of[n]
-	return fmt.Errorf("gpu: %s: kernel %s, grid %v, block %v, %d bytes of shared memory: %w", kernels.Name(p.spec), p.kernel, p.grid, p.block, p.shared, err)
+	return fmt.Errorf("gpu: %s: kernel %s, grid %v, block %v, %d bytes of shared memory: %w", kernels.Name(p.spec), p.Kernel, p.Grid, p.Block, p.Shared, err)
 }
 
 // packed is a launch with its function and its argument block: tensor maps, then
 // pointers, both filled in when it runs, then values.
 type packed struct {
-	launch
+	kernels.Launch
+	params   kernels.Params
 	spec     kernels.Spec
 	function uint64
 	args     []byte
 }
 
-// pack lays out the arguments: 128 bytes for each tensor map, 8 for each pointer, 4
-// for each value behind them.
-func (l launch) pack() []byte {
-	n := tensorMapSize*len(l.maps) + 8*len(l.pointers)
-	b := make([]byte, n, n+4*len(l.values))
-	for _, v := range l.values {
+// pack encodes parameters: 128 bytes for each tensor map, 8 for each pointer, 4 for each
+// value.
+func pack(p kernels.Params) []byte {
+	n := kernels.TensorMapSize*len(p.Maps) + 8*len(p.Pointers)
+	b := make([]byte, n, n+4*len(p.Values))
+	for _, v := range p.Values {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
 	return b
@@ -62,15 +63,15 @@ func (l launch) pack() []byte {
 
 // fill puts the addresses of operands into the argument block.
 func (k *kernel) fill(p *packed, args []kernels.Buffer) error {
-	for i, m := range p.maps {
-		bytes, err := k.dev.drv.(mapper).TensorMap(k.address(m.operand, args), m)
+	for i, m := range p.params.Maps {
+		bytes, err := k.dev.drv.(mapper).TensorMap(k.address(m.Operand, args), m)
 		if err != nil {
-			return fmt.Errorf("gpu: %s: kernel %s: tensor map %d, %+v: %w", kernels.Name(k.spec), p.kernel, i, m, err)
+			return fmt.Errorf("gpu: %s: kernel %s: tensor map %d, %+v: %w", kernels.Name(k.spec), p.Kernel, i, m, err)
 		}
-		copy(p.args[tensorMapSize*i:], bytes[:])
+		copy(p.args[kernels.TensorMapSize*i:], bytes[:])
 	}
-	pointers := p.args[tensorMapSize*len(p.maps):]
-	for i, o := range p.pointers {
+	pointers := p.args[kernels.TensorMapSize*len(p.params.Maps):]
+	for i, o := range p.params.Pointers {
 		binary.LittleEndian.PutUint64(pointers[8*i:], k.address(o, args))
 	}
 	return nil
@@ -87,8 +88,8 @@ func (k *kernel) Run(args ...kernels.Buffer) {
 		}
 	}
 	d := k.dev
-	if f, ok := d.drv.(forgetter); ok && k.scratch > 0 {
-		f.Forget(d.scratch, k.scratch)
+	if f, ok := d.drv.(forgetter); ok && k.workspace > 0 {
+		f.Forget(d.workspace, k.workspace)
 	}
 	if !d.record {
 		d.list.reset()
@@ -112,14 +113,14 @@ func (d *Device) fail(err error) {
 	}
 }
 
-func (k *kernel) address(o operand, args []kernels.Buffer) uint64 {
-	switch o.arg {
-	case null.arg:
-		return 0
-	case inScratch:
-		return k.dev.scratch + 4*uint64(o.from)
+func (k *kernel) address(o kernels.Operand, args []kernels.Buffer) uint64 {
+	switch o.Memory {
+	case kernels.ArgMemory:
+		return args[o.Index].(buffer).address
+	case kernels.WorkspaceMemory:
+		return k.dev.workspace + 4*uint64(o.Index)
 	}
-	return args[o.arg].(buffer).address
+	return 0
 }
 
 // Record takes the kernels that run enqueues, without enqueuing them, and returns what
@@ -135,14 +136,14 @@ func (d *Device) Record(run func()) (replay func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	scratch := d.scratch
+	workspace := d.workspace
 	var graph func() error
 	return func() (err error) {
-		if scratch != d.scratch {
+		if workspace != d.workspace {
 			if l, err = d.listed(run); err != nil {
 				return err
 			}
-			scratch, graph = d.scratch, nil
+			workspace, graph = d.workspace, nil
 		}
 		if d.noGraphs {
 			return l.wrap(d.drv.Launch(l.bytes))

@@ -34,7 +34,7 @@ func (d *notes) Write(uint64, []float32) error { return nil }
 func (d *notes) Read([]float32, uint64) error  { return nil }
 func (d *notes) Sync() error                   { return nil }
 func (d *notes) Close() error                  { return nil }
-func (d *notes) TensorMap(address uint64, m tensorMap) (b [tensorMapSize]byte, err error) {
+func (d *notes) TensorMap(address uint64, m kernels.TensorMap) (b [kernels.TensorMapSize]byte, err error) {
 	d.maps++
 	binary.LittleEndian.PutUint64(b[:], address)
 	return b, nil
@@ -193,16 +193,18 @@ func TestErrorsNameTheLaunch(t *testing.T) {
 func TestLaunchWithTensorMaps(t *testing.T) {
 	d := &notes{}
 	dev := &Device{drv: d}
-	p := &program{}
-	p.add("tiles", line(2), line(32), []operand{arg(0)}, 7)
-	p.with(1<<16, tensorMap{operand: arg(1), values: bf16Values, dims: []uint64{64, 8}, strides: []uint64{128}, box: []uint32{64, 8}, steps: []uint32{1, 1}, swizzle: swizzle128})
-	l := p.launches[0]
-	f, err := d.Function(l.kernel)
+	l := kernels.Launch{Kernel: "tiles", Grid: [3]uint32{2, 1, 1}, Block: [3]uint32{32, 1, 1}, Shared: 1 << 16, Args: struct {
+		X kernels.TensorMap
+		Y kernels.Operand
+		N int
+	}{kernels.TensorMap{Operand: kernels.Operand{Memory: kernels.ArgMemory, Index: 1}, BF16: true, Dims: []uint64{64, 8}, Strides: []uint64{128}, Box: []uint32{64, 8},
+		Steps: []uint32{1, 1}, Swizzle: kernels.Swizzle128}, kernels.Operand{Memory: kernels.ArgMemory}, 7}}
+	f, err := d.Function(l.Kernel)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := kernels.Act{Len: 3}
-	k := &kernel{dev: dev, spec: s, lens: []int{3, 3}, launches: []packed{{l, s, f, l.pack()}}}
+	k := &kernel{dev: dev, spec: s, lens: []int{3, 3}, launches: []packed{{l, l.Params(), s, f, pack(l.Params())}}}
 	k.Run(buffer{0x100, 3}, buffer{0x200, 3})
 	equal(t, "launch", d.take(), "launch tiles [2 1 1] [32 1 1] 65536 bytes, 140 of arguments, first at 0x200")
 	if got := binary.LittleEndian.Uint64(k.launches[0].args[128:]); got != 0x100 || d.maps != 1 {

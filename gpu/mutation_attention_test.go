@@ -50,12 +50,8 @@ func TestMutationsOfHalfAttentionAreCaught(t *testing.T) {
 	var cases []kerneltest.Case
 	for _, c := range kerneltest.Cases() {
 		switch c.Spec.(type) {
-		case kernels.Attention:
-			c.Spec = kernels.Stored{Spec: c.Spec, Half: 1<<0 | 1<<1}
-		case kernels.AttentionGrad:
-			c.Spec = kernels.Stored{Spec: c.Spec, Half: 1<<0 | 1<<1 | 1<<2}
-		case kernels.AttentionGradMem:
-			c.Spec = kernels.Stored{Spec: c.Spec, Half: 1<<1 | 1<<2}
+		case kernels.Attention, kernels.AttentionGrad, kernels.AttentionGradMem:
+			c.Spec = kernels.StoreAllBF16(c.Spec)
 		default:
 			continue
 		}

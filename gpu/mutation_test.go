@@ -189,9 +189,9 @@ func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kern
 func library(t *testing.T, file string, cases []kerneltest.Case) string {
 	files, names := map[string]bool{file: true}, map[string]bool{}
 	for _, c := range cases {
-		launches, _, err := gpu.Launches(c.Spec, kernels.F32, "sm_80")
+		launches, err := kernels.LaunchesOf(c.Spec, kernels.F32, "sm_80")
 		check(t, err)
-		for _, l := range launches {
+		for _, l := range launches.List {
 			names[l.Kernel] = true
 		}
 	}

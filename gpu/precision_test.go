@@ -14,7 +14,7 @@ import (
 
 // products are the suite's cases whose operands a device in bfloat16 rounds.
 func products() []kerneltest.Case {
-	return slices.DeleteFunc(kerneltest.Cases(), func(c kerneltest.Case) bool { return kernels.Products(c.Spec) == nil })
+	return slices.DeleteFunc(kerneltest.Cases(), func(c kerneltest.Case) bool { return kernels.RoundedArgs(c.Spec) == nil })
 }
 
 // In bfloat16 products are those of rounded operands.

@@ -22,12 +22,12 @@ type naive struct {
 
 type definition struct{ kernels.Spec }
 
-func (n naive) Storage(s kernels.Spec) kernels.Storage { return kernels.StorageOf(n.like, s) }
+func (n naive) StoresBF16() bool { return kernels.StoresBF16(n.like) }
 
 func (naive) Precision() kernels.Precision { return kernels.BF16 }
 
 func (n naive) Prepare(s kernels.Spec) (kernels.Kernel, error) {
-	if _, half := kernels.Plain(s); half == 0 && kernels.Products(s) == nil {
+	if _, stored := kernels.Plain(s); !stored && kernels.RoundedArgs(s) == nil {
 		return n.CPU.Prepare(s)
 	}
 	return definition{s}, s.Validate()
@@ -37,12 +37,12 @@ func (k definition) Run(args ...kernels.Buffer) {
 	values := make([][]float32, len(args))
 	for i, a := range k.Args() {
 		values[i] = args[i].(kernels.Host)
-		if a.Half {
+		if a.BF16 {
 			values[i] = make([]float32, a.Len())
 			kernels.UnpackBF16(values[i], args[i].(kernels.Host))
 		}
 	}
-	for _, i := range kernels.Products(k.Spec) {
+	for _, i := range kernels.RoundedArgs(k.Spec) {
 		rounded := make([]float32, len(values[i]))
 		for j, v := range values[i] {
 			rounded[j] = kernels.RoundBF16(v)
@@ -51,7 +51,7 @@ func (k definition) Run(args ...kernels.Buffer) {
 	}
 	k.Define(values...)
 	for i, a := range k.Args() {
-		if a.Half && a.Out {
+		if a.BF16 && a.Out {
 			kernels.PackBF16(args[i].(kernels.Host), values[i])
 		}
 	}

@@ -88,7 +88,11 @@ func (s Attention) wide(arg func(string, ...int) Arg, name string, parts int) Ar
 }
 
 func (s Attention) memory(arg func(string, ...int) Arg, name string) Arg {
-	return arg(name, 2, s.Heads, s.Memory, s.Dim)
+	a := arg(name, 2, s.Heads, s.Memory, s.Dim)
+	if !a.Out {
+		a.Round = RoundIfStored
+	}
+	return a
 }
 
 // pairs is the number of queries times that of keys, of all sequences and heads.
@@ -97,7 +101,7 @@ func (s Attention) pairs() int64 {
 }
 
 func (s Attention) Args() []Arg {
-	return []Arg{s.wide(out, "y", 1), s.wide(in, "qkv", 3), s.memory(in, "mem")}
+	return []Arg{s.wide(actOut, "y", 1), s.wide(actIn, "qkv", 3), s.memory(in, "mem")}
 }
 
 // FLOPs counts two products and a softmax, of unseen keys too.
@@ -169,7 +173,7 @@ func (s Attention) weights(qkv, mem []float32, seq, head int) [][]float64 {
 type AttentionGrad struct{ Attention }
 
 func (s AttentionGrad) Args() []Arg {
-	return []Arg{s.wide(out, "dqkv", 3), s.wide(in, "dy", 1), s.wide(in, "qkv", 3), s.memory(in, "mem")}
+	return []Arg{s.wide(actOut, "dqkv", 3), s.wide(actIn, "dy", 1), s.wide(actIn, "qkv", 3), s.memory(in, "mem")}
 }
 
 // FLOPs counts five products and a softmax.
@@ -189,7 +193,7 @@ func (s AttentionGrad) Define(args ...[]float32) {
 type AttentionGradMem struct{ Attention }
 
 func (s AttentionGradMem) Args() []Arg {
-	return []Arg{s.memory(out, "dmem"), s.wide(in, "dy", 1), s.wide(in, "qkv", 3), s.memory(in, "mem")}
+	return []Arg{s.memory(out, "dmem"), s.wide(actIn, "dy", 1), s.wide(actIn, "qkv", 3), s.memory(in, "mem")}
 }
 
 // FLOPs counts two products and a softmax of all pairs, three of the memory's.

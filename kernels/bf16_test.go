@@ -23,7 +23,7 @@ func inBF16(t testing.TB, workers int) *kernels.CPU {
 
 // productCases are those cases that BF16 changes.
 func productCases() []kerneltest.Case {
-	return slices.DeleteFunc(kerneltest.Cases(), func(c kerneltest.Case) bool { return kernels.Products(c.Spec) == nil })
+	return slices.DeleteFunc(kerneltest.Cases(), func(c kerneltest.Case) bool { return kernels.RoundedArgs(c.Spec) == nil })
 }
 
 // The tolerances are those of float32: the definition gets the same rounded operands,

@@ -18,7 +18,7 @@ func (s Blur) Validate() error {
 }
 
 func (s Blur) Args() []Arg {
-	return []Arg{out("y", s.N, s.T, s.H, s.W, s.C), in("x", s.N, s.T, s.H, s.W, s.C)}
+	return []Arg{actOut("y", s.N, s.T, s.H, s.W, s.C), actIn("x", s.N, s.T, s.H, s.W, s.C)}
 }
 
 // FLOPs counts three products for each axis.

@@ -137,35 +137,26 @@ func (s Conv) yShape() []int {
 }
 
 func (s Conv) Args() []Arg {
-	a := []Arg{
-		{Name: "y", Shape: s.yShape(), Out: true},
-		{Name: "x", Shape: s.xShape()}, {Name: "w", Shape: s.wShape()}, {Name: "b", Shape: []int{s.O}},
-	}
+	a := []Arg{either(out("y", s.yShape()...)), factor(either(in("x", s.xShape()...))), factor(in("w", s.wShape()...)), in("b", s.O)}
 	if s.Residual {
-		a = append(a, Arg{Name: "r", Shape: s.yShape()})
+		a = append(a, either(in("r", s.yShape()...)))
 	}
 	return a
 }
 
 func (s ConvGradX) Args() []Arg {
-	a := []Arg{
-		{Name: "dx", Shape: s.xShape(), Out: true},
-		{Name: "dy", Shape: s.yShape()}, {Name: "w", Shape: s.wShape()},
-	}
+	a := []Arg{either(out("dx", s.xShape()...)), factor(either(in("dy", s.yShape()...))), factor(in("w", s.wShape()...))}
 	if s.Act != None {
-		a = append(a, Arg{Name: "s", Shape: s.xShape()})
+		a = append(a, either(in("s", s.xShape()...)))
 	}
 	if s.Residual {
-		a = append(a, Arg{Name: "r", Shape: s.xShape()})
+		a = append(a, either(in("r", s.xShape()...)))
 	}
 	return a
 }
 
 func (s ConvGradW) Args() []Arg {
-	return []Arg{
-		{Name: "dw", Shape: s.wShape(), Out: true},
-		{Name: "dy", Shape: s.yShape()}, {Name: "x", Shape: s.xShape()},
-	}
+	return []Arg{out("dw", s.wShape()...), factor(either(in("dy", s.yShape()...))), factor(either(in("x", s.xShape()...)))}
 }
 
 // FLOPs counts the taps that fall on zeros outside the input too.

@@ -119,7 +119,7 @@ func (c *CPU) Prepare(s Spec) (Kernel, error) {
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("kernels: cpu: %s: %w", Name(s), err)
 	}
-	if _, half := Plain(s); half != 0 {
+	if _, stored := Plain(s); stored {
 		return nil, fmt.Errorf("kernels: cpu: %s: values are stored in float32 here", Name(s))
 	}
 	k := &cpuKernel{cpu: c, spec: s, stages: s.cpu(c)}

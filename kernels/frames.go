@@ -10,7 +10,7 @@ func (s PadFront) Validate() error { return framesOf(s.N, s.T, s.Inner, s.P) }
 func (s PadFront) FLOPs() int64    { return 0 }
 
 func (s PadFront) Args() []Arg {
-	return []Arg{out("y", s.N, s.P+s.T, s.Inner), in("x", s.N, s.T, s.Inner)}
+	return []Arg{actOut("y", s.N, s.P+s.T, s.Inner), actIn("x", s.N, s.T, s.Inner)}
 }
 
 func (s PadFront) Define(args ...[]float32) {
@@ -31,7 +31,7 @@ func (s CropFront) Validate() error { return framesOf(s.N, s.T, s.Inner, s.P) }
 func (s CropFront) FLOPs() int64    { return 0 }
 
 func (s CropFront) Args() []Arg {
-	return []Arg{out("y", s.N, s.T, s.Inner), in("x", s.N, s.P+s.T, s.Inner)}
+	return []Arg{actOut("y", s.N, s.T, s.Inner), actIn("x", s.N, s.P+s.T, s.Inner)}
 }
 
 func (s CropFront) Define(args ...[]float32) {

@@ -20,7 +20,7 @@ func (s ConcatTime) Validate() error {
 func (s ConcatTime) FLOPs() int64 { return 0 }
 
 func (s ConcatTime) Args() []Arg {
-	return []Arg{out("y", s.N, s.TA+s.TB, s.Inner), in("a", s.N, s.TA, s.Inner), in("b", s.N, s.TB, s.Inner)}
+	return []Arg{actOut("y", s.N, s.TA+s.TB, s.Inner), actIn("a", s.N, s.TA, s.Inner), actIn("b", s.N, s.TB, s.Inner)}
 }
 
 func (s ConcatTime) Define(args ...[]float32) {
@@ -53,7 +53,7 @@ func (s SliceTime) part(arg func(string, ...int) Arg, name string) Arg {
 	return arg(name, s.N, s.To-s.From, s.Inner)
 }
 
-func (s SliceTime) Args() []Arg { return []Arg{s.part(out, "y"), in("x", s.N, s.T, s.Inner)} }
+func (s SliceTime) Args() []Arg { return []Arg{s.part(actOut, "y"), actIn("x", s.N, s.T, s.Inner)} }
 
 func (s SliceTime) Define(args ...[]float32) {
 	y, x := args[0], args[1]
@@ -67,7 +67,9 @@ func (s SliceTime) Define(args ...[]float32) {
 // others are zero. Arguments: dx [N,T,Inner]; dy [N,To-From,Inner].
 type SliceTimeGrad struct{ SliceTime }
 
-func (s SliceTimeGrad) Args() []Arg { return []Arg{out("dx", s.N, s.T, s.Inner), s.part(in, "dy")} }
+func (s SliceTimeGrad) Args() []Arg {
+	return []Arg{actOut("dx", s.N, s.T, s.Inner), s.part(actIn, "dy")}
+}
 
 func (s SliceTimeGrad) Define(args ...[]float32) {
 	dx, dy := args[0], args[1]

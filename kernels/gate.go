@@ -17,7 +17,7 @@ func (s FramePool) Validate() error { return poolOf(s.F, s.P, s.C) }
 func (s FramePool) FLOPs() int64    { return 4 * int64(s.F) * int64(s.P) * int64(s.C) }
 
 func (s FramePool) Args() []Arg {
-	return []Arg{out("ctx", s.F, s.C), in("x", s.F, s.P, s.C), in("k", s.C)}
+	return []Arg{out("ctx", s.F, s.C), actIn("x", s.F, s.P, s.C), in("k", s.C)}
 }
 
 func (s FramePool) Define(args ...[]float32) {
@@ -46,7 +46,7 @@ func (s FramePoolGradX) Validate() error { return poolOf(s.F, s.P, s.C) }
 func (s FramePoolGradX) FLOPs() int64    { return 7 * int64(s.F) * int64(s.P) * int64(s.C) }
 
 func (s FramePoolGradX) Args() []Arg {
-	return []Arg{out("dx", s.F, s.P, s.C), in("dctx", s.F, s.C), in("x", s.F, s.P, s.C), in("k", s.C)}
+	return []Arg{actOut("dx", s.F, s.P, s.C), in("dctx", s.F, s.C), actIn("x", s.F, s.P, s.C), in("k", s.C)}
 }
 
 func (s FramePoolGradX) Define(args ...[]float32) {
@@ -71,7 +71,7 @@ func (s FramePoolGradK) Validate() error { return poolOf(s.F, s.P, s.C) }
 func (s FramePoolGradK) FLOPs() int64    { return 6 * int64(s.F) * int64(s.P) * int64(s.C) }
 
 func (s FramePoolGradK) Args() []Arg {
-	return []Arg{out("dk", s.C), in("dctx", s.F, s.C), in("x", s.F, s.P, s.C), in("k", s.C)}
+	return []Arg{out("dk", s.C), in("dctx", s.F, s.C), actIn("x", s.F, s.P, s.C), in("k", s.C)}
 }
 
 func (s FramePoolGradK) Define(args ...[]float32) {
@@ -153,9 +153,9 @@ func (s FrameGate) FLOPs() int64 {
 }
 
 func (s FrameGate) Args() []Arg {
-	args := []Arg{out("y", s.F, s.P, s.C), in("x", s.F, s.P, s.C), in("g", s.F, s.C)}
+	args := []Arg{actOut("y", s.F, s.P, s.C), actIn("x", s.F, s.P, s.C), in("g", s.F, s.C)}
 	if s.Residual {
-		args = append(args, in("r", s.F, s.P, s.C))
+		args = append(args, actIn("r", s.F, s.P, s.C))
 	}
 	return args
 }
@@ -197,7 +197,7 @@ func (s SqueezeExciteGradX) Validate() error {
 func (s SqueezeExciteGradX) FLOPs() int64 { return 12 * int64(s.F) * int64(s.P) * int64(s.C) }
 
 func (s SqueezeExciteGradX) Args() []Arg {
-	return []Arg{out("dx", s.F, s.P, s.C), in("dy", s.F, s.P, s.C), in("g", s.F, s.C), in("dctx", s.F, s.C), in("x", s.F, s.P, s.C), in("k", s.C)}
+	return []Arg{actOut("dx", s.F, s.P, s.C), actIn("dy", s.F, s.P, s.C), in("g", s.F, s.C), in("dctx", s.F, s.C), actIn("x", s.F, s.P, s.C), in("k", s.C)}
 }
 
 func (s SqueezeExciteGradX) Define(args ...[]float32) {
@@ -223,7 +223,7 @@ func (s FrameGateGradG) Validate() error { return poolOf(s.F, s.P, s.C) }
 func (s FrameGateGradG) FLOPs() int64    { return 2 * int64(s.F) * int64(s.P) * int64(s.C) }
 
 func (s FrameGateGradG) Args() []Arg {
-	return []Arg{out("dg", s.F, s.C), in("dy", s.F, s.P, s.C), in("x", s.F, s.P, s.C)}
+	return []Arg{out("dg", s.F, s.C), actIn("dy", s.F, s.P, s.C), actIn("x", s.F, s.P, s.C)}
 }
 
 func (s FrameGateGradG) Define(args ...[]float32) {

@@ -13,7 +13,7 @@ func (s GateLoop) Validate() error {
 }
 
 func (s GateLoop) Args() []Arg {
-	return []Arg{out("y", s.N, s.T, s.P, s.C), in("qkva", s.N, s.T, s.P, 3*s.C)}
+	return []Arg{actOut("y", s.N, s.T, s.P, s.C), actIn("qkva", s.N, s.T, s.P, 3*s.C)}
 }
 
 func (s GateLoop) FLOPs() int64 { return 15 * int64(s.N*s.T*s.P) * int64(s.C) }
@@ -58,7 +58,7 @@ func (s GateLoopGrad) Validate() error { return GateLoop(s).Validate() }
 func (s GateLoopGrad) FLOPs() int64    { return 33 * int64(s.N*s.T*s.P) * int64(s.C) }
 
 func (s GateLoopGrad) Args() []Arg {
-	return []Arg{out("dqkva", s.N, s.T, s.P, 3*s.C), in("dy", s.N, s.T, s.P, s.C), in("qkva", s.N, s.T, s.P, 3*s.C)}
+	return []Arg{actOut("dqkva", s.N, s.T, s.P, 3*s.C), actIn("dy", s.N, s.T, s.P, s.C), actIn("qkva", s.N, s.T, s.P, 3*s.C)}
 }
 
 func (s GateLoopGrad) Define(args ...[]float32) {

@@ -9,7 +9,7 @@ package kernels
 type GEGLU struct{ Rows, C int }
 
 func (s GEGLU) Validate() error { return positive([]string{"Rows", "C", "2"}, s.Rows, s.C, 2) }
-func (s GEGLU) Args() []Arg     { return []Arg{out("y", s.Rows, s.C), in("x", s.Rows, 2*s.C)} }
+func (s GEGLU) Args() []Arg     { return []Arg{actOut("y", s.Rows, s.C), actIn("x", s.Rows, 2*s.C)} }
 func (s GEGLU) FLOPs() int64    { return 26 * int64(s.Rows) * int64(s.C) }
 
 func (s GEGLU) Define(args ...[]float32) {
@@ -30,7 +30,7 @@ func (s GEGLUGrad) Validate() error { return GEGLU(s).Validate() }
 func (s GEGLUGrad) FLOPs() int64    { return 30 * int64(s.Rows) * int64(s.C) }
 
 func (s GEGLUGrad) Args() []Arg {
-	return []Arg{out("dx", s.Rows, 2*s.C), in("dy", s.Rows, s.C), in("x", s.Rows, 2*s.C)}
+	return []Arg{actOut("dx", s.Rows, 2*s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, 2*s.C)}
 }
 
 func (s GEGLUGrad) Define(args ...[]float32) {

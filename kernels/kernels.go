@@ -22,8 +22,34 @@ type Arg struct {
 	Name  string
 	Shape []int
 	Out   bool // the kernel writes it; an Out argument that is also read says so in its Spec's doc
-	Half  bool // it lies in bfloat16; only a Stored Spec has such
+	Store Storage
+	Round Rounding
+	BF16  bool // stored in bfloat16; only a Stored Spec has such arguments
 }
+
+// Storage is the types that a backend may store an argument in.
+type Storage int
+
+const (
+	// StoreFloat32 is float32 alone: parameters and their gradients, statistics, codes, losses.
+	StoreFloat32 Storage = iota
+	// StoreUniform is float32 or bfloat16, the same for all such arguments of a Spec.
+	StoreUniform
+	// StoreEither is float32 or bfloat16, whatever the other arguments are stored in.
+	StoreEither
+)
+
+// Rounding is whether a backend in BF16 rounds an argument, a factor of products, to
+// bfloat16.
+type Rounding int
+
+const (
+	RoundNever Rounding = iota
+	RoundInBF16
+	// RoundIfStored is RoundInBF16 for a Spec with arguments stored in bfloat16. It may also
+	// round the weights that values are multiplied with, and their slopes.
+	RoundIfStored
+)
 
 // Len is the number of values of the argument.
 func (a Arg) Len() int {
@@ -36,7 +62,7 @@ func (a Arg) Len() int {
 
 // Words is how many float32 values take as much memory.
 func (a Arg) Words() int {
-	if a.Half {
+	if a.BF16 {
 		return (a.Len() + 1) / 2
 	}
 	return a.Len()
@@ -57,6 +83,7 @@ type Spec interface {
 	Define(args ...[]float32)
 
 	cpu(*CPU) []stage
+	cuda(*Launches)
 }
 
 // Bytes is the memory traffic of a Spec if every argument moves once.
@@ -74,38 +101,4 @@ func Name(s Spec) string {
 		return s.name()
 	}
 	return fmt.Sprintf("%T%+v", s, s)[len("kernels."):]
-}
-
-// Buffer is a stretch of memory that belongs to a backend, counted in float32 words.
-// What a Stored Spec keeps in bfloat16 lies two to a word.
-type Buffer interface {
-	Len() int
-	// Slice is the part [from,to) of the buffer; it shares the memory.
-	Slice(from, to int) Buffer
-}
-
-// Kernel is a Spec prepared for a backend.
-type Kernel interface {
-	// Run enqueues the computation; arguments as in Spec.Args. A wrong number of
-	// arguments or a wrong length is a programmer's error and panics.
-	// An argument written must not overlap another one, unless the Spec's doc allows it.
-	Run(args ...Buffer)
-}
-
-// Backend runs kernels on one device. It is used by one goroutine at a time.
-type Backend interface {
-	// Name tells the device in a few words, for the first line of a run.
-	Name() string
-	// Alloc returns n zeros.
-	Alloc(n int) (Buffer, error)
-	// Prepare chooses how to run s: tile, instruction set, precision. It fails,
-	// naming s, if this backend cannot run it; nothing falls back.
-	Prepare(s Spec) (Kernel, error)
-	// Write copies src to the start of dst, Read the start of src to dst; both
-	// keep the order of enqueued kernels. src may be changed after the call.
-	Write(dst Buffer, src []float32) error
-	Read(dst []float32, src Buffer) error
-	// Sync waits for everything enqueued and returns the first error of it.
-	Sync() error
-	Close() error
 }

@@ -37,7 +37,7 @@ func (s LinearAttention) wide(arg func(string, ...int) Arg, name string, parts i
 }
 
 func (s LinearAttention) Args() []Arg {
-	return []Arg{s.wide(out, "y", 1), s.wide(in, "q", 1), s.wide(in, "kv", 2)}
+	return []Arg{s.wide(actOut, "y", 1), s.wide(actIn, "q", 1), s.wide(actIn, "kv", 2)}
 }
 
 // products counts so many products of the features of all pixels with Dim+1 numbers.
@@ -94,7 +94,7 @@ func (s LinearAttention) eachQuery(q, kv []float32, do func(query, head int, w, 
 type LinearAttentionGradQ struct{ LinearAttention }
 
 func (s LinearAttentionGradQ) Args() []Arg {
-	return []Arg{s.wide(out, "dq", 1), s.wide(in, "dy", 1), s.wide(in, "q", 1), s.wide(in, "kv", 2)}
+	return []Arg{s.wide(actOut, "dq", 1), s.wide(actIn, "dy", 1), s.wide(actIn, "q", 1), s.wide(actIn, "kv", 2)}
 }
 
 func (s LinearAttentionGradQ) FLOPs() int64 { return s.products(3) }
@@ -115,7 +115,7 @@ func (s LinearAttentionGradQ) Define(args ...[]float32) {
 type LinearAttentionGradKV struct{ LinearAttention }
 
 func (s LinearAttentionGradKV) Args() []Arg {
-	return []Arg{s.wide(out, "dkv", 2), s.wide(in, "dy", 1), s.wide(in, "q", 1), s.wide(in, "kv", 2)}
+	return []Arg{s.wide(actOut, "dkv", 2), s.wide(actIn, "dy", 1), s.wide(actIn, "q", 1), s.wide(actIn, "kv", 2)}
 }
 
 func (s LinearAttentionGradKV) FLOPs() int64 { return s.products(5) }

@@ -48,15 +48,15 @@ func (s ModConvGradX) Validate() error { return s.plain() }
 func (s ModConvGradW) Validate() error { return s.plain() }
 
 func (s ModConv) Args() []Arg {
-	return []Arg{out("y", s.yShape()...), in("x", s.xShape()...), in("w", s.weightsOfSamples()...)}
+	return []Arg{either(out("y", s.yShape()...)), factor(either(in("x", s.xShape()...))), factor(in("w", s.weightsOfSamples()...))}
 }
 
 func (s ModConvGradX) Args() []Arg {
-	return []Arg{out("dx", s.xShape()...), in("dy", s.yShape()...), in("w", s.weightsOfSamples()...)}
+	return []Arg{either(out("dx", s.xShape()...)), factor(either(in("dy", s.yShape()...))), factor(in("w", s.weightsOfSamples()...))}
 }
 
 func (s ModConvGradW) Args() []Arg {
-	return []Arg{out("dw", s.weightsOfSamples()...), in("dy", s.yShape()...), in("x", s.xShape()...)}
+	return []Arg{out("dw", s.weightsOfSamples()...), factor(either(in("dy", s.yShape()...))), factor(either(in("x", s.xShape()...)))}
 }
 
 func (s ModConv) Define(args ...[]float32) {

@@ -19,7 +19,7 @@ func (s LayerNorm) Validate() error { return normOf(s.Rows, s.C, s.Eps) }
 func (s LayerNorm) FLOPs() int64    { return 8 * int64(s.Rows) * int64(s.C) }
 
 func (s LayerNorm) Args() []Arg {
-	return []Arg{out("y", s.Rows, s.C), in("x", s.Rows, s.C), in("gamma", s.C), in("beta", s.C)}
+	return []Arg{actOut("y", s.Rows, s.C), actIn("x", s.Rows, s.C), in("gamma", s.C), in("beta", s.C)}
 }
 
 func (s LayerNorm) Define(args ...[]float32) {
@@ -66,7 +66,7 @@ func (s LayerNormGradX) Validate() error { return normOf(s.Rows, s.C, s.Eps) }
 func (s LayerNormGradX) FLOPs() int64    { return 14 * int64(s.Rows) * int64(s.C) }
 
 func (s LayerNormGradX) Args() []Arg {
-	return []Arg{out("dx", s.Rows, s.C), in("dy", s.Rows, s.C), in("x", s.Rows, s.C), in("gamma", s.C)}
+	return []Arg{actOut("dx", s.Rows, s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, s.C), in("gamma", s.C)}
 }
 
 func (s LayerNormGradX) Define(args ...[]float32) {
@@ -99,7 +99,7 @@ func (s LayerNormGradGamma) Validate() error { return normOf(s.Rows, s.C, s.Eps)
 func (s LayerNormGradGamma) FLOPs() int64    { return 7 * int64(s.Rows) * int64(s.C) }
 
 func (s LayerNormGradGamma) Args() []Arg {
-	return []Arg{out("dgamma", s.C), in("dy", s.Rows, s.C), in("x", s.Rows, s.C)}
+	return []Arg{out("dgamma", s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, s.C)}
 }
 
 func (s LayerNormGradGamma) Define(args ...[]float32) {
@@ -137,7 +137,7 @@ func (s RMSNorm) Validate() error { return positive([]string{"Rows", "C"}, s.Row
 func (s RMSNorm) FLOPs() int64    { return 4 * int64(s.Rows) * int64(s.C) }
 
 func (s RMSNorm) Args() []Arg {
-	return []Arg{out("y", s.Rows, s.C), in("x", s.Rows, s.C), in("gamma", s.C)}
+	return []Arg{actOut("y", s.Rows, s.C), actIn("x", s.Rows, s.C), in("gamma", s.C)}
 }
 
 func (s RMSNorm) Define(args ...[]float32) {
@@ -181,9 +181,9 @@ func (s RMSNormGradX) Validate() error { return positive([]string{"Rows", "C"}, 
 func (s RMSNormGradX) FLOPs() int64    { return 9 * int64(s.Rows) * int64(s.C) }
 
 func (s RMSNormGradX) Args() []Arg {
-	args := []Arg{out("dx", s.Rows, s.C), in("dy", s.Rows, s.C), in("x", s.Rows, s.C), in("gamma", s.C)}
+	args := []Arg{actOut("dx", s.Rows, s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, s.C), in("gamma", s.C)}
 	if s.Residual {
-		args = append(args, in("r", s.Rows, s.C))
+		args = append(args, actIn("r", s.Rows, s.C))
 	}
 	return args
 }
@@ -216,7 +216,7 @@ func (s RMSNormGradGamma) Validate() error { return positive([]string{"Rows", "C
 func (s RMSNormGradGamma) FLOPs() int64    { return 5 * int64(s.Rows) * int64(s.C) }
 
 func (s RMSNormGradGamma) Args() []Arg {
-	return []Arg{out("dgamma", s.C), in("dy", s.Rows, s.C), in("x", s.Rows, s.C)}
+	return []Arg{out("dgamma", s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, s.C)}
 }
 
 func (s RMSNormGradGamma) Define(args ...[]float32) {

@@ -23,7 +23,7 @@ func (s AdaptiveRMSNorm) wide(arg func(string, ...int) Arg, name string) Arg {
 func (s AdaptiveRMSNorm) FLOPs() int64 { return int64(s.N) * s.sample().FLOPs() }
 
 func (s AdaptiveRMSNorm) Args() []Arg {
-	return []Arg{s.wide(out, "y"), s.wide(in, "x"), in("gamma", s.N, s.C)}
+	return []Arg{s.wide(actOut, "y"), s.wide(actIn, "x"), in("gamma", s.N, s.C)}
 }
 
 func (s AdaptiveRMSNorm) Define(args ...[]float32) { bySample(s.N, s.sample(), args) }
@@ -39,7 +39,7 @@ func (s AdaptiveRMSNormGradX) slope() RMSNormGradX { return RMSNormGradX{Rows: s
 func (s AdaptiveRMSNormGradX) FLOPs() int64 { return int64(s.N) * s.slope().FLOPs() }
 
 func (s AdaptiveRMSNormGradX) Args() []Arg {
-	return []Arg{s.wide(out, "dx"), s.wide(in, "dy"), s.wide(in, "x"), in("gamma", s.N, s.C)}
+	return []Arg{s.wide(actOut, "dx"), s.wide(actIn, "dy"), s.wide(actIn, "x"), in("gamma", s.N, s.C)}
 }
 
 func (s AdaptiveRMSNormGradX) Define(args ...[]float32) {
@@ -56,7 +56,7 @@ func (s AdaptiveRMSNormGradGamma) FLOPs() int64 {
 }
 
 func (s AdaptiveRMSNormGradGamma) Args() []Arg {
-	return []Arg{out("dgamma", s.N, s.C), s.wide(in, "dy"), s.wide(in, "x")}
+	return []Arg{out("dgamma", s.N, s.C), s.wide(actIn, "dy"), s.wide(actIn, "x")}
 }
 
 func (s AdaptiveRMSNormGradGamma) Define(args ...[]float32) {
@@ -110,7 +110,7 @@ func stagesBySample(c *CPU, n int, s Spec, more ...[]float32) []stage {
 type Normalize struct{ Rows, C int }
 
 func (s Normalize) Validate() error { return positive([]string{"Rows", "C"}, s.Rows, s.C) }
-func (s Normalize) Args() []Arg     { return []Arg{out("y", s.Rows, s.C), in("x", s.Rows, s.C)} }
+func (s Normalize) Args() []Arg     { return []Arg{actOut("y", s.Rows, s.C), actIn("x", s.Rows, s.C)} }
 func (s Normalize) FLOPs() int64    { return 3 * int64(s.Rows) * int64(s.C) }
 
 func (s Normalize) Define(args ...[]float32) {
@@ -139,7 +139,7 @@ func (s NormalizeGrad) Validate() error { return Normalize(s).Validate() }
 func (s NormalizeGrad) FLOPs() int64    { return 8 * int64(s.Rows) * int64(s.C) }
 
 func (s NormalizeGrad) Args() []Arg {
-	return []Arg{out("dx", s.Rows, s.C), in("dy", s.Rows, s.C), in("x", s.Rows, s.C)}
+	return []Arg{actOut("dx", s.Rows, s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, s.C)}
 }
 
 func (s NormalizeGrad) Define(args ...[]float32) {

@@ -86,7 +86,7 @@ func (s Pad) wide(arg func(string, ...int) Arg, name string) Arg {
 	return arg(name, s.N, t, h, w, s.C)
 }
 
-func (s Pad) Args() []Arg  { return []Arg{s.wide(out, "y"), s.thin(in, "x")} }
+func (s Pad) Args() []Arg  { return []Arg{s.wide(actOut, "y"), s.thin(actIn, "x")} }
 func (s Pad) FLOPs() int64 { return 0 }
 
 // each calls do for every value of the padded clip and where it comes from.
@@ -126,7 +126,7 @@ func (s Pad) Define(args ...[]float32) {
 // Arguments: dx [N,T,H,W,C]; dy [N,PT+T,PH+H+PH,PW+W+PW,C].
 type PadGrad struct{ Pad }
 
-func (s PadGrad) Args() []Arg { return []Arg{s.thin(out, "dx"), s.wide(in, "dy")} }
+func (s PadGrad) Args() []Arg { return []Arg{s.thin(actOut, "dx"), s.wide(actIn, "dy")} }
 
 func (s PadGrad) FLOPs() int64 { return int64(s.Args()[1].Len()) }
 

@@ -108,7 +108,7 @@ type Act struct {
 }
 
 func (s Act) Validate() error { return activationOf(s.Kind, s.Len) }
-func (s Act) Args() []Arg     { return []Arg{out("y", s.Len), in("x", s.Len)} }
+func (s Act) Args() []Arg     { return []Arg{actOut("y", s.Len), actIn("x", s.Len)} }
 func (s Act) FLOPs() int64    { return s.Kind.flops() * int64(s.Len) }
 
 func (s Act) Define(args ...[]float32) {
@@ -126,7 +126,9 @@ type ActGrad struct {
 }
 
 func (s ActGrad) Validate() error { return activationOf(s.Kind, s.Len) }
-func (s ActGrad) Args() []Arg     { return []Arg{out("dx", s.Len), in("dy", s.Len), in("s", s.Len)} }
+func (s ActGrad) Args() []Arg {
+	return []Arg{actOut("dx", s.Len), actIn("dy", s.Len), actIn("s", s.Len)}
+}
 
 func (s ActGrad) FLOPs() int64 {
 	if s.Kind.FromOutput() {
@@ -162,7 +164,7 @@ func activationOf(k Activation, n int) error {
 type Add struct{ Len int }
 
 func (s Add) Validate() error { return positive([]string{"Len"}, s.Len) }
-func (s Add) Args() []Arg     { return []Arg{out("y", s.Len), in("a", s.Len), in("b", s.Len)} }
+func (s Add) Args() []Arg     { return []Arg{actOut("y", s.Len), actIn("a", s.Len), actIn("b", s.Len)} }
 func (s Add) FLOPs() int64    { return int64(s.Len) }
 
 func (s Add) Define(args ...[]float32) {
@@ -179,7 +181,7 @@ type Affine struct {
 }
 
 func (s Affine) Validate() error { return positive([]string{"Len"}, s.Len) }
-func (s Affine) Args() []Arg     { return []Arg{out("y", s.Len), in("x", s.Len)} }
+func (s Affine) Args() []Arg     { return []Arg{actOut("y", s.Len), actIn("x", s.Len)} }
 func (s Affine) FLOPs() int64    { return 2 * int64(s.Len) }
 
 func (s Affine) Define(args ...[]float32) {

@@ -15,7 +15,7 @@ const (
 	F32 Precision = iota
 	// BF16 rounds both operands of each product to bfloat16 and adds the products
 	// up in float32: what a definition says of the operands that RoundBF16 gives.
-	// A backend may store activations in bfloat16 too (Storage): the GPU does.
+	// A backend may also store activations in bfloat16 (BF16Storer): the GPU does.
 	// Weights, their gradients, statistics, quantizers and losses keep their float32.
 	// Subnormal operands and sums may count as zero, as the CPU's AVX512_BF16 has it.
 	BF16
@@ -41,14 +41,6 @@ func ParsePrecision(s string) (Precision, error) {
 	return 0, fmt.Errorf("precision %q: want f32 or bf16", s)
 }
 
-// PrecisionOf is what a backend computes in. One that does not tell computes in float32.
-func PrecisionOf(be Backend) Precision {
-	if b, ok := be.(interface{ Precision() Precision }); ok {
-		return b.Precision()
-	}
-	return F32
-}
-
 // RoundBF16 is the bfloat16 nearest to x, ties to the even one: float32 with the
 // last 16 bits zero. NaN stays NaN.
 func RoundBF16(x float32) float32 {
@@ -59,23 +51,14 @@ func RoundBF16(x float32) float32 {
 	return math.Float32frombits((b + 0x7fff + b>>16&1) &^ 0xffff)
 }
 
-// Products are the positions, in Args, of the operands that a backend in BF16 rounds;
-// none for a Spec that is no product. Attention whose activations are stored in
-// bfloat16 rounds the memory; it may also round the weights that it multiplies values
-// with, and their slopes. In float32 storage it rounds nothing.
-func Products(s Spec) []int {
-	s, half := Plain(s)
-	switch s.(type) {
-	case Conv, ConvGradX, ConvGradW, ModConv, ModConvGradX, ModConvGradW:
-		return []int{1, 2}
-	case Attention:
-		if half != 0 {
-			return []int{2}
-		}
-	case AttentionGrad, AttentionGradMem:
-		if half != 0 {
-			return []int{3}
+// RoundedArgs are the positions, in Args, of the factors that a backend in BF16 rounds; none
+// for a Spec that computes no products.
+func RoundedArgs(s Spec) (positions []int) {
+	_, stored := Plain(s)
+	for i, a := range s.Args() {
+		if a.Round == RoundInBF16 || a.Round == RoundIfStored && stored {
+			positions = append(positions, i)
 		}
 	}
-	return nil
+	return positions
 }

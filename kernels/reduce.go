@@ -7,7 +7,7 @@ import "fmt"
 type SumRows struct{ Rows, C int }
 
 func (s SumRows) Validate() error { return positive([]string{"Rows", "C"}, s.Rows, s.C) }
-func (s SumRows) Args() []Arg     { return []Arg{out("y", s.C), in("x", s.Rows, s.C)} }
+func (s SumRows) Args() []Arg     { return []Arg{out("y", s.C), actIn("x", s.Rows, s.C)} }
 func (s SumRows) FLOPs() int64    { return int64(s.Rows) * int64(s.C) }
 
 func (s SumRows) Define(args ...[]float32) {

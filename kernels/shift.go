@@ -14,7 +14,7 @@ func (s TokenShift) Validate() error {
 }
 
 func (s TokenShift) Args() []Arg {
-	return []Arg{out("y", s.N, s.T, s.P, s.C), in("x", s.N, s.T, s.P, s.C)}
+	return []Arg{actOut("y", s.N, s.T, s.P, s.C), actIn("x", s.N, s.T, s.P, s.C)}
 }
 
 func (s TokenShift) FLOPs() int64 { return 0 }

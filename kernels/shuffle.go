@@ -41,7 +41,7 @@ func (s Shuffle) to() []int {
 	return []int{s.N, s.T * s.FT, s.H * s.FH, s.W * s.FW, s.C}
 }
 
-func (s Shuffle) Args() []Arg { return []Arg{out("y", s.to()...), in("x", s.from()...)} }
+func (s Shuffle) Args() []Arg { return []Arg{actOut("y", s.to()...), actIn("x", s.from()...)} }
 
 func (s Shuffle) values() int { return s.N * s.T * s.H * s.W * s.C * s.FT * s.FH * s.FW }
 
@@ -85,7 +85,7 @@ func (s Shuffle) Define(args ...[]float32) {
 type ShuffleGrad struct{ Shuffle }
 
 func (s ShuffleGrad) Args() []Arg {
-	return []Arg{out("dx", s.from()...), in("dy", s.to()...), in("x", s.from()...)}
+	return []Arg{actOut("dx", s.from()...), actIn("dy", s.to()...), actIn("x", s.from()...)}
 }
 
 func (s ShuffleGrad) FLOPs() int64 { return ActGrad{s.Act, s.values()}.FLOPs() }

@@ -8,6 +8,24 @@ import (
 func out(name string, shape ...int) Arg { return Arg{Name: name, Shape: shape, Out: true} }
 func in(name string, shape ...int) Arg  { return Arg{Name: name, Shape: shape} }
 
+// actOut and actIn are activations, of StoreUniform.
+func actOut(name string, shape ...int) Arg {
+	return Arg{Name: name, Shape: shape, Out: true, Store: StoreUniform}
+}
+func actIn(name string, shape ...int) Arg { return Arg{Name: name, Shape: shape, Store: StoreUniform} }
+
+// either is a with StoreEither.
+func either(a Arg) Arg {
+	a.Store = StoreEither
+	return a
+}
+
+// factor is a with RoundInBF16.
+func factor(a Arg) Arg {
+	a.Round = RoundInBF16
+	return a
+}
+
 // maxValues bounds an argument's size, so that index arithmetic cannot overflow.
 const maxValues = 1 << 40
 

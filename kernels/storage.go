@@ -3,81 +3,112 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
-// Stored is a Spec some of whose arguments lie in memory as bfloat16: argument i, in
-// the order of Args, if bit i of Half is set. Everything is computed as the Spec says;
-// results that are half are rounded with RoundBF16.
+// Stored is a Spec some of whose arguments are stored as bfloat16. Everything is computed
+// as the Spec says; results stored in bfloat16 are rounded with RoundBF16.
 //
-// Half values lie two in a float32 word, the first one in the lower 16 bits.
+// Two bfloat16 values share a float32 word, the first in the lower 16 bits.
 type Stored struct {
 	Spec
-	Half uint32
+	bf16 uint32 // a bit for each argument, in the order of Args
 }
 
-// Storage is what a backend can keep in bfloat16 of a Spec's arguments, a bit for each:
-// any of Free, and those of Tied all together or none.
-type Storage struct{ Free, Tied uint32 }
-
-// StorageOf is what a backend can keep of a Spec. One that does not tell keeps float32.
-func StorageOf(be Backend, s Spec) Storage {
-	if b, ok := be.(interface{ Storage(Spec) Storage }); ok {
-		return b.Storage(s)
+// StoreBF16 is s with the named arguments stored as bfloat16: s itself for no names.
+func StoreBF16(s Spec, names ...string) Spec {
+	if len(names) == 0 {
+		return s
 	}
-	return Storage{}
+	st, ok := s.(Stored)
+	if !ok {
+		st.Spec = s
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(st.Spec.Args(), func(a Arg) bool { return a.Name == name })
+		if i < 0 {
+			panic(fmt.Sprintf("kernels: %s has no argument %s", Name(s), name))
+		}
+		st.bf16 |= 1 << i
+	}
+	return st
 }
 
-// Plain is the Spec without its storage, and which of its arguments are half.
-func Plain(s Spec) (Spec, uint32) {
+// StoreAllBF16 is s with all arguments stored as bfloat16 that Arg.Store allows.
+func StoreAllBF16(s Spec) Spec {
+	var names []string
+	for _, a := range s.Args() {
+		if a.Store != StoreFloat32 {
+			names = append(names, a.Name)
+		}
+	}
+	return StoreBF16(s, names...)
+}
+
+// Plain is the Spec without its storage, and whether any of its arguments is stored as
+// bfloat16.
+func Plain(s Spec) (plain Spec, stored bool) {
 	if s, ok := s.(Stored); ok {
-		return s.Spec, s.Half
+		return s.Spec, true
 	}
-	return s, 0
+	return s, false
 }
 
-// Validate also wants bits of arguments alone.
+// Validate also wants storage that Arg.Store allows.
 func (s Stored) Validate() error {
 	if err := s.Spec.Validate(); err != nil {
 		return err
 	}
-	if n := len(s.Spec.Args()); s.Half>>n != 0 {
-		return fmt.Errorf("storage %b of %d arguments: want a bit for each that is half", s.Half, n)
+	var uniform, all []string // arguments of StoreUniform: those in bfloat16, and all
+	for _, a := range s.Args() {
+		if a.BF16 && a.Store == StoreFloat32 {
+			return fmt.Errorf("%s is stored in bf16, want float32", a.Name)
+		}
+		if a.Store == StoreUniform {
+			all = append(all, a.Name)
+			if a.BF16 {
+				uniform = append(uniform, a.Name)
+			}
+		}
+	}
+	if len(uniform) > 0 && len(uniform) < len(all) {
+		return fmt.Errorf("%s stored in bf16, want all or none of %s", strings.Join(uniform, ","), strings.Join(all, ","))
 	}
 	return nil
 }
 
-// Args are the Spec's, those that are half marked.
+// Args are the Spec's, with BF16 set where it applies.
 func (s Stored) Args() []Arg {
 	args := s.Spec.Args()
 	for i := range args {
-		args[i].Half = s.Half>>i&1 != 0
+		args[i].BF16 = s.bf16>>i&1 != 0
 	}
 	return args
 }
 
-// Define computes in float32; half results are rounded. Arguments have a float32 for
-// each value.
+// Define computes in float32; results stored in bfloat16 are rounded. Arguments have a
+// float32 for each value.
 func (s Stored) Define(args ...[]float32) {
 	s.Spec.Define(args...)
 	for i, a := range s.Args() {
 		for j, v := range args[i] {
-			if a.Half && a.Out {
+			if a.BF16 && a.Out {
 				args[i][j] = RoundBF16(v)
 			}
 		}
 	}
 }
 
-// name is the Spec's, then the arguments that are half.
+// name is the Spec's, then the arguments stored in bfloat16.
 func (s Stored) name() string {
-	var half []string
+	var names []string
 	for _, a := range s.Args() {
-		if a.Half {
-			half = append(half, a.Name)
+		if a.BF16 {
+			names = append(names, a.Name)
 		}
 	}
-	return Name(s.Spec) + " with bf16 " + strings.Join(half, ",")
+	return Name(s.Spec) + " with bf16 " + strings.Join(names, ",")
 }
 
 // PackBF16 rounds values to bfloat16, two in each word of dst.

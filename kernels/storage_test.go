@@ -26,7 +26,7 @@ func TestPackBF16(t *testing.T) {
 }
 
 func TestStored(t *testing.T) {
-	s := kernels.Stored{Spec: kernels.FrameGate{F: 1, P: 3, C: 1}, Half: 0b011}
+	s := kernels.StoreBF16(kernels.FrameGate{F: 1, P: 3, C: 1}, "y", "x")
 	if name := kernels.Name(s); !strings.HasSuffix(name, "with bf16 y,x") {
 		t.Error(name)
 	}
@@ -41,11 +41,19 @@ func TestStored(t *testing.T) {
 	if err := s.Validate(); err != nil {
 		t.Error(err)
 	}
-	s.Half = 0b1001
-	if s.Validate() == nil {
-		t.Error("a fourth argument of three may be half")
+	if err := kernels.StoreBF16(kernels.FrameGate{F: 1, P: 3, C: 1}, "y").Validate(); err == nil || !strings.Contains(err.Error(), "all or none of y,x") {
+		t.Errorf("one of two uniform arguments: %v", err)
 	}
-	if _, err := kernels.NewCPU(1).Prepare(kernels.Stored{Spec: kernels.Add{Len: 2}, Half: 7}); err == nil {
-		t.Error("the CPU, which stores float32, takes half arguments")
+	if err := kernels.StoreBF16(kernels.FrameGate{F: 1, P: 3, C: 1}, "g").Validate(); err == nil || !strings.Contains(err.Error(), "g is stored in bf16") {
+		t.Errorf("an argument that is always float32: %v", err)
+	}
+	if err := kernels.StoreBF16(kernels.ConvGradW{Conv: pointConv}, "x").Validate(); err != nil {
+		t.Errorf("one of two arguments that may differ: %v", err)
+	}
+	if _, err := kernels.NewCPU(1).Prepare(kernels.StoreAllBF16(kernels.Add{Len: 2})); err == nil {
+		t.Error("the CPU, which stores float32, takes arguments in bf16")
 	}
 }
+
+// pointConv is a convolution of one pixel.
+var pointConv = kernels.Conv{N: 1, T: 1, H: 1, W: 1, C: 1, O: 1, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}

@@ -10,7 +10,7 @@ import (
 
 // InUse is the allocated memory of a backend in bytes; 0 if it does not count it.
 func InUse(be kernels.Backend) int64 {
-	if b, ok := be.(interface{ Allocated() int64 }); ok {
+	if b, ok := be.(kernels.Allocator); ok {
 		return b.Allocated()
 	}
 	return 0
@@ -76,13 +76,13 @@ type memoryEstimate struct {
 	scratch int64
 }
 
-// Storage is that of the other backend.
-func (a *memoryEstimate) Storage(s kernels.Spec) kernels.Storage { return kernels.StorageOf(a.of, s) }
+// StoresBF16 is that of the other backend.
+func (a *memoryEstimate) StoresBF16() bool { return kernels.StoresBF16(a.of) }
 
 // Prepare counts the workspace, which all kernels share.
 func (a *memoryEstimate) Prepare(s kernels.Spec) (kernels.Kernel, error) {
-	if b, ok := a.of.(interface{ Scratch(kernels.Spec) int64 }); ok {
-		a.scratch = max(a.scratch, b.Scratch(s))
+	if b, ok := a.of.(kernels.WorkspaceSizer); ok {
+		a.scratch = max(a.scratch, b.WorkspaceBytes(s))
 	}
 	return nil, nil
 }

@@ -19,11 +19,11 @@ type naiveKernel struct {
 
 func (n naive) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	k, err := n.CPU.Prepare(s)
-	if err != nil || kernels.Products(s) == nil {
+	if err != nil || kernels.RoundedArgs(s) == nil {
 		return k, err
 	}
 	copies := make([]kernels.Host, len(s.Args()))
-	for _, i := range kernels.Products(s) {
+	for _, i := range kernels.RoundedArgs(s) {
 		copies[i] = make(kernels.Host, s.Args()[i].Len())
 	}
 	return naiveKernel{k, s, copies}, nil

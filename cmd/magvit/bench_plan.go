@@ -11,7 +11,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"magvit/gpu"
 	"magvit/kernels"
 	"magvit/model"
 	"magvit/trainer/config"
@@ -32,8 +31,8 @@ func newPlanned(c *cli.Context) (*planned, error) {
 	if err != nil {
 		return nil, usagef("--precision: %w", err)
 	}
-	if a := c.String("architecture"); !slices.Contains(gpu.Architectures, a) {
-		return nil, usagef("--architecture %s: want one of %s", a, strings.Join(gpu.Architectures, ", "))
+	if a := c.String("architecture"); !slices.Contains(kernels.Architectures, a) {
+		return nil, usagef("--architecture %s: want one of %s", a, strings.Join(kernels.Architectures, ", "))
 	}
 	return &planned{precision: precision, architecture: c.String("architecture")}, nil
 }
@@ -41,7 +40,7 @@ func newPlanned(c *cli.Context) (*planned, error) {
 type plannedKernel struct {
 	on       *planned
 	spec     kernels.Spec
-	launches []gpu.Launch
+	launches []kernels.Traffic
 }
 
 func (k plannedKernel) Run(...kernels.Buffer) { k.on.ran = append(k.on.ran, k) }
@@ -50,15 +49,15 @@ func (p *planned) Name() string                 { return "a plan for " + p.archi
 func (p *planned) Precision() kernels.Precision { return p.precision }
 func (p *planned) Allocated() int64             { return p.Bytes + p.scratch }
 
-func (p *planned) Storage(s kernels.Spec) kernels.Storage { return gpu.Storage(s, p.precision) }
+func (p *planned) StoresBF16() bool { return p.precision == kernels.BF16 }
 
 func (p *planned) Prepare(s kernels.Spec) (kernels.Kernel, error) {
-	launches, scratch, err := gpu.Launches(s, p.precision, p.architecture)
+	l, err := kernels.LaunchesOf(s, p.precision, p.architecture)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", kernels.Name(s), err)
 	}
-	p.scratch = max(p.scratch, scratch)
-	return plannedKernel{p, s, launches}, nil
+	p.scratch = max(p.scratch, 4*int64(l.Workspace))
+	return plannedKernel{p, s, l.Traffic()}, nil
 }
 
 // peaks are the most that a device does.
@@ -175,7 +174,7 @@ func (p *planned) rows(at peaks) (step planRow, kinds, specs []planRow) {
 func (k plannedKernel) row(at peaks) planRow {
 	r := planRow{Specs: 1, Launches: len(k.launches), GFLOP: float64(k.spec.FLOPs()) / 1e9}
 	peak, working := at.float, 0
-	if k.on.precision == kernels.BF16 && kernels.Products(k.spec) != nil {
+	if k.on.precision == kernels.BF16 && kernels.RoundedArgs(k.spec) != nil {
 		peak = at.tensor
 	}
 	for _, l := range k.launches {

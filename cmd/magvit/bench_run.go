@@ -83,8 +83,11 @@ func (b *bencher) run(ctx context.Context, checked, timed []kerneltest.Case) err
 // launches are the names of the kernels that a GPU runs for a Spec.
 func (b *bencher) launches(s kernels.Spec) (names []string) {
 	if dev, ok := b.be.(*gpu.Device); ok {
-		all, _, _ := gpu.Launches(s, dev.Precision(), dev.Info().Architecture) // an error comes again from Prepare
-		for _, l := range all {
+		all, err := kernels.LaunchesOf(s, dev.Precision(), dev.Info().Architecture)
+		if err != nil {
+			return nil // Prepare returns it
+		}
+		for _, l := range all.List {
 			names = append(names, l.Kernel)
 		}
 	}
@@ -97,7 +100,7 @@ func (b *bencher) ordered(cases []kerneltest.Case) []kerneltest.Case {
 	rank := func(k kerneltest.Case) int {
 		names := strings.Join(b.launches(k.Spec), " ")
 		switch {
-		case kernels.Products(k.Spec) == nil:
+		case kernels.RoundedArgs(k.Spec) == nil:
 			return 0
 		case strings.Contains(names, "_sm90a"):
 			return 3
@@ -121,7 +124,7 @@ func (b *bencher) row(ctx context.Context, k kerneltest.Case, timed bool) error 
 		return err
 	}
 	row := &benchRow{Kernel: k.String(), Tolerance: k.Tol, OK: true, Launches: strings.Join(b.launches(k.Spec), " ")}
-	compared := !timed || k.Spec.FLOPs() <= comparable || kernels.Products(k.Spec) != nil && k.Spec.FLOPs() <= comparableProduct
+	compared := !timed || k.Spec.FLOPs() <= comparable || kernels.RoundedArgs(k.Spec) != nil && k.Spec.FLOPs() <= comparableProduct
 	var got [][]float32
 	err := b.watched(row.Kernel, func() (err error) {
 		if compared {
@@ -137,7 +140,7 @@ func (b *bencher) row(ctx context.Context, k kerneltest.Case, timed bool) error 
 		row.OfPeak, row.OfCopy = row.GFLOPS/b.result.PeakGFLOPS, row.GBPS/b.result.CopyGBPS
 		return err
 	})
-	if errors.Is(err, gpu.ErrNoKernel) {
+	if errors.Is(err, kernels.ErrNoKernel) {
 		b.result.Missing = append(b.result.Missing, row.Kernel)
 		return nil
 	}

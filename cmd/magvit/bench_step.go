@@ -197,8 +197,8 @@ func (b *counted) Alloc(n int) (kernels.Buffer, error) {
 // Allocated is the sum in bytes.
 func (b *counted) Allocated() int64 { return b.bytes }
 
-// Storage is the backend's.
-func (b *counted) Storage(s kernels.Spec) kernels.Storage { return kernels.StorageOf(b.Backend, s) }
+// StoresBF16 is the backend's.
+func (b *counted) StoresBF16() bool { return kernels.StoresBF16(b.Backend) }
 
 // Precision is the backend's.
 func (b *counted) Precision() kernels.Precision { return kernels.PrecisionOf(b.Backend) }

@@ -84,7 +84,7 @@ func CopyBandwidth(be kernels.Backend, budget time.Duration) (float64, error) {
 // backend's own measure (method PeakGFLOPS) if it has one, else the rate of a
 // large matrix product.
 func PeakFMA(be kernels.Backend, budget time.Duration) (float64, error) {
-	if p, ok := be.(interface{ PeakGFLOPS() float64 }); ok {
+	if p, ok := be.(kernels.PeakMeasurer); ok {
 		return p.PeakGFLOPS(), nil
 	}
 	s := kernels.Conv{N: 1, T: 1, H: 1, W: 4096, C: 4096, O: 4096, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}

@@ -29,10 +29,10 @@ type Case struct {
 // weights too, by up to 2^-9: at most 1.3e-6 in the mean square, a few times that where
 // their sums cancel.
 func (c Case) tolerance() (float64, string) {
-	s, half := kernels.Plain(c.Spec)
+	s, stored := kernels.Plain(c.Spec)
 	switch s.(type) {
 	case kernels.Attention, kernels.AttentionGrad, kernels.AttentionGradMem:
-		if half != 0 {
+		if stored {
 			return max(c.Tol, 1e-5), "softmax weights and their slopes are rounded to bfloat16"
 		}
 	}
@@ -70,7 +70,7 @@ func Check(be kernels.Backend, c Case) (Result, error) {
 func Compare(got [][]float32, c Case, p kernels.Precision) Result {
 	want := Arguments(c)
 	if p == kernels.BF16 {
-		for _, i := range kernels.Products(c.Spec) {
+		for _, i := range kernels.RoundedArgs(c.Spec) {
 			for j, v := range want[i] {
 				want[i][j] = kernels.RoundBF16(v)
 			}
@@ -89,7 +89,7 @@ func Compare(got [][]float32, c Case, p kernels.Precision) Result {
 			continue
 		}
 		out := got[i]
-		if a.Half {
+		if a.BF16 {
 			out = make([]float32, len(out))
 			for j, v := range want[i] {
 				out[j] = nearest(v, got[i][j])
@@ -126,7 +126,7 @@ func Arguments(c Case) [][]float32 {
 		}
 		plain, _ := kernels.Plain(c.Spec)
 		draw(philox.New(1, kernels.Name(plain)+a.Name, 0, 0), args[i])
-		if a.Half {
+		if a.BF16 {
 			round(args[i])
 		}
 	}
@@ -155,7 +155,7 @@ func Outputs(be kernels.Backend, c Case) ([][]float32, error) {
 		for i, values := range args {
 			guarded := make([]float32, whole[i].Len())
 			Constant(sentinel)(nil, guarded)
-			if inside := guarded[guard : len(guarded)-guard]; specs[i].Half {
+			if inside := guarded[guard : len(guarded)-guard]; specs[i].BF16 {
 				kernels.PackBF16(inside, values)
 			} else {
 				copy(inside, values)
@@ -174,7 +174,7 @@ func Outputs(be kernels.Backend, c Case) ([][]float32, error) {
 		if err := be.Read(guarded, whole[i]); err != nil {
 			return nil, err
 		}
-		if inside := guarded[guard : len(guarded)-guard]; specs[i].Half {
+		if inside := guarded[guard : len(guarded)-guard]; specs[i].BF16 {
 			kernels.UnpackBF16(values, inside)
 		} else {
 			copy(values, inside)

@@ -2,21 +2,32 @@ package kerneltest
 
 import "magvit/kernels"
 
-// Stored are the cases with all that a backend can keep in bfloat16 stored so, and of what
-// can be so on its own each alone; cases of which nothing can are left out.
+// Stored are the cases with all activations stored as bfloat16, and with each of those
+// alone that may be stored so whatever the others are; cases of Specs without such
+// arguments are left out. There are none for a backend that stores float32 only.
 func Stored(be kernels.Backend, cases []Case) (cs []Case) {
+	if !kernels.StoresBF16(be) {
+		return nil
+	}
 	for _, c := range cases {
-		can := kernels.StorageOf(be, c.Spec)
-		masks := []uint32{can.Free | can.Tied}
-		for i := range 32 {
-			if bit := uint32(1) << i; can.Free&bit != 0 && can.Free != bit {
-				masks = append(masks, bit|can.Tied)
+		plain := c.Spec
+		var uniform, either []string
+		for _, a := range plain.Args() {
+			switch a.Store {
+			case kernels.StoreUniform:
+				uniform = append(uniform, a.Name)
+			case kernels.StoreEither:
+				either = append(either, a.Name)
 			}
 		}
-		plain := c.Spec
-		for _, half := range masks {
-			if half != 0 {
-				c.Spec = kernels.Stored{Spec: plain, Half: half}
+		if len(uniform)+len(either) == 0 {
+			continue
+		}
+		c.Spec = kernels.StoreAllBF16(plain)
+		cs = append(cs, c)
+		if len(either) > 1 {
+			for _, name := range either {
+				c.Spec = kernels.StoreBF16(plain, append([]string{name}, uniform...)...)
 				cs = append(cs, c)
 			}
 		}
@@ -24,11 +35,11 @@ func Stored(be kernels.Backend, cases []Case) (cs []Case) {
 	return cs
 }
 
-// Halved are the cases with all that a backend can keep in bfloat16 stored so.
+// Halved are the cases with all activations stored as the backend stores them.
 func Halved(be kernels.Backend, cases []Case) (cs []Case) {
 	for _, c := range cases {
-		if can := kernels.StorageOf(be, c.Spec); can.Free|can.Tied != 0 {
-			c.Spec = kernels.Stored{Spec: c.Spec, Half: can.Free | can.Tied}
+		if kernels.StoresBF16(be) {
+			c.Spec = kernels.StoreAllBF16(c.Spec)
 		}
 		cs = append(cs, c)
 	}

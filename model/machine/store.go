@@ -10,6 +10,9 @@ import (
 // instructions: all that every kernel which makes or reads them can keep so on this
 // backend. Inputs, parameters, outputs and constants stay float32.
 func (p *Plan) store(prog []instr, keep map[*G.Node]bool) (half map[*G.Node]bool) {
+	if !kernels.StoresBF16(p.be) {
+		return nil
+	}
 	next := map[*G.Node]*G.Node{} // of values that are all half or none, towards the one that stands for them
 	var root func(n *G.Node) *G.Node
 	root = func(n *G.Node) *G.Node {
@@ -21,14 +24,13 @@ func (p *Plan) store(prog []instr, keep map[*G.Node]bool) (half map[*G.Node]bool
 	}
 	full := map[*G.Node]bool{} // what cannot be half
 	for _, in := range prog {
-		can := kernels.StorageOf(p.be, in.spec)
+		args := in.spec.Args()
 		var tied *G.Node
 		for i, n := range in.args {
-			bit := uint32(1) << i
-			if (can.Free|can.Tied)&bit == 0 || p.buffers[n] != nil || keep[n] {
+			if args[i].Store == kernels.StoreFloat32 || p.buffers[n] != nil || keep[n] {
 				full[n] = true
 			}
-			if can.Tied&bit == 0 {
+			if args[i].Store != kernels.StoreUniform {
 				continue
 			}
 			if r := root(n); tied == nil {
@@ -45,16 +47,15 @@ func (p *Plan) store(prog []instr, keep map[*G.Node]bool) (half map[*G.Node]bool
 	}
 	half = map[*G.Node]bool{}
 	for i, in := range prog {
-		mask := uint32(0)
+		args := in.spec.Args()
+		var names []string
 		for j, n := range in.args {
 			if !full[root(n)] {
 				half[n] = true
-				mask |= 1 << j
+				names = append(names, args[j].Name)
 			}
 		}
-		if mask != 0 {
-			prog[i].spec = kernels.Stored{Spec: in.spec, Half: mask}
-		}
+		prog[i].spec = kernels.StoreBF16(in.spec, names...)
 	}
 	return half
 }

@@ -9,8 +9,7 @@ import (
 	"magvit/model/op"
 )
 
-// halves is a backend without memory that can keep what Act makes of anything, and all
-// of Add or nothing.
+// halves is a backend without memory that stores activations in bfloat16.
 type halves struct {
 	kernels.NullBackend
 	specs []kernels.Spec
@@ -21,18 +20,10 @@ func (h *halves) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	return nil, nil
 }
 
-func (h *halves) Storage(s kernels.Spec) kernels.Storage {
-	switch s.(type) {
-	case kernels.Act:
-		return kernels.Storage{Free: 0b11}
-	case kernels.Add:
-		return kernels.Storage{Tied: 0b111}
-	}
-	return kernels.Storage{}
-}
+func (h *halves) StoresBF16() bool { return true }
 
-// What every kernel around a value can keep in bfloat16 lies so and takes half the
-// place; a sum with an output is as the output is.
+// A value that every kernel around it can store in bfloat16 is stored so and takes half
+// the memory; the summands of an output are stored as the output is.
 func TestStorage(t *testing.T) {
 	const n = 32
 	g := G.NewGraph()
@@ -44,45 +35,57 @@ func TestStorage(t *testing.T) {
 		}
 		return y
 	}
-	act := func(k kernels.Activation, x *G.Node) *G.Node { return apply(kernels.Act{Kind: k, Len: n}, x) }
-	a := act(kernels.ELU, x)                        // x is an input
-	b := act(kernels.Tanh, a)                       // both half
-	sum := apply(kernels.Add{Len: n}, a, b)         // all half
-	c := act(kernels.GELU, sum)                     // tied to the output
-	out := apply(kernels.Add{Len: n}, c, c)         // an output
-	f := act(kernels.SiLU, sum)                     // read by what cannot
-	squares := apply(kernels.SumSquares{Len: n}, f) // an output too
+	conv := func(k kernels.Activation) kernels.Conv {
+		return kernels.Conv{N: 1, T: 1, H: 1, W: n, C: 1, O: 1, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1, Act: k}
+	}
+	w, bias := Input(g, "w", 1), Input(g, "b", 1)
+	apply1 := func(k kernels.Activation, x *G.Node) *G.Node { return apply(conv(k), x, w, bias) }
+	a := apply1(kernels.ELU, x)                            // x is an input
+	b := apply(kernels.Act{Kind: kernels.Tanh, Len: n}, a) // both in bf16
+	sum := apply(kernels.Add{Len: n}, a, b)                // all in bf16
+	c := apply1(kernels.GELU, sum)                         // as the output
+	out := apply(kernels.Add{Len: n}, c, c)                // an output
+	f := apply1(kernels.SiLU, sum)                         // read by a kernel of float32
+	squares := apply(kernels.SumSquares{Len: n}, f)        // an output too
 	h := &halves{}
 	p, err := Compile(h, G.Nodes{out, squares}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	stored := func(s kernels.Spec) (half uint32) {
+		for i, a := range s.Args() {
+			if a.BF16 {
+				half |= 1 << i
+			}
+		}
+		return half
+	}
 	got := map[string]uint32{}
 	for _, s := range h.specs {
-		plain, half := kernels.Plain(s)
-		got[kernels.Name(plain)] = half
+		plain, _ := kernels.Plain(s)
+		got[kernels.Name(plain)] = stored(s)
 	}
 	for _, want := range []struct {
 		spec kernels.Spec
 		half uint32
 	}{
-		{kernels.Act{Kind: kernels.ELU, Len: n}, 0b01}, {kernels.Act{Kind: kernels.Tanh, Len: n}, 0b11}, {kernels.Act{Kind: kernels.GELU, Len: n}, 0b10},
-		{kernels.Act{Kind: kernels.SiLU, Len: n}, 0b10}, {kernels.SumSquares{Len: n}, 0},
+		{conv(kernels.ELU), 0b01}, {kernels.Act{Kind: kernels.Tanh, Len: n}, 0b11}, {conv(kernels.GELU), 0b10},
+		{conv(kernels.SiLU), 0b10}, {kernels.SumSquares{Len: n}, 0},
 	} {
 		if half, ok := got[kernels.Name(want.spec)]; !ok || half != want.half {
-			t.Errorf("%s: half %b, want %b", kernels.Name(want.spec), half, want.half)
+			t.Errorf("%s: in bf16 %b, want %b", kernels.Name(want.spec), half, want.half)
 		}
 	}
 	adds := map[uint32]int{}
 	for _, s := range p.steps {
-		if plain, half := kernels.Plain(s.spec); plain == (kernels.Add{Len: n}) {
-			adds[half]++
+		if plain, _ := kernels.Plain(s.spec); plain == (kernels.Add{Len: n}) {
+			adds[stored(s.spec)]++
 		}
 	}
 	if len(adds) != 2 || adds[0b111] != 1 || adds[0] != 1 {
-		t.Errorf("sums by what is half of them: %v, want one whole, one not", adds)
+		t.Errorf("sums by what is in bf16 of them: %v, want one with all, one with nothing", adds)
 	}
 	if p.Buffer(a).Len() != n/2 || p.Buffer(out).Len() != n {
-		t.Errorf("places of %d and %d words, want %d and %d", p.Buffer(a).Len(), p.Buffer(out).Len(), n/2, n)
+		t.Errorf("buffers of %d and %d words, want %d and %d", p.Buffer(a).Len(), p.Buffer(out).Len(), n/2, n)
 	}
 }

@@ -1,0 +1,117 @@
+package kernels
+
+import "fmt"
+
+// Tiles of conv_mma.cu, which computes convolutions on tensor cores, of operands that are
+// packed in bfloat16 first.
+const (
+	mmaRows    = 128 // ROWS: pixels of a CTA, or weights of a channel
+	mmaThreads = 128
+	mmaShared  = 48 << 10 // bytes of shared memory of the pipeline
+	mmaTable   = 1 << 10  // bytes of a table of the gradient of the weights
+	chunkLen   = 8        // bfloat16 values in 16 bytes
+)
+
+type convMMAArgs struct {
+	convArgs
+	Half int // a bit for each of y, _, r that is stored in bfloat16
+}
+
+func (p *Launches) convMMA(s Conv, samples int, a convArgs) {
+	var in Conv
+	a.X, in = p.packInput(s, samples, a.X)
+	a.W = p.packRows(a.W, samples*in.O*in.KT*in.KH*in.KW, in.C)
+	a.S = in.paddedSize()
+	width := mmaWidth(s.pixels()*samples, s.O)
+	p.mma("conv_mma", width, s.pixels(), s.O, samples, 0, convMMAArgs{a, p.bf16Bits(a.Y, Operand{}, a.R)})
+}
+
+type convGradXMMAArgs struct {
+	convGradXArgs
+	Half int // a bit for each of dx, s, r that is stored in bfloat16
+}
+
+func (p *Launches) convGradXMMA(s Conv, samples int, a convGradXArgs) {
+	taps, chunks := s.KT*s.KH*s.KW, ceilDiv(s.O, chunkLen)
+	a.DY = p.packRows(a.DY, samples*s.pixels(), s.O)
+	n := samples * s.C * taps * chunks
+	w := p.packed(n)
+	p.elementwise("transpose_bf16", n, transposeArgs{w, a.W, n, chunks, s.O, taps, s.C})
+	a.W = w
+	a.S = s.cudaSize()
+	a.S.O = chunks * chunkLen // channels of dy are padded, those of dx are not
+	pixels := s.phasePixels()
+	p.mma("conv_grad_x_mma", mmaWidth(pixels*s.strides()*samples, s.C), pixels, s.C, samples*s.strides(), 0, convGradXMMAArgs{a, p.bf16Bits(a.DX, a.At, a.R)})
+}
+
+type convGradWMMAArgs struct {
+	DW, DY, X          Operand
+	S                  convSize
+	O, C, Chunk, Parts int
+}
+
+func (p *Launches) convGradWMMA(s Conv, samples int) {
+	pixels := s.pixels()
+	dy := p.packRows(p.arg("dy"), samples*pixels, s.O)
+	x, s := p.packInput(s, samples, p.arg("x"))
+	taps, width := s.KT*s.KH*s.KW, 128
+	if s.O <= 64 {
+		width = 64
+	}
+	weights := taps * ceilDiv(s.C, chunkLen) * chunkLen
+	splits, size := splitPixels(pixels, ceilDiv(weights, mmaRows)*ceilDiv(s.O, width)*samples, width)
+	n := s.O * taps * s.C
+	dw := p.arg("dw")
+	partials := p.partials(dw, splits, samples*n)
+	size4 := s.paddedSize()
+	size4.O = ceilDiv(s.O, chunkLen) * chunkLen
+	p.mma("conv_grad_w_mma", width, weights, s.O, samples*splits, mmaTable, convGradWMMAArgs{partials, dy, x, size4, s.O, s.C, size, splits})
+	p.addPartials(dw, partials, splits, samples*splits, n)
+}
+
+// bf16Bits has a bit for each of the operands that is stored in bfloat16.
+func (p *Launches) bf16Bits(operands ...Operand) (bits int) {
+	for i, o := range operands {
+		if p.isBF16(o) {
+			bits |= 1 << i
+		}
+	}
+	return bits
+}
+
+// splitPixels divides a sum over n pixels among CTAs of width columns, tiles of which
+// cover all results, so that waves of CTAs are full. No split but the last has fewer than
+// 256 pixels.
+func splitPixels(n, tiles, width int) (splits, size int) {
+	slots := wave
+	if width == 64 {
+		slots = wave / 2 * 3
+	}
+	size = ceilDiv(ceilDiv(n, fullWaves(slots, tiles, max(1, n/256))), 32) * 32
+	return ceilDiv(n, size), size
+}
+
+// mmaWidth is the number of columns of CTAs for m by n results: the one whose waves take
+// less time. Three narrow CTAs share an SM, two wide ones, of twice the products; a narrow
+// one loads half as much again for each, which is taken to cost a tenth.
+func mmaWidth(m, n int) int {
+	rows := ceilDiv(m, mmaRows)
+	if ceilDiv(rows*ceilDiv(n, 64), wave/2*3)*33 < ceilDiv(rows*ceilDiv(n, 128), wave)*40 {
+		return 64
+	}
+	return 128
+}
+
+// mma adds a kernel of conv_mma.cu for m by n results of each of depth samples or splits,
+// in CTAs of width columns.
+func (p *Launches) mma(kernel string, width, m, n, depth, table int, args any) {
+	grid := grid3D(ceilDiv(m, mmaRows)*ceilDiv(n, width), 1, depth)
+	p.add(fmt.Sprintf("%s_%d", kernel, width), grid, grid1D(mmaThreads), args).Shared = mmaShared + table
+}
+
+// paddedSize is cudaSize with the input channels padded to whole chunks.
+func (s Conv) paddedSize() convSize {
+	c := s.cudaSize()
+	c.C = ceilDiv(s.C, chunkLen) * chunkLen
+	return c
+}
