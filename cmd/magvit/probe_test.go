@@ -37,7 +37,7 @@ func TestProbe(t *testing.T) {
 	}
 	page, err := os.ReadFile(filepath.Join(run, "report.html"))
 	if err != nil || !strings.Contains(string(page), "Classes from codes") {
-		t.Errorf("the report does not tell of the probe: %v", err)
+		t.Errorf("the report lacks the probe: %v", err)
 	}
 }
 
@@ -56,7 +56,7 @@ func TestProbeTrajectory(t *testing.T) {
 	v := printed(t, append(args, "--json")...)
 	f, _ := v["forecast"].(map[string]any)
 	if f["observed"] != 6. || f["ahead"] != 2. {
-		t.Errorf("%v frames seen, %v told; want 6 and 2 of 8", f["observed"], f["ahead"])
+		t.Errorf("%v frames seen, %v forecast; want 6 and 2 of 8", f["observed"], f["ahead"])
 	}
 	positive := func(where string, m any, key string) {
 		if e, _ := m.(map[string]any)[key].(float64); e <= 0 {
@@ -94,10 +94,10 @@ func TestProbeCallsCollapsedWhatIs(t *testing.T) {
 		return stdout
 	}
 	if s := says(run); !strings.Contains(s, "Codes: poor. The codes have collapsed") {
-		t.Errorf("of a collapsed tokenizer is said:\n%s", s)
+		t.Errorf("the text about a collapsed tokenizer:\n%s", s)
 	}
 	if s := says(copyOf(t, trainedRun(t))); !strings.Contains(s, "The codes have not collapsed") {
-		t.Errorf("of one that uses its codes is said:\n%s", s)
+		t.Errorf("the text about one that uses its codes:\n%s", s)
 	}
 }
 

@@ -232,7 +232,7 @@ reconstruction                          26.02          20.00
   first_frame                            6.02         120.00
   previous_frame                         6.02         120.00
 above white, mean and first frame by   +16.99        -100.00
-share of the pixels                     100 %        25.00 %
+fraction of the pixels                  100 %        25.00 %
 `
 	lines := strings.Split(got, "\n")
 	for i, w := range strings.Split(strings.TrimSpace(want), "\n") {

@@ -206,7 +206,7 @@ func TestWriteWithoutMuch(t *testing.T) {
 		t.Errorf("empty directory: %v", err)
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "config.yaml"), []byte("not: [yaml"), 0o666))
-	contains(t, written(t, dir), "not: [yaml", "There is no evaluation yet", "There are no samples yet", "There are no logged steps yet", "The run directory does not say")
+	contains(t, written(t, dir), "not: [yaml", "There is no evaluation yet", "There are no samples yet", "There are no logged steps yet", "The run directory holds no settings")
 
 	must(t, os.Remove(filepath.Join(dir, "config.yaml")))
 	must(t, os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte(`{"step":1,"loss":null,"lr":0.1,"waiting":0.5}
@@ -275,8 +275,8 @@ func TestForecastSection(t *testing.T) {
 	runDir(t, dir)
 	path := filepath.Join(dir, "forecast.json")
 	must(t, os.WriteFile(path, []byte(forecastJSON), 0o666))
-	contains(t, written(t, dir), "Do the codes tell where things go?", "the first 12 frames are seen, 2 are forecast", "2.50 <span class=\"than\">(2.25–2.75)</span>",
-		"it goes on as it did", "<td>6.25</td>", "<td>7.75</td>", "over frames ahead: from codes, from 2 to 3", "Codes tell where things go.")
+	contains(t, written(t, dir), "Can motion be forecast from the codes?", "the first 12 frames are seen, 2 are forecast", "2.50 <span class=\"than\">(2.25–2.75)</span>",
+		"constant velocity", "<td>6.25</td>", "<td>7.75</td>", "over frames ahead: from codes, from 2 to 3", "Codes tell where things go.")
 	must(t, os.WriteFile(path, []byte(`{"forecast": 3}`), 0o666))
 	if strings.Contains(written(t, dir), "where things go") {
 		t.Error("a broken forecast.json is shown")
