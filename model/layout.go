@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"magvit/model/reference"
 )
 
 // ToReference copies a parameter's values from the memory order of Shape to that of
@@ -37,15 +39,13 @@ func (p Param) eachWeight(do func(ours, theirs int)) {
 // ReferenceOrder lists the parameters, by index of Params, as the reference's
 // state_dict does.
 func (t *Tokenizer) ReferenceOrder() []int {
-	return t.ordered("conv_in", "conv_in_first_frame", "conv_out_first_frame", "encoder_layers", "decoder_layers", "conv_out",
-		"encoder_cond_in", "decoder_cond_in", "quantizers")
+	return t.ordered(reference.StateDict)
 }
 
 // OptimizerOrder lists the parameters as the reference's optimizer numbers them:
 // those that weight decay applies to, then the others.
 func (t *Tokenizer) OptimizerOrder() []int {
-	order := t.ordered("conv_in", "conv_in_first_frame", "conv_out_first_frame", "conv_out", "encoder_layers", "decoder_layers",
-		"encoder_cond_in", "decoder_cond_in", "quantizers")
+	order := t.ordered(reference.Optimizer)
 	slices.SortStableFunc(order, func(i, j int) int {
 		rank := func(k int) int {
 			if t.Params[k].Decay {
@@ -60,7 +60,7 @@ func (t *Tokenizer) OptimizerOrder() []int {
 
 // ordered sorts the parameters by part of the network, in the given order. Within a part
 // the order is the reference's.
-func (t *Tokenizer) ordered(parts ...string) []int {
+func (t *Tokenizer) ordered(parts []string) []int {
 	order := make([]int, len(t.Params))
 	for i := range order {
 		order[i] = i

@@ -8,7 +8,7 @@ import (
 )
 
 // encoder writes a pickle of protocol 2 (torch.save's, the outer one) or 4 (the reference's config). It writes no memo:
-// equal values are repeated, which readers cannot tell apart.
+// equal values are repeated, which is the same to readers.
 type encoder struct {
 	protocol int
 	out      []byte

@@ -6,8 +6,8 @@
 //
 // Why not a general pickle library: such a file comes from anywhere, and a pickle is a program. Here it can only describe
 // data. Names of Python functions are compared with a short list and never looked up; all others stay inert (Opaque), and
-// the typed views refuse a file that holds any. Every size in a file is held against the bytes that are really there and
-// against Limits, so that no file makes reading take more than a small multiple of its own size plus what Limits allow.
+// the typed views refuse a file that holds any. Every size in a file is checked against the bytes that are present and
+// against Limits, so that reading no file takes more than a small multiple of its own size plus what Limits allow.
 package torchfile
 
 import (
@@ -121,7 +121,7 @@ func readArchive(r io.ReaderAt, size int64, limits Limits) (*archive, error) {
 		name, ok := strings.CutPrefix(f.Name, a.root+"/")
 		switch {
 		case !ok:
-			return nil, fmt.Errorf("archive entry %.100q lies outside %.100q", f.Name, a.root)
+			return nil, fmt.Errorf("archive entry %.100q is outside %.100q", f.Name, a.root)
 		case a.entries[name] != nil:
 			return nil, fmt.Errorf("archive holds %.100q twice", f.Name)
 		case name == "constants.pkl":
@@ -140,7 +140,7 @@ func readArchive(r io.ReaderAt, size int64, limits Limits) (*archive, error) {
 			return nil, err
 		}
 		if string(order) != "little" {
-			return nil, fmt.Errorf("byte order %q; only little is known: save the file again on a little endian machine", order)
+			return nil, fmt.Errorf("byte order %q; only little is supported: save the file again on a little endian machine", order)
 		}
 	}
 	return a, nil
@@ -196,7 +196,7 @@ func (a *archive) storage(name string, dtype Dtype, elements int) (*storage, err
 	return s, nil
 }
 
-// dictValue gives a dict's value under a key as a type, or says what is there.
+// dictValue gives a dict's value under a key as a type; the error names the keys or the type present.
 func dictValue[T any](d *Dict, key, want string) (T, error) {
 	v, ok := d.Get(key)
 	if !ok {

@@ -127,7 +127,7 @@ func TestRefusedArchives(t *testing.T) {
 		"without NAME/data.pkl":          bytes.ReplaceAll(archiveOf(t, good), []byte("archive/data.pkl"), []byte("archive/data.txt")),
 		"two pickles":                    bytes.ReplaceAll(archiveOf(t, good, "data/p__", good), []byte("archive/data/p__"), []byte("archivX/data.pkl")),
 		"holds \"archive/data/0\" twice": archiveOf(t, good, "data/0", "", "data/0", ""),
-		"lies outside \"archive\"":       outside,
+		"is outside \"archive\"":         outside,
 		"TorchScript":                    archiveOf(t, good, "constants.pkl", good),
 		"compressed or encrypted":        deflated(),
 		"longer than the file":           overlapping(),

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// maxForeign bounds the list of unknown globals that a file may make us keep.
+// maxForeign bounds the list of unknown globals of a file.
 const maxForeign = 100
 
 // known are the globals that have a meaning here. Every other one stays an Opaque. None is ever looked up: a name is
-// compared with this list, and call below does in Go what little torch's own function does.
+// compared with this list, and call below does in Go what torch's own function does.
 var known = map[string]bool{
 	"collections.OrderedDict": true, "torch._utils._rebuild_tensor_v2": true, "torch._utils._rebuild_parameter": true, "torch.Size": true,
 	"_codecs.encode": true, "builtins.set": true, "builtins.frozenset": true, "builtins.bytes": true, "builtins.bytearray": true,
@@ -48,11 +48,11 @@ func (m *machine) foreignNames() []string {
 func (m *machine) object(op byte) error {
 	switch op {
 	case 'c': // GLOBAL
-		module, err := m.line()
+		module, err := m.readLine()
 		if err != nil {
 			return err
 		}
-		name, err := m.line()
+		name, err := m.readLine()
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (m *machine) global(module, name string) error {
 	return m.push(o)
 }
 
-// build keeps what BUILD would have set, as data: attributes of an OrderedDict, the state of an object that is not known.
+// build stores what BUILD would have set, as data: attributes of an OrderedDict, the state of an object that is not known.
 func build(target, state any) error {
 	switch t := target.(type) {
 	case *Dict:
@@ -209,8 +209,8 @@ func (m *machine) ordered(pairs []any) (*Dict, error) {
 	return d, nil
 }
 
-// latin1 does what protocol 2 does for bytes: encode(text, 'latin1'). As it can be asked for again and again with the same
-// text, all that it makes together may be no longer than twice the pickle.
+// latin1 does what protocol 2 does for bytes: encode(text, 'latin1'). As a file can call it repeatedly with the
+// same text, its results together may be no longer than twice the pickle.
 func (m *machine) latin1(args Tuple) ([]byte, error) {
 	if len(args) == 0 {
 		return []byte{}, nil

@@ -69,8 +69,8 @@ func unpickle(data []byte, limits Limits, storage func(string, Dtype, int) (*sto
 	return m.stack[0], m.foreignNames(), nil
 }
 
-// take consumes n bytes of the input; n may be anything a file can claim.
-func (m *machine) take(n uint64) ([]byte, error) {
+// consume reads n bytes of the input; n may be anything a file can claim.
+func (m *machine) consume(n uint64) ([]byte, error) {
 	if left := len(m.data) - m.at; n > uint64(left) {
 		return nil, fmt.Errorf("%d bytes announced, %d left", n, left)
 	}
@@ -81,7 +81,7 @@ func (m *machine) take(n uint64) ([]byte, error) {
 
 // number reads a little endian integer of 1 to 8 bytes without sign.
 func (m *machine) number(bytes int) (uint64, error) {
-	b, err := m.take(uint64(bytes))
+	b, err := m.consume(uint64(bytes))
 	if err != nil {
 		return 0, err
 	}
@@ -96,7 +96,7 @@ func (m *machine) counted(width int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.take(n)
+	return m.consume(n)
 }
 
 // grow counts n values against the limit.
@@ -297,7 +297,7 @@ func (m *machine) scalar(op byte) (v any, known bool, err error) {
 		shift := 64 - 8*len(b)
 		return n << shift >> shift, true, nil
 	case 'G': // BINFLOAT, big endian
-		b, err := m.take(8)
+		b, err := m.consume(8)
 		if err != nil {
 			return nil, true, err
 		}
@@ -340,7 +340,7 @@ func (m *machine) container(op byte) (known bool, err error) {
 	if err := m.grow(len(items)); err != nil {
 		return true, err
 	}
-	// The values popped lie in the stack's spare room until the next push.
+	// The values popped stay in the stack's capacity until the next push.
 	switch op {
 	case ')', 't', 0x85, 0x86, 0x87:
 		return true, m.push(Tuple(append([]any{}, items...)))
@@ -400,8 +400,8 @@ func fill(d *Dict, items []any) error {
 	return nil
 }
 
-// line reads up to a newline; Python's names are short.
-func (m *machine) line() (string, error) {
+// readLine reads up to a newline; Python's names are short.
+func (m *machine) readLine() (string, error) {
 	const most = 256
 	b := m.data[m.at:min(len(m.data), m.at+most)]
 	text, _, found := strings.Cut(string(b), "\n")

@@ -47,8 +47,8 @@ func (d Dtype) Size() int {
 	return 0
 }
 
-// Tensor is an array whose elements still lie in the file. Strides and Offset count elements of its storage; every element
-// was checked to lie inside. Shape is empty for a scalar. Its methods are not for concurrent use.
+// Tensor is an array whose elements are in the file. Strides and Offset count elements of its storage; every element
+// is within it. Shape is empty for a scalar. Its methods are not for concurrent use.
 type Tensor struct {
 	Dtype   Dtype
 	Shape   []int
@@ -74,7 +74,7 @@ type storage struct {
 	checked  bool // crc is right, or not there to be checked
 }
 
-// NewTensor wraps little endian, row-major elements in memory; data is kept, not copied.
+// NewTensor wraps little endian, row-major elements in memory; data is not copied.
 // It is an error when the length of data is not that of the shape.
 func NewTensor(dtype Dtype, shape []int, data []byte) (*Tensor, error) {
 	n, err := count(shape)
@@ -157,7 +157,7 @@ func rowMajor(shape []int) []int {
 	return strides
 }
 
-// newTensor checks that every element of the view lies inside its storage. A view that repeats elements (a stride of 0) is
+// newTensor checks that every element of the view is within its storage. A view that repeats elements (a stride of 0) is
 // refused, so that reading a tensor never takes more memory than its storage has.
 func newTensor(s *storage, offset int, shape, strides []int) (*Tensor, error) {
 	if len(shape) != len(strides) {
@@ -196,7 +196,7 @@ func (t *Tensor) Len() int {
 	return n
 }
 
-// Contiguous tells whether the elements lie in row-major order without gaps.
+// Contiguous reports whether the elements are in row-major order without gaps.
 func (t *Tensor) Contiguous() bool {
 	step := 1
 	for i := len(t.Shape) - 1; i >= 0; i-- {

@@ -73,7 +73,7 @@ func (f *File) dict(what string) (*Dict, error) {
 }
 
 // namedTensors lists a state_dict. Its tensors together may be no larger than sharing times their storages, so that a
-// small file cannot name one large storage again and again.
+// small file cannot name one large storage many times.
 func namedTensors(d *Dict) ([]NamedTensor, error) {
 	const sharing = 4 // tied weights are saved once and named twice
 	var list []NamedTensor

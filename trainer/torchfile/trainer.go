@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"magvit/model/reference"
 )
 
 // Trainer is what the reference's VideoTokenizerTrainer.save writes.
@@ -40,19 +42,15 @@ type Moment struct {
 	ExpAvgSquared *Tensor // running mean of its square
 }
 
-// sections is the order in which the reference hands parameters to the optimizer.
-var sections = []string{"conv_in.", "conv_in_first_frame.", "conv_out_first_frame.", "conv_out.", "encoder_layers.", "decoder_layers.",
-	"encoder_cond_in.", "decoder_cond_in.", "quantizers."}
-
 const discriminatorPrefix = "discr."
 
 // ParameterOrder returns the names of the tokenizer's parameters in the order in which the reference's only group numbers
 // them (weight decay 0). names are the state_dict's, in its order; buffers, discriminators and unknown names are left out.
 func ParameterOrder(names []string) []string {
 	var order []string
-	for _, section := range sections {
+	for _, part := range reference.Optimizer {
 		for _, name := range names {
-			if strings.HasPrefix(name, section) && name != "quantizers.mask" {
+			if strings.HasPrefix(name, part+".") && name != "quantizers.mask" {
 				order = append(order, name)
 			}
 		}

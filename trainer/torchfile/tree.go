@@ -3,7 +3,7 @@ package torchfile
 import "fmt"
 
 // checkTree refuses what is not a tree in the sense of Read: with memo references n bytes can make a list that holds
-// itself, or n pairs that unfold to 2^n values. It looks at every object once.
+// itself, or n pairs that unfold to 2^n values. It visits every object once.
 func checkTree(root any, limits Limits) error {
 	c := treeCheck{limits: limits, seen: map[any]extent{}}
 	_, err := c.visit(root, 0)
@@ -26,7 +26,7 @@ func (c *treeCheck) visit(v any, depth int) (extent, error) {
 	case []byte:
 		return extent{1 + len(v)/64, 0}, nil
 	case *storage:
-		return extent{}, fmt.Errorf("storage %q stands outside a tensor", v.name)
+		return extent{}, fmt.Errorf("storage %q is used outside a tensor", v.name)
 	case Tuple:
 		if len(v) == 0 {
 			return extent{1, 0}, nil

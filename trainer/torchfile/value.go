@@ -53,7 +53,7 @@ func NewDict() *Dict { return &Dict{} }
 
 const indexFrom = 8 // entries; below this a search is faster than a map and much smaller
 
-// scalarKey tells whether a key can be compared with == and kept in a Go map.
+// scalarKey reports whether a key can be compared with == and kept in a Go map.
 func scalarKey(key any) bool {
 	switch key.(type) {
 	case nil, bool, int64, float64, string:
@@ -145,7 +145,7 @@ func kind(v any) string {
 }
 
 // Opaques lists where a tree holds Python objects that are only described, as "path: module.name", in order and without
-// looking inside them.
+// descending into them.
 func Opaques(root any) []string {
 	var found []string
 	var walk func(path []string, v any)

@@ -12,7 +12,7 @@ import (
 
 // WriteTokenizer writes a file that torch.load and the reference's VideoTokenizer.init_and_load_from read: state in its
 // order, the version of the reference that the file is meant for, and the constructor's arguments as plain values (integers
-// as int or int64; nil for none, the reference then fails for want of image_size). Equal input gives equal bytes. Every tensor gets a storage of its own.
+// as int or int64; nil if unknown; the reference then fails because image_size is missing). Equal input gives equal bytes. Every tensor gets a storage of its own.
 func WriteTokenizer(w io.Writer, state []NamedTensor, version string, config *Dict) error {
 	if config == nil {
 		config = NewDict()
