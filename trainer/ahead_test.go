@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"magvit/kernels"
+	"magvit/trainer/checkpoint"
 )
 
 // stopping is a backend whose user gives up while the batch of that number runs.
@@ -35,7 +36,7 @@ func (b *stopping) Record(run func()) (func() error, error) {
 func TestInterruptedBetweenBatches(t *testing.T) {
 	set := []string{"train.steps=4", "train.accumulate=2", "train.eval_every=0", "train.samples=0", "train.save_every=0"}
 	end := func(o Options) []byte {
-		b, err := os.ReadFile(filepath.Join(o.Out, "checkpoints", stepName(4), modelFile))
+		b, err := os.ReadFile(filepath.Join(o.Out, "checkpoints", checkpoint.StepName(4), checkpoint.ModelFile))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +59,7 @@ func TestInterruptedBetweenBatches(t *testing.T) {
 				}
 			}
 			r, err := Run(ctx, o)
-			if !errors.Is(err, ErrInterrupted) || r.Step != c.done || r.Checkpoint != stepName(c.done) {
+			if !errors.Is(err, ErrInterrupted) || r.Step != c.done || r.Checkpoint != checkpoint.StepName(c.done) {
 				t.Fatalf("%d steps, checkpoint %q, error %v; want %d and the interruption", r.Step, r.Checkpoint, err, c.done)
 			}
 			o.Backend = cpu

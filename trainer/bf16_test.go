@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"magvit/kernels"
+	"magvit/trainer/trainertest"
 	"magvit/trainer/usage"
 )
 
@@ -43,6 +44,6 @@ func TestLossDecreasesInBF16(t *testing.T) {
 	if _, err := Run(t.Context(), o); !errors.Is(err, usage.Error) {
 		t.Errorf("going on in f32: error %v, want the user's", err)
 	} else {
-		refused(t, err, "train.precision: f32, was bf16")
+		trainertest.Refused(t, err, "train.precision: f32, was bf16")
 	}
 }

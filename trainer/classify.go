@@ -9,6 +9,8 @@ import (
 	"magvit/kernels"
 	"magvit/kernels/philox"
 	"magvit/model"
+	"magvit/trainer/atomicfile"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
@@ -191,7 +193,7 @@ func (t *training) classify(ctx context.Context, step int) error {
 	r.Seconds = metrics.Number(t.elapsed())
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err == nil {
-		err = replaceFile(t.dir.file(ClassifyFile), append(text, '\n'))
+		err = atomicfile.WriteBytes(t.dir.file(ClassifyFile), append(text, '\n'))
 	}
 	return err
 }
@@ -211,27 +213,27 @@ type Predictor struct {
 }
 
 func newPredictor(be kernels.Backend, net *model.Classifier, c config.Config, params kernels.Buffer) *Predictor {
-	return &Predictor{Network: net, Config: c, be: be, offsets: newTable(net).offsets, params: params, programs: map[model.Shape]*model.Program{}}
+	return &Predictor{Network: net, Config: c, be: be, offsets: checkpoint.NewLayout(net).Offsets, params: params, programs: map[model.Shape]*model.Program{}}
 }
 
 // OpenPredictor reads a classifier's checkpoint, as OpenCodec reads a tokenizer's.
 func OpenPredictor(be kernels.Backend, path string) (*Predictor, error) {
-	w, err := openWeights(be, path)
+	o, params, err := openWeights(be, path)
 	if err != nil {
 		return nil, err
 	}
-	net, ok := w.net.(*model.Classifier)
+	net, ok := o.Net.(*model.Classifier)
 	if !ok {
 		return nil, usage.Errorf("checkpoint %s: a tokenizer; want a classifier", path)
 	}
-	p := newPredictor(be, net, w.cfg, w.params)
-	p.Step, p.Skipped = w.step, w.skipped
+	p := newPredictor(be, net, o.Config, params)
+	p.Step, p.Skipped = o.Snapshot.Step, o.Skipped
 	return p, nil
 }
 
 // HoldsClassifier says whether a checkpoint (see OpenCodec) is a classifier's.
 func HoldsClassifier(path string) (bool, error) {
-	_, c, _, _, err := configured(path)
+	c, err := checkpoint.Configuration(path)
 	return c.Model.Classifies(), err
 }
 

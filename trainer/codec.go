@@ -2,10 +2,10 @@ package trainer
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/usage"
@@ -23,7 +23,7 @@ type Codec struct {
 	Skipped   []error       // newer checkpoints that were passed over, and why
 
 	be       kernels.Backend
-	table    table
+	offsets  []int
 	params   kernels.Buffer
 	encoders map[model.Shape]*model.Program
 	decoders map[model.Shape]*model.Program
@@ -32,7 +32,7 @@ type Codec struct {
 
 // newCodec uses parameters that lie in an arena of the backend.
 func newCodec(be kernels.Backend, tok *model.Tokenizer, c config.Config, params kernels.Buffer) *Codec {
-	return &Codec{Tokenizer: tok, Config: c, be: be, table: newTable(tok), params: params,
+	return &Codec{Tokenizer: tok, Config: c, be: be, offsets: checkpoint.NewLayout(tok).Offsets, params: params,
 		encoders: map[model.Shape]*model.Program{}, decoders: map[model.Shape]*model.Program{}}
 }
 
@@ -40,65 +40,34 @@ func newCodec(be kernels.Backend, tok *model.Tokenizer, c config.Config, params 
 // checkpoint that verifies), or the file checkpoints/latest or best of a run. The
 // average of the weights is used where there is one.
 func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
-	w, err := openWeights(be, path)
+	o, params, err := openWeights(be, path)
 	if err != nil {
 		return nil, err
 	}
-	tok, ok := w.net.(*model.Tokenizer)
+	tok, ok := o.Net.(*model.Tokenizer)
 	if !ok {
-		return nil, usage.Errorf("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, w.cfg.Model.Classify.Network)
+		return nil, usage.Errorf("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, o.Config.Model.Classify.Network)
 	}
-	codec := newCodec(be, tok, w.cfg, w.params)
-	codec.Step, codec.Skipped = w.step, w.skipped
+	codec := newCodec(be, tok, o.Config, params)
+	codec.Step, codec.Skipped = o.Snapshot.Step, o.Skipped
 	return codec, nil
 }
 
-// configured finds the checkpoint that a path means, and its configuration.
-func configured(path string) (dir string, c config.Config, snap snapshot, skipped []error, err error) {
-	if dir, snap, skipped, err = checkpointDir(path); err != nil {
-		return "", c, snap, nil, err
-	}
-	c, err = snap.config(filepath.Join(dir, stateFile))
-	return dir, c, snap, skipped, err
-}
-
-// weights are those of a checkpoint, on a backend.
-type weights struct {
-	net     model.Network
-	cfg     config.Config
-	params  kernels.Buffer
-	step    int
-	skipped []error // newer checkpoints that were passed over, and why
-}
-
-// openWeights reads a checkpoint; the average of the weights, where there is one.
-func openWeights(be kernels.Backend, path string) (w weights, err error) {
-	dir, c, snap, skipped, err := configured(path)
+// openWeights reads a checkpoint and puts the weights that evaluation uses on a backend.
+func openWeights(be kernels.Backend, path string) (*checkpoint.Opened, kernels.Buffer, error) {
+	o, err := checkpoint.Open(path)
 	if err != nil {
-		return w, err
+		return nil, nil, err
 	}
-	net, err := model.Build(c.Model)
+	arena, err := o.Weights()
 	if err != nil {
-		return w, err
+		return nil, nil, err
 	}
-	file := filepath.Join(dir, modelFile)
-	tensors, err := readTensors(file)
+	params, err := be.Alloc(o.Len)
 	if err != nil {
-		return w, usage.Wrap(err)
+		return nil, nil, fmt.Errorf("memory for %d parameters: %w", o.Net.NumParams(), err)
 	}
-	t, prefix := newTable(net), ""
-	if len(t.params) > 0 && tensors[emaPrefix+t.params[0].Name].name != "" {
-		prefix = emaPrefix
-	}
-	arena, err := t.fill(tensors, prefix)
-	if err != nil {
-		return w, fmt.Errorf("%s: %w", file, err)
-	}
-	params, err := be.Alloc(t.len)
-	if err != nil {
-		return w, fmt.Errorf("memory for %d parameters: %w", net.NumParams(), err)
-	}
-	return weights{net, c, params, snap.Step, skipped}, be.Write(params, arena)
+	return o, params, be.Write(params, arena)
 }
 
 // padded is the shape of a batch once each clip is long enough for the network.
@@ -203,7 +172,7 @@ func (c *Codec) program(known map[model.Shape]*model.Program, s model.Shape, gra
 	if err != nil {
 		return nil, err
 	}
-	p, err := g.Compile(c.be, c.params, nil, c.table.offsets)
+	p, err := g.Compile(c.be, c.params, nil, c.offsets)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"magvit/trainer/checkpoint"
+	"magvit/trainer/trainertest"
 )
 
 // The same on a disk that is really full.
@@ -35,7 +38,7 @@ func TestFullTmpfs(t *testing.T) {
 		}
 	}
 	_, err := Run(t.Context(), o)
-	refused(t, err, "disk full", "step-000004")
+	trainertest.Refused(t, err, "disk full", "step-000004")
 	intact(t, o.Out, "step-000002")
 
 	// Once there is space, the run goes on.
@@ -44,7 +47,7 @@ func TestFullTmpfs(t *testing.T) {
 	}
 	o.OnStep = nil
 	o.Config.Train.Steps = 4
-	if r := run(t, t.Context(), o); r.Step != 4 || r.Checkpoint != stepName(4) {
+	if r := run(t, t.Context(), o); r.Step != 4 || r.Checkpoint != checkpoint.StepName(4) {
 		t.Error(fmt.Sprint("went on to ", r.Step, " and saved ", r.Checkpoint))
 	}
 }

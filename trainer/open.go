@@ -14,6 +14,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/usage"
@@ -36,7 +37,7 @@ func open(ctx context.Context, o Options) (*training, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.dir, t.store = dir, newStore(dir.file("checkpoints"))
+	t.dir, t.store = dir, checkpoint.NewStore(dir.file("checkpoints"))
 	if err := t.prepare(ctx, fresh); err != nil {
 		if t.loader != nil {
 			t.loader.Close()
@@ -149,21 +150,21 @@ func (t *training) resolve(ctx context.Context) (err error) {
 // refuses what would mix two runs.
 func (t *training) resume(fresh bool) (from string, err error) {
 	out, want := t.opt.Out, t.opt.Resume
-	var snap snapshot
+	var snap checkpoint.Snapshot
 	var skipped []error
 	switch {
 	case want == "never" && !fresh:
 		return "", usage.Errorf("run directory %s is not empty: choose another --out, or go on with its run: --resume auto", out)
 	case want == "never":
 	case want == "auto" || want == "":
-		if from, snap, skipped, err = t.store.newest(); err != nil {
+		if from, snap, skipped, err = t.store.Newest(); err != nil {
 			return "", usage.Errorf("run directory %s: %w", out, err)
 		}
 		if from == "" && len(skipped) > 0 {
 			return "", usage.Errorf("run directory %s: none of its checkpoints verifies: %w; start anew in another --out", out, errors.Join(skipped...))
 		}
 	default:
-		if from, snap, skipped, err = checkpointDir(want); err != nil {
+		if from, snap, skipped, err = checkpoint.Find(want); err != nil {
 			return "", err
 		}
 		if err := t.owns(from, snap.Step, fresh); err != nil {
@@ -175,7 +176,7 @@ func (t *training) resume(fresh bool) (from string, err error) {
 	}
 	was, ok, err := t.dir.configured()
 	if from != "" {
-		was, err = snap.config(filepath.Join(from, stateFile))
+		was, err = snap.Configuration(filepath.Join(from, checkpoint.StateFile))
 	} else if !ok && err == nil && !fresh {
 		err = usage.Errorf("run directory %s holds other files and no run: choose another --out", out)
 	}
@@ -205,42 +206,42 @@ func (t *training) owns(from string, step int, fresh bool) error {
 		return nil
 	}
 	a, errA := os.Stat(filepath.Dir(from))
-	b, errB := os.Stat(t.store.dir)
+	b, errB := os.Stat(t.store.Dir)
 	if errA != nil || errB != nil || !os.SameFile(a, b) {
 		return usage.Errorf("run directory %s holds another run than checkpoint %s: choose an empty --out", t.opt.Out, from)
 	}
-	steps, err := t.store.steps()
+	steps, err := t.store.Steps()
 	if err == nil && len(steps) > 0 && slices.Max(steps) > step {
-		return usage.Errorf("run directory %s has a newer checkpoint, %s, than %s: remove it, or choose an empty --out", t.opt.Out, stepName(slices.Max(steps)), from)
+		return usage.Errorf("run directory %s has a newer checkpoint, %s, than %s: remove it, or choose an empty --out", t.opt.Out, checkpoint.StepName(slices.Max(steps)), from)
 	}
 	return err
 }
 
 // build makes the state, fresh or from a checkpoint, and what works on it.
 func (t *training) build(from string) (err error) {
-	t.store.sweep()
+	t.store.Sweep()
 	if t.stepper, err = newStepper(t.be, t.net, t.cfg); err != nil {
 		return err
 	}
 	t.state = t.stepper.state
 	averaged := t.cfg.Train.EMA.Decay > 0
 	if from != "" {
-		if err := t.state.load(from, averaged); err != nil {
+		if err := t.state.Load(from, averaged); err != nil {
 			return err
 		}
 	} else {
 		if err := t.stepper.begin(); err != nil {
 			return err
 		}
-		t.snap = snapshot{Best: none, Seed: t.cfg.Train.Seed}
+		t.snap = checkpoint.Snapshot{Best: none, Seed: t.cfg.Train.Seed}
 	}
-	t.snap.Clips, t.snap.Version = fingerprint(t.opt.Source), version()
-	if err := t.snap.setConfig(t.cfg); err != nil {
+	t.snap.Clips, t.snap.Version = fingerprint(t.opt.Source), config.Version()
+	if err := t.snap.SetConfig(t.cfg); err != nil {
 		return err
 	}
-	weights := t.state.params
+	weights := t.state.Params
 	if averaged {
-		weights = t.state.ema
+		weights = t.state.EMA
 	}
 	switch net := t.net.(type) {
 	case *model.Tokenizer:

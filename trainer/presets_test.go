@@ -5,6 +5,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 )
 
@@ -71,18 +72,18 @@ func TestStepOfTheReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := newState(be, tok)
+	st, err := checkpoint.NewState(be, tok)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range tok.Params {
-		tok.Init(1, i, st.part(st.params.(kernels.Host), i))
+		tok.Init(1, i, st.Part(st.Params.(kernels.Host), i))
 	}
 	g, err := tok.Training(model.Shape{N: 1, T: 5, H: 16, W: 16})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := g.Compile(be, st.params, st.grads, st.offsets)
+	p, err := g.Compile(be, st.Params, st.Grads, st.Offsets)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,10 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/trainertest"
 	"magvit/trainer/usage"
 )
 
@@ -75,8 +77,8 @@ func TestSameBitsOnAnyNumberOfCores(t *testing.T) {
 		o.Backend = kernels.NewCPU(workers)
 		run(t, t.Context(), o)
 		o.Backend.Close()
-		for k, file := range []string{modelFile, optimizerFile} {
-			got, err := os.ReadFile(filepath.Join(o.Out, "checkpoints", stepName(3), file))
+		for k, file := range []string{checkpoint.ModelFile, checkpoint.OptimizerFile} {
+			got, err := os.ReadFile(filepath.Join(o.Out, "checkpoints", checkpoint.StepName(3), file))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,12 +104,12 @@ func TestNaNStopsTheRunAndKeepsTheCheckpoint(t *testing.T) {
 	i := slices.IndexFunc(tr.net.Declared(), func(p model.Param) bool { return p.Name == "conv_out.conv.weight" })
 	tr.opt.OnStep = func(step int) {
 		if step == 3 {
-			poison(t, tr, tr.state.params, tr.state.offsets[i]+1)
+			poison(t, tr, tr.state.Params, tr.state.Offsets[i]+1)
 		}
 	}
 	r, err := tr.end(tr.train(t.Context()))
-	refused(t, err, "step 6: parameter conv_out.conv.weight[1] = NaN", "3 steps in a row", "step-000002")
-	if r.Step != 5 || r.Checkpoint != stepName(2) {
+	trainertest.Refused(t, err, "step 6: parameter conv_out.conv.weight[1] = NaN", "3 steps in a row", "step-000002")
+	if r.Step != 5 || r.Checkpoint != checkpoint.StepName(2) {
 		t.Errorf("stopped after step %d with checkpoint %s, want 5 and step-000002", r.Step, r.Checkpoint)
 	}
 	if n := strings.Count(log.String(), "step not applied"); n != 3 {
@@ -175,8 +177,14 @@ func TestRunDirectoryRules(t *testing.T) {
 		"no checkpoint": {func(o *Options) { o.Resume = foreign; o.Out = filepath.Join(foreign, "x") }, []string{"no checkpoint there"}},
 		"no such":       {func(o *Options) { o.Resume = "aut"; o.Out = filepath.Join(foreign, "x") }, []string{"checkpoint: ", "aut"}},
 		"no name":       {func(o *Options) { o.Out = "" }, []string{"--out"}},
-		"few clips":     {func(o *Options) { o.Source = squares{1, 4, 16}; o.Out = filepath.Join(foreign, "x") }, nil},
-		"other shape":   {func(o *Options) { o.Source = squares{16, 4, 18}; o.Out = filepath.Join(foreign, "x") }, []string{"does not fit", "multiples of 4"}},
+		"few clips": {func(o *Options) {
+			o.Source = trainertest.Squares{Clips: 1, Frames: 4, Side: 16}
+			o.Out = filepath.Join(foreign, "x")
+		}, nil},
+		"other shape": {func(o *Options) {
+			o.Source = trainertest.Squares{Clips: 16, Frames: 4, Side: 18}
+			o.Out = filepath.Join(foreign, "x")
+		}, []string{"does not fit", "multiples of 4"}},
 		"condition": {func(o *Options) {
 			o.Config.Model.DimCond, o.Config.Model.Layers = 4, []model.Layer{{Name: "cond_residual"}}
 		}, []string{"model.layers[0]", "cond_residual needs a condition"}},
@@ -188,7 +196,7 @@ func TestRunDirectoryRules(t *testing.T) {
 		if _, err := Run(t.Context(), other); !errors.Is(err, usage.Error) {
 			t.Errorf("%s: error %v, want the user's", name, err)
 		} else {
-			refused(t, err, c.want...)
+			trainertest.Refused(t, err, c.want...)
 		}
 	}
 	if left, err := os.ReadDir(foreign); err != nil || len(left) != 1 {
@@ -204,7 +212,7 @@ func TestRunDirectoryRules(t *testing.T) {
 	// More steps are the same run; other clips are worth a remark.
 	var log *bytes.Buffer
 	o2, log := small(t, "train.steps=3")
-	o2.Out, o2.Source = o.Out, squares{17, 4, 16}
+	o2.Out, o2.Source = o.Out, trainertest.Squares{Clips: 17, Frames: 4, Side: 16}
 	if r := run(t, t.Context(), o2); r.Step != 3 || !strings.Contains(log.String(), "the clips are not those") {
 		t.Errorf("step %d, log:\n%s", r.Step, log)
 	}
@@ -217,7 +225,7 @@ func TestUnwritableRunDirectory(t *testing.T) {
 		t.Skip("there is no /proc here")
 	}
 	_, err := Run(t.Context(), o)
-	refused(t, err, "run directory: mkdir")
+	trainertest.Refused(t, err, "run directory: mkdir")
 	if !errors.Is(err, usage.Error) {
 		t.Errorf("%v is not the user's affair", err)
 	}
@@ -234,7 +242,7 @@ func TestOneTrainerInARunDirectory(t *testing.T) {
 		}
 	}
 	run(t, t.Context(), o)
-	refused(t, second, "another trainer")
+	trainertest.Refused(t, second, "another trainer")
 }
 
 // Interrupted during the evaluation before the first step, there is nothing to
@@ -253,7 +261,7 @@ func TestInterruptedBeforeAnEvaluation(t *testing.T) {
 			cancel()
 		}
 	}
-	if r, err = Run(ctx, o); !errors.Is(err, ErrInterrupted) || r.Checkpoint != stepName(4) {
+	if r, err = Run(ctx, o); !errors.Is(err, ErrInterrupted) || r.Checkpoint != checkpoint.StepName(4) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	o.OnStep = nil
@@ -332,11 +340,11 @@ func TestCodec(t *testing.T) {
 		}
 	}
 	_, err = c.Decode([]int32{1, 2}, one)
-	refused(t, err, "2 codes", "want 32")
+	trainertest.Refused(t, err, "2 codes", "want 32")
 	_, err = c.Decode(append(make([]int32, 31), 200), one)
-	refused(t, err, "code 200 at 31", "[0,200)")
+	trainertest.Refused(t, err, "code 200 at 31", "[0,200)")
 	_, err = c.Encode(videos[:2*4*18*16*3], data.Shape{N: 2, T: 4, H: 18, W: 16, C: 3})
-	refused(t, err, "multiples of 4")
+	trainertest.Refused(t, err, "multiples of 4")
 }
 
 func TestRecordsBeyondACheckpointAreCut(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"magvit/trainer/atomicfile"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/events"
 	"magvit/trainer/metrics"
@@ -31,7 +33,6 @@ type runDir struct {
 }
 
 const (
-	configFile   = "config.yaml"
 	metricsFile  = "metrics.jsonl"
 	progressFile = "progress.json"
 	lockFile     = ".lock"
@@ -69,7 +70,7 @@ func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }
 
 // configured is the configuration in the folder; ok is false if there is none.
 func (d *runDir) configured() (c config.Config, ok bool, err error) {
-	c, err = config.Load(d.file(configFile))
+	c, err = config.Load(d.file(config.FileName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, false, nil
 	}
@@ -81,7 +82,7 @@ func (d *runDir) configured() (c config.Config, ok bool, err error) {
 func (d *runDir) begin(c config.Config, step int, now time.Time) (evals []metrics.EvalRecord, err error) {
 	text, err := c.YAML()
 	if err == nil {
-		err = replaceFile(d.file(configFile), text)
+		err = atomicfile.WriteBytes(d.file(config.FileName), text)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
@@ -129,13 +130,13 @@ func hyperparameters(c config.Config) (map[string]any, error) {
 }
 
 // histograms logs how the weights of each parameter are distributed.
-func (d *runDir) histograms(step int, s *state) error {
-	arena, err := s.read(s.params)
+func (d *runDir) histograms(step int, s *checkpoint.State) error {
+	arena, err := s.Read(s.Params)
 	if err != nil {
 		return err
 	}
-	for i, p := range s.table.params {
-		if err := d.events.Histogram(step, "weights/"+p.Name, s.part(arena, i)); err != nil {
+	for i, p := range s.Layout.Params {
+		if err := d.events.Histogram(step, "weights/"+p.Name, s.Part(arena, i)); err != nil {
 			return err
 		}
 	}
@@ -282,7 +283,7 @@ func (d *runDir) beat(p progress, force bool) error {
 	d.lastBeat = p.Heartbeat
 	text, err := json.MarshalIndent(p, "", "  ")
 	if err == nil {
-		err = replaceFile(d.file(progressFile), append(text, '\n'))
+		err = atomicfile.WriteBytes(d.file(progressFile), append(text, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.file(progressFile), err)
@@ -312,45 +313,4 @@ func (d *runDir) close() error {
 		errs = append(errs, d.lines.Close())
 	}
 	return errors.Join(append(errs, d.lock.Close())...)
-}
-
-// checkpointDir finds the checkpoint that a path means: a checkpoint's folder, a
-// run's (its newest one that verifies), or a text file latest or best. skipped
-// says which newer ones of a run do not verify.
-func checkpointDir(path string) (dir string, snap snapshot, skipped []error, err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", snap, nil, usage.Errorf("checkpoint: %w", err)
-	}
-	if !info.IsDir() {
-		name, err := os.ReadFile(path)
-		if err != nil {
-			return "", snap, nil, usage.Errorf("checkpoint: %w", err)
-		}
-		if name = bytes.TrimSpace(name); len(name) > 64 || !strings.HasPrefix(string(name), "step-") {
-			return "", snap, nil, usage.Errorf("checkpoint %s: want a run's folder, a checkpoint's, or checkpoints/latest or best in a run", path)
-		}
-		path = filepath.Join(filepath.Dir(path), string(name))
-	}
-	if _, err := os.Stat(filepath.Join(path, stateFile)); err == nil {
-		if snap, err = verify(path); err != nil {
-			return "", snap, nil, usage.Errorf("checkpoint %s: %w", path, err)
-		}
-		return path, snap, nil, nil
-	}
-	for _, checkpoints := range []string{filepath.Join(path, "checkpoints"), path} {
-		dir, snap, skipped, err = newStore(checkpoints).newest()
-		if err != nil || dir != "" || len(skipped) > 0 {
-			break
-		}
-	}
-	switch {
-	case err != nil:
-		return "", snap, skipped, usage.Errorf("checkpoint %s: %w", path, err)
-	case dir == "" && len(skipped) > 0:
-		return "", snap, skipped, usage.Errorf("checkpoint %s: none verifies: %w", path, errors.Join(skipped...))
-	case dir == "":
-		return "", snap, skipped, usage.Errorf("checkpoint %s: no checkpoint there; want a run's folder, or a checkpoint's with %s in it", path, stateFile)
-	}
-	return dir, snap, skipped, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 )
 
@@ -47,7 +48,7 @@ type Moment struct {
 // solver turns gradients into changes of the parameters, all on the backend.
 type solver struct {
 	cfg   config.Train
-	state *state
+	state *checkpoint.State
 
 	gradient   kernels.Buffer // sum over a step's batches; with one batch, the graph's own
 	copy, add  kernels.Kernel // of gradients; nil with one batch
@@ -76,41 +77,41 @@ type update struct {
 	args     []kernels.Buffer
 }
 
-func newSolver(cfg config.Train, s *state) (*solver, error) {
-	v := &solver{cfg: cfg, state: s, gradient: s.grads}
+func newSolver(cfg config.Train, s *checkpoint.State) (*solver, error) {
+	v := &solver{cfg: cfg, state: s, gradient: s.Grads}
 	var first error
 	prepare := func(spec kernels.Spec) kernels.Kernel {
-		k, err := s.be.Prepare(spec)
+		k, err := s.Backend.Prepare(spec)
 		if err != nil && first == nil {
 			first = fmt.Errorf("trainer: %w", err)
 		}
 		return k
 	}
 	alloc := func(n int) kernels.Buffer {
-		b, err := s.be.Alloc(n)
+		b, err := s.Backend.Alloc(n)
 		if err != nil && first == nil {
 			first = fmt.Errorf("trainer: %w", err)
 		}
 		return b
 	}
-	for _, u := range []update{{from: 0, to: s.decayed, decay: cfg.WeightDecay}, {from: s.decayed, to: s.len}} {
+	for _, u := range []update{{from: 0, to: s.Decayed, decay: cfg.WeightDecay}, {from: s.Decayed, to: s.Len}} {
 		if u.from < u.to {
 			u.kernel = prepare(kernels.AdamW{Len: u.to - u.from})
 			v.updates = append(v.updates, u)
 		}
 	}
 	if cfg.Accumulate > 1 {
-		v.gradient, v.copy, v.add = alloc(s.len), prepare(kernels.Affine{Len: s.len, Mul: 1}), prepare(kernels.Add{Len: s.len})
+		v.gradient, v.copy, v.add = alloc(s.Len), prepare(kernels.Affine{Len: s.Len, Mul: 1}), prepare(kernels.Add{Len: s.Len})
 	}
 	v.results, v.hyper = alloc(resultsLen), alloc(len(v.updates)*line)
 	v.keep, v.more = prepare(kernels.Affine{Len: line, Mul: 1}), prepare(kernels.Add{Len: line})
-	v.square, v.guard = prepare(kernels.SumSquares{Len: s.len}), prepare(kernels.WeightedSum{Len: 2, W: [4]float32{1, 0}})
+	v.square, v.guard = prepare(kernels.SumSquares{Len: s.Len}), prepare(kernels.WeightedSum{Len: 2, W: [4]float32{1, 0}})
 	if first != nil {
 		return nil, first
 	}
 	for i := range v.updates {
 		u := &v.updates[i]
-		for _, arena := range []kernels.Buffer{s.params, s.m, s.v, s.ema, v.gradient} {
+		for _, arena := range []kernels.Buffer{s.Params, s.M, s.V, s.EMA, v.gradient} {
 			u.args = append(u.args, arena.Slice(u.from, u.to))
 		}
 		u.args = append(u.args, v.results.Slice(guarded, guarded+1), v.hyper.Slice(i*line, i*line+kernels.HyperLen))
@@ -129,9 +130,9 @@ func (v *solver) take(batch kernels.Buffer, first bool) {
 	switch {
 	case v.add == nil:
 	case first:
-		v.copy.Run(v.gradient, v.state.grads)
+		v.copy.Run(v.gradient, v.state.Grads)
 	default:
-		v.add.Run(v.gradient, v.gradient, v.state.grads)
+		v.add.Run(v.gradient, v.gradient, v.state.Grads)
 	}
 }
 
@@ -161,12 +162,12 @@ func (v *solver) schedule(m Moment) error {
 		h[kernels.HyperEMARate] = float32(emaRate(c.EMA, m.Step))
 		h[kernels.HyperScale] = 1 / float32(c.Accumulate)
 	}
-	return v.state.be.Write(v.hyper, h)
+	return v.state.Backend.Write(v.hyper, h)
 }
 
 // flops is the work of one step's update.
 func (v *solver) flops() int64 {
-	n := kernels.SumSquares{Len: v.state.len}.FLOPs()
+	n := kernels.SumSquares{Len: v.state.Len}.FLOPs()
 	for _, u := range v.updates {
 		n += kernels.AdamW{Len: u.to - u.from}.FLOPs()
 	}
@@ -178,7 +179,7 @@ func (v *solver) flops() int64 {
 // the step was not applied.
 func (v *solver) read() (norm float64, means [line]float64, err error) {
 	var r [resultsLen]float32
-	if err := v.state.be.Read(r[:], v.results); err != nil {
+	if err := v.state.Backend.Read(r[:], v.results); err != nil {
 		return 0, means, err
 	}
 	n := float64(v.cfg.Accumulate)

@@ -12,7 +12,9 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
+	"magvit/trainer/trainertest"
 )
 
 // trace is a golden file of an optimizer: what the reference's own code did.
@@ -33,13 +35,13 @@ type trace struct {
 func openTrace(t *testing.T, name string) *trace {
 	t.Helper()
 	raw, err := os.ReadFile("../testdata/golden/optimizer." + name + ".safetensors")
-	check(t, err)
+	trainertest.Check(t, err)
 	r := &trace{t: t}
 	r.tensors, err = safetensors.Deserialize(raw)
-	check(t, err)
+	trainertest.Check(t, err)
 	_, meta, err := safetensors.ReadMetadata(raw)
-	check(t, err)
-	check(t, json.Unmarshal([]byte(meta.Metadata()["case"]), r))
+	trainertest.Check(t, err)
+	trainertest.Check(t, json.Unmarshal([]byte(meta.Metadata()["case"]), r))
 	return r
 }
 
@@ -83,11 +85,11 @@ func (r *trace) compare(name string, got []float32) {
 func TestSolverFollowsReference(t *testing.T) {
 	be := kernels.NewCPU(1)
 	defer be.Close()
-	start := func(t *testing.T, cfg config.Train, tok *model.Tokenizer) (*state, *solver) {
-		st, err := newState(be, tok)
-		check(t, err)
+	start := func(t *testing.T, cfg config.Train, tok *model.Tokenizer) (*checkpoint.State, *solver) {
+		st, err := checkpoint.NewState(be, tok)
+		trainertest.Check(t, err)
 		v, err := newSolver(cfg, st)
-		check(t, err)
+		trainertest.Check(t, err)
 		return st, v
 	}
 	for _, name := range []string{"adam", "adamw"} {
@@ -103,32 +105,32 @@ func TestSolverFollowsReference(t *testing.T) {
 			}
 			st, v := start(t, cfg, tok)
 			part := func(arena kernels.Buffer, i int) kernels.Buffer {
-				return arena.Slice(st.offsets[i], st.offsets[i]+tok.Params[i].Len())
+				return arena.Slice(st.Offsets[i], st.Offsets[i]+tok.Params[i].Len())
 			}
 			read := func(arena kernels.Buffer, i int) []float32 {
 				x := make([]float32, tok.Params[i].Len())
-				check(t, be.Read(x, part(arena, i)))
+				trainertest.Check(t, be.Read(x, part(arena, i)))
 				return x
 			}
 			for i, n := range names {
 				p, _ := r.values("param." + n)
-				check(t, be.Write(part(st.params, i), p))
+				trainertest.Check(t, be.Write(part(st.Params, i), p))
 			}
 			traces := make([][]float32, len(names))
 			for step := range r.Options.Steps {
 				for i, n := range names {
 					g, _ := r.values("in.grad." + n)
-					check(t, be.Write(part(st.grads, i), g[step*tok.Params[i].Len():][:tok.Params[i].Len()]))
+					trainertest.Check(t, be.Write(part(st.Grads, i), g[step*tok.Params[i].Len():][:tok.Params[i].Len()]))
 				}
 				solverStep(t, v, Moment{Step: step, Updates: step}, make(kernels.Host, model.MaxScalars))
 				for i := range names {
-					traces[i] = append(traces[i], read(st.params, i)...)
+					traces[i] = append(traces[i], read(st.Params, i)...)
 				}
 			}
 			for i, n := range names {
 				r.compare("out."+n, traces[i])
-				r.compare("out.exp_avg."+n, read(st.m, i))
-				r.compare("out.exp_avg_sq."+n, read(st.v, i))
+				r.compare("out.exp_avg."+n, read(st.M, i))
+				r.compare("out.exp_avg_sq."+n, read(st.V, i))
 			}
 		})
 	}
@@ -145,10 +147,10 @@ func TestSolverFollowsReference(t *testing.T) {
 				&model.Tokenizer{Params: []model.Param{{Name: "values", Shape: []int{n}}}})
 			var got []float32
 			for step := range r.Options.Steps {
-				check(t, be.Write(st.params, values[step*n:][:n]))
+				trainertest.Check(t, be.Write(st.Params, values[step*n:][:n]))
 				solverStep(t, v, Moment{Step: step, Updates: step}, make(kernels.Host, model.MaxScalars))
 				now := make([]float32, n)
-				check(t, be.Read(now, st.ema))
+				trainertest.Check(t, be.Read(now, st.EMA))
 				got = append(got, now...)
 			}
 			r.compare("out.ema", got)

@@ -7,6 +7,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 )
 
@@ -54,12 +55,12 @@ func TestSolverStep(t *testing.T) {
 	defer be.Close()
 	tok := &model.Tokenizer{Params: []model.Param{{Name: "bias", Shape: []int{1}}, {Name: "weight", Shape: []int{1, 1}, Decay: true}}}
 	for _, c := range []struct{ clip, g, gBias float64 }{{1, .6, .8}, {100, 3, 4}, {0, 3, 4}} {
-		st, err := newState(be, tok)
+		st, err := checkpoint.NewState(be, tok)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if st.offsets[1] != 0 || st.offsets[0] != 16 || st.decayed != 16 || st.len != 32 {
-			t.Fatalf("table %+v: want the decayed parameter first, each at a multiple of 16", st.table)
+		if st.Offsets[1] != 0 || st.Offsets[0] != 16 || st.Decayed != 16 || st.Len != 32 {
+			t.Fatalf("table %+v: want the decayed parameter first, each at a multiple of 16", st.Layout)
 		}
 		cfg := config.Train{LR: .125, Betas: [2]float64{.5, .75}, Eps: 1e-12, WeightDecay: 2, Schedule: "constant", ClipNorm: c.clip, Accumulate: 2,
 			EMA: config.EMA{Decay: .5, UpdateEvery: 1}}
@@ -72,9 +73,9 @@ func TestSolverStep(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		write(st.params, 8, 8)
+		write(st.Params, 8, 8)
 		for part, g := range [][2]float32{{2, 6}, {4, 2}} {
-			write(st.grads, g[0], g[1])
+			write(st.Grads, g[0], g[1])
 			if part == 0 {
 				v.take(make(kernels.Host, model.MaxScalars), true)
 			}
@@ -87,10 +88,10 @@ func TestSolverStep(t *testing.T) {
 			of           kernels.Buffer
 			weight, bias float64
 		}{
-			{"params", st.params, 8*.75 - .125, 8 - .125}, {"ema", st.ema, 8*.75 - .125, 8 - .125},
-			{"m", st.m, c.g / 2, c.gBias / 2}, {"v", st.v, c.g * c.g / 4, c.gBias * c.gBias / 4},
+			{"params", st.Params, 8*.75 - .125, 8 - .125}, {"ema", st.EMA, 8*.75 - .125, 8 - .125},
+			{"m", st.M, c.g / 2, c.gBias / 2}, {"v", st.V, c.g * c.g / 4, c.gBias * c.gBias / 4},
 		} {
-			arena, err := st.read(w.of)
+			arena, err := st.Read(w.of)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -147,7 +148,7 @@ func TestSolverRefusesWhatIsNotFinite(t *testing.T) {
 		{"the last gradient", [2]float32{1, 1}, [2]float32{1, -inf}, false},
 		{"a norm beyond float32", [2]float32{1, 1}, [2]float32{1, 3e38}, false},
 	} {
-		st, err := newState(be, &model.Tokenizer{Params: []model.Param{{Name: "weight", Shape: []int{1, 1}, Decay: true}}})
+		st, err := checkpoint.NewState(be, &model.Tokenizer{Params: []model.Param{{Name: "weight", Shape: []int{1, 1}, Decay: true}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +160,7 @@ func TestSolverRefusesWhatIsNotFinite(t *testing.T) {
 			scalars := make(kernels.Host, model.MaxScalars)
 			for part := range 2 {
 				scalars[0], scalars[1] = loss[part], 10*loss[part]
-				st.grads.(kernels.Host)[0] = grad[part]
+				st.Grads.(kernels.Host)[0] = grad[part]
 				if part == 0 {
 					v.take(scalars, true)
 				}
@@ -171,7 +172,7 @@ func TestSolverRefusesWhatIsNotFinite(t *testing.T) {
 			}
 			return norm, means
 		}
-		arenas := []kernels.Buffer{st.params, st.m, st.v, st.ema}
+		arenas := []kernels.Buffer{st.Params, st.M, st.V, st.EMA}
 		norm, means := step(c.loss, c.grad)
 		if finite(norm) != c.applied {
 			t.Errorf("%s: norm %v, applied is to be %v", c.name, norm, c.applied)

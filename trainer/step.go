@@ -102,18 +102,18 @@ func (t *training) skip() error {
 
 // culprit names the first tensor that is not finite: a parameter, or else a gradient.
 func (t *training) culprit() (string, error) {
-	params, err := t.state.read(t.state.params)
+	params, err := t.state.Read(t.state.Params)
 	if err != nil {
 		return "", err
 	}
-	if bad := t.state.bad(params); bad != "" {
+	if bad := t.state.FirstNonFinite(params); bad != "" {
 		return "parameter " + bad, nil
 	}
-	grads, err := t.state.read(t.stepper.solver.gradient)
+	grads, err := t.state.Read(t.stepper.solver.gradient)
 	if err != nil {
 		return "", err
 	}
-	if bad := t.state.bad(grads); bad != "" {
+	if bad := t.state.FirstNonFinite(grads); bad != "" {
 		return "gradient of " + bad, nil
 	}
 	if finite(t.now.Loss) {

@@ -6,6 +6,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
@@ -20,7 +21,7 @@ type Stepper struct {
 	cfg      config.Config
 	be       kernels.Backend
 	net      model.Network
-	state    *state
+	state    *checkpoint.State
 	solver   *solver
 	programs map[data.Shape]*program
 	fed, ran *program // of the batch that waits for Run, and of the last that ran
@@ -58,7 +59,7 @@ func NewStepper(be kernels.Backend, net model.Network, c config.Config) (*Steppe
 // newStepper makes a training whose weights are not set.
 func newStepper(be kernels.Backend, net model.Network, c config.Config) (s *Stepper, err error) {
 	s = &Stepper{cfg: c, be: be, net: net, programs: map[data.Shape]*program{}}
-	if s.state, err = newState(be, net); err != nil {
+	if s.state, err = checkpoint.NewState(be, net); err != nil {
 		return nil, err
 	}
 	s.solver, err = newSolver(c.Train, s.state)
@@ -67,8 +68,8 @@ func newStepper(be kernels.Backend, net model.Network, c config.Config) (s *Step
 
 // begin sets the weights and their average to the seed's.
 func (s *Stepper) begin() error {
-	first := s.state.initial(s.net, s.cfg.Train.Seed)
-	return errors.Join(s.be.Write(s.state.params, first), s.be.Write(s.state.ema, first))
+	first := s.state.Initial(s.net, s.cfg.Train.Seed)
+	return errors.Join(s.be.Write(s.state.Params, first), s.be.Write(s.state.EMA, first))
 }
 
 // Feed writes the batch of the next Run; b may be changed after the call.
@@ -164,7 +165,7 @@ func (s *Stepper) program(of data.Shape) (*program, error) {
 		return nil, err
 	}
 	inUse := model.InUse(s.be)
-	p, err := g.Compile(s.be, s.state.params, s.state.grads, s.state.offsets)
+	p, err := g.Compile(s.be, s.state.Params, s.state.Grads, s.state.Offsets)
 	if err != nil {
 		return nil, fmt.Errorf("train.batch: %w", model.ExplainMemory(s.net, s.be, shape, inUse, err))
 	}

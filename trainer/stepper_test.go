@@ -10,6 +10,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 )
 
@@ -96,7 +97,7 @@ func TestNextBatchGoesUpWhileAStepIsAtWork(t *testing.T) {
 				t.Fatal(err)
 			}
 			var err error
-			if models[i], err = os.ReadFile(filepath.Join(o.Out, "checkpoints", stepName(3), modelFile)); err != nil {
+			if models[i], err = os.ReadFile(filepath.Join(o.Out, "checkpoints", checkpoint.StepName(3), checkpoint.ModelFile)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -116,12 +117,12 @@ func TestInitialWeights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := newTable(net)
-	arena := of.initial(net, 3)
-	for i, p := range of.params {
+	of := checkpoint.NewLayout(net)
+	arena := of.Initial(net, 3)
+	for i, p := range of.Params {
 		want := make([]float32, p.Len())
 		net.Init(3, i, want)
-		if !slices.Equal(of.part(arena, i), want) {
+		if !slices.Equal(of.Part(arena, i), want) {
 			t.Errorf("%s has other first values", p.Name)
 		}
 	}

@@ -11,13 +11,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/atomicfile"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
@@ -36,9 +37,9 @@ type training struct {
 	clock func() time.Time
 
 	dir     *runDir
-	store   *store
+	store   *checkpoint.Store
 	net     model.Network
-	state   *state
+	state   *checkpoint.State
 	stepper *Stepper
 	loader  *data.Loader
 	eval    Evaluation
@@ -47,7 +48,7 @@ type training struct {
 	codec     *Codec
 	predictor *Predictor
 
-	snap      snapshot // where the run stands
+	snap      checkpoint.Snapshot // where the run stands
 	began     time.Time
 	before    float64 // seconds of the run before this process
 	last      string  // newest checkpoint's name
@@ -185,7 +186,7 @@ func (t *training) picture(step int, name string, clips []report.Pair) error {
 		err = t.file(step, name, "png", still.Bytes())
 	}
 	if err == nil {
-		err = replaceFile(t.dir.file(filepath.Join("samples", report.SampleName(step, name, "gif"))), moving.Bytes())
+		err = atomicfile.WriteBytes(t.dir.file(filepath.Join("samples", report.SampleName(step, name, "gif"))), moving.Bytes())
 	}
 	return err
 }
@@ -195,7 +196,7 @@ func (t *training) file(step int, name, ext string, b []byte) error {
 	if err := t.dir.picture(step, name, b); err != nil {
 		return err
 	}
-	return replaceFile(t.dir.file(filepath.Join("samples", report.SampleName(step, name, ext))), b)
+	return atomicfile.WriteBytes(t.dir.file(filepath.Join("samples", report.SampleName(step, name, ext))), b)
 }
 
 // save writes a checkpoint every so many steps, at a new best and at the end, but
@@ -220,17 +221,17 @@ func (t *training) checkpoint() error {
 		return err
 	}
 	t.snap.Seconds = t.elapsed()
-	if err := t.store.save(t.state, t.snap, t.cfg.Train.EMA.Decay > 0); err != nil {
+	if err := t.store.Save(t.state, t.snap, t.cfg.Train.EMA.Decay > 0); err != nil {
 		return err
 	}
-	t.last, t.saved = stepName(t.snap.Step), t.snap.Step
+	t.last, t.saved = checkpoint.StepName(t.snap.Step), t.snap.Step
 	if t.snap.BestStep == t.snap.Step {
-		if err := t.store.point("best", t.last); err != nil {
+		if err := t.store.Point("best", t.last); err != nil {
 			return err
 		}
 	}
 	t.say.Info("checkpoint saved", "name", t.last)
-	return t.store.prune(t.cfg.Train.KeepLast, t.snap.BestStep)
+	return t.store.Prune(t.cfg.Train.KeepLast, t.snap.BestStep)
 }
 
 // interrupt saves what there is and says so. Its error wraps ErrInterrupted only
@@ -291,22 +292,4 @@ func fingerprint(src data.Source) string {
 		fmt.Fprintln(h, src.Name(i))
 	}
 	return fmt.Sprintf("%d clips, names %s", src.Len(), hex.EncodeToString(h.Sum(nil)[:8]))
-}
-
-// version is the commit that the program was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v, dirty := info.Main.Version, ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			v = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "+changes"
-		}
-	}
-	return v + dirty
 }

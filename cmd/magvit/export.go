@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	"magvit/trainer/lucidrains"
 
-	"magvit/trainer"
+	"github.com/urfave/cli/v2"
 )
 
 func exportCommand() *cli.Command {
@@ -46,7 +46,7 @@ func exportCheckpoint(c *cli.Context) error {
 	if err := need(c, "to", "checkpoint"); err != nil {
 		return err
 	}
-	r, err := trainer.Export(c.String("checkpoint"), args[0], c.String("to"))
+	r, err := lucidrains.Export(c.String("checkpoint"), args[0], c.String("to"))
 	if err != nil {
 		return err
 	}

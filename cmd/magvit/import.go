@@ -7,8 +7,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/kernels"
-	"magvit/trainer"
 	"magvit/trainer/config"
+	"magvit/trainer/lucidrains"
 )
 
 func importCommand() *cli.Command {
@@ -45,13 +45,13 @@ func importCheckpoint(c *cli.Context) error {
 	if err := need(c, "from", "out"); err != nil {
 		return err
 	}
-	if from := c.String("from"); from != trainer.ToLucidrains {
-		return usagef("--from %s: want %s", from, trainer.ToLucidrains)
+	if from := c.String("from"); from != lucidrains.ToLucidrains {
+		return usagef("--from %s: want %s", from, lucidrains.ToLucidrains)
 	}
 	if err := checkFolder("--out", c.String("out")); err != nil {
 		return err
 	}
-	o := trainer.ImportOptions{File: args[0], Out: c.String("out"), Set: c.StringSlice("set")}
+	o := lucidrains.ImportOptions{File: args[0], Out: c.String("out"), Set: c.StringSlice("set")}
 	if c.IsSet("config") {
 		cfg, err := config.Load(c.String("config"))
 		if err != nil {
@@ -64,7 +64,7 @@ func importCheckpoint(c *cli.Context) error {
 		return err
 	}
 	defer be.Close()
-	r, err := trainer.Import(be, o)
+	r, err := lucidrains.Import(be, o)
 	if err != nil {
 		return err
 	}

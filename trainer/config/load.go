@@ -16,6 +16,9 @@ import (
 	"magvit/trainer/usage"
 )
 
+// FileName is the name of a configuration in a run directory.
+const FileName = "config.yaml"
+
 //go:embed presets/*.yaml
 var presets embed.FS
 

@@ -1,4 +1,4 @@
-package trainer
+package lucidrains
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 
 	"magvit/kernels/philox"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 )
 
 // The reference's constructor builds a discriminator even without a GAN, 35 million
@@ -30,15 +31,15 @@ func placeholderArguments(c model.Config) []argument {
 // placeholder is the tensors of such a discriminator under the reference's names,
 // in its order: blocks that halve the frame down to 4 to 7 pixels a side, and one
 // more; each with linear attention and a feed-forward layer; a score at the end.
-func placeholder(c model.Config) (tensors []tensor) {
+func placeholder(c model.Config) (tensors []checkpoint.Tensor) {
 	fresh := func(name string, fan int, shape ...int) {
-		t := tensor{name: "discr." + name, shape: shape, values: make([]float32, product(shape))}
-		r := philox.New(0, "init "+t.name, 0, 0)
-		for i := range t.values {
-			t.values[i] = 1 // gains, which have no fan-in
+		t := checkpoint.Tensor{Name: "discr." + name, Shape: shape, Values: make([]float32, product(shape))}
+		r := philox.New(0, "init "+t.Name, 0, 0)
+		for i := range t.Values {
+			t.Values[i] = 1 // gains, which have no fan-in
 			if fan > 0 {
 				bound := 1 / math.Sqrt(float64(fan))
-				t.values[i] = float32(r.Uniform(-bound, bound))
+				t.Values[i] = float32(r.Uniform(-bound, bound))
 			}
 		}
 		tensors = append(tensors, t)

@@ -1,8 +1,9 @@
-package trainer
+package lucidrains
 
 import (
 	"bytes"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,27 +12,32 @@ import (
 	"github.com/nlpodyssey/safetensors"
 
 	"magvit/model"
+	"magvit/trainer"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
+	"magvit/trainer/metrics"
+	"magvit/trainer/trainertest"
 	"magvit/trainer/usage"
 )
 
 // averagedRun is a run directory with one checkpoint, whose average differs from
 // its weights.
-func averagedRun(t *testing.T) (Options, string) {
+func averagedRun(t *testing.T) (trainer.Options, string) {
 	t.Helper()
-	o, _ := small(t)
-	var err error
+	cfg, err := config.Parse("mini", []byte(trainertest.Mini))
+	trainertest.Check(t, err)
+	o := trainer.Options{Config: cfg, Source: trainertest.Squares{Clips: 16, Frames: 4, Side: 16}, Out: filepath.Join(t.TempDir(), "run"), Backend: backend(t)}
 	o.Config.Data, err = data.Resolve(t.Context(), o.Source, []int{0}, o.Config.Data)
-	check(t, err)
+	trainertest.Check(t, err)
 	tok, err := model.New(o.Config.Model)
-	check(t, err)
-	st, err := newState(o.Backend, tok)
-	check(t, err)
-	check(t, errors.Join(o.Backend.Write(st.params, st.initial(tok, 1)), o.Backend.Write(st.ema, st.initial(tok, 2))))
-	snap := snapshot{Step: 7, Best: none}
-	check(t, snap.setConfig(o.Config))
-	check(t, newStore(filepath.Join(o.Out, "checkpoints")).save(st, snap, true))
+	trainertest.Check(t, err)
+	st, err := checkpoint.NewState(o.Backend, tok)
+	trainertest.Check(t, err)
+	trainertest.Check(t, errors.Join(o.Backend.Write(st.Params, st.Initial(tok, 1)), o.Backend.Write(st.EMA, st.Initial(tok, 2))))
+	snap := checkpoint.Snapshot{Step: 7, Best: metrics.Number(math.NaN())}
+	trainertest.Check(t, snap.SetConfig(o.Config))
+	trainertest.Check(t, checkpoint.NewStore(filepath.Join(o.Out, "checkpoints")).Save(st, snap, true))
 	return o, o.Out
 }
 
@@ -39,12 +45,12 @@ func TestExportLean(t *testing.T) {
 	o, run := averagedRun(t)
 	lean := filepath.Join(t.TempDir(), "lean")
 	r, err := Export(run, lean, ToLean)
-	check(t, err)
+	trainertest.Check(t, err)
 	if !r.Average || r.Step != 7 {
 		t.Errorf("%+v", r)
 	}
 	entries, err := os.ReadDir(lean)
-	check(t, err)
+	trainertest.Check(t, err)
 	if len(entries) != 2 {
 		t.Errorf("lean holds %v, want weights and state.json", entries)
 	}
@@ -54,51 +60,51 @@ func TestExportLean(t *testing.T) {
 	}
 	var codes [2][]int32
 	for i, path := range []string{run, lean} {
-		codec, err := OpenCodec(o.Backend, path)
-		check(t, err)
+		codec, err := trainer.OpenCodec(o.Backend, path)
+		trainertest.Check(t, err)
 		codes[i], err = codec.Encode(clip, shape)
-		check(t, err)
+		trainertest.Check(t, err)
 	}
 	if !slices.Equal(codes[0], codes[1]) {
 		t.Error("the lean checkpoint gives other codes")
 	}
 	_, err = Export(run, lean, ToLean)
-	refused(t, err, "not empty")
+	trainertest.Refused(t, err, "not empty")
 	o.Out, o.Resume = filepath.Join(t.TempDir(), "more"), lean
-	_, err = Run(t.Context(), o)
-	refused(t, err, "cannot be trained on")
+	_, err = trainer.Run(t.Context(), o)
+	trainertest.Refused(t, err, "cannot be trained on")
 }
 
 func TestExportSafetensors(t *testing.T) {
 	o, run := averagedRun(t)
 	out := filepath.Join(t.TempDir(), "model.safetensors")
-	check(t, os.WriteFile(out, []byte("older"), 0o666))
+	trainertest.Check(t, os.WriteFile(out, []byte("older"), 0o666))
 	_, err := Export(run, out, ToSafetensors)
-	check(t, err)
-	got, err := readTensors(out)
-	check(t, err)
-	all, err := readTensors(filepath.Join(run, "checkpoints", "step-000007", modelFile))
-	check(t, err)
+	trainertest.Check(t, err)
+	got, err := checkpoint.ReadTensors(out)
+	trainertest.Check(t, err)
+	all, err := checkpoint.ReadTensors(filepath.Join(run, "checkpoints", "step-000007", checkpoint.ModelFile))
+	trainertest.Check(t, err)
 	if len(all) != 2*len(got) || len(got) == 0 {
 		t.Errorf("%d tensors of %d with their average", len(got), len(all))
 	}
 	for name, x := range got {
-		if want := all[emaPrefix+name]; !slices.Equal(x.values, want.values) || !slices.Equal(x.shape, want.shape) {
+		if want := all[checkpoint.AveragePrefix+name]; !slices.Equal(x.Values, want.Values) || !slices.Equal(x.Shape, want.Shape) {
 			t.Errorf("%s is not the average", name)
 		}
 	}
 	raw, err := os.ReadFile(out)
-	check(t, err)
+	trainertest.Check(t, err)
 	_, meta, err := safetensors.ReadMetadata(raw)
-	check(t, err)
+	trainertest.Check(t, err)
 	c, err := config.Parse("metadata", []byte(meta.Metadata()["config"]))
-	check(t, err)
+	trainertest.Check(t, err)
 	if d := config.Differences(o.Config, c); len(d) > 0 {
 		t.Errorf("configuration in the metadata: %v", d)
 	}
 	before := raw
 	_, err = Export(run, out, ToSafetensors)
-	check(t, err)
+	trainertest.Check(t, err)
 	if after, _ := os.ReadFile(out); !bytes.Equal(before, after) {
 		t.Error("the same checkpoint gave two different files")
 	}
@@ -120,7 +126,7 @@ func TestExportRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Export(c.path, c.out, c.form)
-			refused(t, err, c.want...)
+			trainertest.Refused(t, err, c.want...)
 			if !errors.Is(err, usage.Error) {
 				t.Errorf("%v is not the user's", err)
 			}
@@ -145,10 +151,10 @@ func TestReferenceArguments(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, err := model.FromReference(args)
-			check(t, err)
-			x := exportable{cfg: config.Config{Model: want}}
+			trainertest.Check(t, err)
+			x := export{Opened: &checkpoint.Opened{Config: config.Config{Model: want}}}
 			d, err := x.arguments(&Exported{})
-			check(t, err)
+			trainertest.Check(t, err)
 			for key := range args {
 				if _, ok := d.Get(key); !ok {
 					t.Errorf("argument %s is not written", key)
@@ -156,4 +162,13 @@ func TestReferenceArguments(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A quantizer that the reference lacks is refused by name, and not written as another one.
+func TestExportRefusesOtherQuantizers(t *testing.T) {
+	c, err := model.FromReference(map[string]any{"image_size": 16, "codebook_size": 64, "layers": []any{"residual"}})
+	trainertest.Check(t, err)
+	c.Quantizer.Kind = "vq"
+	_, err = export{Opened: &checkpoint.Opened{Config: config.Config{Model: c}}}.arguments(&Exported{})
+	trainertest.Refused(t, err, "cannot express", "vq")
 }

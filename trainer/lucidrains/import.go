@@ -1,14 +1,20 @@
-package trainer
+package lucidrains
 
 import (
 	"errors"
 	"fmt"
+	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/atomicfile"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
+	"magvit/trainer/metrics"
 	"magvit/trainer/torchfile"
 	"magvit/trainer/usage"
 )
@@ -45,7 +51,7 @@ func (r *Imported) note(format string, args ...any) {
 // names it; discriminators are left out. On an error nothing is left behind.
 func Import(be kernels.Backend, o ImportOptions) (Imported, error) {
 	r := Imported{Run: o.Out, Notes: []string{}}
-	if err := vacant(o.Out); err != nil {
+	if err := checkpoint.EmptyOrAbsent(o.Out); err != nil {
 		return r, err
 	}
 	f, err := torchfile.Open(o.File, torchfile.Limits{})
@@ -66,7 +72,7 @@ func Import(be kernels.Backend, o ImportOptions) (Imported, error) {
 	if err != nil {
 		return r, usage.Wrap(err)
 	}
-	run, err := src.take(newIntake(tok), &r)
+	run, err := src.load(newStateDict(tok), &r)
 	if err != nil {
 		return r, usage.Errorf("%s: %w", o.File, err)
 	}
@@ -78,34 +84,36 @@ func Import(be kernels.Backend, o ImportOptions) (Imported, error) {
 		r.Average = false
 		r.note("the average of the weights is left out: train.ema.decay is 0")
 	}
-	st, err := newState(be, tok)
+	st, err := checkpoint.NewState(be, tok)
 	if err != nil {
 		return r, err
 	}
 	for _, a := range []struct {
 		to   kernels.Buffer
 		from []float32
-	}{{st.params, run.weights}, {st.ema, run.average}, {st.m, run.m}, {st.v, run.v}} {
+	}{{st.Params, run.weights}, {st.EMA, run.average}, {st.M, run.m}, {st.V, run.v}} {
 		if err := be.Write(a.to, a.from); err != nil {
 			return r, err
 		}
 	}
 	r.Step, r.Updates = run.step, run.updates
-	snap := snapshot{Step: run.step, Skipped: run.step - run.updates, Best: none, Seed: cfg.Train.Seed, Version: version()}
-	if err := snap.setConfig(cfg); err != nil {
+	snap := checkpoint.Snapshot{Step: run.step, Skipped: run.step - run.updates, Best: metrics.Number(math.NaN()), Seed: cfg.Train.Seed, Version: config.Version()}
+	if err := snap.SetConfig(cfg); err != nil {
 		return r, err
 	}
 	text, err := cfg.YAML()
 	if err != nil {
 		return r, err
 	}
-	r.Checkpoint = stepName(run.step)
-	return r, aside(o.Out, func(dir string) error {
-		d := runDir{path: dir}
-		if err := replaceFile(d.file(configFile), text); err != nil {
+	r.Checkpoint = checkpoint.StepName(run.step)
+	if err := os.MkdirAll(filepath.Dir(filepath.Clean(o.Out)), 0o777); err != nil {
+		return r, usage.Errorf("%s: %w", o.Out, err)
+	}
+	return r, atomicfile.WriteDir(o.Out, func(dir string) error {
+		if err := atomicfile.WriteBytes(filepath.Join(dir, config.FileName), text); err != nil {
 			return err
 		}
-		return newStore(d.file("checkpoints")).save(st, snap, cfg.Train.EMA.Decay > 0)
+		return checkpoint.NewStore(filepath.Join(dir, "checkpoints")).Save(st, snap, cfg.Train.EMA.Decay > 0)
 	})
 }
 
@@ -142,25 +150,25 @@ type restored struct {
 	step, updates          int
 }
 
-// take reads a file's tensors.
-func (f referenceFile) take(in *intake, r *Imported) (run restored, err error) {
+// load reads a file's tensors.
+func (f referenceFile) load(in *stateDict, r *Imported) (run restored, err error) {
 	if f.tokenizer != nil {
 		found := in.match("", f.tokenizer.State)
 		r.Discriminators = in.discriminators
-		if err := in.fault(); err != nil {
+		if err := in.err(); err != nil {
 			return run, err
 		}
-		if run.weights, err = in.fill("", found); err != nil {
+		if run.weights, err = in.arena("", found); err != nil {
 			return run, err
 		}
-		run.average, run.m, run.v = run.weights, make([]float32, in.len), make([]float32, in.len)
+		run.average, run.m, run.v = run.weights, make([]float32, in.Len), make([]float32, in.Len)
 		return run, f.finish(in, r)
 	}
 	weights := in.match("", f.trainer.Model)
 	r.Discriminators = in.discriminators
 	average := in.match("ema_model.", f.trainer.Average)
 	m, v := f.moments(in, &run, r)
-	if err := in.fault(); err != nil {
+	if err := in.err(); err != nil {
 		return run, err
 	}
 	for _, a := range []struct {
@@ -168,7 +176,7 @@ func (f referenceFile) take(in *intake, r *Imported) (run restored, err error) {
 		from   []*torchfile.Tensor
 		to     *[]float32
 	}{{"", weights, &run.weights}, {"ema_model.", average, &run.average}, {"exp_avg of ", m, &run.m}, {"exp_avg_sq of ", v, &run.v}} {
-		if *a.to, err = in.fill(a.prefix, a.from); err != nil {
+		if *a.to, err = in.arena(a.prefix, a.from); err != nil {
 			return run, err
 		}
 	}
@@ -179,18 +187,18 @@ func (f referenceFile) take(in *intake, r *Imported) (run restored, err error) {
 	return run, f.finish(in, r)
 }
 
-func (f referenceFile) finish(in *intake, r *Imported) error {
+func (f referenceFile) finish(in *stateDict, r *Imported) error {
 	if in.converted > 0 {
 		r.note("tensors that were not float32 and have been converted: %d", in.converted)
 	}
-	return in.fault()
+	return in.err()
 }
 
-// moments finds the tensors of the optimizer, by index of params, and how many
+// moments finds the tensors of the optimizer, by index of Params, and how many
 // updates and steps there were.
-func (f referenceFile) moments(in *intake, run *restored, r *Imported) (m, v []*torchfile.Tensor) {
+func (f referenceFile) moments(in *stateDict, run *restored, r *Imported) (m, v []*torchfile.Tensor) {
 	o, steps := f.trainer.Optimizer, map[int64]int{}
-	m, v = make([]*torchfile.Tensor, len(in.params)), make([]*torchfile.Tensor, len(in.params))
+	m, v = make([]*torchfile.Tensor, len(in.Params)), make([]*torchfile.Tensor, len(in.Params))
 	updates := int64(0)
 	for _, moment := range o.Moments {
 		i, known := in.index[o.Names[moment.Param]]
@@ -198,13 +206,13 @@ func (f referenceFile) moments(in *intake, run *restored, r *Imported) (m, v []*
 			continue // refused as a tensor of the model
 		}
 		m[i], v[i] = moment.ExpAvg, moment.ExpAvgSquared
-		in.fits("exp_avg of "+in.params[i].Name, moment.ExpAvg, in.params[i].Reference)
-		in.fits("exp_avg_sq of "+in.params[i].Name, moment.ExpAvgSquared, in.params[i].Reference)
+		in.fits("exp_avg of "+in.Params[i].Name, moment.ExpAvg, in.Params[i].Reference)
+		in.fits("exp_avg_sq of "+in.Params[i].Name, moment.ExpAvgSquared, in.Params[i].Reference)
 		steps[moment.Step]++
 		updates = max(updates, moment.Step)
 	}
 	if f.trainer.Step < 0 || f.trainer.Step > largestStep || updates > largestStep {
-		in.refuse("step %d with %d updates: want 0 to %d", f.trainer.Step, updates, largestStep)
+		in.mismatch("step %d with %d updates: want 0 to %d", f.trainer.Step, updates, largestStep)
 	}
 	run.step, run.updates = int(max(f.trainer.Step, updates)), int(updates)
 	if updates > f.trainer.Step {
@@ -216,7 +224,7 @@ func (f referenceFile) moments(in *intake, run *restored, r *Imported) (m, v []*
 	var never []string
 	for i, t := range m {
 		if t == nil && updates > 0 {
-			never = append(never, in.params[i].Name)
+			never = append(never, in.Params[i].Name)
 		}
 	}
 	if len(never) > 0 {

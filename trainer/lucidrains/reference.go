@@ -1,27 +1,27 @@
-package trainer
+package lucidrains
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/torchfile"
 	"magvit/trainer/usage"
 )
 
 // toTokenizer writes a tokenizer file.
-func (x exportable) toTokenizer(out string, r *Exported) error {
+func (x export) toTokenizer(out string, r *Exported) error {
 	args, err := x.arguments(r)
 	if err != nil {
 		return err
 	}
-	weights, err := x.weights()
+	weights, err := x.Weights()
 	if err != nil {
 		return err
 	}
@@ -34,20 +34,20 @@ func (x exportable) toTokenizer(out string, r *Exported) error {
 
 // reference is an arena as a state_dict in the reference's order, with the
 // placeholder of a discriminator that its constructor builds in any case.
-func (x exportable) reference(arena []float32) (state []torchfile.NamedTensor, err error) {
+func (x export) reference(arena []float32) (state []torchfile.NamedTensor, err error) {
 	add := func(name string, t *torchfile.Tensor, bad error) {
 		state, err = append(state, torchfile.NamedTensor{Name: name, Tensor: t}), errors.Join(err, bad)
 	}
 	masked := false
 	for _, i := range x.tok.ReferenceOrder() {
-		p := x.params[i]
+		p := x.Params[i]
 		if m := x.tok.ReferenceMask(); m != nil && !masked && strings.HasPrefix(p.Name, "quantizers.") {
 			masked = true
 			t, bad := torchfile.FromInt64([]int{len(m)}, m)
 			add(maskName, t, bad)
 		}
 		values := make([]float32, p.Len())
-		p.ToReference(values, x.part(arena, i))
+		p.ToReference(values, x.Part(arena, i))
 		t, bad := torchfile.FromFloat32(p.Reference, values)
 		add(p.Name, t, bad)
 	}
@@ -55,17 +55,17 @@ func (x exportable) reference(arena []float32) (state []torchfile.NamedTensor, e
 		t, bad := torchfile.FromInt64([]int{len(m)}, m)
 		add(maskName, t, bad)
 	}
-	for _, p := range placeholder(x.cfg.Model) {
-		t, bad := torchfile.FromFloat32(p.shape, p.values)
-		add(p.name, t, bad)
+	for _, p := range placeholder(x.Config.Model) {
+		t, bad := torchfile.FromFloat32(p.Shape, p.Values)
+		add(p.Name, t, bad)
 	}
 	return state, err
 }
 
 // arguments are those of the reference's constructor. The error names the keys of
 // the configuration that they cannot express.
-func (x exportable) arguments(r *Exported) (*torchfile.Dict, error) {
-	c := x.cfg.Model
+func (x export) arguments(r *Exported) (*torchfile.Dict, error) {
+	c := x.Config.Model
 	args, err := referenceArguments(c)
 	if err != nil {
 		return nil, usage.Errorf("export: magvit2-pytorch cannot express this configuration: %w", err)
@@ -160,19 +160,19 @@ func referenceArguments(c model.Config) (*torchfile.Dict, error) {
 // toTrainer writes a trainer file: weights, average, optimizer and step. What the
 // reference keeps about warm-up and schedule is as if its trainer had been made
 // with this run's learning rate and warm-up.
-func (x exportable) toTrainer(out string, r *Exported) error {
+func (x export) toTrainer(out string, r *Exported) error {
 	if _, err := x.arguments(r); err != nil {
 		return err
 	}
 	r.note("a trainer file holds no configuration: make the VideoTokenizer with the arguments of the tokenizer file (--to lucidrains)")
-	t := &torchfile.Trainer{AverageInitted: true, AverageStep: int64(x.snap.Step), Step: int64(x.snap.Step)}
-	weights, err := x.arena("")
+	t := &torchfile.Trainer{AverageInitted: true, AverageStep: int64(x.Snapshot.Step), Step: int64(x.Snapshot.Step)}
+	weights, err := x.Arena("")
 	if err != nil {
 		return err
 	}
 	average := weights
-	if x.averaged() {
-		if average, err = x.arena(emaPrefix); err != nil {
+	if x.Averaged() {
+		if average, err = x.Arena(checkpoint.AveragePrefix); err != nil {
 			return err
 		}
 	}
@@ -202,22 +202,16 @@ func statistics(state []torchfile.NamedTensor) (names []string, axes map[string]
 
 // optimizer is AdamW's state under the reference's numbers. Parameters whose
 // moments are all zero were never updated: they have none.
-func (x exportable) optimizer(state []torchfile.NamedTensor) (*torchfile.Optimizer, error) {
-	file := filepath.Join(x.dir, optimizerFile)
-	tensors, err := readTensors(file)
+func (x export) optimizer(state []torchfile.NamedTensor) (*torchfile.Optimizer, error) {
+	m, v, err := x.Moments()
 	if err != nil {
 		return nil, usage.Errorf("%w: a trainer file needs the optimizer's state; --to lucidrains does not", err)
 	}
-	var arenas [2][]float32
-	for i, prefix := range []string{"exp_avg.", "exp_avg_sq."} {
-		if arenas[i], err = x.fill(tensors, prefix); err != nil {
-			return nil, usage.Errorf("%s: %w", file, err)
-		}
-	}
+	arenas := [2][]float32{m, v}
 	names, axes := statistics(state)
 	o := x.groups(torchfile.OptimizerOrder(names, axes), axes)
 	index := map[string]int{}
-	for i, p := range x.params {
+	for i, p := range x.Params {
 		index[p.Name] = i
 	}
 	for number, name := range o.Names {
@@ -225,12 +219,12 @@ func (x exportable) optimizer(state []torchfile.NamedTensor) (*torchfile.Optimiz
 		if !ok {
 			return nil, fmt.Errorf("export: the optimizer's parameter %s is not the tokenizer's", name)
 		}
-		p := x.params[i]
-		m := torchfile.Moment{Param: number, Step: int64(x.snap.Step - x.snap.Skipped)}
+		p := x.Params[i]
+		m := torchfile.Moment{Param: number, Step: int64(x.Snapshot.Step - x.Snapshot.Skipped)}
 		updated := false
 		for k, to := range []**torchfile.Tensor{&m.ExpAvg, &m.ExpAvgSquared} {
 			values := make([]float32, p.Len())
-			p.ToReference(values, x.part(arenas[k], i))
+			p.ToReference(values, x.Part(arenas[k], i))
 			updated = updated || slices.ContainsFunc(values, func(v float32) bool { return v != 0 })
 			if *to, err = torchfile.FromFloat32(p.Reference, values); err != nil {
 				return nil, err
@@ -244,8 +238,8 @@ func (x exportable) optimizer(state []torchfile.NamedTensor) (*torchfile.Optimiz
 }
 
 // groups is the settings of the reference's optimizer for parameters in its order.
-func (x exportable) groups(names []string, axes map[string]int) *torchfile.Optimizer {
-	t := x.cfg.Train
+func (x export) groups(names []string, axes map[string]int) *torchfile.Optimizer {
+	t := x.Config.Train
 	o := &torchfile.Optimizer{Names: names}
 	options := func(decay float64) *torchfile.Dict {
 		return torchfile.NewDict().Set("lr", t.LR).Set("betas", torchfile.Tuple{t.Betas[0], t.Betas[1]}).Set("eps", t.Eps).
@@ -266,8 +260,8 @@ func (x exportable) groups(names []string, axes map[string]int) *torchfile.Optim
 
 // schedules is the reference's state of warm-up and schedule, of the tokenizer and
 // of the discriminator.
-func (x exportable) schedules() *torchfile.Dict {
-	t, step := x.cfg.Train, int64(x.snap.Step)
+func (x export) schedules() *torchfile.Dict {
+	t, step := x.Config.Train, int64(x.Snapshot.Step)
 	rates := func() *torchfile.List { return &torchfile.List{Items: []any{t.LR, t.LR}} }
 	rest := torchfile.NewDict()
 	for _, prefix := range []string{"", "discr_"} {

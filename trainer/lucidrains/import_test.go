@@ -1,4 +1,4 @@
-package trainer
+package lucidrains
 
 import (
 	"bytes"
@@ -19,21 +19,17 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/torchfile"
+	"magvit/trainer/trainertest"
 	"magvit/trainer/usage"
 )
 
 // goldenDir holds the golden values; MAGVIT_GOLDEN names another folder of them.
-var goldenDir = cmp.Or(os.Getenv("MAGVIT_GOLDEN"), "../testdata/golden")
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var goldenDir = cmp.Or(os.Getenv("MAGVIT_GOLDEN"), "../../testdata/golden")
 
 func backend(t *testing.T) *kernels.CPU {
 	be := kernels.NewCPU(0)
@@ -44,35 +40,35 @@ func backend(t *testing.T) *kernels.CPU {
 // goldenCheckpoint is a .pt file of the reference and what a reader must find in it.
 type goldenCheckpoint struct {
 	file    string
-	tensors map[string]tensor // integers too
-	config  config.Config     // of its constructor's arguments
+	tensors map[string]checkpoint.Tensor // integers too
+	config  config.Config                // of its constructor's arguments
 	trainer bool
 }
 
 func goldenCheckpoints(t *testing.T) (all []goldenCheckpoint) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(goldenDir, "checkpoint.*.pt"))
-	check(t, err)
+	trainertest.Check(t, err)
 	for _, file := range files {
 		raw, err := os.ReadFile(strings.TrimSuffix(file, ".pt") + ".safetensors")
-		check(t, err)
+		trainertest.Check(t, err)
 		f, err := safetensors.Deserialize(raw)
-		check(t, err)
-		g := goldenCheckpoint{file: file, tensors: map[string]tensor{}}
+		trainertest.Check(t, err)
+		g := goldenCheckpoint{file: file, tensors: map[string]checkpoint.Tensor{}}
 		for _, v := range f.Tensors() {
 			b := v.TensorView.Data()
-			x := tensor{name: v.Name, shape: []int{}}
+			x := checkpoint.Tensor{Name: v.Name, Shape: []int{}}
 			for _, d := range v.TensorView.Shape() {
-				x.shape = append(x.shape, int(d))
+				x.Shape = append(x.Shape, int(d))
 			}
 			for len(b) > 0 {
 				switch v.TensorView.DType() {
 				case safetensors.F32:
-					x.values, b = append(x.values, math.Float32frombits(binary.LittleEndian.Uint32(b))), b[4:]
+					x.Values, b = append(x.Values, math.Float32frombits(binary.LittleEndian.Uint32(b))), b[4:]
 				case safetensors.I32:
-					x.values, b = append(x.values, float32(int32(binary.LittleEndian.Uint32(b)))), b[4:]
+					x.Values, b = append(x.Values, float32(int32(binary.LittleEndian.Uint32(b)))), b[4:]
 				case safetensors.I64:
-					x.values, b = append(x.values, float32(int64(binary.LittleEndian.Uint64(b)))), b[8:]
+					x.Values, b = append(x.Values, float32(int64(binary.LittleEndian.Uint64(b)))), b[8:]
 				default:
 					t.Fatalf("%s is %v", v.Name, v.TensorView.DType())
 				}
@@ -84,10 +80,10 @@ func goldenCheckpoints(t *testing.T) (all []goldenCheckpoint) {
 			Metadata struct{ Case string } `json:"__metadata__"`
 		}
 		var about struct{ Config map[string]any }
-		check(t, errors.Join(json.Unmarshal(raw[8:8+n], &header), json.Unmarshal([]byte(header.Metadata.Case), &about)))
+		trainertest.Check(t, errors.Join(json.Unmarshal(raw[8:8+n], &header), json.Unmarshal([]byte(header.Metadata.Case), &about)))
 		delete(about.Config, "toy_perceptual_net")
 		m, err := model.FromReference(about.Config)
-		check(t, err)
+		trainertest.Check(t, err)
 		g.config = recipe(m)
 		_, g.trainer = g.tensors["out.step"]
 		all = append(all, g)
@@ -106,7 +102,7 @@ func (g goldenCheckpoint) imports(t *testing.T, file string, sets ...string) (Im
 		o.Config = &g.config
 	}
 	r, err := Import(backend(t), o)
-	check(t, err)
+	trainertest.Check(t, err)
 	return r, o.Out
 }
 
@@ -115,16 +111,16 @@ func TestImportGolden(t *testing.T) {
 		t.Run(filepath.Base(g.file), func(t *testing.T) {
 			r, run := g.imports(t, g.file)
 			tok, err := model.New(g.config.Model)
-			check(t, err)
+			trainertest.Check(t, err)
 			params := map[string]model.Param{}
 			for _, p := range tok.Params {
 				params[p.Name] = p
 			}
 			dir := filepath.Join(run, "checkpoints", r.Checkpoint)
-			ours, err := readTensors(filepath.Join(dir, modelFile))
-			check(t, err)
-			moments, err := readTensors(filepath.Join(dir, optimizerFile))
-			check(t, err)
+			ours, err := checkpoint.ReadTensors(filepath.Join(dir, checkpoint.ModelFile))
+			trainertest.Check(t, err)
+			moments, err := checkpoint.ReadTensors(filepath.Join(dir, checkpoint.OptimizerFile))
+			trainertest.Check(t, err)
 			compared := map[string]int{}
 			discriminators := 0
 			for name, want := range g.tensors {
@@ -133,11 +129,11 @@ func TestImportGolden(t *testing.T) {
 				switch prefix {
 				case "state":
 				case "ema":
-					at = emaPrefix + key
+					at = checkpoint.AveragePrefix + key
 				case "opt":
 					if strings.HasPrefix(key, "step.") {
-						if int(want.values[0]) != r.Updates {
-							t.Errorf("%s: %v, imported %d", name, want.values[0], r.Updates)
+						if int(want.Values[0]) != r.Updates {
+							t.Errorf("%s: %v, imported %d", name, want.Values[0], r.Updates)
 						}
 						continue
 					}
@@ -156,13 +152,13 @@ func TestImportGolden(t *testing.T) {
 					continue
 				}
 				got, p := in[at], params[key]
-				if got.name == "" || !slices.Equal(want.shape, p.Reference) || !slices.Equal(got.shape, p.Shape) {
-					t.Errorf("%s %v: imported %v, the parameter is %v", name, want.shape, got.shape, p.Reference)
+				if got.Name == "" || !slices.Equal(want.Shape, p.Reference) || !slices.Equal(got.Shape, p.Shape) {
+					t.Errorf("%s %v: imported %v, the parameter is %v", name, want.Shape, got.Shape, p.Reference)
 					continue
 				}
-				back := make([]float32, len(got.values))
-				p.ToReference(back, got.values)
-				if !slices.Equal(back, want.values) {
+				back := make([]float32, len(got.Values))
+				p.ToReference(back, got.Values)
+				if !slices.Equal(back, want.Values) {
 					t.Errorf("%s: other values", name)
 				}
 				compared[prefix]++
@@ -173,7 +169,7 @@ func TestImportGolden(t *testing.T) {
 			if r.Discriminators != discriminators || discriminators == 0 {
 				t.Errorf("%d tensors of discriminators left out, there are %d", r.Discriminators, discriminators)
 			}
-			if g.trainer && (compared["ema"] != len(tok.Params) || compared["opt"] < len(tok.Params) || !r.Average || r.Step != int(g.tensors["out.step"].values[0])) {
+			if g.trainer && (compared["ema"] != len(tok.Params) || compared["opt"] < len(tok.Params) || !r.Average || r.Step != int(g.tensors["out.step"].Values[0])) {
 				t.Errorf("%v compared, %+v", compared, r)
 			}
 			checkCodes(t, g)
@@ -184,23 +180,23 @@ func TestImportGolden(t *testing.T) {
 // checkCodes compares the codes that the imported weights, not their average, give.
 func checkCodes(t *testing.T, g goldenCheckpoint) {
 	_, run := g.imports(t, g.file, "train.ema.decay=0")
-	codec, err := OpenCodec(backend(t), run)
-	check(t, err)
+	codec, err := trainer.OpenCodec(backend(t), run)
+	trainertest.Check(t, err)
 	in, want := g.tensors["in.video"], g.tensors["codes"]
-	n, c, frames, h, w := in.shape[0], in.shape[1], in.shape[2], in.shape[3], in.shape[4]
-	video := make([]float32, len(in.values))
+	n, c, frames, h, w := in.Shape[0], in.Shape[1], in.Shape[2], in.Shape[3], in.Shape[4]
+	video := make([]float32, len(in.Values))
 	for i := range n {
 		for k := range c {
 			for p := range frames * h * w {
-				video[(i*frames*h*w+p)*c+k] = in.values[(i*c+k)*frames*h*w+p]
+				video[(i*frames*h*w+p)*c+k] = in.Values[(i*c+k)*frames*h*w+p]
 			}
 		}
 	}
 	codes, err := codec.Encode(video, data.Shape{N: n, T: frames, H: h, W: w, C: c})
-	check(t, err)
-	for i, v := range want.values {
-		if len(codes) != len(want.values) || float32(codes[i]) != v {
-			t.Fatalf("code %d of %d is not %v, or not of %d", i, len(codes), v, len(want.values))
+	trainertest.Check(t, err)
+	for i, v := range want.Values {
+		if len(codes) != len(want.Values) || float32(codes[i]) != v {
+			t.Fatalf("code %d of %d is not %v, or not of %d", i, len(codes), v, len(want.Values))
 		}
 	}
 }
@@ -209,10 +205,10 @@ func checkCodes(t *testing.T, g goldenCheckpoint) {
 func tensorsOf(t *testing.T, path string) (names []string) {
 	t.Helper()
 	f, err := torchfile.Open(path, torchfile.Limits{})
-	check(t, err)
+	trainertest.Check(t, err)
 	defer f.Close()
 	src, err := openReference(f)
-	check(t, err)
+	trainertest.Check(t, err)
 	list := func(prefix string, state []torchfile.NamedTensor) {
 		for _, n := range state {
 			names = append(names, fmt.Sprint(prefix, n.Name, n.Dtype, n.Shape))
@@ -247,15 +243,15 @@ func TestExchangeRoundTrip(t *testing.T) {
 			r, run := g.imports(t, g.file)
 			out := filepath.Join(t.TempDir(), "new", "out.pt")
 			_, err := Export(run, out, form)
-			check(t, err)
+			trainertest.Check(t, err)
 			if got, want := tensorsOf(t, out), tensorsOf(t, g.file); !slices.Equal(got, want) {
 				t.Errorf("exported\n%q\nthe reference's own file holds\n%q", got, want)
 			}
 			_, again := g.imports(t, out)
-			for _, file := range []string{configFile, filepath.Join("checkpoints", r.Checkpoint, modelFile), filepath.Join("checkpoints", r.Checkpoint, optimizerFile)} {
+			for _, file := range []string{config.FileName, filepath.Join("checkpoints", r.Checkpoint, checkpoint.ModelFile), filepath.Join("checkpoints", r.Checkpoint, checkpoint.OptimizerFile)} {
 				a, errA := os.ReadFile(filepath.Join(run, file))
 				b, errB := os.ReadFile(filepath.Join(again, file))
-				check(t, errors.Join(errA, errB))
+				trainertest.Check(t, errors.Join(errA, errB))
 				if !bytes.Equal(a, b) {
 					t.Errorf("%s differs after export and import", file)
 				}
@@ -273,16 +269,16 @@ func TestImportedRunGoesOn(t *testing.T) {
 		}
 		t.Run(filepath.Base(g.file), func(t *testing.T) {
 			r, run := g.imports(t, g.file, "data.frames=2", "train.batch=2", "data.val_share=.25")
-			cfg, err := config.Load(filepath.Join(run, configFile))
-			check(t, err)
+			cfg, err := config.Load(filepath.Join(run, config.FileName))
+			trainertest.Check(t, err)
 			cfg.Train.Steps = r.Step + 2
-			after, err := Run(t.Context(), Options{Config: cfg, Source: squares{8, 2, side}, Out: run, Backend: backend(t)})
-			check(t, err)
+			after, err := trainer.Run(t.Context(), trainer.Options{Config: cfg, Source: trainertest.Squares{Clips: 8, Frames: 2, Side: side}, Out: run, Backend: backend(t)})
+			trainertest.Check(t, err)
 			if after.Step != r.Step+2 {
 				t.Errorf("at step %d after two from %d", after.Step, r.Step)
 			}
-			snap, err := verify(filepath.Join(run, "checkpoints", after.Checkpoint))
-			check(t, err)
+			snap, err := checkpoint.Verify(filepath.Join(run, "checkpoints", after.Checkpoint))
+			trainertest.Check(t, err)
 			if got := snap.Step - snap.Skipped; got != r.Updates+2 {
 				t.Errorf("%d updates after two from %d", got, r.Updates)
 			}
@@ -300,15 +296,15 @@ func TestImportRefuses(t *testing.T) {
 		return all[i]
 	}
 	lfq := pick(func(g goldenCheckpoint) bool { return !g.trainer && g.config.Model.Quantizer.Kind == "lfq" })
-	trainer := pick(func(g goldenCheckpoint) bool { return g.trainer })
+	file := pick(func(g goldenCheckpoint) bool { return g.trainer })
 	f, err := torchfile.Open(lfq.file, torchfile.Limits{})
-	check(t, err)
+	trainertest.Check(t, err)
 	defer f.Close()
 	tokenizer, err := f.Tokenizer()
-	check(t, err)
+	trainertest.Check(t, err)
 	be := backend(t)
 	args, err := referenceArguments(lfq.config.Model)
-	check(t, err)
+	trainertest.Check(t, err)
 	with := func(key string, value any) *torchfile.Dict {
 		d := torchfile.NewDict()
 		d.Entries = slices.Clone(args.Entries)
@@ -316,12 +312,12 @@ func TestImportRefuses(t *testing.T) {
 	}
 	float := func(shape []int, values ...float32) *torchfile.Tensor {
 		x, err := torchfile.FromFloat32(shape, append(values, make([]float32, product(shape)-len(values))...))
-		check(t, err)
+		trainertest.Check(t, err)
 		return x
 	}
 	ints := func(values ...int64) *torchfile.Tensor {
 		x, err := torchfile.FromInt64([]int{len(values)}, values)
-		check(t, err)
+		trainertest.Check(t, err)
 		return x
 	}
 	// replaced is the file's tensors with some replaced, taken out (nil) or added.
@@ -340,19 +336,19 @@ func TestImportRefuses(t *testing.T) {
 	}
 	written := func(args *torchfile.Dict, by map[string]*torchfile.Tensor) string {
 		path := filepath.Join(t.TempDir(), "changed.pt")
-		check(t, writeFile(path, func(w io.Writer) error { return torchfile.WriteTokenizer(w, replaced(by), referenceVersion, args) }))
+		trainertest.Check(t, writeFile(path, func(w io.Writer) error { return torchfile.WriteTokenizer(w, replaced(by), referenceVersion, args) }))
 		return path
 	}
 	type tensors = map[string]*torchfile.Tensor
 	plainConfig := config.Defaults()
-	wide := trainer.config
+	wide := file.config
 	wide.Model.InitDim++
 	text := filepath.Join(t.TempDir(), "text.pt")
-	check(t, os.WriteFile(text, []byte("not a checkpoint"), 0o666))
+	trainertest.Check(t, os.WriteFile(text, []byte("not a checkpoint"), 0o666))
 	whole, err := os.ReadFile(lfq.file)
-	check(t, err)
+	trainertest.Check(t, err)
 	cut := filepath.Join(t.TempDir(), "cut.pt")
-	check(t, os.WriteFile(cut, whole[:len(whole)/2], 0o666))
+	trainertest.Check(t, os.WriteFile(cut, whole[:len(whole)/2], 0o666))
 	const bias = "conv_in.conv.bias"
 	var reversed []int64
 	for n := 1; n < lfq.config.Model.Quantizer.CodebookSize; n *= 2 {
@@ -381,16 +377,16 @@ func TestImportRefuses(t *testing.T) {
 		"no pixel left":      {ImportOptions{File: written(with("layers", layers(64, "compress_space")), tensors{})}, []string{"64 layers"}},
 		"no frame left":      {ImportOptions{File: written(with("layers", layers(60, "compress_time")), tensors{})}, []string{"60 times compress_time"}},
 		"other arguments":    {ImportOptions{File: written(with("init_dim", int64(4096)), tensors{})}, []string{bias, "[4096]", "conv_in.conv.weight"}},
-		"no configuration":   {ImportOptions{File: trainer.file}, []string{"trainer file", "--config"}},
-		"not lucidrains":     {ImportOptions{File: trainer.file, Config: &plainConfig}, []string{"model.compat", "lucidrains"}},
-		"of another width":   {ImportOptions{File: trainer.file, Config: &wide}, []string{bias, "ema_model." + bias, "exp_avg of " + bias}},
+		"no configuration":   {ImportOptions{File: file.file}, []string{"trainer file", "--config"}},
+		"not lucidrains":     {ImportOptions{File: file.file, Config: &plainConfig}, []string{"model.compat", "lucidrains"}},
+		"of another width":   {ImportOptions{File: file.file, Config: &wide}, []string{bias, "ema_model." + bias, "exp_avg of " + bias}},
 		"unknown key":        {ImportOptions{File: lfq.file, Set: []string{"train.stepz=1"}}, []string{"stepz"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			parent := t.TempDir()
 			c.o.Out = filepath.Join(parent, "run")
 			_, err := Import(be, c.o)
-			refused(t, err, c.want...)
+			trainertest.Refused(t, err, c.want...)
 			if !errors.Is(err, usage.Error) {
 				t.Errorf("%v is not the user's", err)
 			}
@@ -401,9 +397,9 @@ func TestImportRefuses(t *testing.T) {
 	}
 	t.Run("folder in use", func(t *testing.T) {
 		out := t.TempDir()
-		check(t, os.WriteFile(filepath.Join(out, "mine"), nil, 0o666))
+		trainertest.Check(t, os.WriteFile(filepath.Join(out, "mine"), nil, 0o666))
 		_, err := Import(be, ImportOptions{File: lfq.file, Out: out})
-		refused(t, err, "not empty")
+		trainertest.Refused(t, err, "not empty")
 	})
 }
 
@@ -417,18 +413,18 @@ func TestImportOddTrainer(t *testing.T) {
 	}
 	g := all[i]
 	f, err := torchfile.Open(g.file, torchfile.Limits{})
-	check(t, err)
+	trainertest.Check(t, err)
 	defer f.Close()
 	tr, err := f.Trainer()
-	check(t, err)
+	trainertest.Check(t, err)
 	updates := int(tr.Optimizer.Moments[0].Step)
 	tr.Step, tr.AverageInitted = int64(updates+4), false
 	at := slices.IndexFunc(tr.Model, func(n torchfile.NamedTensor) bool { return n.Name == "conv_in.conv.bias" })
 	double := binary.LittleEndian.AppendUint64(nil, math.Float64bits(.25))
 	tr.Model[at].Tensor, err = torchfile.NewTensor(torchfile.Float64, tr.Model[at].Shape, bytes.Repeat(double, tr.Model[at].Len()))
-	check(t, err)
+	trainertest.Check(t, err)
 	path := filepath.Join(t.TempDir(), "odd.pt")
-	check(t, writeFile(path, func(w io.Writer) error { return torchfile.WriteTrainer(w, tr) }))
+	trainertest.Check(t, writeFile(path, func(w io.Writer) error { return torchfile.WriteTrainer(w, tr) }))
 	r, run := g.imports(t, path, "train.weight_decay=.5")
 	if r.Step != updates+4 || r.Updates != updates || r.Average {
 		t.Errorf("%+v", r)
@@ -440,16 +436,16 @@ func TestImportOddTrainer(t *testing.T) {
 		}
 	}
 	dir := filepath.Join(run, "checkpoints", r.Checkpoint)
-	snap, err := verify(dir)
-	check(t, err)
+	snap, err := checkpoint.Verify(dir)
+	trainertest.Check(t, err)
 	if snap.Step != updates+4 || snap.Skipped != 4 {
 		t.Errorf("step %d, skipped %d", snap.Step, snap.Skipped)
 	}
-	got, err := readTensors(filepath.Join(dir, modelFile))
-	check(t, err)
+	got, err := checkpoint.ReadTensors(filepath.Join(dir, checkpoint.ModelFile))
+	trainertest.Check(t, err)
 	for _, name := range []string{"conv_in.conv.bias", "ema.conv_in.conv.bias"} {
-		if got[name].values[0] != .25 {
-			t.Errorf("%s = %v, want 0.25", name, got[name].values[0])
+		if got[name].Values[0] != .25 {
+			t.Errorf("%s = %v, want 0.25", name, got[name].Values[0])
 		}
 	}
 }

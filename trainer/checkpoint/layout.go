@@ -1,0 +1,114 @@
+package checkpoint
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"magvit/model"
+	"magvit/trainer/usage"
+)
+
+// Layout is the place of each parameter in an arena, one array of all parameters.
+//
+// Decayed parameters come first, so that the optimizer runs as two kernels; every
+// parameter starts at a multiple of 16 values, a cache line. The padding between
+// them is zero and stays zero.
+type Layout struct {
+	Params  []model.Param
+	Offsets []int // by index of Params
+	Decayed int   // length of the part that weight decay applies to
+	Len     int   // values of an arena
+}
+
+// NewLayout arranges the parameters of a network.
+func NewLayout(net model.Network) Layout {
+	params := net.Declared()
+	l := Layout{Params: params, Offsets: make([]int, len(params))}
+	for _, decay := range []bool{true, false} {
+		for i, p := range l.Params {
+			if p.Decay == decay {
+				l.Offsets[i] = l.Len
+				l.Len += (p.Len() + 15) / 16 * 16
+			}
+		}
+		if decay {
+			l.Decayed = l.Len
+		}
+	}
+	return l
+}
+
+// Part returns the values of parameter i in an arena.
+func (l Layout) Part(arena []float32, i int) []float32 {
+	return arena[l.Offsets[i]:][:l.Params[i].Len()]
+}
+
+// Initial returns an arena of first values. Those of a parameter depend on the seed and on
+// its index alone, so all cores draw: one core takes 10 s for 10⁸ values.
+func (l Layout) Initial(net model.Network, seed uint64) []float32 {
+	arena := make([]float32, l.Len)
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(l.Params); i = int(next.Add(1)) - 1 {
+				net.Init(seed, i, l.Part(arena, i))
+			}
+		})
+	}
+	workers.Wait()
+	return arena
+}
+
+// FirstNonFinite names the first value of an arena that is NaN or Inf, "" if there is none.
+func (l Layout) FirstNonFinite(arena []float32) string {
+	for i, p := range l.Params {
+		for k, v := range l.Part(arena, i) {
+			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+				return fmt.Sprintf("%s[%d] = %v", p.Name, k, v)
+			}
+		}
+	}
+	return ""
+}
+
+// Fill returns the arena of the tensors with this prefix. The error lists missing and
+// unknown tensors and those of another shape.
+func (l Layout) Fill(tensors map[string]Tensor, prefix string) ([]float32, error) {
+	arena := make([]float32, l.Len)
+	var wrong []string
+	known := map[string]bool{}
+	for i, p := range l.Params {
+		name := prefix + p.Name
+		known[name] = true
+		switch got, ok := tensors[name]; {
+		case !ok:
+			wrong = append(wrong, name+" is missing")
+		case !slices.Equal(got.Shape, p.Shape):
+			wrong = append(wrong, fmt.Sprintf("%s is %v, the model has %v", name, got.Shape, p.Shape))
+		default:
+			copy(l.Part(arena, i), got.Values)
+		}
+	}
+	var others []string
+	for name := range tensors {
+		if strings.HasPrefix(name, prefix) && !known[name] && !(prefix == "" && strings.HasPrefix(name, AveragePrefix)) {
+			others = append(others, name+" is unknown to the model")
+		}
+	}
+	slices.Sort(others)
+	if wrong = append(wrong, others...); len(wrong) > 0 {
+		const most = 8
+		more := ""
+		if len(wrong) > most {
+			more = fmt.Sprintf("; and %d more", len(wrong)-most)
+		}
+		return nil, usage.Errorf("tensors of another configuration: %s%s", strings.Join(wrong[:min(len(wrong), most)], "; "), more)
+	}
+	return arena, nil
+}
