@@ -1,39 +1,49 @@
 GO ?= go
+GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 
-.PHONY: build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo tdd bench clean
+# What .ci/setup adds on a machine that lacks it.
+export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
-build:
+.PHONY: setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo bare tdd bench clean
+
+build: setup-go
 	$(GO) build -o bin/magvit ./cmd/magvit
 
-# What CI and the README call. Needs Go, and g++ for the race detector and the emulator;
-# without ffmpeg the tests of video files are skipped, and say so.
-test: build lint race emul-short
+# Go alone builds the program; the tests also need a C++ compiler, for the race detector
+# and the emulator, and ffmpeg, for video files.
+setup-go:
+	@.ci/setup go
+
+setup:
+	@.ci/setup go c++ ffmpeg
+
+# What CI and the README call.
+test: setup build lint race emul-short
 	$(GO) test ./...
 
-lint:
-	@changed="$$(gofmt -l cmd gpu kernels model trainer)"; test -z "$$changed" || { echo "gofmt would change:"; echo "$$changed"; exit 1; }
+lint: setup
+	@changed="$$($(GOFMT) -l cmd gpu kernels model trainer)"; test -z "$$changed" || { echo "gofmt would change:"; echo "$$changed"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck -checks inherit,-ST1005,-S1016 ./... # errors begin with names of fields (T, H, W); literals name theirs
 
-# Without the tests that only train for longer, or work on files alone.
-race:
+# The race detector, without tests that only train longer or only read and write files.
+race: setup
 	$(GO) test -race -short -skip 'LossDecreases|ReconstructionImproves|Import|Export' ./trainer ./trainer/data
 
 # The .cu files on the CPU: every kernel against its definition, with the threads in
-# three orders, whole training steps, golden values of layers, quantizers and a
-# network. Then, minutes, all golden values, and seeded errors in the sources: each
-# must be found.
+# three orders, whole training steps, golden values of layers, quantizers and a network.
+# Then, for minutes, all golden values, and mutants of the sources: each must be caught.
 emul: emul-short
 	$(GO) test -tags emul -run TestGoldenEmulated ./model
 	$(GO) test -timeout 30m -tags emul -run Mutations ./gpu
 
-emul-short:
+emul-short: setup
 	$(GO) vet -tags emul ./kernels/emul ./gpu ./model
 	$(GO) test -short -tags emul ./kernels/emul ./gpu
 	$(GO) test -short -tags emul -run TestGoldenEmulated ./model
 
 # The same with every access to memory checked.
-emul-asan:
+emul-asan: setup
 	$(GO) test -short -asan -tags emul ./kernels/emul ./gpu
 	$(GO) test -short -asan -tags emul -run TestGoldenEmulated ./model
 
@@ -60,7 +70,7 @@ cuda-tools: $(NVCC) $(CUDA_H)
 
 # The .cu files for sm_80 to sm_120, and gpu/fatbin/built.txt. Errors: spilled registers,
 # an unexpected stack, serialized wgmma. See kernels/nvcc.
-kernels: $(NVCC)
+kernels: $(NVCC) | setup-go
 	$(GO) run ./kernels/nvcc --nvcc $(NVCC) build
 
 # bin/magvit with the code for GPUs. It opens libcuda at run time; the linker gets an
@@ -79,19 +89,24 @@ gpu-test: gpu
 	$(WITH_CUDA) test -tags gpu,emul -run 'Driver|GPU' ./gpu ./cmd/magvit
 
 # The machine code of kernels on tensor cores has the instructions that it should have.
-sass: $(NVCC) $(NVDISASM)
+sass: $(NVCC) $(NVDISASM) | setup-go
 	$(GO) run ./kernels/nvcc --nvcc $(NVCC) --nvdisasm $(NVDISASM) sass
 
-generate:
+generate: setup-go
 	$(GO) generate ./...
 
 # From nothing to a report: 200 clips, three minutes of training, an evaluation of
-# the held-out clips. Called again it shows what is there; make clean forgets it.
+# the held-out clips. Called again it shows what is there; make clean removes it.
+# DEMO holds more flags for the training, such as DEMO="--minutes 1".
 demo: build
 	bin/magvit synth --clips 200 --out runs/demo-clips.npz
-	bin/magvit train --preset demo --data runs/demo-clips.npz --out runs/demo
+	bin/magvit train --preset demo --data runs/demo-clips.npz --out runs/demo $(DEMO)
 	bin/magvit eval --checkpoint runs/demo --data runs/demo-clips.npz --split val
 	@echo "The report, with curves and clips beside their reconstructions: $$PWD/runs/demo/report.html"
+
+# These commands on a fresh Debian: make bare SUITE=trixie. Root only; debootstrap makes it.
+bare:
+	.ci/bare $(SUITE)
 
 # make tdd TEST=TestLossDecreases STAGE=red|green|refactor records what go test prints.
 tdd:
