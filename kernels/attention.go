@@ -107,6 +107,10 @@ func (s Attention) Args() []Arg {
 // FLOPs counts two products and a softmax, of unseen keys too.
 func (s Attention) FLOPs() int64 { return s.pairs() * (4*int64(s.Dim) + 12) }
 
+func (s Attention) Grads() []Grad {
+	return []Grad{grad("qkv", AttentionGrad{s}, "dy", "qkv", "mem"), grad("mem", AttentionGradMem{s}, "dy", "qkv", "mem")}
+}
+
 func (s Attention) Define(args ...[]float32) {
 	y, qkv, mem := args[0], args[1], args[2]
 	for seq := range s.sequences() {
@@ -179,6 +183,8 @@ func (s AttentionGrad) Args() []Arg {
 // FLOPs counts five products and a softmax.
 func (s AttentionGrad) FLOPs() int64 { return s.pairs() * (10*int64(s.Dim) + 16) }
 
+func (s AttentionGrad) Grads() []Grad { return nil }
+
 func (s AttentionGrad) Define(args ...[]float32) {
 	dqkv, _ := s.gradients(args[1], args[2], args[3])
 	for i, v := range dqkv {
@@ -200,6 +206,8 @@ func (s AttentionGradMem) Args() []Arg {
 func (s AttentionGradMem) FLOPs() int64 {
 	return s.pairs()*(4*int64(s.Dim)+16) + 4*int64(s.N*s.T*s.P)*int64(s.Memory*s.width())
 }
+
+func (s AttentionGradMem) Grads() []Grad { return nil }
 
 func (s AttentionGradMem) Define(args ...[]float32) {
 	_, dmem := s.gradients(args[1], args[2], args[3])

@@ -10,11 +10,11 @@ const (
 
 // attentionSize is AttentionSize of attention.cuh.
 type attentionSize struct {
-	Length, Group                int
-	Heads, Dim, Memory           int
-	Causal, Taylor               int
-	QueryPitch, KeyPitch, KeysAt int
-	Scale                        float32
+	Length, Group               int
+	Heads, Dim, Memory          int
+	Causal, Taylor              int
+	QueryPitch, KeyPitch, KeyAt int
+	Scale                       float32
 }
 
 // attentionLaunch is attention over a number of sequences.
@@ -28,7 +28,7 @@ func (a attentionLaunch) tokens() int { return a.sequences * a.Length }
 func (s Attention) launch() attentionLaunch {
 	w := s.Heads * s.Dim
 	a := attentionSize{Length: s.P, Group: 1, Heads: s.Heads, Dim: s.Dim, Memory: s.Memory, Causal: flag(s.Causal),
-		QueryPitch: 3 * w, KeyPitch: 3 * w, KeysAt: w, Scale: attentionScale(s.Dim)}
+		QueryPitch: 3 * w, KeyPitch: 3 * w, KeyAt: w, Scale: attentionScale(s.Dim)}
 	if s.Over == Time {
 		a.Length, a.Group = s.T, s.P
 		return attentionLaunch{a, s.N * s.P}

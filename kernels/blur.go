@@ -33,6 +33,10 @@ func (s Blur) FLOPs() int64 {
 	return 6 * n * int64(s.N*s.T*s.H*s.W) * int64(s.C)
 }
 
+func (s Blur) Grads() []Grad {
+	return []Grad{grad("x", s, "dy")}
+}
+
 func (s Blur) Define(args ...[]float32) {
 	y, x := args[0], args[1]
 	// weights of the neighbours at -1, 0 and 1

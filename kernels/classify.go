@@ -18,6 +18,10 @@ func (s CrossEntropy) Args() []Arg {
 	return []Arg{out("loss"), in("logits", s.Rows, s.C), in("label", s.Rows)}
 }
 
+func (s CrossEntropy) Grads() []Grad {
+	return []Grad{grad("logits", CrossEntropyGrad(s), "dloss", "logits", "label")}
+}
+
 func (s CrossEntropy) Define(args ...[]float32) {
 	logits, label := args[1], args[2]
 	sum, n := 0., 0.
@@ -53,6 +57,8 @@ func (s CrossEntropyGrad) FLOPs() int64    { return 24 * int64(s.Rows) * int64(s
 func (s CrossEntropyGrad) Args() []Arg {
 	return []Arg{out("dlogits", s.Rows, s.C), in("dloss"), in("logits", s.Rows, s.C), in("label", s.Rows)}
 }
+
+func (s CrossEntropyGrad) Grads() []Grad { return nil }
 
 func (s CrossEntropyGrad) Define(args ...[]float32) {
 	dlogits, dloss, logits, label := args[0], float64(args[1][0]), args[2], args[3]

@@ -20,6 +20,8 @@ func (s CodeCounts) Validate() error {
 func (s CodeCounts) Args() []Arg  { return []Arg{out("counts", s.Codes), in("idx", s.Tokens)} }
 func (s CodeCounts) FLOPs() int64 { return int64(s.Tokens) }
 
+func (s CodeCounts) Grads() []Grad { return nil }
+
 func (s CodeCounts) Define(args ...[]float32) {
 	counts, idx := args[0], args[1]
 	clear(counts)

@@ -192,6 +192,17 @@ func (s Conv) eachTap(f func(out, in, tap int)) {
 	}
 }
 
+func (s Conv) Grads() []Grad {
+	if s.Act != None || s.Residual {
+		return nil
+	}
+	return []Grad{
+		grad("x", ConvGradX{s}, "dy", "w"),
+		grad("w", ConvGradW{s}, "dy", "x"),
+		grad("b", SumRows{Rows: s.pixels(), C: s.O}, "dy"),
+	}
+}
+
 func (s Conv) Define(args ...[]float32) {
 	y, x, w, b := args[0], args[1], args[2], args[3]
 	taps := s.KT * s.KH * s.KW
@@ -210,6 +221,13 @@ func (s Conv) Define(args ...[]float32) {
 		}
 		y[i] = float32(v)
 	}
+}
+
+func (s ConvGradX) Grads() []Grad {
+	if s.Act != None || s.Residual {
+		return nil
+	}
+	return []Grad{grad("dy", s.Conv, "ddx", "w", ZeroArg), grad("w", ConvGradW{s.Conv}, "dy", "ddx")}
 }
 
 func (s ConvGradX) Define(args ...[]float32) {
@@ -233,6 +251,8 @@ func (s ConvGradX) Define(args ...[]float32) {
 		dx[i] = float32(v)
 	}
 }
+
+func (s ConvGradW) Grads() []Grad { return nil }
 
 func (s ConvGradW) Define(args ...[]float32) {
 	dw, dy, x := args[0], args[1], args[2]

@@ -13,6 +13,10 @@ func (s PadFront) Args() []Arg {
 	return []Arg{actOut("y", s.N, s.P+s.T, s.Inner), actIn("x", s.N, s.T, s.Inner)}
 }
 
+func (s PadFront) Grads() []Grad {
+	return []Grad{grad("x", CropFront(s), "dy")}
+}
+
 func (s PadFront) Define(args ...[]float32) {
 	y, x := args[0], args[1]
 	pad, clip := s.P*s.Inner, s.T*s.Inner
@@ -32,6 +36,10 @@ func (s CropFront) FLOPs() int64    { return 0 }
 
 func (s CropFront) Args() []Arg {
 	return []Arg{actOut("y", s.N, s.T, s.Inner), actIn("x", s.N, s.P+s.T, s.Inner)}
+}
+
+func (s CropFront) Grads() []Grad {
+	return []Grad{grad("x", PadFront(s), "dy")}
 }
 
 func (s CropFront) Define(args ...[]float32) {

@@ -23,6 +23,14 @@ func (s ConcatTime) Args() []Arg {
 	return []Arg{actOut("y", s.N, s.TA+s.TB, s.Inner), actIn("a", s.N, s.TA, s.Inner), actIn("b", s.N, s.TB, s.Inner)}
 }
 
+func (s ConcatTime) Grads() []Grad {
+	all := s.TA + s.TB
+	return []Grad{
+		grad("a", SliceTime{N: s.N, T: all, Inner: s.Inner, To: s.TA}, "dy"),
+		grad("b", SliceTime{N: s.N, T: all, Inner: s.Inner, From: s.TA, To: all}, "dy"),
+	}
+}
+
 func (s ConcatTime) Define(args ...[]float32) {
 	y, a, b := args[0], args[1], args[2]
 	la, lb := s.TA*s.Inner, s.TB*s.Inner
@@ -55,6 +63,10 @@ func (s SliceTime) part(arg func(string, ...int) Arg, name string) Arg {
 
 func (s SliceTime) Args() []Arg { return []Arg{s.part(actOut, "y"), actIn("x", s.N, s.T, s.Inner)} }
 
+func (s SliceTime) Grads() []Grad {
+	return []Grad{grad("x", SliceTimeGrad{s}, "dy")}
+}
+
 func (s SliceTime) Define(args ...[]float32) {
 	y, x := args[0], args[1]
 	size := (s.To - s.From) * s.Inner
@@ -70,6 +82,8 @@ type SliceTimeGrad struct{ SliceTime }
 func (s SliceTimeGrad) Args() []Arg {
 	return []Arg{actOut("dx", s.N, s.T, s.Inner), s.part(actIn, "dy")}
 }
+
+func (s SliceTimeGrad) Grads() []Grad { return nil }
 
 func (s SliceTimeGrad) Define(args ...[]float32) {
 	dx, dy := args[0], args[1]

@@ -98,6 +98,10 @@ type FSQQuantize struct{ FSQ }
 func (s FSQQuantize) Args() []Arg  { return []Arg{s.wide(out, "q"), s.wide(in, "z")} }
 func (s FSQQuantize) FLOPs() int64 { return 16 * s.values() }
 
+func (s FSQQuantize) Grads() []Grad {
+	return []Grad{grad("z", FSQGrad(s), "dq", "z")}
+}
+
 func (s FSQQuantize) Define(args ...[]float32) {
 	s.quantize(s.channels(), args[0], args[1])
 }
@@ -119,6 +123,8 @@ func (s FSQGrad) Args() []Arg {
 	return []Arg{s.wide(out, "dz"), s.wide(in, "dq"), s.wide(in, "z")}
 }
 
+func (s FSQGrad) Grads() []Grad { return nil }
+
 func (s FSQGrad) Define(args ...[]float32) {
 	s.grad(s.channels(), args[0], args[1], args[2])
 }
@@ -134,6 +140,8 @@ type FSQIndex struct{ FSQ }
 
 func (s FSQIndex) Args() []Arg  { return []Arg{out("idx", s.Tokens, s.Books), s.wide(in, "z")} }
 func (s FSQIndex) FLOPs() int64 { return 18 * s.values() }
+
+func (s FSQIndex) Grads() []Grad { return nil }
 
 func (s FSQIndex) Define(args ...[]float32) { s.index(s.channels(), args[0], args[1]) }
 
@@ -159,6 +167,8 @@ func (s FSQValues) FLOPs() int64 { return 2 * s.values() }
 func (s FSQValues) Args() []Arg {
 	return []Arg{s.wide(out, "q"), in("idx", s.Tokens, s.Books)}
 }
+
+func (s FSQValues) Grads() []Grad { return nil }
 
 func (s FSQValues) Define(args ...[]float32) { s.lookUp(s.channels(), args[0], args[1]) }
 

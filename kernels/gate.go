@@ -20,6 +20,10 @@ func (s FramePool) Args() []Arg {
 	return []Arg{out("ctx", s.F, s.C), actIn("x", s.F, s.P, s.C), in("k", s.C)}
 }
 
+func (s FramePool) Grads() []Grad {
+	return []Grad{grad("x", FramePoolGradX(s), "dctx", "x", "k"), grad("k", FramePoolGradK(s), "dctx", "x", "k")}
+}
+
 func (s FramePool) Define(args ...[]float32) {
 	ctx, x, k := args[0], args[1], args[2]
 	for f := range s.F {
@@ -49,6 +53,8 @@ func (s FramePoolGradX) Args() []Arg {
 	return []Arg{actOut("dx", s.F, s.P, s.C), in("dctx", s.F, s.C), actIn("x", s.F, s.P, s.C), in("k", s.C)}
 }
 
+func (s FramePoolGradX) Grads() []Grad { return nil }
+
 func (s FramePoolGradX) Define(args ...[]float32) {
 	dx, dctx, x, k := args[0], args[1], args[2], args[3]
 	for f := range s.F {
@@ -73,6 +79,8 @@ func (s FramePoolGradK) FLOPs() int64    { return 6 * int64(s.F) * int64(s.P) * 
 func (s FramePoolGradK) Args() []Arg {
 	return []Arg{out("dk", s.C), in("dctx", s.F, s.C), actIn("x", s.F, s.P, s.C), in("k", s.C)}
 }
+
+func (s FramePoolGradK) Grads() []Grad { return nil }
 
 func (s FramePoolGradK) Define(args ...[]float32) {
 	dk, dctx, x, k := args[0], args[1], args[2], args[3]
@@ -160,6 +168,13 @@ func (s FrameGate) Args() []Arg {
 	return args
 }
 
+func (s FrameGate) Grads() []Grad {
+	if s.Residual {
+		return nil
+	}
+	return []Grad{grad("x", s, "dy", "g"), grad("g", FrameGateGradG{F: s.F, P: s.P, C: s.C}, "dy", "x")}
+}
+
 func (s FrameGate) Define(args ...[]float32) {
 	y, x, g := args[0], args[1], args[2]
 	for i := range y {
@@ -200,6 +215,8 @@ func (s SqueezeExciteGradX) Args() []Arg {
 	return []Arg{actOut("dx", s.F, s.P, s.C), actIn("dy", s.F, s.P, s.C), in("g", s.F, s.C), in("dctx", s.F, s.C), actIn("x", s.F, s.P, s.C), in("k", s.C)}
 }
 
+func (s SqueezeExciteGradX) Grads() []Grad { return nil }
+
 func (s SqueezeExciteGradX) Define(args ...[]float32) {
 	dx, dy, g, dctx, x, k := args[0], args[1], args[2], args[3], args[4], args[5]
 	for f := range s.F {
@@ -225,6 +242,8 @@ func (s FrameGateGradG) FLOPs() int64    { return 2 * int64(s.F) * int64(s.P) * 
 func (s FrameGateGradG) Args() []Arg {
 	return []Arg{out("dg", s.F, s.C), actIn("dy", s.F, s.P, s.C), actIn("x", s.F, s.P, s.C)}
 }
+
+func (s FrameGateGradG) Grads() []Grad { return nil }
 
 func (s FrameGateGradG) Define(args ...[]float32) {
 	dg, dy, x := args[0], args[1], args[2]

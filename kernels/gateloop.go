@@ -34,6 +34,10 @@ func (s GateLoop) eachLoop(do func(at func(t int) (y, q, kv, a int))) {
 	}
 }
 
+func (s GateLoop) Grads() []Grad {
+	return []Grad{grad("qkva", GateLoopGrad(s), "dy", "qkva")}
+}
+
 func (s GateLoop) Define(args ...[]float32) {
 	y, x := args[0], args[1]
 	s.eachLoop(func(at func(int) (y, q, kv, a int)) {
@@ -60,6 +64,8 @@ func (s GateLoopGrad) FLOPs() int64    { return 33 * int64(s.N*s.T*s.P) * int64(
 func (s GateLoopGrad) Args() []Arg {
 	return []Arg{actOut("dqkva", s.N, s.T, s.P, 3*s.C), actIn("dy", s.N, s.T, s.P, s.C), actIn("qkva", s.N, s.T, s.P, 3*s.C)}
 }
+
+func (s GateLoopGrad) Grads() []Grad { return nil }
 
 func (s GateLoopGrad) Define(args ...[]float32) {
 	dx, dy, x := args[0], args[1], args[2]

@@ -12,6 +12,10 @@ func (s GEGLU) Validate() error { return positive([]string{"Rows", "C", "2"}, s.
 func (s GEGLU) Args() []Arg     { return []Arg{actOut("y", s.Rows, s.C), actIn("x", s.Rows, 2*s.C)} }
 func (s GEGLU) FLOPs() int64    { return 26 * int64(s.Rows) * int64(s.C) }
 
+func (s GEGLU) Grads() []Grad {
+	return []Grad{grad("x", GEGLUGrad(s), "dy", "x")}
+}
+
 func (s GEGLU) Define(args ...[]float32) {
 	y, x := args[0], args[1]
 	for r := range s.Rows {
@@ -32,6 +36,8 @@ func (s GEGLUGrad) FLOPs() int64    { return 30 * int64(s.Rows) * int64(s.C) }
 func (s GEGLUGrad) Args() []Arg {
 	return []Arg{actOut("dx", s.Rows, 2*s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, 2*s.C)}
 }
+
+func (s GEGLUGrad) Grads() []Grad { return nil }
 
 func (s GEGLUGrad) Define(args ...[]float32) {
 	dx, dy, x := args[0], args[1], args[2]

@@ -81,10 +81,25 @@ type Spec interface {
 	// Define computes the results from the other arguments in plain Go with
 	// float64 accumulation. The lengths are those of Args.
 	Define(args ...[]float32)
+	// Grads are the gradients of the result, the first argument, with respect to the other
+	// ones. Nil: there are none, as of fused forms and of most gradients.
+	Grads() []Grad
 
 	cpu(*CPU) []stage
 	cuda(*Launches)
 }
+
+// Grad is the gradient of a Spec's result with respect to one of its arguments, as data.
+type Grad struct {
+	Of   string   // the argument
+	Spec Spec     // what computes it; nil: it is the gradient of the result, unchanged
+	Args []string // what Spec reads, in its order: arguments and the result by name, and the gradient of the result, whose name is "d" and that of the result
+}
+
+// ZeroArg is the name of zeros among a Grad's Args.
+const ZeroArg = "0"
+
+func grad(of string, s Spec, args ...string) Grad { return Grad{of, s, args} }
 
 // Bytes is the memory traffic of a Spec if every argument moves once.
 func Bytes(s Spec) int64 {

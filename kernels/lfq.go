@@ -40,6 +40,9 @@ type LFQSign struct{ LFQ }
 func (s LFQSign) Args() []Arg  { return []Arg{s.wide(out, "q"), s.wide(in, "z")} }
 func (s LFQSign) FLOPs() int64 { return s.values() }
 
+// Grads: the gradient passes straight through.
+func (s LFQSign) Grads() []Grad { return []Grad{{Of: "z"}} }
+
 func (s LFQSign) Define(args ...[]float32) {
 	for i, z := range args[1] {
 		args[0][i] = sign(z)
@@ -52,6 +55,8 @@ type LFQIndex struct{ LFQ }
 
 func (s LFQIndex) Args() []Arg  { return []Arg{out("idx", s.Tokens, s.Books), s.wide(in, "z")} }
 func (s LFQIndex) FLOPs() int64 { return s.values() }
+
+func (s LFQIndex) Grads() []Grad { return nil }
 
 func (s LFQIndex) Define(args ...[]float32) {
 	idx, z := args[0], args[1]
@@ -74,6 +79,8 @@ type LFQValues struct{ LFQ }
 
 func (s LFQValues) Args() []Arg  { return []Arg{s.wide(out, "q"), in("idx", s.Tokens, s.Books)} }
 func (s LFQValues) FLOPs() int64 { return s.values() }
+
+func (s LFQValues) Grads() []Grad { return nil }
 
 func (s LFQValues) Define(args ...[]float32) {
 	q, idx := args[0], args[1]
@@ -143,6 +150,10 @@ func (s LFQLoss) Validate() error {
 		return fmt.Errorf("InvTemp is %g, want a positive number", s.InvTemp)
 	}
 	return s.LFQ.Validate()
+}
+
+func (s LFQLoss) Grads() []Grad {
+	return []Grad{grad("z", LFQLossGrad(s), "dterms", "z")}
 }
 
 func (s LFQLoss) Define(args ...[]float32) {
@@ -222,6 +233,8 @@ func (s LFQLossGrad) FLOPs() int64 {
 func (s LFQLossGrad) Args() []Arg {
 	return []Arg{s.wide(out, "dz"), in("dterms", 3), s.wide(in, "z")}
 }
+
+func (s LFQLossGrad) Grads() []Grad { return nil }
 
 func (s LFQLossGrad) Define(args ...[]float32) {
 	dz, dterms, z := args[0], args[1], args[2]

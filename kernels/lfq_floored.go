@@ -87,6 +87,10 @@ func (s LFQLossFloored) mean(z []float32, book int) []float64 {
 	return mean
 }
 
+func (s LFQLossFloored) Grads() []Grad {
+	return []Grad{grad("z", LFQLossFlooredGrad(s), "dterms", "z")}
+}
+
 func (s LFQLossFloored) Define(args ...[]float32) {
 	terms, z := args[0], args[1]
 	perSample, batch, commitment := 0., 0., 0.
@@ -132,6 +136,8 @@ func (s LFQLossFlooredGrad) FLOPs() int64 {
 func (s LFQLossFlooredGrad) Args() []Arg {
 	return []Arg{s.wide(out, "dz"), in("dterms", 3), s.wide(in, "z")}
 }
+
+func (s LFQLossFlooredGrad) Grads() []Grad { return nil }
 
 func (s LFQLossFlooredGrad) Define(args ...[]float32) {
 	dz, dterms, z := args[0], args[1], args[2]

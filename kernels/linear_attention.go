@@ -48,6 +48,10 @@ func (s LinearAttention) products(n int64) int64 {
 // FLOPs counts sums over features, linear in P.
 func (s LinearAttention) FLOPs() int64 { return s.products(2) }
 
+func (s LinearAttention) Grads() []Grad {
+	return []Grad{grad("q", LinearAttentionGradQ{s}, "dy", "q", "kv"), grad("kv", LinearAttentionGradKV{s}, "dy", "q", "kv")}
+}
+
 func (s LinearAttention) Define(args ...[]float32) {
 	y, kv := args[0], args[2]
 	s.eachQuery(args[1], kv, func(query, head int, w []float64, _ []float64, sum float64) {
@@ -99,6 +103,8 @@ func (s LinearAttentionGradQ) Args() []Arg {
 
 func (s LinearAttentionGradQ) FLOPs() int64 { return s.products(3) }
 
+func (s LinearAttentionGradQ) Grads() []Grad { return nil }
+
 func (s LinearAttentionGradQ) Define(args ...[]float32) {
 	dq, _ := s.gradients(args[1], args[2], args[3])
 	for i, v := range dq {
@@ -119,6 +125,8 @@ func (s LinearAttentionGradKV) Args() []Arg {
 }
 
 func (s LinearAttentionGradKV) FLOPs() int64 { return s.products(5) }
+
+func (s LinearAttentionGradKV) Grads() []Grad { return nil }
 
 func (s LinearAttentionGradKV) Define(args ...[]float32) {
 	_, dkv := s.gradients(args[1], args[2], args[3])

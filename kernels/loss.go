@@ -44,6 +44,10 @@ func (s ReconLoss) Args() []Arg {
 	return []Arg{out("loss"), in("x", s.Pixels, s.C), in("target", s.Pixels, s.C), in("weight", s.Pixels)}
 }
 
+func (s ReconLoss) Grads() []Grad {
+	return []Grad{grad("x", ReconLossGrad(s), "dloss", "x", "target", "weight")}
+}
+
 func (s ReconLoss) Define(args ...[]float32) {
 	x, target, weight := args[1], args[2], args[3]
 	sum, total := 0., 0.
@@ -95,6 +99,8 @@ func (s ReconLossGrad) FLOPs() int64    { return 4 * int64(s.Pixels) * int64(s.C
 func (s ReconLossGrad) Args() []Arg {
 	return []Arg{out("dx", s.Pixels, s.C), in("dloss"), in("x", s.Pixels, s.C), in("target", s.Pixels, s.C), in("weight", s.Pixels)}
 }
+
+func (s ReconLossGrad) Grads() []Grad { return nil }
 
 func (s ReconLossGrad) Define(args ...[]float32) {
 	dx, dloss, x, target, weight := args[0], float64(args[1][0]), args[2], args[3], args[4]

@@ -59,6 +59,13 @@ func (s ModConvGradW) Args() []Arg {
 	return []Arg{out("dw", s.weightsOfSamples()...), factor(either(in("dy", s.yShape()...))), factor(either(in("x", s.xShape()...)))}
 }
 
+func (s ModConv) Grads() []Grad {
+	if s.Act != None {
+		return nil
+	}
+	return []Grad{grad("x", ModConvGradX{s.Conv}, "dy", "w"), grad("w", ModConvGradW{s.Conv}, "dy", "x")}
+}
+
 func (s ModConv) Define(args ...[]float32) {
 	part, noBias := make([][]float32, len(args)), make([]float32, s.O)
 	for n := range s.N {
@@ -67,7 +74,11 @@ func (s ModConv) Define(args ...[]float32) {
 	}
 }
 
+func (s ModConvGradX) Grads() []Grad { return nil }
+
 func (s ModConvGradX) Define(args ...[]float32) { bySample(s.N, ConvGradX{s.sample()}, args) }
+func (s ModConvGradW) Grads() []Grad            { return nil }
+
 func (s ModConvGradW) Define(args ...[]float32) { bySample(s.N, ConvGradW{s.sample()}, args) }
 
 func (s ModConv) cpu(c *CPU) []stage      { return stagesBySample(c, s.N, s.sample(), make([]float32, s.O)) }

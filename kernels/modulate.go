@@ -34,6 +34,10 @@ func (s Modulate) Args() []Arg {
 	return []Arg{s.many(out, "m"), in("w", s.O, s.Taps, s.C), in("s", s.N, s.C)}
 }
 
+func (s Modulate) Grads() []Grad {
+	return []Grad{grad("w", ModulateGradW{s}, "dm", "w", "s"), grad("s", ModulateGradS{s}, "dm", "w", "s")}
+}
+
 func (s Modulate) Define(args ...[]float32) {
 	m, w, gain := args[0], args[1], args[2]
 	row := s.Taps * s.C
@@ -115,6 +119,8 @@ func (s ModulateGradW) Args() []Arg {
 	return []Arg{out("dw", s.O, s.Taps, s.C), s.many(in, "dm"), in("w", s.O, s.Taps, s.C), in("s", s.N, s.C)}
 }
 
+func (s ModulateGradW) Grads() []Grad { return nil }
+
 func (s ModulateGradW) Define(args ...[]float32) {
 	sum := make([]float64, s.Taps*s.C)
 	for o := range s.O {
@@ -145,6 +151,8 @@ func (s ModulateGradS) FLOPs() int64 { return 10 * s.values() }
 func (s ModulateGradS) Args() []Arg {
 	return []Arg{out("ds", s.N, s.C), s.many(in, "dm"), in("w", s.O, s.Taps, s.C), in("s", s.N, s.C)}
 }
+
+func (s ModulateGradS) Grads() []Grad { return nil }
 
 func (s ModulateGradS) Define(args ...[]float32) {
 	sum := make([]float64, s.C)

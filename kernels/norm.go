@@ -22,6 +22,14 @@ func (s LayerNorm) Args() []Arg {
 	return []Arg{actOut("y", s.Rows, s.C), actIn("x", s.Rows, s.C), in("gamma", s.C), in("beta", s.C)}
 }
 
+func (s LayerNorm) Grads() []Grad {
+	return []Grad{
+		grad("x", LayerNormGradX(s), "dy", "x", "gamma"),
+		grad("gamma", LayerNormGradGamma(s), "dy", "x"),
+		grad("beta", SumRows{Rows: s.Rows, C: s.C}, "dy"),
+	}
+}
+
 func (s LayerNorm) Define(args ...[]float32) {
 	y, x, gamma, beta := args[0], args[1], args[2], args[3]
 	for r := range s.Rows {
@@ -69,6 +77,8 @@ func (s LayerNormGradX) Args() []Arg {
 	return []Arg{actOut("dx", s.Rows, s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, s.C), in("gamma", s.C)}
 }
 
+func (s LayerNormGradX) Grads() []Grad { return nil }
+
 func (s LayerNormGradX) Define(args ...[]float32) {
 	dx, dy, x, gamma := args[0], args[1], args[2], args[3]
 	n := float64(s.C)
@@ -101,6 +111,8 @@ func (s LayerNormGradGamma) FLOPs() int64    { return 7 * int64(s.Rows) * int64(
 func (s LayerNormGradGamma) Args() []Arg {
 	return []Arg{out("dgamma", s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, s.C)}
 }
+
+func (s LayerNormGradGamma) Grads() []Grad { return nil }
 
 func (s LayerNormGradGamma) Define(args ...[]float32) {
 	dgamma, dy, x := args[0], args[1], args[2]
@@ -138,6 +150,10 @@ func (s RMSNorm) FLOPs() int64    { return 4 * int64(s.Rows) * int64(s.C) }
 
 func (s RMSNorm) Args() []Arg {
 	return []Arg{actOut("y", s.Rows, s.C), actIn("x", s.Rows, s.C), in("gamma", s.C)}
+}
+
+func (s RMSNorm) Grads() []Grad {
+	return []Grad{grad("x", RMSNormGradX{Rows: s.Rows, C: s.C}, "dy", "x", "gamma"), grad("gamma", RMSNormGradGamma(s), "dy", "x")}
 }
 
 func (s RMSNorm) Define(args ...[]float32) {
@@ -188,6 +204,8 @@ func (s RMSNormGradX) Args() []Arg {
 	return args
 }
 
+func (s RMSNormGradX) Grads() []Grad { return nil }
+
 func (s RMSNormGradX) Define(args ...[]float32) {
 	dx, dy, x, gamma := args[0], args[1], args[2], args[3]
 	for r := range s.Rows {
@@ -218,6 +236,8 @@ func (s RMSNormGradGamma) FLOPs() int64    { return 5 * int64(s.Rows) * int64(s.
 func (s RMSNormGradGamma) Args() []Arg {
 	return []Arg{out("dgamma", s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, s.C)}
 }
+
+func (s RMSNormGradGamma) Grads() []Grad { return nil }
 
 func (s RMSNormGradGamma) Define(args ...[]float32) {
 	dgamma, dy, x := args[0], args[1], args[2]

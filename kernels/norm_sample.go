@@ -26,6 +26,10 @@ func (s AdaptiveRMSNorm) Args() []Arg {
 	return []Arg{s.wide(actOut, "y"), s.wide(actIn, "x"), in("gamma", s.N, s.C)}
 }
 
+func (s AdaptiveRMSNorm) Grads() []Grad {
+	return []Grad{grad("x", AdaptiveRMSNormGradX{s}, "dy", "x", "gamma"), grad("gamma", AdaptiveRMSNormGradGamma{s}, "dy", "x")}
+}
+
 func (s AdaptiveRMSNorm) Define(args ...[]float32) { bySample(s.N, s.sample(), args) }
 
 // AdaptiveRMSNormGradX is the gradient of AdaptiveRMSNorm with respect to x, as in
@@ -41,6 +45,8 @@ func (s AdaptiveRMSNormGradX) FLOPs() int64 { return int64(s.N) * s.slope().FLOP
 func (s AdaptiveRMSNormGradX) Args() []Arg {
 	return []Arg{s.wide(actOut, "dx"), s.wide(actIn, "dy"), s.wide(actIn, "x"), in("gamma", s.N, s.C)}
 }
+
+func (s AdaptiveRMSNormGradX) Grads() []Grad { return nil }
 
 func (s AdaptiveRMSNormGradX) Define(args ...[]float32) {
 	bySample(s.N, s.slope(), args)
@@ -58,6 +64,8 @@ func (s AdaptiveRMSNormGradGamma) FLOPs() int64 {
 func (s AdaptiveRMSNormGradGamma) Args() []Arg {
 	return []Arg{out("dgamma", s.N, s.C), s.wide(actIn, "dy"), s.wide(actIn, "x")}
 }
+
+func (s AdaptiveRMSNormGradGamma) Grads() []Grad { return nil }
 
 func (s AdaptiveRMSNormGradGamma) Define(args ...[]float32) {
 	bySample(s.N, RMSNormGradGamma(s.sample()), args)
@@ -113,6 +121,10 @@ func (s Normalize) Validate() error { return positive([]string{"Rows", "C"}, s.R
 func (s Normalize) Args() []Arg     { return []Arg{actOut("y", s.Rows, s.C), actIn("x", s.Rows, s.C)} }
 func (s Normalize) FLOPs() int64    { return 3 * int64(s.Rows) * int64(s.C) }
 
+func (s Normalize) Grads() []Grad {
+	return []Grad{grad("x", NormalizeGrad(s), "dy", "x")}
+}
+
 func (s Normalize) Define(args ...[]float32) {
 	y, x := args[0], args[1]
 	for r := range s.Rows {
@@ -141,6 +153,8 @@ func (s NormalizeGrad) FLOPs() int64    { return 8 * int64(s.Rows) * int64(s.C) 
 func (s NormalizeGrad) Args() []Arg {
 	return []Arg{actOut("dx", s.Rows, s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, s.C)}
 }
+
+func (s NormalizeGrad) Grads() []Grad { return nil }
 
 func (s NormalizeGrad) Define(args ...[]float32) {
 	dx, dy, x := args[0], args[1], args[2]

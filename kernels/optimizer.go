@@ -39,6 +39,8 @@ func (s AdamW) Args() []Arg {
 		in("g", s.Len), in("norm2"), in("hyper", HyperLen)}
 }
 
+func (s AdamW) Grads() []Grad { return nil }
+
 func (s AdamW) Define(args ...[]float32) {
 	p, m, v, ema, g := args[0], args[1], args[2], args[3], args[4]
 	norm2 := float64(args[5][0])

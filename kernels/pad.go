@@ -112,6 +112,10 @@ func (s Pad) each(do func(to, from int)) {
 	}
 }
 
+func (s Pad) Grads() []Grad {
+	return []Grad{grad("x", PadGrad{s}, "dy")}
+}
+
 func (s Pad) Define(args ...[]float32) {
 	s.each(func(to, from int) {
 		args[0][to] = 0
@@ -129,6 +133,8 @@ type PadGrad struct{ Pad }
 func (s PadGrad) Args() []Arg { return []Arg{s.thin(actOut, "dx"), s.wide(actIn, "dy")} }
 
 func (s PadGrad) FLOPs() int64 { return int64(s.Args()[1].Len()) }
+
+func (s PadGrad) Grads() []Grad { return nil }
 
 func (s PadGrad) Define(args ...[]float32) {
 	sum := make([]float64, len(args[0]))

@@ -111,6 +111,14 @@ func (s Act) Validate() error { return activationOf(s.Kind, s.Len) }
 func (s Act) Args() []Arg     { return []Arg{actOut("y", s.Len), actIn("x", s.Len)} }
 func (s Act) FLOPs() int64    { return s.Kind.flops() * int64(s.Len) }
 
+func (s Act) Grads() []Grad {
+	at := "x"
+	if s.Kind.FromOutput() {
+		at = "y"
+	}
+	return []Grad{grad("x", ActGrad{Kind: s.Kind, Len: s.Len}, "dy", at)}
+}
+
 func (s Act) Define(args ...[]float32) {
 	y, x := args[0], args[1]
 	for i := range y {
@@ -136,6 +144,8 @@ func (s ActGrad) FLOPs() int64 {
 	}
 	return (s.Kind.flops() + 5) * int64(s.Len)
 }
+
+func (s ActGrad) Grads() []Grad { return nil }
 
 func (s ActGrad) Define(args ...[]float32) {
 	dx, dy, at := args[0], args[1], args[2]
@@ -167,6 +177,10 @@ func (s Add) Validate() error { return positive([]string{"Len"}, s.Len) }
 func (s Add) Args() []Arg     { return []Arg{actOut("y", s.Len), actIn("a", s.Len), actIn("b", s.Len)} }
 func (s Add) FLOPs() int64    { return int64(s.Len) }
 
+func (s Add) Grads() []Grad {
+	return []Grad{{Of: "a"}, {Of: "b"}}
+}
+
 func (s Add) Define(args ...[]float32) {
 	y, a, b := args[0], args[1], args[2]
 	for i := range y {
@@ -183,6 +197,10 @@ type Affine struct {
 func (s Affine) Validate() error { return positive([]string{"Len"}, s.Len) }
 func (s Affine) Args() []Arg     { return []Arg{actOut("y", s.Len), actIn("x", s.Len)} }
 func (s Affine) FLOPs() int64    { return 2 * int64(s.Len) }
+
+func (s Affine) Grads() []Grad {
+	return []Grad{grad("x", Affine{Len: s.Len, Mul: s.Mul}, "dy")}
+}
 
 func (s Affine) Define(args ...[]float32) {
 	y, x := args[0], args[1]

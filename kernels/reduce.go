@@ -10,6 +10,8 @@ func (s SumRows) Validate() error { return positive([]string{"Rows", "C"}, s.Row
 func (s SumRows) Args() []Arg     { return []Arg{out("y", s.C), actIn("x", s.Rows, s.C)} }
 func (s SumRows) FLOPs() int64    { return int64(s.Rows) * int64(s.C) }
 
+func (s SumRows) Grads() []Grad { return nil }
+
 func (s SumRows) Define(args ...[]float32) {
 	y, x := args[0], args[1]
 	for c := range y {
@@ -28,6 +30,8 @@ type SumSquares struct{ Len int }
 func (s SumSquares) Validate() error { return positive([]string{"Len"}, s.Len) }
 func (s SumSquares) Args() []Arg     { return []Arg{out("y"), in("x", s.Len)} }
 func (s SumSquares) FLOPs() int64    { return 2 * int64(s.Len) }
+
+func (s SumSquares) Grads() []Grad { return nil }
 
 func (s SumSquares) Define(args ...[]float32) {
 	sum := 0.
@@ -48,6 +52,10 @@ func (s WeightedSum) Validate() error { return termsOf(s.Len, s.W) }
 func (s WeightedSum) Args() []Arg     { return []Arg{out("y"), in("x", s.Len)} }
 func (s WeightedSum) FLOPs() int64    { return 2 * int64(s.Len) }
 
+func (s WeightedSum) Grads() []Grad {
+	return []Grad{grad("x", Spread{Len: s.Len, W: s.W}, "dy")}
+}
+
 func (s WeightedSum) Define(args ...[]float32) {
 	sum := 0.
 	for i, v := range args[1] {
@@ -66,6 +74,8 @@ type Spread struct {
 func (s Spread) Validate() error { return termsOf(s.Len, s.W) }
 func (s Spread) Args() []Arg     { return []Arg{out("dx", s.Len), in("dy")} }
 func (s Spread) FLOPs() int64    { return int64(s.Len) }
+
+func (s Spread) Grads() []Grad { return nil }
 
 func (s Spread) Define(args ...[]float32) {
 	for i := range args[0] {

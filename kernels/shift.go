@@ -19,6 +19,11 @@ func (s TokenShift) Args() []Arg {
 
 func (s TokenShift) FLOPs() int64 { return 0 }
 
+func (s TokenShift) Grads() []Grad {
+	s.Back = !s.Back
+	return []Grad{grad("x", s, "dy")}
+}
+
 func (s TokenShift) Define(args ...[]float32) {
 	y, x := args[0], args[1]
 	for i := range y {

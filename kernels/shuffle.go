@@ -52,6 +52,14 @@ func (s Shuffle) FLOPs() int64 {
 	return s.Act.flops() * int64(s.values())
 }
 
+func (s Shuffle) Grads() []Grad {
+	if s.Act != None {
+		return nil
+	}
+	s.Down = !s.Down
+	return []Grad{grad("x", s, "dy")}
+}
+
 func (s Shuffle) Define(args ...[]float32) {
 	y, x := args[0], args[1]
 	deep := 0 // position in the array with many channels
@@ -96,6 +104,8 @@ func (s ShuffleGrad) back() Shuffle {
 	b.Down, b.Act = !b.Down, None
 	return b
 }
+
+func (s ShuffleGrad) Grads() []Grad { return nil }
 
 func (s ShuffleGrad) Define(args ...[]float32) {
 	dx, dy, x := args[0], args[1], args[2]
