@@ -20,7 +20,10 @@ func TestCPUMatchesDefinitions(t *testing.T) {
 // The other instruction sets pass the cases without products of convolutions, which
 // have tests of their own.
 func TestEveryInstructionSetMatchesDefinitions(t *testing.T) {
-	best := kernels.DetectISA()
+	best, err := kernels.DetectISA()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for isa, name := range map[kernels.ISA]string{kernels.Generic: "generic", kernels.AVX2: "avx2"} {
 		if isa >= best {
 			continue

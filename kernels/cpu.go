@@ -30,18 +30,23 @@ type Host []float32
 func (h Host) Len() int                  { return len(h) }
 func (h Host) Slice(from, to int) Buffer { return h[from:to:to] }
 
-// NewCPU starts a backend in F32 with so many workers; 0 means GOMAXPROCS. Which
-// instruction set it uses is chosen by DetectISA.
+// NewCPU is NewCPUIn in F32 for tests. It panics where DetectISA fails.
 func NewCPU(workers int) *CPU {
 	c, err := NewCPUIn(F32, workers)
-	if err != nil { // F32 needs nothing
+	if err != nil {
 		panic(err)
 	}
 	return c
 }
 
-// NewCPUIn is NewCPU in a precision; the error says what BF16 misses here.
+// NewCPUIn starts a backend in a precision; 0 workers means GOMAXPROCS. Its instruction set
+// is chosen by DetectISA. The error says what BF16 needs that this machine lacks, or that
+// MAGVIT_ISA is wrong.
 func NewCPUIn(p Precision, workers int) (*CPU, error) {
+	isa, err := DetectISA()
+	if err != nil {
+		return nil, err
+	}
 	if p == BF16 {
 		if err := CanBF16(); err != nil {
 			return nil, err
@@ -50,7 +55,7 @@ func NewCPUIn(p Precision, workers int) (*CPU, error) {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	c := &CPU{workers: workers, isa: DetectISA(), prec: p, scratch: make([][]float32, workers)}
+	c := &CPU{workers: workers, isa: isa, prec: p, scratch: make([][]float32, workers)}
 	c.pool.start(workers - 1)
 	return c, nil
 }

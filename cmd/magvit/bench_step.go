@@ -142,7 +142,7 @@ func benchStep(c *cli.Context) error {
 	r.ClipsPerSecond = float64(shape.N) / r.MedianSeconds
 	r.GFLOP = float64(s.steps.FLOPs()) / 1e9
 	r.GFLOPS = r.GFLOP / r.MedianSeconds
-	r.PeakBytes, r.ArenaBytes, r.ValueBytes = on.(interface{ Allocated() int64 }).Allocated(), stats.ArenaBytes, stats.ValueBytes
+	r.PeakBytes, r.ArenaBytes, r.ValueBytes = model.InUse(on), stats.ArenaBytes, stats.ValueBytes
 	out := c.App.Writer
 	if c.Bool("json") {
 		out = c.App.ErrWriter

@@ -68,15 +68,11 @@ func newDevice(c *cli.Context) (be kernels.Backend, why string, err error) {
 	}
 }
 
-// newCPU starts the CPU backend. What it panics with is a wrong MAGVIT_ISA.
-func newCPU(p kernels.Precision) (be *kernels.CPU, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			be, err = nil, usagef("%v", p)
-		}
-	}()
-	if be, err = kernels.NewCPUIn(p, 0); err != nil {
-		return nil, usagef("--precision: %w", err)
+// newCPU starts the CPU backend.
+func newCPU(p kernels.Precision) (*kernels.CPU, error) {
+	be, err := kernels.NewCPUIn(p, 0)
+	if err != nil {
+		return nil, usagef("--precision %v on the CPU: %w", p, err)
 	}
 	return be, nil
 }
