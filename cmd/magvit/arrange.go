@@ -7,7 +7,7 @@ import (
 )
 
 // arrange moves flags before arguments, since the cli package stops looking for
-// flags at the first argument, and turns "help X" into "X --help".
+// flags at the first argument, and rewrites "help X" as "X --help".
 func arrange(app *cli.App, args []string) []string {
 	if len(args) < 2 {
 		return args
@@ -25,16 +25,16 @@ func arrange(app *cli.App, args []string) []string {
 		out, rest = append(out, c.Name), rest[1:]
 		flags, known = c.Flags, c.Subcommands
 	}
-	var behind []string
+	var operands []string
 	for len(rest) > 0 {
 		word := rest[0]
 		rest = rest[1:]
 		if word == "--" {
-			behind = append(behind, rest...)
+			operands = append(operands, rest...)
 			break
 		}
 		if len(word) < 2 || word[0] != '-' {
-			behind = append(behind, word)
+			operands = append(operands, word)
 			continue
 		}
 		out = append(out, word)
@@ -42,8 +42,8 @@ func arrange(app *cli.App, args []string) []string {
 			out, rest = append(out, rest[0]), rest[1:]
 		}
 	}
-	if len(behind) > 0 {
-		out = append(append(out, "--"), behind...)
+	if len(operands) > 0 {
+		out = append(append(out, "--"), operands...)
 	}
 	return out
 }
@@ -57,7 +57,7 @@ func named(commands []*cli.Command, name string) *cli.Command {
 	return nil
 }
 
-// takesValue says whether the word after a flag belongs to it.
+// takesValue reports whether the word after a flag is its value.
 func takesValue(flags []cli.Flag, word string) bool {
 	name := strings.TrimLeft(word, "-")
 	for _, f := range flags {

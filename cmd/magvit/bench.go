@@ -21,9 +21,9 @@ func benchCommand() *cli.Command {
 		Usage:       "each kernel against its definition, with GFLOP/s and GB/s",
 		Description: example("magvit bench --filter '^Conv{'", "magvit bench --check --device gpu --precision bf16", "magvit bench step --preset demo"),
 		Flags: append([]cli.Flag{
-			&cli.BoolFlag{Name: "check", Usage: "compare the whole suite with the definitions, on a GPU then measure speed, else not"},
+			&cli.BoolFlag{Name: "check", Usage: "compare the whole suite with the definitions; speed is then measured on a GPU only"},
 			&cli.StringFlag{Name: "filter", Usage: "only kernels whose name matches this `REGEXP`"},
-			&cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "what a kernel on a GPU may take, its runs together, before it counts as hanging"},
+			&cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "time limit of a kernel on a GPU, over all its runs; longer counts as hanging"},
 			jsonFlag(),
 		}, deviceFlags()...),
 		Subcommands: []*cli.Command{benchStepCommand()},
@@ -31,18 +31,18 @@ func benchCommand() *cli.Command {
 	}
 }
 
-// benchRow is one kernel. Shares are of the multiply-adds and of the copying
-// that the same machine did in the same run.
+// benchRow is one kernel. Fractions are of the multiply-adds and of the copying speed
+// that were measured on the same device in the same run.
 type benchRow struct {
 	Kernel    string  `json:"kernel"`
-	Launches  string  `json:"launches,omitempty"` // on a GPU, the names of what it runs
+	Launches  string  `json:"launches,omitempty"` // on a GPU, the names of the kernels launched
 	Compared  bool    `json:"compared"`           // with the definition
 	OK        bool    `json:"ok"`
 	NMSE      float64 `json:"nmse"`      // normalised mean squared error against the definition
-	Tolerance float64 `json:"tolerance"` // greatest NMSE allowed
-	MaxAbs    float64 `json:"max_abs"`   // greatest difference of a value
+	Tolerance float64 `json:"tolerance"` // largest NMSE allowed
+	MaxAbs    float64 `json:"max_abs"`   // largest difference of a value
 	Error     string  `json:"error,omitempty"`
-	Seconds   float64 `json:"seconds,omitempty"` // least of some runs
+	Seconds   float64 `json:"seconds,omitempty"` // minimum over several runs
 	GFLOPS    float64 `json:"gflops,omitempty"`
 	GBPS      float64 `json:"gb_per_s,omitempty"`
 	OfPeak    float64 `json:"share_of_peak,omitempty"`
@@ -110,12 +110,12 @@ func bench(c *cli.Context) error {
 	return err
 }
 
-// finite is x, or the greatest number JSON can hold.
+// finite is x, at most a number that JSON can hold.
 func finite(x float64) float64 { return min(x, 1e300) }
 
 const benchHead = "     NMSE   allowed          µs     GFLOP/s  of peak       GB/s  of copy  kernel\n"
 
-// write is a line of the table.
+// write prints a row of the table.
 func (k benchRow) write(w io.Writer) error {
 	line := fmt.Sprintf("%9s %9.2g", "–", k.Tolerance)
 	if k.Compared {

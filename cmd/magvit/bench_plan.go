@@ -16,17 +16,17 @@ import (
 	"magvit/trainer/config"
 )
 
-// planned is a GPU that is not there: it takes what a step asks for, and computes
-// nothing.
-type planned struct {
+// costModel is a backend that computes nothing and records the launches of a GPU
+// architecture, to estimate the time of a step.
+type costModel struct {
 	kernels.NullBackend
 	precision    kernels.Precision
 	architecture string
-	scratch      int64 // of what kernels need beside them
-	ran          []plannedKernel
+	scratch      int64 // bytes of workspace
+	ran          []costedKernel
 }
 
-func newPlanned(c *cli.Context) (*planned, error) {
+func newCostModel(c *cli.Context) (*costModel, error) {
 	precision, err := kernels.ParsePrecision(c.String("precision"))
 	if err != nil {
 		return nil, usagef("--precision: %w", err)
@@ -34,33 +34,33 @@ func newPlanned(c *cli.Context) (*planned, error) {
 	if a := c.String("architecture"); !slices.Contains(kernels.Architectures, a) {
 		return nil, usagef("--architecture %s: want one of %s", a, strings.Join(kernels.Architectures, ", "))
 	}
-	return &planned{precision: precision, architecture: c.String("architecture")}, nil
+	return &costModel{precision: precision, architecture: c.String("architecture")}, nil
 }
 
-type plannedKernel struct {
-	on       *planned
+type costedKernel struct {
+	on       *costModel
 	spec     kernels.Spec
 	launches []kernels.Traffic
 }
 
-func (k plannedKernel) Run(...kernels.Buffer) { k.on.ran = append(k.on.ran, k) }
+func (k costedKernel) Run(...kernels.Buffer) { k.on.ran = append(k.on.ran, k) }
 
-func (p *planned) Name() string                 { return "a plan for " + p.architecture }
-func (p *planned) Precision() kernels.Precision { return p.precision }
-func (p *planned) Allocated() int64             { return p.Bytes + p.scratch }
+func (p *costModel) Name() string                 { return "a plan for " + p.architecture }
+func (p *costModel) Precision() kernels.Precision { return p.precision }
+func (p *costModel) Allocated() int64             { return p.Bytes + p.scratch }
 
-func (p *planned) StoresBF16() bool { return p.precision == kernels.BF16 }
+func (p *costModel) StoresBF16() bool { return p.precision == kernels.BF16 }
 
-func (p *planned) Prepare(s kernels.Spec) (kernels.Kernel, error) {
+func (p *costModel) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	l, err := kernels.LaunchesOf(s, p.precision, p.architecture)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", kernels.Name(s), err)
 	}
 	p.scratch = max(p.scratch, 4*int64(l.Workspace))
-	return plannedKernel{p, s, l.Traffic()}, nil
+	return costedKernel{p, s, l.Traffic()}, nil
 }
 
-// peaks are the most that a device does.
+// peaks are the peak rates of a device.
 type peaks struct{ tensor, float, bytes float64 } // operations of bfloat16 and of float32, bytes a second
 
 // parsePeaks reads TFLOP/s of tensor cores and of float32, and GB/s.
@@ -80,16 +80,16 @@ func parsePeaks(s string) (p peaks, err error) {
 	return p, nil
 }
 
-// planRow is what kernels of one kind, or of one Spec, have to do in a step.
+// planRow is the cost of the kernels of one kind, or of one Spec, in a step.
 type planRow struct {
 	Kernel   string  `json:"kernel"`
-	Specs    int     `json:"specs"` // how often one is run
+	Specs    int     `json:"specs"` // number of runs
 	Launches int     `json:"launches"`
 	GFLOP    float64 `json:"gflop"`
-	GB       float64 `json:"gb"`       // moved by all launches, if each operand of each moves once
-	PassesGB float64 `json:"pass_gb"`  // of which by launches that only pack operands or add up parts
+	GB       float64 `json:"gb"`       // moved by all launches, each operand once
+	PassesGB float64 `json:"pass_gb"`  // of which by launches that only pack operands or sum splits
 	Seconds  float64 `json:"least_s"`  // at the peaks
-	Memory   float64 `json:"memory_s"` // of which in launches that memory bounds
+	Memory   float64 `json:"memory_s"` // of which in memory-bound launches
 }
 
 func (r *planRow) add(o planRow) {
@@ -116,8 +116,8 @@ type planResult struct {
 	Largest      []planRow `json:"largest"` // Specs
 }
 
-// benchPlan makes a step of the network on a device that is not there.
-func benchPlan(c *cli.Context, p *planned, net model.Network, cfg config.Config, shape model.Shape) error {
+// benchPlan estimates a step of the network by the cost model.
+func benchPlan(c *cli.Context, p *costModel, net model.Network, cfg config.Config, shape model.Shape) error {
 	at, err := parsePeaks(c.String("peak"))
 	if err != nil {
 		return err
@@ -140,8 +140,8 @@ func benchPlan(c *cli.Context, p *planned, net model.Network, cfg config.Config,
 	return r.write(c.App.Writer, at)
 }
 
-// rows sums up what ran: all of it, by kind, and by Spec.
-func (p *planned) rows(at peaks) (step planRow, kinds, specs []planRow) {
+// rows sums the recorded launches: in total, by kind, and by Spec.
+func (p *costModel) rows(at peaks) (step planRow, kinds, specs []planRow) {
 	byKind, bySpec := map[string]*planRow{}, map[string]*planRow{}
 	add := func(rows map[string]*planRow, name string, one planRow) {
 		if rows[name] == nil {
@@ -169,9 +169,9 @@ func (p *planned) rows(at peaks) (step planRow, kinds, specs []planRow) {
 	return step, sorted(byKind), sorted(bySpec)
 }
 
-// row is what a Spec has to do. Its operations are shared by its launches, but for
-// those that only pack or add up.
-func (k plannedKernel) row(at peaks) planRow {
+// row is the cost of a Spec. Its operations are divided evenly among its launches, except
+// those that only pack or sum.
+func (k costedKernel) row(at peaks) planRow {
 	r := planRow{Specs: 1, Launches: len(k.launches), GFLOP: float64(k.spec.FLOPs()) / 1e9}
 	peak, working := at.float, 0
 	if k.on.precision == kernels.BF16 && kernels.RoundedArgs(k.spec) != nil {
@@ -198,7 +198,7 @@ func (k plannedKernel) row(at peaks) planRow {
 	return r
 }
 
-// write shows the tables, of Specs only the largest.
+// write prints the tables, of Specs only the largest.
 func (r planResult) write(w io.Writer, at peaks) error {
 	fmt.Fprintf(w, "%s, %s on %s: a step of %d clips of %d frames, %d×%d, at %.0f TFLOP/s of tensor cores, %.0f of float32, %.0f GB/s: at least %.1f ms, %s of buffers\n",
 		r.Preset, r.Precision, r.Architecture, r.Batch, r.Frames, r.Size, r.Size, at.tensor/1e12, at.float/1e12, at.bytes/1e9, 1e3*r.Step.Seconds, inBytes(uint64(r.PeakBytes)))

@@ -9,11 +9,11 @@ import (
 )
 
 // A convolution on tensor cores packs its operands, 6 bytes a value, then reads them in
-// 2 and writes 4. What takes longer counts, of each launch.
+// 2 and writes 4. The longer of both times counts, for each launch.
 func TestPlanOfAConvolution(t *testing.T) {
 	s := kernels.Conv{N: 1, T: 1, H: 16, W: 16, C: 64, O: 64, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
 	const packing, rest = 6 * (256*64 + 64*64), 2*(256*64+64*64) + 4*(64+256*64)
-	p := &planned{precision: kernels.BF16, architecture: "sm_90"}
+	p := &costModel{precision: kernels.BF16, architecture: "sm_90"}
 	near := func(x, want float64) bool { return math.Abs(x-want) < 1e-9*want }
 	for _, c := range []struct {
 		at              peaks
@@ -26,7 +26,7 @@ func TestPlanOfAConvolution(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := k.(plannedKernel).row(c.at)
+		r := k.(costedKernel).row(c.at)
 		if r.Launches != 3 || !near(r.GFLOP, float64(s.FLOPs())/1e9) || !near(r.GB, (packing+rest)/1e9) || !near(r.PassesGB, packing/1e9) ||
 			!near(r.Seconds, c.seconds) || !near(r.Memory, c.memory) {
 			t.Errorf("%+v: %+v, want %v s, %v of them of memory", c.at, r, c.seconds, c.memory)

@@ -26,21 +26,21 @@ const (
 	comparableProduct, comparable = 1e9, 1e8
 )
 
-// bencher runs cases on a device, one after the other. A GPU goes on while results are
-// compared with definitions, which take longer. Rows are written when they are known.
+// bencher runs cases on a device, one after the other. A GPU continues while results are
+// compared with definitions, which takes longer. Rows are printed when they are complete.
 type bencher struct {
 	be     kernels.Backend
 	out    io.Writer
 	result benchResult
-	limit  time.Duration // what a case may take, 0: as long as it does
-	hangs  bool          // the device does not answer any more,
-	gone   bool          // or only with an error
+	limit  time.Duration // time limit of a case, 0: none
+	hangs  bool          // the device does not answer
+	gone   bool          // every call of the device fails
 
 	mu        sync.Mutex // of rows, and out
 	rows      []*benchRow
 	err       error // of out
 	comparing sync.WaitGroup
-	free      chan struct{} // a place for each comparison at a time
+	free      chan struct{} // a slot for each concurrent comparison
 }
 
 func newBencher(be kernels.Backend, out io.Writer) *bencher {
@@ -49,8 +49,8 @@ func newBencher(be kernels.Backend, out io.Writer) *bencher {
 	return b
 }
 
-// run works through what is only compared, simple kernels first, then through what is
-// timed. A failure does not stop it, unless the device has not survived it.
+// run does the cases that are only compared, simple kernels first, then those that are
+// timed. It continues after a failure unless the device is lost.
 func (b *bencher) run(ctx context.Context, checked, timed []kerneltest.Case) error {
 	b.printf("%s, %s\n%s", b.result.Device, b.result.Precision, benchHead)
 	for _, k := range b.ordered(checked) {
@@ -94,8 +94,8 @@ func (b *bencher) launches(s kernels.Spec) (names []string) {
 	return names
 }
 
-// ordered puts what is harder to get right behind what it is made of: products last, of
-// these those of float32 first, then those of tensor cores, then those that copies feed.
+// ordered sorts cases by complexity: matrix products last, of these float32 ones first,
+// then those on tensor cores, then those fed by TMA copies.
 func (b *bencher) ordered(cases []kerneltest.Case) []kerneltest.Case {
 	rank := func(k kerneltest.Case) int {
 		names := strings.Join(b.launches(k.Spec), " ")
@@ -118,7 +118,7 @@ func (b *bencher) ordered(cases []kerneltest.Case) []kerneltest.Case {
 	return cases
 }
 
-// row runs a case. Its error is one that ends everything.
+// row runs a case. It returns only errors after which nothing can be run.
 func (b *bencher) row(ctx context.Context, k kerneltest.Case, timed bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (b *bencher) row(ctx context.Context, k kerneltest.Case, timed bool) error 
 		}
 		b.write(row)
 	}
-	if b.limit == 0 { // the device is these processors
+	if b.limit == 0 { // the device is the CPU
 		compare()
 		return nil
 	}
@@ -173,7 +173,7 @@ func (b *bencher) row(ctx context.Context, k kerneltest.Case, timed bool) error 
 	return nil
 }
 
-// watched runs f, but not for ever: a kernel that hangs cannot be stopped.
+// watched runs f with the time limit; a kernel that hangs cannot be stopped.
 func (b *bencher) watched(name string, f func() error) error {
 	if b.limit == 0 {
 		return f()
@@ -185,15 +185,15 @@ func (b *bencher) watched(name string, f func() error) error {
 		return err
 	case <-time.After(b.limit):
 		b.hangs = true
-		return fmt.Errorf("%s does not end after %v (--timeout): the kernel hangs", name, b.limit)
+		return fmt.Errorf("%s did not finish within %v (--timeout): the kernel hangs", name, b.limit)
 	}
 }
 
-// lost tells whether the device can go on after a failure: an access outside of memory
+// lost returns an error if the device is unusable after a failure: an access outside of memory
 // ends the context, and every later call fails.
 func (b *bencher) lost(name string) error {
 	if b.hangs {
-		return fmt.Errorf("the device hangs since %s; nothing was run after it", name)
+		return fmt.Errorf("the device hangs since %s; later cases were not run", name)
 	}
 	err := b.watched(name, func() error {
 		x, err := b.be.Alloc(1)
@@ -207,7 +207,7 @@ func (b *bencher) lost(name string) error {
 	})
 	if err != nil {
 		b.gone = true
-		return fmt.Errorf("the device is lost since %s; nothing was run after it: %w", name, err)
+		return fmt.Errorf("the device is lost since %s; later cases were not run: %w", name, err)
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func (b *bencher) write(row *benchRow) {
 	}
 }
 
-// end waits for comparisons, and sums up. Its error is one of writing.
+// end waits for comparisons and prints the summary.
 func (b *bencher) end() error {
 	b.comparing.Wait()
 	r, compared := &b.result, 0

@@ -29,8 +29,8 @@ func benchStepCommand() *cli.Command {
 			&cli.StringFlag{Name: "preset", Usage: "the preset `NAME` (magvit presets lists them)"},
 			&cli.IntFlag{Name: "batch", DefaultText: "the preset's", Usage: "clips in a batch"},
 			&cli.IntFlag{Name: "frames", DefaultText: "the preset's, or 16", Usage: "frames of a clip"},
-			&cli.IntFlag{Name: "steps", Value: 10, Usage: "how many steps to measure, after one that is not"},
-			&cli.BoolFlag{Name: "plan", Usage: "only count what a GPU would have to do, and how long at least; needs none"},
+			&cli.IntFlag{Name: "steps", Value: 10, Usage: "steps to measure, after one that is not measured"},
+			&cli.BoolFlag{Name: "plan", Usage: "only estimate operations and least time on a GPU; needs none"},
 			&cli.StringFlag{Name: "architecture", Value: "sm_90", Usage: "of that GPU"},
 			&cli.StringFlag{Name: "peak", Value: "790,60,3015", Usage: "`TENSOR,FLOAT,MEMORY`: its TFLOP/s of tensor cores and of float32, and GB/s; those of an H100 SXM, nine tenths of its memory's"},
 			&cli.BoolFlag{Name: "explain", Usage: "show the plan: nodes, memory, work and time of each kind of kernel"},
@@ -89,10 +89,10 @@ func benchStep(c *cli.Context) error {
 			return usagef("--%s is for steps that run; --plan runs none", f)
 		}
 	}
-	var only *planned
+	var only *costModel
 	var be kernels.Backend
 	if c.Bool("plan") {
-		only, err = newPlanned(c)
+		only, err = newCostModel(c)
 		be = only
 	} else {
 		be, _, err = newDevice(c)

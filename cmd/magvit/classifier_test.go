@@ -10,7 +10,7 @@ import (
 )
 
 // A classifier is trained and evaluated by the commands that serve tokenizers; those
-// that need codes say why not.
+// that need codes refuse it with the reason.
 func TestClassifier(t *testing.T) {
 	run := filepath.Join(t.TempDir(), "run")
 	trained := printed(t, "train", "--preset", "slowfast-small", "--data", clips(t), "--out", run, "--steps", "2", "--json")

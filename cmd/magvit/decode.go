@@ -18,7 +18,7 @@ func decodeCommand() *cli.Command {
 			"magvit decode --checkpoint runs/demo --codes codes.npz --out clips.gif"),
 		Flags: append([]cli.Flag{
 			checkpointFlag(),
-			&cli.StringFlag{Name: "codes", Usage: "the .npz `FILE` that encode wrote; any with int32 codes [N,T',H',W'] will do"},
+			&cli.StringFlag{Name: "codes", Usage: "the .npz `FILE` that encode wrote, or any with int32 codes [N,T',H',W']"},
 			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .npz, .mp4, .gif or a folder of PNG"},
 			fpsFlag(),
 		}, deviceFlags()...),
@@ -59,7 +59,7 @@ func decode(c *cli.Context) error {
 		return err
 	}
 	p.close()
-	return say(c.App.Writer, "%s: %d clips", c.String("out"), f.shape[0])
+	return printLine(c.App.Writer, "%s: %d clips", c.String("out"), f.shape[0])
 }
 
 // codeFile is what encode wrote.
@@ -116,12 +116,12 @@ func readCodes(path string) (f *codeFile, err error) {
 	return f, nil
 }
 
-// fits says whether the codes are such as the checkpoint makes.
+// fits checks that the codes are of the checkpoint's kind.
 func (f *codeFile) fits(codec *trainer.Codec) error {
 	size, books := codec.Tokenizer.CodebookSize(), codec.Tokenizer.Config.Quantizer.Codebooks
 	switch {
 	case f.codebook != 0 && f.codebook != int64(size):
-		return usagef("%s: made with a codebook of %d; the checkpoint's has %d: they do not belong together", f.path, f.codebook, size)
+		return usagef("%s: made with a codebook of %d; the checkpoint's has %d: they do not match", f.path, f.codebook, size)
 	case f.shape[4] != books:
 		return usagef("%s: codes of %d codebooks; the checkpoint has %d", f.path, f.shape[4], books)
 	}

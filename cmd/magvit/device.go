@@ -19,8 +19,8 @@ func deviceFlags() []cli.Flag {
 	}
 }
 
-// openDevice starts the backend that --device and --precision choose, and says
-// in the log's first line which it is and why.
+// openDevice starts the backend that --device and --precision choose, and logs which it
+// is and why.
 func openDevice(c *cli.Context, log *slog.Logger) (kernels.Backend, error) {
 	be, why, err := newDevice(c)
 	if err != nil {
@@ -38,8 +38,7 @@ func openDevice(c *cli.Context, log *slog.Logger) (kernels.Backend, error) {
 	return be, nil
 }
 
-// newDevice is openDevice for commands whose whole output is the result. why says
-// who chose the device.
+// newDevice is openDevice without a log. why is how the device was chosen.
 func newDevice(c *cli.Context) (be kernels.Backend, why string, err error) {
 	precision, err := kernels.ParsePrecision(c.String("precision"))
 	if err != nil {
@@ -58,9 +57,9 @@ func newDevice(c *cli.Context) (be kernels.Backend, why string, err error) {
 	case "auto":
 		dev, err := gpu.Open(precision)
 		if err == nil {
-			return dev, "chosen by itself", nil
+			return dev, "chosen automatically", nil
 		}
-		why = "chosen by itself: " + err.Error()
+		why = "chosen automatically: " + err.Error()
 		be, err = newCPU(precision)
 		return be, why, err
 	default:

@@ -29,7 +29,7 @@ func doctorCommand() *cli.Command {
 	}
 }
 
-// checkup is what doctor finds. Empty text is something that is not there.
+// checkup is the result of doctor. What is missing is empty.
 type checkup struct {
 	Version     string   `json:"version"`
 	Go          string   `json:"go"`
@@ -37,9 +37,9 @@ type checkup struct {
 	Cores       int      `json:"cores"`
 	GOMAXPROCS  int      `json:"gomaxprocs"`
 	Instruction string   `json:"instruction_set"`
-	Devices     []string `json:"devices"`    // what --device can choose in this build
-	GPUCode     string   `json:"gpu_code"`   // what this build's was compiled for
-	GPU         string   `json:"gpu"`        // as nvidia-smi tells it
+	Devices     []string `json:"devices"`    // that --device can choose in this build
+	GPUCode     string   `json:"gpu_code"`   // architectures that this build has code for
+	GPU         string   `json:"gpu"`        // as nvidia-smi prints it
 	GPUDriver   string   `json:"gpu_driver"` // path of libcuda
 	FFmpeg      string   `json:"ffmpeg"`
 	FFprobe     string   `json:"ffprobe"`
@@ -82,8 +82,8 @@ func doctor(c *cli.Context) error {
 	return d.write(c.App.Writer)
 }
 
-// findGPUs lists the GPUs that this build can use, and tries the first. It returns what
-// is wrong.
+// findGPUs lists the GPUs that this build can use, and opens the first. It returns why
+// that fails.
 func (d *checkup) findGPUs() error {
 	found, err := gpu.Devices()
 	if err != nil {
@@ -99,7 +99,7 @@ func (d *checkup) findGPUs() error {
 	return dev.Close()
 }
 
-// instructions are the CPU's in words, and whether --precision bf16 works.
+// instructions describes the CPU's instruction set, and whether --precision bf16 works.
 func instructions(isa kernels.ISA) string {
 	if kernels.CanBF16() == nil {
 		return isa.String() + "; BF16 for --precision bf16"
@@ -115,14 +115,14 @@ func (d *checkup) advise(isa kernels.ISA, problem error) {
 		d.Advice = append(d.Advice, "free some space here, or use --out on another disk: a long run keeps several checkpoints")
 	}
 	if isa == kernels.Generic {
-		d.Advice = append(d.Advice, "training is several times slower here than on a processor with AVX2 or AVX-512")
+		d.Advice = append(d.Advice, "training is several times slower here than on a CPU with AVX2 or AVX-512")
 	}
 	if d.GOMAXPROCS < d.Cores {
 		d.Advice = append(d.Advice, fmt.Sprintf("GOMAXPROCS leaves %d of %d cores unused", d.Cores-d.GOMAXPROCS, d.Cores))
 	}
 	switch {
 	case d.GPUCode == "" && d.GPU+d.GPUDriver != "":
-		d.Advice = append(d.Advice, "this build has no GPU code: it computes on the CPU, whatever GPU there is; make gpu builds one that has")
+		d.Advice = append(d.Advice, "this build has no GPU code: it computes on the CPU, even if there is a GPU; make gpu builds one with GPU code")
 	case d.GPUCode != "" && problem != nil:
 		d.Advice = append(d.Advice, "the GPU cannot be used: "+problem.Error())
 	}
@@ -150,7 +150,7 @@ func (d *checkup) write(w io.Writer) error {
 		line("advice", a, "")
 	}
 	if len(d.Advice) == 0 {
-		line("advice", "none: all of it works", "")
+		line("advice", "none: everything works", "")
 	}
 	return t.Flush()
 }
@@ -176,7 +176,7 @@ func toolVersion(ctx context.Context, program string) string {
 	return words[2]
 }
 
-// libcudaPath is where the driver's library lies, "" if it is not in the usual places.
+// libcudaPath is the path of the driver's library, "" if it is not in the usual folders.
 func libcudaPath() string {
 	dirs := append(filepath.SplitList(os.Getenv("LD_LIBRARY_PATH")),
 		"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/wsl/lib", "/usr/local/nvidia/lib64")

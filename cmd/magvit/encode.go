@@ -76,5 +76,5 @@ func encode(c *cli.Context) error {
 		return err
 	}
 	w.p.close()
-	return say(c.App.Writer, "%s: codes %v of %d, int32", out, axes, w.codec.Tokenizer.CodebookSize())
+	return printLine(c.App.Writer, "%s: codes %v of %d, int32", out, axes, w.codec.Tokenizer.CodebookSize())
 }

@@ -14,35 +14,35 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// gauges are the numbers of progress.json that Prometheus is shown, by their keys there.
+// gauges are the numbers of progress.json that are exported, by their keys there.
 var gauges = []struct{ key, name, help string }{
 	{"step", "magvit_step", "Optimizer steps done."},
-	{"share", "magvit_run_share", "Share of the run that is done, in [0,1]."},
-	{"loss", "magvit_loss", "What the optimizer lowers, at the last logged step."},
-	{"recon", "magvit_reconstruction_loss", "The part of the loss that compares pixels."},
+	{"share", "magvit_run_share", "Fraction of the run that is done, in [0,1]."},
+	{"loss", "magvit_loss", "Loss of the last logged step."},
+	{"recon", "magvit_reconstruction_loss", "The reconstruction term of the loss."},
 	{"psnr", "magvit_psnr_db", "PSNR of the last evaluation on held-out clips, dB."},
 	{"best_psnr", "magvit_best_psnr_db", "The highest PSNR of an evaluation so far, dB."},
 	{"clips_per_s", "magvit_clips_per_second", "Clips that go through training, over the last logged steps."},
-	{"seconds", "magvit_seconds", "Seconds since the run began, its interruptions left out."},
+	{"seconds", "magvit_seconds", "Seconds since the run began, without interruptions."},
 	{"eta_s", "magvit_eta_seconds", "Seconds until the end of the run."},
 	{"skipped", "magvit_skipped_steps", "Steps that met NaN or Inf and were not applied."},
 	{"unread_clips", "magvit_unread_clips", "Clips left out because they cannot be read."},
 }
 
-// watched is a run seen from outside: each scrape reads its progress.json anew, so that
-// the trainer need not know who watches.
-type watched struct {
-	path  string
-	descs []*prometheus.Desc // of gauges
-	terms *prometheus.Desc
-	beat  *prometheus.Desc
+// runCollector exports a run to Prometheus. Each scrape reads its progress.json, so that
+// the trainer does not depend on it.
+type runCollector struct {
+	path      string
+	descs     []*prometheus.Desc // of gauges
+	terms     *prometheus.Desc
+	heartbeat *prometheus.Desc
 }
 
-func watch(run string) *watched {
+func newRunCollector(run string) *runCollector {
 	labels := prometheus.Labels{"run": filepath.Base(run)}
-	w := &watched{path: filepath.Join(run, "progress.json"),
-		terms: prometheus.NewDesc("magvit_loss_term", "Unweighted part of the loss, at the last logged step.", []string{"term"}, labels),
-		beat:  prometheus.NewDesc("magvit_heartbeat_seconds", "Unix time of the trainer's last sign of life.", nil, labels)}
+	w := &runCollector{path: filepath.Join(run, "progress.json"),
+		terms:     prometheus.NewDesc("magvit_loss_term", "Unweighted part of the loss, at the last logged step.", []string{"term"}, labels),
+		heartbeat: prometheus.NewDesc("magvit_heartbeat_seconds", "Unix time of the last write of progress.json.", nil, labels)}
 	for _, g := range gauges {
 		w.descs = append(w.descs, prometheus.NewDesc(g.name, g.help, nil, labels))
 	}
@@ -50,14 +50,14 @@ func watch(run string) *watched {
 }
 
 // Describe is prometheus.Collector's.
-func (w *watched) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range append(w.descs, w.terms, w.beat) {
+func (w *runCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range append(w.descs, w.terms, w.heartbeat) {
 		to <- d
 	}
 }
 
 // Collect is prometheus.Collector's. Numbers that are not known are left out.
-func (w *watched) Collect(to chan<- prometheus.Metric) {
+func (w *runCollector) Collect(to chan<- prometheus.Metric) {
 	text, err := os.ReadFile(w.path)
 	var values map[string]any
 	if err = errors.Join(err, json.Unmarshal(text, &values)); err != nil {
@@ -76,7 +76,7 @@ func (w *watched) Collect(to chan<- prometheus.Metric) {
 	}
 	if text, ok := values["heartbeat"].(string); ok {
 		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
-			to <- prometheus.MustNewConstMetric(w.beat, prometheus.GaugeValue, float64(at.UnixNano())/1e9)
+			to <- prometheus.MustNewConstMetric(w.heartbeat, prometheus.GaugeValue, float64(at.UnixNano())/1e9)
 		}
 	}
 }
@@ -96,7 +96,7 @@ func serveMetrics(addr, run string, log *slog.Logger) (stop func(), err error) {
 		return nil, usagef("--metrics-addr %s: %w", addr, err)
 	}
 	reg := prometheus.NewRegistry()
-	if err := reg.Register(watch(run)); err != nil {
+	if err := reg.Register(newRunCollector(run)); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	mux := http.NewServeMux()

@@ -13,7 +13,7 @@ import (
 )
 
 // What a scrape sees is what progress.json holds at that moment; null and missing
-// numbers are left out, and nobody but this machine is served unless told.
+// numbers are left out, and only this machine is served by default.
 func TestMetricsEndpoint(t *testing.T) {
 	run := filepath.Join(t.TempDir(), "wide")
 	if err := os.Mkdir(run, 0o777); err != nil {

@@ -13,7 +13,7 @@ import (
 func evalCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "eval",
-		Usage:       "compare clips with what their codes give back, beside trivial guesses",
+		Usage:       "compare clips with their reconstructions, and with trivial baselines",
 		Description: example("magvit eval --checkpoint runs/demo --data clips.npz --split val --json"),
 		Flags:       workFlags("val", jsonFlag()),
 		Action:      eval,
@@ -35,15 +35,15 @@ func eval(c *cli.Context) error {
 		return err
 	}
 	defer w.close()
-	e, beat, err := w.evaluation(c, w.codec.Config)
+	e, step, err := w.evaluation(c, w.codec.Config)
 	if err != nil {
 		return err
 	}
-	r, _, skipped, err := e.Run(c.Context, w.codec, beat)
+	r, _, skipped, err := e.Run(c.Context, w.codec, step)
 	if err != nil {
 		return err
 	}
-	w.leftOut(skipped)
+	w.logSkipped(skipped)
 	w.p.close()
 	if c.Bool("json") {
 		return printJSON(c, r)
@@ -51,8 +51,8 @@ func eval(c *cli.Context) error {
 	return metrics.WriteText(c.App.Writer, r)
 }
 
-// evaluation chooses the clips of --split; beat moves the bar after each batch of them.
-func (w *work) evaluation(c *cli.Context, cfg config.Config) (e trainer.Evaluation, beat func() error, err error) {
+// evaluation chooses the clips of --split; step advances the progress bar by a batch.
+func (w *work) evaluation(c *cli.Context, cfg config.Config) (e trainer.Evaluation, step func() error, err error) {
 	cfg.Data = w.data
 	if e, err = trainer.NewEvaluation(c.Context, cfg, w.src, c.String("split")); err != nil {
 		return e, nil, err
@@ -61,7 +61,7 @@ func (w *work) evaluation(c *cli.Context, cfg config.Config) (e trainer.Evaluati
 	began, done := time.Now(), 0
 	return e, func() error {
 		done = min(done+workBatch, len(w.indices))
-		w.moved(done, began)
+		w.showProgress(done, began)
 		return c.Context.Err()
 	}, nil
 }

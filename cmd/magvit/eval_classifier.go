@@ -7,8 +7,8 @@ import (
 	"magvit/trainer/metrics"
 )
 
-// evalClassifier is eval of a classifier's checkpoint: how well it tells the classes
-// of clips, and forecasts positions.
+// evalClassifier is eval of a classifier's checkpoint: its accuracy in
+// classifying clips and in forecasting positions.
 func evalClassifier(c *cli.Context) error {
 	w, err := newWork(c)
 	if err != nil {
@@ -22,19 +22,19 @@ func evalClassifier(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	opened(c, w.p.log, p.Skipped, p.Step, p.Network.NumParams())
+	logCheckpoint(c, w.p.log, p.Skipped, p.Step, p.Network.NumParams())
 	if err := w.openClips(p.Config.Data); err != nil {
 		return err
 	}
-	e, beat, err := w.evaluation(c, p.Config)
+	e, step, err := w.evaluation(c, p.Config)
 	if err != nil {
 		return err
 	}
-	r, skipped, err := p.Evaluate(c.Context, e, beat)
+	r, skipped, err := p.Evaluate(c.Context, e, step)
 	if err != nil {
 		return err
 	}
-	w.leftOut(skipped)
+	w.logSkipped(skipped)
 	w.p.close()
 	if c.Bool("json") {
 		return printJSON(c, r)

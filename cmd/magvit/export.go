@@ -12,7 +12,7 @@ import (
 func exportCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "export",
-		Usage:     "write a checkpoint for magvit2-pytorch, or without what only training needs",
+		Usage:     "write a checkpoint for magvit2-pytorch, or for inference only",
 		ArgsUsage: "PATH",
 		Description: example(
 			"magvit export --to lucidrains --checkpoint runs/theirs tokenizer.pt",
@@ -27,8 +27,7 @@ safetensors         one file; the configuration is in its metadata
 lean                a checkpoint's directory, for every --checkpoint
 
 All but lucidrains-trainer hold the weights that eval uses: their average, if there
-is one. The reference builds a discriminator even where it has no use for one: its
-files get a small untrained one, described by discr_kwargs, and use_gan=False.`,
+is one. The reference always builds a discriminator: its files get a small untrained one, described by discr_kwargs, and use_gan=False.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "to", Usage: "lucidrains, lucidrains-trainer, safetensors or lean"},
 			checkpointFlag(),
@@ -61,5 +60,5 @@ func exportCheckpoint(c *cli.Context) error {
 	for _, n := range r.Notes {
 		lines = append(lines, "note: "+n)
 	}
-	return say(c.App.Writer, "%s\n%s: written", strings.Join(lines, "\n"), r.Path)
+	return printLine(c.App.Writer, "%s\n%s: written", strings.Join(lines, "\n"), r.Path)
 }

@@ -197,7 +197,7 @@ func TestGPUFailures(t *testing.T) {
 	}
 }
 
-// The batch that is said to fit does, one more does not.
+// The largest batch that the plan allows fits, one more does not.
 func TestGPUOutOfMemory(t *testing.T) {
 	step := func(batch int) (log string, status int) {
 		_, log, status = onGPU(t, []string{"FAKE_CUDA_MEMORY=39000000"}, "bench", "step", "--preset", "tiny", "--frames", "4", "--steps", "1",
@@ -223,7 +223,7 @@ func TestGPUOutOfMemory(t *testing.T) {
 	}
 }
 
-// The program with GPU code starts where there is no driver, and says what to install.
+// The program with GPU code starts where there is no driver, and names what to install.
 func TestGPUWithoutDriver(t *testing.T) {
 	withoutDriver(t)
 	magvit(t, "--help")

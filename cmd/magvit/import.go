@@ -14,7 +14,7 @@ import (
 func importCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "import",
-		Usage:     "make a run of a magvit2-pytorch checkpoint",
+		Usage:     "make a run from a magvit2-pytorch checkpoint",
 		ArgsUsage: "FILE.pt",
 		Description: example(
 			"magvit import --from lucidrains tokenizer.pt --out runs/theirs",
@@ -80,10 +80,10 @@ func importCheckpoint(c *cli.Context) error {
 	}
 	lines := []string{
 		fmt.Sprintf("%s: %s file at step %d%s", args[0], r.Kind, r.Step, with),
-		fmt.Sprintf("taken over: %d tensors, %d values; left out: %d tensors of discriminators", r.Tensors, r.Parameters, r.Discriminators),
+		fmt.Sprintf("imported: %d tensors, %d values; left out: %d tensors of discriminators", r.Tensors, r.Parameters, r.Discriminators),
 	}
 	for _, n := range r.Notes {
 		lines = append(lines, "note: "+n)
 	}
-	return say(c.App.Writer, "%s\n%s: checkpoint %s", strings.Join(lines, "\n"), r.Run, r.Checkpoint)
+	return printLine(c.App.Writer, "%s\n%s: checkpoint %s", strings.Join(lines, "\n"), r.Run, r.Checkpoint)
 }

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// TestImportLaw keeps the parts apart: what each folder may import, and what the
-// top level may hold.
+// TestImportLaw checks what each folder may import, and what the top level may hold.
 func TestImportLaw(t *testing.T) {
 	const root = "../.."
 	outside := func(path string) bool { return strings.Contains(strings.SplitN(path, "/", 2)[0], ".") }

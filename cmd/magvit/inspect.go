@@ -14,11 +14,11 @@ import (
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "inspect",
-		Usage:       "show what the reader sees: count, sizes, range, labels, problems",
+		Usage:       "show the clips of files: count, sizes, range, labels, problems",
 		ArgsUsage:   "PATH...",
 		Description: example("magvit inspect clips.npz", "magvit inspect --limit 50 'videos/*/*.mp4'"),
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "limit", Value: 200, Usage: "how many clips to decode, evenly spread; 0: all"},
+			&cli.IntFlag{Name: "limit", Value: 200, Usage: "clips to decode, evenly spread; 0: all"},
 			jsonFlag(),
 		},
 		Action: inspect,

@@ -41,7 +41,7 @@ func main() {
 	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
 }
 
-// run carries out a command line and returns its exit status.
+// run executes a command line and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
 	err := app.RunContext(ctx, arrange(app, args))
@@ -60,7 +60,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:  "magvit",
 		Usage: "train, evaluate and use video tokenizers",
-		Description: `Example: a tokenizer of your own clips, and what it makes of them
+		Description: `Example: train a tokenizer on your own clips and watch its reconstructions
    magvit train --preset small --data clips/ --out runs/first
    magvit eval --checkpoint runs/first --data clips/
    magvit reconstruct --checkpoint runs/first --data clips/ --out seen.mp4`,
@@ -84,7 +84,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	return app
 }
 
-// prepare gives a command and those below it what all have in common.
+// prepare sets what all commands have in common.
 func prepare(c *cli.Command) {
 	c.OnUsageError = onUsageError
 	c.HideHelpCommand = true
@@ -98,7 +98,7 @@ func prepare(c *cli.Command) {
 	}
 }
 
-// example is a command's description: what to type.
+// example is a command's description: command lines.
 func example(lines ...string) string { return "Example:\n   " + strings.Join(lines, "\n   ") }
 
 func unknownCommand(c *cli.Context, known []*cli.Command) error {
@@ -109,7 +109,7 @@ func unknownCommand(c *cli.Context, known []*cli.Command) error {
 	for _, k := range known {
 		names = append(names, k.Name)
 	}
-	return usagef("%q is no command; there are %s", c.Args().First(), strings.Join(names, ", "))
+	return usagef("%q is not a command; commands are %s", c.Args().First(), strings.Join(names, ", "))
 }
 
 func usagef(format string, args ...any) error { return usage.Errorf(format, args...) }
@@ -129,13 +129,13 @@ func statusOf(ctx context.Context, err error) int {
 	case errors.Is(err, trainer.ErrInterrupted), ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return interrupted
 	case errors.Is(err, usage.Error),
-		errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // a place without room is a bad place
+		errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // a full disk is the user's to free
 		return badInput
 	}
 	return failed
 }
 
-// need says which of the flags is missing.
+// need returns an error if one of the flags is missing.
 func need(c *cli.Context, flags ...string) error {
 	for _, f := range flags {
 		if !c.IsSet(f) {
@@ -145,7 +145,7 @@ func need(c *cli.Context, flags ...string) error {
 	return nil
 }
 
-// arguments checks how many there are besides the flags.
+// arguments checks the number of arguments that are not flags.
 func arguments(c *cli.Context, least, most int, what string) ([]string, error) {
 	args := c.Args().Slice()
 	switch {

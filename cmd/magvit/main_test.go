@@ -144,7 +144,7 @@ func TestEveryCommandHelps(t *testing.T) {
 	}
 }
 
-// parses says whether the commands and flags of a command line exist.
+// parses reports whether the commands and flags of a command line exist.
 func parses(line string) error {
 	words := strings.Fields(line)[1:]
 	commands := newApp(io.Discard, io.Discard).Commands

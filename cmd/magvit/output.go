@@ -14,7 +14,7 @@ import (
 	"golang.org/x/term"
 )
 
-// jsonFlag is of every command that prints results.
+// jsonFlag belongs to every command that prints results.
 func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print the result as JSON"} }
 
 // printJSON writes a command's result to stdout.
@@ -37,7 +37,7 @@ func coloured(w io.Writer) slog.Handler {
 	return tint.NewTextHandler(w, &tint.Options{TimeFormat: time.TimeOnly, ReplaceAttr: brief})
 }
 
-// brief leaves the date out of a record, and digits that nobody reads.
+// brief omits the date of a record, and shortens numbers to four digits.
 func brief(_ []string, a slog.Attr) slog.Attr {
 	switch a.Value.Kind() {
 	case slog.KindFloat64:
@@ -74,15 +74,15 @@ func version() string {
 	return v + changed
 }
 
-// inBytes is a size for people.
+// inBytes prints a size with a decimal unit.
 func inBytes(n uint64) string {
-	const unit = 1000
-	if n < unit {
+	const kilo = 1000
+	if n < kilo {
 		return fmt.Sprintf("%d B", n)
 	}
-	v, i := float64(n)/unit, 0
-	for v >= unit && i < 4 {
-		v, i = v/unit, i+1
+	v, i := float64(n)/kilo, 0
+	for v >= kilo && i < 4 {
+		v, i = v/kilo, i+1
 	}
 	return fmt.Sprintf("%.1f %cB", v, "kMGTP"[i])
 }

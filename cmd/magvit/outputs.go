@@ -16,9 +16,9 @@ import (
 // mediaKinds are the extensions of files that clips can be written to.
 var mediaKinds = []string{".npz", ".mp4", ".gif"}
 
-// fpsFlag is of every command that writes a video.
+// fpsFlag belongs to every command that writes a video.
 func fpsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "fps", Value: 8, Usage: "frames a second of .mp4 and .gif"}
+	return &cli.IntFlag{Name: "fps", Value: 8, Usage: "frames per second of .mp4 and .gif"}
 }
 
 // checkMedia checks --out and --fps before any work is done.
@@ -44,8 +44,8 @@ func openWriter(c *cli.Context, classes []string) (data.Writer, error) {
 	return data.NewWriter(c.Context, path, classes, c.Int("fps"))
 }
 
-// checkOut says whether a path to write to has one of the endings, and a folder
-// that exists or can be made.
+// checkOut checks that an output path has one of the extensions, and a folder that exists
+// or can be made.
 func checkOut(path string, endings ...string) error {
 	ok := len(endings) == 0
 	for _, e := range endings {
@@ -63,7 +63,7 @@ func checkOut(path string, endings ...string) error {
 	return checkFolder("--out", filepath.Dir(path))
 }
 
-// checkFolder says whether a folder exists or can be made.
+// checkFolder checks that a folder exists or can be made.
 func checkFolder(flag, path string) error {
 	for at := path; ; at = filepath.Dir(at) {
 		st, err := os.Stat(at)

@@ -23,7 +23,7 @@ func presetsCommand() *cli.Command {
 	}
 }
 
-// preset is a line of the list.
+// preset is a row of the list.
 type preset struct {
 	Name       string `json:"name"`
 	ImageSize  int    `json:"image_size"`
@@ -99,8 +99,8 @@ func describePreset(name string) (p preset, err error) {
 		Quantizer: cfg.Model.Quantizer.Kind, Codebook: tok.CodebookSize(), About: firstSentence(text)}, nil
 }
 
-// typical fills what a classifier's configuration leaves to the clips: four classes,
-// 16 frames, points in the picture.
+// typical sets what a classifier's configuration takes from the clips: four classes,
+// 16 frames, positions in the image.
 func typical(c model.Config) model.Config {
 	if c.Classifies() {
 		c = c.ForClips(4, 16, model.ForecastImage)

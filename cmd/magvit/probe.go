@@ -17,19 +17,19 @@ import (
 func probeCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "probe",
-		Usage: "tell whether codes tell the classes of labelled clips, or how motions go on",
+		Usage: "measure whether classes can be recognized, or motion forecast, from codes",
 		Description: example("magvit probe --checkpoint runs/demo --data clips.npz",
 			"magvit probe --checkpoint runs/demo --data clips.npz --target trajectory",
 			"magvit probe --checkpoint runs/demo --data clips.npz --views 1 --json"),
 		Flags: workFlags("all", append(clipFlags(), jsonFlag(),
-			&cli.StringFlag{Name: "target", Value: "label", Usage: "what to tell from codes: label, or trajectory (where what moves goes on)"},
-			&cli.IntFlag{Name: "ahead", DefaultText: "a quarter of the clip", Usage: "with --target trajectory: frames to tell from those before"},
-			&cli.StringSliceFlag{Name: "compare", Usage: "a `RUN` of a network that classifies pixels, to stand in the same table; may be given again"},
+			&cli.StringFlag{Name: "target", Value: "label", Usage: "what to predict from codes: label, or trajectory (future positions of the moving object)"},
+			&cli.IntFlag{Name: "ahead", DefaultText: "a quarter of the clip", Usage: "with --target trajectory: frames to forecast from those before"},
+			&cli.StringSliceFlag{Name: "compare", Usage: "a `RUN` of a network that classifies pixels, for the same table; may be given again"},
 			&cli.IntFlag{Name: "splits", Value: 5, Usage: "repetitions with other clips held out"},
-			&cli.IntFlag{Name: "steps", DefaultText: "600 to 1500, by head", Usage: "most steps of a fit: fewer to try things"},
+			&cli.IntFlag{Name: "steps", DefaultText: "600 to 1500, by head", Usage: "upper bound of the steps of a fit"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of splits and of heads"},
 			&cli.IntFlag{Name: "views", DefaultText: "4 with data.flip, else 1",
-				Usage: "mirrored copies of each clip to fit on: 1, 4 or 8; take 1 if a mirrored clip would have another label"})...),
+				Usage: "mirrored copies of each clip to fit on: 1, 4 or 8; use 1 if a mirrored clip would have another label"})...),
 		Action: probeClips,
 	}
 }
@@ -72,7 +72,7 @@ func probeClips(c *cli.Context) error {
 	if target == "trajectory" {
 		return w.forecast(views, o, compared)
 	}
-	set, err := w.gather(views)
+	set, err := w.collect(views)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func probeClips(c *cli.Context) error {
 		return err
 	}
 	r.Step, r.Data, r.Split, r.Compared = w.codec.Step, c.StringSlice("data"), c.String("split"), compared
-	if err := keep(r, c.String("checkpoint"), probe.FileName); err != nil {
+	if err := saveResult(r, c.String("checkpoint"), probe.FileName); err != nil {
 		return err
 	}
 	w.p.close()
@@ -91,7 +91,7 @@ func probeClips(c *cli.Context) error {
 	return probe.WriteText(c.App.Writer, r)
 }
 
-// views is how many copies of a clip to fit on.
+// views is the number of copies of a clip to fit on.
 func (w *work) views(n int) (int, error) {
 	square := w.data.Size > 0 || w.data.Height == w.data.Width
 	switch {
@@ -107,8 +107,8 @@ func (w *work) views(n int) (int, error) {
 	return n, nil
 }
 
-// gather encodes the chosen clips that have labels, in so many views.
-func (w *work) gather(views int) (*probe.Set, error) {
+// collect encodes the chosen clips that have labels, each in the given number of views.
+func (w *work) collect(views int) (*probe.Set, error) {
 	var labelled []int
 	for _, i := range w.indices {
 		if w.src.Label(i) >= 0 {
@@ -120,9 +120,9 @@ func (w *work) gather(views int) (*probe.Set, error) {
 	}
 	set := probe.NewSet(w.src.Classes(), w.codebook(), views)
 	if w.indices = labelled; len(labelled) == 0 {
-		return set, nil // Run says what is missing
+		return set, nil // Run returns an error about it
 	}
-	return set, w.oneByOne(func(b *data.Batch) error {
+	return set, w.eachClip(func(b *data.Batch) error {
 		list, err := w.examples(b, b.T, views)
 		if err != nil {
 			return err
@@ -136,8 +136,8 @@ func (w *work) codebook() probe.Codebook {
 	return probe.Codebook{Size: tok.CodebookSize(), Levels: tok.CodebookLevels()}
 }
 
-// oneByOne gives f the chosen clips.
-func (w *work) oneByOne(f func(b *data.Batch) error) error {
+// eachClip calls f for each of the chosen clips.
+func (w *work) eachClip(f func(b *data.Batch) error) error {
 	done := 0
 	skipped, err := data.Each(w.c.Context, w.src, w.indices, w.data, 1, func(b *data.Batch) error {
 		done++
@@ -147,12 +147,11 @@ func (w *work) oneByOne(f func(b *data.Batch) error) error {
 		}
 		return f(b)
 	})
-	w.leftOut(skipped)
+	w.logSkipped(skipped)
 	return err
 }
 
-// examples encodes the first frames of a clip in so many views. The views are one
-// batch, so that one program serves all clips.
+// examples encodes the first frames of a clip in the given number of views, as one batch.
 func (w *work) examples(b *data.Batch, frames, views int) ([]probe.Example, error) {
 	s := b.Shape()
 	s.N, s.T = views, frames
@@ -179,9 +178,9 @@ func (w *work) examples(b *data.Batch, frames, views int) ([]probe.Example, erro
 	return list, nil
 }
 
-// keep writes the result into a run's directory and makes its report again.
-// Other checkpoints have no place for it.
-func keep(r any, dir, file string) error {
+// saveResult writes the result into a run's directory and rewrites its report. A checkpoint
+// outside of a run has no such directory.
+func saveResult(r any, dir, file string) error {
 	if st, err := os.Stat(filepath.Join(dir, "config.yaml")); err != nil || st.IsDir() {
 		return nil
 	}

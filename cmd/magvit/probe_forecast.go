@@ -7,7 +7,7 @@ import (
 
 // forecast is probe --target trajectory.
 func (w *work) forecast(views int, o probe.Options, compared []probe.Compared) error {
-	set, err := w.gatherToForecast(views)
+	set, err := w.collectForecasts(views)
 	if err != nil {
 		return err
 	}
@@ -16,7 +16,7 @@ func (w *work) forecast(views int, o probe.Options, compared []probe.Compared) e
 		return err
 	}
 	r.Step, r.Data, r.Split, r.Compared = w.codec.Step, w.c.StringSlice("data"), w.c.String("split"), compared
-	if err := keep(r, w.c.String("checkpoint"), probe.ForecastFileName); err != nil {
+	if err := saveResult(r, w.c.String("checkpoint"), probe.ForecastFileName); err != nil {
 		return err
 	}
 	w.p.close()
@@ -26,13 +26,13 @@ func (w *work) forecast(views int, o probe.Options, compared []probe.Compared) e
 	return probe.WriteForecast(w.c.App.Writer, r)
 }
 
-// gatherToForecast encodes the chosen clips twice: their first frames alone, which
-// are all that a forecast sees, and all frames, which it learns from.
-func (w *work) gatherToForecast(views int) (*probe.ForecastSet, error) {
+// collectForecasts encodes the chosen clips twice: their first frames alone, which a
+// forecast is made from, and all frames, which it is fitted on.
+func (w *work) collectForecasts(views int) (*probe.ForecastSet, error) {
 	set := probe.NewForecastSet(w.src.Classes(), w.codebook(), views)
 	var whole data.Shape
 	short := 0
-	err := w.oneByOne(func(b *data.Batch) error {
+	err := w.eachClip(func(b *data.Batch) error {
 		if b.Frames[0] < b.T {
 			short++
 			return nil

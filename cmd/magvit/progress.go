@@ -12,7 +12,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// progress shows how far a long work is: a bar on a terminal, lines in the log
+// progress shows the progress of a command: a bar on a terminal, lines in the log
 // elsewhere. Its logger writes above the bar.
 type progress struct {
 	log   *slog.Logger
@@ -20,19 +20,19 @@ type progress struct {
 	bar   *mpb.Bar
 	every time.Duration // between lines in the log; 0: none
 
-	mu    sync.Mutex
-	note  string // beside the bar
-	share float64
-	first float64 // share at the start, from an earlier process
-	began time.Time
-	said  time.Time
+	mu       sync.Mutex
+	note     string // to the right of the bar
+	fraction float64
+	first    float64 // fraction at the start, from an earlier process
+	began    time.Time
+	logged   time.Time
 }
 
 // barParts is the bar's total; parts of it are done.
 const barParts = 1000
 
-// newProgress starts a bar called name on the terminal w; elsewhere a line is
-// logged at most every so often, 0 for never.
+// newProgress starts a bar called name on the terminal w; elsewhere a line is logged at
+// most once in the interval every, or never if that is 0.
 func newProgress(w io.Writer, name string, every time.Duration) *progress {
 	p := &progress{log: logger(w), every: every}
 	if !terminal(w) {
@@ -50,41 +50,41 @@ func newProgress(w io.Writer, name string, every time.Duration) *progress {
 	return p
 }
 
-// set says how much is done, in [0,1], and what else there is to say; "" leaves that as it was.
-func (p *progress) set(share float64, note string) {
+// set shows the fraction done, in [0,1], and a note; an empty note leaves the last one.
+func (p *progress) set(fraction float64, note string) {
 	p.mu.Lock()
 	now := time.Now()
 	if p.began.IsZero() {
-		p.began, p.said, p.first = now, now, share
+		p.began, p.logged, p.first = now, now, fraction
 	}
-	p.share = share
+	p.fraction = fraction
 	if note != "" {
 		p.note = note
 	}
 	line := ""
-	if p.pool == nil && p.every > 0 && now.Sub(p.said) >= p.every {
-		p.said, line = now, p.line(now)
+	if p.pool == nil && p.every > 0 && now.Sub(p.logged) >= p.every {
+		p.logged, line = now, p.line(now)
 	}
 	p.mu.Unlock()
 	if p.bar != nil {
-		p.bar.SetCurrent(int64(min(share, 1) * (barParts - 1))) // the last part is close's
+		p.bar.SetCurrent(int64(min(fraction, 1) * (barParts - 1))) // the last part is close's
 	}
 	if line != "" {
 		p.log.Info(line)
 	}
 }
 
-// line is what is known, the time still needed with it once that can be told.
+// line is the fraction, the note and, once known, the time left.
 func (p *progress) line(now time.Time) string {
-	line := fmt.Sprintf("%.0f %%  %s", 100*p.share, p.note)
-	if p.share > p.first && p.share < 1 {
-		left := time.Duration(float64(now.Sub(p.began)) * (1 - p.share) / (p.share - p.first))
+	line := fmt.Sprintf("%.0f %%  %s", 100*p.fraction, p.note)
+	if p.fraction > p.first && p.fraction < 1 {
+		left := time.Duration(float64(now.Sub(p.began)) * (1 - p.fraction) / (p.fraction - p.first))
 		line += fmt.Sprintf("  %v left", left.Round(time.Second))
 	}
 	return line
 }
 
-// close removes the bar; what is logged later goes nowhere.
+// close removes the bar. Later records are not logged.
 func (p *progress) close() {
 	if p.pool != nil {
 		p.bar.Abort(true)
@@ -92,7 +92,7 @@ func (p *progress) close() {
 	}
 }
 
-// quiet passes everything on but the records of steps, which a bar shows.
+// quiet handles all records but those of steps, which the bar shows.
 type quiet struct {
 	slog.Handler
 	p *progress

@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the table of keys in README.md")
 
-// comments maps "Type.Field" to the comment beside the field, in the files that
+// comments maps "Type.Field" to the comment of the field, in the files that
 // declare configurations.
 func comments(t *testing.T, files ...string) map[string]string {
 	found := map[string]string{}

@@ -9,7 +9,7 @@ import (
 func reconstructCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "reconstruct",
-		Usage: "show clips beside what their codes give back",
+		Usage: "show clips next to their reconstructions",
 		Description: example("magvit reconstruct --checkpoint runs/demo --data clips.npz --split val --limit 8 --out seen.mp4",
 			"magvit reconstruct --checkpoint runs/demo --data clips.npz --out seen.npz"),
 		Flags: workFlags("all", append(clipFlags(), fpsFlag(),
@@ -61,5 +61,5 @@ func reconstruct(c *cli.Context) (err error) {
 		return err
 	}
 	w.p.close()
-	return say(c.App.Writer, "%s: %d clips, through the codes", c.String("out"), count)
+	return printLine(c.App.Writer, "%s: %d clips, reconstructed from codes", c.String("out"), count)
 }

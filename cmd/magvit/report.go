@@ -12,7 +12,7 @@ import (
 func reportCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "report",
-		Usage:       "make report.html of a run again",
+		Usage:       "rewrite report.html of a run",
 		ArgsUsage:   "RUN",
 		Description: example("magvit report runs/demo"),
 		Action:      makeReport,
@@ -39,5 +39,5 @@ func makeReport(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return say(c.App.Writer, "%s", path)
+	return printLine(c.App.Writer, "%s", path)
 }

@@ -74,7 +74,7 @@ func killed(t *testing.T, cmd *exec.Cmd, r *rand.Rand) bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// same holds two runs of 40 steps to the same bytes, times aside.
+// same holds two runs of 40 steps to the same bytes, except for times.
 func same(t *testing.T, a, b string) {
 	t.Helper()
 	for _, name := range []string{"model.safetensors", "optimizer.safetensors"} {
@@ -96,7 +96,7 @@ func same(t *testing.T, a, b string) {
 	}
 }
 
-// timeless is metrics.jsonl without what a clock says.
+// timeless is metrics.jsonl without times.
 func timeless(t *testing.T, run string) (lines []string) {
 	t.Helper()
 	for _, record := range records(t, run) {

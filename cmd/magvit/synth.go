@@ -16,11 +16,11 @@ func synthCommand() *cli.Command {
 		Description: example("magvit synth --clips 200 --out clips.npz"),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write"},
-			&cli.IntFlag{Name: "clips", Value: 200, Usage: "how many clips, a quarter of each class"},
-			&cli.Uint64Flag{Name: "seed", Value: 42, Usage: "another seed, other clips"},
+			&cli.IntFlag{Name: "clips", Value: 200, Usage: "number of clips, a quarter of each class"},
+			&cli.Uint64Flag{Name: "seed", Value: 42, Usage: "of the random generator"},
 			&cli.IntFlag{Name: "size", Value: 64, Usage: "side of a frame in pixels"},
 			&cli.IntFlag{Name: "frames", Value: 16, Usage: "frames of a clip"},
-			&cli.StringFlag{Name: "style", Value: "varied", Usage: "varied: speed, extent, position and direction tell nothing of the class; seed: the narrower ranges of the original set"},
+			&cli.StringFlag{Name: "style", Value: "varied", Usage: "varied: speed, extent, position and direction are independent of the class; seed: the narrower ranges of the original set"},
 		},
 		Action: synth,
 	}
@@ -48,5 +48,5 @@ func synth(c *cli.Context) error {
 	if err := set.WriteNPZ(out); err != nil {
 		return err
 	}
-	return say(c.App.Writer, "%s: %d clips of %d frames, %d×%d pixels", out, cfg.Clips, cfg.Frames, cfg.Size, cfg.Size)
+	return printLine(c.App.Writer, "%s: %d clips of %d frames, %d×%d pixels", out, cfg.Clips, cfg.Frames, cfg.Size, cfg.Size)
 }

@@ -20,7 +20,7 @@ import (
 func trainCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "train",
-		Usage: "train a tokenizer, or go on with a run",
+		Usage: "train a tokenizer, or resume a run",
 		Description: example(
 			"magvit train --preset demo --data clips.npz --out runs/demo",
 			"magvit train --preset tiny --data clips/ --out runs/wide --steps 500 --set model.init_dim=32 --set train.lr=2e-3",
@@ -32,7 +32,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "the run's directory, `RUN`"},
 			&cli.IntFlag{Name: "steps", DefaultText: "the preset's", Usage: "length of the whole run in steps; alone, it replaces the preset's minutes"},
 			&cli.Float64Flag{Name: "minutes", DefaultText: "the preset's", Usage: "length of the whole run in minutes; alone, it replaces the preset's steps"},
-			&cli.StringFlag{Name: "resume", Value: "auto", Usage: "auto: go on with the run in --out, if there is one; never; or a checkpoint's `DIR`"},
+			&cli.StringFlag{Name: "resume", Value: "auto", Usage: "auto: resume the run in --out, if there is one; never; or a checkpoint's `DIR`"},
 			&cli.Uint64Flag{Name: "seed", DefaultText: "the preset's", Usage: "of weights, batches and augmentation"},
 			&cli.StringSliceFlag{Name: "set", Usage: "override a key of the configuration, `KEY=VALUE`; may be given again"},
 			&cli.BoolFlag{Name: "strict", Usage: "stop at a clip that cannot be read, instead of leaving it out"},
@@ -78,7 +78,7 @@ func train(c *cli.Context) error {
 	defer src.Close()
 	r, err := trainer.Run(c.Context, trainer.Options{
 		Config: cfg, Source: src, Out: c.String("out"), Resume: c.String("resume"), Backend: be, Log: p.log,
-		OnStep: shareOfRun(p, cfg.Train, c.String("out")),
+		OnStep: fractionOfRun(p, cfg.Train, c.String("out")),
 	})
 	p.close()
 	if err != nil {
@@ -160,9 +160,9 @@ func configuration(c *cli.Context) (cfg config.Config, err error) {
 	return cfg, cfg.Validate()
 }
 
-// shareOfRun moves the bar after each step. What an interrupted run used up
-// before stands in its progress.json, which a run writes before its first step.
-func shareOfRun(p *progress, t config.Train, dir string) func(step int) {
+// fractionOfRun advances the bar after each step. The time that an interrupted run
+// took before is in its progress.json, which a run writes before its first step.
+func fractionOfRun(p *progress, t config.Train, dir string) func(step int) {
 	var began time.Time
 	before := 0.
 	return func(step int) {
@@ -174,19 +174,19 @@ func shareOfRun(p *progress, t config.Train, dir string) func(step int) {
 				t.Steps = was.Steps // which only a run that has opened its clips knows
 			}
 		}
-		share := 0.
+		fraction := 0.
 		if t.Steps > 0 {
-			share = float64(step) / float64(t.Steps)
+			fraction = float64(step) / float64(t.Steps)
 		}
 		if t.Minutes > 0 {
-			share = max(share, (before+time.Since(began).Seconds())/60/t.Minutes)
+			fraction = max(fraction, (before+time.Since(began).Seconds())/60/t.Minutes)
 		}
-		p.set(share, "")
+		p.set(fraction, "")
 	}
 }
 
-// written is what progress.json says of a run; zeros where it cannot be read, since it
-// is only shown.
+// written is a part of progress.json; zero if that cannot be read, since it is only
+// displayed.
 type written struct {
 	Seconds float64
 	Steps   int

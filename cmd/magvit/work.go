@@ -13,21 +13,20 @@ import (
 	"magvit/trainer/data"
 )
 
-// work is what eval, encode and reconstruct have in common: clips that go
-// through a checkpoint's codes.
+// work is what the commands on a checkpoint and clips have in common.
 type work struct {
 	c       *cli.Context
 	p       *progress
 	be      kernels.Backend
 	codec   *trainer.Codec
 	src     data.Source
-	indices []int       // clips to take
+	indices []int       // chosen clips
 	data    data.Config // how they are read
 }
 
 const workBatch = 4 // clips that are encoded together
 
-// workFlags are of every command that takes a checkpoint and clips.
+// workFlags belong to every command with a checkpoint and clips.
 func workFlags(split string, more ...cli.Flag) []cli.Flag {
 	return append(append([]cli.Flag{
 		checkpointFlag(),
@@ -41,11 +40,11 @@ func checkpointFlag() cli.Flag {
 	return &cli.StringFlag{Name: "checkpoint", Usage: "a `RUN` directory (its newest checkpoint), a checkpoint's directory, or RUN/checkpoints/best"}
 }
 
-// clipFlags are of commands that take clips to codes.
+// clipFlags belong to commands that encode clips.
 func clipFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "frames", DefaultText: "as many as the first clip has", Usage: "frames of a clip: longer ones are cut, shorter ones repeat their last"},
-		&cli.IntFlag{Name: "limit", DefaultText: "all", Usage: "only so many clips"},
+		&cli.IntFlag{Name: "limit", DefaultText: "all", Usage: "upper bound of the number of clips"},
 	}
 }
 
@@ -60,14 +59,14 @@ func openCheckpoint(c *cli.Context, log *slog.Logger) (kernels.Backend, *trainer
 		be.Close()
 		return nil, nil, err
 	}
-	opened(c, log, codec.Skipped, codec.Step, codec.Tokenizer.NumParams())
+	logCheckpoint(c, log, codec.Skipped, codec.Step, codec.Tokenizer.NumParams())
 	return be, codec, nil
 }
 
 // opened logs which checkpoint was read.
-func opened(c *cli.Context, log *slog.Logger, skipped []error, step, parameters int) {
+func logCheckpoint(c *cli.Context, log *slog.Logger, skipped []error, step, parameters int) {
 	for _, s := range skipped {
-		log.Warn("checkpoint passed over: " + s.Error())
+		log.Warn("checkpoint skipped: " + s.Error())
 	}
 	log.Info("checkpoint", "path", c.String("checkpoint"), "step", step, "parameters", parameters)
 }
@@ -111,7 +110,7 @@ func (w *work) open() (err error) {
 	return w.openClips(w.codec.Config.Data)
 }
 
-// openClips opens the clips, to be read as a checkpoint's configuration says.
+// openClips opens the clips, to be read with a checkpoint's data configuration.
 func (w *work) openClips(cfg data.Config) (err error) {
 	if w.src, err = data.Open(w.c.Context, w.c.StringSlice("data"), data.Options{}); err != nil {
 		return err
@@ -134,7 +133,7 @@ func (w *work) close() {
 	}
 }
 
-// choose takes the clips that --split and --limit name, as --frames wants them.
+// choose selects the clips by --split and --limit, and sets --frames.
 func (w *work) choose() error {
 	w.data.Frames = w.c.Int("frames")
 	if split := w.c.String("split"); split == "all" {
@@ -167,23 +166,23 @@ func (w *work) each(f func(b *data.Batch, codes []int32, per int) error) error {
 			return err
 		}
 		done = min(done+b.N, len(w.indices))
-		w.moved(done, began)
+		w.showProgress(done, began)
 		return w.c.Context.Err()
 	})
 	if err != nil {
 		return err
 	}
-	w.leftOut(skipped)
+	w.logSkipped(skipped)
 	return nil
 }
 
-func (w *work) moved(done int, began time.Time) {
+func (w *work) showProgress(done int, began time.Time) {
 	w.p.set(float64(done)/float64(len(w.indices)),
 		fmt.Sprintf("%d of %d clips  %.1f clips/s", done, len(w.indices), float64(done)/time.Since(began).Seconds()))
 }
 
 // leftOut logs the clips that could not be read.
-func (w *work) leftOut(skipped []*data.ClipError) {
+func (w *work) logSkipped(skipped []*data.ClipError) {
 	for _, s := range skipped {
 		w.p.log.Warn("clip left out: " + s.Error())
 	}
@@ -192,8 +191,8 @@ func (w *work) leftOut(skipped []*data.ClipError) {
 	}
 }
 
-// say prints the result of a command that writes a file.
-func say(w io.Writer, format string, args ...any) error {
+// printLine prints the result of a command that writes a file.
+func printLine(w io.Writer, format string, args ...any) error {
 	_, err := fmt.Fprintf(w, format+"\n", args...)
 	return err
 }
