@@ -26,7 +26,7 @@ type builder struct {
 
 func newBuilder(t *Tokenizer, s Shape) *builder {
 	return &builder{t: t, g: G.NewGraph(), shape: s, params: make([]*G.Node, len(t.Params)),
-		graph: &Graph{Shape: s, Inputs: map[string]*G.Node{}, Outputs: map[string]*G.Node{}}}
+		graph: &Graph{Shape: s, Inputs: map[string]*G.Node{}, Outputs: map[string]*G.Node{}, statistics: map[int]*G.Node{}}}
 }
 
 // input adds a named input of the graph.
@@ -49,9 +49,9 @@ func (b *builder) constant(name string, values []float32, shape ...int) *G.Node 
 	return n
 }
 
-// scheduled adds a scalar input that is a function of the step, from 0.
-func (b *builder) scheduled(name string, at func(step int) float64) *G.Node {
-	n := machine.Input(b.g, name)
+// scheduled adds an input that is a function of the step and the batch in it.
+func (b *builder) scheduled(name string, at func(p StepPosition, dst []float32), shape ...int) *G.Node {
+	n := machine.Input(b.g, name, shape...)
 	b.graph.scheduled = append(b.graph.scheduled, scheduled{n, at})
 	return n
 }
@@ -66,7 +66,7 @@ func (b *builder) register(p Param) (index int) {
 	if !ok {
 		i = len(b.t.Params)
 		b.t.index[p.Name] = i
-		p.Decay = len(p.Reference) > 1
+		p.Decay = len(p.Reference) > 1 && !p.Buffer
 		b.t.Params = append(b.t.Params, p)
 		b.params = append(b.params, nil)
 	}
@@ -91,6 +91,36 @@ func (b *builder) paramAs(name string, in initial, shape, reference []int) *G.No
 // param is a parameter with the same shape in the reference.
 func (b *builder) param(name string, in initial, shape ...int) *G.Node {
 	return b.paramAs(name, in, shape, slices.Clone(shape))
+}
+
+// buffer is state that no gradient changes, see Update.
+func (b *builder) buffer(name string, in initial, shape ...int) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	b.register(Param{Name: name, Shape: shape, Reference: slices.Clone(shape), Buffer: true, init: in})
+	return b.param(name, in, shape...)
+}
+
+// statistic makes a node, of a buffer's size, the batch's part of the statistic that the
+// buffer's Update reads: training graphs write it where a parameter has its gradient, and
+// it is summed over the batches of a step as gradients are.
+func (b *builder) statistic(buffer string, n *G.Node) {
+	if b.err == nil {
+		b.graph.statistics[b.t.index[buffer]] = n
+	}
+}
+
+// updateBuffers declares the Update of buffers.
+func (b *builder) updateBuffers(s kernels.Spec, buffers ...string) {
+	if b.err != nil || !b.declare {
+		return
+	}
+	u := Update{Spec: s}
+	for _, name := range buffers {
+		u.Buffers = append(u.Buffers, b.t.index[name])
+	}
+	b.t.update = append(b.t.update, u)
 }
 
 // unusedParam declares a parameter that the reference has and does not use: no graph has it.

@@ -106,6 +106,8 @@ type Network interface {
 	Init(seed uint64, i int, dst []float32)
 	// Padded is the smallest valid clip length of at least frames.
 	Padded(frames int) int
+	// Updates are the changes of the buffers at the end of a step.
+	Updates() []Update
 	// Check reports whether a batch shape is valid, and what would be.
 	Check(Shape) error
 	// Training is the graph of a training step.
@@ -176,6 +178,7 @@ func NewClassifier(c Config) (*Classifier, error) {
 }
 
 func (m *Classifier) Declared() []Param                      { return m.list.Params }
+func (m *Classifier) Updates() []Update                      { return m.list.Updates() }
 func (m *Classifier) NumParams() int                         { return m.list.NumParams() }
 func (m *Classifier) Init(seed uint64, i int, dst []float32) { m.list.Init(seed, i, dst) }
 

@@ -32,7 +32,7 @@ func (m *Classifier) Training(s Shape) (*Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = g.differentiate()
+	_, err = g.differentiate(m.list.Params)
 	return g, err
 }
 

@@ -152,7 +152,7 @@ func TestEntropyBoost(t *testing.T) {
 	if at[0] != 1 {
 		t.Errorf("a program's boost starts as %v, want 1", at[0])
 	}
-	if check(t, p.SetStep(500)); at[0] != 2.5 {
+	if check(t, p.SetStep(StepPosition{Step: 500, Batches: 1})); at[0] != 2.5 {
 		t.Errorf("at step 500 a program's boost is %v, want 2.5", at[0])
 	}
 }

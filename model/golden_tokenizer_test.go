@@ -68,7 +68,7 @@ func (g *golden) tokenizer() {
 	if graph.Inputs["cond"] != nil {
 		inputs = append(inputs, graph.Inputs["cond"])
 	}
-	others, err := graph.differentiate(inputs...)
+	others, err := graph.differentiate(tok.Params, inputs...)
 	check(g.t, err)
 	wanted = slices.Clone(others)
 	for _, n := range graph.Grads {

@@ -32,11 +32,13 @@ type Graph struct {
 	Inputs, Outputs map[string]*G.Node
 	Loss            *G.Node // scalar, the weighted sum of Terms; nil without one
 	Terms           []Term
-	Grads           G.Nodes // of Loss, by index of the parameters
+	Grads           G.Nodes // of Loss, by index of the parameters; of buffers their statistics
 
 	features  *G.Node     // between network and quantizer, of the encoder or of the decoder; input of a Classifier's heads
 	constants []constant  // inputs that never change
-	scheduled []scheduled // inputs that depend on the step alone
+	scheduled []scheduled // inputs that depend on the step and the batch in it
+
+	statistics map[int]*G.Node // of buffers, by index of the parameters
 }
 
 // constant is an input that Compile fills.
@@ -45,10 +47,26 @@ type constant struct {
 	values []float32
 }
 
-// scheduled is a scalar input that is a function of the step, from 0.
+// scheduled is an input that is a function of the step and the batch in it.
 type scheduled struct {
 	node *G.Node
-	at   func(step int) float64
+	at   func(p StepPosition, dst []float32)
+}
+
+// StepPosition is a batch of a training: which step it is in, from 0, and which of the
+// step's batches, from 0, it is.
+type StepPosition struct {
+	Seed                 uint64
+	Step, Batch, Batches int
+}
+
+// Update changes buffers at the end of a step, after all of its batches. The Spec's
+// arguments are the buffers, read and written, in the same order the statistic of each,
+// summed over the step's batches, and a scalar: if it is not finite, the step is not
+// applied, and the buffers stay as they are.
+type Update struct {
+	Spec    kernels.Spec
+	Buffers []int // by index of the parameters
 }
 
 // Term is a part of the loss under the name that records and reports show.
@@ -201,7 +219,7 @@ func (t *Tokenizer) Training(s Shape) (*Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = g.differentiate()
+	_, err = g.differentiate(t.Params)
 	return g, err
 }
 
@@ -227,10 +245,10 @@ func (t *Tokenizer) forward(s Shape) (*Graph, error) {
 }
 
 // differentiate adds the gradients of the parameters and returns those of other nodes.
-func (g *Graph) differentiate(others ...*G.Node) (G.Nodes, error) {
+func (g *Graph) differentiate(params []Param, others ...*G.Node) (G.Nodes, error) {
 	wrt := slices.Clone(others)
-	for _, p := range g.Params {
-		if p != nil {
+	for i, p := range g.Params {
+		if p != nil && !params[i].Buffer {
 			wrt = append(wrt, p)
 		}
 	}
@@ -242,6 +260,10 @@ func (g *Graph) differentiate(others ...*G.Node) (G.Nodes, error) {
 	g.Grads = make(G.Nodes, len(g.Params))
 	bound := map[*G.Node]bool{}
 	for i, p := range g.Params {
+		if params[i].Buffer {
+			g.Grads[i] = g.statistics[i]
+			continue
+		}
 		if p == nil {
 			continue
 		}

@@ -38,13 +38,11 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 	bound := map[*G.Node]kernels.Buffer{}
 	var outputs G.Nodes
 	for i, n := range g.Params {
-		if n == nil {
-			continue
+		if n != nil {
+			bound[n] = params.Slice(offsets[i], offsets[i]+n.Shape().TotalSize())
 		}
-		size := n.Shape().TotalSize()
-		bound[n] = params.Slice(offsets[i], offsets[i]+size)
-		if g.Grads != nil {
-			bound[g.Grads[i]] = grads.Slice(offsets[i], offsets[i]+size)
+		if g.Grads != nil && g.Grads[i] != nil {
+			bound[g.Grads[i]] = grads.Slice(offsets[i], offsets[i]+g.Grads[i].Shape().TotalSize())
 			outputs = append(outputs, g.Grads[i])
 		}
 	}
@@ -90,7 +88,7 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 			p.scheduled = append(p.scheduled, s)
 		}
 	}
-	return p, p.SetStep(math.MaxInt)
+	return p, p.SetStep(StepPosition{Step: math.MaxInt, Batches: 1})
 }
 
 func nodes(terms []Term) (list G.Nodes) {
@@ -107,11 +105,14 @@ func (p *Program) Buffer(name string) kernels.Buffer { return p.buffers[name] }
 // Loss is the buffer of the loss, of a program that has one.
 func (p *Program) Loss() kernels.Buffer { return p.Scalars.Slice(0, 1) }
 
-// SetStep writes the inputs that depend on the step, from 0. A program starts as at the
-// end of every schedule.
-func (p *Program) SetStep(step int) error {
+// SetStep writes the inputs that depend on the step and the batch in it. A program starts
+// as at the end of every schedule.
+func (p *Program) SetStep(at StepPosition) error {
 	for _, s := range p.scheduled {
-		if err := p.be.Write(p.Plan.Buffer(s.node), []float32{float32(s.at(step))}); err != nil {
+		to := p.Plan.Buffer(s.node)
+		values := make([]float32, to.Len())
+		s.at(at, values)
+		if err := p.be.Write(to, values); err != nil {
 			return err
 		}
 	}

@@ -90,7 +90,7 @@ func (q lfq) entropies(b *builder, s kernels.LFQ, z, signs *G.Node) []Term {
 	}
 	var boost *G.Node
 	if q.EntropyBoostSteps > 0 {
-		boost = b.scheduled("entropy_boost", q.boost)
+		boost = b.scheduled("entropy_boost", func(p StepPosition, dst []float32) { dst[0] = float32(q.boost(p.Step)) })
 	}
 	weight := q.AuxWeight * q.EntropyWeight
 	return []Term{

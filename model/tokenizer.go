@@ -46,12 +46,14 @@ import (
 	"magvit/kernels/philox"
 )
 
-// Param is one parameter of a tokenizer.
+// Param is a parameter of a network, or a buffer: state that no gradient changes but an
+// Update at the end of each step. Checkpoints hold both.
 type Param struct {
 	Name      string  // that of the reference
 	Shape     []int   // convolutions: [O,KT,KH,KW,C]
 	Reference []int   // the reference's shape; convolutions: [O,C], and of the kernel what the reference has
 	Decay     bool    // weight decay applies: the reference's shape has two or more axes
+	Buffer    bool    // a buffer
 	init      initial // distribution of its initial values
 }
 
@@ -77,6 +79,7 @@ type Tokenizer struct {
 	Config Config
 	Params []Param // in the order of the network
 	index  map[string]int
+	update []Update
 }
 
 // New checks the configuration and lists the parameters.
@@ -126,6 +129,9 @@ func (t *Tokenizer) Init(seed uint64, i int, dst []float32) {
 
 // Declared is Params, as Network has it.
 func (t *Tokenizer) Declared() []Param { return t.Params }
+
+// Updates are those of the buffers.
+func (t *Tokenizer) Updates() []Update { return t.update }
 
 // Shape is the shape of a batch: clips, frames, pixels.
 type Shape struct{ N, T, H, W int }
@@ -194,7 +200,9 @@ func (t *Tokenizer) CodebookLevels() []int {
 // NumParams is the number of trained values.
 func (t *Tokenizer) NumParams() (n int) {
 	for _, p := range t.Params {
-		n += p.Len()
+		if !p.Buffer {
+			n += p.Len()
+		}
 	}
 	return n
 }

@@ -58,6 +58,7 @@ type solver struct {
 	guard      kernels.Kernel
 	hyper      kernels.Buffer // of the updates, one behind the other
 	updates    []update
+	buffers    *buffers
 }
 
 // Positions of a step's results.
@@ -94,7 +95,7 @@ func newSolver(cfg config.Train, s *checkpoint.State) (*solver, error) {
 		}
 		return b
 	}
-	for _, u := range []update{{from: 0, to: s.Decayed, decay: cfg.WeightDecay}, {from: s.Decayed, to: s.Len}} {
+	for _, u := range []update{{from: 0, to: s.Decayed, decay: cfg.WeightDecay}, {from: s.Decayed, to: s.Trained}} {
 		if u.from < u.to {
 			u.kernel = prepare(kernels.AdamW{Len: u.to - u.from})
 			v.updates = append(v.updates, u)
@@ -105,7 +106,7 @@ func newSolver(cfg config.Train, s *checkpoint.State) (*solver, error) {
 	}
 	v.results, v.hyper = alloc(resultsLen), alloc(len(v.updates)*line)
 	v.keep, v.more = prepare(kernels.Affine{Len: line, Mul: 1}), prepare(kernels.Add{Len: line})
-	v.square, v.guard = prepare(kernels.SumSquares{Len: s.Len}), prepare(kernels.WeightedSum{Len: 2, W: [4]float32{1, 0}})
+	v.square, v.guard = prepare(kernels.SumSquares{Len: s.Trained}), prepare(kernels.WeightedSum{Len: 2, W: [4]float32{1, 0}})
 	if first != nil {
 		return nil, first
 	}
@@ -116,7 +117,9 @@ func newSolver(cfg config.Train, s *checkpoint.State) (*solver, error) {
 		}
 		u.args = append(u.args, v.results.Slice(guarded, guarded+1), v.hyper.Slice(i*line, i*line+kernels.HyperLen))
 	}
-	return v, nil
+	var err error
+	v.buffers, err = newBuffers(s, v.gradient, v.results.Slice(guarded, guarded+1))
+	return v, err
 }
 
 // take enqueues that the gradient and the scalars of one of a step's batches count.
@@ -140,11 +143,12 @@ func (v *solver) take(batch kernels.Buffer, first bool) {
 //
 // AdamW changes nothing if the norm is not finite: 0 times the loss makes it so.
 func (v *solver) update() {
-	v.square.Run(v.results.Slice(norm2, norm2+1), v.gradient)
+	v.square.Run(v.results.Slice(norm2, norm2+1), v.gradient.Slice(0, v.state.Trained))
 	v.guard.Run(v.results.Slice(guarded, guarded+1), v.results.Slice(norm2, norm2+2))
 	for _, u := range v.updates {
 		u.kernel.Run(u.args...)
 	}
+	v.buffers.update()
 }
 
 // schedule writes the hyper-parameters of a step.
@@ -167,7 +171,7 @@ func (v *solver) schedule(m Moment) error {
 
 // flops is the work of one step's update.
 func (v *solver) flops() int64 {
-	n := kernels.SumSquares{Len: v.state.Len}.FLOPs()
+	n := kernels.SumSquares{Len: v.state.Trained}.FLOPs()
 	for _, u := range v.updates {
 		n += kernels.AdamW{Len: u.to - u.from}.FLOPs()
 	}

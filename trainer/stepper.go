@@ -99,7 +99,7 @@ func (s *Stepper) Run(part int, m Moment) error {
 		panic("trainer: Run without Feed")
 	}
 	s.fed, s.ran = nil, p
-	if err := p.SetStep(m.Step); err != nil {
+	if err := p.SetStep(model.StepPosition{Seed: s.cfg.Train.Seed, Step: m.Step, Batch: part, Batches: s.cfg.Train.Accumulate}); err != nil {
 		return err
 	}
 	is := ends{part == 0, part == s.cfg.Train.Accumulate-1}

@@ -15,31 +15,34 @@ import (
 
 // Layout is the place of each parameter in an arena, one array of all parameters.
 //
-// Decayed parameters come first, so that the optimizer runs as two kernels; every
+// Decayed parameters come first, so that the optimizer runs as two kernels, buffers last; every
 // parameter starts at a multiple of 16 values, a cache line. The padding between
 // them is zero and stays zero.
 type Layout struct {
 	Params  []model.Param
 	Offsets []int // by index of Params
 	Decayed int   // length of the part that weight decay applies to
+	Trained int   // length of the part that the optimizer changes; buffers follow
 	Len     int   // values of an arena
+	Updates []model.Update
 }
 
 // NewLayout arranges the parameters of a network.
 func NewLayout(net model.Network) Layout {
 	params := net.Declared()
-	l := Layout{Params: params, Offsets: make([]int, len(params))}
-	for _, decay := range []bool{true, false} {
+	l := Layout{Params: params, Offsets: make([]int, len(params)), Updates: net.Updates()}
+	add := func(in func(p model.Param) bool) int {
 		for i, p := range l.Params {
-			if p.Decay == decay {
+			if in(p) {
 				l.Offsets[i] = l.Len
 				l.Len += (p.Len() + 15) / 16 * 16
 			}
 		}
-		if decay {
-			l.Decayed = l.Len
-		}
+		return l.Len
 	}
+	l.Decayed = add(func(p model.Param) bool { return p.Decay })
+	l.Trained = add(func(p model.Param) bool { return !p.Decay && !p.Buffer })
+	add(func(p model.Param) bool { return p.Buffer })
 	return l
 }
 
