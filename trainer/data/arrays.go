@@ -42,6 +42,7 @@ type arrays struct {
 	descriptions []string
 	problems     []string
 	raw          sync.Pool
+	part         part
 }
 
 // Largest sizes of an array of videos: values of a clip (1 GiB as float32) and clips.
@@ -446,6 +447,7 @@ func textLabels(text []string) (labels []int, classes []string) {
 func (s *arrays) Len() int           { return s.n }
 func (s *arrays) Name(i int) string  { return fmt.Sprintf("%s/%06d", s.base, i) }
 func (s *arrays) Classes() []string  { return s.classes }
+func (s *arrays) Part(int) string    { return string(s.part) }
 func (s *arrays) Problems() []string { return s.problems }
 
 func (s *arrays) Label(i int) int {
@@ -453,6 +455,15 @@ func (s *arrays) Label(i int) int {
 		return -1
 	}
 	return s.labels[i]
+}
+
+func (s *arrays) readPart(ctx context.Context, i int, _ request, _ *cursor, video []float32) (Clip, bool, error) {
+	c, err := s.readInto(ctx, i, video)
+	return c, true, err
+}
+
+func (s *arrays) length(context.Context, int) (int, func(int) float64, bool, error) {
+	return s.t, (&Clip{}).time, true, nil
 }
 
 func (s *arrays) Read(ctx context.Context, i int) (Clip, error) { return s.readInto(ctx, i, nil) }

@@ -14,10 +14,14 @@ func Resolve(ctx context.Context, src Source, indices []int, cfg Config) (Config
 	if err := cfg.Validate(); err != nil {
 		return cfg, err
 	}
-	if h, w := cfg.side(); h == 0 || cfg.Frames == 0 || cfg.Channels == 0 {
-		c, err := firstReadable(ctx, src, indices, cfg.Strict)
+	h, w := cfg.side()
+	if h == 0 || cfg.Frames == 0 || cfg.Channels == 0 {
+		c, whole, err := firstReadable(ctx, src, indices, cfg.Strict)
 		if err != nil {
 			return cfg, err
+		}
+		if !whole && (h == 0 || cfg.Frames == 0) {
+			return cfg, badf("%s is too long or too large to be one clip; set data.frames, and data.size (or data.height and data.width)", c.Name)
 		}
 		if h == 0 {
 			h, w = c.H, c.W
@@ -28,10 +32,8 @@ func Resolve(ctx context.Context, src Source, indices []int, cfg Config) (Config
 		if cfg.Channels == 0 {
 			cfg.Channels = c.C
 		}
-		cfg.Size, cfg.Height, cfg.Width = 0, h, w
-	} else {
-		cfg.Size, cfg.Height, cfg.Width = 0, h, w
 	}
+	cfg.Size, cfg.Height, cfg.Width = 0, h, w
 	return cfg, cfg.Validate()
 }
 
@@ -39,19 +41,22 @@ func Resolve(ctx context.Context, src Source, indices []int, cfg Config) (Config
 // for a readable one fails.
 const maxUnreadable = 64
 
-func firstReadable(ctx context.Context, src Source, indices []int, strict bool) (Clip, error) {
+// firstReadable reads the first clip that can be read, or the first frame of a film
+// that is not read whole.
+func firstReadable(ctx context.Context, src Source, indices []int, strict bool) (Clip, bool, error) {
+	one := request{choose: func(int, func(int) float64) ([]int, fit) { return []int{0}, fit{} }}
 	var last error
 	for _, i := range indices[:min(len(indices), maxUnreadable)] {
-		c, err := src.Read(ctx, i)
+		c, whole, err := readPart(ctx, src, i, one, nil, nil)
 		if bad := (*ClipError)(nil); !errors.As(err, &bad) || strict {
-			return c, err
+			return c, whole, err
 		}
 		last = err
 	}
 	if last == nil {
-		return Clip{}, badf("no clips")
+		return Clip{}, false, badf("no clips")
 	}
-	return Clip{}, fmt.Errorf("none of %d clips can be read, the last one: %w", min(len(indices), maxUnreadable), last)
+	return Clip{}, false, fmt.Errorf("none of %d clips can be read, the last one: %w", min(len(indices), maxUnreadable), last)
 }
 
 // reader reads clips of a Source for a Loader or Each. It caches the background of
@@ -59,36 +64,51 @@ func firstReadable(ctx context.Context, src Source, indices []int, strict bool) 
 type reader struct {
 	src    Source
 	strict bool
+	timed  bool // frames are chosen by their times
 	mu     sync.Mutex
 	bg     map[int][3]float32
 	bad    map[int]*ClipError
 	order  []*ClipError // the same in the order of discovery
 }
 
-func newReader(src Source, strict bool) *reader {
-	return &reader{src: src, strict: strict, bg: map[int][3]float32{}, bad: map[int]*ClipError{}}
+func newReader(src Source, cfg Config) *reader {
+	return &reader{src: src, strict: cfg.Strict, timed: cfg.FPS > 0, bg: map[int][3]float32{}, bad: map[int]*ClipError{}}
 }
 
-// read returns clip i and its background. skip is set for a clip to leave out,
-// which is counted; any other error is final.
-func (r *reader) read(ctx context.Context, i int, video []float32) (c Clip, bg []float32, skip *ClipError, err error) {
+// read returns the part of clip i that want chooses, how it is to be fitted, and its
+// background. skip is set for a clip to leave out, which is counted; any other error
+// is final. The clip is in video where its capacity suffices; keep is the memory to
+// hand to the next read.
+func (r *reader) read(ctx context.Context, i int, want request, cur *cursor, video []float32) (c Clip, f fit, bg, keep []float32, skip *ClipError, err error) {
 	r.mu.Lock()
 	skip = r.bad[i]
 	known, ok := r.bg[i]
 	r.mu.Unlock()
 	if skip != nil {
-		return c, nil, skip, nil
+		return c, f, nil, video, skip, nil
 	}
-	if c, err = readInto(ctx, r.src, i, video); err != nil {
+	var frames []int
+	choose := want.choose
+	want.timed = r.timed
+	want.choose = func(n int, times func(int) float64) ([]int, fit) {
+		frames, f = choose(n, times)
+		return frames, f
+	}
+	c, whole, err := readPart(ctx, r.src, i, want, cur, video)
+	if err != nil {
 		if r.strict || !errors.As(err, &skip) {
-			return c, nil, nil, err
+			return c, f, nil, video, nil, err
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.bad[i] == nil {
 			r.bad[i], r.order = skip, append(r.order, skip)
 		}
-		return c, nil, skip, nil
+		return c, f, nil, video, skip, nil
+	}
+	if !whole { // the background of a film that is not read whole is that of the window
+		Background(known[:c.C], c.Video)
+		return c, f, known[:c.C], c.Video, nil, nil
 	}
 	if !ok {
 		Background(known[:c.C], c.Video)
@@ -96,7 +116,12 @@ func (r *reader) read(ctx context.Context, i int, video []float32) (c Clip, bg [
 		r.bg[i] = known
 		r.mu.Unlock()
 	}
-	return c, known[:c.C], nil, nil
+	if r.timed && c.Times == nil && c.T > 1 {
+		return c, f, nil, video, nil, badf("%s: data.fps needs the times of frames, which arrays and folders of images do not have; set data.stride instead", c.Name)
+	}
+	keep = c.Video
+	want.choose(c.T, c.time)
+	return c.cut(frames), f, known[:c.C], keep, nil, nil
 }
 
 func (r *reader) skipped() []*ClipError {
@@ -105,11 +130,12 @@ func (r *reader) skipped() []*ClipError {
 	return append([]*ClipError(nil), r.order...)
 }
 
-// Each calls f with batches of whole clips in the order of indices, nothing
-// augmented. Clips that cannot be read are left out and returned, unless
-// cfg.Strict. All batches have the shape [batch,T,H,W,C], so that one plan serves
-// them all: the rows missing in the last one repeat its first clip with Frames 0,
-// Weight 0, Index -1 and no name. The batch is valid during f.
+// Each calls f with batches of windows of clips in the order of indices, nothing
+// augmented; cfg.Windows says which windows of a clip. Clips that cannot be read are
+// left out and returned, unless cfg.Strict. All batches have the shape
+// [batch,T,H,W,C], so that one plan serves them all: the rows missing in the last one
+// repeat its first clip with Frames 0, Weight 0, Index -1 and no name. The batch is
+// valid during f.
 func Each(ctx context.Context, src Source, indices []int, cfg Config, batch int, f func(*Batch) error) (skipped []*ClipError, err error) {
 	if batch < 1 {
 		return nil, badf("batch: %d; legal: 1 or more", batch)
@@ -117,25 +143,42 @@ func Each(ctx context.Context, src Source, indices []int, cfg Config, batch int,
 	if cfg, err = Resolve(ctx, src, indices, cfg); err != nil {
 		return nil, err
 	}
-	r, s, b := newReader(src, cfg.Strict), sampler{cfg: cfg}, &Batch{}
+	r, s, b := newReader(src, cfg), sampler{cfg: cfg}, &Batch{}
 	b.resize(cfg.Whole(batch))
+	w := cfg.windowing(cfg.Frames)
 	row := 0
+	var cur cursor
+	defer cur.close()
 	for _, i := range indices {
-		c, bg, skip, err := r.read(ctx, i, s.video)
-		if err != nil {
-			return r.skipped(), err
-		}
-		if skip != nil {
-			continue
-		}
-		s.video = c.Video
-		s.sample(b, row, c, bg, false, nil)
-		b.Index[row] = i
-		if row++; row == batch {
-			if err := f(b); err != nil {
+		starts := []int{0}
+		for k := 0; k < len(starts); k++ {
+			choose := s.choose(w, starts[k], nil)
+			if k == 0 {
+				first := choose
+				choose = func(n int, times func(int) float64) ([]int, fit) {
+					starts = cfg.fixed(n, w, times)
+					return first(n, times)
+				}
+			}
+			c, fit, bg, keep, skip, err := r.read(ctx, i, request{choose: choose}, &cur, s.video)
+			s.video = keep
+			if err != nil {
 				return r.skipped(), err
 			}
-			row = 0
+			if skip != nil {
+				break
+			}
+			s.sample(b, row, c, bg, fit, false, nil)
+			b.Index[row] = i
+			if len(starts) > 1 {
+				b.Names[row] = fmt.Sprintf("%s@%d", c.Name, starts[k])
+			}
+			if row++; row == batch {
+				if err := f(b); err != nil {
+					return r.skipped(), err
+				}
+				row = 0
+			}
 		}
 	}
 	if row == 0 {

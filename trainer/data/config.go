@@ -3,15 +3,20 @@ package data
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Config describes how clips become batches. Sizes of 0 are taken from the first clip.
 type Config struct {
-	Size     int `yaml:"size"`     // side of a square frame in pixels; 0: as the first clip is
-	Height   int `yaml:"height"`   // with width, instead of size: a frame that is not square
-	Width    int `yaml:"width"`    // see height
-	Frames   int `yaml:"frames"`   // frames of a clip; shorter ones repeat their last frame, longer ones are cut; 0: as many as the first clip has
-	Channels int `yaml:"channels"` // 3 (colour) or 1 (grey); 0: as the first clip has
+	Size     int     `yaml:"size"`     // side of a square frame in pixels; 0: as the first clip is
+	Height   int     `yaml:"height"`   // with width, instead of size: a frame that is not square
+	Width    int     `yaml:"width"`    // see height
+	Frames   int     `yaml:"frames"`   // frames of a clip; shorter ones repeat their last frame, longer ones are cut; 0: as many as the first clip has
+	FPS      float64 `yaml:"fps"`      // frames a second of the clips, the nearest ones by their time stamps; 0: as filmed
+	Stride   int     `yaml:"stride"`   // a clip is every n-th frame; 0: 1
+	Windows  string  `yaml:"windows"`  // clips of a film longer than frames: random (training: one at a random place in each epoch; evaluation: the first), first, all (without gaps), or a number (training: at random places; evaluation: evenly spread); "": random
+	Fit      string  `yaml:"fit"`      // frames of other proportions: crop (training: at random; evaluation: the middle), center, letterbox (black bars) or stretch; "": crop
+	Channels int     `yaml:"channels"` // 3 (colour) or 1 (grey); 0: as the first clip has
 
 	Crop Crop `yaml:"crop"` // train on crops near the foreground instead of whole clips
 
@@ -61,7 +66,7 @@ const (
 func (c Config) Validate() error {
 	for _, err := range []error{
 		inRange("size", c.Size, 0, maxSide), inRange("height", c.Height, 0, maxSide), inRange("width", c.Width, 0, maxSide),
-		inRange("frames", c.Frames, 0, maxFrames),
+		inRange("frames", c.Frames, 0, maxFrames), inRange("fps", c.FPS, 0, 1000), inRange("stride", c.Stride, 0, maxFrames),
 		inRange("crop.batch", c.Crop.Batch, 0, maxCrops),
 		inRange("shift", c.Shift, 0, maxSide), inRange("noise", c.Noise, 0, 1), inRange("rotation", c.Rotation, 0, maxRotation),
 		inRange("foreground_weight", c.ForegroundWeight, 0, 1e6), inRange("grow", c.Grow, 0, 64),
@@ -70,6 +75,12 @@ func (c Config) Validate() error {
 		if err != nil {
 			return err
 		}
+	}
+	if _, _, _, err := c.windows(); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"", fitCrop, fitCenter, fitLetterbox, fitStretch}, c.Fit) {
+		return badf("data.fit: %q; legal: %s, %s, %s, %s", c.Fit, fitCrop, fitCenter, fitLetterbox, fitStretch)
 	}
 	if c.Channels != 0 && c.Channels != 1 && c.Channels != 3 {
 		return badf("data.channels: %d; legal: 3 (colour), 1 (grey) or 0 (as the clips are)", c.Channels)

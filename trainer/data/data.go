@@ -39,6 +39,7 @@ type Clip struct {
 	Points      []float32 // [T,2] the same in the picture, x and y in pixels, or nil; pixel i covers [i,i+1); NaN where it is not known
 	Equation    string    // of the path, where the file has it
 	Description string    // of the motion, where the file has it
+	Times       []float64 // [T] seconds at which the frames are shown, or nil
 }
 
 // Source is a list of clips, read on demand. Its methods are safe for concurrent use.

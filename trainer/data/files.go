@@ -3,24 +3,31 @@ package data
 import (
 	"context"
 	"errors"
-	"os/exec"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 )
 
-// files is the Source of video files, GIFs and frame folders, a clip each. Only
-// names are held; what has been decoded is kept as bytes while there is room.
+// files is the Source of video files, pictures and folders of frames, a clip each.
+// Only names are held; small decoded clips are cached as bytes up to a limit, films
+// are read window by window.
 type files struct {
 	roots     []string
 	clips     []fileClip
+	more      map[int]*fileMore // what few clips have
 	classes   []string
 	classNo   map[string]int32
-	ffmpeg    string
+	parts     bool // some clips name their part
+	ffmpeg    *ffmpeg
+	index     *Index
+	scalers   sync.Pool // of *scaled
 	mu        sync.Mutex
 	cacheRoom int64
 	cache     map[int]*pixels
+	films     map[int]bool // found too large to be read whole
 	problems  []string
 }
 
@@ -28,17 +35,30 @@ type fileClip struct {
 	name  string // below the root; ends in a slash for a folder of frames
 	root  int32
 	label int32
+	part  part
+}
+
+// fileMore is what lists and archives say of a clip.
+type fileMore struct {
+	start, end float64 // seconds of the film; end 0: to its end
+	off, size  int64   // bytes of the file that hold the clip; size 0: all
+	kind       string  // instead of the name's extension
+	members    []member
 }
 
 // pixels is a decoded clip: rgb holds [T,H,W,3].
 type pixels struct {
 	t, h, w int
 	rgb     []byte
+	times   []float64 // [T] seconds, or nil
 }
 
-// maxPixels bounds the bytes of a decoded clip, a quarter of its float32 size.
-// A longer video belongs cut into clips.
-const maxPixels = 1 << 28
+// maxWhole bounds the bytes of a film that is decoded whole; a larger one is read
+// window by window. maxPixels bounds those of any other decoded clip.
+const (
+	maxWhole  = 16 << 20
+	maxPixels = 1 << 28
+)
 
 var errTooLarge = errors.New("decodes to more than 256 MiB; cut it into shorter clips, or scale it down")
 
@@ -50,7 +70,7 @@ func (f *files) root(path string) int {
 	return len(f.roots) - 1
 }
 
-func (f *files) add(root int, name, class string) {
+func (f *files) add(root int, name, class string, p part, more *fileMore) {
 	label := int32(-1)
 	if class != "" {
 		n, ok := f.classNo[class]
@@ -63,7 +83,14 @@ func (f *files) add(root int, name, class string) {
 		}
 		label = n
 	}
-	f.clips = append(f.clips, fileClip{name, int32(root), label})
+	if more != nil {
+		if f.more == nil {
+			f.more = map[int]*fileMore{}
+		}
+		f.more[len(f.clips)] = more
+	}
+	f.parts = f.parts || p != ""
+	f.clips = append(f.clips, fileClip{name, int32(root), label, p})
 }
 
 // finish numbers the classes by name and looks for ffmpeg if it is needed.
@@ -81,17 +108,19 @@ func (f *files) finish(opt Options) error {
 	}
 	f.classes, f.classNo = names, nil
 
-	f.cache, f.cacheRoom = map[int]*pixels{}, opt.Cache
+	f.cache, f.films, f.cacheRoom = map[int]*pixels{}, map[int]bool{}, opt.Cache
 	if opt.Cache == 0 {
 		f.cacheRoom = 512 << 20
 	}
-	for _, c := range f.clips {
-		if k := kindOf(c.name); slices.Contains(videoKinds, k) && k != ".gif" {
+	f.scalers.New = func() any { return &scaled{} }
+	for i := range f.clips {
+		if isFilm(f.kind(i)) {
 			var err error
-			if f.ffmpeg, err = exec.LookPath("ffmpeg"); err != nil {
-				return badf("%s: reading video files needs ffmpeg, which is not on the PATH: install it (apt-get install ffmpeg, brew install ffmpeg), or convert the clips to .npz, .gif or folders of frames", c.name)
+			f.ffmpeg, err = findFFmpeg(f.clips[i].name)
+			if opt.Stall > 0 && err == nil {
+				f.ffmpeg.stall = opt.Stall
 			}
-			break
+			return err
 		}
 	}
 	return nil
@@ -99,9 +128,21 @@ func (f *files) finish(opt Options) error {
 
 func (f *files) Len() int           { return len(f.clips) }
 func (f *files) Label(i int) int    { return int(f.clips[i].label) }
+func (f *files) Part(i int) string  { return string(f.clips[i].part) }
 func (f *files) Classes() []string  { return f.classes }
 func (f *files) Problems() []string { return f.problems }
 func (f *files) Close() error       { return nil }
+
+// kind is the extension that says how clip i is read; "/" for a folder of frames.
+func (f *files) kind(i int) string {
+	if m := f.more[i]; m != nil && m.kind != "" {
+		return m.kind
+	}
+	if strings.HasSuffix(f.clips[i].name, "/") {
+		return "/"
+	}
+	return kindOf(f.clips[i].name)
+}
 
 // Name is the path below the folder that was opened, so that moving the folder
 // does not change the split.
@@ -110,39 +151,66 @@ func (f *files) Name(i int) string {
 	if c.name == "/" {
 		return filepath.Base(f.roots[c.root])
 	}
-	return strings.TrimSuffix(filepath.ToSlash(c.name), "/")
+	name := strings.TrimSuffix(filepath.ToSlash(c.name), "/")
+	if m := f.more[i]; m != nil && (m.start > 0 || m.end > 0) {
+		name = fmt.Sprintf("%s@%g-%g", name, m.start, m.end)
+	}
+	return name
+}
+
+// path is the file that holds clip i.
+func (f *files) path(i int) string {
+	c := f.clips[i]
+	if m := f.more[i]; m != nil && m.size > 0 {
+		return f.roots[c.root] // an archive
+	}
+	if c.name != "/" && filepath.IsAbs(c.name) {
+		return c.name
+	}
+	return filepath.Join(f.roots[c.root], c.name)
+}
+
+// input is clip i as ffmpeg names it.
+func (f *files) input(i int) string {
+	// "file:" keeps names that start with "-" or hold ":" from being read as something else.
+	name := "file:" + f.path(i)
+	if m := f.more[i]; m != nil && m.size > 0 {
+		return fmt.Sprintf("subfile,,start,%d,end,%d,,:%s", m.off, m.off+m.size, name)
+	}
+	return name
 }
 
 func (f *files) Read(ctx context.Context, i int) (Clip, error) { return f.readInto(ctx, i, nil) }
 
+// readInto decodes a clip whole, up to maxPixels.
 func (f *files) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
-	p, err := f.pixels(ctx, i)
+	p, err := f.pixels(ctx, i, maxPixels)
 	if err != nil {
 		return Clip{}, err
 	}
-	c := Clip{Name: f.Name(i), Label: f.Label(i), T: p.t, H: p.h, W: p.w, C: 3, Video: grown(video, len(p.rgb))}
-	bytesToFloat(c.Video, p.rgb)
-	return c, nil
+	return f.clip(i, p, video), nil
 }
 
-// pixels decodes clip i, or finds it among those kept. The first clips that fit
-// are kept for good: in a shuffled epoch any other choice hits no more often.
-func (f *files) pixels(ctx context.Context, i int) (*pixels, error) {
+func (f *files) clip(i int, p *pixels, video []float32) Clip {
+	c := Clip{Name: f.Name(i), Label: f.Label(i), T: p.t, H: p.h, W: p.w, C: 3, Video: grown(video, len(p.rgb)), Times: p.times}
+	bytesToFloat(c.Video, p.rgb)
+	return c
+}
+
+// pixels decodes clip i whole, or finds it in the cache. The first clips that fit
+// stay in the cache: in a shuffled epoch any other choice hits no more often.
+func (f *files) pixels(ctx context.Context, i int, limit int) (*pixels, error) {
 	f.mu.Lock()
 	p := f.cache[i]
 	f.mu.Unlock()
 	if p != nil {
 		return p, nil
 	}
-	path := filepath.Join(f.roots[f.clips[i].root], f.clips[i].name)
 	var err error
-	switch k := kindOf(f.clips[i].name); {
-	case k == ".gif":
-		p, err = readGIF(path)
-	case slices.Contains(videoKinds, k):
-		p, err = readVideo(ctx, f.ffmpeg, path)
-	default:
-		p, err = readFrames(ctx, path)
+	if kind := f.kind(i); isFilm(kind) {
+		p, err = f.readWhole(ctx, i, limit)
+	} else {
+		p, err = f.readPicture(ctx, i, kind)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -156,4 +224,313 @@ func (f *files) pixels(ctx context.Context, i int) (*pixels, error) {
 		f.cache[i], f.cacheRoom = p, f.cacheRoom-n
 	}
 	return p, nil
+}
+
+func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, video []float32) (Clip, bool, error) {
+	if !isFilm(f.kind(i)) || !f.large(i) {
+		p, err := f.pixels(ctx, i, maxWhole)
+		if err == nil {
+			c := f.clip(i, p, video)
+			if want.timed && c.Times == nil && isFilm(f.kind(i)) {
+				c.Times, err = f.times(ctx, i, c.T)
+			}
+			return c, true, err
+		}
+		if !errors.Is(err, errTooLarge) || !isFilm(f.kind(i)) {
+			return Clip{}, false, err
+		}
+		f.mu.Lock()
+		f.films[i] = true
+		f.mu.Unlock()
+	}
+	first, n, t, err := f.span(ctx, i)
+	if err != nil {
+		return Clip{}, false, err
+	}
+	frames, fit := want.choose(n, func(k int) float64 { return t.at(first + k) })
+	frames = slices.Clone(frames)
+	for j := range frames {
+		frames[j] += first
+	}
+	c, err := f.readFrames(ctx, i, t, frames, fit, cur, video)
+	if err != nil && ctx.Err() == nil {
+		err = &ClipError{f.Name(i), err}
+	}
+	return c, false, err
+}
+
+// large reports whether clip i is known to be too large to be read whole.
+func (f *files) large(i int) bool {
+	f.mu.Lock()
+	known := f.films[i]
+	f.mu.Unlock()
+	if known {
+		return true
+	}
+	m := f.more[i]
+	t := f.index.find(f.path(i), m)
+	return t != nil && (m == nil || m.end == 0) && t.N*t.Width*t.Height*3 > maxWhole
+}
+
+// timeline returns when the frames of film i are shown: from the index, or scanned.
+func (f *files) timeline(ctx context.Context, i int) (*timeline, error) {
+	m := f.more[i]
+	path := f.path(i)
+	if t := f.index.find(path, m); t != nil {
+		return t, nil
+	}
+	t, err := f.ffmpeg.scan(ctx, f.input(i))
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, &ClipError{f.Name(i), err}
+	}
+	f.index.put(path, m, t)
+	return t, nil
+}
+
+// span is the part of film i that its clip consists of: n frames from first on.
+func (f *files) span(ctx context.Context, i int) (first, n int, t *timeline, err error) {
+	if t, err = f.timeline(ctx, i); err != nil {
+		return 0, 0, nil, err
+	}
+	n = t.N
+	if m := f.more[i]; m != nil {
+		first = t.search(m.start)
+		if m.end > 0 {
+			n = t.search(m.end)
+		}
+		if n -= first; n < 1 {
+			return 0, 0, nil, &ClipError{f.Name(i), fmt.Errorf("no frames from %g to %g s; it runs from %g to %g", m.start, m.end, t.at(0), t.at(t.N-1))}
+		}
+	}
+	return first, n, t, nil
+}
+
+func (f *files) length(ctx context.Context, i int) (n int, times func(int) float64, ok bool, err error) {
+	if !isFilm(f.kind(i)) {
+		p, err := f.pixels(ctx, i, maxPixels)
+		if err != nil {
+			return 0, nil, false, err
+		}
+		return p.t, (&Clip{Times: p.times}).time, true, nil
+	}
+	first, n, t, err := f.span(ctx, i)
+	if err != nil {
+		return 0, nil, false, err
+	}
+	return n, func(k int) float64 { return t.at(first + k) }, true, nil
+}
+
+// times are those of the n frames of a film that was decoded whole.
+func (f *files) times(ctx context.Context, i, n int) ([]float64, error) {
+	first, _, t, err := f.span(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	s := make([]float64, n)
+	for k := range s {
+		s[k] = t.at(min(first+k, t.N-1))
+	}
+	return s, nil
+}
+
+// readWhole decodes a film of at most limit bytes.
+func (f *files) readWhole(ctx context.Context, i, limit int) (*pixels, error) {
+	p := &pixels{}
+	from, count := 0., 0
+	if m := f.more[i]; m != nil && (m.start > 0 || m.end > 0) {
+		first, n, t, err := f.span(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		from, count = t.before(first), n
+	}
+	d, err := f.ffmpeg.open(ctx, f.input(i), from, lead(f.kind(i)), 1, count)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	for {
+		frame, err := d.next()
+		if isEOF(err) && p.t > 0 {
+			return p, nil
+		}
+		if isEOF(err) {
+			return nil, fmt.Errorf("no frames: %s", d.log.text())
+		}
+		if err != nil {
+			return nil, err
+		}
+		if p.t == 0 {
+			p.h, p.w = frame.h, frame.w
+		}
+		if frame.h != p.h || frame.w != p.w {
+			return nil, fmt.Errorf("frame %d is %dx%d, the first one %dx%d", p.t, frame.w, frame.h, p.w, p.h)
+		}
+		if len(p.rgb)+len(frame.rgb) > limit {
+			return nil, errTooLarge
+		}
+		p.rgb = append(p.rgb, frame.rgb...)
+		p.t++
+	}
+}
+
+// cursor keeps the decoder of the last film open, for windows that follow each other.
+type cursor struct {
+	clip, next, step int
+	d                *decoder
+	cancel           context.CancelFunc
+}
+
+func (c *cursor) close() {
+	if c != nil && c.d != nil {
+		c.d.close()
+		c.cancel()
+		c.d = nil
+	}
+}
+
+// readFrames decodes some frames, in ascending order, of film i and fits each, so
+// that one frame of the film is in memory at a time.
+func (f *files) readFrames(ctx context.Context, i int, t *timeline, frames []int, ft fit, cur *cursor, video []float32) (Clip, error) {
+	if len(frames) == 0 {
+		return Clip{}, errors.New("no frames are wanted")
+	}
+	c, err := f.decodeFrames(ctx, i, t, frames, lead(f.kind(i)), ft, cur, video)
+	if err == nil && c.T == 0 { // the film could not be sought in
+		if c, err = f.decodeFrames(ctx, i, t, frames, t.at(t.N-1)+1, ft, nil, video); err == nil && c.T == 0 {
+			err = fmt.Errorf("frame %d of %d is not there", frames[0], t.N)
+		}
+	}
+	return c, err
+}
+
+func (f *files) decodeFrames(ctx context.Context, i int, t *timeline, frames []int, lead float64, ft fit, cur *cursor, video []float32) (c Clip, err error) {
+	c = Clip{Name: f.Name(i), Label: f.Label(i), C: 3}
+	step := 1
+	if n := len(frames); n > 1 {
+		if d := frames[1] - frames[0]; d > 1 && frames[n-1]-frames[0] == (n-1)*d && slices.IsSortedFunc(frames, func(a, b int) int { return b + d - a }) {
+			step = d
+		}
+	}
+	var d *decoder
+	next := frames[0]
+	if cur != nil && cur.d != nil && cur.clip == i && cur.step == step && next >= cur.next && next-cur.next < 64*step && (next-cur.next)%step == 0 {
+		d, next = cur.d, cur.next
+		stop := context.AfterFunc(ctx, d.cancel)
+		defer stop()
+	} else {
+		cur.close()
+		count := 0
+		own := ctx
+		cancel := context.CancelFunc(func() {})
+		if cur == nil {
+			count = (frames[len(frames)-1]-frames[0])/step + 1
+		} else {
+			own, cancel = context.WithCancel(context.WithoutCancel(ctx))
+			stop := context.AfterFunc(ctx, cancel)
+			defer stop()
+		}
+		if d, err = f.ffmpeg.open(own, f.input(i), t.before(frames[0]), lead, step, count); err != nil {
+			cancel()
+			return c, err
+		}
+		if cur != nil {
+			*cur = cursor{clip: i, d: d, step: step, cancel: cancel}
+		}
+	}
+	keep := false
+	defer func() {
+		if cur == nil || !keep {
+			d.close()
+			cur.close()
+		}
+	}()
+	s := f.scalers.Get().(*scaled)
+	defer f.scalers.Put(s)
+	size := 0
+	for c.T < len(frames) {
+		frame, err := d.next()
+		if isEOF(err) {
+			return c.trim(size), nil
+		}
+		if err != nil {
+			return c, err
+		}
+		if c.T == 0 && c.H == 0 {
+			if ft.H == 0 {
+				ft.H, ft.W = frame.h, frame.w
+			}
+			c.H, c.W = ft.H, ft.W
+			size = c.H * c.W * 3
+			if len(frames)*size > maxClipValues {
+				return c, fmt.Errorf("%d frames of %dx%d; legal: up to %d values in a clip", len(frames), c.H, c.W, maxClipValues)
+			}
+			c.Video = grown(video, len(frames)*size)
+		}
+		for c.T < len(frames) && frames[c.T] == next {
+			fitFrame(s, c.Video[c.T*size:(c.T+1)*size], frame.rgb, frame.h, frame.w, 3, ft, 1./255)
+			c.T++
+		}
+		next += step
+	}
+	if keep = cur != nil; keep {
+		cur.next = next
+	}
+	return c.trim(size), nil
+}
+
+// trim cuts the memory for frames that a film did not have.
+func (c Clip) trim(size int) Clip {
+	c.Video = c.Video[:c.T*size]
+	return c
+}
+
+// readPicture decodes a clip of pictures: an image, an animation or a folder.
+func (f *files) readPicture(ctx context.Context, i int, kind string) (*pixels, error) {
+	if kind == "/" {
+		return readFrames(ctx, f.path(i))
+	}
+	m := f.more[i]
+	if m != nil && m.members != nil {
+		return readMembers(ctx, f.path(i), m.members)
+	}
+	raw, err := readAll(f.path(i), m)
+	if err != nil {
+		return nil, err
+	}
+	return decodePicture(raw, kind)
+}
+
+// maxFile bounds the bytes of a compressed picture, animation or array in an archive.
+const maxFile = 1 << 30
+
+// readAll reads the bytes of a file, or of a part of it.
+func readAll(path string, m *fileMore) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var off, size int64
+	if m != nil {
+		off, size = m.off, m.size
+	}
+	if size == 0 {
+		st, err := file.Stat()
+		if err != nil {
+			return nil, err
+		}
+		size = st.Size()
+	}
+	if size > maxFile {
+		return nil, fmt.Errorf("%d bytes; legal: up to %d", size, maxFile)
+	}
+	raw := make([]byte, size)
+	if _, err := file.ReadAt(raw, off); err != nil {
+		return nil, err
+	}
+	return raw, nil
 }

@@ -1,52 +1,139 @@
 package data
 
-// fitted scales frames [T,h,w,C] so that they just cover H by W, keeping their
-// proportions, and cuts that window out of them at a fraction (fy, fx in [0,1]) of
-// the excess. The result [T,H,W,C] is in dst, grown where needed.
-func fitted(dst *scaled, frames []float32, t, h, w, c, H, W int, fy, fx float64) []float32 {
-	sh, sw, top, left := cover(h, w, H, W, fy, fx)
-	rows := taps(h, sh, top, H)
-	cols := taps(w, sw, left, W)
-	dst.narrow, dst.out = grown(dst.narrow, h*W*c), grown(dst.out, t*H*W*c)
-	for f := range t {
-		in, out := frames[f*h*w*c:(f+1)*h*w*c], dst.out[f*H*W*c:(f+1)*H*W*c]
-		for y := range h {
-			for x, tap := range cols {
-				for k := range c {
-					var v float32
-					for i, g := range tap.weight {
-						v += g * in[(y*w+tap.from+i)*c+k]
-					}
-					dst.narrow[(y*W+x)*c+k] = v
-				}
+// Ways to bring a frame of other proportions to the configured size (Config.Fit).
+const (
+	fitCrop      = "crop"      // cover the size and cut off the rest: at random in training, the middle in evaluation
+	fitCenter    = "center"    // cover the size and keep the middle
+	fitLetterbox = "letterbox" // fit into the size; the bars are black
+	fitStretch   = "stretch"   // scale each axis on its own
+)
+
+// fit is how the frames of a clip are brought to H by W.
+type fit struct {
+	mode   string // "": crop
+	H, W   int    // 0: as stored
+	fy, fx float64
+}
+
+// scaling maps a point of a clip's frame to the fitted frame: the frame is scaled to
+// sh by sw; the part from (top, left) on is written at (y, x), h by w pixels.
+type scaling struct {
+	sh, sw, top, left int
+	y, x, h, w        int
+	scaleY, scaleX    float64
+}
+
+// scaling computes how a frame of h by w is fitted.
+func (f fit) scaling(h, w int) scaling {
+	H, W := f.H, f.W
+	if h == H && w == W || H == 0 {
+		return scaling{sh: h, sw: w, h: h, w: w, scaleY: 1, scaleX: 1}
+	}
+	s := scaling{h: H, w: W}
+	switch f.mode {
+	case fitStretch:
+		s.sh, s.sw = H, W
+	case fitLetterbox:
+		scale := min(float64(H)/float64(h), float64(W)/float64(w))
+		s.sh, s.sw = min(max(int(float64(h)*scale+.5), 1), H), min(max(int(float64(w)*scale+.5), 1), W)
+		s.h, s.w, s.y, s.x = s.sh, s.sw, (H-s.sh)/2, (W-s.sw)/2
+	default:
+		fy, fx := f.fy, f.fx
+		if f.mode == fitCenter {
+			fy, fx = .5, .5
+		}
+		scale := max(float64(H)/float64(h), float64(W)/float64(w))
+		s.sh, s.sw = max(int(float64(h)*scale+.5), H), max(int(float64(w)*scale+.5), W)
+		s.top, s.left = int(fy*float64(s.sh-H)+.5), int(fx*float64(s.sw-W)+.5)
+	}
+	s.scaleY, s.scaleX = float64(s.sh)/float64(h), float64(s.sw)/float64(w)
+	return s
+}
+
+// point maps a position in pixels.
+func (s scaling) point(x, y float64) (float64, float64) {
+	return x*s.scaleX - float64(s.left) + float64(s.x), y*s.scaleY - float64(s.top) + float64(s.y)
+}
+
+// scaled fits frames; it holds the filters of the last size and scratch memory.
+type scaled struct {
+	from, to   [2]int
+	by         scaling
+	rows, cols []tap
+	narrow     []float32
+	out        []float32
+}
+
+// fitted scales frames [T,h,w,C] as f says. The result [T,H,W,C] is in memory of s.
+func (s *scaled) fitted(frames []float32, t, h, w, c int, f fit) []float32 {
+	s.out = grown(s.out, t*f.H*f.W*c)
+	for k := range t {
+		fitFrame(s, s.out[k*f.H*f.W*c:(k+1)*f.H*f.W*c], frames[k*h*w*c:(k+1)*h*w*c], h, w, c, f, 1)
+	}
+	return s.out
+}
+
+// fitFrame scales one frame [h,w,c], multiplied by unit, into dst [f.H,f.W,c].
+func fitFrame[V uint8 | float32](s *scaled, dst []float32, in []V, h, w, c int, f fit, unit float32) {
+	by := f.scaling(h, w)
+	if s.by != by || s.from != [2]int{h, w} || s.to != [2]int{f.H, f.W} {
+		s.by, s.from, s.to = by, [2]int{h, w}, [2]int{f.H, f.W}
+		s.rows, s.cols = taps(h, by.sh, by.top, by.h), taps(w, by.sw, by.left, by.w)
+	}
+	// Rows that no row of the result needs are not scaled.
+	low, high := s.rows[0].from, 0
+	for _, tap := range s.rows {
+		high = max(high, tap.from+len(tap.weight))
+	}
+	line := by.w * c
+	s.narrow = grown(s.narrow, h*line)
+	for y := low; y < high; y++ {
+		narrowLine(s.narrow[y*line:(y+1)*line], in[y*w*c:(y+1)*w*c], s.cols, c, unit)
+	}
+	if by.h < f.H || by.w < f.W {
+		clear(dst)
+	}
+	for y, tap := range s.rows {
+		at := ((by.y+y)*f.W + by.x) * c
+		row := dst[at : at+line]
+		clear(row)
+		for i, g := range tap.weight {
+			for k, v := range s.narrow[(tap.from+i)*line : (tap.from+i+1)*line] {
+				row[k] += g * v
 			}
 		}
-		for y, tap := range rows {
-			row := out[y*W*c : (y+1)*W*c]
-			clear(row)
-			for i, g := range tap.weight {
-				for k, v := range dst.narrow[(tap.from+i)*W*c : (tap.from+i+1)*W*c] {
-					row[k] += g * v
-				}
-			}
-			for k, v := range row {
-				row[k] = min(v, 1) // the weights' sum may round to a little above 1
-			}
+		for k, v := range row {
+			row[k] = min(v, 1) // the weights' sum may round to a little above 1
 		}
 	}
-	return dst.out
 }
 
-// cover returns the size to which a frame of h by w is scaled and the corner of the
-// window in it.
-func cover(h, w, H, W int, fy, fx float64) (sh, sw, top, left int) {
-	scale := max(float64(H)/float64(h), float64(W)/float64(w))
-	sh, sw = max(int(float64(h)*scale+.5), H), max(int(float64(w)*scale+.5), W)
-	return sh, sw, int(fy*float64(sh-H) + .5), int(fx*float64(sw-W) + .5)
+// narrowLine scales one line of pixels.
+func narrowLine[V uint8 | float32](dst []float32, in []V, cols []tap, c int, unit float32) {
+	if c == 3 {
+		for x, tap := range cols {
+			var r, g, b float32
+			px := in[3*tap.from:]
+			px = px[:3*len(tap.weight)]
+			for i, w := range tap.weight {
+				r += w * float32(px[3*i])
+				g += w * float32(px[3*i+1])
+				b += w * float32(px[3*i+2])
+			}
+			dst[3*x], dst[3*x+1], dst[3*x+2] = r*unit, g*unit, b*unit
+		}
+		return
+	}
+	for x, tap := range cols {
+		for k := range c {
+			var v float32
+			for i, w := range tap.weight {
+				v += w * float32(in[(tap.from+i)*c+k])
+			}
+			dst[x*c+k] = v * unit
+		}
+	}
 }
-
-// scaled is the scratch memory of fitted.
-type scaled struct{ narrow, out []float32 }
 
 type tap struct {
 	from   int

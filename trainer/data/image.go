@@ -8,54 +8,83 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
-	"image/gif"
-	_ "image/jpeg" // frames may be JPEG
-	_ "image/png"  // or PNG
+	"image/jpeg"
+	"image/png"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
 )
 
-// readGIF decodes a GIF as a viewer shows it: each frame drawn over what the one
-// before left behind, on white where nothing was drawn.
-func readGIF(path string) (*pixels, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	head, err := gif.DecodeConfig(bytes.NewReader(raw))
-	if err != nil {
-		return nil, err
-	}
-	if head.Width < 1 || head.Height < 1 || 3*head.Width*head.Height > maxPixels {
-		return nil, errTooLarge
-	}
-	g, err := gif.DecodeAll(bytes.NewReader(raw))
-	if err != nil {
-		return nil, err
-	}
-	canvas := image.NewRGBA(image.Rect(0, 0, head.Width, head.Height))
+// decodePicture decodes an image or animation. The bytes say what it is; kind, an
+// extension, is used for errors.
+func decodePicture(raw []byte, kind string) (*pixels, error) {
 	p := &pixels{}
-	for i, frame := range g.Image {
-		var before *image.RGBA
-		if g.Disposal[i] == gif.DisposalPrevious {
-			before = &image.RGBA{Pix: slices.Clone(canvas.Pix), Stride: canvas.Stride, Rect: canvas.Rect}
-		}
-		draw.Draw(canvas, frame.Rect, frame, frame.Rect.Min, draw.Over)
-		if err := p.add(canvas); err != nil {
-			return nil, err
-		}
-		switch g.Disposal[i] {
-		case gif.DisposalPrevious:
-			canvas = before
-		case gif.DisposalBackground:
-			draw.Draw(canvas, frame.Rect, image.Transparent, image.Point{}, draw.Src)
-		}
+	switch {
+	case bytes.HasPrefix(raw, []byte("GIF8")):
+		return decodeGIF(raw)
+	case bytes.HasPrefix(raw, []byte(pngMagic)):
+		return decodePNG(raw)
+	case isWebP(raw):
+		return decodeWebP(raw)
+	}
+	m, err := decodeImage(raw)
+	if err == nil {
+		err = p.add(m)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", kind, err)
 	}
 	return p, nil
 }
 
-// readFrames decodes a folder of PNG and JPEG in the natural order of their names.
+// decodeImage decodes a still image. Sizes are checked before memory is allocated.
+func decodeImage(raw []byte) (image.Image, error) {
+	switch {
+	case bytes.HasPrefix(raw, []byte("\xff\xd8")):
+		return checked(raw, jpeg.DecodeConfig, decodeJPEG)
+	case bytes.HasPrefix(raw, []byte(pngMagic)):
+		return checked(raw, png.DecodeConfig, png.Decode)
+	case bytes.HasPrefix(raw, []byte("BM")):
+		return checked(raw, bmp.DecodeConfig, bmp.Decode)
+	case bytes.HasPrefix(raw, []byte("II*\x00")) || bytes.HasPrefix(raw, []byte("MM\x00*")):
+		return checked(raw, tiff.DecodeConfig, tiff.Decode)
+	case isWebP(raw) || bytes.HasPrefix(raw, []byte("GIF8")):
+		p, err := decodePicture(raw, "")
+		if err != nil {
+			return nil, err
+		}
+		return p.image(0), nil
+	}
+	return nil, errors.New("an image of an unknown kind")
+}
+
+// checked decodes an image whose header names a legal size.
+func checked(raw []byte, config func(io.Reader) (image.Config, error), decode func(io.Reader) (image.Image, error)) (image.Image, error) {
+	head, err := config(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	if head.Width < 1 || head.Height < 1 || int64(head.Width)*int64(head.Height) > maxPixels/3 {
+		return nil, errTooLarge
+	}
+	return decode(bytes.NewReader(raw))
+}
+
+// image is frame k as an image.
+func (p *pixels) image(k int) image.Image {
+	m := image.NewRGBA(image.Rect(0, 0, p.w, p.h))
+	for i := range p.w * p.h {
+		copy(m.Pix[4*i:], p.rgb[3*(k*p.w*p.h+i):][:3])
+		m.Pix[4*i+3] = 255
+	}
+	return m
+}
+
+// readFrames decodes a folder of images in the natural order of their names.
 func readFrames(ctx context.Context, dir string) (*pixels, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -68,14 +97,25 @@ func readFrames(ctx context.Context, dir string) (*pixels, error) {
 		}
 	}
 	slices.SortFunc(names, natural)
+	if len(names) == 1 { // an animation, or one frame
+		raw, err := readAll(filepath.Join(dir, names[0]), nil)
+		if err != nil {
+			return nil, err
+		}
+		p, err := decodePicture(raw, names[0])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", names[0], err)
+		}
+		return p, nil
+	}
 	p := &pixels{}
 	for _, n := range names {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		m, err := readImage(filepath.Join(dir, n))
+		raw, err := readAll(filepath.Join(dir, n), nil)
 		if err == nil {
-			err = p.add(m)
+			err = p.addImage(raw)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", n, err)
@@ -87,20 +127,30 @@ func readFrames(ctx context.Context, dir string) (*pixels, error) {
 	return p, nil
 }
 
-func readImage(path string) (image.Image, error) {
-	raw, err := os.ReadFile(path)
+// addImage appends a still image. An animation among other frames is refused.
+func (p *pixels) addImage(raw []byte) error {
+	if bytes.HasPrefix(raw, []byte(pngMagic)) || isWebP(raw) || bytes.HasPrefix(raw, []byte("GIF8")) {
+		q, err := decodePicture(raw, "")
+		if err != nil {
+			return err
+		}
+		if q.t > 1 {
+			return fmt.Errorf("an animation of %d frames among other frames; a clip of its own belongs in its own file", q.t)
+		}
+		if bytes.HasPrefix(raw, []byte(pngMagic)) {
+			m, err := decodeImage(raw)
+			if err != nil {
+				return err
+			}
+			return p.add(m)
+		}
+		return p.add(q.image(0))
+	}
+	m, err := decodeImage(raw)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	head, _, err := image.DecodeConfig(bytes.NewReader(raw))
-	if err != nil {
-		return nil, err
-	}
-	if int64(head.Width)*int64(head.Height) > maxPixels/3 {
-		return nil, errTooLarge
-	}
-	m, _, err := image.Decode(bytes.NewReader(raw))
-	return m, err
+	return p.add(m)
 }
 
 // add appends a frame, over white where it is transparent.
@@ -121,6 +171,25 @@ func (p *pixels) add(m image.Image) error {
 	for i := 0; i < len(flat.Pix); i += 4 {
 		p.rgb = append(p.rgb, flat.Pix[i:i+3]...)
 	}
+	p.t++
+	return nil
+}
+
+// delays sets the times of the frames from the seconds that each is shown.
+func (p *pixels) delays(seconds []float64) {
+	p.times = make([]float64, p.t)
+	for k := 1; k < p.t; k++ {
+		p.times[k] = p.times[k-1] + max(seconds[k-1], 1e-3)
+	}
+}
+
+// addCanvas appends an RGBA canvas with straight alpha, over white.
+func (p *pixels) addCanvas(m *image.NRGBA) error {
+	p.h, p.w = m.Rect.Dy(), m.Rect.Dx()
+	if len(p.rgb)+3*p.h*p.w > maxPixels {
+		return errTooLarge
+	}
+	p.rgb = append(p.rgb, overWhite(slices.Clone(m.Pix))...)
 	p.t++
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 	"sync"
 	"time"
 
@@ -18,12 +19,12 @@ import (
 // a crop counts as a clip. A clip that cannot be read is replaced by another one,
 // chosen by the seed and its position in the sequence.
 type Loader struct {
-	cfg     Config // resolved
-	reader  *reader
-	indices []int
-	batch   int
-	seed    uint64
-	train   bool
+	cfg    Config // resolved
+	reader *reader
+	items  *items
+	batch  int
+	seed   uint64
+	train  bool
 
 	step    int // of the next batch
 	slots   []slot
@@ -61,8 +62,12 @@ func NewLoader(src Source, indices []int, cfg Config, batch int, seed uint64, tr
 	if !train {
 		cfg.Crop.Batch = 0
 	}
+	items, err := newItems(context.Background(), src, indices, cfg, train)
+	if err != nil {
+		return nil, err
+	}
 	l := &Loader{
-		cfg: cfg, reader: newReader(src, cfg.Strict), indices: indices, batch: batch, seed: seed, train: train,
+		cfg: cfg, reader: newReader(src, cfg), items: items, batch: batch, seed: seed, train: train,
 		orders: map[int][]int{}, held: -1,
 	}
 	workers := max(cfg.Workers, 1)
@@ -152,7 +157,7 @@ func (l *Loader) Shapes() []Shape { return l.cfg.Shapes(l.batch) }
 
 // Epoch is the number of passes over the clips before a step; a crop counts as a clip.
 func (l *Loader) Epoch(step int) float64 {
-	return float64(l.cfg.first(step, l.batch)) / float64(len(l.indices))
+	return float64(l.cfg.first(step, l.batch)) / float64(l.items.len())
 }
 
 // Waited is the total time Next has waited for batches.
@@ -166,34 +171,96 @@ func (l *Loader) fill(ctx context.Context, s *sampler, b *Batch, step int) error
 	b.resize(l.Shape(step))
 	crop := l.train && !l.cfg.whole(step)
 	for n := range b.N {
-		i, c, bg, err := l.draw(ctx, s, l.cfg.first(step, l.batch)+n)
-		if err != nil {
+		if err := l.row(ctx, s, b, step, n, crop); err != nil {
 			return err
 		}
-		s.video = c.Video
-		var r *philox.Stream
-		if l.train {
-			r = philox.New(l.seed, "augment", uint64(step), uint64(n))
-		}
-		s.sample(b, n, c, bg, crop, r)
-		b.Index[n] = i
 	}
 	return nil
 }
 
-// draw reads the clip at a position of the sequence of all epochs, or its replacement.
-func (l *Loader) draw(ctx context.Context, s *sampler, position int) (i int, c Clip, bg []float32, err error) {
-	n := len(l.indices)
-	i = l.indices[l.order(position / n)[position%n]]
-	r := philox.New(l.seed, "replace", uint64(position), 0)
-	var skip *ClipError
+// row fills row n of a step's batch with the clip at its position of the sequence of
+// all epochs, or with a replacement if that clip cannot be read.
+func (l *Loader) row(ctx context.Context, s *sampler, b *Batch, step, n int, crop bool) error {
+	position, items := l.cfg.first(step, l.batch)+n, l.items.len()
+	item := l.order(position / items)[position%items]
+	replace := philox.New(l.seed, "replace", uint64(position), 0)
+	var last *ClipError
 	for range maxUnreadable {
-		if c, bg, skip, err = l.reader.read(ctx, i, s.video); err != nil || skip == nil {
-			return i, c, bg, err
+		i, start := l.items.at(item)
+		var r *philox.Stream
+		if l.train {
+			r = philox.New(l.seed, "augment", uint64(step), uint64(n))
 		}
-		i = l.indices[r.IntN(n)]
+		if crop && start > 0 {
+			start = -1 // a crop is shorter than the windows that tile a film
+		}
+		c, f, bg, keep, skip, err := l.reader.read(ctx, i, request{choose: s.choose(l.cfg.windowing(b.T), start, r)}, nil, s.video)
+		s.video = keep
+		if err != nil {
+			return err
+		}
+		if skip == nil {
+			s.sample(b, n, c, bg, f, crop, r)
+			b.Index[n] = i
+			return nil
+		}
+		last, item = skip, replace.IntN(items)
 	}
-	return i, c, bg, errors.Join(badf("%d clips in a row cannot be read", maxUnreadable), skip)
+	return errors.Join(badf("%d clips in a row cannot be read", maxUnreadable), last)
+}
+
+// items are what an epoch consists of: windows of clips.
+type items struct {
+	clips []int   // by clip; each is count items
+	count int     // 1 or more
+	start int     // of every window; -1: at random
+	tiles [][]int // instead of count: the starts of each clip's windows
+	first []int   // number of tiles before each clip's, and the total
+}
+
+func newItems(ctx context.Context, src Source, indices []int, cfg Config, train bool) (*items, error) {
+	count, all, first, err := cfg.windows()
+	if err != nil {
+		return nil, err
+	}
+	it := &items{clips: indices, count: count, start: -1}
+	if first || !train && count == 1 {
+		it.start = 0
+	}
+	if !all && (train || count == 1) {
+		return it, nil
+	}
+	w := cfg.windowing(cfg.Frames)
+	it.first = []int{0}
+	for _, i := range indices {
+		n, times, err := length(ctx, src, i)
+		if bad := (*ClipError)(nil); errors.As(err, &bad) && !cfg.Strict {
+			n, times = 1, nil // it is left out when it is read
+			it.tiles = append(it.tiles, []int{0})
+		} else if err != nil {
+			return nil, err
+		} else {
+			it.tiles = append(it.tiles, cfg.fixed(n, w, times))
+		}
+		it.first = append(it.first, it.first[len(it.first)-1]+len(it.tiles[len(it.tiles)-1]))
+	}
+	return it, nil
+}
+
+func (it *items) len() int {
+	if it.tiles != nil {
+		return it.first[len(it.tiles)]
+	}
+	return it.count * len(it.clips)
+}
+
+// at is the clip of an item and the frame at which its window starts, -1: at random.
+func (it *items) at(item int) (clip, start int) {
+	if it.tiles == nil {
+		return it.clips[item%len(it.clips)], it.start
+	}
+	k := sort.SearchInts(it.first, item+1) - 1
+	return it.clips[k], it.tiles[k][item-it.first[k]]
 }
 
 // order is the permutation of the clips in an epoch. The last few are cached:
@@ -211,9 +278,9 @@ func (l *Loader) order(epoch int) []int {
 	}
 	var p []int
 	if l.train {
-		p = philox.New(l.seed, "epoch", uint64(epoch), 0).Perm(len(l.indices))
+		p = philox.New(l.seed, "epoch", uint64(epoch), 0).Perm(l.items.len())
 	} else {
-		p = make([]int, len(l.indices))
+		p = make([]int, l.items.len())
 		for i := range p {
 			p[i] = i
 		}

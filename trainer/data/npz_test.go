@@ -251,7 +251,7 @@ func TestBadArraysAreExplained(t *testing.T) {
 		{"too large a clip", "a.npy", text("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1000, 3, 1000, 1000), }"), []string{"3000000000 values", "legal: up to 268435456"}},
 		{"labels out of range", "a.npz", zipOf(t, zip.Deflate, map[string][]byte{"videos.npy": good, "labels.npy": npy("<i8", []int{2}, []int64{0, 1 << 40})}), []string{"clip 1 has 1099511627776"}},
 		{"trajectory of other length", "a.npz", zipOf(t, zip.Deflate, map[string][]byte{"videos.npy": good, "trajectory_3d.npy": zeros(2, 5, 3)}), []string{"trajectory_3d", "[2,2,3]"}},
-		{"unknown kind", "a.txt", good, []string{"unknown kind", ".npz"}},
+		{"unknown kind", "a.xyz", good, []string{"unknown kind", ".npz"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

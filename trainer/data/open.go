@@ -4,37 +4,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"magvit/trainer/usage"
 )
 
 // Options of Open; the zero value is fine.
 type Options struct {
-	Memory  int64  // bytes of inflated arrays to hold in memory instead of temporary files; 0: 1 GiB
-	Cache   int64  // bytes of decoded video files, GIFs and frame folders to keep; 0: 512 MiB, negative: none
-	TempDir string // where arrays are inflated to; "": the system's
+	Memory  int64         // bytes of inflated arrays to hold in memory instead of temporary files; 0: 1 GiB
+	Cache   int64         // bytes of decoded video files, GIFs and frame folders to cache; 0: 512 MiB, negative: none
+	TempDir string        // where arrays are inflated to; "": the system's
+	Index   *Index        // of films, used and filled; nil: films are scanned when they are first read
+	Stall   time.Duration // largest time without a frame after which ffmpeg is ended; 0: 30 s
+	Val     []string      // paths of the held-out clips, besides paths; all others are for training
 }
 
-// Open lists the clips of paths, each a file, a folder or a glob. A folder is
-// searched through: .npz and .npy hold many clips, a video file or GIF is one
-// clip, so is a folder of PNG or JPEG. The name of the sub-folder that a clip
-// lies in is its label. Values of arrays are checked here; video files, GIFs and
-// frames only when they are read.
+// Open lists the clips of paths, each a file, a folder or a glob; {000..099} in a path
+// stands for numbers. A folder is searched through: .npz and .npy hold many clips, a
+// video file or animation is one clip, so is a folder of images. The name of the
+// sub-folder that contains a clip is its label. A tar archive is a shard in the naming
+// of webdataset; a .csv, .jsonl or .txt file that is named itself is a list of clips.
+// Values of arrays are checked here; the others only when they are read.
 // Errors that the paths or files cause are usage.Error.
 func Open(ctx context.Context, paths []string, opt Options) (Source, error) {
 	if len(paths) == 0 {
-		return nil, badf("no data: give a file (.npz, .npy, %s), a folder or a glob", strings.Join(videoKinds, ", "))
+		return nil, badf("no data: give a file (.npz, .npy, .tar, a list or a video), a folder or a glob")
 	}
 	if opt.Memory == 0 {
 		opt.Memory = 1 << 30
 	}
-	o := opener{ctx: ctx, opt: opt, files: &files{}}
+	o := opener{ctx: ctx, opt: opt, files: &files{index: opt.Index}, left: map[string]leftOut{}}
 	err := o.open(paths)
+	if err == nil && len(opt.Val) > 0 {
+		err = o.openVal()
+	}
 	var parts []Source
 	for _, a := range o.arrays {
 		parts = append(parts, a)
@@ -43,10 +55,11 @@ func Open(ctx context.Context, paths []string, opt Options) (Source, error) {
 		err = o.files.finish(opt)
 		parts = append(parts, o.files)
 	}
+	o.tellLeft()
 	all := join(parts, o.problems)
 	if err == nil && all.Len() == 0 {
-		err = badf("no clips in %s; wanted: .npz or .npy arrays, video files (%s), or folders of .png or .jpg frames",
-			strings.Join(paths, ", "), strings.Join(videoKinds, ", "))
+		err = badf("no clips in %s; wanted: .npz or .npy arrays, video files, animations, .tar shards, or folders of images%s",
+			strings.Join(paths, ", "), strings.Join(append([]string{""}, o.problems...), "; "))
 	}
 	if err != nil {
 		all.Close()
@@ -56,10 +69,24 @@ func Open(ctx context.Context, paths []string, opt Options) (Source, error) {
 }
 
 var (
-	videoKinds = []string{".mp4", ".avi", ".mkv", ".mov", ".webm", ".gif"}
-	imageKinds = []string{".png", ".jpg", ".jpeg"}
+	imageKinds = []string{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 	arrayKinds = []string{".npz", ".npy"}
+	moveKinds  = []string{".gif", ".apng"} // animations that are read without ffmpeg
+	listKinds  = []string{".csv", ".tsv", ".jsonl", ".txt"}
 )
+
+// filmKinds are the extensions of what ffmpeg reads as video.
+var filmKinds = func() map[string]bool {
+	m := map[string]bool{}
+	for k := range strings.FieldsSeq(`.mp4 .m4v .mov .qt .avi .divx .mkv .webm .mpg .mpeg .mpe .m1v .m2v .mpv .ts .m2t .m2ts .mts .vob
+		.wmv .asf .wtv .flv .f4v .ogv .ogg .ogm .3gp .3g2 .mxf .gxf .rm .rmvb .dv .dif .y4m .h264 .264 .avc .h265 .265 .hevc .av1 .obu
+		.ivf .nut .mjpeg .mjpg .mj2 .vc1 .amv .roq .bik .nsv .swf .fli .flc .cdxl .mve .ivr .yuv4mpeg .avif .heic .heif`) {
+		m[k] = true
+	}
+	return m
+}()
+
+func isFilm(kind string) bool { return filmKinds[kind] }
 
 func kindOf(name string) string { return strings.ToLower(filepath.Ext(name)) }
 
@@ -69,26 +96,104 @@ type opener struct {
 	arrays   []*arrays
 	files    *files
 	problems []string
+	left     map[string]leftOut // by kind
+	part     part               // of the clips that are opened
+}
+
+// leftOut counts files of a kind that is not read.
+type leftOut struct {
+	n     int
+	first string
+}
+
+func (o *opener) leave(path string) {
+	kind := kindOf(path)
+	if kind == "" {
+		kind = "files without an extension"
+	}
+	l := o.left[kind]
+	if l.n++; l.n == 1 {
+		l.first = path
+	}
+	o.left[kind] = l
+}
+
+// tellLeft names the files that are not read, counted by kind.
+func (o *opener) tellLeft() {
+	total := 0
+	var text []string
+	for _, kind := range slices.Sorted(maps.Keys(o.left)) {
+		l := o.left[kind]
+		total += l.n
+		text = append(text, fmt.Sprintf("%d %s (%s)", l.n, kind, l.first))
+	}
+	if total > 0 {
+		o.problems = append(o.problems, fmt.Sprintf("%d files are left out, they are of no kind that is read: %s", total, strings.Join(text, ", ")))
+	}
+}
+
+// openVal opens the held-out clips; all others are for training.
+func (o *opener) openVal() error {
+	for i := range o.files.clips {
+		o.files.clips[i].part = partTrain
+	}
+	for _, a := range o.arrays {
+		a.part = partTrain
+	}
+	o.files.parts = true
+	o.part = partVal
+	return o.open(o.opt.Val)
 }
 
 func (o *opener) open(paths []string) error {
 	for _, p := range paths {
-		found := []string{p}
-		if _, err := os.Stat(p); err != nil {
-			if found, _ = filepath.Glob(p); len(found) == 0 {
-				if strings.ContainsAny(p, "*?[") && errors.Is(err, fs.ErrNotExist) {
-					return badf("%s: the pattern matches no file", p)
-				}
-				return usage.Wrap(err)
-			}
+		expanded, err := expand(p)
+		if err != nil {
+			return err
 		}
-		for _, f := range found {
-			if err := o.one(f); err != nil {
-				return err
+		for _, p := range expanded {
+			found := []string{p}
+			if _, err := os.Stat(p); err != nil {
+				if found, _ = filepath.Glob(p); len(found) == 0 {
+					if strings.ContainsAny(p, "*?[") && errors.Is(err, fs.ErrNotExist) {
+						return badf("%s: the pattern matches no file", p)
+					}
+					return usage.Wrap(err)
+				}
+			}
+			for _, f := range found {
+				if err := o.one(f); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
+}
+
+var braces = regexp.MustCompile(`\{(\d+)\.\.(\d+)\}`)
+
+// expand writes out {000..099} in a path that does not exist as it is.
+func expand(path string) ([]string, error) {
+	m := braces.FindStringSubmatchIndex(path)
+	if _, err := os.Stat(path); m == nil || err == nil {
+		return []string{path}, nil
+	}
+	low, high := path[m[2]:m[3]], path[m[4]:m[5]]
+	a, errA := strconv.Atoi(low)
+	b, errB := strconv.Atoi(high)
+	if errA != nil || errB != nil || b < a || b-a > 1<<20 {
+		return nil, badf("%s: {%s..%s}; legal: two numbers, the smaller one first", path, low, high)
+	}
+	var all []string
+	for n := a; n <= b; n++ {
+		rest, err := expand(fmt.Sprintf("%s%0*d%s", path[:m[0]], len(low), n, path[m[1]:]))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rest...)
+	}
+	return all, nil
 }
 
 // one opens a path that the user named.
@@ -101,18 +206,22 @@ func (o *opener) one(path string) error {
 		return badf("%s: the directory of a training run, not clips; its samples are made by a model", path)
 	}
 	if st.IsDir() {
-		root := o.files.root(filepath.Clean(path))
-		return o.folder(root, "")
+		path = filepath.Clean(path)
+		return o.folder(o.files.root(path), "", o.splitFolders(path))
 	}
 	kind := kindOf(path)
 	switch {
 	case slices.Contains(arrayKinds, kind):
 		return o.array(path)
-	case slices.Contains(videoKinds, kind):
-		o.files.add(o.files.root(filepath.Dir(path)), filepath.Base(path), "")
+	case slices.Contains(listKinds, kind):
+		return o.list(path)
+	case kind == ".tar":
+		return o.shard(path)
+	case isFilm(kind) || slices.Contains(moveKinds, kind) || slices.Contains(imageKinds, kind):
+		o.files.add(o.files.root(filepath.Dir(path)), filepath.Base(path), "", o.part, nil)
 		return nil
 	}
-	return badf("%s: a file of an unknown kind; legal: %s, %s, or a folder", path, strings.Join(arrayKinds, ", "), strings.Join(videoKinds, ", "))
+	return badf("%s: a file of an unknown kind; legal: %s, videos, animations, images, .tar, lists (%s), or a folder", path, strings.Join(arrayKinds, ", "), strings.Join(listKinds, ", "))
 }
 
 func (o *opener) array(path string) error {
@@ -122,14 +231,30 @@ func (o *opener) array(path string) error {
 	}
 	a, err := open()
 	if err == nil {
+		a.part = o.part
 		o.arrays = append(o.arrays, a)
 		o.opt.Memory -= a.inMemory() // all shards share it
 	}
 	return err
 }
 
-// folder searches a folder below a root; nothing is opened but arrays.
-func (o *opener) folder(root int, dir string) error {
+// splitFolders reports whether a set is divided by the names of its folders: one is
+// for training, another one for validation or test.
+func (o *opener) splitFolders(root string) bool {
+	entries, _ := os.ReadDir(root)
+	var train, held bool
+	for _, e := range entries {
+		if e.IsDir() {
+			p := partOf(e.Name())
+			train, held = train || p == partTrain, held || p == partVal || p == partTest
+		}
+	}
+	return train && held && o.part == ""
+}
+
+// folder searches a folder below a root; nothing is opened but arrays. split says
+// that the first folder below the root names the clips' part.
+func (o *opener) folder(root int, dir string, split bool) error {
 	if err := o.ctx.Err(); err != nil {
 		return err
 	}
@@ -142,7 +267,19 @@ func (o *opener) folder(root int, dir string) error {
 		o.problems = append(o.problems, at+": the directory of a training run; its samples are left out")
 		return nil
 	}
-	images, clips := 0, 0
+	if split && dir != "" && !strings.ContainsRune(dir, filepath.Separator) {
+		before := o.part
+		o.part = partOf(dir)
+		defer func() { o.part = before }()
+	}
+	class := func(dir string) string {
+		if split && !strings.ContainsRune(dir, filepath.Separator) && partOf(dir) != "" {
+			return ""
+		}
+		return className(dir)
+	}
+	var images []string
+	clips := 0
 	for _, e := range entries {
 		name := e.Name()
 		if strings.HasPrefix(name, ".") {
@@ -159,28 +296,45 @@ func (o *opener) folder(root int, dir string) error {
 		}
 		switch kind := kindOf(name); {
 		case mode.IsDir():
-			err = o.folder(root, filepath.Join(dir, name))
+			err = o.folder(root, filepath.Join(dir, name), split)
 		case !mode.IsRegular():
+			o.problems = append(o.problems, filepath.Join(at, name)+": not a regular file, left out")
 		case slices.Contains(arrayKinds, kind):
 			err, clips = o.array(filepath.Join(at, name)), clips+1
-		case slices.Contains(videoKinds, kind):
-			o.files.add(root, filepath.Join(dir, name), className(dir))
+		case kind == ".tar":
+			err, clips = o.shard(filepath.Join(at, name)), clips+1
+		case isFilm(kind) || slices.Contains(moveKinds, kind) || kind == ".webp" && animatedWebP(filepath.Join(at, name)):
+			o.files.add(root, filepath.Join(dir, name), class(dir), o.part, nil)
 			clips++
 		case slices.Contains(imageKinds, kind):
-			images++
+			images = append(images, name)
+		default:
+			o.leave(filepath.Join(at, name))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	switch {
-	case images > 0 && clips > 0:
-		o.problems = append(o.problems, fmt.Sprintf("%s: %d images beside video files are ignored; frames of a clip belong in a folder of their own", at, images))
-	case images > 0:
-		// The slash tells a folder "clip.gif/" from a file.
-		o.files.add(root, dir+"/", className(filepath.Dir(dir)))
+	case len(images) > 0 && clips > 0:
+		o.problems = append(o.problems, fmt.Sprintf("%s: %d images next to video files are ignored; frames of a clip belong in a folder of their own", at, len(images)))
+	case len(images) > 0:
+		// The slash distinguishes a folder "clip.gif/" from a file.
+		o.files.add(root, dir+"/", class(filepath.Dir(dir)), o.part, nil)
 	}
 	return nil
+}
+
+// animatedWebP reports whether a file is a WebP animation.
+func animatedWebP(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [21]byte
+	_, err = io.ReadFull(f, head[:])
+	return err == nil && isWebP(head[:]) && string(head[12:16]) == "VP8X" && head[20]&2 != 0
 }
 
 // isRun reports whether a folder is the directory of a training run.
@@ -281,6 +435,27 @@ func (j *joined) readInto(ctx context.Context, i int, video []float32) (Clip, er
 	return c, nil
 }
 
+func (j *joined) Part(i int) string {
+	p, k := j.at(i)
+	return Part(j.parts[p], k)
+}
+
+func (j *joined) readPart(ctx context.Context, i int, want request, cur *cursor, video []float32) (Clip, bool, error) {
+	p, k := j.at(i)
+	c, whole, err := readPart(ctx, j.parts[p], k, want, cur, video)
+	if err != nil {
+		return Clip{}, false, err
+	}
+	c.Label = j.relabel(p, c.Label)
+	return c, whole, nil
+}
+
+func (j *joined) length(ctx context.Context, i int) (int, func(int) float64, bool, error) {
+	p, k := j.at(i)
+	n, times, err := length(ctx, j.parts[p], k)
+	return n, times, err == nil, err
+}
+
 func (j *joined) Close() error {
 	var err error
 	for _, p := range j.parts {
@@ -310,8 +485,8 @@ func readInto(ctx context.Context, src Source, i int, video []float32) (Clip, er
 	if err != nil {
 		return Clip{}, err
 	}
-	if n := c.T * c.H * c.W * c.C; n < 1 || len(c.Video) != n {
-		return Clip{}, &ClipError{c.Name, fmt.Errorf("%d values in a clip of %d frames of %dx%dx%d", len(c.Video), c.T, c.H, c.W, c.C)}
+	if err := c.check(); err != nil {
+		return Clip{}, err
 	}
 	return c, nil
 }

@@ -79,7 +79,7 @@ func TestBackgroundIsTheMedian(t *testing.T) {
 
 func TestFittedByHand(t *testing.T) {
 	fit := func(frames []float32, h, w, H, W int, fy, fx float64) []float32 {
-		return fitted(&scaled{}, frames, 1, h, w, 1, H, W, fy, fx)
+		return (&scaled{}).fitted(frames, 1, h, w, 1, fit{H: H, W: W, fy: fy, fx: fx})
 	}
 	near := cmp.Comparer(func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-6 }) // float32 rounding of a few sums
 	for _, c := range []struct {

@@ -26,30 +26,18 @@ func (p pose) apply(x, y float64, h, w int) (float64, float64) {
 	return x, y
 }
 
-// scaling maps a point of a clip's frame of h by w to the frame that covers H by W.
-type scaling struct{ scaleY, scaleX, top, left float64 }
-
-func scalingTo(h, w, H, W int, fy, fx float64) scaling {
-	if h == H && w == W {
-		return scaling{scaleY: 1, scaleX: 1}
-	}
-	sh, sw, top, left := cover(h, w, H, W, fy, fx)
-	return scaling{float64(sh) / float64(h), float64(sw) / float64(w), float64(top), float64(left)}
-}
-
-// positions fills row n with the positions of the clip's object, from frame start
-// on, for `real` frames; padding frames repeat the last position. A row of which one
-// position is unknown has none.
-func (s *sampler) positions(b *Batch, n int, clip Clip, start, real int, by scaling) {
+// positions fills row n with the positions of the clip's object; padding frames
+// repeat the last position. A row of which one position is unknown has none.
+func (s *sampler) positions(b *Batch, n int, clip Clip, by scaling) {
 	points, space := b.Points[n*b.T*2:(n+1)*b.T*2], b.Space[n*b.T*3:(n+1)*b.T*3]
 	clear(points)
 	clear(space)
-	b.HasPoints[n] = clip.Points != nil && Known(clip.Points[2*start:2*(start+real)])
-	b.HasSpace[n] = clip.Trajectory != nil && Known(clip.Trajectory[3*start:3*(start+real)])
+	b.HasPoints[n] = clip.Points != nil && Known(clip.Points[:2*clip.T])
+	b.HasSpace[n] = clip.Trajectory != nil && Known(clip.Trajectory[:3*clip.T])
 	for t := range b.T {
-		f := start + min(t, real-1)
+		f := min(t, clip.T-1)
 		if b.HasPoints[n] {
-			x, y := float64(clip.Points[2*f])*by.scaleX-by.left, float64(clip.Points[2*f+1])*by.scaleY-by.top
+			x, y := by.point(float64(clip.Points[2*f]), float64(clip.Points[2*f+1]))
 			x, y = s.pose.apply(x, y, b.H, b.W)
 			points[2*t], points[2*t+1] = float32(x), float32(y)
 		}
@@ -126,3 +114,19 @@ func (s shuffled) readInto(ctx context.Context, i int, video []float32) (Clip, e
 	c.Label = s.labels[i]
 	return c, nil
 }
+
+func (s shuffled) readPart(ctx context.Context, i int, want request, cur *cursor, video []float32) (Clip, bool, error) {
+	c, whole, err := readPart(ctx, s.Source, i, want, cur, video)
+	if err != nil {
+		return Clip{}, false, err
+	}
+	c.Label = s.labels[i]
+	return c, whole, nil
+}
+
+func (s shuffled) length(ctx context.Context, i int) (int, func(int) float64, bool, error) {
+	n, times, err := length(ctx, s.Source, i)
+	return n, times, err == nil, err
+}
+
+func (s shuffled) Part(i int) string { return Part(s.Source, i) }

@@ -16,7 +16,8 @@ type sampler struct {
 	mask   []bool
 	row    []bool
 	from   []source
-	pose   pose // of the row being filled
+	pose   pose  // of the row being filled
+	frames []int // of the clip, that the row consists of
 }
 
 // source is the origin of a pixel of a row: four neighbours and their weights, or
@@ -26,26 +27,39 @@ type source struct {
 	weight [4]float32
 }
 
-// sample fills row n of b with clip. r nil is evaluation: the first frames, the
-// middle, nothing augmented. crop takes a window of the batch's size out of the
+// choose draws the frames of a clip of n frames and how they are fitted. r nil is
+// evaluation: the middle of the frame, from frame start on.
+func (s *sampler) choose(w windowing, start int, r *philox.Stream) func(int, func(int) float64) ([]int, fit) {
+	return func(n int, times func(int) float64) ([]int, fit) {
+		f := fit{s.cfg.Fit, s.cfg.Height, s.cfg.Width, .5, .5}
+		at := start
+		if r != nil {
+			if at < 0 {
+				at = r.IntN(w.starts(n, times))
+			}
+			f.fy, f.fx = r.Float64(), r.Float64()
+		}
+		at = max(min(at, n-1), 0)
+		s.frames = w.pick(s.frames[:0], n, at, times)
+		return s.frames, f
+	}
+}
+
+// sample fills row n of b with clip, a window of at most b.T frames. r nil is
+// evaluation: nothing is augmented. crop takes a part of the batch's size out of the
 // frame instead of the whole. bg is the clip's background in the clip's channels.
-func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, crop bool, r *philox.Stream) {
+func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, f fit, crop bool, r *philox.Stream) {
 	cfg := &s.cfg
 	H, W := cfg.Height, cfg.Width
-	start, fy, fx := 0, .5, .5
-	if r != nil {
-		start = r.IntN(max(clip.T-b.T, 0) + 1)
-		fy, fx = r.Float64(), r.Float64()
-	}
-	real := min(b.T, clip.T-start)
-	size := clip.H * clip.W * clip.C
-	frames := channels(s.colour, clip.Video[start*size:(start+real)*size], clip.C, b.C)
+	real := clip.T
+	frames := channels(s.colour, clip.Video, clip.C, b.C)
 	if clip.C != b.C {
 		s.colour = frames
 		bg = channels(nil, bg, clip.C, b.C)
 	}
+	by := f.scaling(clip.H, clip.W)
 	if clip.H != H || clip.W != W {
-		frames = fitted(&s.scale, frames, real, clip.H, clip.W, b.C, H, W, fy, fx)
+		frames = s.scale.fitted(frames, real, clip.H, clip.W, b.C, f)
 	}
 
 	weighted := cfg.ForegroundWeight > 0
@@ -72,7 +86,7 @@ func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, crop bool, r 
 		s.copyFrame(video[t*pixels*b.C:(t+1)*pixels*b.C], weight[t*pixels:(t+1)*pixels],
 			frames[t*H*W*b.C:(t+1)*H*W*b.C], s.mask[t*H*W:(t+1)*H*W], bg, weighted)
 	}
-	s.positions(b, n, clip, start, real, scalingTo(clip.H, clip.W, H, W, fy, fx))
+	s.positions(b, n, clip, by)
 	if r != nil && cfg.Reverse && r.IntN(2) == 1 {
 		b.reverse(n, real)
 	}

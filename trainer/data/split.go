@@ -5,16 +5,77 @@ import (
 	"hash/fnv"
 	"math"
 	"slices"
+	"strings"
 )
+
+// part is what a clip is for: "train", "val", "test", or "" where the data do not say.
+type part string
+
+const (
+	partTrain part = "train"
+	partVal   part = "val"
+	partTest  part = "test"
+)
+
+// partOf is the part that a name means, "" if none.
+func partOf(name string) part {
+	switch strings.ToLower(name) {
+	case "train", "training":
+		return partTrain
+	case "val", "valid", "validation", "dev", "eval":
+		return partVal
+	case "test", "testing":
+		return partTest
+	}
+	return ""
+}
+
+// Part is what the data say clip i is for: "train", "val", "test" or "".
+func Part(src Source, i int) string {
+	if p, ok := src.(interface{ Part(int) string }); ok {
+		return p.Part(i)
+	}
+	return ""
+}
+
+// named divides the clips as the data say: test clips are left out if there are val
+// clips, and are the held-out ones if there are none. ok is false where no clip is
+// held out by name.
+func named(src Source) (train, val []int, ok bool) {
+	var test []int
+	for i := range src.Len() {
+		switch part(Part(src, i)) {
+		case partVal:
+			val = append(val, i)
+		case partTest:
+			test = append(test, i)
+		default:
+			train = append(train, i)
+		}
+	}
+	if len(val) == 0 {
+		val = test
+	}
+	return train, val, len(val) > 0
+}
 
 // Split divides the clips into training and validation: ascending indices,
 // neither empty, no clip in both. fraction of all clips is for validation and, as far
 // as whole clips allow, the same fraction of each class.
 //
+// Clips that the data assign (folders train/ and val/, a column of a list, --val) are
+// divided as the data say.
+//
 // Why by a hash of the name: within a class the clips with the smallest hashes
 // are held out, so a clip is in the same part in every run and on every machine, and
 // when clips are added or removed only those next to the boundary change parts.
 func Split(src Source, fraction float64) (train, val []int, err error) {
+	if train, val, ok := named(src); ok {
+		if len(train) == 0 {
+			return nil, nil, badf("all %d clips are for validation or test by their folder, list or --val; wanted: some for training", src.Len())
+		}
+		return train, val, nil
+	}
 	n := src.Len()
 	if n < 2 {
 		return nil, nil, badf("%d clip; a split needs at least 2, one to train on and one to hold out", n)

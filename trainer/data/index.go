@@ -1,0 +1,241 @@
+package data
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"magvit/trainer/atomicfile"
+)
+
+// Index holds the timelines of films, so that they are scanned once. An entry counts
+// while its file has the size and time of modification that it had. The zero value
+// is empty; all methods are safe for concurrent use, and on nil.
+type Index struct {
+	mu      sync.Mutex
+	films   map[indexKey]*indexed
+	changed bool
+}
+
+// indexKey is a file, or a part of one that begins at an offset.
+type indexKey struct {
+	path string
+	off  int64
+}
+
+type indexed struct {
+	Path  string `json:"path"` // absolute
+	Off   int64  `json:"off,omitempty"`
+	Size  int64  `json:"size"`
+	MTime int64  `json:"mtime"` // nanoseconds since 1970
+	*timeline
+	checked bool // against the file, in this process
+}
+
+// indexFormat begins an index file.
+const indexFormat = `{"magvit_set_index":1}`
+
+// ReadIndex reads an index file. One that does not exist is empty.
+func ReadIndex(path string) (*Index, error) {
+	x := &Index{films: map[indexKey]*indexed{}}
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return x, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 1<<20)
+	for n := 0; ; n++ {
+		line, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(line) == 0 {
+			return x, nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		if n == 0 {
+			if string(bytes.TrimSpace(line)) != indexFormat {
+				return nil, badf("%s: not an index of a set; magvit index writes one", path)
+			}
+			continue
+		}
+		e := &indexed{timeline: &timeline{}}
+		if err := json.Unmarshal(line, e); err != nil || !e.timeline.legal() {
+			return nil, badf("%s:%d: damaged; remove the file, it is made again", path, n+1)
+		}
+		x.films[indexKey{e.Path, e.Off}] = e
+	}
+}
+
+func (t *timeline) legal() bool {
+	if t.N < 1 || t.N > maxFilmFrames || t.Times != nil && len(t.Times) != t.N || t.Width < 0 || t.Height < 0 || !(t.Period >= 0) {
+		return false
+	}
+	for k := 1; k < len(t.Times); k++ {
+		if t.Times[k] < t.Times[k-1] {
+			return false
+		}
+	}
+	return true
+}
+
+// Write writes the index to a file, atomically, if it has changed since it was read.
+func (x *Index) Write(path string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.changed {
+		return nil
+	}
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		b := bufio.NewWriter(w)
+		fmt.Fprintln(b, indexFormat)
+		keys := make([]indexKey, 0, len(x.films))
+		for k := range x.films {
+			keys = append(keys, k)
+		}
+		sortKeys(keys)
+		for _, k := range keys {
+			line, err := json.Marshal(x.films[k])
+			if err != nil {
+				return err
+			}
+			b.Write(append(line, '\n'))
+		}
+		return b.Flush()
+	})
+	if err == nil {
+		x.changed = false
+	}
+	return err
+}
+
+// Len is the number of films in the index.
+func (x *Index) Len() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.films)
+}
+
+// find returns the timeline of a film, nil if it is unknown or the file has changed.
+func (x *Index) find(path string, m *fileMore) *timeline {
+	if x == nil {
+		return nil
+	}
+	key := keyOf(path, m)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.films[key]
+	if e == nil {
+		return nil
+	}
+	if !e.checked {
+		st, err := os.Stat(path)
+		if err != nil || st.Size() != e.Size || st.ModTime().UnixNano() != e.MTime {
+			delete(x.films, key)
+			return nil
+		}
+		e.checked = true
+	}
+	return e.timeline
+}
+
+func (x *Index) put(path string, m *fileMore, t *timeline) {
+	if x == nil {
+		return
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return
+	}
+	key := keyOf(path, m)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.films == nil {
+		x.films = map[indexKey]*indexed{}
+	}
+	x.films[key] = &indexed{Path: key.path, Off: key.off, Size: st.Size(), MTime: st.ModTime().UnixNano(), timeline: t, checked: true}
+	x.changed = true
+}
+
+func keyOf(path string, m *fileMore) indexKey {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	k := indexKey{path: path}
+	if m != nil && m.size > 0 {
+		k.off = m.off
+	}
+	return k
+}
+
+// Scan fills the index with the films of src, in parallel. done is called after each
+// with the number of films scanned. Unreadable ones are returned.
+func Scan(ctx context.Context, src Source, workers int, done func(n, of int)) ([]*ClipError, error) {
+	j, ok := src.(*joined)
+	if !ok {
+		return nil, nil
+	}
+	var films []int
+	var f *files
+	for _, p := range j.parts {
+		if s, ok := p.(*files); ok {
+			f = s
+			for i := range s.clips {
+				if isFilm(s.kind(i)) {
+					films = append(films, i)
+				}
+			}
+		}
+	}
+	var mu sync.Mutex
+	var bad []*ClipError
+	var final error
+	n := 0
+	jobs := make(chan int)
+	var group sync.WaitGroup
+	for range max(workers, 1) {
+		group.Go(func() {
+			for i := range jobs {
+				_, err := f.timeline(ctx, i)
+				var unreadable *ClipError
+				mu.Lock()
+				switch {
+				case errors.As(err, &unreadable):
+					bad = append(bad, unreadable)
+				case err != nil:
+					final = err
+				}
+				n++
+				if done != nil {
+					done(n, len(films))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, i := range films {
+		if ctx.Err() != nil {
+			break
+		}
+		jobs <- i
+	}
+	close(jobs)
+	group.Wait()
+	return bad, errors.Join(final, ctx.Err())
+}
+
+func sortKeys(keys []indexKey) {
+	slices.SortFunc(keys, func(a, b indexKey) int { return cmp.Or(strings.Compare(a.path, b.path), cmp.Compare(a.off, b.off)) })
+}

@@ -1,0 +1,218 @@
+package data
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"magvit/trainer/usage"
+)
+
+// listed is a line of a list of clips.
+type listed struct {
+	Path  string  `json:"path"`
+	Label any     `json:"label"`
+	Start float64 `json:"start"` // seconds
+	End   float64 `json:"end"`   // seconds; 0: the end of the film
+	Split string  `json:"split"`
+}
+
+// list opens the clips that a .csv, .tsv, .jsonl or .txt file names. Paths are
+// relative to the list's folder.
+func (o *opener) list(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return usage.Wrap(err)
+	}
+	defer f.Close()
+	root := o.files.root(filepath.Dir(path))
+	n := 0
+	add := func(line int, l listed) error {
+		if err := o.listed(root, l); err != nil {
+			return badf("%s:%d: %w", path, line, err)
+		}
+		n++
+		return o.ctx.Err()
+	}
+	switch kindOf(path) {
+	case ".jsonl":
+		err = listJSON(f, add)
+	case ".txt":
+		err = listText(f, filepath.Dir(path), add)
+	default:
+		err = listCSV(f, kindOf(path) == ".tsv", add)
+	}
+	if err == nil && n == 0 {
+		err = errors.New("no clips in the list")
+	}
+	if err != nil && !errors.Is(err, usage.Error) && o.ctx.Err() == nil {
+		err = badf("%s: %w", path, err)
+	}
+	return err
+}
+
+func (o *opener) listed(root int, l listed) error {
+	kind := kindOf(l.Path)
+	at := l.Path
+	if !filepath.IsAbs(at) {
+		at = filepath.Join(o.files.roots[root], at)
+	}
+	st, err := os.Stat(at)
+	if err != nil {
+		return err
+	}
+	if !(l.Start >= 0 && l.End >= 0 && (l.End == 0 || l.End > l.Start)) || math.IsInf(l.Start+l.End, 0) {
+		return fmt.Errorf("start %v and end %v; legal: seconds, start before end", l.Start, l.End)
+	}
+	p := o.part
+	if l.Split != "" {
+		if p = partOf(l.Split); p == "" {
+			return fmt.Errorf("split %q; legal: train, val, test", l.Split)
+		}
+	}
+	label := ""
+	if l.Label != nil {
+		label = fmt.Sprint(l.Label)
+	}
+	var more *fileMore
+	if l.Start > 0 || l.End > 0 {
+		if !isFilm(kind) {
+			return fmt.Errorf("%s: start and end are for video files only", l.Path)
+		}
+		more = &fileMore{start: l.Start, end: l.End}
+	}
+	name := filepath.Clean(l.Path)
+	switch {
+	case st.IsDir():
+		name += "/"
+	case !isFilm(kind) && !slices.Contains(moveKinds, kind) && !slices.Contains(imageKinds, kind):
+		return fmt.Errorf("%s: a list names video files, animations, images and folders of images", l.Path)
+	}
+	o.files.add(root, name, label, p, more)
+	return nil
+}
+
+func listJSON(r io.Reader, add func(int, listed) error) error {
+	s := lines(r)
+	for n := 1; s.Scan(); n++ {
+		text := strings.TrimSpace(s.Text())
+		if text == "" {
+			continue
+		}
+		var l listed
+		if err := json.Unmarshal([]byte(text), &l); err != nil || l.Path == "" {
+			return fmt.Errorf("line %d: want an object with \"path\", and label, start, end, split where they are known: %w", n, err)
+		}
+		if err := add(n, l); err != nil {
+			return err
+		}
+	}
+	return s.Err()
+}
+
+func lines(r io.Reader) *bufio.Scanner {
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 1<<16), 1<<20)
+	return s
+}
+
+// listText reads a path a line, or a path and a label after white space.
+func listText(r io.Reader, dir string, add func(int, listed) error) error {
+	s := lines(r)
+	for n := 1; s.Scan(); n++ {
+		text := strings.TrimSpace(strings.TrimPrefix(s.Text(), "\ufeff"))
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		l := listed{Path: text}
+		if cut := strings.LastIndexAny(text, " \t"); cut > 0 && !exists(dir, text) {
+			l.Path, l.Label = strings.TrimSpace(text[:cut]), text[cut+1:]
+		}
+		if err := add(n, l); err != nil {
+			return err
+		}
+	}
+	return s.Err()
+}
+
+func exists(dir, path string) bool {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// listColumns are the columns of a table, and the names that other programs have for them.
+var listColumns = [5][]string{
+	{"path", "file", "filename", "video", "video_path", "filepath"}, {"label", "class", "category"},
+	{"start", "start_time", "begin"}, {"end", "end_time", "stop"}, {"split", "subset", "part"},
+}
+
+// listCSV reads a table with the columns path, label, start, end and split, in any
+// order if a first line names them.
+func listCSV(r io.Reader, tabs bool, add func(int, listed) error) error {
+	t := csv.NewReader(r)
+	t.FieldsPerRecord, t.TrimLeadingSpace, t.LazyQuotes = -1, true, true
+	if tabs {
+		t.Comma = '\t'
+	}
+	columns := [5]int{0, 1, 2, 3, 4}
+	for first := true; ; first = false {
+		row, err := t.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		line, _ := t.FieldPos(0)
+		if first {
+			row[0] = strings.TrimPrefix(row[0], "\ufeff")
+			if c, ok := header(row); ok {
+				columns = c
+				continue
+			}
+		}
+		field := func(k int) string {
+			if c := columns[k]; c >= 0 && c < len(row) {
+				return strings.TrimSpace(row[c])
+			}
+			return ""
+		}
+		l := listed{Path: field(0), Split: field(4)}
+		if s := field(1); s != "" {
+			l.Label = s
+		}
+		for k, to := range map[int]*float64{2: &l.Start, 3: &l.End} {
+			if s := field(k); s != "" {
+				if *to, err = strconv.ParseFloat(s, 64); err != nil {
+					return fmt.Errorf("line %d: %s %q; legal: seconds", line, listColumns[k][0], s)
+				}
+			}
+		}
+		if l.Path == "" {
+			return fmt.Errorf("line %d: no path", line)
+		}
+		if err := add(line, l); err != nil {
+			return err
+		}
+	}
+}
+
+// header finds the columns of a table by the names in its first line.
+func header(row []string) (columns [5]int, ok bool) {
+	for k, names := range listColumns {
+		columns[k] = slices.IndexFunc(row, func(s string) bool { return slices.Contains(names, strings.ToLower(strings.TrimSpace(s))) })
+	}
+	return columns, columns[0] >= 0
+}

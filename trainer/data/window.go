@@ -1,0 +1,220 @@
+package data
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sort"
+	"strconv"
+)
+
+// windowing chooses the frames of a film that a clip consists of.
+type windowing struct {
+	frames int     // of a window
+	stride int     // distance of its frames in the film
+	fps    float64 // frames a second of the window before the stride; 0: as filmed
+}
+
+func (c Config) windowing(frames int) windowing {
+	return windowing{frames, max(c.Stride, 1), c.FPS}
+}
+
+// starts is the number of frames of a film of n at which a whole window can start,
+// at least 1. times are seconds, in ascending order; they are used with fps only.
+func (w windowing) starts(n int, times func(int) float64) int {
+	if w.fps == 0 {
+		return max(n-(w.frames-1)*w.stride, 1)
+	}
+	// The last frame of the window is the one nearest to its time, so half a frame may be missing.
+	last := times(n - 1)
+	if n > 1 {
+		last += (last - times(n-2)) / 2
+	}
+	length := float64(w.frames-1) * float64(w.stride) / w.fps
+	return max(sort.Search(n, func(k int) bool { return times(k)+length > last }), 1)
+}
+
+// pick appends the film's frames of the window that starts at frame start. A film
+// that is too short gives fewer.
+func (w windowing) pick(dst []int, n, start int, times func(int) float64) []int {
+	for j := range w.frames {
+		k := start + j*w.stride
+		if w.fps > 0 {
+			at := times(start) + float64(j)*float64(w.stride)/w.fps
+			k = sort.Search(n, func(k int) bool { return times(k) >= at })
+			if k == n && (n < 2 || at > times(n-1)+(times(n-1)-times(n-2))/2) {
+				break
+			}
+			if k == n || k > 0 && at-times(k-1) < times(k)-at {
+				k--
+			}
+		}
+		if k >= n {
+			break
+		}
+		dst = append(dst, k)
+	}
+	return dst
+}
+
+// windows parses data.windows: how many windows of a film are clips of an epoch.
+// all tiles a film, random is one at a random place, first is its beginning.
+func (c Config) windows() (count int, all, first bool, err error) {
+	switch c.Windows {
+	case "", "random":
+		return 1, false, false, nil
+	case "first":
+		return 1, false, true, nil
+	case "all":
+		return 0, true, false, nil
+	}
+	n, err := strconv.Atoi(c.Windows)
+	if err != nil || n < 1 || n > maxWindows {
+		return 0, false, false, badf("data.windows: %q; legal: random, all, first, or a number of windows in each film, 1 to %d", c.Windows, maxWindows)
+	}
+	return n, false, false, nil
+}
+
+const maxWindows = 1 << 20
+
+// count is the number of clips that a film of n frames is in an epoch.
+func (c Config) count(n int, w windowing, times func(int) float64) int {
+	count, all, _, _ := c.windows()
+	if !all {
+		return count
+	}
+	return len(w.tiles(n, times))
+}
+
+// tiles are the starts of windows that cover a film of n frames without gaps. A rest
+// shorter than a window belongs to the last one, which ends with the film.
+func (w windowing) tiles(n int, times func(int) float64) []int {
+	starts := w.starts(n, times)
+	var all []int
+	for k := 0; k < starts; {
+		all = append(all, k)
+		if w.fps == 0 {
+			k += w.frames * w.stride
+			continue
+		}
+		next := times(k) + float64(w.frames)*float64(w.stride)/w.fps
+		k = max(sort.Search(n, func(i int) bool { return times(i) >= next-1e-9 }), k+1)
+	}
+	if rest := starts - 1; all[len(all)-1] != rest {
+		all = append(all, rest)
+	}
+	return all
+}
+
+// fixed are the starts of the windows of a film in an evaluation.
+func (c Config) fixed(n int, w windowing, times func(int) float64) []int {
+	count, all, _, _ := c.windows()
+	switch {
+	case all:
+		return w.tiles(n, times)
+	case count == 1:
+		return []int{0}
+	}
+	starts := w.starts(n, times)
+	at := make([]int, count)
+	for j := range at {
+		at[j] = int(math.Round(float64(j) * float64(starts-1) / float64(count-1)))
+	}
+	return at
+}
+
+// request is the part of a clip that a reader wants.
+type request struct {
+	// choose returns the frames, in ascending order, of a clip of n frames shown at
+	// times (seconds), and how they are fitted; no size: as they are stored.
+	choose func(n int, times func(int) float64) ([]int, fit)
+	timed  bool // a clip that is read whole needs Times
+}
+
+// filmSource is a Source that reads parts of clips which are too long to be read whole.
+type filmSource interface {
+	// readPart reads clip i. A clip that is short enough is read whole, as readInto
+	// does, and whole is true; else it consists of the frames and has the size that
+	// want says. cur, if not nil, keeps a decoder open for the frames that follow.
+	readPart(ctx context.Context, i int, want request, cur *cursor, video []float32) (c Clip, whole bool, err error)
+	// length returns the number of frames of clip i and their times; ok is false for
+	// clips that have neither without being read.
+	length(ctx context.Context, i int) (n int, times func(int) float64, ok bool, err error)
+}
+
+// readPart reads a part of clip i of any Source.
+func readPart(ctx context.Context, src Source, i int, want request, cur *cursor, video []float32) (Clip, bool, error) {
+	if f, ok := src.(filmSource); ok {
+		c, whole, err := f.readPart(ctx, i, want, cur, video)
+		if e := ctx.Err(); e != nil {
+			return Clip{}, false, e
+		}
+		if err != nil {
+			return Clip{}, false, err
+		}
+		return c, whole, c.check()
+	}
+	c, err := readInto(ctx, src, i, video)
+	return c, true, err
+}
+
+// length returns the number of frames of clip i of any Source; a clip whose length is
+// not known otherwise is read.
+func length(ctx context.Context, src Source, i int) (n int, times func(int) float64, err error) {
+	if f, ok := src.(filmSource); ok {
+		if n, times, ok, err = f.length(ctx, i); ok || err != nil {
+			return n, times, err
+		}
+	}
+	c, err := readInto(ctx, src, i, nil)
+	return c.T, c.time, err
+}
+
+// time is when frame k of a clip is shown. Clips without times have one frame a
+// second, which Config.FPS does not allow.
+func (c *Clip) time(k int) float64 {
+	if c.Times == nil {
+		return float64(k)
+	}
+	return c.Times[k]
+}
+
+// check refuses a clip whose parts disagree.
+func (c *Clip) check() error {
+	if n := c.T * c.H * c.W * c.C; n < 1 || len(c.Video) != n {
+		return &ClipError{c.Name, fmt.Errorf("%d values in a clip of %d frames of %dx%dx%d", len(c.Video), c.T, c.H, c.W, c.C)}
+	}
+	return nil
+}
+
+// cut is the clip that consists of some of its frames, in its memory if they are
+// consecutive.
+func (c Clip) cut(frames []int) Clip {
+	size, n := c.H*c.W*c.C, len(frames)
+	first := frames[0]
+	if frames[n-1]-first == n-1 {
+		c.Video = c.Video[first*size : (first+n)*size]
+		if c.Points != nil {
+			c.Points = c.Points[2*first : 2*(first+n)]
+		}
+		if c.Trajectory != nil {
+			c.Trajectory = c.Trajectory[3*first : 3*(first+n)]
+		}
+		c.T = n
+		return c
+	}
+	whole := c
+	gather := func(from []float32, size int) []float32 {
+		if from == nil {
+			return nil
+		}
+		to := make([]float32, n*size)
+		for j, k := range frames {
+			copy(to[j*size:(j+1)*size], from[k*size:])
+		}
+		return to
+	}
+	c.T, c.Video = n, gather(whole.Video, size)
+	c.Points, c.Trajectory = gather(whole.Points, 2), gather(whole.Trajectory, 3)
+	return c
+}
