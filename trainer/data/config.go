@@ -11,11 +11,11 @@ type Config struct {
 	Size     int     `yaml:"size"`     // side of a square frame in pixels; 0: as the first clip is
 	Height   int     `yaml:"height"`   // with width, instead of size: a frame that is not square
 	Width    int     `yaml:"width"`    // see height
-	Frames   int     `yaml:"frames"`   // frames of a clip; shorter ones repeat their last frame, longer ones are cut; 0: as many as the first clip has
+	Frames   int     `yaml:"frames"`   // frames of a clip; shorter ones repeat their last frame, of longer ones windows are taken; 0: as many as the first clip has
 	FPS      float64 `yaml:"fps"`      // frames a second of the clips, the nearest ones by their time stamps; 0: as filmed
 	Stride   int     `yaml:"stride"`   // a clip is every n-th frame; 0: 1
-	Windows  string  `yaml:"windows"`  // clips of a film longer than frames: random (training: one at a random place in each epoch; evaluation: the first), first, all (without gaps), or a number (training: at random places; evaluation: evenly spread); "": random
-	Fit      string  `yaml:"fit"`      // frames of other proportions: crop (training: at random; evaluation: the middle), center, letterbox (black bars) or stretch; "": crop
+	Windows  string  `yaml:"windows"`  // windows of frames in a longer clip: random (training: a random one in each epoch; evaluation: the first), first, all (without gaps), or a number of them (training: random; evaluation: evenly spread); "": random
+	Fit      string  `yaml:"fit"`      // frames of other proportions: crop (training: random; evaluation: the middle), center, letterbox (black bars) or stretch; "": crop
 	Channels int     `yaml:"channels"` // 3 (colour) or 1 (grey); 0: as the first clip has
 
 	Crop Crop `yaml:"crop"` // train on crops near the foreground instead of whole clips
