@@ -19,7 +19,7 @@ func decodeCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			checkpointFlag(),
 			&cli.StringFlag{Name: "codes", Usage: "the .npz `FILE` that encode wrote, or any with int32 codes [N,T',H',W']"},
-			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .npz, .mp4, .gif or a folder of PNG"},
+			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .npz, .mp4, .gif or a folder of PNG; an existing file is replaced"},
 			fpsFlag(),
 		}, deviceFlags()...),
 		Action: decode,
@@ -34,6 +34,9 @@ func decode(c *cli.Context) error {
 		return err
 	}
 	if err := checkMedia(c); err != nil {
+		return err
+	}
+	if err := protect(c.String("out"), "--out", append(checkpointInputs(c), c.String("codes"))...); err != nil {
 		return err
 	}
 	f, err := readCodes(c.String("codes"))

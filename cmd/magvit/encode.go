@@ -15,7 +15,7 @@ func encodeCommand() *cli.Command {
 		Usage:       "turn clips into integer codes",
 		Description: example("magvit encode --checkpoint runs/demo --data clips.npz --out codes.npz"),
 		Flags: workFlags("all", append(clipFlags(),
-			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write: codes int32 [N,T',H',W'] (and an axis of codebooks, if there are several), names, labels, frames, size, codebook"})...),
+			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write: codes int32 [N,T',H',W'] (and an axis of codebooks, if there are several), names, labels, frames, size, codebook; an existing file is replaced"})...),
 		Action: encode,
 	}
 }
@@ -26,6 +26,9 @@ func encode(c *cli.Context) error {
 	}
 	out := c.String("out")
 	if err := checkOut(out, ".npz"); err != nil {
+		return err
+	}
+	if err := protect(out, "--out", append(c.StringSlice("data"), checkpointInputs(c)...)...); err != nil {
 		return err
 	}
 	w, err := openWork(c)

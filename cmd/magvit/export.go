@@ -20,6 +20,8 @@ func exportCommand() *cli.Command {
 			"magvit export --to safetensors --checkpoint runs/demo model.safetensors",
 			"magvit export --to lean --checkpoint runs/demo lean/") + `
 
+PATH must be a new or empty folder for lean; an existing file is replaced.
+
 lucidrains          a file for VideoTokenizer.init_and_load_from, strict or not; only of
                     a configuration with compat: lucidrains
 lucidrains-trainer  a file for VideoTokenizerTrainer.load: weights, average, optimizer
@@ -43,6 +45,9 @@ func exportCheckpoint(c *cli.Context) error {
 		return err
 	}
 	if err := need(c, "to", "checkpoint"); err != nil {
+		return err
+	}
+	if err := protect(args[0], "export", checkpointInputs(c)...); err != nil {
 		return err
 	}
 	r, err := lucidrains.Export(c.String("checkpoint"), args[0], c.String("to"))

@@ -51,6 +51,9 @@ func importCheckpoint(c *cli.Context) error {
 	if err := checkFolder("--out", c.String("out")); err != nil {
 		return err
 	}
+	if err := protect(c.String("out"), "--out", args[0], c.String("config")); err != nil {
+		return err
+	}
 	o := lucidrains.ImportOptions{File: args[0], Out: c.String("out"), Set: c.StringSlice("set")}
 	if c.IsSet("config") {
 		cfg, err := config.Load(c.String("config"))

@@ -13,7 +13,7 @@ func reconstructCommand() *cli.Command {
 		Description: example("magvit reconstruct --checkpoint runs/demo --data clips.npz --split val --limit 8 --out seen.mp4",
 			"magvit reconstruct --checkpoint runs/demo --data clips.npz --out seen.npz"),
 		Flags: workFlags("all", append(clipFlags(), fpsFlag(),
-			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .mp4, .gif or a folder of PNG, originals to the left; .npz with videos (the reconstructions) and originals"})...),
+			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .mp4, .gif or a folder of PNG, originals to the left; .npz with videos (the reconstructions) and originals; an existing file is replaced"})...),
 		Action: reconstruct,
 	}
 }
@@ -23,6 +23,9 @@ func reconstruct(c *cli.Context) (err error) {
 		return err
 	}
 	if err := checkMedia(c); err != nil {
+		return err
+	}
+	if err := protect(c.String("out"), "--out", append(c.StringSlice("data"), checkpointInputs(c)...)...); err != nil {
 		return err
 	}
 	w, err := openWork(c)

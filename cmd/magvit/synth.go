@@ -15,7 +15,7 @@ func synthCommand() *cli.Command {
 		Usage:       "make the four-class set of moving dots",
 		Description: example("magvit synth --clips 200 --out clips.npz"),
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write"},
+			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write; an existing one is replaced"},
 			&cli.IntFlag{Name: "clips", Value: 200, Usage: "number of clips, a quarter of each class"},
 			&cli.Uint64Flag{Name: "seed", Value: 42, Usage: "of the random generator"},
 			&cli.IntFlag{Name: "size", Value: 64, Usage: "side of a frame in pixels"},

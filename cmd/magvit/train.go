@@ -57,6 +57,9 @@ func train(c *cli.Context) error {
 	if err := checkFolder("--out", c.String("out")); err != nil {
 		return err
 	}
+	if err := protect(c.String("out"), "--out", c.StringSlice("data")...); err != nil {
+		return err
+	}
 	p := newProgress(c.App.ErrWriter, "train", 0)
 	defer p.close()
 	be, err := openDevice(c, p.log)
