@@ -1,7 +1,12 @@
 package trainer
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"math"
+	"slices"
 
 	"magvit/kernels"
 	"magvit/model"
@@ -20,6 +25,7 @@ type Codec struct {
 	Tokenizer *model.Tokenizer
 	Config    config.Config // the configuration it was trained with
 	Step      int           // of the checkpoint
+	SHA256    string        // of the weights in use: float32, little-endian, in the order of the parameters
 	Skipped   []error       // newer checkpoints that were passed over, and why
 
 	be       kernels.Backend
@@ -44,13 +50,31 @@ func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
 	if err != nil {
 		return nil, err
 	}
+	arena, err := o.Weights()
+	if err != nil {
+		return nil, err
+	}
 	tok, ok := o.Net.(*model.Tokenizer)
 	if !ok {
 		return nil, usage.Errorf("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, o.Config.Model.Classify.Network)
 	}
 	codec := newCodec(be, tok, o.Config, params)
-	codec.Step, codec.Skipped = o.Snapshot.Step, o.Skipped
+	codec.Step, codec.SHA256, codec.Skipped = o.Snapshot.Step, weightsHash(arena), o.Skipped
 	return codec, nil
+}
+
+// weightsHash is the SHA-256 of an arena in hexadecimal.
+func weightsHash(arena []float32) string {
+	h := sha256.New()
+	var block []byte
+	for chunk := range slices.Chunk(arena, 1<<14) {
+		block = block[:0]
+		for _, v := range chunk {
+			block = binary.LittleEndian.AppendUint32(block, math.Float32bits(v))
+		}
+		h.Write(block)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // openWeights reads a checkpoint and puts the weights that evaluation uses on a backend.

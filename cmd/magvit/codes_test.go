@@ -121,3 +121,55 @@ func TestFreshProcessEvaluatesTheSame(t *testing.T) {
 		t.Errorf("--split all evaluates %v clips, want 24", all["clips"])
 	}
 }
+
+// TestCodesNameTheirOrigin reads what codes.npz says of its tokenizer and clips, and decodes it with others.
+func TestCodesNameTheirOrigin(t *testing.T) {
+	dir, run := t.TempDir(), copyOf(t, trainedRun(t))
+	path := filepath.Join(dir, "codes.npz")
+	magvit(t, "encode", "--checkpoint", run, "--data", clips(t), "--split", "val", "--out", path)
+	a := arraysOf(t, path)
+	for name, want := range map[string]any{
+		"quantizer": []string{"fsq"}, "levels": []int64{8, 5, 5, 5}, "grid": []int64{4, 4, 4}, "size": []int64{32, 32}, "step": []int64{6},
+		"split": []string{"val"}, "source": []string{clips(t)}, "digit_order": []string{digitOrder},
+	} {
+		if !reflect.DeepEqual(a[name].Data, want) {
+			t.Errorf("%s: %v, want %v", name, a[name].Data, want)
+		}
+	}
+	if hash, _ := a["tokenizer_sha256"].Data.([]string); len(hash) != 1 || len(hash[0]) != 64 {
+		t.Errorf("tokenizer_sha256: %v", a["tokenizer_sha256"].Data)
+	}
+	// The same weights in another form are the same tokenizer.
+	lean := filepath.Join(dir, "lean")
+	magvit(t, "export", "--to", "lean", "--checkpoint", run, lean)
+	magvit(t, "decode", "--checkpoint", lean, "--codes", path, "--out", filepath.Join(dir, "lean.npz"))
+	other := filepath.Join(run, "checkpoints", "step-000004")
+	args := []string{"decode", "--checkpoint", other, "--codes", path, "--out", filepath.Join(dir, "other.npz")}
+	_, stderr, status := finish(t, program(t, args...))
+	refused(t, stderr, status, "another tokenizer", "step 6", "step 4", "--other-tokenizer")
+	magvit(t, append(args, "--other-tokenizer")...)
+}
+
+// TestOddArraysNextToCodes has arrays of length 0, of other types and without relation to the codes.
+func TestOddArraysNextToCodes(t *testing.T) {
+	run, out := trainedRun(t), filepath.Join(t.TempDir(), "out.npz")
+	grid := data.Array{Name: "codes", Shape: []int{2, 4, 4, 4}, Data: make([]int32, 128)}
+	for want, a := range map[string]data.Array{
+		"0 frames for 2 clips":   {Name: "frames", Shape: []int{0}, Data: []int32{}},
+		"0 labels for 2 clips":   {Name: "labels", Shape: []int{0}, Data: []int64{}},
+		"0 names for 2 clips":    {Name: "names", Shape: []int{0}, Data: []string{}},
+		"1 labels for 2 clips":   {Name: "labels", Shape: []int{1}, Data: []int64{3}},
+		"codes of the quantizer": {Name: "quantizer", Shape: []int{1}, Data: []string{"lfq"}},
+		"codes of the levels":    {Name: "levels", Shape: []int{3}, Data: []int32{10, 10, 10}},
+		"":                       {Name: "notes", Shape: []int{3}, Data: []string{"x", "y", "z"}},
+	} {
+		_, stderr, status := finish(t, program(t, "decode", "--checkpoint", run, "--codes", codes(t, grid, a), "--out", out))
+		if want == "" {
+			if status != done {
+				t.Errorf("an unrelated array: exit %d\n%s", status, stderr)
+			}
+			continue
+		}
+		refused(t, stderr, status, want)
+	}
+}

@@ -15,7 +15,7 @@ func encodeCommand() *cli.Command {
 		Usage:       "turn clips into integer codes",
 		Description: example("magvit encode --checkpoint runs/demo --data clips.npz --out codes.npz"),
 		Flags: workFlags("all", append(clipFlags(),
-			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write: codes int32 [N,T',H',W'] (and an axis of codebooks, if there are several), names, labels, frames, size, codebook; an existing file is replaced"})...),
+			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write: codes int32 [N,T',H',W'] (and an axis of codebooks, if there are several), names, labels, frames, and the tokenizer, quantizer and clips that they come from; an existing file is replaced"})...),
 		Action: encode,
 	}
 }
@@ -42,9 +42,9 @@ func encode(c *cli.Context) error {
 	var l data.Metadata
 	var all []int32
 	var shape [5]int
-	var size [2]int
+	var video data.Shape
 	err = w.each(func(b *data.Batch, codes []int32, per int) (err error) {
-		size = [2]int{b.H, b.W}
+		video = b.Shape()
 		if shape, err = w.codec.CodeShape(b.Shape()); err != nil {
 			return err
 		}
@@ -67,11 +67,8 @@ func encode(c *cli.Context) error {
 	if shape[4] == 1 {
 		axes = shape[:4]
 	}
-	arrays := append([]data.Array{
-		{Name: "codes", Shape: axes, Data: all},
-		{Name: "size", Shape: []int{2}, Data: []int32{int32(size[0]), int32(size[1])}},
-		{Name: "codebook", Shape: []int{1}, Data: []int32{int32(w.codec.Tokenizer.CodebookSize())}},
-	}, l.Arrays(w.src.Classes())...)
+	arrays := append([]data.Array{{Name: "codes", Shape: axes, Data: all}}, l.Arrays(w.src.Classes())...)
+	arrays = append(arrays, origin(w.codec, c.StringSlice("data"), c.String("split"), shape, video)...)
 	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func NewWriter(ctx context.Context, path string, classes []string, fps int) (Wri
 	case "":
 		return newFolderWriter(path)
 	}
-	return &movieWriter{ctx: ctx, path: path, fps: fps}, nil
+	return &movieWriter{ctx: ctx, path: path, fps: fps, limit: frameLimit}, nil
 }
 
 // clipArchive gathers clips and writes them as one .npz file.

@@ -5,7 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestInterruptedWritingLeavesNothing(t *testing.T) {
@@ -40,6 +42,58 @@ func TestInterruptedWritingLeavesNothing(t *testing.T) {
 			if left, err := os.ReadDir(dir); err != nil || len(left) != want {
 				t.Errorf("%s, interrupted %v: left %v, %v; want %d", name, interrupt, left, err, want)
 			}
+		}
+	}
+}
+
+// fakeFFmpeg puts a shell script in the place of ffmpeg. "$out" in it is the file to write.
+func fakeFFmpeg(t *testing.T, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	text := "#!/bin/sh\nfor out in \"$@\"; do :; done\n" + script + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "ffmpeg"), []byte(text), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// TestFailuresOfFFmpegAreErrors has programs in the place of ffmpeg that fail in ways that ffmpeg does.
+func TestFailuresOfFFmpegAreErrors(t *testing.T) {
+	clip := OutputClip{Name: "a", Frames: 3, T: 3, H: 4, W: 6, C: 3, Video: make([]float32, 3*4*6*3)}
+	for name, c := range map[string]struct{ script, want string }{
+		"full disk, exit 0":       {`cat > /dev/null; echo half > "$out"; echo "No space left on device" >&2`, "No space left on device"},
+		"no output, exit 0":       {`cat > /dev/null`, "wrote nothing"},
+		"exit 1":                  {`cat > /dev/null; echo "unknown encoder" >&2; exit 1`, "unknown encoder"},
+		"dies at once":            {`exit 7`, "exit status 7"},
+		"endless messages":        {`cat > /dev/null; echo half > "$out"; yes "an error" | head -c 100000000 >&2; exit 1`, "an error"},
+		"stuck after a frame":     {`head -c 96 > /dev/null; exec sleep 100`, "stuck"},
+		"stuck with a descendant": {`head -c 96 > /dev/null; sleep 100; echo`, "stuck"},
+	} {
+		fakeFFmpeg(t, c.script)
+		dir := t.TempDir()
+		w, err := NewWriter(t.Context(), filepath.Join(dir, "x.gif"), nil, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := w.(*movieWriter)
+		m.limit = 200 * time.Millisecond
+		for range 2000 {
+			if err = w.Add(clip); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = w.Finish()
+		}
+		w.Abort()
+		if err == nil || !strings.Contains(err.Error(), c.want) || len(err.Error()) > 2000 {
+			t.Errorf("%s: %v; want %q", name, err, c.want)
+		}
+		if n := len(m.stderr.b); n > tailBytes {
+			t.Errorf("%s: %d bytes of messages are in memory", name, n)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s: left %v, %v", name, left, err)
 		}
 	}
 }
