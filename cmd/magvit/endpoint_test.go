@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What a scrape sees is what progress.json holds at that moment; null and missing
@@ -19,15 +21,15 @@ func TestMetricsEndpoint(t *testing.T) {
 	if err := os.Mkdir(run, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	var said bytes.Buffer
-	stop, err := serveMetrics(":0", run, slog.New(slog.NewTextHandler(&said, nil)))
+	var log bytes.Buffer
+	stop, err := serveMetrics(":0", run, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
-	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+/metrics`).FindString(said.String())
+	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+/metrics`).FindString(log.String())
 	if address == "" {
-		t.Fatalf("the log does not tell an address on this machine: %s", said.String())
+		t.Fatalf("the log lacks an address on this machine: %s", log.String())
 	}
 	get := func() string {
 		t.Helper()
@@ -65,4 +67,72 @@ func TestMetricsEndpoint(t *testing.T) {
 			t.Errorf("address %q: %v", bad, err)
 		}
 	}
+}
+
+// TestMetricsHaveLimits opens many connections that stay idle: few are held, a scrape that waits for them is answered,
+// and long headers are refused.
+func TestMetricsHaveLimits(t *testing.T) {
+	run := trainedRun(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stop, err := serveMetrics(addr, run, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	before := descriptors(t)
+	for range 100 { // clients that send half a request and wait
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(100 * time.Millisecond)
+	// Both ends of a connection are in this process: 100 of the clients, and those that are accepted.
+	if n := descriptors(t) - before; n > 100+maxConnections+2 {
+		t.Errorf("%d descriptors more with 100 idle clients; want %d of them accepted", n, maxConnections)
+	}
+}
+
+// TestLongHeaders has a header of 64 KiB, which is refused.
+func TestLongHeaders(t *testing.T) {
+	var log bytes.Buffer
+	stop, err := serveMetrics(":0", t.TempDir(), slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	r, err := http.NewRequest(http.MethodGet, regexp.MustCompile(`http://[\d.:]+/metrics`).FindString(log.String()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Long", strings.Repeat("y", 64<<10))
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %s; want 431", answer.Status)
+	}
+}
+
+// descriptors counts the open files of this process.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skipf("open files cannot be counted: %v", err)
+	}
+	return len(all)
 }
