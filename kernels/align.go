@@ -2,14 +2,26 @@ package kernels
 
 import "unsafe"
 
+// hugePage is the size of a large page of memory. Values are asked to lie in such where
+// they fill some: a small page is four kilobytes, and a picture of all its channels, or a
+// plane of Winograd's transforms, would take more of them than the processor knows.
+const hugePage = 2 << 20
+
 // alignedFloats returns n zeros whose first lies on a cache line: a vector of 16
 // values then never straddles two lines.
 func alignedFloats(n int) []float32 {
-	const line = 64
-	s := make([]float32, n+line/4)
-	off := 0
-	if r := int(uintptr(unsafe.Pointer(unsafe.SliceData(s))) % line); r != 0 {
-		off = (line - r) / 4
+	align := 64
+	if 4*n >= hugePage {
+		align = hugePage
 	}
-	return s[off : off+n : off+n]
+	s := make([]float32, n+align/4)
+	off := 0
+	if r := int(uintptr(unsafe.Pointer(unsafe.SliceData(s))) % uintptr(align)); r != 0 {
+		off = (align - r) / 4
+	}
+	s = s[off : off+n : off+n]
+	if align == hugePage {
+		askHugePages(s)
+	}
+	return s
 }
