@@ -58,6 +58,10 @@ func StoresBF16(be Backend) bool {
 	return ok && b.StoresBF16()
 }
 
+// ConvChooser is a Backend that has several kernels for convolutions, of different
+// errors.
+type ConvChooser interface{ UseConvKernels(ConvKernels) }
+
 // Allocator is a Backend that knows the memory in use, in bytes.
 type Allocator interface{ Allocated() int64 }
 

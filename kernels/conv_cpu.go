@@ -1,6 +1,9 @@
 package kernels
 
 func (s Conv) cpu(c *CPU) []stage {
+	if f := c.winograd(s); f != nil {
+		return s.winograd(c, f)
+	}
 	p := newProduct(c, s.outputs(), s.O)
 	c.reserve(p.scratch())
 	k := p.k()
@@ -39,6 +42,9 @@ func (s Conv) cpu(c *CPU) []stage {
 }
 
 func (s ConvGradX) cpu(c *CPU) []stage {
+	if f := c.winograd(s); f != nil {
+		return s.winograd(c, f)
+	}
 	var pack, multiply []stage
 	for _, ph := range s.phases() {
 		p := newProduct(c, ph.lattice, s.C)

@@ -61,6 +61,9 @@ const partPixels = 2048
 // ConvGradW's task makes the gradients of a range of weights. Where that would be too
 // few tasks, the pixels are split too, and a second stage adds the parts in order.
 func (s ConvGradW) cpu(c *CPU) []stage {
+	if f := c.winograd(s); f != nil {
+		return s.winograd(c, f)
+	}
 	var g parter = newGradWeights(c, s.Conv)
 	if better := newShifted(c, s.Conv); better != nil {
 		g = better

@@ -25,6 +25,7 @@ func sets(t testing.TB) []ISA {
 func cpuWith(t testing.TB, isa ISA, workers int) *CPU {
 	c := NewCPU(workers)
 	c.isa = isa
+	c.UseConvKernels(ExactKernels) // Winograd's are tested in conv_winograd_test.go
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -183,18 +184,23 @@ func TestConvMatchesDefinitionInBF16(t *testing.T) {
 // what others left in the worker's scratch must not count.
 func matches(t *testing.T, c *CPU, s Spec, in [][]float32, want []float32) {
 	t.Helper()
+	matchesWithin(t, c, s, in, want, convTolerance)
+}
+
+func matchesWithin(t *testing.T, c *CPU, s Spec, in [][]float32, want []float32, tolerance float64) {
+	t.Helper()
 	got := clone(in)
 	if _, err := c.Prepare(s); err != nil { // reserves the scratch
 		t.Fatal(err)
 	}
-	for _, w := range c.scratch {
+	for _, w := range append([][]float32{c.shared}, c.scratch...) {
 		for i := range w {
 			w[i] = float32(math.NaN())
 		}
 	}
 	execute(t, c, s, got)
-	if e := nmse(got[0], want); !(e <= convTolerance) {
-		t.Errorf("%s: %s: error %.2g, want at most %.2g", c.Name(), Name(s), e, convTolerance)
+	if e := nmse(got[0], want); !(e <= tolerance) {
+		t.Errorf("%s: %s: error %.2g, want at most %.2g", c.Name(), Name(s), e, tolerance)
 	}
 	for j := range in[1:] {
 		if !slices.Equal(got[j+1], in[j+1]) {

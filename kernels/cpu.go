@@ -16,6 +16,8 @@ type CPU struct {
 	prec    Precision
 	pool    workerPool
 	scratch [][]float32 // one for each worker
+	shared  []float32   // of all workers, for one kernel at a time
+	conv    ConvKernels
 }
 
 // stage is a number of independent tasks; do runs one of them on the worker.
@@ -167,6 +169,14 @@ func (c *CPU) run(s *stage, args [][]float32) {
 		return
 	}
 	c.pool.run(s, args)
+}
+
+// reserveShared makes sure that the memory shared by the workers holds n values, for a
+// kernel that uses c.shared[:n] when it runs.
+func (c *CPU) reserveShared(n int) {
+	if len(c.shared) < n {
+		c.shared = alignedFloats(n)
+	}
 }
 
 // reserve makes sure that every worker's scratch holds n values. Kernels call

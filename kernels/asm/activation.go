@@ -17,7 +17,17 @@ func (s isa) lazy(v float32) func() vec {
 	return func() vec { return s.constant(v) }
 }
 
-// lazyScalar is the same for a parameter.
+// lazyZero returns a function that gives a vector of zeros: one register with AVX-512,
+// where avo takes what is cleared for read.
+func (s isa) lazyZero() func() vec {
+	if s.wide() {
+		r := s.zero()
+		return func() vec { return r }
+	}
+	return s.zero
+}
+
+// lazyScalar is lazy for a parameter.
 func (s isa) lazyScalar(name string) func() vec {
 	if !s.few {
 		r := s.scalar(name)
@@ -145,6 +155,30 @@ func (s isa) keepPositive(x, with, zero, v vec) {
 	VBLENDVPS(m, with, v, v)
 }
 
+// elu returns a function that generates ELU.
+func (s isa) elu() func(x vec) vec {
+	exp, one, zero := s.expm1(-87, 0), s.lazy(1), s.lazyZero()
+	return func(x vec) vec {
+		scale, part := exp(x)
+		bias := s.reg()
+		VSUBPS(one(), scale, bias)
+		VFMADD213PS(bias, scale, part)
+		s.keepPositive(x, x, zero(), part)
+		return part
+	}
+}
+
+// eluSlope returns a function that generates ELU' by the output y of ELU.
+func (s isa) eluSlope() func(y vec) vec {
+	one, zero := s.lazy(1), s.lazyZero()
+	return func(y vec) vec {
+		slope, u := s.reg(), one()
+		VADDPS(u, y, slope)
+		s.keepPositive(y, u, zero(), slope)
+		return slope
+	}
+}
+
 // each generates functions of a single source or of two.
 func (s isa) each(name, doc string, sources []string, setup func(s isa) func(in []vec) vec) {
 	loop{name: name, doc: doc, results: []string{"dst"}, sources: sources, setup: func(s isa) func(in []vec) ([]vec, []term) {
@@ -157,24 +191,15 @@ func (s isa) each(name, doc string, sources []string, setup func(s isa) func(in 
 func (s isa) activations() {
 	x, back := []string{"x"}, []string{"dy", "s"}
 	s.each("elu", "dst = ELU(x), to 2e-7 relative.", x, func(s isa) func([]vec) vec {
-		exp, one := s.expm1(-87, 0), s.lazy(1)
-		return func(in []vec) vec {
-			scale, part := exp(in[0])
-			bias := s.reg()
-			VSUBPS(one(), scale, bias)
-			VFMADD213PS(bias, scale, part)
-			s.keepPositive(in[0], in[0], s.zero(), part)
-			return part
-		}
+		elu := s.elu()
+		return func(in []vec) vec { return elu(in[0]) }
 	})
 	s.each("eluGrad", "dst = dy·ELU'(x) by the output s of ELU.", back, func(s isa) func([]vec) vec {
-		one := s.lazy(1)
+		slope := s.eluSlope()
 		return func(in []vec) vec {
-			slope, u := s.reg(), one()
-			VADDPS(u, in[1], slope)
-			s.keepPositive(in[1], u, s.zero(), slope)
-			VMULPS(in[0], slope, slope)
-			return slope
+			f := slope(in[1])
+			VMULPS(in[0], f, f)
+			return f
 		}
 	})
 	s.each("silu", "dst = SiLU(x), to 2e-7 relative.", x, func(s isa) func([]vec) vec {

@@ -15,7 +15,7 @@ var (
 // its size at worst, whatever the order; squared, below 4e-12 for K up to 1000.
 const (
 	convTol = 1e-11
-	convWhy = "float32 sums of up to a thousand products"
+	convWhy = "float32 sums of up to a thousand products, or F(4×4,3×3) with its error of 5e-12"
 )
 
 // longTolerance is for sums of more terms. Tensor cores add 8 products at a time and cut
@@ -72,7 +72,9 @@ func convShapes() []kernels.Conv {
 	far := cube(1, 6, 4, 8, 16, 16, 3, 3)
 	far.DT, far.PT = 2, 4
 	tall := cube(1, 2, 20, 12, 32, 24, 2, 3) // several tasks a frame
-	return append(shapes, stem, half, thin, far, tall)
+	// Large enough for Winograd's filtering, with tiles over the border.
+	tiled, tiles := cube(1, 4, 9, 10, 48, 64, 3, 3), cube(2, 2, 13, 7, 48, 32, 1, 3)
+	return append(shapes, stem, half, thin, far, tall, tiled, tiles)
 }
 
 func convCases() []Case {

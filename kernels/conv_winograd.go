@@ -1,0 +1,433 @@
+package kernels
+
+import "unsafe"
+
+// winograd is a convolution with 3×3 taps of stride 1 over height and width by
+// F(m×m,3×3): forward, or the gradient of the input, which is the convolution of the
+// output's gradient with the weights in reverse. The taps in time are added in the
+// transform domain.
+//
+// A task takes a block of tiles: it transforms the source's to V [planes][rows][C] in
+// its workspace, multiplies them by U for a panel of result channels, and transforms
+// the sums M [planes][rows][cols] to the result. A row is a tile of a frame.
+//
+// U is [planes][taps in time·C][cols] for each panel, in a workspace that all kernels of
+// a backend share; each launch makes it.
+//
+// A sum of more than maxWinogradSum products is a sum of such sums: the squared relative
+// error grows with the number of products in one piece, by 1e-14 a product with
+// F(4×4,3×3).
+type winograd struct {
+	*winogradForm
+	winogradTiling
+	tiles      tiles
+	o, c       int            // channels of the result and of the source
+	srcT       int            // frames of a clip of the source; 1 where each frame is computed on its own
+	srcH, srcW int            // of the source
+	ph, pw     int            // rows and columns of zeros before the source's
+	offsets    []int          // of the taps in time: the source's frame less the result's
+	runs       []winogradRun  // of a clip's result frames
+	panels     []winogradSpan // of result channels
+	workers    []winogradWorker
+	zeros      []float32 // a pixel outside of the source, and no bias
+	ldv        int       // values from a row of V to the next
+	vPlane     int       // from a plane of V to the next
+	mPlane     int
+}
+
+// winogradSpan are the channels [at,at+n).
+type winogradSpan struct{ at, n int }
+
+// winogradRun are the result frames [from,to), for which the same taps in time are on
+// frames of the source. Each of sums is added to those before.
+type winogradRun struct {
+	from, to int
+	sums     [][]winogradPart
+}
+
+// winogradPart is a part of a sum: n channels of the source from c0, by a tap in time.
+type winogradPart struct{ tap, c0, n int }
+
+// winogradWorker is what a worker needs but floats.
+type winogradWorker struct {
+	pixels, r, s [36]*float32
+	segments     []segment
+	outside      []float32 // what is written beyond a frame
+}
+
+const (
+	maxWinogradSum = 384
+	// winogradPackRows is how many rows of U a task makes.
+	winogradPackRows = 32
+)
+
+// newWinograd is the convolution of a source [n,srcT,srcH,srcW,c] with weights whose taps
+// in time are at offsets; the result is [n,t,h,w,o].
+func newWinograd(c *CPU, f *winogradForm, n int, result, source [3]int, channels, sourceChannels, ph, pw int, offsets []int) *winograd {
+	p := &winograd{
+		winogradForm: f, tiles: isaTiles[c.isa], o: channels, c: sourceChannels, srcT: source[0], srcH: source[1], srcW: source[2],
+		ph: ph, pw: pw, offsets: offsets,
+	}
+	alike := len(offsets) == 1 && offsets[0] == 0 && source[0] == result[0]
+	rows := winogradClipRows
+	if alike {
+		p.srcT, rows = 1, winogradRows
+		if p.planes()*p.o*p.c > winogradWide {
+			rows = winogradWideRows
+		}
+	}
+	p.winogradTiling = newWinogradTiling(f.m, n, result, alike, rows)
+	for at := 0; at < p.o; {
+		cols := p.tiles.at(p.o - at).cols
+		p.panels = append(p.panels, winogradSpan{at, cols})
+		at += cols
+	}
+	segments := 0 // of all sums
+	for t := 0; t < p.frames; {
+		r := winogradRun{from: t}
+		first, last := p.taps(t)
+		for t < p.frames {
+			if a, b := p.taps(t); a != first || b != last {
+				break
+			}
+			t++
+		}
+		r.to = t
+		r.sums = winogradSums(first, last, p.c)
+		for _, s := range r.sums {
+			segments += len(s)
+		}
+		p.runs = append(p.runs, r)
+	}
+	p.zeros = alignedFloats(max(p.c, p.o))
+	p.workers = make([]winogradWorker, c.workers)
+	for i := range p.workers {
+		p.workers[i].segments, p.workers[i].outside = make([]segment, segments), alignedFloats(p.o)
+	}
+	// Rows, and planes, an odd number of cache lines apart do not share the same lines of L1.
+	p.ldv = (p.c+31)/32*32 + 16
+	p.vPlane, p.mPlane = winogradPlane(p.srcT*p.block*p.ldv), winogradPlane(p.frames*p.block*p.panels[0].n)
+	c.reserve(max(p.planes()*(p.vPlane+p.mPlane), 9*winogradPackRows*p.panels[0].n))
+	c.reserveShared(p.planes() * p.k() * p.o)
+	return p
+}
+
+// winogradPlane rounds the size of a plane up to an odd number of cache lines.
+func winogradPlane(n int) int { return (n+1023)/1024*1024 + 5*16 }
+
+// k is the number of rows of U.
+func (p *winograd) k() int { return len(p.offsets) * p.c }
+
+// taps are the taps in time [first,last) of result frame t that are on frames of the
+// source.
+func (p *winograd) taps(t int) (first, last int) {
+	for i, d := range p.offsets {
+		if uint(t+d) < uint(p.srcT) {
+			if last == 0 {
+				first = i
+			}
+			last = i + 1
+		}
+	}
+	return first, last
+}
+
+// winogradSums cuts the sum over the taps [first,last) and c channels into pieces.
+func winogradSums(first, last, c int) [][]winogradPart {
+	var sums [][]winogradPart
+	size := (ceilDiv(c, ceilDiv(c, maxWinogradSum)) + 15) / 16 * 16
+	sum := maxWinogradSum
+	for i := first; i < last; i++ {
+		for c0 := 0; c0 < c; c0 += size {
+			part := winogradPart{i, c0, min(size, c-c0)}
+			if sum += part.n; sum > maxWinogradSum {
+				sums = append(sums, nil)
+				sum = part.n
+			}
+			sums[len(sums)-1] = append(sums[len(sums)-1], part)
+		}
+	}
+	return sums
+}
+
+// winogradTiling cuts frames into tiles of m×m pixels, and these into blocks. A block
+// holds the same tiles of all frames of a clip, so that a tap in time is a shift of rows
+// and a frame is transformed once. Where frames are computed each on its own, all of
+// them count as one of one clip.
+type winogradTiling struct {
+	clips, frames, h, w int
+	side                int // of a tile, in pixels
+	rows, cols          int // tiles of a frame
+	perFrame            int // tiles
+	block               int // tiles of a frame in a block; the last one may have fewer
+}
+
+const (
+	// winogradRows is about how many rows a block of single frames has: V and M of 64
+	// channels are half of an L2 of a MiB. winogradWideRows is that where U is read from
+	// beyond L2, as it is once a block.
+	winogradRows, winogradWideRows = 24, 48
+	// winogradClipRows is that of several frames: more, since frames with fewer taps in
+	// time are products of their own.
+	winogradClipRows = 72
+	// winogradWide is how many values of U are too many for L2.
+	winogradWide = 1 << 18
+)
+
+func newWinogradTiling(m, clips int, result [3]int, alike bool, rows int) winogradTiling {
+	g := winogradTiling{clips: clips, frames: result[0], h: result[1], w: result[2], side: m}
+	g.rows, g.cols = ceilDiv(g.h, m), ceilDiv(g.w, m)
+	g.perFrame = g.rows * g.cols
+	if alike {
+		g.perFrame *= g.clips * g.frames
+		g.clips, g.frames = 1, 1
+	}
+	g.block = max(1, min(g.perFrame, rows/g.frames))
+	for g.block > 4 && g.clips*ceilDiv(g.perFrame, g.block) < minTasks/2 {
+		g.block = (g.block + 1) / 2
+	}
+	g.block = ceilDiv(g.perFrame, ceilDiv(g.perFrame, g.block))
+	if g.block > 4 {
+		g.block = min(g.perFrame, (g.block+3)/4*4)
+	}
+	return g
+}
+
+func (g *winogradTiling) tasks() int { return g.clips * ceilDiv(g.perFrame, g.block) }
+
+// span are the clip and the tiles [s0,s0+s) of a task.
+func (g *winogradTiling) span(task int) (clip, s0, s int) {
+	per := ceilDiv(g.perFrame, g.block)
+	s0 = task % per * g.block
+	return task / per, s0, min(g.block, g.perFrame-s0)
+}
+
+// place is where tile q is: its frame from the clip's, and its first pixel.
+func (g *winogradTiling) place(q int) (frame, h, w int) {
+	frame, q = q/(g.rows*g.cols), q%(g.rows*g.cols)
+	return frame, q / g.cols * g.side, q % g.cols * g.side
+}
+
+// winogradPixels lists the pixels of a square of side² from (top,left) of a frame of
+// h·w·c values; outside replaces those beyond the frame.
+func winogradPixels(list *[36]*float32, side int, frame []float32, h, w, c, top, left int, outside []float32) {
+	frame = frame[:h*w*c]
+	if top >= 0 && left >= 0 && top+side <= h && left+side <= w {
+		first := unsafe.Pointer(&frame[(top*w+left)*c])
+		for i := range side {
+			for j := range side {
+				list[i*side+j] = (*float32)(unsafe.Add(first, 4*(i*w+j)*c))
+			}
+		}
+		return
+	}
+	for i := range side {
+		for j := range side {
+			if r, l := top+i, left+j; uint(r) < uint(h) && uint(l) < uint(w) {
+				list[i*side+j] = &frame[(r*w+l)*c]
+			} else {
+				list[i*side+j] = &outside[0]
+			}
+		}
+	}
+}
+
+// winogradEpilogue is what a kernel makes of the transformed sums.
+type winogradEpilogue struct {
+	bias, r, s int // the arguments' numbers; 0: there is none
+	act        Activation
+}
+
+// pack is the stage that makes U. fill writes the weights of a row of U to the 3×3 taps
+// at dst, which are the given number of values apart: row k of a tap in time, for the
+// channels of a panel.
+func (p *winograd) pack(c *CPU, fill func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan)) stage {
+	per := ceilDiv(p.c, winogradPackRows)
+	return stage{tasks: len(p.panels) * len(p.offsets) * per, do: func(args [][]float32, task, worker int) {
+		panel := p.panels[task/(len(p.offsets)*per)]
+		tap, k := task/per%len(p.offsets), task%per*winogradPackRows
+		rows := min(winogradPackRows, p.c-k)
+		g, list := c.scratch[worker], &p.workers[worker].pixels
+		apart := rows * panel.n
+		fill(g, apart, args[2], tap, k, rows, panel)
+		for q := range 9 {
+			list[q] = &g[q*apart]
+		}
+		u := c.shared[p.planes()*p.k()*panel.at:]
+		p.weights(&u[(tap*p.c+k)*panel.n], p.k()*panel.n, &list[0], 0, apart, 0)
+	}}
+}
+
+// multiply is the stage that makes the result, of args[0] from args[1].
+func (p *winograd) multiply(c *CPU, e winogradEpilogue) stage {
+	return stage{tasks: p.tasks(), do: func(args [][]float32, task, worker int) {
+		w := &p.workers[worker]
+		v := c.scratch[worker]
+		m := v[p.planes()*p.vPlane:]
+		clip, s0, s := p.span(task)
+		p.transformSource(w, v, args[1], clip, s0, s)
+		p.segments(w, s)
+		for _, panel := range p.panels {
+			p.products(w, m, v, c.shared[p.planes()*p.k()*panel.at:], panel.n, s)
+			p.transformSums(w, e, args, m, panel, clip, s0, s)
+		}
+		if e.act != None && e.act != ELU {
+			p.activate(c, e, args, clip, s0, s)
+		}
+	}}
+}
+
+// transformSource writes V.
+func (p *winograd) transformSource(w *winogradWorker, v, x []float32, clip, s0, s int) {
+	size := p.srcH * p.srcW * p.c
+	for t := range p.srcT {
+		for q := range s {
+			f, top, left := p.place(s0 + q)
+			winogradPixels(&w.pixels, p.size(), x[(clip*p.srcT+t+f)*size:], p.srcH, p.srcW, p.c, top-p.ph, left-p.pw, p.zeros)
+			p.input(&v[(t*s+q)*p.ldv], p.vPlane, &w.pixels[0], 0, p.c, p.side*p.c)
+		}
+	}
+}
+
+// segments lists the parts of all sums for a block of s tiles a frame.
+func (p *winograd) segments(w *winogradWorker, s int) {
+	i := 0
+	for _, r := range p.runs {
+		for _, sum := range r.sums {
+			for _, part := range sum {
+				frame := r.from + p.offsets[part.tap]
+				w.segments[i] = segment{4 * (frame*s*p.ldv + part.c0), part.tap*p.c + part.c0, part.n}
+				i++
+			}
+		}
+	}
+}
+
+// products writes M for a panel of cols result channels.
+func (p *winograd) products(w *winogradWorker, m, v, u []float32, cols, s int) {
+	for plane := range p.planes() {
+		a, b, to := v[plane*p.vPlane:][:p.vPlane], u[plane*p.k()*cols:][:p.k()*cols], m[plane*p.mPlane:][:p.mPlane]
+		segments := w.segments
+		for _, r := range p.runs {
+			c := to[r.from*s*cols:]
+			add, sadd := p.zeros, 0
+			for _, sum := range r.sums {
+				p.tiles.run((r.to-r.from)*s, cols, segments[:len(sum)], 0, a, p.ldv, 1, matrix{b, cols}, add, sadd, c, cols)
+				segments = segments[len(sum):]
+				add, sadd = c, cols
+			}
+			if len(r.sums) == 0 { // all taps in time are before the first frame or after the last
+				clear(c[:(r.to-r.from)*s*cols])
+			}
+		}
+	}
+}
+
+// transformSums writes the result's channels of a panel.
+func (p *winograd) transformSums(w *winogradWorker, e winogradEpilogue, args [][]float32, m []float32, panel winogradSpan, clip, s0, s int) {
+	size := p.h * p.w * p.o
+	bias := p.zeros
+	if e.bias > 0 {
+		bias = args[e.bias]
+	}
+	after := e.act != None && e.act != ELU && e.bias > 0 // r is added by activate
+	for i := range w.r[:p.side*p.side] {
+		w.r[i] = &p.zeros[0]
+	}
+	for t := range p.frames {
+		for q := range s {
+			f, top, left := p.place(s0 + q)
+			at := (clip*p.frames + t + f) * size
+			winogradPixels(&w.pixels, p.side, args[0][at:], p.h, p.w, p.o, top, left, w.outside)
+			if e.r > 0 && !after {
+				winogradPixels(&w.r, p.side, args[e.r][at:], p.h, p.w, p.o, top, left, p.zeros)
+			}
+			src := &m[(t*s+q)*panel.n]
+			switch {
+			case e.act == ELU && e.s > 0:
+				winogradPixels(&w.s, p.side, args[e.s][at:], p.h, p.w, p.o, top, left, p.zeros)
+				p.outputELUSlope(&w.pixels[0], src, p.mPlane, &w.r[0], &w.s[0], panel.at, panel.n)
+			case e.act == ELU:
+				p.outputELU(&w.pixels[0], src, p.mPlane, &bias[0], &w.r[0], panel.at, panel.n)
+			default:
+				p.output(&w.pixels[0], src, p.mPlane, &bias[0], &w.r[0], panel.at, panel.n)
+			}
+		}
+	}
+}
+
+// activate applies an activation, or its slope, that the transforms do not have to the
+// lines of a block, and adds what follows an activation.
+func (p *winograd) activate(c *CPU, e winogradEpilogue, args [][]float32, clip, s0, s int) {
+	for t := range p.frames {
+		for q := s0; q < s0+s; {
+			f, top, left := p.place(q)
+			n := min(p.cols-left/p.side, s0+s-q) // tiles of a row
+			q += n
+			right := min(left+n*p.side, p.w)
+			for h := top; h < min(top+p.side, p.h); h++ {
+				at := (((clip*p.frames+t+f)*p.h+h)*p.w + left) * p.o
+				to := at + (right-left)*p.o
+				y := args[0][at:to]
+				if e.s > 0 {
+					c.gradSlice(e.act, y, y, args[e.s][at:to])
+					continue
+				}
+				c.applySlice(e.act, y, y)
+				if e.r > 0 {
+					c.vec().add(y, y, args[e.r][at:to])
+				}
+			}
+		}
+	}
+}
+
+// winograd are the stages of the convolution by a form.
+func (s Conv) winograd(c *CPU, f *winogradForm) []stage {
+	t, h, w := s.Out()
+	offsets := make([]int, s.KT)
+	for i := range offsets {
+		offsets[i] = i*s.DT - s.PT
+	}
+	p := newWinograd(c, f, s.N, [3]int{t, h, w}, [3]int{s.T, s.H, s.W}, s.O, s.C, s.PH, s.PW, offsets)
+	e := winogradEpilogue{bias: 3, act: s.Act}
+	if s.Residual {
+		e.r = 4
+	}
+	return []stage{p.pack(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
+		for o := range panel.n {
+			for q := range 9 {
+				row := w[(((panel.at+o)*s.KT+tap)*9+q)*s.C+k:][:rows]
+				to := dst[q*apart+o:]
+				for i, v := range row {
+					to[i*panel.n] = v
+				}
+			}
+		}
+	}), p.multiply(c, e)}
+}
+
+// winograd are the stages of the gradient by a form.
+func (s ConvGradX) winograd(c *CPU, f *winogradForm) []stage {
+	t, h, w := s.Out()
+	offsets := make([]int, s.KT)
+	for i := range offsets {
+		offsets[i] = s.PT - i*s.DT
+	}
+	p := newWinograd(c, f, s.N, [3]int{s.T, s.H, s.W}, [3]int{t, h, w}, s.C, s.O, 2-s.PH, 2-s.PW, offsets)
+	e := winogradEpilogue{act: s.Act}
+	next := 3
+	if s.Act != None {
+		e.s, next = next, next+1
+	}
+	if s.Residual {
+		e.r = next
+	}
+	return []stage{p.pack(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
+		for i := range rows {
+			for q := range 9 {
+				copy(dst[q*apart+i*panel.n:][:panel.n], w[(((k+i)*s.KT+tap)*9+8-q)*s.C+panel.at:])
+			}
+		}
+	}), p.multiply(c, e)}
+}

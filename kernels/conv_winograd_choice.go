@@ -1,0 +1,127 @@
+package kernels
+
+import "fmt"
+
+// ConvKernels says which kernels a CPU in float32 may run convolutions by.
+type ConvKernels int
+
+const (
+	// AutoKernels takes for each Spec the kernels that a cost model says are the fastest:
+	// direct sums, or Winograd's minimal filtering, whose squared relative error is up to
+	// 5e-12.
+	AutoKernels ConvKernels = iota
+	// ExactKernels takes direct sums, whose squared relative error is below 1e-12.
+	ExactKernels
+	// winograd2 and winograd4 take F(2×2,3×3) and F(4×4,3×3) wherever they are possible.
+	winograd2
+	winograd4
+)
+
+func (k ConvKernels) String() string {
+	if k == ExactKernels {
+		return "exact"
+	}
+	return "auto"
+}
+
+// ParseConvKernels is the inverse of String.
+func ParseConvKernels(s string) (ConvKernels, error) {
+	for _, k := range []ConvKernels{AutoKernels, ExactKernels} {
+		if s == k.String() {
+			return k, nil
+		}
+	}
+	return 0, fmt.Errorf("kernels %q: want auto or exact", s)
+}
+
+// UseConvKernels chooses the kernels of the Specs that are prepared from then on.
+func (c *CPU) UseConvKernels(k ConvKernels) { c.conv = k }
+
+// FormOf is the algorithm by which the backend runs a convolution or a gradient of one,
+// in words; empty for other Specs.
+func (c *CPU) FormOf(s Spec) string {
+	if _, ok := convOf(s); !ok {
+		return ""
+	}
+	if f := c.winograd(s); f != nil {
+		return fmt.Sprintf("winograd F(%d×%d,3×3)", f.m, f.m)
+	}
+	return "direct"
+}
+
+// convOf is the convolution of a Spec that is one, or a gradient of one.
+func convOf(s Spec) (Conv, bool) {
+	switch s := s.(type) {
+	case Conv:
+		return s, true
+	case ConvGradX:
+		return s.Conv, true
+	case ConvGradW:
+		return s.Conv, true
+	}
+	return Conv{}, false
+}
+
+// winograd is the form of Winograd's filtering to run a convolution or a gradient of one
+// by; nil: direct sums.
+func (c *CPU) winograd(spec Spec) *winogradForm {
+	s, ok := convOf(spec)
+	if !ok || c.prec != F32 || c.conv == ExactKernels || s.KH != 3 || s.KW != 3 || s.ST != 1 || s.SH != 1 || s.SW != 1 ||
+		s.C < 32 || s.O < 32 || s.C%16 != 0 || s.O%16 != 0 {
+		return nil
+	}
+	forms := isaWinograd[c.isa]
+	switch c.conv {
+	case winograd2:
+		return &forms[0]
+	case winograd4:
+		return &forms[1]
+	}
+	_, gradW := spec.(ConvGradW)
+	best, least := (*winogradForm)(nil), s.directCost()
+	for i := range forms {
+		if cost := s.winogradCost(forms[i].m, gradW); cost < least {
+			best, least = &forms[i], cost
+		}
+	}
+	return best
+}
+
+// The cost model counts multiply-adds. A transform takes as long as so many for a value
+// of the transform domain, mostly because these values leave L1; measured with AVX-512 on
+// a Cascade Lake for 64 to 128 channels.
+const (
+	winogradPixelCost  = 30 // of V, M and Y
+	winogradWeightCost = 50 // of U
+	winogradGradCost   = 10 // of M, from which gradients of weights are made once a block
+)
+
+// tapsInTime is how many pairs of a result frame and a tap on a frame of the input a clip
+// has.
+func (s Conv) tapsInTime() int {
+	n := 0
+	t, _, _ := s.Out()
+	for i := range s.KT {
+		first := i*s.DT - s.PT // frame that result frame 0 reads
+		n += max(0, min(t, s.T-first)-max(0, -first))
+	}
+	return n
+}
+
+func (s Conv) directCost() float64 {
+	_, h, w := s.Out()
+	return float64(s.N*s.tapsInTime()*h*w) * float64(9*s.C*s.O)
+}
+
+// winogradCost is that of F(m×m,3×3): the products, the transforms of all tiles, and
+// those of weights.
+func (s Conv) winogradCost(m int, gradW bool) float64 {
+	t, h, w := s.Out()
+	planes, tiles := (m+2)*(m+2), s.N*ceilDiv(h, m)*ceilDiv(w, m)
+	cost := float64(planes*tiles) * (float64(s.tapsInTime())*float64(s.C*s.O) + winogradPixelCost*float64(s.T*s.C+t*s.O))
+	weights := float64(planes*s.KT) * float64(s.C*s.O)
+	if gradW {
+		return cost + winogradGradCost*weights*float64(ceilDiv(tiles*t, winogradGradRows))
+	}
+	return cost + winogradWeightCost*weights
+}

@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package kernels
+
+var isaWinograd = map[ISA][]winogradForm{Generic: plainWinogradForms}
