@@ -33,6 +33,13 @@ func open(ctx context.Context, o Options) (*training, error) {
 	if err := t.precision(); err != nil {
 		return nil, err
 	}
+	if be, ok := t.be.(kernels.ConvChooser); ok {
+		k, err := kernels.ParseConvKernels(t.cfg.Train.Kernels)
+		if err != nil {
+			return nil, err
+		}
+		be.UseConvKernels(k)
+	}
 	dir, fresh, err := openRunDir(o.Out)
 	if err != nil {
 		return nil, err

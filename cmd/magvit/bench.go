@@ -24,6 +24,7 @@ func benchCommand() *cli.Command {
 			&cli.BoolFlag{Name: "check", Usage: "compare the whole suite with the definitions; speed is then measured on a GPU only"},
 			&cli.StringFlag{Name: "filter", Usage: "only kernels whose name matches this `REGEXP`"},
 			&cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "time limit of a kernel on a GPU, over all its runs; longer counts as hanging"},
+			kernelsFlag(),
 			jsonFlag(),
 		}, deviceFlags()...),
 		Subcommands: []*cli.Command{benchStepCommand()},
@@ -35,7 +36,7 @@ func benchCommand() *cli.Command {
 // that were measured on the same device in the same run.
 type benchRow struct {
 	Kernel    string  `json:"kernel"`
-	Launches  string  `json:"launches,omitempty"` // on a GPU, the names of the kernels launched
+	Launches  string  `json:"launches,omitempty"` // on a GPU, the names of the kernels launched; on a CPU, a convolution's algorithm
 	Compared  bool    `json:"compared"`           // with the definition
 	OK        bool    `json:"ok"`
 	NMSE      float64 `json:"nmse"`      // normalised mean squared error against the definition
@@ -69,6 +70,9 @@ func bench(c *cli.Context) error {
 	}
 	be, _, err := newDevice(c)
 	if err != nil {
+		return err
+	}
+	if err := useKernels(c, be); err != nil {
 		return err
 	}
 	_, onGPU := be.(*gpu.Device)

@@ -80,7 +80,8 @@ func (b *bencher) run(ctx context.Context, checked, timed []kerneltest.Case) err
 	return nil
 }
 
-// launches are the names of the kernels that a GPU runs for a Spec.
+// launches are the names of the kernels that a GPU runs for a Spec, or the algorithm of a
+// convolution on a CPU.
 func (b *bencher) launches(s kernels.Spec) (names []string) {
 	if dev, ok := b.be.(*gpu.Device); ok {
 		all, err := kernels.LaunchesOf(s, dev.Precision(), dev.Info().Architecture)
@@ -89,6 +90,11 @@ func (b *bencher) launches(s kernels.Spec) (names []string) {
 		}
 		for _, l := range all.List {
 			names = append(names, l.Kernel)
+		}
+	}
+	if cpu, ok := b.be.(*kernels.CPU); ok {
+		if form := cpu.FormOf(s); form != "" {
+			names = append(names, form)
 		}
 	}
 	return names

@@ -34,6 +34,7 @@ func benchStepCommand() *cli.Command {
 			&cli.StringFlag{Name: "architecture", Value: "sm_90", Usage: "of that GPU"},
 			&cli.StringFlag{Name: "peak", Value: "790,60,3015", Usage: "`TENSOR,FLOAT,MEMORY`: its TFLOP/s of tensor cores and of float32, and GB/s; those of an H100 SXM, nine tenths of its memory's"},
 			&cli.BoolFlag{Name: "explain", Usage: "show the plan: nodes, memory, work and time of each kind of kernel"},
+			kernelsFlag(),
 			jsonFlag(),
 		}, deviceFlags()...),
 		Action: benchStep,
@@ -117,6 +118,9 @@ func benchStep(c *cli.Context) error {
 		return benchPlan(c, only, net, cfg, shape)
 	}
 	on := be
+	if err := useKernels(c, be); err != nil {
+		return err
+	}
 	dev, onGPU := be.(*gpu.Device)
 	if !onGPU {
 		on = &counted{Backend: be}

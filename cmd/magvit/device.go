@@ -19,6 +19,23 @@ func deviceFlags() []cli.Flag {
 	}
 }
 
+// kernelsFlag is of commands that measure kernels. A training has the key train.kernels.
+func kernelsFlag() cli.Flag {
+	return &cli.StringFlag{Name: "kernels", Value: "auto", Usage: "of convolutions on the CPU in f32: auto, the fastest; or exact, direct sums"}
+}
+
+// useKernels applies --kernels.
+func useKernels(c *cli.Context, be kernels.Backend) error {
+	k, err := kernels.ParseConvKernels(c.String("kernels"))
+	if err != nil {
+		return usagef("--%w", err)
+	}
+	if be, ok := be.(kernels.ConvChooser); ok {
+		be.UseConvKernels(k)
+	}
+	return nil
+}
+
 // openDevice starts the backend that --device and --precision choose, and logs which it
 // is and why.
 func openDevice(c *cli.Context, log *slog.Logger) (kernels.Backend, error) {

@@ -66,6 +66,7 @@ func (t Train) validate() error {
 	whole("ema.update_after", t.EMA.UpdateAfter, 0, maxSteps)
 	whole("ema.update_every", t.EMA.UpdateEvery, 1, maxSteps)
 	word("precision", t.Precision, "f32", "bf16")
+	word("kernels", t.Kernels, "auto", "exact")
 	whole("log_every", t.LogEvery, 1, maxSteps)
 	whole("eval_every", t.EvalEvery, 0, maxSteps)
 	whole("eval_clips", t.EvalClips, 0, maxSteps)
