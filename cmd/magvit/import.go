@@ -21,8 +21,10 @@ func importCommand() *cli.Command {
 			"magvit import --from lucidrains checkpoint.8000.pt --config theirs.yaml --out runs/theirs",
 			"magvit train --config runs/theirs/config.yaml --data clips/ --out runs/theirs --resume auto") + `
 
-FILE is what VideoTokenizer.save or VideoTokenizerTrainer.save wrote. No code in it
-is executed. A trainer file brings its average and its optimizer along; it holds no
+FILE is what VideoTokenizer.save or VideoTokenizerTrainer.save wrote, or the weights as
+other programs save them: a state_dict as .pt or .safetensors, or under "state_dict" and
+the like, as Lightning does, with the prefixes of torch.compile (_orig_mod.), DDP
+(module.) or of a larger module; these need --config. No code in the file is executed. A trainer file brings its average and its optimizer along; it holds no
 configuration, so that --config must describe the tokenizer (model.compat:
 lucidrains). Discriminators are left out. Tensors that are unknown, missing or of
 another shape are listed and refuse the import.`,

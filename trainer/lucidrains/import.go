@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"magvit/kernels"
 	"magvit/model"
@@ -21,7 +20,7 @@ import (
 
 // ImportOptions say what to import.
 type ImportOptions struct {
-	File   string         // tokenizer or trainer file of magvit2-pytorch
+	File   string         // tokenizer or trainer file of magvit2-pytorch, or a file with its state_dict
 	Out    string         // run directory to make
 	Config *config.Config // nil: that of the file's own arguments
 	Set    []string       // assignments that override keys, see Config.Set
@@ -31,7 +30,7 @@ type ImportOptions struct {
 type Imported struct {
 	Run            string   `json:"run"`
 	Checkpoint     string   `json:"checkpoint"` // its name
-	Kind           string   `json:"kind"`       // of file: tokenizer or trainer
+	Kind           string   `json:"kind"`       // of file: tokenizer, trainer or state_dict
 	Tensors        int      `json:"tensors"`    // taken over, of the model
 	Parameters     int      `json:"parameters"` // values of these
 	Step           int      `json:"step"`
@@ -54,15 +53,11 @@ func Import(be kernels.Backend, o ImportOptions) (Imported, error) {
 	if err := checkpoint.EmptyOrAbsent(o.Out); err != nil {
 		return r, err
 	}
-	f, err := torchfile.Open(o.File, torchfile.Limits{})
+	src, closeFile, err := open(o.File)
 	if err != nil {
 		return r, usage.Errorf("%s: %w", o.File, err)
 	}
-	defer f.Close()
-	src, err := openReference(f)
-	if err != nil {
-		return r, usage.Errorf("%s: %w", o.File, err)
-	}
+	defer closeFile()
 	r.Kind = src.kind
 	cfg, err := o.config(src, &r)
 	if err != nil {
@@ -117,29 +112,47 @@ func Import(be kernels.Backend, o ImportOptions) (Imported, error) {
 	})
 }
 
-// referenceFile is either kind of file.
+// referenceFile is one of the kinds of files.
 type referenceFile struct {
 	kind      string
-	tokenizer *torchfile.Tokenizer // or
-	trainer   *torchfile.Trainer
+	key       string                  // of a state_dict in a file of another program
+	tokenizer *torchfile.Tokenizer    // or
+	trainer   *torchfile.Trainer      // or
+	state     []torchfile.NamedTensor // of a bare state_dict
+}
+
+// open reads the structure of a file; tensors are read later, until it is closed.
+func open(path string) (r referenceFile, closeFile func() error, err error) {
+	if torchfile.IsSafetensors(path) {
+		r.kind = "state_dict"
+		r.state, err = torchfile.ReadSafetensors(path)
+		return r, func() error { return nil }, err
+	}
+	f, err := torchfile.Open(path, torchfile.Limits{})
+	if err != nil {
+		return r, nil, err
+	}
+	if r, err = openReference(f); err != nil {
+		return r, nil, errors.Join(err, f.Close())
+	}
+	return r, f.Close, nil
 }
 
 func openReference(f *torchfile.File) (r referenceFile, err error) {
 	root, _ := f.Root.(*torchfile.Dict)
-	if root == nil {
-		return r, errors.New("neither a tokenizer file nor a trainer file of magvit2-pytorch: it holds no dict")
+	has := func(keys ...string) bool {
+		return root != nil && !slices.ContainsFunc(keys, func(k string) bool { _, ok := root.Get(k); return !ok })
 	}
-	_, tokenizer := root.Get("model_state_dict")
-	_, trainer := root.Get("model")
 	switch {
-	case tokenizer:
+	case has("model_state_dict", "config"):
 		r.kind = "tokenizer"
 		r.tokenizer, err = f.Tokenizer()
-	case trainer:
+	case has("model", "ema_model"), has("model", "optimizer", "step"):
 		r.kind = "trainer"
 		r.trainer, err = f.Trainer()
 	default:
-		err = errors.New("neither a tokenizer file (model_state_dict, version, config) nor a trainer file (model, ema_model, optimizer, step) of magvit2-pytorch")
+		r.kind = "state_dict"
+		r.state, r.key, err = f.StateDict()
 	}
 	return r, err
 }
@@ -164,6 +177,9 @@ func (f referenceFile) load(in *stateDict, r *Imported) (run restored, err error
 		run.average, run.m, run.v = run.weights, make([]float32, in.Len), make([]float32, in.Len)
 		return run, f.finish(in, r)
 	}
+	if f.trainer == nil {
+		return f.loadState(in, r)
+	}
 	weights := in.match("", f.trainer.Model)
 	r.Discriminators = in.discriminators
 	average := in.match("ema_model.", f.trainer.Average)
@@ -184,6 +200,28 @@ func (f referenceFile) load(in *stateDict, r *Imported) (run restored, err error
 		run.average = run.weights
 		r.note("the file's average was never updated: the weights stand in for it")
 	}
+	return run, f.finish(in, r)
+}
+
+// loadState reads the tensors of a bare state_dict.
+func (f referenceFile) loadState(in *stateDict, r *Imported) (run restored, err error) {
+	state, err := torchfile.UnwrapAll(f.state)
+	if err != nil {
+		return run, err
+	}
+	state, prefix, others := in.ownTensors(state)
+	if prefix != "" {
+		r.note("the tensors of %q are imported; %d others are left out", prefix, others)
+	}
+	found := in.match("", state)
+	r.Discriminators = in.discriminators
+	if err := in.err(); err != nil {
+		return run, err
+	}
+	if run.weights, err = in.arena("", found); err != nil {
+		return run, err
+	}
+	run.average, run.m, run.v = run.weights, make([]float32, in.Len), make([]float32, in.Len)
 	return run, f.finish(in, r)
 }
 
@@ -228,7 +266,7 @@ func (f referenceFile) moments(in *stateDict, run *restored, r *Imported) (m, v 
 		}
 	}
 	if len(never) > 0 {
-		r.note("never updated, moments 0: %s", strings.Join(never, ", "))
+		r.note("never updated, moments 0: %s", torchfile.Brief(never, ", "))
 	}
 	if f.trainer.AverageStep != f.trainer.Step {
 		r.note("the average was updated %d times in %d steps: the steps count", f.trainer.AverageStep, f.trainer.Step)
@@ -260,7 +298,7 @@ func (o ImportOptions) config(f referenceFile, r *Imported) (c config.Config, er
 	var own *model.Config
 	var reason error
 	if f.tokenizer == nil {
-		reason = errors.New("a trainer file holds no arguments")
+		reason = fmt.Errorf("a %s file holds no arguments", f.kind)
 	} else if m, err := arguments(f.tokenizer, r); err != nil {
 		reason = err
 	} else {

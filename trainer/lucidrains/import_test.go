@@ -379,7 +379,7 @@ func TestImportRefuses(t *testing.T) {
 		"other arguments":    {ImportOptions{File: written(with("init_dim", int64(4096)), tensors{})}, []string{bias, "[4096]", "conv_in.conv.weight"}},
 		"no configuration":   {ImportOptions{File: file.file}, []string{"trainer file", "--config"}},
 		"not lucidrains":     {ImportOptions{File: file.file, Config: &plainConfig}, []string{"model.compat", "lucidrains"}},
-		"of another width":   {ImportOptions{File: file.file, Config: &wide}, []string{bias, "ema_model." + bias, "exp_avg of " + bias}},
+		"of another width":   {ImportOptions{File: file.file, Config: &wide}, []string{"156 tensors", bias, "and 151 more", "--config"}},
 		"unknown key":        {ImportOptions{File: lfq.file, Set: []string{"train.stepz=1"}}, []string{"stepz"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -447,5 +447,116 @@ func TestImportOddTrainer(t *testing.T) {
 		if got[name].Values[0] != .25 {
 			t.Errorf("%s = %v, want 0.25", name, got[name].Values[0])
 		}
+	}
+}
+
+// TestImportWeightsAsPeopleHaveThem wraps the tensors of a tokenizer file as other programs do. All of them are the same weights.
+func TestImportWeightsAsPeopleHaveThem(t *testing.T) {
+	g := goldenCheckpoints(t)[0]
+	f, err := torchfile.Open(g.file, torchfile.Limits{})
+	trainertest.Check(t, err)
+	defer f.Close()
+	root := f.Root.(*torchfile.Dict)
+	state := root.Entries[0].Value.(*torchfile.Dict)
+	if root.Entries[0].Key != "model_state_dict" {
+		t.Fatalf("the file begins with %v", root.Entries[0].Key)
+	}
+	renamed := func(prefix, infix string) *torchfile.Dict {
+		d := torchfile.NewDict()
+		for _, e := range state.Entries {
+			first, rest, _ := strings.Cut(e.Key.(string), ".")
+			d.Set(prefix+first+"."+infix+rest, e.Value)
+		}
+		return d
+	}
+	tokenizer := func(s *torchfile.Dict) *torchfile.Dict {
+		d := torchfile.NewDict()
+		for _, e := range root.Entries {
+			d.Set(e.Key, e.Value)
+		}
+		return d.Set("model_state_dict", s)
+	}
+	vgg, err := torchfile.FromFloat32([]int{2}, []float32{1, 2})
+	trainertest.Check(t, err)
+	lightning := renamed("tokenizer.", "")
+	lightning.Set("loss.vgg.weight", vgg)
+	_, want := g.imports(t, g.file)
+	weights := func(run string) []float32 {
+		o, err := checkpoint.Open(run)
+		trainertest.Check(t, err)
+		w, err := o.Weights()
+		trainertest.Check(t, err)
+		return w
+	}
+	dir := t.TempDir()
+	halves := torchfile.NewDict()
+	for _, e := range state.Entries { // bfloat16 by truncation: 2^-7 of a value below 4
+		x := e.Value.(*torchfile.Tensor)
+		if values, err := x.Float32s(); err == nil {
+			data := make([]byte, 0, 2*len(values))
+			for _, v := range values {
+				data = binary.LittleEndian.AppendUint16(data, uint16(math.Float32bits(v)>>16))
+			}
+			x, err = torchfile.NewTensor(torchfile.BFloat16, x.Shape, data)
+			trainertest.Check(t, err)
+		}
+		halves.Set(e.Key, x)
+	}
+	for name, c := range map[string]struct {
+		root   *torchfile.Dict
+		config bool
+		near   float64
+	}{
+		"torch.compile":          {tokenizer(renamed("_orig_mod.", "")), false, 0},
+		"DataParallel":           {tokenizer(renamed("module.", "")), false, 0},
+		"both":                   {tokenizer(renamed("module._orig_mod.", "")), false, 0},
+		"a compiled part":        {tokenizer(renamed("", "_orig_mod.")), false, 0},
+		"bare":                   {state, true, 0},
+		"bare and compiled":      {renamed("_orig_mod.", ""), true, 0},
+		"Lightning":              {torchfile.NewDict().Set("epoch", int64(1)).Set("state_dict", lightning), true, 0},
+		"without arguments":      {torchfile.NewDict().Set("model_state_dict", state).Set("epoch", int64(3)), true, 0},
+		"another program's":      {torchfile.NewDict().Set("model", renamed("module.", "")).Set("step", int64(3)), true, 0},
+		"bfloat16":               {halves, true, .03},
+		"Lightning and compiled": {torchfile.NewDict().Set("state_dict", renamed("vae._orig_mod.", "")), true, 0},
+	} {
+		path := filepath.Join(dir, strings.ReplaceAll(name, " ", "_")+".pt")
+		file, err := os.Create(path)
+		trainertest.Check(t, err)
+		trainertest.Check(t, errors.Join(torchfile.Write(file, c.root), file.Close()))
+		o := ImportOptions{File: path, Out: filepath.Join(dir, name)}
+		if c.config {
+			_, err := Import(backend(t), o)
+			trainertest.Refused(t, err, "state_dict", "--config")
+			o.Config = &g.config
+		}
+		_, err = Import(backend(t), o)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, far := weights(o.Out), 0.
+		for i, v := range weights(want) {
+			far = max(far, math.Abs(float64(got[i]-v)))
+		}
+		if far > c.near {
+			t.Errorf("%s: a weight differs by %v", name, far)
+		}
+	}
+	path := filepath.Join(dir, "model.safetensors")
+	var list []checkpoint.Tensor
+	for _, e := range state.Entries {
+		x := e.Value.(*torchfile.Tensor)
+		values, err := x.Float32s()
+		if err == nil {
+			list = append(list, checkpoint.Tensor{Name: "module." + e.Key.(string), Shape: x.Shape, Values: values})
+		}
+	}
+	file, err := os.Create(path)
+	trainertest.Check(t, err)
+	trainertest.Check(t, errors.Join(checkpoint.WriteTensors(file, list, nil), file.Close()))
+	_, err = Import(backend(t), ImportOptions{File: path, Out: filepath.Join(dir, "safetensors"), Config: &g.config})
+	trainertest.Check(t, err)
+	if !slices.Equal(weights(filepath.Join(dir, "safetensors")), weights(want)) {
+		t.Error("a .safetensors file gives other weights")
 	}
 }

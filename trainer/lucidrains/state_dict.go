@@ -81,7 +81,7 @@ func (in *stateDict) fits(name string, t *torchfile.Tensor, shape []int) {
 	case torchfile.Float64, torchfile.Float16, torchfile.BFloat16:
 		in.converted++
 	default:
-		in.mismatch("%s is %s, want a floating point type", name, t.Dtype)
+		in.mismatch("%s is %s, want float32 (.float() converts)", name, t.Dtype)
 	}
 	if !slices.Equal(t.Shape, shape) {
 		in.mismatch("%s is %v, the model has %v", name, t.Shape, shape)
@@ -121,14 +121,42 @@ func (in *stateDict) arena(prefix string, found []*torchfile.Tensor) ([]float32,
 	return arena, nil
 }
 
-// err lists the mismatches, nil if there are none.
-func (in *stateDict) err() error {
-	const most = 1000
-	switch n := len(in.mismatches); {
-	case n == 0:
-		return nil
-	case n > most:
-		in.mismatches = append(in.mismatches[:most], fmt.Sprintf("and %d more", n-most))
+// ownTensors returns the tensors of the model among those of a larger one (Lightning's "tokenizer.conv_in.weight"), under
+// their own names, with their prefix and the number of other tensors. Of several prefixes it chooses the one with the most
+// parameters, the first of equal ones. A state_dict that has no prefix is returned as it is.
+func (in *stateDict) ownTensors(state []torchfile.NamedTensor) (own []torchfile.NamedTensor, prefix string, others int) {
+	count, best := map[string]int{}, ""
+	for _, t := range state {
+		for i := range t.Name {
+			if i > 0 && t.Name[i-1] != '.' {
+				continue
+			}
+			if _, known := in.index[t.Name[i:]]; known {
+				p := t.Name[:i]
+				if count[p]++; count[p] > count[best] || count[best] == 0 {
+					best = p
+				}
+			}
+		}
 	}
-	return usage.Errorf("tensors of another configuration, or damaged: %s", strings.Join(in.mismatches, "; "))
+	if best == "" {
+		return state, "", 0
+	}
+	for _, t := range state {
+		if name, ok := strings.CutPrefix(t.Name, best); ok {
+			own = append(own, torchfile.NamedTensor{Name: name, Tensor: t.Tensor})
+		} else {
+			others++
+		}
+	}
+	return own, best, others
+}
+
+// err summarizes the mismatches, nil if there are none.
+func (in *stateDict) err() error {
+	if len(in.mismatches) == 0 {
+		return nil
+	}
+	return usage.Errorf("%d tensors do not fit the configuration: %s: give the configuration that the weights were trained with (--config, --set)",
+		len(in.mismatches), torchfile.Brief(in.mismatches, "; "))
 }

@@ -230,3 +230,34 @@ func TestFlippedBits(t *testing.T) {
 		}
 	}
 }
+
+func TestUnwrap(t *testing.T) {
+	for name, want := range map[string]string{
+		"conv_in.weight": "conv_in.weight", "_orig_mod.conv_in.weight": "conv_in.weight", "module.conv_in.weight": "conv_in.weight",
+		"module._orig_mod.a.b": "a.b", "a._orig_mod.0.b": "a.0.b", "_fsdp_wrapped_module.a._fsdp_wrapped_module.b": "a.b",
+		"a._checkpoint_wrapped_module.b": "a.b", "a.module.b": "a.module.b", "module": "module", "": "",
+	} {
+		if got := Unwrap(name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+	if _, err := UnwrapAll([]NamedTensor{{"a.b", nil}, {"module.a.b", nil}}); err == nil {
+		t.Error("two tensors of one name are taken")
+	}
+}
+
+func TestSafetensorsOfTypesThatAreNotRead(t *testing.T) {
+	header := `{"b":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}`
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	content := append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header+"\x00\x00"...)
+	for _, c := range []struct{ content, want string }{
+		{string(content), `"b" is F8_E4M3; want F32`}, {string(content[:20]), "not a safetensors file"}, {"", "not a safetensors file"}, {strings.Repeat("\xff", 100), "not a safetensors file"},
+	} {
+		if err := os.WriteFile(path, []byte(c.content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadSafetensors(path); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.20q: %v; want %q", c.content, err, c.want)
+		}
+	}
+}

@@ -75,7 +75,7 @@ func FuzzFile(f *testing.F) {
 	f.Add(data[:len(data)/2])
 	f.Add(archiveOf(f, pk("}"), "byteorder", "little"))
 	var out bytes.Buffer
-	if err := write(&out, trainerTree(f)); err != nil {
+	if err := Write(&out, trainerTree(f)); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(out.Bytes())

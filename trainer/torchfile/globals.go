@@ -12,9 +12,13 @@ const maxForeign = 100
 // known are the globals that have a meaning here. Every other one stays an Opaque. None is ever looked up: a name is
 // compared with this list, and call below does in Go what torch's own function does.
 var known = map[string]bool{
-	"collections.OrderedDict": true, "torch._utils._rebuild_tensor_v2": true, "torch._utils._rebuild_parameter": true, "torch.Size": true,
+	"collections.OrderedDict": true, "torch._utils._rebuild_tensor_v2": true, "torch._utils._rebuild_tensor_v3": true,
+	"torch._utils._rebuild_parameter": true, "torch.Size": true, untypedStorage: true,
 	"_codecs.encode": true, "builtins.set": true, "builtins.frozenset": true, "builtins.bytes": true, "builtins.bytearray": true,
 }
+
+// untypedStorage is the class of storages of bytes, for types that have no class of their own.
+const untypedStorage = "torch.storage.UntypedStorage"
 
 // pythonName joins module and name; Python 2's module of builtins, which protocol 2 writes, is today's.
 func (o *Opaque) pythonName() string {
@@ -24,7 +28,18 @@ func (o *Opaque) pythonName() string {
 	return o.Module + "." + o.Name
 }
 
+// untypedDtype is the type that a global torch.NAME denotes, of those in untyped storages.
+func untypedDtype(v any) Dtype {
+	if o, ok := v.(*Opaque); ok && o.Module == "torch" && !o.Called {
+		return unconverted[o.Name]
+	}
+	return ""
+}
+
 func storageDtype(o *Opaque) (Dtype, bool) {
+	if o.pythonName() == untypedStorage && !o.Called {
+		return Uint8, true
+	}
 	if o.Module == "torch" && !o.Called {
 		for _, s := range storageClasses {
 			if s.class == o.Name {
@@ -114,7 +129,7 @@ func (m *machine) object(op byte) error {
 
 func (m *machine) global(module, name string) error {
 	o := &Opaque{Module: module, Name: name}
-	if _, ok := storageDtype(o); !ok && !known[o.pythonName()] {
+	if _, ok := storageDtype(o); !ok && !known[o.pythonName()] && untypedDtype(o) == "" {
 		if m.foreign[o.pythonName()] = true; len(m.foreign) > maxForeign {
 			return fmt.Errorf("more than %d different globals", maxForeign)
 		}
@@ -175,6 +190,8 @@ func (m *machine) call(callee *Opaque, args Tuple) (any, error) {
 		return m.latin1(args)
 	case "torch._utils._rebuild_tensor_v2":
 		return m.tensor(args)
+	case "torch._utils._rebuild_tensor_v3":
+		return m.untypedTensor(args)
 	case "torch._utils._rebuild_parameter":
 		if len(args) == 3 {
 			if t, ok := args[0].(*Tensor); ok {
@@ -269,6 +286,22 @@ func (m *machine) persistent(id any) (*storage, error) {
 		return nil, fmt.Errorf("storage %.100q of %d elements", name, elements)
 	}
 	return m.storage(name, dtype, int(elements))
+}
+
+// untypedTensor resolves (storage, offset, shape, strides, requires_grad, hooks, dtype[, metadata]).
+func (m *machine) untypedTensor(args Tuple) (*Tensor, error) {
+	if len(args) != 7 && len(args) != 8 {
+		return nil, fmt.Errorf("%d arguments; want 7 or 8", len(args))
+	}
+	dtype := untypedDtype(args[6])
+	if dtype == "" {
+		return nil, fmt.Errorf("a tensor of %s; want float32, float64, float16 or bfloat16", kind(args[6]))
+	}
+	t, err := m.tensor(args[:6])
+	if err == nil {
+		t.Dtype = dtype // of one byte, as the storage's elements are
+	}
+	return t, err
 }
 
 // tensor resolves (storage, offset, shape, strides, requires_grad, hooks[, metadata]).

@@ -26,6 +26,11 @@ const (
 	Bool     Dtype = "bool"
 )
 
+// Types that are named in messages but not converted. torch saves them in untyped storages.
+var unconverted = map[string]Dtype{
+	"float8_e4m3fn": "float8_e4m3fn", "float8_e5m2": "float8_e5m2", "float8_e4m3fnuz": "float8_e4m3fnuz", "float8_e5m2fnuz": "float8_e5m2fnuz", "float8_e8m0fnu": "float8_e8m0fnu",
+}
+
 // storageClasses pairs each Dtype with the class torch.<name> and the size of an element in bytes.
 var storageClasses = []struct {
 	dtype Dtype
@@ -43,6 +48,9 @@ func (d Dtype) Size() int {
 		if s.dtype == d {
 			return s.size
 		}
+	}
+	if unconverted[string(d)] != "" {
+		return 1
 	}
 	return 0
 }
@@ -284,7 +292,7 @@ func (t *Tensor) Float32s() ([]float32, error) {
 		case Float16:
 			out[i] = half(binary.LittleEndian.Uint16(data[2*i:]))
 		default:
-			return nil, fmt.Errorf("a tensor of %s is not floating point", t.Dtype)
+			return nil, fmt.Errorf("a tensor of %s; want float32, float64, float16 or bfloat16", t.Dtype)
 		}
 	}
 	return out, nil

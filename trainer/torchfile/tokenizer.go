@@ -7,7 +7,7 @@ import (
 
 // Tokenizer is what the reference's VideoTokenizer.save writes.
 type Tokenizer struct {
-	State   []NamedTensor // model_state_dict in the order of the file
+	State   []NamedTensor // model_state_dict in the order of the file; names are unwrapped, see Unwrap
 	Version string        // of the reference package
 	Config  []byte        // a pickle of the constructor's arguments; see Arguments
 }
@@ -29,7 +29,10 @@ func (f *File) Tokenizer() (*Tokenizer, error) {
 		return nil, fmt.Errorf("tokenizer file: %w", err)
 	}
 	t := &Tokenizer{}
-	if t.State, err = namedTensors(state); err != nil {
+	if t.State, err = namedTensors(state); err == nil {
+		t.State, err = UnwrapAll(t.State)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("tokenizer file: model_state_dict: %w", err)
 	}
 	if t.Version, err = dictValue[string](root, "version", "a string"); err != nil {

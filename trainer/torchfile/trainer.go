@@ -11,7 +11,7 @@ import (
 
 // Trainer is what the reference's VideoTokenizerTrainer.save writes.
 type Trainer struct {
-	Model          []NamedTensor // the tokenizer with its discriminator, in the order of the file
+	Model          []NamedTensor // the tokenizer with its discriminator, in the order of the file; names are unwrapped, see Unwrap
 	Average        []NamedTensor // its moving average under the same names
 	AverageInitted bool          // the average has been copied from the model at least once
 	AverageStep    int64         // calls of the average's update
@@ -113,7 +113,10 @@ func (t *Trainer) read(root *Dict) error {
 	if err != nil {
 		return err
 	}
-	if t.Model, err = namedTensors(model); err != nil {
+	if t.Model, err = namedTensors(model); err == nil {
+		t.Model, err = UnwrapAll(t.Model)
+	}
+	if err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
 	average, err := dictValue[*Dict](root, "ema_model", "a dict of tensors")
@@ -172,7 +175,10 @@ func (t *Trainer) readAverage(d *Dict) error {
 		}
 	}
 	var err error
-	if t.Average, err = namedTensors(tensors); err != nil {
+	if t.Average, err = namedTensors(tensors); err == nil {
+		t.Average, err = UnwrapAll(t.Average)
+	}
+	if err != nil {
 		return err
 	}
 	if t.AverageStep, err = scalar(d, "step"); err != nil {

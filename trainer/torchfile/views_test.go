@@ -47,7 +47,7 @@ func child(d *Dict, path ...any) *Dict {
 func viewTrainer(t testing.TB, root *Dict) (*Trainer, error) {
 	t.Helper()
 	var out bytes.Buffer
-	if err := write(&out, root); err != nil {
+	if err := Write(&out, root); err != nil {
 		t.Fatal(err)
 	}
 	f, err := read(out.Bytes())

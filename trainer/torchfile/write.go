@@ -25,7 +25,7 @@ func WriteTokenizer(w io.Writer, state []NamedTensor, version string, config *Di
 	if err != nil {
 		return fmt.Errorf("model_state_dict: %w", err)
 	}
-	return write(w, NewDict().Set("model_state_dict", dict).Set("version", version).Set("config", arguments))
+	return Write(w, NewDict().Set("model_state_dict", dict).Set("version", version).Set("config", arguments))
 }
 
 // WriteTrainer writes a file that torch.load reads, with the parts of t under the reference's names and in its order: model,
@@ -74,7 +74,7 @@ func WriteTrainer(w io.Writer, t *Trainer) error {
 			root.Set(e.Key, e.Value)
 		}
 	}
-	return write(w, root.Set("step", t.Step))
+	return Write(w, root.Set("step", t.Step))
 }
 
 func stateDict(state []NamedTensor, prefix string) (*Dict, error) {
@@ -126,8 +126,9 @@ func (o *Optimizer) dict() (*Dict, error) {
 // alignment is that of torch.save: tensors start at multiples of it, so that a file can be mapped.
 const alignment = 64
 
-// write makes the archive as torch.save does, entry for entry.
-func write(w io.Writer, root any) error {
+// Write writes a tree of plain values and tensors (see Read) as torch.save does, entry for entry. Equal trees give equal
+// bytes.
+func Write(w io.Writer, root any) error {
 	pickle, tensors, err := encode(2, root)
 	if err != nil {
 		return err

@@ -1,0 +1,155 @@
+package torchfile
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nlpodyssey/safetensors"
+)
+
+// stateDictKeys are the keys under which programs save a state_dict among other things, Lightning's first.
+var stateDictKeys = []string{"state_dict", "model_state_dict", "model", "module", "network", "net", "tokenizer", "weights"}
+
+// StateDict finds the tensors of a file that is neither a tokenizer's nor a trainer's: the file is a state_dict, or a
+// dict with one under a usual key, which is returned. Other parts of the file may hold any Python objects.
+func (f *File) StateDict() (tensors []NamedTensor, key string, err error) {
+	root, ok := f.Root.(*Dict)
+	if !ok {
+		return nil, "", fmt.Errorf("the file holds %s; want a state_dict, or a dict with one", kind(f.Root))
+	}
+	for _, key := range stateDictKeys {
+		if v, ok := root.Get(key); ok {
+			if d, ok := v.(*Dict); ok && anyTensor(d) {
+				tensors, err := namedTensors(d)
+				if err != nil {
+					err = fmt.Errorf("%s: %w", key, err)
+				}
+				return tensors, key, err
+			}
+		}
+	}
+	if !anyTensor(root) {
+		var keys []string
+		for _, e := range root.Entries {
+			keys = append(keys, fmt.Sprintf("%.60q", fmt.Sprint(e.Key)))
+		}
+		return nil, "", fmt.Errorf("no tensors: neither a state_dict nor a dict with one under %s; it holds %s", strings.Join(stateDictKeys, ", "), Brief(keys, ", "))
+	}
+	tensors, err = namedTensors(root)
+	return tensors, "", err
+}
+
+func anyTensor(d *Dict) bool {
+	return slices.ContainsFunc(d.Entries, func(e Entry) bool { _, ok := e.Value.(*Tensor); return ok })
+}
+
+// Brief joins the first few items and counts the others.
+func Brief(items []string, separator string) string {
+	const most = 5
+	if n := len(items); n > most+1 {
+		return strings.Join(items[:most], separator) + fmt.Sprintf("%sand %d more", separator, n-most)
+	}
+	return strings.Join(items, separator)
+}
+
+// wrappers are components of names that torch.compile, FSDP and activation checkpointing insert anywhere.
+var wrappers = []string{"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+
+// Unwrap returns a parameter's own name: without the components that wrappers insert, and without the leading "module."
+// of DataParallel and DistributedDataParallel.
+func Unwrap(name string) string {
+	parts := strings.Split(name, ".")
+	for len(parts) > 1 && (parts[0] == "module" || slices.Contains(wrappers, parts[0])) {
+		parts = parts[1:]
+	}
+	parts = slices.DeleteFunc(parts, func(p string) bool { return slices.Contains(wrappers, p) })
+	return strings.Join(parts, ".")
+}
+
+// UnwrapAll is Unwrap of each tensor's name. Two tensors of one name are an error.
+func UnwrapAll(tensors []NamedTensor) ([]NamedTensor, error) {
+	out, seen := make([]NamedTensor, len(tensors)), map[string]string{}
+	for i, t := range tensors {
+		name := Unwrap(t.Name)
+		if other, ok := seen[name]; ok {
+			return nil, fmt.Errorf("%.100q and %.100q are both %.100q", other, t.Name, name)
+		}
+		seen[name] = t.Name
+		out[i] = NamedTensor{name, t.Tensor}
+	}
+	return out, nil
+}
+
+// safetensorsTypes are the types of the safetensors format that are read.
+var safetensorsTypes = map[string]Dtype{
+	"F64": Float64, "F32": Float32, "F16": Float16, "BF16": BFloat16, "I64": Int64, "I32": Int32, "I16": Int16, "I8": Int8, "U8": Uint8, "BOOL": Bool,
+}
+
+// maxSafetensors bounds the size of a .safetensors file, which is read into memory.
+const maxSafetensors = 1 << 36
+
+// IsSafetensors reports whether a file has the extension .safetensors.
+func IsSafetensors(path string) bool { return strings.EqualFold(filepath.Ext(path), ".safetensors") }
+
+// ReadSafetensors reads the tensors of a .safetensors file, sorted by name.
+func ReadSafetensors(path string) ([]NamedTensor, error) {
+	if st, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if st.Size() > maxSafetensors {
+		return nil, fmt.Errorf("%d bytes; %d are the most", st.Size(), int64(maxSafetensors))
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := knownTypes(raw); err != nil { // the library's error does not name the tensor
+		return nil, err
+	}
+	file, err := safetensors.Deserialize(raw)
+	if err != nil {
+		return nil, fmt.Errorf("not a safetensors file: %w", err)
+	}
+	var list []NamedTensor
+	for _, v := range file.Tensors() {
+		dtype := safetensorsTypes[v.TensorView.DType().String()]
+		var shape []int
+		for _, d := range v.TensorView.Shape() {
+			if d > maxSpan {
+				return nil, fmt.Errorf("%.100q: an axis of %d", v.Name, d)
+			}
+			shape = append(shape, int(d))
+		}
+		t, err := NewTensor(dtype, shape, v.TensorView.Data())
+		if err != nil {
+			return nil, fmt.Errorf("%.100q: %w", v.Name, err)
+		}
+		list = append(list, NamedTensor{v.Name, t})
+	}
+	slices.SortFunc(list, func(a, b NamedTensor) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// knownTypes returns an error that names the first tensor, by name, of a type that is not read. Damage of the header is
+// no error here.
+func knownTypes(raw []byte) error {
+	if len(raw) < 8 {
+		return nil
+	}
+	size := binary.LittleEndian.Uint64(raw)
+	var header map[string]struct{ DType string }
+	if size > uint64(len(raw)-8) || json.Unmarshal(raw[8:8+size], &header) != nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		if t := header[name].DType; name != "__metadata__" && safetensorsTypes[t] == "" {
+			return fmt.Errorf("%.100q is %.20s; want F32, F64, F16 or BF16: convert the weights to float32 before saving", name, t)
+		}
+	}
+	return nil
+}
