@@ -18,6 +18,7 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/usage"
+	"magvit/trainer/version"
 )
 
 // open prepares a run: it resolves the configuration against the clips, enters
@@ -242,7 +243,7 @@ func (t *training) build(from string) (err error) {
 		}
 		t.snap = checkpoint.Snapshot{Best: none, Seed: t.cfg.Train.Seed}
 	}
-	t.snap.Clips, t.snap.Version = fingerprint(t.opt.Source), config.Version()
+	t.snap.Clips, t.snap.Version = fingerprint(t.opt.Source), version.String()
 	if err := t.snap.SetConfig(t.cfg); err != nil {
 		return err
 	}

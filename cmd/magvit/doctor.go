@@ -17,6 +17,7 @@ import (
 
 	"magvit/gpu"
 	"magvit/kernels"
+	"magvit/trainer/version"
 )
 
 func doctorCommand() *cli.Command {
@@ -58,7 +59,7 @@ func doctor(c *cli.Context) error {
 	}
 	defer be.Close()
 	d := checkup{
-		Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Version: version.String(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Cores: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), Instruction: instructions(be.ISA()),
 		Devices: []string{be.Name()}, Advice: []string{},
 		GPU:       firstLine(c.Context, "nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"),

@@ -18,6 +18,7 @@ import (
 
 	"magvit/trainer"
 	"magvit/trainer/usage"
+	"magvit/trainer/version"
 )
 
 const (
@@ -64,7 +65,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
    magvit train --preset small --data clips/ --out runs/first
    magvit eval --checkpoint runs/first --data clips/
    magvit reconstruct --checkpoint runs/first --data clips/ --out seen.mp4`,
-		Version: version(),
+		Version: version.String(),
 		Writer:  stdout, ErrWriter: stderr,
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true, // values hold commas: model.layers=[residual, residual]
@@ -75,7 +76,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			synthCommand(), inspectCommand(),
 			trainCommand(), evalCommand(), encodeCommand(), decodeCommand(), reconstructCommand(), probeCommand(), reportCommand(),
 			importCommand(), exportCommand(),
-			presetsCommand(), benchCommand(), doctorCommand(),
+			presetsCommand(), benchCommand(), doctorCommand(), versionCommand(),
 		},
 	}
 	for _, c := range app.Commands {

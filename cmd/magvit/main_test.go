@@ -255,7 +255,8 @@ func printed(t *testing.T, args ...string) map[string]any {
 
 func TestSmallCommandsPrintJSON(t *testing.T) {
 	for line, keys := range map[string][]string{
-		"doctor --json": {"version", "cores", "instruction_set", "devices", "gpu_driver", "ffmpeg", "free_bytes", "advice"},
+		"version --json": {"version", "go", "platform"},
+		"doctor --json":  {"version", "cores", "instruction_set", "devices", "gpu_driver", "ffmpeg", "free_bytes", "advice"},
 		"bench --check --filter ^FSQQuantize --json":           {"device", "failed", "kernels"},
 		"bench --filter ^FSQQuantize --json":                   {"device", "failed", "kernels", "peak_gflops", "copy_gb_per_s"},
 		"bench step --preset tiny --steps 2 --json":            {"preset", "device", "precision", "batch", "min_s", "median_s", "clips_per_s", "gflops", "peak_bytes"},

@@ -16,6 +16,7 @@ import (
 	"magvit/trainer/metrics"
 	"magvit/trainer/torchfile"
 	"magvit/trainer/usage"
+	"magvit/trainer/version"
 )
 
 // ImportOptions say what to import.
@@ -92,7 +93,7 @@ func Import(be kernels.Backend, o ImportOptions) (Imported, error) {
 		}
 	}
 	r.Step, r.Updates = run.step, run.updates
-	snap := checkpoint.Snapshot{Step: run.step, Skipped: run.step - run.updates, Best: metrics.Number(math.NaN()), Seed: cfg.Train.Seed, Version: config.Version()}
+	snap := checkpoint.Snapshot{Step: run.step, Skipped: run.step - run.updates, Best: metrics.Number(math.NaN()), Seed: cfg.Train.Seed, Version: version.String()}
 	if err := snap.SetConfig(cfg); err != nil {
 		return r, err
 	}
