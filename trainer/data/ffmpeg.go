@@ -82,10 +82,16 @@ func ffmpegVersion(text string) (major, minor int, ok bool) {
 // where the film has it. Rotation is applied before it by ffmpeg.
 const shownFrames = "scale=w='if(gt(sar,1),trunc(iw*sar+.5),iw)':h='if(gt(sar,0)*lt(sar,1),trunc(ih/sar+.5),ih)',format=rgb24|rgba"
 
-// open starts decoding a film at from seconds after its first time stamp; frames
-// before it are decoded from lead seconds earlier and dropped. step is the distance
-// of the frames to write, count their number, 0: all. pre are options for the input.
-func (f *ffmpeg) open(ctx context.Context, input string, from, lead float64, step, count int) (*decoder, error) {
+// seek is where decoding starts.
+type seek struct {
+	from float64 // seconds after the film's first time stamp; frames before it are dropped
+	lead float64 // ffmpeg seeks to this many seconds before from
+	skip int     // frames to drop instead, of a film without time stamps
+}
+
+// open starts decoding a film. step is the distance of the frames to write, count
+// their number, 0: all.
+func (f *ffmpeg) open(ctx context.Context, input string, at seek, step, count int) (*decoder, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	// The whitelist keeps a playlist in disguise from opening addresses.
 	args := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-xerror", "-threads", "1", "-protocol_whitelist", "file,pipe,subfile"}
@@ -93,13 +99,18 @@ func (f *ffmpeg) open(ctx context.Context, input string, from, lead float64, ste
 	if step > 1 {
 		filter = fmt.Sprintf("select='not(mod(n\\,%d))',", step) + filter
 	}
-	if from > 0 {
-		seek := max(from-lead, 0)
-		if seek > 0 {
-			args = append(args, "-ss", strconv.FormatFloat(seek, 'f', 6, 64))
+	dropped := 0. // seconds of the film that are decoded and not written
+	switch {
+	case at.skip > 0:
+		filter = fmt.Sprintf("trim=start_frame=%d,", at.skip) + filter
+		dropped = float64(at.skip) / 25
+	case at.from > 0:
+		start := max(at.from-at.lead, 0)
+		if start > 0 {
+			args = append(args, "-ss", strconv.FormatFloat(start, 'f', 6, 64))
 		}
-		if d := from - seek; d > 0 {
-			filter = fmt.Sprintf("trim=start=%.6f,", d) + filter
+		if dropped = at.from - start; dropped > 0 {
+			filter = fmt.Sprintf("trim=start=%.6f,", dropped) + filter
 		}
 	}
 	args = append(args, "-i", input, "-map", "0:V:0", "-an", "-sn", "-dn", "-vf", filter)
@@ -108,7 +119,7 @@ func (f *ffmpeg) open(ctx context.Context, input string, from, lead float64, ste
 		args = append(args, "-frames:v", strconv.Itoa(count))
 	}
 	args = append(args, "-f", "image2pipe", "-c:v", "pam", "pipe:1")
-	d := &decoder{cancel: cancel, quiet: f.stall + time.Duration(min(from-max(from-lead, 0), 1e6)*float64(time.Second))}
+	d := &decoder{cancel: cancel, quiet: f.stall + time.Duration(min(dropped, 1e6)*float64(time.Second))}
 	if err := d.start(ctx, f.path, args); err != nil {
 		cancel()
 		return nil, err
@@ -232,14 +243,15 @@ func overWhite(rgba []byte) []byte {
 // timeline is when the frames of a film are shown, in seconds after its first time
 // stamp.
 type timeline struct {
-	N      int       `json:"frames"`
-	Width  int       `json:"width"` // as stored, before rotation
-	Height int       `json:"height"`
-	Codec  string    `json:"codec,omitempty"`
-	Keys   int       `json:"keys"`   // key frames
-	First  float64   `json:"first"`  // time of frame 0
-	Period float64   `json:"period"` // distance of frames, if it is constant
-	Times  []float64 `json:"times,omitempty"`
+	N       int       `json:"frames"`
+	Width   int       `json:"width"` // as stored, before rotation
+	Height  int       `json:"height"`
+	Codec   string    `json:"codec,omitempty"`
+	Keys    int       `json:"keys"`              // key frames
+	Untimed bool      `json:"untimed,omitempty"` // without time stamps: it cannot be sought in
+	First   float64   `json:"first"`             // time of frame 0
+	Period  float64   `json:"period"`            // distance of frames, if it is constant
+	Times   []float64 `json:"times,omitempty"`
 }
 
 // at is the time of frame k.
@@ -260,13 +272,14 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 	defer cancel()
 	d := &decoder{cancel: cancel, quiet: f.stall}
 	if err := d.start(ctx, f.path, []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file,pipe,subfile",
-		"-i", input, "-map", "0:V:0", "-c", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"}); err != nil {
+		"-fflags", "+genpts", "-i", input, "-map", "0:V:0", "-c", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"}); err != nil {
 		return nil, err
 	}
 	defer d.close()
 	t := &timeline{}
 	base := 0.
 	var stamps []int64
+	missing, length := 0, int64(1)
 	for {
 		d.timer.Reset(d.quiet)
 		line, err := d.out.ReadSlice('\n')
@@ -281,9 +294,18 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 			t.head(string(line), &base)
 			continue
 		}
-		pts, key, ok := packet(string(line))
+		p, ok := parsePacket(string(line))
 		if !ok {
 			continue
+		}
+		pts, key := p.pts, p.key
+		length = max(p.duration, 1)
+		if pts == math.MinInt64 { // no time stamp
+			missing++
+			pts = p.dts
+			if len(stamps) > 0 {
+				pts = slices.Max(stamps[max(len(stamps)-16, 0):]) + length
+			}
 		}
 		if key {
 			t.Keys++
@@ -302,6 +324,10 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 		return nil, fmt.Errorf("ffmpeg: %w: %s", d.err, d.log.text())
 	case len(stamps) == 0 || base <= 0:
 		return nil, fmt.Errorf("no frames: %s", d.log.text())
+	}
+	if missing > 2 { // the last frames of some containers have none
+		t.N, t.Untimed, t.Period = len(stamps), true, float64(length)*base
+		return t, nil
 	}
 	t.set(stamps, base)
 	return t, nil
@@ -326,16 +352,24 @@ func (t *timeline) head(line string, base *float64) {
 	}
 }
 
-// packet parses a line of framecrc: stream, dts, pts, duration, size, checksum and
-// flags. Packets that an edit list discards are not ok.
-func packet(line string) (pts int64, key, ok bool) {
+type packet struct {
+	dts, pts, duration int64
+	key                bool
+}
+
+// parsePacket parses a line of framecrc: stream, dts, pts, duration, size, checksum
+// and flags. Packets that an edit list discards are not ok.
+func parsePacket(line string) (p packet, ok bool) {
 	fields := strings.Split(line, ",")
 	if len(fields) < 6 {
-		return 0, false, false
+		return p, false
 	}
-	pts, err := strconv.ParseInt(strings.TrimSpace(fields[2]), 10, 64)
-	if err != nil {
-		return 0, false, false
+	for i, to := range []*int64{&p.dts, &p.pts, &p.duration} {
+		n, err := strconv.ParseInt(strings.TrimSpace(fields[1+i]), 10, 64)
+		if err != nil {
+			return p, false
+		}
+		*to = n
 	}
 	flags := int64(1)
 	for _, f := range fields[6:] {
@@ -343,7 +377,8 @@ func packet(line string) (pts int64, key, ok bool) {
 			flags, _ = strconv.ParseInt(v, 16, 64)
 		}
 	}
-	return pts, flags&1 != 0, flags&4 == 0
+	p.key = flags&1 != 0
+	return p, flags&4 == 0
 }
 
 // set orders the stamps and stores them, as a constant distance where they are
@@ -396,13 +431,15 @@ func (t *timeline) search(at float64) int {
 	return sort.Search(t.N, func(k int) bool { return t.at(k)-t.at(0) >= at-1e-6 })
 }
 
-// before is a time between frame k and the one before it; 0 for the first frame,
-// to decode from the start.
-func (t *timeline) before(k int) float64 {
-	if k == 0 {
-		return 0
+// seek is where decoding from frame k on starts: between it and the one before.
+func (t *timeline) seek(k int, lead float64) seek {
+	switch {
+	case k == 0:
+		return seek{}
+	case t.Untimed:
+		return seek{skip: k}
 	}
-	return (t.at(k-1) + t.at(k)) / 2
+	return seek{from: (t.at(k-1) + t.at(k)) / 2, lead: lead}
 }
 
 func isEOF(err error) bool { return err == io.EOF }

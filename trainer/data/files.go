@@ -339,15 +339,16 @@ func (f *files) times(ctx context.Context, i, n int) ([]float64, error) {
 // readWhole decodes a film of at most limit bytes.
 func (f *files) readWhole(ctx context.Context, i, limit int) (*pixels, error) {
 	p := &pixels{}
-	from, count := 0., 0
+	var at seek
+	count := 0
 	if m := f.more[i]; m != nil && (m.start > 0 || m.end > 0) {
 		first, n, t, err := f.span(ctx, i)
 		if err != nil {
 			return nil, err
 		}
-		from, count = t.before(first), n
+		at, count = t.seek(first, lead(f.kind(i))), n
 	}
-	d, err := f.ffmpeg.open(ctx, f.input(i), from, lead(f.kind(i)), 1, count)
+	d, err := f.ffmpeg.open(ctx, f.input(i), at, 1, count)
 	if err != nil {
 		return nil, err
 	}
@@ -433,7 +434,7 @@ func (f *files) decodeFrames(ctx context.Context, i int, t *timeline, frames []i
 			stop := context.AfterFunc(ctx, cancel)
 			defer stop()
 		}
-		if d, err = f.ffmpeg.open(own, f.input(i), t.before(frames[0]), lead, step, count); err != nil {
+		if d, err = f.ffmpeg.open(own, f.input(i), t.seek(frames[0], lead), step, count); err != nil {
 			cancel()
 			return c, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/metrics"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -138,4 +139,11 @@ func TestClosingWhileUnlabelledClipsAreRead(t *testing.T) {
 		}
 		l.Close()
 	}
+}
+
+// allocated is the number of bytes that this process has allocated.
+func allocated() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
 }

@@ -45,7 +45,7 @@ func (w windowing) pick(dst []int, n, start int, times func(int) float64) []int 
 			if k == n && (n < 2 || at > times(n-1)+(times(n-1)-times(n-2))/2) {
 				break
 			}
-			if k == n || k > 0 && at-times(k-1) < times(k)-at {
+			if k == n || k > 0 && at-times(k-1) < times(k)-at+1e-9 { // the earlier of two that are as near
 				k--
 			}
 		}
