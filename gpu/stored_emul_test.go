@@ -44,10 +44,10 @@ func storedProducts() (cases []kerneltest.Case) {
 }
 
 var storedMutations = []mutation{
-	{"a result as the summand", "conv_mma.cu", "void forward(", "half & RESULT", "half & (RESULT | SUMMAND)", "Conv ModConv"},
-	{"a summand as the result", "conv_mma.cu", "void forward(", "half & SUMMAND", "half & (SUMMAND | RESULT)", "Conv ModConv"},
-	{"a gradient as the summand", "conv_mma.cu", "void grad_x(", "half & RESULT", "half & (RESULT | SUMMAND)", "ConvGradX ModConvGradX"},
-	{"a slope as the gradient", "conv_mma.cu", "void grad_x(", "half & SLOPE", "half & (SLOPE | RESULT)", "ConvGradX ModConvGradX"},
+	{"a result as the summand", "conv_mma.cu", "void fprop(", "half & HALF_Y", "half & (HALF_Y | HALF_R)", "Conv ModConv"},
+	{"a summand as the result", "conv_mma.cu", "void fprop(", "half & HALF_R", "half & (HALF_R | HALF_Y)", "Conv ModConv"},
+	{"a gradient as the summand", "conv_mma.cu", "void dgrad(", "half & HALF_Y", "half & (HALF_Y | HALF_R)", "ConvGradX ModConvGradX"},
+	{"a slope as the gradient", "conv_mma.cu", "void dgrad(", "half & HALF_S", "half & (HALF_S | HALF_Y)", "ConvGradX ModConvGradX"},
 	{"halves of a row beyond its end", "pack.cu", "void pack_rows(", "c + 8 <= C && ", "", all},
 }
 

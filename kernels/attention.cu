@@ -70,7 +70,7 @@ __device__ inline void add_weighted(float (&sum)[4][4], const float* weights, co
 
 // The sum over the eight threads of a line; each gets it.
 __device__ inline float line_sum(float v) {
-  for (int d = 4; d > 0; d /= 2) v += __shfl_xor_sync(ALL, v, d);
+  for (int d = 4; d > 0; d /= 2) v += __shfl_xor_sync(FULL_MASK, v, d);
   return v;
 }
 
@@ -91,7 +91,7 @@ struct Running {
       w[j] *= s.scale;
       if (!s.taylor && sees(s, query, k0 + column(j))) high = fmaxf(high, w[j]);
     }
-    for (int d = 4; d > 0; d /= 2) high = fmaxf(high, __shfl_xor_sync(ALL, high, d));
+    for (int d = 4; d > 0; d /= 2) high = fmaxf(high, __shfl_xor_sync(FULL_MASK, high, d));
     float shrink = s.taylor ? 1 : expf(peak - high);
     peak = high;
     total *= shrink;

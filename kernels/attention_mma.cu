@@ -57,7 +57,7 @@ struct Left {
   __device__ Left(const bfloat* tile) {
     int i = threadIdx.x % 32 / 8, j = threadIdx.x % 8;
 #pragma unroll
-    for (int k = 0; k < DIM / 16; k++) load_matrices<false>(r[k], tile + (warp_first() + j + i % 2 * 8) * PITCH + 16 * k + i / 2 * 8);
+    for (int k = 0; k < DIM / 16; k++) ldmatrix_x4<false>(r[k], tile + (warp_first() + j + i % 2 * 8) * PITCH + 16 * k + i / 2 * 8);
   }
 };
 
@@ -69,9 +69,9 @@ __device__ inline void logits(Sums<2>& sum, const Left& x, const bfloat* tile, i
 #pragma unroll
   for (int k = 0; k < DIM / 16; k++) {
     unsigned b[4];
-    load_matrices<false>(b, tile + (n0 + j + i / 2 * 8) * PITCH + 16 * k + i % 2 * 8);
-    multiply_add(sum[0], x.r[k], b[0], b[1]);
-    multiply_add(sum[1], x.r[k], b[2], b[3]);
+    ldmatrix_x4<false>(b, tile + (n0 + j + i / 2 * 8) * PITCH + 16 * k + i % 2 * 8);
+    mma_m16n8k16(sum[0], x.r[k], b[0], b[1]);
+    mma_m16n8k16(sum[1], x.r[k], b[2], b[3]);
   }
 }
 
@@ -82,20 +82,20 @@ __device__ inline void add_weighted(Sums<DIM / 8>& sum, const Sums<2>& w, const 
 #pragma unroll
   for (int n = 0; n < DIM / 8; n += 2) {
     unsigned b[4];
-    load_matrices<true>(b, tile + (k0 + j + i % 2 * 8) * PITCH + 8 * n + i / 2 * 8);
-    multiply_add(sum[n], a, b[0], b[1]);
-    multiply_add(sum[n + 1], a, b[2], b[3]);
+    ldmatrix_x4<true>(b, tile + (k0 + j + i % 2 * 8) * PITCH + 8 * n + i / 2 * 8);
+    mma_m16n8k16(sum[n], a, b[0], b[1]);
+    mma_m16n8k16(sum[n + 1], a, b[2], b[3]);
   }
 }
 
 // Over the four lanes that share a row; each gets it.
 __device__ inline float row_sum(float v) {
-  v += __shfl_xor_sync(ALL, v, 1);
-  return v + __shfl_xor_sync(ALL, v, 2);
+  v += __shfl_xor_sync(FULL_MASK, v, 1);
+  return v + __shfl_xor_sync(FULL_MASK, v, 2);
 }
 __device__ inline float row_max(float v) {
-  v = fmaxf(v, __shfl_xor_sync(ALL, v, 1));
-  return fmaxf(v, __shfl_xor_sync(ALL, v, 2));
+  v = fmaxf(v, __shfl_xor_sync(FULL_MASK, v, 1));
+  return fmaxf(v, __shfl_xor_sync(FULL_MASK, v, 2));
 }
 
 // The softmax of the warp's queries so far, of this lane's keys, relative to the

@@ -1,16 +1,16 @@
-// Means of neighbours; a thread writes one value, those of NAME_8 eight channels, of
-// which C is a multiple.
+// A [1/4, 1/2, 1/4] filter along the chosen axes, with replicated borders:
 //
-//   blur  y[t,h,w] = sum of x over t-1..t+1, h-1..h+1, w-1..w+1 with weights 1/4, 1/2, 1/4
-//         along each chosen axis, the edge standing for what is beyond it
+//   blur  y[t,h,w] = sum over a,b,d in {-1,0,1} of f_a f_b f_d x[t+a,h+b,w+d], indices clamped
+//
+// One thread per value. NAME_8: one thread per 8 contiguous channels, C a multiple of 8.
 //
 // Definition: blur.go.
-#include "group.cuh"
+#include "packed.cuh"
 
-// n counts threads; time and space are 1 where the axes are chosen, else 0.
+// n is the number of threads. time and space are 1 if those axes are filtered, else 0.
 template <int V, class T>
 __device__ inline void blur_of(T* y, const T* x, unsigned n, int F, int H, int W, int C, int time, int space) {
-  unsigned k = thread_number();
+  unsigned k = global_thread_id();
   if (k >= n) return;
   int groups = C / V, p = k / groups, w = p % W, h = p / W % H, t = p / W / H % F;
   const T* clip = x + (size_t)(p / W / H / F) * F * H * W * C + k % groups * V;

@@ -1,31 +1,31 @@
-// common.cuh: what the kernels of several files need.
+// common.cuh: storage types, activations, reductions and vectorized access, for all kernels.
 #pragma once
 
-// Memory whose size the launch chooses. (The emulator has its own way to it.)
+// Dynamic shared memory: the launch gives its size. The emulator has a definition of its own.
 #ifndef DYNAMIC_SHARED
 #define DYNAMIC_SHARED(type, name) extern __shared__ type name[]
 #endif
 
-// A value that is stored in bfloat16: the upper half of a float32. Kernels compute in
-// float32; those of which activations may lie in either type are templates, with a
-// kernel NAME for float and one NAME_half for bfloat.
+// A bfloat16 in memory: the upper half of a float32. Arithmetic is in float32. A kernel
+// whose activations may have either type is a template with two instances: NAME for float
+// and NAME_half for bfloat.
 struct bfloat { unsigned short bits; };
 
-// The upper half of the bits of the bfloat16 nearest to x, ties to the even one.
-__device__ inline unsigned bf16(float x) {
+// The bits of the bfloat16 nearest to x. Ties round to even.
+__device__ inline unsigned bf16_bits(float x) {
   unsigned u = __float_as_uint(x);
   return (x != x ? u | 1u << 22 : u + 0x7fff + (u >> 16 & 1)) >> 16;
 }
 
-// Two values as they lie in a word, the first one in its lower half. (NaN is another one on
-// a device.)
-__device__ inline unsigned bf16_pair(float x, float y) {
+// Two bfloat16 packed in a word, x in the lower half. The payload of a NaN differs between
+// device and emulator.
+__device__ inline unsigned bf16x2(float x, float y) {
 #ifdef __CUDA_ARCH__
   unsigned u;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(y), "f"(x));
   return u;
 #else
-  return bf16(x) | bf16(y) << 16;
+  return bf16_bits(x) | bf16_bits(y) << 16;
 #endif
 }
 
@@ -34,9 +34,9 @@ __device__ inline float load(bfloat x) { return __uint_as_float((unsigned)x.bits
 
 template <class T> __device__ inline T as(float x);
 template <> __device__ inline float as<float>(float x) { return x; }
-template <> __device__ inline bfloat as<bfloat>(float x) { return {(unsigned short)bf16(x)}; }
+template <> __device__ inline bfloat as<bfloat>(float x) { return {(unsigned short)bf16_bits(x)}; }
 
-// 8 values that start at a multiple of 16 bytes.
+// Vectorized access to 8 contiguous values. The address is a multiple of 16 bytes.
 __device__ inline void load8(float (&v)[8], const float* x) {
   float4 a = ((const float4*)x)[0], b = ((const float4*)x)[1];
   v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
@@ -58,12 +58,30 @@ __device__ inline void store8(float* y, const float (&v)[8]) {
 }
 
 __device__ inline void store8(bfloat* y, const float (&v)[8]) {
-  *(uint4*)y = {bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])};
+  *(uint4*)y = {bf16x2(v[0], v[1]), bf16x2(v[2], v[3]), bf16x2(v[4], v[5]), bf16x2(v[6], v[7])};
 }
 
-constexpr unsigned ALL = 0xffffffffu;  // all lanes of a warp
+// V contiguous values, V = 1 or 8.
+template <class T>
+__device__ inline void load_values(float (&v)[8], const T* x) { load8(v, x); }
+template <class T>
+__device__ inline void load_values(float (&v)[1], const T* x) { v[0] = load(*x); }
+template <class T>
+__device__ inline void store_values(T* y, const float (&v)[8]) { store8(y, v); }
+template <class T>
+__device__ inline void store_values(T* y, const float (&v)[1]) { *y = as<T>(v[0]); }
 
-// The order is that of kernels.Activation.
+// load_values of parameters, whose addresses are multiples of 4 bytes only.
+template <int V>
+__device__ inline void load_parameters(float (&v)[V], const float* x) {
+  if ((size_t)x % 16 == 0) return load_values(v, x);
+#pragma unroll
+  for (int i = 0; i < V; i++) v[i] = x[i];
+}
+
+constexpr unsigned FULL_MASK = 0xffffffffu;  // all lanes of a warp
+
+// The values are those of kernels.Activation.
 enum { NONE, ELU, SILU, LEAKY_RELU, SIGMOID, TANH, GELU, SOFT_CLAMP };
 
 constexpr float LEAK = .1f, CLAMP_SCALE = 10;
@@ -72,7 +90,7 @@ __device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 __device__ inline float normal_cdf(float x) { return .5f * erfcf(-x * .70710678f); }
 __device__ inline float normal_density(float x) { return expf(-x * x / 2) * .39894228f; }
 
-// Activation.Apply.
+// Act(x), as Activation.Apply.
 __device__ inline float activate(int kind, float x) {
   switch (kind) {
     case ELU: return x > 0 ? x : expm1f(x);
@@ -86,7 +104,8 @@ __device__ inline float activate(int kind, float x) {
   return x;
 }
 
-// Activation.Slope: s is the output, of SiLU and GELU the input.
+// The derivative Act'(s), as Activation.Slope: s is the input of SiLU and GELU, the output
+// of the others.
 __device__ inline float slope(int kind, float s) {
   switch (kind) {
     case ELU: return s > 0 ? 1 : s + 1;
@@ -103,82 +122,85 @@ __device__ inline float slope(int kind, float s) {
   return 1;
 }
 
-// The number of this thread in a launch of one dimension.
-__device__ inline unsigned thread_number() { return blockIdx.x * blockDim.x + threadIdx.x; }
+template <int K>
+struct Kind { static constexpr int value = K; };
 
-// The sum over a warp; every lane gets it.
+// Calls f(Kind<kind>{}): the branch on the activation is taken once, outside of f's loop.
+template <class F>
+__device__ inline void dispatch_activation(int kind, F f) {
+  switch (kind) {
+    case ELU: return f(Kind<ELU>{});
+    case SILU: return f(Kind<SILU>{});
+    case LEAKY_RELU: return f(Kind<LEAKY_RELU>{});
+    case SIGMOID: return f(Kind<SIGMOID>{});
+    case TANH: return f(Kind<TANH>{});
+    case GELU: return f(Kind<GELU>{});
+    case SOFT_CLAMP: return f(Kind<SOFT_CLAMP>{});
+    default: return f(Kind<NONE>{});
+  }
+}
+
+template <class T>
+__device__ inline T ceil_div(T a, T b) { return (a + b - 1) / b; }
+
+// The index of this thread in a one-dimensional grid.
+__device__ inline unsigned global_thread_id() { return blockIdx.x * blockDim.x + threadIdx.x; }
+
+// The sum over a warp, in every lane.
 __device__ inline float warp_sum(float v) {
-  for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(ALL, v, d);
+  for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(FULL_MASK, v, d);
   return v;
 }
 
 __device__ inline float warp_max(float v) {
-  for (int d = 16; d > 0; d /= 2) v = fmaxf(v, __shfl_xor_sync(ALL, v, d));
+  for (int d = 16; d > 0; d /= 2) v = fmaxf(v, __shfl_xor_sync(FULL_MASK, v, d));
   return v;
 }
 
-// The sum over a block of one dimension, whole warps; every thread gets it, in the
-// same order always. part holds 32 values.
-__device__ inline float block_sum(float v, float* part) {
+// The sum over a one-dimensional block of whole warps, in every thread. The order of the
+// additions is fixed. partial is shared memory of 32 values.
+__device__ inline float block_sum(float v, float* partial) {
   v = warp_sum(v);
-  __syncthreads();  // part may still be read
-  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+  __syncthreads();  // the last call's partial sums may still be read
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = v;
   __syncthreads();
   v = 0;
-  for (unsigned i = 0; i < blockDim.x / 32; i++) v += part[i];
+  for (unsigned i = 0; i < blockDim.x / 32; i++) v += partial[i];
   return v;
 }
 
-__device__ inline float block_max(float v, float* part) {
+__device__ inline float block_max(float v, float* partial) {
   v = warp_max(v);
   __syncthreads();
-  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = v;
   __syncthreads();
-  v = part[0];
-  for (unsigned i = 1; i < blockDim.x / 32; i++) v = fmaxf(v, part[i]);
+  v = partial[0];
+  for (unsigned i = 1; i < blockDim.x / 32; i++) v = fmaxf(v, partial[i]);
   return v;
 }
 
-// V neighbouring values, 1 or 8.
-template <class T>
-__device__ inline void load_values(float (&v)[8], const T* x) { load8(v, x); }
-template <class T>
-__device__ inline void load_values(float (&v)[1], const T* x) { v[0] = load(*x); }
-template <class T>
-__device__ inline void store_values(T* y, const float (&v)[8]) { store8(y, v); }
-template <class T>
-__device__ inline void store_values(T* y, const float (&v)[1]) { *y = as<T>(v[0]); }
-
-// The same of parameters, which begin anywhere.
-template <int V>
-__device__ inline void load_parameters(float (&v)[V], const float* x) {
-  if ((size_t)x % 16 == 0) return load_values(v, x);
-#pragma unroll
-  for (int i = 0; i < V; i++) v[i] = x[i];
-}
-
-// Sums over columns of groups of rows:
+// Sums columns over groups of rows:
 //
-//   y[g,c] = sum of f(r,c) over the rows r of [g·group, (g+1)·group) below rows
+//   y[g,c] = sum of f(r,c) over the rows r of [g·group, (g+1)·group) that are below rows
 //
-// A block of (L,R) threads has V·L columns of one group; a thread has V neighbours of
-// every R-th row, some rows at once so that many loads are on their way. f(v, r, c) makes
-// the V values from column c on. Blocks go through the columns first. part holds V values
-// for each thread.
+// A block of (L,R) threads reduces V·L columns of one group. A thread accumulates V
+// adjacent columns of every R-th row, UNROLL rows at a time so that their loads overlap.
+// f(v, r, c) computes the V values of row r from column c. Consecutive blocks take the
+// columns of a group first. partial is shared memory of V values per thread.
 template <int V, class F>
-__device__ inline void sum_columns(float* y, unsigned rows, unsigned columns, unsigned group, float* part, F f) {
-  constexpr int AHEAD = V > 1 ? 4 : 8;
-  unsigned blocks = (columns + V * blockDim.x - 1) / (V * blockDim.x), step = blockDim.y;
+__device__ inline void column_sums(float* y, unsigned rows, unsigned columns, unsigned group, float* partial, F f) {
+  constexpr int UNROLL = V > 1 ? 4 : 8;
+  unsigned blocks = ceil_div(columns, V * blockDim.x), step = blockDim.y;
   unsigned g = blockIdx.x / blocks, c = (blockIdx.x % blocks * blockDim.x + threadIdx.x) * V;
   unsigned r = g * group + threadIdx.y, end = min(rows, (g + 1) * group);
   float sum[V] = {};
   if (c < columns) {
-    for (; r + (AHEAD - 1) * step < end; r += AHEAD * step) {
-      float v[AHEAD][V];
+    for (; r + (UNROLL - 1) * step < end; r += UNROLL * step) {
+      float v[UNROLL][V];
 #pragma unroll
-      for (int k = 0; k < AHEAD; k++) f(v[k], r + k * step, c);
+      for (int k = 0; k < UNROLL; k++) f(v[k], r + k * step, c);
 #pragma unroll
-      for (int k = 0; k < AHEAD; k++)
+      for (int k = 0; k < UNROLL; k++)
 #pragma unroll
         for (int i = 0; i < V; i++) sum[i] += v[k][i];
     }
@@ -191,29 +213,30 @@ __device__ inline void sum_columns(float* y, unsigned rows, unsigned columns, un
   }
   unsigned size = blockDim.x * blockDim.y, at = threadIdx.y * blockDim.x + threadIdx.x;
 #pragma unroll
-  for (int i = 0; i < V; i++) part[i * size + at] = sum[i];
+  for (int i = 0; i < V; i++) partial[i * size + at] = sum[i];
   for (unsigned half = step / 2; half > 0; half /= 2) {
     __syncthreads();
     if (threadIdx.y < half)
 #pragma unroll
-      for (int i = 0; i < V; i++) part[i * size + at] += part[i * size + at + half * blockDim.x];
+      for (int i = 0; i < V; i++) partial[i * size + at] += partial[i * size + at + half * blockDim.x];
   }
   if (threadIdx.y > 0 || c >= columns) return;
 #pragma unroll
-  for (int i = 0; i < V; i++) y[(size_t)g * columns + c + i] = part[i * size + at];
+  for (int i = 0; i < V; i++) y[(size_t)g * columns + c + i] = partial[i * size + at];
 }
 
-// sum_columns of single values f(r,c).
+// column_sums<1> of a function f(r,c) that returns its value.
 template <class F>
-__device__ inline void column_sums(float* y, unsigned rows, unsigned columns, unsigned group, float* part, F f) {
-  sum_columns<1>(y, rows, columns, group, part, [=](float (&v)[1], unsigned r, unsigned c) { v[0] = f(r, c); });
+__device__ inline void scalar_column_sums(float* y, unsigned rows, unsigned columns, unsigned group, float* partial, F f) {
+  column_sums<1>(y, rows, columns, group, partial, [=](float (&v)[1], unsigned r, unsigned c) { v[0] = f(r, c); });
 }
 
-// sum_columns of eight values at once where rows are multiples of eight. f is for both.
+// column_sums<8> where the row length is a multiple of 8, otherwise column_sums<1>. f takes
+// either V.
 template <class F>
-__device__ inline void wide_column_sums(float* y, unsigned rows, unsigned columns, unsigned group, float* part, F f) {
+__device__ inline void vector_column_sums(float* y, unsigned rows, unsigned columns, unsigned group, float* partial, F f) {
   if (columns % 8)
-    sum_columns<1>(y, rows, columns, group, part, f);
+    column_sums<1>(y, rows, columns, group, partial, f);
   else
-    sum_columns<8>(y, rows, columns, group, part, f);
+    column_sums<8>(y, rows, columns, group, partial, f);
 }

@@ -1,183 +1,181 @@
-// conv_sm90a.cuh: what the kernels of conv_sm90a.cu do with tiles of operands: rings of
-// stages in shared memory, products of what is in them, and which pixels, taps and
-// channels a block goes through.
+// conv_sm90a.cuh: the pipeline, mainloop and tile scheduler of conv_sm90a.cu.
 #pragma once
 #include "hopper.cuh"
 
 namespace hopper {
 
-constexpr unsigned TILE = 64 * 64 * 2;  // bytes of 64 rows of 64 values
-constexpr unsigned BLOCK = 4 * TILE;
-constexpr int CONSUMERS = 2, WARPS = 4 * CONSUMERS;
-constexpr int PITCH = 68, STAGED = 32;                  // floats of a pixel, pixels of a warpgroup in its staging memory
-constexpr unsigned STAGE = PITCH * STAGED * 4;          // bytes of it
+constexpr unsigned A_TILE_BYTES = 64 * 64 * 2;      // 64 M or N by 64 K
+constexpr unsigned B_TILE_BYTES = 4 * A_TILE_BYTES;  // 256 N by 64 K
+constexpr int CONSUMERS = 2, CONSUMER_WARPS = 4 * CONSUMERS;  // warpgroups, warps
+constexpr int PITCH = 68, EPILOGUE_PIXELS = 32;               // of the epilogue's staging memory: floats per pixel, pixels
+constexpr unsigned STAGING_BYTES = PITCH * EPILOGUE_PIXELS * 4;  // per consumer warpgroup
 
-// One of frames, rows and columns of a convolution.
-struct Axis {
-  int size, log;                    // results, of which a brick has 2^log
-  int taps, dilation, pad, stride;  // result q reads q·stride + tap·dilation - pad, or back q - tap·dilation + pad
-  int first, step;                  // tap i has weight first + i·step
-  int places, apart, from;          // result q lies at from + q·apart of so many places
+// One axis (t, h or w) of the convolution.
+struct AxisParams {
+  int size, log2;                   // output positions; a pixel tile has 2^log2 of them
+  int taps, dilation, pad, stride;  // position q reads q·stride + tap·dilation - pad (fprop) or q - tap·dilation + pad (dgrad)
+  int first_tap, tap_step;          // tap i is tap first_tap + i·tap_step of the filter
+  int extent, spacing, offset;      // position q is stored at offset + q·spacing of extent
 };
 
-struct Size {
-  Axis t, h, w;
-  int N, M, C;       // clips, channels of the result, channels of the sum
-  int wide, shared;  // whether a block has two tiles; taps that read the same block
+// The arguments of the kernels. gpu plans them.
+struct Params {
+  AxisParams t, h, w;
+  int N, M, C;                 // clips, GEMM M (channels of the output), channels of K
+  int two_m_tiles;             // CTA tile 128×256 if set, else 64×512
+  int shared_taps;             // taps along h that read the same B tile
   int stagesA, stagesB;
-  int units, whole, parts, part;  // see Unit
+  int work_tiles, full_tiles;  // see WorkTile
+  int splits, split_steps;
 };
 
-// Stages in shared memory, each with a barrier that says it is full and one that says
-// it is empty.
-struct Ring {
-  unsigned first, bytes, full, empty;
+// A multi-stage buffer in shared memory with a full and an empty mbarrier per stage.
+struct Pipeline {
+  unsigned smem, stage_bytes, full, empty;
   int stages;
 };
 
-__device__ inline Ring open_ring(unsigned& free, unsigned bytes, int stages) {
-  unsigned full = free + stages * bytes;
-  Ring r = {free, bytes, full, full + 8 * stages, stages};
+__device__ inline Pipeline make_pipeline(unsigned& free, unsigned stage_bytes, int stages) {
+  unsigned full = free + stages * stage_bytes;
+  Pipeline p = {free, stage_bytes, full, full + 8 * stages, stages};
   for (int s = 0; s < stages && threadIdx.x == 0; s++) {
-    mbarrier_init(r.full + 8 * s, 1);
-    mbarrier_init(r.empty + 8 * s, WARPS);
+    mbarrier_init(p.full + 8 * s, 1);
+    mbarrier_init(p.empty + 8 * s, CONSUMER_WARPS);
   }
   free = (full + 16 * stages + 1023) / 1024 * 1024;
-  return r;
+  return p;
 }
 
-// Where a thread is in a ring: the phase of a stage changes each time round.
-struct Turn {
-  int stage, parity;
-  __device__ void next(const Ring& r) {
-    if (++stage == r.stages) stage = 0, parity ^= 1;
+struct PipelineState {
+  int stage, phase;
+  __device__ void advance(const Pipeline& p) {
+    if (++stage == p.stages) stage = 0, phase ^= 1;
   }
 };
 
-// One ring of `as` tiles, one of `bs` blocks; a block serves so many taps, which start
-// shift bytes after each other. The first warpgroup starts some steps ahead of the
-// second one and tells when by the barrier ahead. Results pass through staging memory of
-// their own.
-struct Rings {
-  Ring a, b;
-  unsigned shift, ahead;
+// Shared memory of a CTA: staging for the epilogue, the order barrier and both pipelines. A
+// stage of b serves `taps` stages of a; tap i reads it from i·tap_bytes. The first consumer
+// warpgroup arrives at the order barrier when the second one may start.
+struct SharedStorage {
+  Pipeline a, b;
+  unsigned tap_bytes, order;
   float* staging;
-  int as, bs, taps;
+  int a_tiles, b_tiles, taps;  // tiles per stage
 };
 
-__device__ inline Rings open_rings(char* memory, const Size& s, unsigned staging) {
-  Rings r;
-  r.as = s.wide ? 2 : 1, r.bs = 3 - r.as, r.taps = s.shared, r.shift = s.h.dilation * 128 << s.w.log;
-  unsigned start = shared_address(memory), first = (start + 15) / 16 * 16;
+__device__ inline SharedStorage make_shared_storage(char* memory, const Params& s, unsigned staging_bytes) {
+  SharedStorage r;
+  r.a_tiles = s.two_m_tiles ? 2 : 1, r.b_tiles = 3 - r.a_tiles, r.taps = s.shared_taps, r.tap_bytes = s.h.dilation * 128 << s.w.log2;
+  unsigned start = smem_address(memory), first = (start + 15) / 16 * 16;
   r.staging = reinterpret_cast<float*>(memory + (first - start));
-  r.ahead = first + staging;
-  unsigned free = (r.ahead + 8 + 1023) / 1024 * 1024;
-  r.b = open_ring(free, r.bs * (BLOCK + (r.taps - 1) * r.shift), s.stagesB);
-  r.a = open_ring(free, r.as * TILE, s.stagesA);
+  r.order = first + staging_bytes;
+  unsigned free = (r.order + 8 + 1023) / 1024 * 1024;
+  r.b = make_pipeline(free, r.b_tiles * (B_TILE_BYTES + (r.taps - 1) * r.tap_bytes), s.stagesB);
+  r.a = make_pipeline(free, r.a_tiles * A_TILE_BYTES, s.stagesA);
   if (threadIdx.x == 0) {
-    mbarrier_init(r.ahead, 4);
+    mbarrier_init(r.order, 4);
     fence_proxy_async();
   }
   __syncthreads();
   return r;
 }
 
-// d = the sum over steps of a·b; steps of b are `taps` of a. Back: the first tap reads the
-// end of a block. After `lead` steps the barrier ahead is told, if they are not 0.
-template <bool AcrossA, bool AcrossB, bool Back>
-__device__ inline void multiply(float (&d)[128], const Rings& r, Turn& a, Turn& b, int steps, int lead) {
-  int group = threadIdx.x / 128, warp_leader = threadIdx.x % 32 == 0, tap = 0, lastA = 0, lastB = 0;
+// acc = A·B over k_steps steps of 64 K. DGRAD: the first tap reads the end of a B stage. After
+// `lead` steps (if not 0) the order barrier is signalled.
+template <Major MajorA, Major MajorB, bool DGRAD>
+__device__ inline void mainloop(float (&acc)[128], const SharedStorage& r, PipelineState& a, PipelineState& b, int k_steps, int lead) {
+  int group = threadIdx.x / 128, warp_leader = threadIdx.x % 32 == 0, tap = 0, last_a = 0, last_b = 0;
   auto release = [&](int done) {
     if (!warp_leader) return;
-    mbarrier_arrive(r.a.empty + 8 * lastA);
-    if (tap == 0) mbarrier_arrive(r.b.empty + 8 * lastB);
-    if (done == lead) mbarrier_arrive(r.ahead);
+    mbarrier_arrive(r.a.empty + 8 * last_a);
+    if (tap == 0) mbarrier_arrive(r.b.empty + 8 * last_b);
+    if (done == lead) mbarrier_arrive(r.order);
   };
-  for (int i = 0; i < steps; i++) {
-    if (tap == 0) mbarrier_wait(r.b.full + 8 * b.stage, b.parity);
-    mbarrier_wait(r.a.full + 8 * a.stage, a.parity);
-    unsigned x = r.a.first + a.stage * r.a.bytes + (r.as > 1 ? group * TILE : 0);
-    unsigned y = r.b.first + b.stage * r.b.bytes + (r.bs > 1 ? group * (r.b.bytes / 2) : 0) + (Back ? r.taps - 1 - tap : tap) * r.shift;
+  for (int i = 0; i < k_steps; i++) {
+    if (tap == 0) mbarrier_wait(r.b.full + 8 * b.stage, b.phase);
+    mbarrier_wait(r.a.full + 8 * a.stage, a.phase);
+    unsigned x = r.a.smem + a.stage * r.a.stage_bytes + (r.a_tiles > 1 ? group * A_TILE_BYTES : 0);
+    unsigned y = r.b.smem + b.stage * r.b.stage_bytes + (r.b_tiles > 1 ? group * (r.b.stage_bytes / 2) : 0) + (DGRAD ? r.taps - 1 - tap : tap) * r.tap_bytes;
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < 4; k++)
-      wgmma<AcrossA, AcrossB>(d, matrix(x + k * (AcrossA ? 2048 : 32), TILE, 1024), matrix(y + k * (AcrossB ? 2048 : 32), TILE, 1024), i + k > 0);
+      wgmma<MajorA, MajorB>(acc, smem_descriptor(x + k * (MajorA == Major::MN ? 2048 : 32), A_TILE_BYTES, 1024), smem_descriptor(y + k * (MajorB == Major::MN ? 2048 : 32), A_TILE_BYTES, 1024), i + k > 0);
     wgmma_commit();
-    wgmma_wait<1>(d);  // the products of the step before
+    wgmma_wait<1>(acc);  // the previous step's products
     if (i > 0) release(i);
-    lastA = a.stage, a.next(r.a);
-    if (++tap == r.taps) tap = 0, lastB = b.stage, b.next(r.b);
+    last_a = a.stage, a.advance(r.a);
+    if (++tap == r.taps) tap = 0, last_b = b.stage, b.advance(r.b);
   }
-  wgmma_wait<0>(d);
-  release(steps);
+  wgmma_wait<0>(acc);
+  release(k_steps);
 }
 
-// The first result of a brick.
-struct Corner {
+// The first output pixel of a pixel tile.
+struct TileCoord {
   int n, t, h, w;
-  // To that of the next brick of 2^log pixels, without a division.
-  __device__ void next(const Size& s, int log) {
-    if ((w += 1 << s.w.log) < s.w.size) return;
+  // Moves to the next tile of 2^log2 pixels, without a division.
+  __device__ void advance(const Params& s, int log2) {
+    if ((w += 1 << s.w.log2) < s.w.size) return;
     w = 0;
-    if ((h += 1 << s.h.log) < s.h.size) return;
+    if ((h += 1 << s.h.log2) < s.h.size) return;
     h = 0;
-    if ((t += 1 << s.t.log) < s.t.size) return;
-    t = 0, n += 1 << (log - s.t.log - s.h.log - s.w.log);
+    if ((t += 1 << s.t.log2) < s.t.size) return;
+    t = 0, n += 1 << (log2 - s.t.log2 - s.h.log2 - s.w.log2);
   }
 };
 
-__device__ inline int pieces(const Axis& a) { return (a.size + (1 << a.log) - 1) >> a.log; }
+__device__ inline int tiles_along(const AxisParams& a) { return (a.size + (1 << a.log2) - 1) >> a.log2; }
 
-// That of brick i of 2^log pixels.
-__device__ inline Corner corner(int i, const Size& s, int log) {
-  int w = pieces(s.w), h = pieces(s.h), t = pieces(s.t);
-  Corner c;
-  c.w = i % w << s.w.log, i /= w;
-  c.h = i % h << s.h.log, i /= h;
-  c.t = i % t << s.t.log, i /= t;
-  c.n = i << (log - s.t.log - s.h.log - s.w.log);
+// Pixel tile i of 2^log2 pixels.
+__device__ inline TileCoord tile_coord(int i, const Params& s, int log2) {
+  int w = tiles_along(s.w), h = tiles_along(s.h), t = tiles_along(s.t);
+  TileCoord c;
+  c.w = i % w << s.w.log2, i /= w;
+  c.h = i % h << s.h.log2, i /= h;
+  c.t = i % t << s.t.log2, i /= t;
+  c.n = i << (log2 - s.t.log2 - s.h.log2 - s.w.log2);
   return c;
 }
 
-// What results from q on read through a tap: forward as the output reads, back as the
-// input is read (sign -1).
-__device__ inline int read(const Axis& a, int q, int tap, int sign) { return q * a.stride + sign * (tap * a.dilation - a.pad); }
+// The source coordinate that output position q reads through a tap. sign is 1 for fprop and
+// wgrad, -1 for dgrad.
+__device__ inline int source_coord(const AxisParams& a, int q, int tap, int sign) { return q * a.stride + sign * (tap * a.dilation - a.pad); }
 
-// A step of a sum: the first of the taps that share a block, and channels.
-struct Step {
+// K step i: 64 channels from c of tap (t,h,w), the first of those that share a B tile.
+struct KStep {
   int c, w, h, t;
-  __device__ Step(int i, const Size& s) {
-    int chunks = (s.C + 63) / 64, rows = s.h.taps / s.shared;
-    i /= s.shared;
+  __device__ KStep(int i, const Params& s) {
+    int chunks = (s.C + 63) / 64, rows = s.h.taps / s.shared_taps;
+    i /= s.shared_taps;
     c = i % chunks * 64, i /= chunks;
     w = i % s.w.taps, i /= s.w.taps;
-    h = i % rows * s.shared, t = i / rows;
+    h = i % rows * s.shared_taps, t = i / rows;
   }
-  __device__ void next(const Size& s) {
+  __device__ void advance(const Params& s) {
     if ((c += 64) < s.C) return;
     c = 0;
     if (++w < s.w.taps) return;
     w = 0;
-    if ((h += s.shared) < s.h.taps) return;
+    if ((h += s.shared_taps) < s.h.taps) return;
     h = 0, t++;
   }
 };
 
-// What a block does at once: a tile of results, 64·as channels of bs bricks, with the
-// whole sum or a part of it. Units up to `whole` are whole ones, then come `parts` of each
-// other tile; blocks go through them with the same stride.
-struct Unit { int tile, from, to, slab; };
+// One iteration of the persistent loop: an output tile and its range of K steps. The first
+// full_tiles work tiles have all of K. The rest are split-K: `splits` per output tile, of
+// split_steps each, whose partial sums go to slot `slot` of the workspace (-1: none).
+struct WorkTile { int tile, k_begin, k_end, slot; };
 
-__device__ inline Unit unit(int i, const Size& s) {
+__device__ inline WorkTile work_tile(int i, const Params& s) {
   int steps = s.t.taps * s.h.taps * s.w.taps * ((s.C + 63) / 64);
-  if (i < s.whole) return {i, 0, steps, -1};
-  i -= s.whole;
-  int from = i % s.parts * s.part;
-  return {s.whole + i / s.parts, from, min(from + s.part, steps), i};
+  if (i < s.full_tiles) return {i, 0, steps, -1};
+  i -= s.full_tiles;
+  int k_begin = i % s.splits * s.split_steps;
+  return {s.full_tiles + i / s.splits, k_begin, min(k_begin + s.split_steps, steps), i};
 }
 
-// The tiles of channels of a brick follow each other, so that blocks of a wave share bricks.
-__device__ inline int channel(int tile, const Size& s) { return s.wide ? tile % ((s.M + 127) / 128) * 128 : tile % ((s.M + 63) / 64) * 64; }
-__device__ inline int brick(int tile, const Size& s) { return s.wide ? tile / ((s.M + 127) / 128) : tile / ((s.M + 63) / 64) * 2; }
+// Rasterize along M first: the CTAs of a wave read the same pixel tiles from L2.
+__device__ inline int m_offset(int tile, const Params& s) { return s.two_m_tiles ? tile % ((s.M + 127) / 128) * 128 : tile % ((s.M + 63) / 64) * 64; }
+__device__ inline int pixel_tile(int tile, const Params& s) { return s.two_m_tiles ? tile / ((s.M + 127) / 128) : tile / ((s.M + 63) / 64) * 2; }
 
 }  // namespace hopper

@@ -21,20 +21,20 @@ type sm90Form struct {
 	wide           bool      // CTAs have two tiles of rows
 }
 
-// sm90Axis is Axis of conv_sm90a.cuh.
-type sm90Axis struct{ Size, Log, Taps, Dilation, Pad, Stride, First, Step, Places, Apart, From int }
+// sm90Axis is AxisParams of conv_sm90a.cuh.
+type sm90Axis struct{ Size, Log2, Taps, Dilation, Pad, Stride, FirstTap, TapStep, Extent, Spacing, Offset int }
 
-// sm90Size is hopper::Size of conv_sm90a.cuh.
-type sm90Size struct {
-	T, H, W                   sm90Axis
-	N, M, C                   int
-	Wide, Shared              int
-	StagesA, StagesB          int
-	Units, Whole, Parts, Part int
+// sm90Params is hopper::Params of conv_sm90a.cuh.
+type sm90Params struct {
+	T, H, W                                  sm90Axis
+	N, M, C                                  int
+	TwoMTiles, SharedTaps                    int
+	StagesA, StagesB                         int
+	WorkTiles, FullTiles, Splits, SplitSteps int
 }
 
 func forwardAxis(size, taps, dilation, pad, stride int) sm90Axis {
-	return sm90Axis{Size: size, Taps: taps, Dilation: dilation, Pad: pad, Stride: stride, Step: 1, Places: size, Apart: 1}
+	return sm90Axis{Size: size, Taps: taps, Dilation: dilation, Pad: pad, Stride: stride, TapStep: 1, Extent: size, Spacing: 1}
 }
 
 // phaseAxes are the axes of a gradient with respect to size inputs: inputs that are a
@@ -42,17 +42,17 @@ func forwardAxis(size, taps, dilation, pad, stride int) sm90Axis {
 // There are none if an input has no tap.
 func phaseAxes(size, taps, dilation, pad, stride int) (all []sm90Axis) {
 	for from := range min(stride, size) {
-		a := sm90Axis{Size: ceilDiv(size-from, stride), Dilation: 1, Stride: 1, Step: 1, Places: size, Apart: stride, From: from}
+		a := sm90Axis{Size: ceilDiv(size-from, stride), Dilation: 1, Stride: 1, TapStep: 1, Extent: size, Spacing: stride, Offset: from}
 		for k := range taps {
 			if (from+pad-k*dilation)%stride != 0 {
 				continue
 			}
 			switch a.Taps++; a.Taps {
 			case 1:
-				a.First, a.Pad = k, (from+pad-k*dilation)/stride
+				a.FirstTap, a.Pad = k, (from+pad-k*dilation)/stride
 			case 2:
-				a.Step = k - a.First
-				a.Dilation = a.Step * dilation / stride
+				a.TapStep = k - a.FirstTap
+				a.Dilation = a.TapStep * dilation / stride
 			}
 		}
 		if a.Taps == 0 {
@@ -69,7 +69,7 @@ func newSM90Form(log, n int, t, h, w sm90Axis, rows, channels int) sm90Form {
 		taps = h.Taps
 	}
 	b := pixelTileOf(log, n, t.Size, h.Size, w.Size, taps)
-	t.Log, h.Log, w.Log = b.t, b.h, b.w
+	t.Log2, h.Log2, w.Log2 = b.t, b.h, b.w
 	return sm90Form{n, t, h, w, rows, channels, b, b.sharedTaps(taps), ceilDiv(rows, sm90Side)%2 == 0}
 }
 
@@ -138,8 +138,8 @@ func (f sm90Form) tiles(n int) int {
 }
 
 // size is what the kernels get of a form, its pipelines and its schedule.
-func (f sm90Form) size(l pipelines, s tileSchedule) sm90Size {
-	return sm90Size{f.t, f.h, f.w, f.n, f.rows, f.channels, flag(f.wide), f.shared, l.a.stages, l.b.stages, s.units, s.whole, s.splits, s.steps}
+func (f sm90Form) size(l pipelines, s tileSchedule) sm90Params {
+	return sm90Params{f.t, f.h, f.w, f.n, f.rows, f.channels, flag(f.wide), f.shared, l.a.stages, l.b.stages, s.units, s.whole, s.splits, s.steps}
 }
 
 type sm90ConvArgs struct {
@@ -149,7 +149,7 @@ type sm90ConvArgs struct {
 
 type sm90ConvSumArgs struct {
 	Y, B, R, Slabs Operand
-	S              sm90Size
+	S              sm90Params
 	Kind           Activation
 	Half           int // a bit for each of y, _, r that is stored in bfloat16
 }
@@ -157,8 +157,8 @@ type sm90ConvSumArgs struct {
 func (s Conv) sm90(p *Launches, f sm90Form) {
 	x, w := p.pixelMap(p.arg("x"), s.inputDims(), f), p.weightMap(s)
 	y, r := p.arg("y"), p.optional("r")
-	p.persistent("conv", f, func(slabs Operand, size sm90Size) (any, any) {
-		sum := sm90ConvSumArgs{y, p.arg("b"), r, slabs, size, s.Act, p.bf16Bits(y, Operand{}, r)}
+	p.persistent("conv", f, func(workspace Operand, size sm90Params) (any, any) {
+		sum := sm90ConvSumArgs{y, p.arg("b"), r, workspace, size, s.Act, p.bf16Bits(y, Operand{}, r)}
 		return sm90ConvArgs{x, w, sum}, sum
 	})
 }
@@ -170,7 +170,7 @@ type sm90ConvGradXArgs struct {
 
 type sm90ConvGradXSumArgs struct {
 	DX, At, R, Slabs Operand
-	S                sm90Size
+	S                sm90Params
 	Kind             Activation
 	Half             int // a bit for each of dx, s, r that is stored in bfloat16
 }
@@ -180,8 +180,8 @@ func (s ConvGradX) sm90(p *Launches, forms []sm90Form) {
 	dx, at, r := p.arg("dx"), p.optional("s"), p.optional("r")
 	for _, f := range forms {
 		dy.Box = f.box()
-		p.persistent("conv_grad_x", f, func(slabs Operand, size sm90Size) (any, any) {
-			sum := sm90ConvGradXSumArgs{dx, at, r, slabs, size, s.Act, p.bf16Bits(dx, at, r)}
+		p.persistent("conv_grad_x", f, func(workspace Operand, size sm90Params) (any, any) {
+			sum := sm90ConvGradXSumArgs{dx, at, r, workspace, size, s.Act, p.bf16Bits(dx, at, r)}
 			return sm90ConvGradXArgs{dy, w, sum}, sum
 		})
 	}
@@ -190,7 +190,7 @@ func (s ConvGradX) sm90(p *Launches, forms []sm90Form) {
 type sm90ConvGradWArgs struct {
 	DY, X TensorMap
 	DW    Operand
-	S     sm90Size
+	S     sm90Params
 }
 
 func (s ConvGradW) sm90(p *Launches, f sm90Form) {
@@ -209,13 +209,13 @@ func (s ConvGradW) sm90(p *Launches, f sm90Form) {
 
 // persistent adds a kernel whose CTAs loop over work tiles of results, and, where the
 // schedule splits sums, the one that adds up the splits. args gives the arguments of both.
-func (p *Launches) persistent(kernel string, f sm90Form, args func(slabs Operand, size sm90Size) (main, sum any)) {
+func (p *Launches) persistent(kernel string, f sm90Form, args func(workspace Operand, size sm90Params) (main, sum any)) {
 	s, l := scheduleOf(f.tiles(f.pixelTiles()), f.steps(), f.shared, p.smCount), pixelPipelines(f)
-	var slabs Operand
+	var workspace Operand
 	if s.units > s.whole {
-		slabs = p.workspace((s.units - s.whole) * splitTile)
+		workspace = p.workspace((s.units - s.whole) * splitTile)
 	}
-	main, sum := args(slabs, f.size(l, s))
+	main, sum := args(workspace, f.size(l, s))
 	p.add(kernel+"_sm90a", grid1D(min(s.units, p.smCount)), grid1D(sm90Threads), main).Shared = l.size(epilogueBytes)
 	if s.units > s.whole {
 		p.add(kernel+"_sum_sm90a", grid1D((s.units-s.whole)/s.splits*16), grid1D(threads), sum)

@@ -156,7 +156,7 @@ func names(p *Launches) (all []string) {
 	return all
 }
 
-// What a launch of conv_sm90a.cu gets: geometry, maps, fields of hopper::Size.
+// What a launch of conv_sm90a.cu gets: geometry, maps, fields of hopper::Params.
 func TestHopperLaunches(t *testing.T) {
 	narrow := cube(2, 3, 16, 32, 120, 64, 2, 3)
 	narrow.Act, narrow.Residual = ELU, true

@@ -6,7 +6,7 @@ import "slices"
 const (
 	sharedLimit   = 227 << 10                 // bytes of shared memory
 	barrierBytes  = 3 << 10                   // of them, to align both pipelines to a kilobyte, and for a barrier
-	epilogueBytes = 2 * 32 * 68 * 4           // of them, to stage results: CONSUMERS * STAGE of conv_sm90a.cuh
+	epilogueBytes = 2 * 32 * 68 * 4           // of them, to stage results: CONSUMERS * STAGING_BYTES of conv_sm90a.cuh
 	splitTile     = 2 * sm90Side << pixelsLog // values of a tile of results in the workspace
 	maxHalo       = 320                       // pixels of a tile and the rows around it, for which there is memory
 	maxBox        = 256
@@ -58,7 +58,7 @@ func pixelTileOf(log, n, t, h, w, taps int) (best pixelTile) {
 // shared taps and what strides skip.
 func (f sm90Form) box() []uint32 {
 	along := func(log, halo, stride int) uint32 { return uint32((1<<log + halo) * stride) }
-	return []uint32{sm90Side, along(f.w.Log, 0, f.w.Stride), along(f.h.Log, f.shared-1, f.h.Stride), along(f.t.Log, 0, f.t.Stride), 1 << f.tile.n}
+	return []uint32{sm90Side, along(f.w.Log2, 0, f.w.Stride), along(f.h.Log2, f.shared-1, f.h.Stride), along(f.t.Log2, 0, f.t.Stride), 1 << f.tile.n}
 }
 
 // inputDims and outputDims are the sizes of a convolution's tensors, innermost axis first.
@@ -124,7 +124,7 @@ func (l pipelines) size(epilogue int) int { return barrierBytes + epilogue + l.a
 // blocks as many as taps share it.
 func pixelPipelines(f sm90Form) pipelines {
 	const free = sharedLimit - barrierBytes - epilogueBytes
-	block := 4*sm90Tile + (f.shared-1)<<f.w.Log*2*sm90Side
+	block := 4*sm90Tile + (f.shared-1)<<f.w.Log2*2*sm90Side
 	a, b := sm90Tile, pipeline{2, 2 * block}
 	if f.wide {
 		a, b = 2*sm90Tile, pipeline{3, block}

@@ -1,19 +1,21 @@
-// Zero frames in front of clips, clips behind each other, parts of them. Sizes count
-// values, frames times their length; a thread writes one.
+// Padding, cropping, concatenation and slicing along time. Sizes count values (frames
+// times the values of a frame); n is the length of the result.
 //
 //   pad_front        y[n,t] = x[n,t-P], 0 for t < P
 //   crop_front       y[n,t] = x[n,t+P]
 //   concat_time      y[n] = a[n] (la values), then b[n] (lb values)
-//   slice_time       y[n] = len values of x[n] (of clip values) from from
-//   slice_time_grad  dx[n] = 0, but dy[n] there
+//   slice_time       y[n] = x[n][from : from+len], x[n] of clip values
+//   slice_time_grad  dx[n][from : from+len] = dy[n], 0 elsewhere
 //
-// NAME_wide moves 16 bytes as one value: then frames must be so many times them.
-// Definitions: frames.go, frames_slice.go.
+// One thread per value of the result. NAME_wide moves 16 bytes per thread and counts
+// sizes in units of 16 bytes.
+//
+// Definition: frames.go, frames_slice.go.
 #include "common.cuh"
 
 template <class V>
 __device__ inline void concat_time_of(V* y, const V* a, const V* b, unsigned n, unsigned la, unsigned lb) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n) return;
   unsigned clip = i / (la + lb), r = i - clip * (la + lb);
   y[i] = r < la ? a[clip * la + r] : b[clip * lb + r - la];
@@ -21,19 +23,19 @@ __device__ inline void concat_time_of(V* y, const V* a, const V* b, unsigned n, 
 
 template <class V>
 __device__ inline void slice_time_of(V* y, const V* x, unsigned n, unsigned clip, unsigned from, unsigned len) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i < n) y[i] = x[i / len * clip + from + i % len];
 }
 
 template <class V>
 __device__ inline void slice_time_grad_of(V* dx, const V* dy, unsigned n, unsigned clip, unsigned from, unsigned len) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n) return;
   unsigned r = i % clip;
   dx[i] = from <= r && r < from + len ? dy[i / clip * len + r - from] : V{};
 }
 
-// pad and clip are values: P and T frames of a clip.
+// pad is the size of P frames, clip that of the T frames of the unpadded clip.
 #define FRAMES(suffix, V)                                                                                                                                                            \
   extern "C" __global__ void pad_front##suffix(V* y, const V* x, unsigned n, unsigned pad, unsigned clip) { slice_time_grad_of(y, x, n, pad + clip, pad, clip); }                  \
   extern "C" __global__ void crop_front##suffix(V* y, const V* x, unsigned n, unsigned pad, unsigned clip) { slice_time_of(y, x, n, pad + clip, pad, clip); }                      \

@@ -22,14 +22,14 @@ struct Channel {
 };
 
 extern "C" __global__ void fsq_quantize(float* q, const float* z, unsigned n, unsigned dims, Levels levels) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n) return;
   Channel c(levels.count[i % dims]);
   q[i] = (float)(c.round(z[i]) / c.half);
 }
 
 extern "C" __global__ void fsq_grad(float* dz, const float* dq, const float* z, unsigned n, unsigned dims, Levels levels) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n) return;
   Channel c(levels.count[i % dims]);
   double t = c.squash(z[i]);
@@ -37,7 +37,7 @@ extern "C" __global__ void fsq_grad(float* dz, const float* dq, const float* z, 
 }
 
 extern "C" __global__ void fsq_index(float* idx, const float* z, unsigned codes, unsigned dims, Levels levels) {
-  unsigned n = thread_number();
+  unsigned n = global_thread_id();
   if (n >= codes) return;
   double sum = 0, place = 1;
   for (unsigned i = 0; i < dims; i++) {
@@ -49,7 +49,7 @@ extern "C" __global__ void fsq_index(float* idx, const float* z, unsigned codes,
 }
 
 extern "C" __global__ void fsq_values(float* q, const float* idx, unsigned codes, unsigned dims, Levels levels) {
-  unsigned n = thread_number();
+  unsigned n = global_thread_id();
   if (n >= codes) return;
   int rest = (int)idx[n];
   for (unsigned i = 0; i < dims; i++) {

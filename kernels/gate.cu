@@ -20,7 +20,7 @@
 
 template <int V, class T>
 __device__ inline void dots(float* u, float* v, const T* x, const float* k, const float* dctx, unsigned rows, unsigned C, unsigned P, unsigned lanes) {
-  unsigned row = thread_number() / lanes, lane = threadIdx.x % lanes;
+  unsigned row = global_thread_id() / lanes, lane = threadIdx.x % lanes;
   float a = 0, b = 0;
   if (row < rows) {
     x += (size_t)row * C;
@@ -39,8 +39,8 @@ __device__ inline void dots(float* u, float* v, const T* x, const float* k, cons
     }
   }
   for (unsigned d = lanes / 2; d > 0; d /= 2) {
-    a += __shfl_xor_sync(ALL, a, d);
-    b += __shfl_xor_sync(ALL, b, d);
+    a += __shfl_xor_sync(FULL_MASK, a, d);
+    b += __shfl_xor_sync(FULL_MASK, b, d);
   }
   if (row >= rows || lane > 0) return;
   u[row] = a;
@@ -81,7 +81,7 @@ extern "C" __global__ void frame_softmax(float* u, float* v, unsigned P) {
 
 template <class T>
 __device__ inline void weighted_sums(float* y, const float* w, const T* x, unsigned rows, unsigned columns, unsigned group, float* part) {
-  wide_column_sums(y, rows, columns, group, part, [=](auto& v, unsigned r, unsigned c) {
+  vector_column_sums(y, rows, columns, group, part, [=](auto& v, unsigned r, unsigned c) {
     load_values(v, x + (size_t)r * columns + c);
     for (auto& value : v) value *= w[r];
   });
@@ -89,7 +89,7 @@ __device__ inline void weighted_sums(float* y, const float* w, const T* x, unsig
 
 template <class T>
 __device__ inline void product_sums(float* y, const T* a, const T* b, unsigned rows, unsigned columns, unsigned group, float* part) {
-  wide_column_sums(y, rows, columns, group, part, [=](auto& v, unsigned r, unsigned c) {
+  vector_column_sums(y, rows, columns, group, part, [=](auto& v, unsigned r, unsigned c) {
     constexpr int V = sizeof(v) / sizeof(float);
     float other[V];
     load_values(v, a + (size_t)r * columns + c);
@@ -116,7 +116,7 @@ GATE_SUMS(_half, bfloat)
 // channel. False where the frame has ended.
 template <int V>
 __device__ inline bool in_frame(size_t& i, unsigned& pixel, unsigned& c, unsigned n, unsigned C) {
-  unsigned at = thread_number() * V;
+  unsigned at = global_thread_id() * V;
   if (at >= n) return false;
   i = (size_t)blockIdx.y * n + at;
   pixel = blockIdx.y * (n / C) + at / C;

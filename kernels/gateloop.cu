@@ -34,7 +34,7 @@ __device__ inline void step(float (&h)[V], const A* x, unsigned C) {
 
 template <int V, class A>
 __device__ inline void forward(A* y, const A* qkva, unsigned n, unsigned T, unsigned P, unsigned C) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n / V) return;
   Course at(i, T, P, C, V);
   float h[V] = {};
@@ -51,7 +51,7 @@ __device__ inline void forward(A* y, const A* qkva, unsigned n, unsigned T, unsi
 
 template <int V, class A>
 __device__ inline void backward(A* dqkva, const A* dy, const A* qkva, float* states, unsigned n, unsigned T, unsigned P, unsigned C) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n / V) return;
   Course at(i, T, P, C, V);
   states += at.y;

@@ -33,7 +33,7 @@ __device__ inline void each(unsigned C, F f) {
 
 template <class T>
 __device__ inline void forward(T* y, const T* x, unsigned rows, unsigned C) {
-  size_t row = thread_number() / 32;
+  size_t row = global_thread_id() / 32;
   if (row >= rows) return;
   y += row * C, x += row * 2 * C;
   each(C, [=](auto loads, auto stores) {
@@ -47,7 +47,7 @@ __device__ inline void forward(T* y, const T* x, unsigned rows, unsigned C) {
 
 template <class T>
 __device__ inline void backward(T* dx, const T* dy, const T* x, unsigned rows, unsigned C) {
-  size_t row = thread_number() / 32;
+  size_t row = global_thread_id() / 32;
   if (row >= rows) return;
   dx += row * 2 * C, dy += row * C, x += row * 2 * C;
   each(C, [=](auto loads, auto stores) {

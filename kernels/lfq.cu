@@ -27,12 +27,12 @@
 __device__ inline float sign(float z) { return z > 0 ? 1 : -1; }
 
 extern "C" __global__ void lfq_sign(float* q, const float* z, unsigned n) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i < n) q[i] = sign(z[i]);
 }
 
 extern "C" __global__ void lfq_index(float* idx, const float* z, unsigned codes, unsigned bits) {
-  unsigned n = thread_number();
+  unsigned n = global_thread_id();
   if (n >= codes) return;
   unsigned code = 0;
   for (unsigned i = 0; i < bits; i++) code = 2 * code + (z[n * bits + i] > 0);
@@ -40,7 +40,7 @@ extern "C" __global__ void lfq_index(float* idx, const float* z, unsigned codes,
 }
 
 extern "C" __global__ void lfq_values(float* q, const float* idx, unsigned codes, unsigned bits) {
-  unsigned n = thread_number();
+  unsigned n = global_thread_id();
   if (n >= codes) return;
   unsigned code = (unsigned)idx[n];
   for (unsigned i = 0; i < bits; i++) q[n * bits + i] = code >> (bits - 1 - i) & 1 ? 1 : -1;
@@ -48,7 +48,7 @@ extern "C" __global__ void lfq_values(float* q, const float* idx, unsigned codes
 
 // The A values come first, then the B values: (2^high + 2^low)·books·tokens in all.
 extern "C" __global__ void lfq_factors(float* A, float* B, const float* z, unsigned n, unsigned tokens, unsigned books, unsigned high, unsigned low, float inv) {
-  unsigned i = thread_number(), all = books * tokens;
+  unsigned i = global_thread_id(), all = books * tokens;
   if (i >= n) return;
   bool first = i < all << high;
   if (!first) i -= all << high;
@@ -142,7 +142,7 @@ __device__ inline float binary_entropy(float u) {
 extern "C" __global__ void lfq_terms(float* parts, const float* z, const float* mean, unsigned values, unsigned codes, unsigned tokens, unsigned books, float inv) {
   __shared__ float part[32];
   float sample = 0, batch = 0, commitment = 0;
-  for (unsigned i = thread_number(); i < max(values, codes); i += gridDim.x * blockDim.x) {
+  for (unsigned i = global_thread_id(); i < max(values, codes); i += gridDim.x * blockDim.x) {
     if (i < values) {
       float d = z[i] - sign(z[i]);
       sample += binary_entropy(inv * z[i]);
@@ -161,13 +161,13 @@ extern "C" __global__ void lfq_terms(float* parts, const float* z, const float* 
 }
 
 extern "C" __global__ void lfq_slopes(float* s, const float* mean, unsigned n, float tokens) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i < n) s[i] = mean[i] > 0 ? -logf(mean[i]) / tokens : 0;
 }
 
 extern "C" __global__ void lfq_grad(float* dz, const float* dterms, const float* z, const float* A, const float* R, const float* B, const float* Q, unsigned n, unsigned tokens,
                                     unsigned books, unsigned high, unsigned low, float inv) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n) return;
   unsigned bits = high + low, bit = i % bits, book = i / bits % books, token = i / bits / books;
   bool first = bit < high;

@@ -61,7 +61,7 @@ extern "C" __global__ void lfq_floored_terms(float* parts, const float* entropie
                                              unsigned books, float size) {
   __shared__ float part[32];
   float sample = 0, batch = 0, commitment = 0;
-  for (unsigned i = thread_number(); i < max(values, codes); i += gridDim.x * blockDim.x) {
+  for (unsigned i = global_thread_id(); i < max(values, codes); i += gridDim.x * blockDim.x) {
     if (i < rows) sample += entropies[i];
     if (i < values) {
       float d = z[i] - (z[i] > 0 ? size : -size);
@@ -80,7 +80,7 @@ extern "C" __global__ void lfq_floored_terms(float* parts, const float* entropie
 }
 
 extern "C" __global__ void lfq_floored_slopes(float* s, const float* mean, unsigned n, float tokens) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i < n) s[i] = (surprise(mean[i]) - (mean[i] >= MIN_PROBABILITY)) / tokens;
 }
 

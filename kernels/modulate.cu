@@ -55,7 +55,7 @@ extern "C" __global__ void modulate_stats(float* r, float* along, const float* d
 
 extern "C" __global__ void modulate_grad_w(float* dw, const float* dm, const float* w, const float* s, const float* r, const float* along, unsigned n, unsigned samples,
                                            unsigned O, unsigned taps, unsigned C) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n) return;
   unsigned o = i / (taps * C), c = i % C;
   float sum = 0;
@@ -69,7 +69,7 @@ extern "C" __global__ void modulate_grad_w(float* dw, const float* dm, const flo
 extern "C" __global__ void modulate_grad_s(float* y, const float* dm, const float* w, const float* s, const float* r, const float* along, unsigned rows, unsigned columns,
                                            unsigned group, unsigned O, unsigned taps) {
   __shared__ float part[8 * 32];
-  column_sums(y, rows, columns, group, part, [=](unsigned i, unsigned c) {
+  scalar_column_sums(y, rows, columns, group, part, [=](unsigned i, unsigned c) {
     unsigned at = i / taps;  // sample and output channel
     float v = w[(size_t)(i % (O * taps)) * columns + c];
     return r[at] * (dm[(size_t)i * columns + c] - v * (1 + s[at / O * columns + c]) * along[at]) * v;

@@ -37,13 +37,13 @@ struct Team {
   }
 
   // Its number among all teams of the launch.
-  __device__ unsigned number() const { return thread_number() / lanes; }
+  __device__ unsigned number() const { return global_thread_id() / lanes; }
 
   // How many values of a row the team keeps.
   __device__ unsigned span() const { return lanes * KEPT; }
 
   __device__ float sum(float v) const {
-    for (unsigned d = lanes / 2; d > 0; d /= 2) v += __shfl_xor_sync(ALL, v, d);
+    for (unsigned d = lanes / 2; d > 0; d /= 2) v += __shfl_xor_sync(FULL_MASK, v, d);
     return v;
   }
 

@@ -18,13 +18,13 @@
 // 8 values f(0) to f(7), rounded.
 template <class F>
 __device__ inline uint4 pack(F f) {
-  return {bf16_pair(f(0), f(1)), bf16_pair(f(2), f(3)), bf16_pair(f(4), f(5)), bf16_pair(f(6), f(7))};
+  return {bf16x2(f(0), f(1)), bf16x2(f(2), f(3)), bf16x2(f(4), f(5)), bf16x2(f(6), f(7))};
 }
 
 // x has rows of C values; n is the number of chunks of y.
 template <class T>
 __device__ inline void pack_rows(uint4* y, const T* x, unsigned n, unsigned chunks, int C) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n) return;
   int c = i % chunks * 8;
   x += (size_t)(i / chunks) * C + c;
@@ -43,7 +43,7 @@ extern "C" __global__ void pack_bf16_half(uint4* y, const bfloat* x, unsigned n,
 // x has lines of W pixels of C values, y lines of OW of KW·C.
 template <class T>
 __device__ inline void unfold(uint4* y, const T* x, unsigned n, unsigned chunks, int W, int C, int OW, int KW, int SW, int PW) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n) return;
   int first = i % chunks * 8, q = i / chunks, left = q % OW * SW - PW;
   x += (size_t)(q / OW) * W * C;
@@ -62,7 +62,7 @@ extern "C" __global__ void unfold_bf16_half(uint4* y, const bfloat* x, unsigned 
 
 // Neighbouring threads read neighbouring channels.
 extern "C" __global__ void transpose_bf16(uint4* y, const float* w, unsigned n, unsigned chunks, int O, int taps, int C) {
-  unsigned i = thread_number();
+  unsigned i = global_thread_id();
   if (i >= n) return;
   unsigned c = i % C, k = i / C % taps, o = i / C / taps % chunks, sample = i / C / taps / chunks;
   w += (((size_t)sample * O + o * 8) * taps + k) * C + c;

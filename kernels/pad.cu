@@ -5,7 +5,7 @@
 //   pad_grad  dx[t,h,w] = sum of dy where pad reads x[t,h,w]
 //
 // Definition: pad.go.
-#include "group.cuh"
+#include "packed.cuh"
 
 struct PadSize {
   int T, H, W, C, PT, PH, PW, mode;  // of the clip without padding
@@ -48,7 +48,7 @@ struct PadReaders {
 // c is the channel of the thread, or the first of its eight.
 template <int V, class T>
 __device__ inline void pad_of(T* y, const T* x, unsigned n, PadSize s) {
-  unsigned k = thread_number();
+  unsigned k = global_thread_id();
   if (k >= n) return;
   unsigned groups = s.C / V, i = k / groups, c = k % groups * V, W = s.W + 2 * s.PW, H = s.H + 2 * s.PH, F = s.T + s.PT;
   int w = pad_source(int(i % W) - s.PW, s.W, s.mode);
@@ -64,7 +64,7 @@ __device__ inline void pad_of(T* y, const T* x, unsigned n, PadSize s) {
 
 template <int V, class T>
 __device__ inline void pad_grad_of(T* dx, const T* dy, unsigned n, PadSize s) {
-  unsigned k = thread_number();
+  unsigned k = global_thread_id();
   if (k >= n) return;
   unsigned groups = s.C / V, i = k / groups, c = k % groups * V, W = s.W + 2 * s.PW, H = s.H + 2 * s.PH, F = s.T + s.PT;
   int w = i % s.W;

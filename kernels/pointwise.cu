@@ -1,36 +1,20 @@
-// Functions of single values; a thread computes eight.
+// Elementwise functions:
 //
-//   act        y = Kind(x)            add     y = a + b
-//   act_grad   dx = dy·Kind'(s)       affine  y = mul·x + shift
-//   fill       y = value, before counts
+//   act        y = Act(x)             add     y = a + b
+//   act_grad   dx = dy·Act'(s)        affine  y = mul·x + shift
+//   fill       y = value
+//
+// One thread per 8 contiguous values, with 16-byte access where pointers allow it.
 //
 // Definition: pointwise.go.
-#include "group.cuh"
-
-template <int K>
-struct Kind { static constexpr int value = K; };
-
-// Calls f with kind as a constant: it is looked at once, not for each value.
-template <class F>
-__device__ inline void with_kind(int kind, F f) {
-  switch (kind) {
-    case ELU: return f(Kind<ELU>{});
-    case SILU: return f(Kind<SILU>{});
-    case LEAKY_RELU: return f(Kind<LEAKY_RELU>{});
-    case SIGMOID: return f(Kind<SIGMOID>{});
-    case TANH: return f(Kind<TANH>{});
-    case GELU: return f(Kind<GELU>{});
-    case SOFT_CLAMP: return f(Kind<SOFT_CLAMP>{});
-  }
-  f(Kind<NONE>{});
-}
+#include "packed.cuh"
 
 template <class T>
 __device__ inline void act_of(T* y, const T* x, unsigned n, int kind) {
-  eight(n, aligned(y, x), [=](auto at) {
+  elementwise8(n, aligned(y, x), [=](auto at) {
     float v[8];
     at.load(v, x);
-    with_kind(kind, [&](auto k) {
+    dispatch_activation(kind, [&](auto k) {
 #pragma unroll
       for (float& e : v) e = activate(k.value, e);
     });
@@ -40,11 +24,11 @@ __device__ inline void act_of(T* y, const T* x, unsigned n, int kind) {
 
 template <class T>
 __device__ inline void act_grad_of(T* dx, const T* dy, const T* s, unsigned n, int kind) {
-  eight(n, aligned(dx, dy, s), [=](auto at) {
+  elementwise8(n, aligned(dx, dy, s), [=](auto at) {
     float v[8], slopes[8];
     at.load(v, dy);
     at.load(slopes, s);
-    with_kind(kind, [&](auto k) {
+    dispatch_activation(kind, [&](auto k) {
 #pragma unroll
       for (int e = 0; e < 8; e++) v[e] *= slope(k.value, slopes[e]);
     });
@@ -54,7 +38,7 @@ __device__ inline void act_grad_of(T* dx, const T* dy, const T* s, unsigned n, i
 
 template <class T>
 __device__ inline void add_of(T* y, const T* a, const T* b, unsigned n) {
-  eight(n, aligned(y, a, b), [=](auto at) {
+  elementwise8(n, aligned(y, a, b), [=](auto at) {
     float v[8], w[8];
     at.load(v, a);
     at.load(w, b);
@@ -66,7 +50,7 @@ __device__ inline void add_of(T* y, const T* a, const T* b, unsigned n) {
 
 template <class T>
 __device__ inline void affine_of(T* y, const T* x, unsigned n, float mul, float shift) {
-  eight(n, aligned(y, x), [=](auto at) {
+  elementwise8(n, aligned(y, x), [=](auto at) {
     float v[8];
     at.load(v, x);
 #pragma unroll
@@ -85,7 +69,7 @@ POINTWISE(, float)
 POINTWISE(_half, bfloat)
 
 extern "C" __global__ void fill(float* y, unsigned n, float value) {
-  eight(n, aligned(y), [=](auto at) {
+  elementwise8(n, aligned(y), [=](auto at) {
     float v[8] = {value, value, value, value, value, value, value, value};
     at.store(y, v);
   });

@@ -1,17 +1,19 @@
-// The channels of a clip from stay on come from another frame; a thread writes eight
-// values, or one where neighbours may differ in that.
+// Token shift: channels from `stay` on are those of another frame.
 //
 //   token_shift  y[t,p,c] = x[t,p,c] for c < stay, else x[t+by,p,c], 0 outside of the clip
+//
+// One thread per value. token_shift_8: one thread per 8 contiguous channels, for C and stay
+// that are multiples of 8.
 //
 // Definition: shift.go.
 #include "common.cuh"
 
 namespace shift {
 
-// Of n pieces of V values; frame and C count pieces.
+// n, frame (values of a frame), C and stay count vectors of V values.
 template <int V, class T>
-__device__ inline void pieces(T* y, const T* x, unsigned n, unsigned frames, unsigned frame, unsigned C, unsigned stay, int by) {
-  unsigned i = thread_number();
+__device__ inline void token_shift(T* y, const T* x, unsigned n, unsigned frames, unsigned frame, unsigned C, unsigned stay, int by) {
+  unsigned i = global_thread_id();
   if (i >= n) return;
   int t = int(i / frame % frames) + by;
   bool stays = i % C < stay;
@@ -24,11 +26,11 @@ __device__ inline void pieces(T* y, const T* x, unsigned n, unsigned frames, uns
 
 #define SHIFTS(T, SUFFIX)                                                                                                                             \
   extern "C" __global__ void token_shift##SUFFIX(T* y, const T* x, unsigned n, unsigned frames, unsigned frame, unsigned C, unsigned stay, int by) {  \
-    shift::pieces<1>(y, x, n, frames, frame, C, stay, by);                                                                                            \
+    shift::token_shift<1>(y, x, n, frames, frame, C, stay, by);                                                                                            \
   }                                                                                                                                                   \
-  /* all sizes are counted in eights */                                                                                                               \
+  /* sizes count vectors of 8 values */                                                                                                                \
   extern "C" __global__ void token_shift_8##SUFFIX(T* y, const T* x, unsigned n, unsigned frames, unsigned frame, unsigned C, unsigned stay, int by) { \
-    shift::pieces<8>(y, x, n, frames, frame, C, stay, by);                                                                                            \
+    shift::token_shift<8>(y, x, n, frames, frame, C, stay, by);                                                                                            \
   }
 
 SHIFTS(float, )

@@ -11,7 +11,7 @@
 //   shuffle               all others; a thread moves eight values of the deep array
 //
 // Definition: shuffle.go.
-#include "group.cuh"
+#include "packed.cuh"
 
 // activate, or slope where s is given.
 template <class T>
@@ -40,7 +40,7 @@ struct Offsets { unsigned at[F]; };
 template <int F, class T>
 __device__ inline void shuffle_columns(T* y, const T* x, const T* s, unsigned groups, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT, unsigned FH, unsigned FW, int down,
                                        int kind, Offsets<F> offsets) {
-  unsigned g = thread_number();
+  unsigned g = global_thread_id();
   if (g >= groups) return;
   unsigned r = g / C, w = r % W, h = r / W % H, t = r / W / H % T_, n = r / W / H / T_;
   unsigned wide = (((n * T_ + t) * FT * H * FH + h * FH) * W * FW + w * FW) * C * 8 + g % C * 8, deep = g * 8 * F;
@@ -66,7 +66,7 @@ __device__ inline void shuffle_columns(T* y, const T* x, const T* s, unsigned gr
 // n is the number of all values.
 template <class T>
 __device__ inline void shuffle_of(T* y, const T* x, const T* s, unsigned n, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT, unsigned FH, unsigned FW, int down, int kind) {
-  unsigned from = 8 * thread_number(), to = min(n, from + 8);
+  unsigned from = 8 * global_thread_id(), to = min(n, from + 8);
   if (from >= n) return;
   unsigned j = from % FW, r = from / FW, i = r % FH;
   r /= FH;

@@ -34,7 +34,7 @@ func hopperTrials(t *testing.T, sources []string) func(i int, order Order) ([]fl
 	for i, source := range sources {
 		fmt.Fprintf(&main, `extern "C" __global__ void k%d(const __grid_constant__ TensorMap m, float* y) {
   DYNAMIC_SHARED(char, memory);
-  unsigned thread = threadIdx.x, ring = (shared_address(memory) + 1023) / 1024 * 1024, bar = ring + 48 * 1024;
+  unsigned thread = threadIdx.x, ring = (smem_address(memory) + 1023) / 1024 * 1024, bar = ring + 48 * 1024;
   if (thread == 0) { mbarrier_init(bar, 1), mbarrier_init(bar + 8, 4); fence_proxy_async(); }
   __syncthreads();
   float d[128];
@@ -42,7 +42,7 @@ func hopperTrials(t *testing.T, sources []string) func(i int, order Order) ([]fl
   // Copies five boxes of 64 rows to the ring: the first from (r,c), then four from (0,0) on.
   auto copies = [&](int r, int c, unsigned bytes) {
     if (thread) return;
-    mbarrier_arrive_expect(bar, bytes);
+    mbarrier_arrive_expect_tx(bar, bytes);
     for (int i = 0; i < 5; i++) tma_load(ring + i * 8192, &m, bar, i ? 0 : c, i ? i * 64 - 64 : r, 0, 0, 0);
   };
   auto store = [&] {
@@ -108,31 +108,26 @@ func hopperTrials(t *testing.T, sources []string) func(i int, order Order) ([]fl
 
 const allBytes = "5 * 8192"
 
-// A product of the first warpgroup reads the swizzled boxes as matrices, in rows and
-// across; what a box has outside of the tensor is 0.
-func TestHopperProducts(t *testing.T) {
+// A wgmma of the first warpgroup reads swizzled boxes as K-major and MN-major operands. The
+// part of a box outside of the tensor is 0.
+func TestWGMMA(t *testing.T) {
 	const product = `copies(%d, %d, ` + allBytes + `);
   if (thread >= 128) return;
   mbarrier_wait(bar, 0);
   wgmma_fence();
-  for (int k = 0; k < 4; k++) wgmma<%v, %v>(d, matrix(ring + k * %d, 8192, 1024), matrix(ring + 8192 + k * %d, 8192, 1024), k > 0);
+  for (int k = 0; k < 4; k++) wgmma<Major::%v, Major::%v>(d, smem_descriptor(ring + k * %d, 8192, 1024), smem_descriptor(ring + 8192 + k * %d, 8192, 1024), k > 0);
   wgmma_commit();
   wgmma_wait<0>(d);
   store();`
-	step := func(across bool) int {
-		if across {
-			return 2048
-		}
-		return 32
-	}
+	step := map[string]int{"K": 32, "MN": 2048} // bytes from 16 k to the next
 	type c struct {
-		r, c             int
-		acrossA, acrossB bool
+		r, c           int
+		majorA, majorB string
 	}
-	cases := []c{{0, 0, false, false}, {9, 3, true, false}, {-5, -9, false, true}, {290, 70, true, true}}
+	cases := []c{{0, 0, "K", "K"}, {9, 3, "MN", "K"}, {-5, -9, "K", "MN"}, {290, 70, "MN", "MN"}}
 	var sources []string
 	for _, c := range cases {
-		sources = append(sources, fmt.Sprintf(product, c.r, c.c, c.acrossA, c.acrossB, step(c.acrossA), step(c.acrossB)))
+		sources = append(sources, fmt.Sprintf(product, c.r, c.c, c.majorA, c.majorB, step[c.majorA], step[c.majorB]))
 	}
 	run := hopperTrials(t, sources)
 	for i, c := range cases {
@@ -145,10 +140,10 @@ func TestHopperProducts(t *testing.T) {
 				want := 0.
 				for k := range 64 {
 					a, b := hopperValue(c.r+j/256, c.c+k), hopperValue(j%256, k)
-					if c.acrossA {
+					if c.majorA == "MN" {
 						a = hopperValue(c.r+k, c.c+j/256)
 					}
-					if c.acrossB { // 64 columns from each box
+					if c.majorB == "MN" { // 64 columns from each box
 						b = hopperValue(j%256/64*64+k, j%64)
 					}
 					want += a * b
@@ -162,44 +157,44 @@ func TestHopperProducts(t *testing.T) {
 	}
 }
 
-// What a kernel must not do with copies, barriers and products is an error that says what.
+// Misuse of TMA, mbarriers and WGMMA is reported as an error.
 func TestHopperViolationsAreReported(t *testing.T) {
 	const all = "copies(0, 0, " + allBytes + "); "
 	const group = "if (thread >= 128) return; mbarrier_wait(bar, 0); "
-	const multiply = "wgmma<false, false>(d, matrix(ring, 1, 1024), matrix(ring + 8192, 1, 1024), false); "
+	const multiply = "wgmma<Major::K, Major::K>(d, smem_descriptor(ring, 1, 1024), smem_descriptor(ring + 8192, 1, 1024), false); "
 	cases := []violation{
 		{"a wait for nobody", "mbarrier_wait(bar, 0);", "hang: of 256 threads 0 wait at __syncthreads, 0 in a warp's collective, 256 at an mbarrier"},
 		{"a wait at no barrier", "mbarrier_wait(bar + 16, 0);", "there is no mbarrier"},
 		{"a second arrival", all + "if (thread == 0) mbarrier_arrive(bar);", "more threads arrive"},
 		{"a barrier inside of another", "if (thread == 0) mbarrier_init(bar + 4, 1);", "not at 8 bytes"},
 		{"a barrier that copies do not see", "if (thread == 0) mbarrier_init(bar + 16, 1), tma_load(ring, &m, bar + 16, 0, 0, 0, 0, 0);", "not fenced"},
-		{"a copy that nobody waits for", all, "the block ends while 5 copies are on their way"},
+		{"a copy that nobody waits for", all, "the block ends while 5 copies are in flight"},
 		{"a copy where one is writing", all + "if (thread == 0) tma_load(ring, &m, bar, 0, 0, 0, 0, 0);", "a copy to 0x400 while another one is writing there"},
 		{"a copy to the middle of a swizzle", "if (thread == 0) tma_load(ring + 128, &m, bar, 0, 0, 0, 0, 0);", "starts at 1024 bytes"},
 		{"a copy over a barrier", "if (thread == 0) tma_load(ring + 44 * 1024, &m, bar, 0, 0, 0, 0, 0);", "over an mbarrier"},
 		{"a copy behind the end", "if (thread == 0) tma_load(ring + 56 * 1024, &m, bar, 0, 0, 0, 0, 0);", "shared memory ends before"},
 		{"fewer bytes expected than come", "copies(0, 0, 8192); " + group + "wgmma_fence(); " + multiply, ""},
 		{"more bytes expected than come", "copies(0, 0, 6 * 8192); mbarrier_wait(bar, 0);", "hang"},
-		{"a product of what has not come", all + "if (thread >= 128) return; wgmma_fence(); " + multiply, "while a copy is writing it"},
-		{"a copy where a product reads", all + group + "wgmma_fence(); " + multiply + "wgmma_commit(); copies(0, 0, " + allBytes + ");", "while a product is reading there"},
-		{"a product without a fence", all + group + multiply, "without wgmma_fence"},
-		{"a product that nobody waits for", all + group + "wgmma_fence(); " + multiply + "wgmma_commit();", "the block ends before its products"},
-		{"a product that is not committed", all + group + "wgmma_fence(); " + multiply + "wgmma_wait<0>(d);", "the block ends before its products"},
-		{"a product of half a warpgroup", all + group + "wgmma_fence(); if (thread < 64) " + multiply, "hang"},
-		{"two products at once", all + group + "wgmma_fence(); wgmma<false, false>(d, matrix(ring + thread / 32 * 32, 1, 1024), matrix(ring + 8192, 1, 1024), false);", "threads of a warpgroup meet at wgmma"},
-		{"a matrix that starts in a row", all + group + "wgmma_fence(); wgmma<false, false>(d, matrix(ring + 128, 1, 1024), matrix(ring + 8192, 1, 1024), false);", "does not start with a row"},
-		{"more registers than there are", "setmaxnreg_inc<256>(); if (thread >= 128) setmaxnreg_inc<264>();", "66560 registers, a processor has 65536"},
+		{"a wgmma of data in flight", all + "if (thread >= 128) return; wgmma_fence(); " + multiply, "while a copy is writing it"},
+		{"a copy where a wgmma reads", all + group + "wgmma_fence(); " + multiply + "wgmma_commit(); copies(0, 0, " + allBytes + ");", "while a wgmma is reading there"},
+		{"a wgmma without a fence", all + group + multiply, "without wgmma_fence"},
+		{"a wgmma that nobody waits for", all + group + "wgmma_fence(); " + multiply + "wgmma_commit();", "the block ends before its wgmmas"},
+		{"a wgmma that is not committed", all + group + "wgmma_fence(); " + multiply + "wgmma_wait<0>(d);", "the block ends before its wgmmas"},
+		{"a wgmma of half a warpgroup", all + group + "wgmma_fence(); if (thread < 64) " + multiply, "hang"},
+		{"two wgmmas at once", all + group + "wgmma_fence(); wgmma<Major::K, Major::K>(d, smem_descriptor(ring + thread / 32 * 32, 1, 1024), smem_descriptor(ring + 8192, 1, 1024), false);", "threads of a warpgroup meet at wgmma"},
+		{"an operand that starts within a row", all + group + "wgmma_fence(); wgmma<Major::K, Major::K>(d, smem_descriptor(ring + 128, 1, 1024), smem_descriptor(ring + 8192, 1, 1024), false);", "does not start with a row"},
+		{"more registers than there are", "setmaxnreg_inc<256>(); if (thread >= 128) setmaxnreg_inc<264>();", "66560 registers, an SM has 65536"},
 	}
 	mustReport(t, hopperTrials, cases)
 }
 
-// Until wgmma_wait there is nothing in the registers of a product.
-func TestHopperSumsComeLate(t *testing.T) {
+// Accumulators are NaN until wgmma_wait.
+func TestAccumulatorsAreUndefinedBeforeWait(t *testing.T) {
 	run := hopperTrials(t, []string{`copies(0, 0, ` + allBytes + `);
   if (thread >= 128) return;
   mbarrier_wait(bar, 0);
   wgmma_fence();
-  wgmma<false, false>(d, matrix(ring, 1, 1024), matrix(ring + 8192, 1, 1024), false);
+  wgmma<Major::K, Major::K>(d, smem_descriptor(ring, 1, 1024), smem_descriptor(ring + 8192, 1, 1024), false);
   wgmma_commit();
   wgmma_wait<1>(d);
   store();

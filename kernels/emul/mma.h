@@ -90,18 +90,18 @@ static void multiply_lanes(Thread* warp, unsigned) {
 }
 }  // namespace emul
 
-static inline void copy_async(void* to, const void* from, bool inside) { emul::copy16(to, inside ? from : nullptr); }
-static inline void copy_commit() { emul::current->group++; }
+static inline void cp_async(void* to, const void* from, bool inside) { emul::copy16(to, inside ? from : nullptr); }
+static inline void cp_async_commit() { emul::current->group++; }
 template <int Groups>
-static inline void copy_wait() { emul::wait_copies(Groups); }
+static inline void cp_async_wait() { emul::wait_copies(Groups); }
 
 template <bool Transposed>
-static inline void load_matrices(unsigned (&r)[4], const void* row) {
+static inline void ldmatrix_x4(unsigned (&r)[4], const void* row) {
   emul::Load l{row, r};
   emul::collective(emul::load_lanes<Transposed>, ~0u, reinterpret_cast<uint64_t>(&l), 0);
 }
 
-static inline void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+static inline void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   unsigned b[2] = {b0, b1};
   emul::Product p{d, a, b};
   emul::collective(emul::multiply_lanes, ~0u, reinterpret_cast<uint64_t>(&p), 0);

@@ -44,17 +44,17 @@ func entry(first int) func(i int) float64 {
 // Matrix instructions and asynchronous copies do what the PTX manual says.
 func TestMatrices(t *testing.T) {
 	const (
-		loadA  = "load_matrices<false>(ra, a + (i % 2 * 8 + j) * 16 + i / 2 * 8);"
-		loadAT = "load_matrices<true>(ra, at + (i / 2 * 8 + j) * 16 + i % 2 * 8);"
-		loadB  = "load_matrices<false>(both, bt + j * 16 + i % 2 * 8); rb[0] = both[0], rb[1] = both[1];"
-		loadBT = "load_matrices<true>(both, b + (i % 2 * 8 + j) * 8); rb[0] = both[0], rb[1] = both[1];"
-		times  = "multiply_add(d, ra, rb[0], rb[1]);"
+		loadA  = "ldmatrix_x4<false>(ra, a + (i % 2 * 8 + j) * 16 + i / 2 * 8);"
+		loadAT = "ldmatrix_x4<true>(ra, at + (i / 2 * 8 + j) * 16 + i % 2 * 8);"
+		loadB  = "ldmatrix_x4<false>(both, bt + j * 16 + i % 2 * 8); rb[0] = both[0], rb[1] = both[1];"
+		loadBT = "ldmatrix_x4<true>(both, b + (i % 2 * 8 + j) * 8); rb[0] = both[0], rb[1] = both[1];"
+		times  = "mma_m16n8k16(d, ra, rb[0], rb[1]);"
 	)
 	is := func(v float64) func(int) float64 { return func(int) float64 { return v } }
 	// one gives a 1 to two values of fragments, 0 to the others: d is 1 in one place.
 	one := func(la, ra, ha, lb, rb, hb string) string {
 		return `unsigned a[4] = {}, b[2] = {}; float d[4] = {}; unsigned lane = threadIdx.x % 32, quad = lane / 4, pair = lane % 4 * 2;
-		if (lane == ` + la + `) a[` + ra + `] = 0x3f80u << ` + ha + `; if (lane == ` + lb + `) b[` + rb + `] = 0x3f80u << ` + hb + `; multiply_add(d, a, b[0], b[1]);`
+		if (lane == ` + la + `) a[` + ra + `] = 0x3f80u << ` + ha + `; if (lane == ` + lb + `) b[` + rb + `] = 0x3f80u << ` + hb + `; mma_m16n8k16(d, a, b[0], b[1]);`
 	}
 	at := func(place int) func(int) float64 {
 		return func(i int) float64 {
@@ -75,12 +75,12 @@ func TestMatrices(t *testing.T) {
 		{"places in the other half", one("14", "3", "0", "6", "1", "0") + lower, at(3*8 + 1)},
 		{"other terms of the sum", one("14", "2", "0", "6", "0", "0") + upper, is(0)},
 		// 1 + 1.5·2^-24 would round to 1 + 2^-23.
-		{"sums cut off", "float d[4] = {1, -1, 1, -1}; unsigned a[4] = {0x3980, 0x3980, 0, 0}, lane = threadIdx.x % 32; multiply_add(d, a, lane % 4 ? 0 : lane / 4 % 2 ? 0xb9c0 : 0x39c0, 0); y[threadIdx.x] = d[0] - d[1] - 2;", is(0)},
-		{"a copy, waited for", copies + "copy_wait<0>(); y[threadIdx.x] = s[threadIdx.x * 4];", func(i int) float64 { return float64(i + 1) }},
-		{"a copy of nothing", copies + "copy_async(s + threadIdx.x * 4, x, false); copy_commit(); copy_wait<0>(); y[threadIdx.x] = s[threadIdx.x * 4];", is(0)},
-		{"a copy, not waited for", copies + "copy_commit(); copy_wait<2>(); y[threadIdx.x] = s[threadIdx.x * 4]; copy_wait<0>();", is(math.NaN())},
-		{"the older of two groups", copies + "copy_commit(); copy_wait<1>(); y[threadIdx.x] = s[threadIdx.x * 4];", func(i int) float64 { return float64(i + 1) }},
-		{"copies of no group", "static __attribute__((aligned(16))) float x[4] = {1}; __shared__ float s[256]; copy_async(s + threadIdx.x * 4, x, true); copy_wait<0>(); y[threadIdx.x] = s[threadIdx.x * 4]; copy_commit(); copy_wait<0>();", is(math.NaN())},
+		{"sums cut off", "float d[4] = {1, -1, 1, -1}; unsigned a[4] = {0x3980, 0x3980, 0, 0}, lane = threadIdx.x % 32; mma_m16n8k16(d, a, lane % 4 ? 0 : lane / 4 % 2 ? 0xb9c0 : 0x39c0, 0); y[threadIdx.x] = d[0] - d[1] - 2;", is(0)},
+		{"a copy, waited for", copies + "cp_async_wait<0>(); y[threadIdx.x] = s[threadIdx.x * 4];", func(i int) float64 { return float64(i + 1) }},
+		{"a copy of nothing", copies + "cp_async(s + threadIdx.x * 4, x, false); cp_async_commit(); cp_async_wait<0>(); y[threadIdx.x] = s[threadIdx.x * 4];", is(0)},
+		{"a copy, not waited for", copies + "cp_async_commit(); cp_async_wait<2>(); y[threadIdx.x] = s[threadIdx.x * 4]; cp_async_wait<0>();", is(math.NaN())},
+		{"the older of two groups", copies + "cp_async_commit(); cp_async_wait<1>(); y[threadIdx.x] = s[threadIdx.x * 4];", func(i int) float64 { return float64(i + 1) }},
+		{"copies of no group", "static __attribute__((aligned(16))) float x[4] = {1}; __shared__ float s[256]; cp_async(s + threadIdx.x * 4, x, true); cp_async_wait<0>(); y[threadIdx.x] = s[threadIdx.x * 4]; cp_async_commit(); cp_async_wait<0>();", is(math.NaN())},
 	}
 	mustGive(t, cases)
 }
@@ -90,18 +90,18 @@ const copies = `
   static __attribute__((aligned(16))) float x[256];
   __shared__ float s[256];
   x[threadIdx.x * 4] = threadIdx.x + 1;
-  copy_async(s + threadIdx.x * 4, x + threadIdx.x * 4, true);
-  copy_commit();
+  cp_async(s + threadIdx.x * 4, x + threadIdx.x * 4, true);
+  cp_async_commit();
 `
 
 func TestMisuseOfMatricesIsReported(t *testing.T) {
 	cases := []violation{
 		{"copies left behind", copies, "returns without waiting for its cp.async"},
-		{"a copy from anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; copy_async(s, x + 1, true);", "multiple of 16"},
-		{"a copy to anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; copy_async(s + 2, x, true);", "multiple of 16"},
-		{"a matrix at any place", matrices + "load_matrices<false>(ra, a + 1);", "multiple of 16"},
-		{"a product of half a warp", matrices + "if (lane < 16) { rb[0] = rb[1] = ra[0] = ra[1] = ra[2] = ra[3] = 0; multiply_add(d, ra, rb[0], rb[1]); }", "32 in a warp's collective"},
-		{"two instructions at once", matrices + "if (lane < 16) load_matrices<false>(ra, a); else load_matrices<true>(ra, a);", "different masks or collectives"},
+		{"a copy from anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; cp_async(s, x + 1, true);", "multiple of 16"},
+		{"a copy to anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; cp_async(s + 2, x, true);", "multiple of 16"},
+		{"a matrix at any place", matrices + "ldmatrix_x4<false>(ra, a + 1);", "multiple of 16"},
+		{"a product of half a warp", matrices + "if (lane < 16) { rb[0] = rb[1] = ra[0] = ra[1] = ra[2] = ra[3] = 0; mma_m16n8k16(d, ra, rb[0], rb[1]); }", "32 in a warp's collective"},
+		{"two instructions at once", matrices + "if (lane < 16) ldmatrix_x4<false>(ra, a); else ldmatrix_x4<true>(ra, a);", "different masks or collectives"},
 	}
 	mustReport(t, trials, cases)
 }
