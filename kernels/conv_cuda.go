@@ -48,9 +48,9 @@ func (p *Launches) conv(s Conv, samples int, args convArgs) {
 }
 
 type convGradXArgs struct {
-	DX, DY, W, At, R Operand
-	S                convSize
-	Kind             Activation
+	DX, DY, W, Saved, R Operand
+	S                   convSize
+	Kind                Activation
 }
 
 func (s ConvGradX) cuda(p *Launches) {

@@ -41,13 +41,13 @@ func (p *Launches) convGradXMMA(s Conv, samples int, a convGradXArgs) {
 	a.S = s.cudaSize()
 	a.S.O = chunks * chunkLen // channels of dy are padded, those of dx are not
 	pixels := s.phasePixels()
-	p.mma("conv_grad_x_mma", mmaWidth(pixels*s.strides()*samples, s.C), pixels, s.C, samples*s.strides(), 0, convGradXMMAArgs{a, p.bf16Bits(a.DX, a.At, a.R)})
+	p.mma("conv_grad_x_mma", mmaWidth(pixels*s.strides()*samples, s.C), pixels, s.C, samples*s.strides(), 0, convGradXMMAArgs{a, p.bf16Bits(a.DX, a.Saved, a.R)})
 }
 
 type convGradWMMAArgs struct {
-	DW, DY, X          Operand
-	S                  convSize
-	O, C, Chunk, Parts int
+	DW, DY, X           Operand
+	S                   convSize
+	O, C, Chunk, Splits int
 }
 
 func (p *Launches) convGradWMMA(s Conv, samples int) {

@@ -148,10 +148,10 @@ type sm90ConvArgs struct {
 }
 
 type sm90ConvSumArgs struct {
-	Y, B, R, Slabs Operand
-	S              sm90Params
-	Kind           Activation
-	Half           int // a bit for each of y, _, r that is stored in bfloat16
+	Y, B, R, Workspace Operand
+	S                  sm90Params
+	Kind               Activation
+	Half               int // a bit for each of y, _, r that is stored in bfloat16
 }
 
 func (s Conv) sm90(p *Launches, f sm90Form) {
@@ -169,10 +169,10 @@ type sm90ConvGradXArgs struct {
 }
 
 type sm90ConvGradXSumArgs struct {
-	DX, At, R, Slabs Operand
-	S                sm90Params
-	Kind             Activation
-	Half             int // a bit for each of dx, s, r that is stored in bfloat16
+	DX, Saved, R, Workspace Operand
+	S                       sm90Params
+	Kind                    Activation
+	Half                    int // a bit for each of dx, s, r that is stored in bfloat16
 }
 
 func (s ConvGradX) sm90(p *Launches, forms []sm90Form) {

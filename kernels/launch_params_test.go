@@ -81,7 +81,7 @@ func cudaParams(t *testing.T, structs map[string]string, declared string) (param
 	t.Helper()
 	p := strings.TrimSpace(arrayDecl.ReplaceAllString(declared, ""))
 	i := max(strings.LastIndex(p, " "), strings.LastIndex(p, "*"))
-	kind, name := strings.TrimSpace(p[:i+1]), strings.ToLower(strings.Trim(p[i+1:], "_"))
+	kind, name := strings.TrimSpace(p[:i+1]), strings.ToLower(strings.ReplaceAll(p[i+1:], "_", ""))
 	kind = strings.TrimPrefix(strings.TrimPrefix(kind, "const "), "hopper::")
 	kind, _, _ = strings.Cut(kind, "<")
 	switch {
@@ -129,8 +129,8 @@ func goParams(t reflect.Type, name string) (params []string) {
 	return []string{"int " + name} // and arrays of them, by name
 }
 
-// The arguments of each launch have the order, kinds and names of the parameters that the
-// .cu file declares: a swapped pair is found. Each kernel of the sources is launched.
+// The arguments of each launch have the order, kinds and, but for case and underscores,
+// names of the parameters that the .cu file declares: a swapped pair is found. Each kernel of the sources is launched.
 func TestArgsMatchSources(t *testing.T) {
 	declared := cudaKernels(t)
 	launched, checked := map[string]bool{}, map[string]bool{}

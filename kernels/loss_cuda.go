@@ -1,7 +1,7 @@
 package kernels
 
 type reconLossArgs struct {
-	Parts, X, Target, Weight Operand
+	Partials, X, Target, Weight Operand
 	Pixels, C                int
 	Kind                     LossKind
 	Overshoot                float32
@@ -9,7 +9,7 @@ type reconLossArgs struct {
 }
 
 type reconLossEndArgs struct {
-	Loss, Parts Operand
+	Loss, Partials Operand
 	N           int
 }
 
