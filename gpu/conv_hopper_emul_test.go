@@ -257,7 +257,7 @@ func TestHopperMutationsAreCaught(t *testing.T) {
 			if !found {
 				t.Fatalf("conv_sm90a.cu and .cuh have no %q behind %q", m.old, m.after)
 			}
-			lib, err := emul.Compile(dir, hopperMain)
+			lib, err := emul.CompileFiles(dir, "conv_sm90a.cu", "pack.cu", "reduce.cu")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -290,13 +290,3 @@ func TestHopperMutationsAreCaught(t *testing.T) {
 		})
 	}
 }
-
-// hopperMain is a library of what these tests launch.
-const hopperMain = `#include "emul.h"
-#include "hopper.h"
-#include "../conv_sm90a.cu"
-#include "../pack.cu"
-#include "../reduce.cu"
-static const emul::Entry table[] = {KERNEL(conv_sm90a), KERNEL(conv_sum_sm90a), KERNEL(conv_grad_x_sm90a), KERNEL(conv_grad_x_sum_sm90a), KERNEL(conv_grad_w_sm90a), KERNEL(pack_bf16), KERNEL(pack_bf16_half), KERNEL(sum_rows)};
-LIBRARY(table)
-`

@@ -34,17 +34,8 @@ var attentionMutations = []mutation{
 	{"tokens as if there were no memory", "attention_mma.cu", "void fill(", "(r - v.first) * v.pitch", "r * v.pitch", attentions},
 }
 
-// attentionKernels is all that these Specs need.
-const attentionKernels = `#include "mma.h"
-#include "../attention.cu"
-#include "../attention_mma.cu"
-#include "../reduce.cu"
-static const emul::Entry table[] = {
-    KERNEL(attention_half), KERNEL(attention_rows_half), KERNEL(attention_grad_q_half), KERNEL(attention_grad_kv_half), KERNEL(attention_grad_memory_half),
-    KERNEL(attention_mma), KERNEL(attention_grad_q_mma), KERNEL(attention_grad_kv_mma), KERNEL(attention_grad_memory_mma), KERNEL(sum_rows),
-};
-LIBRARY(table)
-`
+// attentionKernels is the files with all that these Specs need.
+const attentionKernels = "attention.cu attention_mma.cu reduce.cu"
 
 func TestMutationsOfHalfAttentionAreCaught(t *testing.T) {
 	var cases []kerneltest.Case

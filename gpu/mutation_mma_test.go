@@ -55,19 +55,8 @@ var mmaMutations = []mutation{
 	{"taps and channels swapped", "pack.cu", "void transpose_bf16(", "* taps + k) * C + c;", "* C + c) * taps + k;", "ConvGradX"},
 }
 
-// mmaKernels is all that these Specs need.
-const mmaKernels = `#include "mma.h"
-#include "../conv_mma.cu"
-#include "../pack.cu"
-#include "../reduce.cu"
-static const emul::Entry table[] = {
-    KERNEL(conv_mma_64), KERNEL(conv_grad_x_mma_64), KERNEL(conv_grad_w_mma_64),
-    KERNEL(conv_mma_128), KERNEL(conv_grad_x_mma_128), KERNEL(conv_grad_w_mma_128),
-    KERNEL(pack_bf16), KERNEL(unfold_bf16), KERNEL(transpose_bf16), KERNEL(sum_rows),
-    KERNEL(pack_bf16_half), KERNEL(unfold_bf16_half),
-};
-LIBRARY(table)
-`
+// mmaKernels is the files with all that these Specs need.
+const mmaKernels = "conv_mma.cu pack.cu reduce.cu"
 
 func TestMutationsInBF16AreCaught(t *testing.T) {
 	catch(t, mmaMutations, kernels.BF16, products(), mmaKernels)

@@ -3,7 +3,6 @@
 package gpu_test
 
 import (
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -161,11 +160,11 @@ func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kern
 			if len(tried) == 0 {
 				t.Fatalf("no case of %s", m.kinds)
 			}
-			main := main
+			files := strings.Fields(main)
 			if main == "" {
-				main = library(t, m.file, tried)
+				files = filesOf(t, m.file, tried)
 			}
-			lib, err := emul.Compile(dir, main)
+			lib, err := emul.CompileFiles(dir, files...)
 			check(t, err)
 			for _, order := range []emul.Order{emul.Forward, emul.Reverse, emul.Shuffled} {
 				drv, err := emul.Load(lib, order)
@@ -184,10 +183,13 @@ func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kern
 	}
 }
 
-// library is the source of one with the kernels that the cases launch in float32: all
-// would take three times as long to compile.
-func library(t *testing.T, file string, cases []kerneltest.Case) string {
-	files, names := map[string]bool{file: true}, map[string]bool{}
+// filesOf are the .cu files with a mutated one and the kernels that the cases launch in
+// float32: all would take three times as long to compile.
+func filesOf(t *testing.T, mutated string, cases []kerneltest.Case) []string {
+	files, names := map[string]bool{}, map[string]bool{}
+	if strings.HasSuffix(mutated, ".cu") {
+		files[mutated] = true
+	}
 	for _, c := range cases {
 		launches, err := kernels.LaunchesOf(c.Spec, kernels.F32, "sm_80")
 		check(t, err)
@@ -210,17 +212,7 @@ func library(t *testing.T, file string, cases []kerneltest.Case) string {
 			t.Fatalf("no file of %v defines %s", sources, name)
 		}
 	}
-	main := "#include \"emul.h\"\n#include \"hopper.h\"\n#include \"mma.h\"\n"
-	for _, f := range slices.Sorted(maps.Keys(files)) {
-		if strings.HasSuffix(f, ".cu") {
-			main += fmt.Sprintf("#include \"../%s\"\n", f)
-		}
-	}
-	main += "static const emul::Entry table[] = {"
-	for _, n := range slices.Sorted(maps.Keys(names)) {
-		main += fmt.Sprintf("KERNEL(%s), ", n)
-	}
-	return main + "};\nLIBRARY(table)\n"
+	return slices.Sorted(maps.Keys(files))
 }
 
 // defines tells whether a source has the kernel, or a macro that makes it of the beginning

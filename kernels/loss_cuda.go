@@ -2,15 +2,15 @@ package kernels
 
 type reconLossArgs struct {
 	Partials, X, Target, Weight Operand
-	Pixels, C                int
-	Kind                     LossKind
-	Overshoot                float32
-	Chunk, Weights           int
+	Pixels, C                   int
+	Kind                        LossKind
+	Overshoot                   float32
+	Chunk, Weights              int
 }
 
 type reconLossEndArgs struct {
 	Loss, Partials Operand
-	N           int
+	N              int
 }
 
 func (s ReconLoss) cuda(p *Launches) {

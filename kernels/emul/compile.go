@@ -4,7 +4,9 @@ package emul
 
 import (
 	"embed"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,22 +20,11 @@ var sources embed.FS
 // the sources, and lists the kernels; "" is the one of this package.
 func Compile(dir, main string) (string, error) {
 	sub := filepath.Join(dir, "emul")
-	if err := os.MkdirAll(sub, 0o755); err != nil {
-		return "", fmt.Errorf("emul: %w", err)
+	if err := writeSources(sub); err != nil {
+		return "", err
 	}
-	files, err := sources.ReadDir(".")
-	if err != nil {
-		return "", fmt.Errorf("emul: %w", err)
-	}
-	for _, f := range files {
-		text, err := sources.ReadFile(f.Name())
-		if err != nil {
-			return "", fmt.Errorf("emul: %w", err)
-		}
-		if f.Name() == "emul.cc" && main != "" {
-			text = []byte(main)
-		}
-		if err := os.WriteFile(filepath.Join(sub, f.Name()), text, 0o644); err != nil {
+	if main != "" {
+		if err := os.WriteFile(filepath.Join(sub, "emul.cc"), []byte(main), 0o644); err != nil {
 			return "", fmt.Errorf("emul: %w", err)
 		}
 	}
@@ -45,4 +36,12 @@ func Compile(dir, main string) (string, error) {
 		return "", fmt.Errorf("emul: g++: %w\n%s", err, out)
 	}
 	return lib, nil
+}
+
+// writeSources writes the C++ files of this package to a folder.
+func writeSources(dir string) error {
+	if err := os.CopyFS(dir, sources); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("emul: %w", err)
+	}
+	return nil
 }
