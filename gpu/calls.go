@@ -78,7 +78,7 @@ static CUresult pinned(CUcontext ctx, size_t size, void** p) {
 // Fails without a current context, though it only writes to host memory.
 static CUresult describe(CUcontext ctx, void* out, int bf16, int swizzle, unsigned rank, uint64_t address,
 		const cuuint64_t* dims, const cuuint64_t* strides, const cuuint32_t* box, const cuuint32_t* steps) {
-	CUtensorMap m; // lies at a multiple of 64 bytes, as it must
+	CUtensorMap m; // at a multiple of 64 bytes, as the driver wants
 	CUresult r = cuCtxSetCurrent(ctx);
 	if (!r) r = cuTensorMapEncodeTiled(&m, bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT32, rank,
 		(void*)address, dims, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, (CUtensorMapSwizzle)swizzle,

@@ -23,7 +23,7 @@ import (
 //go:embed fatbin
 var compiled embed.FS
 
-// Built tells what the GPU code of this build was compiled for, and by which CUDA.
+// Built is what the GPU code of this build was compiled for, and by which CUDA.
 func Built() string {
 	archs, release := built()
 	return archs + " by CUDA " + release
@@ -76,7 +76,7 @@ func inform(dev cu.Device) (info Info, err error) {
 	if info.Memory, err = dev.TotalMem(); err != nil {
 		return info, named(err)
 	}
-	info.Processors = values[cu.MultiprocessorCount]
+	info.SMs = values[cu.MultiprocessorCount]
 	info.Architecture = fmt.Sprintf("sm_%d%d", values[cu.ComputeCapabilityMajor], values[cu.ComputeCapabilityMinor])
 	info.Driver = fmt.Sprintf("CUDA %d.%d", cu.Version()/1000, cu.Version()%1000/10)
 	if v, err := os.ReadFile("/sys/module/nvidia/version"); err == nil {
@@ -93,7 +93,7 @@ func named(err error) error {
 	return err
 }
 
-// cuda is a GPU behind libcuda. Kernels and small copies follow each other in one
+// cuda is a GPU driven by libcuda. Kernels and small copies follow each other in one
 // stream; large copies to the device use a second one (see upload.go).
 //
 // Why calls are not made through cu.Ctx: it hands each to a goroutine with a thread of

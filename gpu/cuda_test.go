@@ -99,7 +99,7 @@ func TestDriverTellsTheDevice(t *testing.T) {
 	dev := open(t)
 	defer dev.Close()
 	i := dev.Info()
-	if i.Name != "Emulated H100" || i.Architecture != "sm_86" || i.Memory != 80e9 || i.Processors != 132 || !strings.HasSuffix(i.Driver, "CUDA 13.0") {
+	if i.Name != "Emulated H100" || i.Architecture != "sm_86" || i.Memory != 80e9 || i.SMs != 132 || !strings.HasSuffix(i.Driver, "CUDA 13.0") {
 		t.Errorf("%+v", i)
 	}
 	if all, err := gpu.Devices(); err != nil || !slices.Equal(all, []gpu.Info{i}) {

@@ -103,10 +103,10 @@ func TestPartsOfArenas(t *testing.T) {
 			}
 			for i, p := range parts {
 				check(t, be.Read(values[i], p))
-				behind := make([]float32, len(values[i])+guard)
-				check(t, be.Read(behind, whole[i]))
-				if end := behind[len(behind)-guard+1:]; norm2(end) != 0 {
-					t.Errorf("%v writes behind argument %d", kernels.Name(s), i)
+				after := make([]float32, len(values[i])+guard)
+				check(t, be.Read(after, whole[i]))
+				if end := after[len(after)-guard+1:]; norm2(end) != 0 {
+					t.Errorf("%v writes after argument %d", kernels.Name(s), i)
 				}
 			}
 			if moved == 0 {

@@ -11,15 +11,15 @@ var ErrNoGPU = errors.New("gpu: this build has no GPU code (make gpu builds one)
 // ErrNoDriver says that this machine has no driver for GPUs.
 var ErrNoDriver = errors.New("gpu: no NVIDIA driver is found (install one, in a container run it with --gpus all; nvidia-smi must list the GPU)")
 
-// Info tells what a GPU is.
+// Info describes a GPU.
 type Info struct {
 	Name         string
 	Architecture string // sm_90
-	Processors   int
+	SMs          int
 	Memory       int64  // bytes
 	Driver       string // its version, and that of CUDA
 }
 
 func (i Info) String() string {
-	return fmt.Sprintf("%s, %s, %d processors, %.1f GB, driver %s", i.Name, i.Architecture, i.Processors, float64(i.Memory)/1e9, i.Driver)
+	return fmt.Sprintf("%s, %s, %d SMs, %.1f GB, driver %s", i.Name, i.Architecture, i.SMs, float64(i.Memory)/1e9, i.Driver)
 }

@@ -16,7 +16,7 @@ import (
 // driver is all that Device asks of a machine. Addresses count bytes, lengths count
 // float32 values. Three more methods are optional: forgetter, mapper, capturer.
 type driver interface {
-	// Name tells the device in a few words.
+	// Name is the device in a few words.
 	Name() string
 	// Function finds a kernel by its name. It may use all the shared memory there is.
 	Function(name string) (uint64, error)
@@ -77,16 +77,16 @@ func (b buffer) Slice(from, to int) kernels.Buffer {
 	return buffer{b.address + 4*uint64(from), to - from}
 }
 
-// Precision tells what the products of convolutions are computed in, and activations stored in.
+// Precision is what the products of convolutions are computed in, and activations stored in.
 func (d *Device) Precision() kernels.Precision { return d.precision }
 
 // StoresBF16 reports whether activations may be stored in bfloat16.
 func (d *Device) StoresBF16() bool { return d.precision == kernels.BF16 }
 
-// Name tells the device.
+// Name is the device in a few words.
 func (d *Device) Name() string { return d.drv.Name() }
 
-// Info tells more of the device, if it is a GPU.
+// Info describes the device, by its name alone if it is no GPU.
 func (d *Device) Info() Info {
 	if i, ok := d.drv.(interface{ Info() Info }); ok {
 		return i.Info()

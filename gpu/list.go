@@ -7,12 +7,12 @@ import (
 	"magvit/kernels"
 )
 
-// list is launches behind each other, as drivers take them: of each the function (8
+// list is launches, one after another, as drivers take them: of each the function (8
 // bytes), grid and block (3 of 4 bytes each), bytes of dynamic shared memory (4) and
-// of arguments (4), then the arguments as they lie in a struct, filled up to 8.
+// of arguments (4), then the argument block, padded to 8.
 type list struct {
 	bytes []byte
-	of    []*packed // what error messages tell
+	of    []*packed // the launches, for error messages
 }
 
 const listHead = 8 + 6*4 + 2*4

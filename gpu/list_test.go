@@ -208,6 +208,6 @@ func TestLaunchWithTensorMaps(t *testing.T) {
 	k.Run(buffer{0x100, 3}, buffer{0x200, 3})
 	equal(t, "launch", d.take(), "launch tiles [2 1 1] [32 1 1] 65536 bytes, 140 of arguments, first at 0x200")
 	if got := binary.LittleEndian.Uint64(k.launches[0].args[128:]); got != 0x100 || d.maps != 1 {
-		t.Errorf("the pointer behind the map is %#x, %d maps made", got, d.maps)
+		t.Errorf("the pointer after the map is %#x, %d maps made", got, d.maps)
 	}
 }

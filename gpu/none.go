@@ -11,5 +11,5 @@ func Open(kernels.Precision) (*Device, error) { return nil, ErrNoGPU }
 // Devices lists the GPUs of this machine. Its error is that of Open.
 func Devices() ([]Info, error) { return nil, ErrNoGPU }
 
-// Built tells what the GPU code of this build was compiled for: nothing.
+// Built is what the GPU code of this build was compiled for: nothing.
 func Built() string { return "" }

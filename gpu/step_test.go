@@ -153,7 +153,7 @@ func TestTrainingStep(t *testing.T) {
 			tok, offsets, first, want := train(t, cpu, cfg, shape)
 			_, _, _, got := train(t, dev, cfg, shape)
 			if !slices.Equal(got.codes, want.codes) {
-				t.Fatal("codes differ") // of these clips no latent lies on the border of two codes
+				t.Fatal("codes differ") // of these clips no latent is on the border of two codes
 			}
 			near := func(what string, got, want []float32, floor, tol float64) {
 				t.Helper()

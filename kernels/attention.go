@@ -130,7 +130,7 @@ func (s Attention) Define(args ...[]float32) {
 	}
 }
 
-// at is where coordinate d of a query (part 0), key (1) or value (2) stands; j
+// at is the index of coordinate d of a query (part 0), key (1) or value (2); j
 // counts the memory first, which has no queries.
 func (s Attention) at(qkv, mem []float32, part, seq, head, j, d int) *float32 {
 	if j < s.Memory {

@@ -70,7 +70,7 @@ func (a *attender) softmax(p, qkv, columns []float32, seq, head, i0, i1 int) {
 	}
 }
 
-// vectors is where those of tokens i, i+1, ... start in x, whose rows hold so many
+// vectors is where those of tokens i, i+1, ... start in x, whose rows hold as many
 // parts, and how far apart they are.
 func (a *attender) vectors(x []float32, parts, part, seq, head, i int) (at []float32, stride int) {
 	first, step := a.tokens(seq)

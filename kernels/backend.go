@@ -18,7 +18,7 @@ type Kernel interface {
 
 // Backend runs kernels on one device. It is used by one goroutine at a time.
 type Backend interface {
-	// Name tells the device in a few words, for the first line of a run.
+	// Name is the device in a few words, for the first line of a run.
 	Name() string
 	// Alloc returns n zeros.
 	Alloc(n int) (Buffer, error)

@@ -36,7 +36,7 @@ func TestPackingRoundsAsRoundBF16(t *testing.T) {
 			}
 		}
 		if one[n] != 0xdead || two[n] != 7 {
-			t.Errorf("%d values: the one behind was written", n)
+			t.Errorf("%d values: the one after them was written", n)
 		}
 	}
 }

@@ -3,7 +3,7 @@ package kernels
 import "fmt"
 
 // Blur weighs a value and its two neighbours by 1/4, 1/2, 1/4 along each chosen
-// axis; beyond an edge stands the value at the edge. It is its own adjoint.
+// axis; values beyond an edge are those at the edge. It is its own adjoint.
 // Arguments: y; x, both [N,T,H,W,C].
 type Blur struct {
 	N, T, H, W, C int

@@ -32,7 +32,7 @@ func (s CodeCounts) Define(args ...[]float32) {
 	}
 }
 
-// cpu: one task, as two could meet in a count; codes are few beside pixels.
+// cpu: one task, as two could meet in a count; codes are few compared with pixels.
 func (s CodeCounts) cpu(*CPU) []stage {
 	return []stage{{1, func(args [][]float32, _, _ int) { s.Define(args...) }}}
 }

@@ -85,7 +85,7 @@ func (g *folded) sums(dw, dy, x []float32, i, from, to int, scratch []float32) {
 		}
 		sadd = g.O
 	}
-	if sadd == 0 { // all pixels read before the first frame or behind the last
+	if sadd == 0 { // all pixels read before the first frame or after the last
 		clear(sum)
 	}
 	for o := range g.O {

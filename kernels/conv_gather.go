@@ -27,7 +27,7 @@ func (l *lattice) plain() bool {
 		l.st == 1 && l.sh == 1 && l.sw == 1 && l.t == l.srcT && l.h == l.srcH && l.w == l.srcW
 }
 
-// position is where pixel p lies.
+// position is the coordinates of pixel p.
 func (l *lattice) position(p int) (n, t, h, w int) {
 	p, w = p/l.w, p%l.w
 	p, h = p/l.h, p%l.h

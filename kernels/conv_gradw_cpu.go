@@ -2,7 +2,7 @@ package kernels
 
 // gradColumns is how many columns of dw one task of ConvGradW makes: whole lines of
 // the kernel where they are short, else an even part of one, so that a gather copies
-// long runs. The sums of all output channels shall stay in the second cache.
+// long runs. The sums of all output channels fit into L2.
 func gradColumns(l *lattice, channels int) int {
 	const sums = 48 << 10 // values, 192 KiB
 	limit := min(max(sums/channels, 96), 288)

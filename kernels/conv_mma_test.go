@@ -11,8 +11,8 @@ func TestGeometryInBF16(t *testing.T) {
 	conv := Conv{N: 2, T: 3, H: 5, W: 7, C: 8, O: 65, KT: 3, KH: 3, KW: 3, ST: 1, SH: 1, SW: 1, DT: 1, PT: 2, PH: 1, PW: 1}
 	full := conv
 	full.Act, full.Residual = ELU, true
-	behind := conv
-	behind.Act = ELU
+	sloped := conv
+	sloped.Act = ELU
 	large := Conv{N: 4, T: 16, H: 32, W: 32, C: 64, O: 256, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
 	back := large
 	back.C, back.O = large.O, large.C
@@ -26,7 +26,7 @@ func TestGeometryInBF16(t *testing.T) {
 		{full, []string{"pack_bf16 1,1,1 256,1,1 s1", "pack_bf16 7,1,1 256,1,1 s2", "conv_mma_64 4,1,1 128,1,1 0ss34"}},
 		// 210 pixels of 9 chunks of dy; 8 rows of 27 times 9 chunks of w.
 		{ConvGradX{Conv: conv}, []string{"pack_bf16 8,1,1 256,1,1 s1", "transpose_bf16 8,1,1 256,1,1 s2", "conv_grad_x_mma_64 2,1,1 128,1,1 0ss--"}},
-		{ConvGradX{Conv: behind}, []string{"pack_bf16 8,1,1 256,1,1 s1", "transpose_bf16 8,1,1 256,1,1 s2", "conv_grad_x_mma_64 2,1,1 128,1,1 0ss3-"}},
+		{ConvGradX{Conv: sloped}, []string{"pack_bf16 8,1,1 256,1,1 s1", "transpose_bf16 8,1,1 256,1,1 s2", "conv_grad_x_mma_64 2,1,1 128,1,1 0ss3-"}},
 		{ConvGradX{Conv: full}, []string{"pack_bf16 8,1,1 256,1,1 s1", "transpose_bf16 8,1,1 256,1,1 s2", "conv_grad_x_mma_64 2,1,1 128,1,1 0ss34"}},
 		// 216 weights of each channel; too few pixels to split.
 		{ConvGradW{Conv: conv}, []string{"pack_bf16 8,1,1 256,1,1 s1", "pack_bf16 1,1,1 256,1,1 s2", "conv_grad_w_mma_128 2,1,1 128,1,1 0ss"}},
@@ -91,7 +91,7 @@ func TestWavesInBF16(t *testing.T) {
 	}
 }
 
-// What the kernels count: channels of packed operands, pixels of one sample; behind
+// What the kernels count: channels of packed operands, pixels of one sample; after
 // that the activation, and which arguments are half.
 func TestSizesInBF16(t *testing.T) {
 	s := Conv{N: 3, T: 2, H: 3, W: 9, C: 3, O: 20, KT: 2, KH: 1, KW: 5, ST: 1, SH: 2, SW: 2, DT: 1, PT: 1, PW: 1}
@@ -103,7 +103,7 @@ func TestSizesInBF16(t *testing.T) {
 		{s, []uint32{3, 2, 3, 4, 16, 2, 2, 4, 20, 2, 1, 1, 1, 2, 1, 1, 1, 0, 0, 0, 0}},
 		{ModConv{Conv: s}, []uint32{1, 2, 3, 4, 16, 2, 2, 4, 20, 2, 1, 1, 1, 2, 1, 1, 1, 0, 0, 0, 0}},
 		{ConvGradX{Conv: s}, []uint32{3, 2, 3, 9, 3, 2, 2, 4, 24, 2, 1, 5, 1, 2, 2, 1, 1, 0, 1, 0, 0}},
-		// Behind the sizes: true channels, then pixels and number of parts.
+		// After the sizes: true channels, then pixels and number of splits.
 		{ConvGradW{Conv: s}, []uint32{3, 2, 3, 4, 16, 2, 2, 4, 24, 2, 1, 1, 1, 2, 1, 1, 1, 0, 0, 20, 15, 64, 1}},
 	} {
 		p, err := LaunchesOf(c.spec, BF16, "")

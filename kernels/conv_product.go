@@ -46,7 +46,7 @@ type packing struct {
 
 const (
 	// A chunk of 12 rows and of a panel of 32 columns are 36 and 96 KiB, well
-	// inside a core's second cache.
+	// inside a core's L2.
 	maxChunk = 768
 	// Rows a multiple of 4 KiB apart share the same lines of the first cache.
 	maxDirect = 1024

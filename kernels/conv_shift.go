@@ -4,7 +4,7 @@ package kernels
 // gradients of the taps of one frame of the kernel, for some input channels and all
 // output channels. It takes a few lines of output pixels at a time and copies the
 // lines that they read once for each column of the kernel, shifted by it: then what
-// all pixels read through one tap lies in one piece, line after line.
+// all pixels read through one tap is contiguous, line after line.
 type shifted struct {
 	Conv
 	prec     Precision
@@ -126,7 +126,7 @@ func (g *shifted) sums(dw, dy, x []float32, r, from, to int, scratch []float32) 
 		}
 		sadd = k
 	}
-	if sadd == 0 { // all pixels read before the first frame or behind the last
+	if sadd == 0 { // all pixels read before the first frame or after the last
 		for o := range g.O {
 			for tap := i * g.KH * g.KW; tap < (i+1)*g.KH*g.KW; tap++ {
 				clear(dw[o*k+tap*g.C+c0:][:n])
@@ -152,7 +152,7 @@ func (g *shifted) copyLines(dst, frame []float32, top, lines, c0, n int) {
 				clear(to)
 				continue
 			}
-			// The pixels [w0,w1) lie in the frame.
+			// The pixels [w0,w1) are inside the frame.
 			first := l - g.PW
 			w0 := min(max(0, ceilDiv(-first, g.SW)), g.w)
 			w1 := min(max(w0, ceilDiv(g.W-first, g.SW)), g.w)
@@ -171,7 +171,7 @@ func (g *shifted) copyLines(dst, frame []float32, top, lines, c0, n int) {
 }
 
 // pairLine makes words of n channels of the pixels of a line, of which those of
-// [w0,w1) lie in the frame: pixel w at w·SW+first.
+// [w0,w1) are inside the frame: pixel w at w·SW+first.
 func (g *shifted) pairLine(to, line []float32, first, w0, w1, n int) {
 	pixel := func(w int) []float32 {
 		if w0 <= w && w < w1 {

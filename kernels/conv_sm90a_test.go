@@ -27,7 +27,7 @@ func TestPixelTiles(t *testing.T) {
 	} {
 		b := pixelTileOf(c.log, c.n, c.t, c.h, c.w, c.lines)
 		if got, taps := b.count(c.n, c.t, c.h, c.w), b.sharedTaps(c.lines); b != c.want || got != c.count || taps != c.taps {
-			t.Errorf("2^%d of %d,%d,%d,%d: %d bricks %v for %d taps, want %d of %v for %d", c.log, c.n, c.t, c.h, c.w, got, b, taps, c.count, c.want, c.taps)
+			t.Errorf("2^%d of %d,%d,%d,%d: %d tiles %v for %d taps, want %d of %v for %d", c.log, c.n, c.t, c.h, c.w, got, b, taps, c.count, c.want, c.taps)
 		}
 	}
 }
@@ -40,13 +40,13 @@ func TestSplitPixelTiles(t *testing.T) {
 		parts, size     int
 		waves, unfilled int
 	}{
-		{"64 channels, 20480 bricks", 20480, 4, 33, 621, 1, 0},
+		{"64 channels, 20480 tiles", 20480, 4, 33, 621, 1, 0},
 		{"128 channels", 5120, 7, 18, 285, 1, 6},
 		{"256 channels", 1280, 54, 7, 183, 3, 18},
 		{"512 channels", 320, 216, 3, 107, 5, 12},
-		{"few bricks", 8, 4, 1, 8, 1, 128},
+		{"few tiles", 8, 4, 1, 8, 1, 128},
 		{"many blocks", 640, 2000, 1, 640, 16, 112},
-		{"one brick", 1, 1, 1, 1, 1, 131},
+		{"one tile", 1, 1, 1, 1, 1, 131},
 	} {
 		parts, size := splitPixelTiles(c.n, c.blocks)
 		waves := ceilDiv(parts*c.blocks, smCount)
@@ -54,14 +54,14 @@ func TestSplitPixelTiles(t *testing.T) {
 			t.Errorf("%s: %d parts of %d, %d waves, %d smCount idle in the last; want %d, %d, %d, %d", c.name, parts, size, waves, unfilled, c.parts, c.size, c.waves, c.unfilled)
 		}
 		if (parts-1)*size >= c.n || parts*size < c.n {
-			t.Errorf("%s: %d parts of %d for %d bricks", c.name, parts, size, c.n)
+			t.Errorf("%s: %d splits of %d for %d tiles", c.name, parts, size, c.n)
 		}
 	}
 }
 
 // Of each form in a step of the preset magvit2-128 with a batch of 4, where that is more
 // than 100 GFLOP: how much of the time of 132 smCount is spent on products that are
-// needed, of 1: the rest is bricks and tiles over edges and waves that are not full.
+// needed, of 1: the rest is tiles over edges and waves that are not full.
 func TestWavesAreFull(t *testing.T) {
 	for _, c := range []struct {
 		conv           Conv
@@ -85,7 +85,7 @@ func TestWavesAreFull(t *testing.T) {
 		steps := func(w tileSchedule, all int) int {
 			return w.whole/smCount*all + ceilDiv(w.whole%smCount+w.units-w.whole, smCount)*w.steps
 		}
-		// A processor does 2·128·256·64 operations in a step.
+		// An SM does 2·128·256·64 operations in a step.
 		full := func(steps int) float64 {
 			return math.Round(100*float64(c.conv.FLOPs())/float64(steps*smCount)/(2*128*256*64)) / 100
 		}
@@ -124,7 +124,7 @@ func TestWhatRunsOnHopper(t *testing.T) {
 		{"float32", cube(4, 20, 128, 128, 64, 64, 3, 3), F32, "sm_90", "conv"},
 		{"Ampere", cube(4, 20, 128, 128, 64, 64, 3, 3), BF16, "sm_80", "conv_mma"},
 		{"Blackwell", cube(4, 20, 128, 128, 64, 64, 3, 3), BF16, "sm_100", "conv_mma"},
-		{"a driver that does not tell", cube(4, 20, 128, 128, 64, 64, 3, 3), BF16, "", "conv_mma"},
+		{"a driver without an architecture", cube(4, 20, 128, 128, 64, 64, 3, 3), BF16, "", "conv_mma"},
 		{"strides", strided, BF16, "sm_90", "conv_sm90a"},
 		{"strides back", ConvGradX{Conv: strided}, BF16, "sm_90", "conv_grad_x_sm90a"},
 		{"strides, weights", ConvGradW{Conv: strided}, BF16, "sm_90", "conv_grad_w_sm90a"},
@@ -168,7 +168,7 @@ func TestHopperLaunches(t *testing.T) {
 		spec Spec
 		want []string
 	}{
-		{narrow, []string{ // 12 bricks, 6 pairs in 6 parts; 18 lines of 16
+		{narrow, []string{ // 12 tiles, 6 pairs in 6 splits; 18 lines of 16
 			pack + "180,1,1 256,1,1 0 [] s1 [46080 15 120]",
 			pack + "68,1,1 256,1,1 0 [] s2 [17280 15 120]",
 			"conv_sm90a 36,1,1 384,1,1 217216 [s 120,32,16,3,2 240,7680,122880,368640 64,16,18,1,1; s 120,3,3,2,64 240,720,2160,4320 64,1,1,1,64] 034s " + size,
@@ -180,7 +180,7 @@ func TestHopperLaunches(t *testing.T) {
 				"[1 0 1 1 0 1 0 1 1 1 0 32 5 1 1 0 1 0 1 32 1 0 8 3 1 1 0 1 1 1 16 2 0 1 128 64 1 1 4 4 1 1 1 1 0 0]",
 			"conv_grad_x_sm90a 1,1,1 384,1,1 217216 [s 64,8,32,1,1 128,1024,32768,32768 64,8,32,1,1; s 128,3,1,1,64 256,768,768,768 64,1,1,1,64] 0--- " +
 				"[1 0 1 1 0 1 0 1 1 1 0 32 5 1 1 0 1 0 1 32 1 0 8 3 2 1 1 1 0 2 16 2 1 1 128 64 1 1 4 4 1 1 1 2 0 0]"}},
-		{ConvGradW{Conv: cube(1, 2, 64, 64, 64, 64, 1, 3)}, []string{ // 128 bricks in 16 parts of 8
+		{ConvGradW{Conv: cube(1, 2, 64, 64, 64, 64, 1, 3)}, []string{ // 128 tiles in 16 splits of 8
 			pack + "256,1,1 256,1,1 0 [] s1 [65536 8 64]",
 			pack + "256,1,1 256,1,1 0 [] s2 [65536 8 64]",
 			"conv_grad_w_sm90a 2,16,1 384,1,1 224352 [s 64,64,64,2,1 128,8192,524288,1048576 64,4,8,2,1; s 64,64,64,2,1 128,8192,524288,1048576 64,4,8,2,1] s " +
@@ -194,7 +194,7 @@ func TestHopperLaunches(t *testing.T) {
 		}
 		var got []string
 		for _, l := range p.List {
-			got = append(got, tell(l))
+			got = append(got, launchText(l))
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s:\n%s\nwant\n%s", Name(c.spec), strings.Join(got, "\n"), strings.Join(c.want, "\n"))
@@ -202,7 +202,7 @@ func TestHopperLaunches(t *testing.T) {
 	}
 }
 
-// Maps have the channels that pack fills up, so that no copy ends within 16 bytes.
+// Maps have the channels that pack fills up, so that no copy is cut off within 16 bytes.
 func TestMapsHaveWholeChunks(t *testing.T) {
 	s := cube(1, 2, 16, 16, 66, 70, 1, 3)
 	for _, c := range []struct {
@@ -225,9 +225,9 @@ func TestMapsHaveWholeChunks(t *testing.T) {
 	}
 }
 
-// tell is a launch as text: kernel, grid, block, shared memory, maps as where they
+// launchText is a launch as text: kernel, grid, block, shared memory, maps as where they
 // lead, sizes, strides and box, pointers, values.
-func tell(l Launch) string {
+func launchText(l Launch) string {
 	list := func(v any) string { return strings.ReplaceAll(strings.Trim(fmt.Sprint(v), "[]"), " ", ",") }
 	params := l.Params()
 	var maps []string

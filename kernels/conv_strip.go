@@ -9,7 +9,7 @@ import (
 // line of the picture share most of what they read. A task's pixels are whole lines of
 // one frame or a part of one line. The lines that they read are copied once, with
 // zeros where the source ends, frame after frame; the rows of neighbouring pixels
-// then lie one step of the picture apart. Frames outside the source are left out.
+// are then one row of the picture apart. Frames outside the source are left out.
 type strip struct {
 	h, w   int // lines, and pixels of a line, of a task
 	groups []planes
@@ -39,7 +39,7 @@ const (
 	// maxSegments bounds the parts of a chunk.
 	maxSegments = 64
 	// maxPlanes bounds the values of the frames that are copied together, to a
-	// quarter of a core's second cache.
+	// quarter of a core's L2.
 	maxPlanes = 64 << 10
 	// stripPixels is how many pixels a task has at most.
 	stripPixels = 128

@@ -289,7 +289,7 @@ func TestConvByHand(t *testing.T) {
 			}{
 				{"y", y, []float32{1 + 4 + .5, 10 + 40 + 3 + 8 + .5}},
 				{"dx", dx, []float32{1 + 100, 2 + 200, 10, 20}},
-				{"dx of a sum, behind an activation", sum, []float32{100, 204 * .5, 13, 24}},
+				{"dx of a sum, times the slope of an activation", sum, []float32{100, 204 * .5, 13, 24}},
 				{"dw", dw, []float32{10, 20, 1 + 30, 2 + 40}},
 			} {
 				if !slices.Equal(r.got, r.want) {

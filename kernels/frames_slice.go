@@ -2,7 +2,7 @@ package kernels
 
 import "fmt"
 
-// ConcatTime puts the frames of b behind those of a, clip by clip; Inner is the
+// ConcatTime appends the frames of b to those of a, clip by clip; Inner is the
 // number of values of a frame.
 // Arguments: y [N,TA+TB,Inner]; a [N,TA,Inner], b [N,TB,Inner].
 type ConcatTime struct{ N, TA, TB, Inner int }

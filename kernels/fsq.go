@@ -86,7 +86,7 @@ func (c *channel) round(z float32) float64 {
 	return math.RoundToEven(math.Tanh(float64(z)+c.shift)*c.radius - c.offset)
 }
 
-// slope is the derivative of b/⌊L/2⌋, which stands in for that of the code.
+// slope is the derivative of b/⌊L/2⌋, which is used for that of the code.
 func (c *channel) slope(z float32) float64 {
 	t := math.Tanh(float64(z) + c.shift)
 	return (1 - t*t) * c.radius / c.half

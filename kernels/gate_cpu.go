@@ -7,7 +7,7 @@ import "math"
 // pixels by e_p = exp(s_p - m), s_p = x_p·k and m its greatest; a frame's sums are
 // those of its pieces times exp(m - greatest of all m).
 //
-// Products with k and dctx and sums over pixels are float64: gradients behind a gate
+// Products with k and dctx and sums over pixels are float64: gradients after a gate
 // are small differences of large terms.
 type pooling struct {
 	FramePool
@@ -139,7 +139,7 @@ func (s SqueezeExciteGradX) cpu(c *CPU) []stage {
 		})
 }
 
-// gradX is the gradient with respect to x; dctx, x and k tell which arguments these are.
+// gradX is the gradient with respect to x; dctx, x and k are the positions of these arguments.
 // A piece of it, of values at to end, goes to where to says, then after takes it.
 func (p *pooling) gradX(dctx, x, k int, to func(args [][]float32, f, at, end, worker int) []float32, after func(args [][]float32, f, at, end, worker int)) []stage {
 	return []stage{

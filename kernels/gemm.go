@@ -65,7 +65,7 @@ func (w *tileWidth) fit(m int) int {
 	return r
 }
 
-// matrix is the right side of a product. With a stride its rows lie that far apart.
+// matrix is the right side of a product. With a stride its rows are that far apart.
 // Without one it is packed: cut into panels as wide as tiles.at says, one after the
 // other, each row by row.
 type matrix struct {

@@ -42,7 +42,7 @@ const gradientTol = 1e-8
 func TestGradientsMatchDifferences(t *testing.T) {
 	lfq := kernels.LFQ{Tokens: 2, Books: 2, Bits: 3}
 	awayFromZero := map[string]kerneltest.Draw{"z": kerneltest.Constant(.3, -.7, 1.1, -.2, .5, -1.3, .9)}
-	// No x lies within 2h of its target or of 0 or 1.
+	// No x is within 2h of its target or of 0 or 1.
 	recon := map[string]kerneltest.Draw{
 		"x": kerneltest.Constant(-.5, .25, 1.5, .9, 1.3), "target": kerneltest.Constant(0, .5, 1, 0, .7, 1, .125), "weight": kerneltest.Uniform(0, 2),
 	}

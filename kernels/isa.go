@@ -41,7 +41,7 @@ func CanBF16() error {
 	case err != nil:
 		return err
 	case machineISA() < AVX512 || !machineBF16():
-		return errors.New("bf16 on the CPU needs the instruction set AVX512_BF16, which this processor lacks; use f32")
+		return errors.New("bf16 on the CPU needs the instruction set AVX512_BF16, which this CPU lacks; use f32")
 	case isa < AVX512:
 		return fmt.Errorf("bf16 on the CPU needs AVX-512, which MAGVIT_ISA=%s forbids; use f32, or unset it", os.Getenv("MAGVIT_ISA"))
 	}

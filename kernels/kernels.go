@@ -4,7 +4,7 @@
 // says what the computation means. A Backend runs Specs on a device. Every
 // backend is held to the definitions by package kerneltest.
 //
-// Values are float32; Stored says which of a Spec's lie in memory as bfloat16.
+// Values are float32; a Stored Spec has arguments stored as bfloat16.
 // Activations are channels-last, [N,T,H,W,C]; weights of
 // convolutions are [O,KT,KH,KW,C]. Code indices are whole numbers stored in
 // float32, exact below 2^24 (MaxCodes); files hold them as int32.

@@ -8,7 +8,7 @@ import (
 
 // Launches is how a GPU computes a Spec: CUDA kernels launched one after another.
 //
-// Each Spec plans its own in its method cuda, beside the .cu file of its kernels. Why long
+// Each Spec plans its own in its method cuda, in the file x_cuda.go next to x.cu. Why long
 // sums are split by their Spec alone, never by what a device has: a run then gives the
 // same bits on every device of a kind.
 type Launches struct {

@@ -32,8 +32,8 @@ func TestGeometry(t *testing.T) {
 	conv := Conv{N: 2, T: 3, H: 5, W: 7, C: 8, O: 65, KT: 3, KH: 3, KW: 3, ST: 1, SH: 1, SW: 1, DT: 1, PT: 2, PH: 1, PW: 1}
 	full := conv
 	full.Act, full.Residual = ELU, true
-	behind := conv
-	behind.Act = ELU
+	sloped := conv
+	sloped.Act = ELU
 	tall := Conv{N: 4, T: 16, H: 32, W: 32, C: 64, O: 64, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
 	pixels := Attention{N: 2, T: 3, P: 40, Heads: 2, Dim: 33, Memory: 4} // 6 sequences, two tiles of queries and of channels
 	frames := pixels
@@ -61,7 +61,7 @@ func TestGeometry(t *testing.T) {
 		{conv, []string{"conv 4,2,1 256,1,1 0123-"}}, // 210 pixels, 65 channels
 		{full, []string{"conv 4,2,1 256,1,1 01234"}},
 		{ConvGradX{Conv: conv}, []string{"conv_grad_x 4,1,1 256,1,1 012--"}},
-		{ConvGradX{Conv: behind}, []string{"conv_grad_x 4,1,1 256,1,1 0123-"}},
+		{ConvGradX{Conv: sloped}, []string{"conv_grad_x 4,1,1 256,1,1 0123-"}},
 		{ConvGradX{Conv: full}, []string{"conv_grad_x 4,1,1 256,1,1 01234"}},
 		{ConvGradW{Conv: conv}, []string{"conv_grad_w 4,2,1 256,1,1 012"}}, // too few pixels to split
 		// 65536 pixels and one tile: 264 parts would have 249 pixels, so 256 of 256.

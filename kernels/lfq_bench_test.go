@@ -11,7 +11,7 @@ import (
 
 // BenchmarkLFQ is the entropy loss and its gradient on 5,120 tokens, with the
 // bytes that both kernels allocate when they are prepared: all that they ever use
-// beside their arguments. A table of tokens and codes would have 5,120·4·2^d bytes.
+// besides their arguments. A table of tokens and codes would have 5,120·4·2^d bytes.
 func BenchmarkLFQ(b *testing.B) {
 	const tokens = 5120
 	for _, bits := range []int{10, 14, 18} {

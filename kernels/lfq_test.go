@@ -101,7 +101,7 @@ func TestLFQLossOfALargeCodebook(t *testing.T) {
 	near(t, "slopes far from 0", runOn(t, be, kernels.LFQLossGrad(s), []float32{1, 1, 0}, z), make([]float32, len(z)))
 }
 
-// Every index comes back from the values it stands for.
+// Every index comes back from its values.
 func TestCodesRoundTrip(t *testing.T) {
 	lfq := kernels.LFQ{Tokens: 32, Books: 1, Bits: 5}
 	fsq := kernels.FSQ{Tokens: 60, Books: 1, Dims: 3, Levels: [8]int{3, 4, 5}}

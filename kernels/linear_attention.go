@@ -40,7 +40,7 @@ func (s LinearAttention) Args() []Arg {
 	return []Arg{s.wide(actOut, "y", 1), s.wide(actIn, "q", 1), s.wide(actIn, "kv", 2)}
 }
 
-// products counts so many products of the features of all pixels with Dim+1 numbers.
+// products counts the operations of n products of the features of all pixels with Dim+1 numbers.
 func (s LinearAttention) products(n int64) int64 {
 	return 2 * n * int64(s.F*s.P*s.Heads) * int64(s.features()) * int64(s.Dim+1)
 }

@@ -21,7 +21,7 @@ type taylor struct {
 	res  []float32 // [pixelBlock,ldD] products of features
 	sum  []float32 // [f,ldD] of phi(k)·[v,1]
 	dsum []float32 // [f,ldD] of phi(q)·e
-	turn []float32 // [Dim+1,ldF], sum or dsum transposed
+	sumT []float32 // [Dim+1,ldF], sum or dsum transposed
 }
 
 func newTaylor(c *CPU, s LinearAttention) taylor {
@@ -38,14 +38,14 @@ func (t taylor) on(scratch []float32) taylor {
 	t.phi = carve(&scratch, pixelBlock*t.ldF)
 	t.side, t.res = carve(&scratch, pixelBlock*t.ldD), carve(&scratch, pixelBlock*t.ldD)
 	t.sum, t.dsum = carve(&scratch, t.f*t.ldD), carve(&scratch, t.f*t.ldD)
-	t.turn = carve(&scratch, (t.Dim+1)*t.ldF)
+	t.sumT = carve(&scratch, (t.Dim+1)*t.ldF)
 	return t
 }
 
 // scale is the factor of q.
 func (t *taylor) scale() float32 { return float32(1 / math.Sqrt(float64(t.Dim))) }
 
-// vector is that of a pixel in x, whose rows hold so many parts.
+// vector is that of a pixel in x, whose rows hold that many parts.
 func (t *taylor) vector(x []float32, parts, part, frame, head, p int) []float32 {
 	return x[(frame*t.P+p)*parts*t.width()+part*t.width()+head*t.Dim:][:t.Dim]
 }
@@ -139,18 +139,18 @@ func (t *taylor) errors(dy []float32, frame, head, p0, n int) {
 	}
 }
 
-// transpose makes turn the transpose of a sum.
+// transpose sets sumT to the transpose of a sum.
 func (t *taylor) transpose(sum []float32) {
 	for i := range t.f {
 		for d, v := range sum[i*t.ldD:][:t.Dim+1] {
-			t.turn[d*t.ldF+i] = v
+			t.sumT[d*t.ldF+i] = v
 		}
 	}
 }
 
-// back makes phi the gradients of features: side·turn.
+// back makes phi the gradients of features: side·sumT.
 func (t *taylor) back(n int) {
-	t.tiles.multiply(n, t.ldF, t.Dim+1, t.side, t.ldD, 1, matrix{t.turn, t.ldF}, t.zeros, 0, t.phi, t.ldF)
+	t.tiles.multiply(n, t.ldF, t.Dim+1, t.side, t.ldD, 1, matrix{t.sumT, t.ldF}, t.zeros, 0, t.phi, t.ldF)
 }
 
 func (s LinearAttention) cpu(c *CPU) []stage {

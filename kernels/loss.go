@@ -27,7 +27,7 @@ func (k LossKind) String() string {
 //
 //	loss = sum_p weight_p mean_c e_pc / sum_p weight_p, and 0 if all weights are
 //
-// e is Kind's error. Where the target is saturated (<= 0 or >= 1) and x lies
+// e is Kind's error. Where the target is saturated (<= 0 or >= 1) and x is
 // beyond it, e counts times Overshoot: 1 makes no difference, 0 says that the
 // decoder's output will be clamped.
 // Arguments: loss scalar; x [Pixels,C], target [Pixels,C], weight [Pixels].

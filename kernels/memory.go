@@ -11,7 +11,7 @@ type MemoryError struct {
 }
 
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("%s more memory wanted beside %s in use, %s of the device's %s are free: %v",
+	return fmt.Sprintf("%s more memory wanted besides %s in use, %s of the device's %s are free: %v",
 		Size(e.Want), Size(e.Used), Size(e.Free), Size(e.Total), e.Err)
 }
 

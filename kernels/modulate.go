@@ -174,7 +174,7 @@ func (s ModulateGradS) channel(args [][]float32, n, o int, sum []float64) {
 	s.back(nil, sum, dm[(n*s.O+o)*row:][:row], w[o*row:][:row], gain[n*s.C:][:s.C])
 }
 
-// Weights are few beside activations: a task does with an output channel what the
+// Weights are few compared with activations: a task does with an output channel what the
 // definition does.
 
 func (s Modulate) cpu(*CPU) []stage {

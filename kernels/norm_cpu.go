@@ -20,7 +20,7 @@ func normed(cpu *CPU, rows, c int, do func(args [][]float32, from, to int, s *ro
 	}}}
 }
 
-// newRowStats makes room for so many rows, for each worker.
+// newRowStats makes room for rows rows, for each worker.
 func newRowStats(c *CPU, rows int) []rowStats {
 	stats := make([]rowStats, c.workers)
 	for i := range stats {

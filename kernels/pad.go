@@ -2,7 +2,7 @@ package kernels
 
 import "fmt"
 
-// PadMode says what stands outside of a clip.
+// PadMode is the values outside of a clip.
 type PadMode int
 
 const (

@@ -99,7 +99,7 @@ func (s SumSquares) cpu(c *CPU) []stage {
 	return total(s.Len, func(args [][]float32, from, to int) float64 { return squares(args[1][from:to], 0) })
 }
 
-// defined runs the definition as it stands: for kernels of a few values.
+// defined runs the definition itself: for kernels of a few values.
 func defined(s Spec) []stage {
 	return []stage{{1, func(args [][]float32, _, _ int) { s.Define(args...) }}}
 }

@@ -117,7 +117,7 @@ func pairs(back bool, a, b, px []float32) {
 	}
 }
 
-// columns copies the first four columns of px, whose rows lie stride apart, to a, b, c
+// columns copies the first four columns of px, whose rows are stride apart, to a, b, c
 // and d, or back.
 func (v *vectors) columns(back bool, a, b, c, d, px []float32, stride int) {
 	if back {

@@ -2,7 +2,7 @@ package kernels
 
 import "embed"
 
-// Source holds the CUDA form of the kernels, each beside its definition.
+// Source holds the .cu files.
 //
 //go:embed *.cu *.cuh
 var Source embed.FS

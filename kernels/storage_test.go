@@ -14,7 +14,7 @@ func TestPackBF16(t *testing.T) {
 	words, back := make([]float32, 3), make([]float32, 5)
 	kernels.PackBF16(words, src)
 	if got := math.Float32bits(words[0]); got != 0xc0203f80 {
-		t.Errorf("1, -2.5 lie as %#x, want 0xc0203f80: the first one below", got)
+		t.Errorf("1, -2.5 are stored as %#x, want 0xc0203f80: the first one below", got)
 	}
 	kernels.UnpackBF16(back, words)
 	for i, v := range src {

@@ -204,7 +204,7 @@ func gegluAVX512(y []float32, u []float32, g []float32)
 //go:noescape
 func gegluGradAVX512(du []float32, dg []float32, dy []float32, u []float32, g []float32)
 
-// sum of weight·(x-target)², times overshoot where x lies beyond a saturated target.
+// sum of weight·(x-target)², times overshoot where x is beyond a saturated target.
 //
 //go:noescape
 func squareErrorAVX512(x []float32, target []float32, weight []float32, overshoot float32) (sum float64)
@@ -214,7 +214,7 @@ func squareErrorAVX512(x []float32, target []float32, weight []float32, overshoo
 //go:noescape
 func squareErrorSlopeAVX512(dx []float32, x []float32, target []float32, weight []float32, overshoot float32)
 
-// sum of weight·|x-target|, times overshoot where x lies beyond a saturated target.
+// sum of weight·|x-target|, times overshoot where x is beyond a saturated target.
 //
 //go:noescape
 func absoluteErrorAVX512(x []float32, target []float32, weight []float32, overshoot float32) (sum float64)
@@ -424,7 +424,7 @@ func gegluAVX2(y []float32, u []float32, g []float32)
 //go:noescape
 func gegluGradAVX2(du []float32, dg []float32, dy []float32, u []float32, g []float32)
 
-// sum of weight·(x-target)², times overshoot where x lies beyond a saturated target.
+// sum of weight·(x-target)², times overshoot where x is beyond a saturated target.
 //
 //go:noescape
 func squareErrorAVX2(x []float32, target []float32, weight []float32, overshoot float32) (sum float64)
@@ -434,7 +434,7 @@ func squareErrorAVX2(x []float32, target []float32, weight []float32, overshoot 
 //go:noescape
 func squareErrorSlopeAVX2(dx []float32, x []float32, target []float32, weight []float32, overshoot float32)
 
-// sum of weight·|x-target|, times overshoot where x lies beyond a saturated target.
+// sum of weight·|x-target|, times overshoot where x is beyond a saturated target.
 //
 //go:noescape
 func absoluteErrorAVX2(x []float32, target []float32, weight []float32, overshoot float32) (sum float64)
@@ -444,7 +444,7 @@ func absoluteErrorAVX2(x []float32, target []float32, weight []float32, overshoo
 //go:noescape
 func absoluteErrorSlopeAVX2(dx []float32, x []float32, target []float32, weight []float32, overshoot float32)
 
-// quads copies the first four columns of px, whose rows lie stride apart, to a, b, c and d.
+// quads copies the first four columns of px, whose rows are stride apart, to a, b, c and d.
 //
 //go:noescape
 func quadsAVX2(a []float32, b []float32, c []float32, d []float32, px []float32, stride int)
@@ -454,7 +454,7 @@ func quadsAVX2(a []float32, b []float32, c []float32, d []float32, px []float32,
 //go:noescape
 func thirdsAVX2(wide []float32, deep []float32, n int, f int)
 
-// quadsBack copies a, b, c and d to the first four columns of px, whose rows lie stride apart.
+// quadsBack copies a, b, c and d to the first four columns of px, whose rows are stride apart.
 //
 //go:noescape
 func quadsBackAVX2(a []float32, b []float32, c []float32, d []float32, px []float32, stride int)

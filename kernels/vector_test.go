@@ -67,7 +67,7 @@ func TestVectorActivations(t *testing.T) {
 	}
 }
 
-// A value's result is the same wherever it stands, so that splits into tasks and rows
+// A result does not depend on the position of its value, so that splits into tasks and rows
 // do not show.
 func TestVectorsDoNotDependOnPlace(t *testing.T) {
 	x, at, whole := make([]float32, 50), make([]float32, 50), make([]float32, 50)

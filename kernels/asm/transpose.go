@@ -23,12 +23,12 @@ func transpose(x [4]reg.VecVirtual) [4]reg.VecVirtual {
 	return y
 }
 
-// quads generates copies between the first four columns of px, whose rows lie stride
+// quads generates copies between the first four columns of px, whose rows are stride
 // apart, and a, b, c and d.
 func quads(back bool) {
-	name, doc := "quads", "quads copies the first four columns of px, whose rows lie stride apart, to a, b, c and d."
+	name, doc := "quads", "quads copies the first four columns of px, whose rows are stride apart, to a, b, c and d."
 	if back {
-		name, doc = "quadsBack", "quadsBack copies a, b, c and d to the first four columns of px, whose rows lie stride apart."
+		name, doc = "quadsBack", "quadsBack copies a, b, c and d to the first four columns of px, whose rows are stride apart."
 	}
 	TEXT(name+"AVX2", NOSPLIT, "func(a, b, c, d, px []float32, stride int)")
 	Pragma("noescape")

@@ -169,7 +169,7 @@ func (s isa) losses() {
 		if l1 {
 			name, e = "absoluteError", "|x-target|"
 		}
-		loop{name: name, doc: "sum of weight·" + e + ", times overshoot where x lies beyond a saturated target.",
+		loop{name: name, doc: "sum of weight·" + e + ", times overshoot where x is beyond a saturated target.",
 			sources: sources, scalars: scalars, sums: []string{"sum"},
 			setup: func(s isa) func([]vec) ([]vec, []term) {
 				factor, clear := s.factor(), s.lazy(math.Float32frombits(1<<31-1))

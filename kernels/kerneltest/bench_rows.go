@@ -124,7 +124,7 @@ func benchLayers() []Case {
 		benchRow(kernels.SliceTimeGrad{SliceTime: slice}, exactTol, nil))
 }
 
-// largeRow is benchRow with a few values again and again, as to draw so many takes long.
+// largeRow is benchRow with a few values again and again, as drawing all of them takes long.
 func largeRow(s kernels.Spec, tol float64, draw map[string]Draw) Case {
 	all := map[string]Draw{}
 	for _, a := range s.Args() {

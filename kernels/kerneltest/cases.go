@@ -200,8 +200,8 @@ func quantizerCases() []Case {
 	} {
 		z := map[string]Draw{"z": Mixed(-3, 3, 0, -12, 12)}
 		cs = append(cs,
-			Case{kernels.FSQQuantize{FSQ: f}, exactTol, "a quotient of small whole numbers; no z lies where rounding is in doubt", z},
-			Case{kernels.FSQIndex{FSQ: f}, exactTol, "whole numbers; no z lies where rounding is in doubt", z},
+			Case{kernels.FSQQuantize{FSQ: f}, exactTol, "a quotient of small whole numbers; no z is near where rounding is in doubt", z},
+			Case{kernels.FSQIndex{FSQ: f}, exactTol, "whole numbers; no z is near where rounding is in doubt", z},
 			Case{kernels.FSQGrad{FSQ: f}, sumTol, "1 - tanh² loses digits where tanh saturates", map[string]Draw{"z": Uniform(-3, 3)}},
 			Case{kernels.FSQValues{FSQ: f}, exactTol, "quotients of small whole numbers", map[string]Draw{"idx": Whole(f.Codes())}})
 	}

@@ -126,7 +126,7 @@ func TestEveryCaseHasItsReason(t *testing.T) {
 	}
 }
 
-// Every type of package kernels that has a definition stands in the lists.
+// Every type of package kernels that has a definition is in the lists.
 func TestEveryKernelHasACase(t *testing.T) {
 	tried, timed := map[string]bool{}, map[string]bool{}
 	for _, c := range Cases() {

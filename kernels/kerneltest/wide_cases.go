@@ -4,7 +4,7 @@ import "magvit/kernels"
 
 // Wide are convolutions that fill the tiles of tensor cores, which devices have other
 // kernels for than for the small ones of Cases: several tiles and sums of thousands of
-// terms, bricks of pixels over edges, channels that are no whole tiles, strides,
+// terms, tiles of pixels over edges, channels that are no whole tiles, strides,
 // dilation, a stem. The definitions take some seconds for all.
 func Wide() []Case {
 	cube := func(n, t, h, w, c, o, kt, k int) kernels.Conv {

@@ -9,7 +9,7 @@ import (
 	"magvit/kernels"
 )
 
-// Squeeze-excite behind an activation, and what goes around it: forward the gate takes
+// Squeeze-excite after an activation, and what goes around it: forward the gate takes
 // the sum along, backward one kernel gives the gradient in front of the activation.
 func TestSqueezeExciteFusion(t *testing.T) {
 	const f, p, c, n = 2, 3, 4, 2 * 3 * 4

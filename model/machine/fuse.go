@@ -9,7 +9,7 @@ import (
 	"magvit/kernels"
 )
 
-// usage tells who makes and who uses the values of a program.
+// usage is the instructions that make and use the values of a program.
 type usage struct {
 	maker map[*G.Node]int // index of the instruction
 	uses  map[*G.Node]int // arguments
@@ -47,7 +47,7 @@ func (u usage) only(n *G.Node) (int, bool) {
 //	                                    from its input
 //	Shuffle, ActGrad                    ShuffleGrad, likewise
 //
-// The merged instruction stands where the last one stood. Of two gradients that are
+// The merged instruction takes the place of the last one. Of two gradients that are
 // added up the later one takes the other, if it can: nothing else then has to wait.
 func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 	prog = regroup(prog, keep)
@@ -191,7 +191,7 @@ func withResidual(s kernels.Spec) kernels.Spec {
 }
 
 // regroup orders the summands of sums of three and more: those that no kernel adds to
-// its result come first, so that only they need an Add. Each Add stands where both of
+// its result come first, so that only they need an Add. Each Add follows as soon as both of
 // its summands have been made.
 func regroup(prog []instr, keep map[*G.Node]bool) []instr {
 	u := usageOf(prog, keep)
@@ -206,7 +206,7 @@ func regroup(prog []instr, keep map[*G.Node]bool) []instr {
 		}
 	}
 	gone := make([]bool, len(prog))
-	behind := map[int][]instr{}
+	after := map[int][]instr{}
 	for i, in := range prog {
 		if _, ok := in.spec.(kernels.Add); !ok || inner[in.args[0]] {
 			continue
@@ -231,16 +231,16 @@ func regroup(prog []instr, keep map[*G.Node]bool) []instr {
 		total, at := summands[0], u.made(summands[0])
 		for k, a := range summands[1:] {
 			at = max(at, u.made(a))
-			behind[at] = append(behind[at], instr{in.spec, []*G.Node{sums[k], total, a}})
+			after[at] = append(after[at], instr{in.spec, []*G.Node{sums[k], total, a}})
 			total = sums[k]
 		}
 	}
-	out := behind[-1]
+	out := after[-1]
 	for i, in := range prog {
 		if !gone[i] {
 			out = append(out, in)
 		}
-		out = append(out, behind[i]...)
+		out = append(out, after[i]...)
 	}
 	return out
 }
@@ -253,8 +253,8 @@ func (u usage) made(n *G.Node) int {
 	return -1
 }
 
-// rank puts summands in the order in which they are made, those behind the others that
-// a kernel can add something to.
+// rank orders summands as they are made; those that a kernel can add something to come
+// after the others.
 func (u usage) rank(prog []instr, n *G.Node) int {
 	at := u.made(n)
 	if i, ok := u.only(n); ok && withResidual(prog[i].spec) != nil {

@@ -198,7 +198,7 @@ func (p *Plan) prepare(prog []instr) error {
 	return nil
 }
 
-// Buffer is where the value of an input, a parameter or an output lies.
+// Buffer holds the value of an input, a parameter or an output.
 func (p *Plan) Buffer(n *G.Node) kernels.Buffer { return p.buffers[n] }
 
 // Run computes the outputs from the inputs.

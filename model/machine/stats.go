@@ -11,7 +11,7 @@ import (
 	"magvit/kernels"
 )
 
-// Stats tells what a plan is made of.
+// Stats are the numbers of a plan.
 type Stats struct {
 	Nodes      int             // of the graph that the outputs depend on
 	Kernels    int             // launches of one Run, after fusion

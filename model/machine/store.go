@@ -6,14 +6,13 @@ import (
 	"magvit/kernels"
 )
 
-// store decides which values lie in memory as bfloat16, and says so in the
-// instructions: all that every kernel which makes or reads them can keep so on this
-// backend. Inputs, parameters, outputs and constants stay float32.
+// store decides which values are stored as bfloat16, and marks them in the instructions:
+// all that every kernel that makes or reads them can store so on this backend. Inputs, parameters, outputs and constants stay float32.
 func (p *Plan) store(prog []instr, keep map[*G.Node]bool) (half map[*G.Node]bool) {
 	if !kernels.StoresBF16(p.be) {
 		return nil
 	}
-	next := map[*G.Node]*G.Node{} // of values that are all half or none, towards the one that stands for them
+	next := map[*G.Node]*G.Node{} // union-find of values that are stored alike, towards their root
 	var root func(n *G.Node) *G.Node
 	root = func(n *G.Node) *G.Node {
 		if next[n] == nil {

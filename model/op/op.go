@@ -64,7 +64,7 @@ func size(s tensor.Shape) int {
 	return n
 }
 
-// Spec is the kernel that the op stands for.
+// Spec is the kernel of the op.
 func (o *Op) Spec() kernels.Spec { return o.spec }
 
 func (o *Op) Arity() int { return len(o.in) }
