@@ -102,6 +102,8 @@ import "C"
 import (
 	"fmt"
 	"unsafe"
+
+	"magvit/kernels"
 )
 
 // calls are those of our calls of the driver that gorgonia.org/cu does not have. Each
