@@ -74,7 +74,6 @@ var mutations = []mutation{
 	{"terms of the next part", "lfq.cu", "matmul(float", "min(k, from + chunk)", "k", "LFQLoss"},
 	{"codes behind the last", "lfq.cu", "void lfq_terms", "i < codes && ", "", "LFQLoss"},
 	{"zero counts as positive", "lfq.cu", "void lfq_index", "> 0)", ">= 0)", "LFQIndex"},
-	{"the last code left out", "codes.cu", "void code_counts(", "idx[i] < codes", "idx[i] < codes - 1", "CodeCounts"},
 	{"rounding down", "fsq.cu", "double round", "rint(", "floor(", "FSQQuantize"},
 	{"the overshoot of the wrong side", "loss.cu", "Error measure", "target >= 1 && d > 0", "target >= 1 && d < 0", "ReconLoss ReconLossGrad"},
 	{"the weight of the pixel before", "loss.cu", "float next(", "++c == C", "c++ == C", "ReconLoss ReconLossGrad"},

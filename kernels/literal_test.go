@@ -49,8 +49,6 @@ var literals = []struct {
 	{kernels.PadFront{N: 2, T: 1, Inner: 2, P: 1}, [][]float32{{7, 8, 9, 1}}, []float32{0, 0, 7, 8, 0, 0, 9, 1}},
 	{kernels.CropFront{N: 2, T: 1, Inner: 2, P: 1}, [][]float32{{5, 6, 7, 8, 3, 4, 9, 1}}, []float32{7, 8, 9, 1}},
 
-	{kernels.CodeCounts{Tokens: 6, Codes: 4}, [][]float32{{1, 3, 1, 0, -1, 4}}, []float32{1, 2, 0, 1}},
-
 	// Softmax 1/4 and 3/4, then 1/2 and 1/2; the second row of the second one has no label.
 	{kernels.CrossEntropy{Rows: 2, C: 2}, [][]float32{{0, ln3, 5, 5}, {0, 1}}, []float32{1.0397208}},
 	{kernels.CrossEntropy{Rows: 2, C: 2}, [][]float32{{0, ln3, 5, 9}, {1, -1}}, []float32{.28768207}},

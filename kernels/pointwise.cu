@@ -2,7 +2,6 @@
 //
 //   act        y = Act(x)             add     y = a + b
 //   act_grad   dx = dy·Act'(s)        affine  y = mul·x + shift
-//   fill       y = value
 //
 // One thread per 8 contiguous values, with 16-byte access where pointers allow it.
 //
@@ -67,10 +66,3 @@ __device__ inline void affine_of(T* y, const T* x, unsigned n, float mul, float 
 
 POINTWISE(, float)
 POINTWISE(_half, bfloat)
-
-extern "C" __global__ void fill(float* y, unsigned n, float value) {
-  elementwise8(n, aligned(y), [=](auto at) {
-    float v[8] = {value, value, value, value, value, value, value, value};
-    at.store(y, v);
-  });
-}

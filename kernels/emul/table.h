@@ -3,7 +3,6 @@
 #include "../attention_mma.cu"
 #include "../blur.cu"
 #include "../classify.cu"
-#include "../codes.cu"
 #include "../conv.cu"
 #include "../conv_mma.cu"
 #include "../conv_sm90a.cu"
@@ -47,7 +46,6 @@ static const emul::Entry table[] = {
     KERNEL(cross_entropy),
     KERNEL(cross_entropy_end),
     KERNEL(cross_entropy_grad),
-    KERNEL(code_counts),
     KERNEL(conv),
     KERNEL(conv_grad_x),
     KERNEL(conv_grad_w),
@@ -205,7 +203,6 @@ static const emul::Entry table[] = {
     KERNEL(act_grad_half),
     KERNEL(add_half),
     KERNEL(affine_half),
-    KERNEL(fill),
     KERNEL(sum_rows),
     KERNEL(sum_rows_half),
     KERNEL(sum_values),

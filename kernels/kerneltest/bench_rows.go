@@ -61,7 +61,6 @@ func benchRows() []Case {
 		benchRow(kernels.LFQSign{LFQ: lfq}, exactTol, nil),
 		benchRow(kernels.LFQIndex{LFQ: lfq}, exactTol, nil),
 		benchRow(kernels.LFQValues{LFQ: lfq}, exactTol, index),
-		benchRow(kernels.CodeCounts{Tokens: 5120, Codes: 1 << 18}, exactTol, index),
 		benchRow(kernels.LFQLoss{LFQ: lfq, InvTemp: 100}, sumTol, z),
 		benchRow(kernels.LFQLossGrad{LFQ: lfq, InvTemp: 100}, sumTol, z),
 		benchRow(kernels.LFQLossFloored{LFQ: lfq, InvTemp: 100}, sumTol, z),

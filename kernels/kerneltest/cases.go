@@ -187,11 +187,6 @@ func quantizerCases() []Case {
 				Case{kernels.LFQLossGrad{LFQ: l, InvTemp: t.inv}, sumTol, sumWhy, draw})
 		}
 	}
-	for _, d := range [][2]int{{1, 1}, {300, 2}, {700, 16}, {33, 1000}, {129, 4097}} {
-		idx := map[string]Draw{"idx": Whole(d[1])}
-		cs = append(cs, Case{kernels.CodeCounts{Tokens: d[0], Codes: d[1]}, exactTol, "whole numbers", idx})
-	}
-	cs = append(cs, Case{kernels.CodeCounts{Tokens: 40, Codes: 3}, exactTol, "indices beyond the last count nowhere", map[string]Draw{"idx": Constant(2, 3, -1, 0, 7)}})
 	for _, f := range []kernels.FSQ{
 		{Tokens: 1, Books: 1, Dims: 1, Levels: [8]int{3}},
 		{Tokens: 33, Books: 1, Dims: 4, Levels: [8]int{8, 5, 5, 5}},
