@@ -24,9 +24,9 @@ func importCommand() *cli.Command {
 FILE is what VideoTokenizer.save or VideoTokenizerTrainer.save wrote, or the weights as
 other programs save them: a state_dict as .pt or .safetensors, or under "state_dict" and
 the like, as Lightning does, with the prefixes of torch.compile (_orig_mod.), DDP
-(module.) or of a larger module; these need --config. No code in the file is executed. A trainer file brings its average and its optimizer along; it holds no
-configuration, so that --config must describe the tokenizer (model.compat:
-lucidrains). Discriminators are left out. Tensors that are unknown, missing or of
+(module.) or of a larger module; these need --config. No code in the file is executed.
+A trainer file brings its average and its optimizer along; it holds no configuration,
+so that --config must describe the tokenizer (model.compat: lucidrains). Discriminators are left out. Tensors that are unknown, missing or of
 another shape are listed and refuse the import.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "from", Usage: "whose checkpoint: lucidrains"},

@@ -58,6 +58,22 @@ func (h histogram) report() Codes {
 	return r
 }
 
+// Bounds of Collapsed.
+const (
+	CollapsedPerplexity = 4.  // of codes
+	CollapsedFraction   = .02 // of the codes that could have been counted, where these are
+	CollapsedCodes      = 64  // fewer codes than this
+	CollapsedDigits     = .5  // of the digits are dead
+)
+
+// Collapsed reports whether the codes hardly depend on the clip: their perplexity is below CollapsedPerplexity, fewer than
+// CollapsedCodes and than CollapsedFraction of the reachable ones are used, or at least CollapsedDigits of the digits are
+// dead. It is false without codes.
+func (c Codes) Collapsed() bool {
+	few := c.Used < CollapsedCodes && float64(c.Used) < CollapsedFraction*float64(c.Reachable())
+	return c.Count > 0 && (float64(c.Perplexity) < CollapsedPerplexity || few || float64(c.DeadBits) >= CollapsedDigits*float64(c.Digits))
+}
+
 // ranks gives the frequencies of the codes of rank 1, 2, 3, 4, 5, 6, 8, ... and of the last.
 func (h histogram) ranks(total int64) (list []Rank) {
 	counts := slices.SortedFunc(maps.Values(h.count), func(a, b int64) int { return cmp.Compare(b, a) })

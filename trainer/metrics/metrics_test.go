@@ -225,7 +225,7 @@ func TestWriteText(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := b.String()
-	want := `1 clips, 2 frames                     PSNR dB  foreground dB
+	want := `1 clip, 2 frames                      PSNR dB  foreground dB
 reconstruction                          26.02          20.00
   white                                  6.02           0.00
   mean_frame                             9.03           6.02

@@ -47,6 +47,8 @@ type Report struct {
 	PerClass        map[string]Class  `json:"per_class"`
 	PerFrame        []Frame           `json:"per_frame"`
 	Codes           Codes             `json:"codes"`
+	BitsPerPixel    Number            `json:"bits_per_pixel"` // log2 of the codebook's size for each code, over the pixels of a frame
+	Compression     Number            `json:"compression"`    // 8 bits a channel of a pixel over BitsPerPixel
 	Worst           []Clip            `json:"worst"`
 	Best            []Clip            `json:"best"`
 }
@@ -124,6 +126,8 @@ func (a *Accumulator) Report() Report {
 		ForegroundShare: Number(float64(t.of[recon].nFront) / float64(t.of[recon].n)),
 		Baselines:       map[string]Scores{}, PerClass: map[string]Class{},
 		PerFrame: []Frame{}, Codes: a.codes.report()}
+	r.BitsPerPixel = Number(float64(r.Codes.Count) * math.Log2(float64(r.Codes.Size)) / float64(a.frames*a.cfg.H*a.cfg.W))
+	r.Compression = Number(8*float64(a.cfg.C)) / r.BitsPerPixel
 	still := len(a.frame) < 2
 	for g := white; g < guesses; g++ {
 		if g == meanFrame && a.cfg.MeanFrame != nil || g == white || g > meanFrame && !still {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,6 +17,7 @@ func WriteText(w io.Writer, r Report) error {
 	var b strings.Builder
 	quality(&b, r)
 	codeUse(&b, r.Codes)
+	rate(&b, r)
 	if len(r.PerClass) > 0 {
 		t := table{{"class (best baseline)", "clips", "PSNR dB", "foreground dB", "SSIM"}}
 		for _, name := range slices.Sorted(maps.Keys(r.PerClass)) {
@@ -44,7 +46,7 @@ func WriteText(w io.Writer, r Report) error {
 }
 
 func quality(b *strings.Builder, r Report) {
-	t := table{{fmt.Sprintf("%d clips, %d frames", r.Clips, r.Frames), "PSNR dB", "foreground dB", "SSIM"}}
+	t := table{{fmt.Sprintf("%s, %s", plural(r.Clips, "clip"), plural(r.Frames, "frame")), "PSNR dB", "foreground dB", "SSIM"}}
 	t.row("reconstruction", r.PSNR.Text(2), r.ForegroundPSNR.Text(2), r.SSIM.Text(4))
 	for _, name := range BaselineNames {
 		if s, ok := r.Baselines[name]; ok {
@@ -64,7 +66,7 @@ func quality(b *strings.Builder, r Report) {
 }
 
 func codeUse(b *strings.Builder, c Codes) {
-	t := table{{fmt.Sprintf("%d codes, codebook of %d", c.Count, c.Size), "measured", "collapsed", "ideal"}}
+	t := table{{fmt.Sprintf("%s codes, codebook of %s", Grouped(int(c.Count)), Grouped(c.Size)), "measured", "collapsed", "ideal"}}
 	t.row("used", c.Used, 1, c.Reachable())
 	t.row("perplexity", c.Perplexity.Text(1), 1, c.Reachable())
 	ideal := 0.
@@ -78,6 +80,21 @@ func codeUse(b *strings.Builder, c Codes) {
 	}
 	t.row(dead, c.DeadBits, c.Digits, 0)
 	t.write(b)
+}
+
+func rate(b *strings.Builder, r Report) {
+	if r.BitsPerPixel.Finite() && r.BitsPerPixel > 0 && r.Clips > 0 {
+		fmt.Fprintf(b, "%s codes a clip, %s bits a pixel, compression %s:1\n\n", Grouped(int(r.Codes.Count)/r.Clips), r.BitsPerPixel.Text(4), r.Compression.Text(0))
+	}
+}
+
+// Grouped prints a whole number with its digits in groups of three.
+func Grouped(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + " " + s[i:]
+	}
+	return s
 }
 
 func withBaseline(n, baseline Number, digits int) string {
@@ -133,4 +150,11 @@ func WriteTable(b *strings.Builder, rows [][]string) {
 		b.WriteString("\n")
 	}
 	b.WriteString("\n")
+}
+
+func plural(n int, word string) string {
+	if n != 1 {
+		word += "s"
+	}
+	return Grouped(n) + " " + word
 }

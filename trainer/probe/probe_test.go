@@ -222,7 +222,7 @@ func TestVerdict(t *testing.T) {
 	} {
 		r := Result{Chance: .25, Majority: .25, Codes: score(c.codes, .05), Pixels: score(c.pixels, .05), Shuffled: score(c.shuffled, .05),
 			Motion:   map[string]Score{"extent": {Accuracy: metrics.Number(c.motion)}},
-			Geometry: Geometry{Use: metrics.Codes{Perplexity: 50}, Codes: Distances{Ratio: 1.02}, Map: Map{Labels: make([]int, 100)}}}
+			Geometry: Geometry{Use: metrics.Codes{Size: 1000, Count: 5000, Used: 300, Digits: 4, Perplexity: 50}, Codes: Distances{Ratio: 1.02}, Map: Map{Labels: make([]int, 100)}}}
 		r.Verdict = r.verdict()
 		if level(r, "Classes from codes") != c.classes || level(r, "Shortcuts") != c.shortcut || level(r, "Control") != c.control || !strings.Contains(r.Verdict[0].Text, c.says) {
 			t.Errorf("%+v: %+v", c, r.Verdict)

@@ -13,7 +13,6 @@ const (
 	LossFair      = .03 // of accuracy, relative to the best head on pixels: codes lose nothing up to this
 	ShortcutNear  = .05 // of accuracy: the result proves little if trivial features are within this of codes
 	ControlHigh   = .1  // above guessing, for the lower bound with shuffled labels: clips leak between the sets
-	CollapsedAt   = 4.  // perplexity of the codes below which they are collapsed
 	TwinsMany     = .5  // fraction of clips with another clip's codes from which the codes are collapsed
 	RatioApart    = 1.1 // between/within distance from which the classes' codes are separated
 )
@@ -30,7 +29,7 @@ func (r Result) guessing() metrics.Number { return max(r.Chance, r.Majority) }
 // Collapsed reports whether the codes hardly depend on the clip.
 func (r Result) Collapsed() bool {
 	g := r.Geometry
-	return float64(g.Use.Perplexity) < CollapsedAt || float64(g.Twins) >= TwinsMany*float64(len(r.Geometry.Map.Labels))
+	return g.Use.Collapsed() || float64(g.Twins) >= TwinsMany*float64(len(r.Geometry.Map.Labels))
 }
 
 func (r Result) verdict() (list []Finding) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,7 +135,9 @@ func flatten(tree any) (list []Fact) {
 			}
 			value = strings.Join(parts, ", ")
 		case float64:
-			value = short(v)
+			if value = short(v); v == math.Trunc(v) && math.Abs(v) < 1e15 {
+				value = strconv.FormatFloat(v, 'f', 0, 64)
+			}
 		}
 		list = append(list, Fact{l.Key, value})
 	}
@@ -149,6 +152,7 @@ func facts(r *run) (list []Fact) {
 			list = append(list, Fact{name, value})
 		}
 	}
+	add("State", r.state(time.Now()))
 	add("Preset", r.find("preset"))
 	add("Device", r.find("device"))
 	add("Precision", r.find("precision"))
@@ -160,7 +164,7 @@ func facts(r *run) (list []Fact) {
 		add("Codebook", r.find("levels", "codebook_size"))
 	}
 	add("Batch", r.find("train.batch", "batch", "batch_size"))
-	add("Parameters", r.find("parameters"))
+	add("Parameters", grouped(r.find("parameters")))
 	add("Version", r.find("version", "commit"))
 	if n := len(r.steps); n > 0 {
 		last := r.steps[n-1]
@@ -168,7 +172,7 @@ func facts(r *run) (list []Fact) {
 		if n := len(r.evals); n > 0 {
 			step = max(step, r.evals[n-1].Step)
 		}
-		add("Steps", fmt.Sprint(step))
+		add("Steps", metrics.Grouped(step))
 		if last.Seconds.Finite() {
 			add("Training time", (time.Duration(math.Round(float64(last.Seconds))) * time.Second).String())
 		}
@@ -188,9 +192,41 @@ func facts(r *run) (list []Fact) {
 	}
 	if n := len(r.evals); n > 0 {
 		last := r.evals[n-1].Val
-		add("Held-out clips", fmt.Sprintf("%d, %d frames", last.Clips, last.Frames))
+		add("Held-out clips", fmt.Sprintf("%s, %s frames", metrics.Grouped(last.Clips), metrics.Grouped(last.Frames)))
+		if last.Clips > 0 && last.BitsPerPixel.Finite() && last.BitsPerPixel > 0 {
+			add("Codes of a clip", metrics.Grouped(int(last.Codes.Count)/last.Clips)+" of "+metrics.Grouped(last.Codes.Size))
+			add("Latent shape", r.find("latent_shape"))
+			add("Rate", fmt.Sprintf("%s bits a pixel, compression %s:1 (8 bits a channel)", last.BitsPerPixel.Text(4), last.Compression.Text(0)))
+		}
 	}
 	return list
+}
+
+// silence is the age of progress.json beyond which a run that is not finished has stopped. A run replaces it every few
+// seconds, but not during a step or an evaluation.
+const silence = 10 * time.Minute
+
+// state says whether the run goes on, by progress.json.
+func (r *run) state(now time.Time) string {
+	state := r.find("state")
+	at, err := time.Parse(time.RFC3339Nano, r.find("heartbeat"))
+	switch {
+	case state == "" || err != nil:
+		return ""
+	case state != "training" && state != "evaluating":
+		return state + " at " + at.Format(time.DateTime)
+	case now.Sub(at) > silence:
+		return fmt.Sprintf("not running: it was %s at %s, and wrote nothing since", state, at.Format(time.DateTime))
+	}
+	return fmt.Sprintf("running: it was %s at %s", state, at.Format(time.DateTime))
+}
+
+// grouped prints a whole number with its digits in groups; other text stays.
+func grouped(s string) string {
+	if n, err := strconv.Atoi(s); err == nil {
+		return metrics.Grouped(n)
+	}
+	return s
 }
 
 // find is the value of the first setting whose dotted key ends in one of the names.

@@ -45,35 +45,37 @@ var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"inWords": inWords,
 	"digits":  digits,
 	"log2":    bitsOf,
+	"grouped": grouped,
 	"short":   func(n metrics.Number) string { return short(float64(n)) },
 	"percent": func(n metrics.Number) string { return (100 * n).Text(2) + "\u00a0%" },
 }).ParseFS(files, "page.html"))
 
 // data is what the page shows.
 type data struct {
-	Name     string
-	Verdict  []Finding
-	Facts    []Fact
-	Charts   []Chart
-	Ranks    []Chart // one, if there were codes
-	Samples  []Sample
-	LeftOut  []string // samples beyond maxBytes
-	Step     int      // of the evaluation shown
-	Val      *metrics.Report
-	Rows     []Baseline
-	Gain     metrics.Scores
-	Config   string
-	Bad      int // lines of metrics.jsonl that could not be read
-	Scale    int
-	Grow     int
-	MaxPSNR  int
-	GainGood float64
-	GainFair float64
-	Collapse float64
-	UsedGood float64
-	Probe    *Probe                  // nil if there was none
-	Forecast *Forecast               // nil if there was none
-	Classify *metrics.Classification // of a classifier, which has no Val
+	Name       string
+	Verdict    []Finding
+	Facts      []Fact
+	Charts     []Chart
+	Ranks      []Chart // one, if there were codes
+	Samples    []Sample
+	LeftOut    []string // samples beyond maxBytes
+	Step       int      // of the evaluation shown
+	Val        *metrics.Report
+	Rows       []Baseline
+	Gain       metrics.Scores
+	Config     string
+	Bad        int // lines of metrics.jsonl that could not be read
+	Scale      int
+	Grow       int
+	MaxPSNR    int
+	GainGood   float64
+	GainFair   float64
+	GainPerBit float64
+	Collapse   float64
+	UsedGood   float64
+	Probe      *Probe                  // nil if there was none
+	Forecast   *Forecast               // nil if there was none
+	Classify   *metrics.Classification // of a classifier, which has no Val
 }
 
 // Baseline is a row of the table of baselines.
@@ -120,7 +122,7 @@ func fill(dir string, run *run) (*data, error) {
 	}
 	d := &data{Name: filepath.Base(full), Verdict: verdict(run.steps, run.evals), Facts: facts(run),
 		Config: run.config, Bad: run.bad, Scale: ErrorScale, Grow: metrics.Grow, MaxPSNR: metrics.MaxPSNR,
-		GainGood: GainGood, GainFair: GainFair, Collapse: CollapsedAt, UsedGood: 100 * UsedGood}
+		GainGood: GainGood, GainFair: GainFair, GainPerBit: GainPerBit, Collapse: metrics.CollapsedPerplexity, UsedGood: 100 * UsedGood}
 	probed, err := loadProbe(dir)
 	if err != nil {
 		return nil, err

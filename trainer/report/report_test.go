@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"magvit/trainer/metrics"
 )
@@ -243,14 +244,44 @@ func TestVerdict(t *testing.T) {
 		reconstruction, use, says, comparison string
 	}{
 		{28, used, "good", "good", "none of the 10 bits is dead", "+12.0 dB"},
-		{27, used, "fair", "good", "300 different codes of 1024", "+11.0 dB"},
+		{27, used, "fair", "good", "300 different codes of 1 024", "+11.0 dB"},
 		{18, metrics.Codes{Size: 1024, Count: 5000, Used: 300, Perplexity: 60, Digits: 10, DeadBits: 2}, "poor", "fair", "2 of the 10 bits", "+2.0 dB"},
 		{12, metrics.Codes{Size: 1000, Levels: []int{8, 5, 5, 5}, Count: 5000, Used: 2, Perplexity: 1.5, Digits: 4, DeadBits: 3}, "poor", "poor", "3 of the 4 dimensions", "-4.0 dB"},
 		{28, metrics.Codes{}, "good", "unknown", "no codes", "all-white frame"},
+		{28, metrics.Codes{Size: 1000, Levels: []int{8, 5, 5, 5}, Count: 5000, Used: 9, Perplexity: 6, Digits: 4, DeadBits: 2}, "good", "poor", "collapsed", "+12.0 dB"},
+		{28, metrics.Codes{Size: 1000, Levels: []int{8, 5, 5, 5}, Count: 5000, Used: 19, Perplexity: 8, Digits: 4}, "good", "poor", "collapsed", "+12.0 dB"},
+		{28, metrics.Codes{Size: 1 << 18, Count: 5000, Used: 90, Perplexity: 50, Digits: 18, DeadBits: 9}, "good", "poor", "collapsed", "+12.0 dB"},
+		{28, metrics.Codes{Size: 1 << 18, Count: 5000, Used: 90, Perplexity: 50, Digits: 18, DeadBits: 8}, "good", "fair", "90 different codes of 5 000", "+12.0 dB"},
+		{16, used, "poor", "poor", "do not carry the clips", "no better than a trivial baseline"}, // as an untrained network
+		{18, used, "poor", "fair", "carry little", "hardly better"},
 	} {
 		got := verdict(nil, []metrics.EvalRecord{{Step: 1, Val: report(c.psnr, 16, c.codes)}})
 		if len(got) != 2 || got[0].Level != c.reconstruction || got[1].Level != c.use || !strings.Contains(got[1].Text, c.says) || !strings.Contains(got[0].Text, c.comparison) {
 			t.Errorf("%v dB, %+v: %+v", c.psnr, c.codes, got)
+		}
+	}
+	costly := report(28, 16, used) // +12 dB
+	for bits, want := range map[float64]string{.05: "fair", 0: "good", 1: "fair", 2: "poor"} {
+		costly.BitsPerPixel = metrics.Number(bits)
+		if got := reconstruction(costly); got.Level != want {
+			t.Errorf("12 dB above a trivial baseline at %v bits a pixel: %+v, want %s", bits, got, want)
+		}
+	}
+	for _, c := range []struct {
+		psnr        []float64
+		level, says string
+	}{
+		{[]float64{5, 6, 8, 10}, "fair", "Still improving: +2.0 dB PSNR since step 3. Longer training should help. The PSNR of the foreground is still below that of an all-white frame."},
+		{[]float64{5, 9, 9.9, 10}, "poor", "is still below that of an all-white frame"},
+		{[]float64{5, 10, 9, 8}, "poor", "below that of an all-white frame"},
+		{[]float64{5, 6, 18, 20}, "good", "Still improving"},
+	} {
+		var evals []metrics.EvalRecord
+		for i, p := range c.psnr {
+			evals = append(evals, metrics.EvalRecord{Step: i + 1, Val: report(p, 16, used)})
+		}
+		if got, ok := trend(evals); !ok || got.Level != c.level || !strings.Contains(got.Text, c.says) {
+			t.Errorf("%v below 16 dB of a white frame: %+v; want %s, %s", c.psnr, got, c.level, c.says)
 		}
 	}
 	for text, psnr := range map[string][]float64{
@@ -289,3 +320,25 @@ const forecastJSON = `{"step": 7, "classes": ["linear", "bent", "helical_and_lon
 		"constant_velocity": {"error": 3.25, "low": 3, "high": 3.5, "per_step": [1, 5.5], "per_class": [0.25, 6.25, 3, 3]},
 		"frames": {"codes": {"psnr": 20, "foreground_psnr": 7.75}, "copy_last": {"psnr": 18, "foreground_psnr": 4.5}, "decoded": {"psnr": 30, "foreground_psnr": 27}}},
 		"verdict": [{"Level": "good", "About": "Forecast", "Text": "Codes tell where things go."}]}`
+
+func TestStateOfTheRun(t *testing.T) {
+	at := time.Date(2026, 11, 28, 15, 4, 5, 0, time.UTC)
+	for _, c := range []struct {
+		state string
+		age   time.Duration
+		want  string
+	}{
+		{"training", time.Minute, "running: it was training at 2026-11-28 15:04:05"},
+		{"evaluating", time.Hour, "not running: it was evaluating at 2026-11-28 15:04:05, and wrote nothing since"},
+		{"done", time.Hour, "done at 2026-11-28 15:04:05"},
+		{"interrupted", time.Second, "interrupted at 2026-11-28 15:04:05"},
+	} {
+		r := &run{progress: []Fact{{"state", c.state}, {"heartbeat", at.Format(time.RFC3339Nano)}}}
+		if got := r.state(at.Add(c.age)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.state, got, c.want)
+		}
+	}
+	if got := (&run{}).state(at); got != "" {
+		t.Errorf("a run without progress.json: %q", got)
+	}
+}

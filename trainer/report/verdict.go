@@ -7,15 +7,15 @@ import (
 	"magvit/trainer/metrics"
 )
 
-// Thresholds of the verdict. They are printed in the report.
+// Thresholds of the verdict. The report prints them.
 const (
-	GainGood      = 12. // dB above the best trivial baseline from which a reconstruction is called good
-	GainFair      = 3.  // dB from which it is called partly learnt
-	CollapsedAt   = 4.  // a perplexity below is called collapsed
-	UsedGood      = .10 // share of the reachable codes from which their use is called good
-	FellBehind    = 1.  // dB below its own best evaluation from which the last one is called worse
+	GainGood      = 12. // dB above the best trivial baseline from which a reconstruction is good
+	GainFair      = 3.  // dB from which it is fair
+	GainPerBit    = 6.  // dB by which both rise for each bit a pixel, as the error of any good code falls
+	UsedGood      = .10 // fraction of the reachable codes from which their use is good
+	FellBehind    = 1.  // dB below its own best evaluation from which the last one is worse
 	StillRising   = .5  // dB gained over the last quarter of the steps from which longer training is advised
-	WaitingTooBig = .20 // share of the time spent waiting for data that is worth a remark
+	WaitingTooBig = .20 // fraction of the time spent waiting for data that is worth a remark
 )
 
 // Finding is one sentence or two of the verdict.
@@ -25,14 +25,14 @@ type Finding struct {
 	Text  string
 }
 
-// verdict says in plain words what the last evaluation means.
+// verdict judges the last evaluation and the course of the training.
 func verdict(steps []metrics.StepRecord, evals []metrics.EvalRecord) []Finding {
 	var list []Finding
 	if len(evals) == 0 {
 		list = append(list, Finding{"unknown", "Reconstruction", "There is no evaluation yet, so nothing is known about held-out clips."})
 	} else {
 		last := evals[len(evals)-1]
-		list = append(list, reconstruction(last.Val), codeUse(last.Val.Codes))
+		list = append(list, reconstruction(last.Val), codeUse(last.Val))
 		if f, ok := trend(evals); ok {
 			list = append(list, f)
 		}
@@ -54,48 +54,74 @@ func verdict(steps []metrics.StepRecord, evals []metrics.EvalRecord) []Finding {
 	return list
 }
 
-// reconstruction compares with the best trivial baseline, on the foreground where there is one.
+// foregroundGain is the PSNR over the foreground, or over whole frames where there is none, with the best trivial baseline
+// and the difference to it.
+func foregroundGain(r metrics.Report) (where string, value, best metrics.Number, name string) {
+	where, of := "of the foreground", func(s metrics.Scores) metrics.Number { return s.ForegroundPSNR }
+	if value = r.ForegroundPSNR; !value.Finite() {
+		where, value, of = "of whole frames", r.PSNR, func(s metrics.Scores) metrics.Number { return s.PSNR }
+	}
+	name, best = r.BestBaseline(of)
+	return where, value, best, name
+}
+
+// rate is the bits a pixel of a report, 0 where it does not say.
+func rate(r metrics.Report) float64 {
+	if r.BitsPerPixel.Finite() {
+		return float64(r.BitsPerPixel)
+	}
+	return 0
+}
+
+// reconstruction compares with the best trivial baseline, at the rate of the codes.
 func reconstruction(r metrics.Report) Finding {
-	on, value, of := "overall", r.PSNR, func(s metrics.Scores) metrics.Number { return s.PSNR }
-	if r.ForegroundPSNR.Finite() {
-		on, value, of = "on what moves", r.ForegroundPSNR, func(s metrics.Scores) metrics.Number { return s.ForegroundPSNR }
-	}
-	name, best := r.BestBaseline(of)
+	where, value, best, name := foregroundGain(r)
 	if name == "" || !value.Finite() {
-		return Finding{"unknown", "Reconstruction", "The last evaluation holds no clips or no baselines to compare with."}
+		return Finding{"unknown", "Reconstruction", "The last evaluation has no clips or no baselines to compare with."}
 	}
-	gain := float64(value - best)
+	gain, extra := float64(value-best), GainPerBit*rate(r)
 	f := Finding{About: "Reconstruction"}
 	switch {
-	case gain >= GainGood:
-		f.Level, f.Text = "good", "Held-out clips come back well through the codes."
-	case gain >= GainFair:
-		f.Level, f.Text = "fair", "Held-out clips come back in part: better than any trivial guess, but not well."
+	case gain >= GainGood+extra:
+		f.Level, f.Text = "good", "Held-out clips are reconstructed well."
+	case gain >= GainFair+extra:
+		f.Level, f.Text = "fair", "Held-out clips are reconstructed in part: better than any trivial baseline, but not well."
+	case gain > 0:
+		f.Level, f.Text = "poor", "Held-out clips are reconstructed hardly better than a trivial baseline."
 	default:
-		f.Level, f.Text = "poor", "Held-out clips do not come back: the result is hardly better than a trivial guess, or worse."
+		f.Level, f.Text = "poor", "Held-out clips are reconstructed no better than a trivial baseline."
 	}
-	f.Text += fmt.Sprintf(" The PSNR %s is %s dB, %+.1f dB against the best trivial guess (%s: %s dB).", on, value.Text(1), gain, inWords(name), best.Text(1))
-	if on != "overall" {
-		f.Text += fmt.Sprintf(" Over whole frames it is %s dB.", r.PSNR.Text(1))
+	f.Text += fmt.Sprintf(" The PSNR %s is %s dB, %+.1f dB relative to the best trivial baseline (%s: %s dB).", where, value.Text(1), gain, inWords(name), best.Text(1))
+	if where != "of whole frames" {
+		f.Text += fmt.Sprintf(" The PSNR of whole frames is %s dB.", r.PSNR.Text(1))
+	}
+	if extra > 0 {
+		f.Text += fmt.Sprintf(" At %s bits a pixel, good means %+.1f dB and fair %+.1f dB.", r.BitsPerPixel.Text(3), GainGood+extra, GainFair+extra)
 	}
 	return f
 }
 
-func codeUse(c metrics.Codes) Finding {
-	f := Finding{About: "Codes"}
+// codeUse judges the histogram of the codes; codes that carry nothing are not good, however evenly they are used.
+func codeUse(r metrics.Report) Finding {
+	f, c := Finding{About: "Codes"}, r.Codes
 	if c.Count == 0 {
 		return Finding{"unknown", "Codes", "The last evaluation counted no codes."}
 	}
 	reach := c.Reachable()
+	_, value, best, name := foregroundGain(r)
 	switch {
-	case float64(c.Perplexity) < CollapsedAt:
-		f.Level, f.Text = "poor", "The codebook has collapsed: nearly every place of every clip gets the same few codes."
+	case c.Collapsed():
+		f.Level, f.Text = "poor", "The codebook has collapsed: the codes are nearly the same for every clip and position."
+	case name != "" && !(value > best):
+		f.Level, f.Text = "poor", fmt.Sprintf("Many codes are used, but they do not carry the clips: the reconstruction is no better than %s.", inWords(name))
 	case float64(c.Used) < UsedGood*float64(reach) || c.DeadBits > 0:
 		f.Level, f.Text = "fair", "Part of the codebook is unused."
+	case name != "" && float64(value-best) < GainFair:
+		f.Level, f.Text = "fair", fmt.Sprintf("Many codes are used, but they carry little: the reconstruction is hardly better than %s.", inWords(name))
 	default:
 		f.Level, f.Text = "good", "The codebook is in use."
 	}
-	f.Text += fmt.Sprintf(" %d different codes of %d that could occur, perplexity %s", c.Used, reach, c.Perplexity.Text(1))
+	f.Text += fmt.Sprintf(" %s different codes of %s that could occur, perplexity %s", metrics.Grouped(c.Used), metrics.Grouped(reach), c.Perplexity.Text(1))
 	switch {
 	case c.DeadBits == 0:
 		f.Text += fmt.Sprintf("; none of the %s is dead.", digits(c))
@@ -129,14 +155,22 @@ func trend(evals []metrics.EvalRecord) (Finding, bool) {
 		}
 	}
 	gain := float64(last.Val.PSNR - before.Val.PSNR)
+	f := Finding{"good", "Learning", fmt.Sprintf("Levelled off: %+.1f dB PSNR since step %d.", gain, before.Step)}
 	switch {
 	case float64(best.Val.PSNR-last.Val.PSNR) >= FellBehind:
-		return Finding{"fair", "Learning", fmt.Sprintf("The best evaluation was at step %d (%s dB); the last one is %s dB below it. Use checkpoints/best.",
-			best.Step, best.Val.PSNR.Text(1), (best.Val.PSNR - last.Val.PSNR).Text(1))}, true
+		f.Level, f.Text = "fair", fmt.Sprintf("The best evaluation was at step %d (%s dB); the last one is %s dB below it. Use checkpoints/best.",
+			best.Step, best.Val.PSNR.Text(1), (best.Val.PSNR-last.Val.PSNR).Text(1))
 	case gain >= StillRising:
-		return Finding{"good", "Learning", fmt.Sprintf("Still improving: %+.1f dB PSNR since step %d. Longer training should help.", gain, before.Step)}, true
+		f.Text = fmt.Sprintf("Still improving: %+.1f dB PSNR since step %d. Longer training should help.", gain, before.Step)
 	}
-	return Finding{"good", "Learning", fmt.Sprintf("Levelled off: %+.1f dB PSNR since step %d.", gain, before.Step)}, true
+	if where, value, trivial, name := foregroundGain(last.Val); name != "" && !(value > trivial) {
+		f.Level = "poor"
+		if gain >= StillRising && float64(best.Val.PSNR-last.Val.PSNR) < FellBehind {
+			f.Level = "fair"
+		}
+		f.Text += fmt.Sprintf(" The PSNR %s is still below that of %s.", where, inWords(name))
+	}
+	return f, true
 }
 
 // inWords explains the name of a baseline.
