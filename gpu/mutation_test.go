@@ -83,7 +83,7 @@ var mutations = []mutation{
 	{"weights of another order", "attention.cu", "fill<false>(x, v, r0, c0, dim);", "weights[line(i) * ROW + k]", "weights[k * ROW + line(i)]", "Attention"},
 	{"a token sees the next one", "attention.cuh", "bool sees(", "<= i);", "<= i + 1);", "Attention AttentionGrad"},
 	{"keys behind the last", "attention.cuh", "bool sees(", "j < s.memory + s.length &&", "", "Attention"},
-	{"earlier values not shrunk", "attention.cu", "void forward(", "sum[i][j] *= shrink;", "", "Attention"},
+	{"earlier values not shrunk", "attention.cu", "void forward(", "sum[i][j] *= rescale;", "", "Attention"},
 	{"the softmax of one thread's keys", "attention.cu", "fmaxf(high, w[j]);", "d > 0", "d > 4", "Attention"},
 	{"no mean in the gradient of queries", "attention.cu", "void grad_q(", "(da[i][j] - mean)", "da[i][j]", "AttentionGrad"},
 	{"queries before the key", "attention.cu", "void key_gradients(", "(!causal || key <= query)", "(!causal || key < query)", "AttentionGrad"},

@@ -1,39 +1,40 @@
-// Attention of queries to keys, a tile of either at a time: no array has a value for
-// each query and key. With s_ij = scale·q_i·k_j, e_ij = exp(s_ij - peak_i), or
-// 1 + s + s²/2 (Taylor), and a_ij = e_ij/sum_l e_il:
+// Attention in tiles with an online softmax: no array has a value per query and key. With
+// s_ij = scale·q_i·k_j, e_ij = exp(s_ij - peak_i), or 1 + s + s²/2 (Taylor), and
+// a_ij = e_ij/sum_l e_il:
 //
 //   attention              y_i = sum_j a_ij v_j
-//   attention_rows         of each query peak_i, 1/sum_l e_il, mean_i = sum_j a_ij da_ij, da_ij = dy_i·v_j
+//   attention_rows         per query: peak_i, 1/sum_l e_il, mean_i = sum_j a_ij da_ij, da_ij = dy_i·v_j
 //   attention_grad_q       dq_i = sum_j ds_ij k_j,  ds_ij = scale·a_ij (da_ij - mean_i);
-//                          with Taylor 1 + s_ij stands for e_ij in this a_ij
+//                          with Taylor this a_ij has 1 + s_ij in place of e_ij
 //   attention_grad_kv      dk_j = sum_i ds_ij q_i,  dv_j = sum_i a_ij dy_i
-//   attention_grad_memory  the same for the keys of the memory, over chunks of all queries
+//   attention_grad_memory  the same for the memory's keys, over chunks of all queries
 //
-// A block of 64 threads has 32 queries (the last two: 32 keys) of a sequence and head
-// and passes over all keys (queries) in tiles of 32; a thread has 4×4 products. Of the
-// result it has 32 channels (blockIdx.y): wider heads compute products again for each 32.
+// A block of 64 threads has 32 queries (the last two kernels: 32 keys) of a sequence and head
+// and loops over all keys (queries) in tiles of 32. A thread computes 4×4 logits of a tile. Of the
+// output a block has 32 channels (blockIdx.y): wider heads recompute the logits for each 32.
 //
-// Definition: attention.go; of Taylor with wide heads linear_attention.go.
+// Definition: attention.go; Taylor with wide heads: linear_attention.go.
 #include "attention.cuh"
 
 namespace attend {
 
-constexpr int SPAN = 32, ROW = SPAN + 1, ARRAY = SPAN * ROW;  // of a tile
+constexpr int SPAN = 32, ROW = SPAN + 1, ARRAY = SPAN * ROW;  // tokens, row pitch and size of a tile
 
-// The products and results of a thread.
+// The line, column (of logits) and channel (of outputs) of element i or j of a thread.
 __device__ inline int line(int i) { return threadIdx.x / 8 * 4 + i; }
 __device__ inline int column(int j) { return threadIdx.x % 8 * 4 + j; }
 __device__ inline int channel(int j) { return threadIdx.x % 8 + 8 * j; }
 
-// Channels c0.. of rows r0.., zeros outside: x[row][channel] or, turned, x[channel][row].
-template <bool Turned, class T>
+// Loads channels from c0 of rows from r0, zeros outside: tile[row][channel] or, transposed,
+// tile[channel][row].
+template <bool Transposed, class T>
 __device__ inline void fill(float* tile, const Rows<T>& v, int r0, int c0, int dim) {
   int c = threadIdx.x % 32;
   for (int i = threadIdx.x / 32; i < SPAN; i += 2)
-    tile[Turned ? c * ROW + i : i * ROW + c] = r0 + i < v.count && c0 + c < dim ? v(r0 + i, c0 + c, dim) : 0;
+    tile[Transposed ? c * ROW + i : i * ROW + c] = r0 + i < v.count && c0 + c < dim ? v(r0 + i, c0 + c, dim) : 0;
 }
 
-// sum[i][j] = row a0 + line(i) of a times row b0 + column(j) of b.
+// sum[i][j] = row a0 + line(i) of a · row b0 + column(j) of b.
 template <class T>
 __device__ inline void products(float (&sum)[4][4], const Rows<T>& a, int a0, const Rows<T>& b, int b0, int dim, float* as, float* bs) {
 #pragma unroll
@@ -54,7 +55,7 @@ __device__ inline void products(float (&sum)[4][4], const Rows<T>& a, int a0, co
   }
 }
 
-// sum[i][j] += weights[line(i)] times channel(j) of rows r0.. of v; x is a tile for them.
+// sum[i][j] += weights[line(i)] · channel(j) of the rows of v from r0. x is shared memory for them.
 template <class T>
 __device__ inline void add_weighted(float (&sum)[4][4], const float* weights, const Rows<T>& v, int r0, int c0, int dim, float* x) {
   __syncthreads();
@@ -68,22 +69,23 @@ __device__ inline void add_weighted(float (&sum)[4][4], const float* weights, co
       for (int j = 0; j < 4; j++) sum[i][j] += weights[line(i) * ROW + k] * x[k * ROW + channel(j)];
 }
 
-// The sum over the eight threads of a line; each gets it.
+// The sum over the eight threads of a line, in each of them.
 __device__ inline float line_sum(float v) {
   for (int d = 4; d > 0; d /= 2) v += __shfl_xor_sync(FULL_MASK, v, d);
   return v;
 }
 
-// e of a logit, and its derivative.
+// The weight e of a logit s, and its derivative.
 __device__ inline float weight(int taylor, float s, float peak) { return taylor ? 1 + s + s * s / 2 : expf(s - peak); }
 __device__ inline float weight_slope(int taylor, float s, float e) { return taylor ? 1 + s : e; }
 
-// A query's sum of weights so far, of this thread's keys, relative to the greatest logit.
-struct Running {
+// The online softmax of a query: the greatest logit so far and, over this thread's keys, the sum of
+// weights relative to it.
+struct OnlineSoftmax {
   float peak, total;
-  __device__ Running(int taylor) : peak(taylor ? 0 : -INFINITY), total(0) {}
-  // Makes weights of products w with the keys from k0; returns by what to multiply
-  // earlier ones. All threads of the line call it.
+  __device__ OnlineSoftmax(int taylor) : peak(taylor ? 0 : -INFINITY), total(0) {}
+  // Replaces products w with the keys from k0 by weights. Returns the factor that rescales
+  // earlier sums. All threads of the line call it.
   __device__ float add(float (&w)[4], const AttentionSize& s, int query, int k0) {
     float high = peak;
 #pragma unroll
@@ -92,20 +94,20 @@ struct Running {
       if (!s.taylor && sees(s, query, k0 + column(j))) high = fmaxf(high, w[j]);
     }
     for (int d = 4; d > 0; d /= 2) high = fmaxf(high, __shfl_xor_sync(FULL_MASK, high, d));
-    float shrink = s.taylor ? 1 : expf(peak - high);
+    float rescale = s.taylor ? 1 : expf(peak - high);
     peak = high;
-    total *= shrink;
+    total *= rescale;
 #pragma unroll
     for (int j = 0; j < 4; j++) {
       w[j] = sees(s, query, k0 + column(j)) ? weight(s.taylor, w[j], high) : 0;
       total += w[j];
     }
-    return shrink;
+    return rescale;
   }
 };
 
-// Adds to dk and dv the parts of the queries [from,to). The first of keys and values is
-// key 0 of a causal sequence. The tiles hold ARRAY values.
+// Accumulates dk and dv over the queries [from,to). With causal, row i of k and v is token i.
+// as, bs, ps and ds are tiles of ARRAY values.
 template <class T>
 __device__ inline void key_gradients(float (&dk)[4][4], float (&dv)[4][4], const AttentionSize& s, const Rows<T>& k, const Rows<T>& v, int k0, const Rows<T>& q,
                                      const Rows<T>& dy, const QueryStats& rows, int from, int to, bool causal, float* as, float* bs, float* ps, float* ds) {
@@ -133,7 +135,7 @@ __device__ inline void key_gradients(float (&dk)[4][4], float (&dv)[4][4], const
   }
 }
 
-// Calls f(line, channel, value) for the results of this thread.
+// Calls f(line, channel, value) for the outputs of this thread.
 template <class F>
 __device__ inline void store(const float (&sum)[4][4], int lines, int dim, F f) {
 #pragma unroll
@@ -149,16 +151,16 @@ template <class T>
 __device__ inline void forward(T* y, const T* q, const T* kv, const float* memory, const AttentionSize& s, float* as, float* bs, float* ws) {
   Tile p = tile_of(s, SPAN);
   float sum[4][4] = {};
-  Running r[4] = {s.taylor, s.taylor, s.taylor, s.taylor};
+  OnlineSoftmax r[4] = {s.taylor, s.taylor, s.taylor, s.taylor};
   for (int k0 = 0; k0 < seen(s, p.from, SPAN); k0 += SPAN) {
     float w[4][4];
     products(w, queries(q, s, p), p.from, keys(kv, memory, s, p, 0), k0, s.dim, as, bs);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      float shrink = r[i].add(w[i], s, p.from + line(i), k0);
+      float rescale = r[i].add(w[i], s, p.from + line(i), k0);
 #pragma unroll
       for (int j = 0; j < 4; j++) {
-        sum[i][j] *= shrink;
+        sum[i][j] *= rescale;
         ws[line(i) * ROW + column(j)] = w[i][j];
       }
     }
@@ -177,7 +179,7 @@ template <class T>
 __device__ inline void rows(float* rows, const T* dy, const T* q, const T* kv, const float* memory, const AttentionSize& s, unsigned tokens, float* as, float* bs) {
   Tile p = tile_of(s, SPAN);
   float mean[4] = {};
-  Running r[4] = {s.taylor, s.taylor, s.taylor, s.taylor};
+  OnlineSoftmax r[4] = {s.taylor, s.taylor, s.taylor, s.taylor};
   for (int k0 = 0; k0 < seen(s, p.from, SPAN); k0 += SPAN) {
     float w[4][4], da[4][4];
     products(w, queries(q, s, p), p.from, keys(kv, memory, s, p, 0), k0, s.dim, as, bs);

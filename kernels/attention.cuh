@@ -1,35 +1,34 @@
-// attention.cuh: what attention.cu and attention_mma.cu have in common: which values a
-// head of a sequence has, and which keys a query weighs.
+// attention.cuh: addressing and masks of attention.cu and attention_mma.cu.
 #pragma once
 #include "common.cuh"
 
 struct AttentionSize {
-  int length, group;  // token i of a sequence stands at its first + i·group
+  int length, group;  // token i of a sequence is at its first token + i·group
   int heads, dim, memory, causal, taylor;
-  int queryPitch, keyPitch, keyAt;  // from token to token; where keys begin, values follow them
+  int queryPitch, keyPitch, keyAt;  // strides in values from token to token; offset of the keys, which the values follow
   float scale;
 };
 
 namespace attend {
 
-// Vectors of dim values: first in a memory, others pitch values apart.
+// Rows of dim values: the first `first` rows are in the memory, the others pitch values apart.
 template <class T>
 struct Rows {
   const float* memory;
   const T* x;
   int first, count;
   size_t pitch;
-  // The memory's values are rounded as the others are stored.
+  // Values of the memory are rounded to the storage type of the others.
   __device__ float operator()(int r, int c, int dim) const { return load(r < first ? as<T>(memory[(size_t)r * dim + c]) : x[(r - first) * pitch + c]); }
 };
 
-// A sequence's head and a tile of it.
+// A tile of tokens of a sequence and head.
 struct Tile {
   int head, from;
-  size_t token;  // first of the sequence
+  size_t token;  // first token of the sequence
 };
 
-// The tile of this block, of span tokens.
+// The tile of this block. It has span tokens.
 __device__ inline Tile tile_of(const AttentionSize& s, int span) {
   int tiles = (s.length + span - 1) / span, i = blockIdx.x / tiles, sequence = i / s.heads;
   return {i % s.heads, int(blockIdx.x % tiles * span), (size_t)sequence / s.group * s.group * s.length + sequence % s.group};
@@ -46,7 +45,7 @@ __device__ inline Rows<T> slopes(const T* dy, const AttentionSize& s, const Tile
   return {nullptr, dy + p.token * width + p.head * s.dim, 0, s.length, s.group * width};
 }
 
-// Keys (part 0) or values (1), the memory's first.
+// Keys (part 0) or values (part 1), those of the memory first.
 template <class T>
 __device__ inline Rows<T> keys(const T* kv, const float* memory, const AttentionSize& s, const Tile& p, int part) {
   return {memory + (part * s.heads + p.head) * s.memory * s.dim, kv + p.token * s.keyPitch + s.keyAt + (part * s.heads + p.head) * s.dim, s.memory,
@@ -67,16 +66,16 @@ __device__ inline Rows<T> memory_keys(const float* memory, const AttentionSize& 
   return {memory + (part * s.heads + head) * s.memory * s.dim, nullptr, s.memory, s.memory, 0};
 }
 
-// Whether query i weighs key j, the memory counted.
+// The mask: whether query i attends to key j. Keys of the memory come first.
 __device__ inline bool sees(const AttentionSize& s, int i, int j) { return j < s.memory + s.length && (!s.causal || j - s.memory <= i); }
 
-// How many keys the queries of a tile of span see at most.
+// The number of keys that the queries of a tile can attend to.
 __device__ inline int seen(const AttentionSize& s, int from, int span) { return s.memory + (s.causal ? min(s.length, from + span) : s.length); }
 
-// What the gradients know of each query: three arrays [heads,tokens].
+// Softmax statistics of each query, for the gradients: three arrays [heads,tokens].
 struct QueryStats {
   const float* x;
-  size_t size, pitch;  // of an array; from query to query
+  size_t size, pitch;  // values of an array; stride from query to query
   __device__ float peak(int i) const { return x[i * pitch]; }
   __device__ float inverse(int i) const { return x[size + i * pitch]; }
   __device__ float mean(int i) const { return x[2 * size + i * pitch]; }
@@ -95,7 +94,7 @@ __device__ inline void store_stats(float* x, const AttentionSize& s, const Tile&
 template <class T>
 __device__ inline void put(T* y, float v) { *y = as<T>(v); }
 
-// Where channel c of a result stands, of query i or key i's part.
+// The index of channel c of query i, or of key i (part 0: keys, 1: values).
 __device__ inline size_t at_query(const AttentionSize& s, const Tile& p, int i, int c, size_t pitch) {
   return (p.token + (size_t)i * s.group) * pitch + p.head * s.dim + c;
 }

@@ -1,18 +1,17 @@
-// Attention of heads of up to 32 channels on tensor cores, of activations in bfloat16:
-// the sums of attention.cu with products of operands in bfloat16. The memory, the
-// weights a_ij and their slopes ds_ij are rounded for that; logits, softmax and sums are
-// float32.
+// Attention on tensor cores for heads of up to 32 channels and bfloat16 activations: the sums of
+// attention.cu with bfloat16 operands. The memory, the weights a_ij and their gradients ds_ij are
+// rounded to bfloat16; logits, softmax and accumulators are float32.
 //
 //   attention_mma              y_i
-//   attention_grad_q_mma       dq_i, and rows: of each query what its softmax is made of; dq may be null
+//   attention_grad_q_mma       dq_i, and the softmax statistics of each query (rows); dq may be null
 //   attention_grad_kv_mma      dk_j and dv_j
-//   attention_grad_memory_mma  the same for the keys of the memory, over chunks of all queries
+//   attention_grad_memory_mma  the same for the memory's keys, over chunks of all queries
 //
-// A warp has 16 queries, or keys in the last two, in registers and passes over all keys
-// (queries), which its block loads into shared memory in tiles of 64. What comes out of
-// one product, sums of 16×8 logits, has the form in which the next one takes its operand.
+// A warp has 16 queries (the last two kernels: keys) in registers and loops over all keys
+// (queries), which its block loads into shared memory in tiles of 64. The accumulators of one
+// mma, 16×8 logits, have the register layout of operand A of the next.
 //
-// Definition: attention.go, rounded as precision.go says.
+// Definition: attention.go, rounded as in precision.go.
 #include "attention.cuh"
 #include "mma.cuh"
 
@@ -20,11 +19,11 @@ namespace attend_mma {
 
 using namespace attend;
 
-// Channels of a head; rows of a tile, their distance: 8 rows lie in different banks.
+// Channels of a head, tokens of a tile, row pitch (8 rows are in different banks), rows of a warp.
 constexpr int DIM = 32, SPAN = 64, PITCH = DIM + 8, TILE = SPAN * PITCH, WARP = 16;
 
-// Sums of 16 rows and 8·N columns. Of each 8 a lane has columns 2t and 2t+1 of rows g
-// and g+8, t being its number modulo 4 and g its number through 4.
+// Accumulators of 16 rows and 8·N columns. Of each 8 columns lane 4g+t has columns 2t and 2t+1
+// of rows g and g+8.
 template <int N>
 using Sums = float[N][4];
 
@@ -34,7 +33,7 @@ __device__ inline int warp_first() { return threadIdx.x / 32 * WARP; }
 
 __device__ inline unsigned pair(float low, float high) { return as<bfloat>(low).bits | (unsigned)as<bfloat>(high).bits << 16; }
 
-// Rows r0.. of v; zeros outside.
+// Loads rows of v from r0, zeros outside.
 template <class T>
 __device__ inline void fill(bfloat* tile, const Rows<T>& v, int r0, int dim) {
   for (int i = threadIdx.x; i < SPAN * (DIM / 8); i += blockDim.x) {
@@ -50,10 +49,10 @@ __device__ inline void fill(bfloat* tile, const Rows<T>& v, int r0, int dim) {
   }
 }
 
-// The left operand of products: 16 rows, all channels.
+// Operand A: 16 rows, all channels.
 struct Left {
   unsigned r[DIM / 16][4];
-  // The warp's rows of a tile.
+  // Loads the warp's rows of a tile.
   __device__ Left(const bfloat* tile) {
     int i = threadIdx.x % 32 / 8, j = threadIdx.x % 8;
 #pragma unroll
@@ -61,7 +60,7 @@ struct Left {
   }
 };
 
-// sum = x times rows n0 to n0+15 of a tile: a column for each row.
+// sum = x · rows n0 to n0+15 of a tile: a column per row.
 __device__ inline void logits(Sums<2>& sum, const Left& x, const bfloat* tile, int n0) {
   int i = threadIdx.x % 32 / 8, j = threadIdx.x % 8;
 #pragma unroll
@@ -75,7 +74,7 @@ __device__ inline void logits(Sums<2>& sum, const Left& x, const bfloat* tile, i
   }
 }
 
-// sum += weights w of rows k0 to k0+15 of a tile times these rows.
+// sum += w · rows k0 to k0+15 of a tile.
 __device__ inline void add_weighted(Sums<DIM / 8>& sum, const Sums<2>& w, const bfloat* tile, int k0) {
   int i = threadIdx.x % 32 / 8, j = threadIdx.x % 8;
   unsigned a[4] = {pair(w[0][0], w[0][1]), pair(w[0][2], w[0][3]), pair(w[1][0], w[1][1]), pair(w[1][2], w[1][3])};
@@ -88,7 +87,7 @@ __device__ inline void add_weighted(Sums<DIM / 8>& sum, const Sums<2>& w, const 
   }
 }
 
-// Over the four lanes that share a row; each gets it.
+// Reductions over the four lanes that share a row, in each of them.
 __device__ inline float row_sum(float v) {
   v += __shfl_xor_sync(FULL_MASK, v, 1);
   return v + __shfl_xor_sync(FULL_MASK, v, 2);
@@ -98,13 +97,12 @@ __device__ inline float row_max(float v) {
   return fmaxf(v, __shfl_xor_sync(FULL_MASK, v, 2));
 }
 
-// The softmax of the warp's queries so far, of this lane's keys, relative to the
-// greatest logit. A lane has two queries.
-struct Running {
+// The online softmax of a lane's two queries: the greatest logits so far and, over this lane's keys,
+// the sums of weights relative to them.
+struct OnlineSoftmax {
   float peak[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
-  // Makes weights of the products w with the keys from k0 on; shrink is by what to
-  // multiply earlier ones.
-  __device__ void add(float (&w)[SPAN / 16][2][4], float (&shrink)[2], const AttentionSize& s, int from, int k0) {
+  // Replaces products w with the keys from k0 by weights. rescale is the factor for earlier sums.
+  __device__ void add(float (&w)[SPAN / 16][2][4], float (&rescale)[2], const AttentionSize& s, int from, int k0) {
     float high[2] = {peak[0], peak[1]};
 #pragma unroll
     for (int g = 0; g < SPAN / 16; g++)
@@ -119,8 +117,8 @@ struct Running {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       high[i] = row_max(high[i]);
-      shrink[i] = expf(peak[i] - high[i]);
-      peak[i] = high[i], total[i] *= shrink[i];
+      rescale[i] = expf(peak[i] - high[i]);
+      peak[i] = high[i], total[i] *= rescale[i];
     }
 #pragma unroll
     for (int g = 0; g < SPAN / 16; g++)
@@ -131,7 +129,7 @@ struct Running {
   }
 };
 
-// Stores sums of the warp's rows below count: f(row, channel) is where.
+// Stores the warp's rows below count. f(row, channel) is the index.
 template <class T, class F>
 __device__ inline void store(T* y, const Sums<DIM / 8>& sum, int first, int count, int dim, F f) {
 #pragma unroll
@@ -143,7 +141,7 @@ __device__ inline void store(T* y, const Sums<DIM / 8>& sum, int first, int coun
     }
 }
 
-// The warp's queries begin at p.from + warp_first().
+// The warp's first query is p.from + warp_first().
 __device__ inline void forward(bfloat* y, const bfloat* q, const bfloat* kv, const float* memory, const AttentionSize& s, bfloat* ks, bfloat* vs) {
   int span = blockDim.x / 2;
   Tile p = tile_of(s, span);
@@ -152,20 +150,20 @@ __device__ inline void forward(bfloat* y, const bfloat* q, const bfloat* kv, con
   Left x(ks);
   int first = p.from + warp_first();
   Sums<DIM / 8> sum = {};
-  Running softmax;
+  OnlineSoftmax softmax;
   for (int k0 = 0; k0 < seen(s, p.from, span); k0 += SPAN) {
     __syncthreads();  // both may still be read
     fill(ks, keys(kv, memory, s, p, 0), k0, s.dim);
     fill(vs, keys(kv, memory, s, p, 1), k0, s.dim);
     __syncthreads();
-    float w[SPAN / 16][2][4], shrink[2];
+    float w[SPAN / 16][2][4], rescale[2];
 #pragma unroll
     for (int g = 0; g < SPAN / 16; g++) logits(w[g], x, ks, 16 * g);
-    softmax.add(w, shrink, s, first, k0);
+    softmax.add(w, rescale, s, first, k0);
 #pragma unroll
     for (int n = 0; n < DIM / 8; n++)
 #pragma unroll
-      for (int e = 0; e < 4; e++) sum[n][e] *= shrink[e / 2];
+      for (int e = 0; e < 4; e++) sum[n][e] *= rescale[e / 2];
 #pragma unroll
     for (int g = 0; g < SPAN / 16; g++) add_weighted(sum, w[g], vs, 16 * g);
   }
@@ -192,15 +190,15 @@ __device__ inline void grad_q(bfloat* dq, float* rows, const bfloat* dy, const b
     fill(vs, keys(kv, memory, s, p, 1), k0, s.dim);
     __syncthreads();
   };
-  Running softmax;
+  OnlineSoftmax softmax;
   float mean[2] = {0, 0};
   for (int k0 = 0; k0 < end; k0 += SPAN) {
     load(k0);
-    float w[SPAN / 16][2][4], shrink[2];
+    float w[SPAN / 16][2][4], rescale[2];
 #pragma unroll
     for (int g = 0; g < SPAN / 16; g++) logits(w[g], x, ks, 16 * g);
-    softmax.add(w, shrink, s, first, k0);
-    mean[0] *= shrink[0], mean[1] *= shrink[1];
+    softmax.add(w, rescale, s, first, k0);
+    mean[0] *= rescale[0], mean[1] *= rescale[1];
 #pragma unroll
     for (int g = 0; g < SPAN / 16; g++) {
       Sums<2> da;
@@ -222,7 +220,7 @@ __device__ inline void grad_q(bfloat* dq, float* rows, const bfloat* dy, const b
   if (!dq) return;
   Sums<DIM / 8> sum = {};
   for (int k0 = 0; k0 < end; k0 += SPAN) {
-    if (end > SPAN) load(k0);  // else the only tile is there
+    if (end > SPAN) load(k0);  // a single tile is still loaded
 #pragma unroll
     for (int g = 0; g < SPAN / 16; g++) {
       Sums<2> w, da;
@@ -241,9 +239,9 @@ __device__ inline void grad_q(bfloat* dq, float* rows, const bfloat* dy, const b
   store(dq, sum, first, s.length, s.dim, [=](int i, int c) { return at_query(s, p, i, c, s.queryPitch); });
 }
 
-// Adds up dk and dv of the warp's keys, those of the tiles from k0 on, over the queries
-// [from,to). The first key is that of the first query of a causal sequence. of holds
-// three values for each row of a tile.
+// Accumulates dk and dv of the warp's keys, of the block's tile from k0, over the queries
+// [from,to). With causal, row i of k and v is token i. of is shared memory of three values per
+// row of a tile.
 template <class K>
 __device__ inline void key_gradients(Sums<DIM / 8>& dk, Sums<DIM / 8>& dv, const AttentionSize& s, const K& k, const K& v, int k0, const Rows<bfloat>& q,
                                      const Rows<bfloat>& dy, const QueryStats& rows, int from, int to, bool causal, bfloat* qs, bfloat* ds, float* of) {
@@ -258,7 +256,7 @@ __device__ inline void key_gradients(Sums<DIM / 8>& dk, Sums<DIM / 8>& dv, const
     fill(ds, dy, q0, s.dim);
     for (int i = threadIdx.x; i < SPAN; i += blockDim.x) {
       bool here = q0 + i < to;
-      of[i] = here ? rows.peak(q0 + i) : INFINITY;  // so that queries beyond, which may be another part's, weigh nothing
+      of[i] = here ? rows.peak(q0 + i) : INFINITY;  // queries past the end, which may be another chunk's, get weight 0
       of[SPAN + i] = here ? rows.inverse(q0 + i) : 0;
       of[2 * SPAN + i] = here ? rows.mean(q0 + i) : 0;
     }

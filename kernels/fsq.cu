@@ -1,14 +1,15 @@
-// Finite scalar quantization. For a channel of L levels, r = (L-1)·1.001/2, o = 1/2
-// for even L, else 0, half = ⌊L/2⌋:
+// Finite scalar quantization. For a channel of L levels, r = (L-1)·1.001/2, o = 1/2 for even L,
+// else 0, half = ⌊L/2⌋:
 //
 //   m = round(tanh(z + atanh(o/r))·r - o)
 //
-//   fsq_quantize  q = m/half; a thread a value
-//   fsq_grad      dz = dq·(1 - tanh²)·r/half; a thread a value
-//   fsq_index     idx = sum_i (m_i + half_i)·(L_0 ··· L_{i-1}); a thread a code
-//   fsq_values    q of an index; a thread a code
+//   fsq_quantize  q = m/half; one thread per value
+//   fsq_grad      dz = dq·(1 - tanh²)·r/half; one thread per value
+//   fsq_index     idx = sum_i (m_i + half_i)·(L_0 ··· L_{i-1}); one thread per code
+//   fsq_values    q of an index; one thread per code
 //
-// In double precision: a code must be the one that the definition finds.
+// Computed in double precision, so that codes equal those of the definition.
+//
 // Definition: fsq.go.
 #include "common.cuh"
 

@@ -1,19 +1,18 @@
-// Squeeze-excite of frames of P pixels with C channels. With a = softmax_p(x_p·k) and
+// Squeeze-excite over frames of P pixels and C channels. With a = softmax_p(x_p·k) and
 // ds_p = a_p (x_p·dctx - sum_q a_q x_q·dctx):
 //
-//   frame_dots     u[f,p] = x_p·k and, if v is not null, v[f,p] = x_p·dctx; lanes threads
-//                  have a pixel, V neighbouring channels each at a time
-//   frame_softmax  u becomes a and v, if not null, ds; a block has a frame
-//   weighted_rows  y[g,c] = sum of w_r x[r,c] over the rows of group g: with a, ctx;
-//                  with ds, parts of dk
+//   frame_dots     u[f,p] = x_p·k and, if v is not null, v[f,p] = x_p·dctx
+//   frame_softmax  u becomes a and, if v is not null, v becomes ds
+//   weighted_rows  y[g,c] = sum of w_r x[r,c] over the rows r of group g: with a, ctx; with ds, partial sums of dk
 //   frame_pool_grad_x      dx_p = a_p dctx + ds_p k
 //   squeeze_excite_grad_x  dx_p = (dy_p g + a_p dctx + ds_p k)·Act'(x_p)
 //   frame_gate     y_p = x_p g + r_p; r may be null
-//   product_rows   y[g,c] = sum of a[r,c] b[r,c] over the rows of group g: dg
+//   product_rows   y[g,c] = sum of a[r,c] b[r,c] over the rows r of group g: dg
 //
-// Those without a sum have a thread for 8 neighbouring channels where C is a multiple of
-// 8, else for one; blockIdx.y tells the frame. x is read once for both products, once for
-// a sum: forward 5 passes over activations with the residual, backward 8.
+// frame_dots: `lanes` threads per pixel, each V contiguous channels at a time. frame_softmax: one
+// block per frame. weighted_rows, product_rows: see column_sums. The others: one thread per
+// 8 contiguous channels (NAME_8, C a multiple of 8) or per value; blockIdx.y is the frame.
+// Passes over activations, residual included: 5 forward, 8 backward.
 //
 // Definition: gate.go.
 #include "common.cuh"
@@ -112,8 +111,8 @@ __device__ inline void product_sums(float* y, const T* a, const T* b, unsigned r
 GATE_SUMS(, float)
 GATE_SUMS(_half, bfloat)
 
-// The V values of this thread in a frame of n: the first one, its pixel among all and its
-// channel. False where the frame has ended.
+// The V values of this thread in a frame of n values: index of the first, its pixel in the tensor
+// and its channel. False past the end of the frame.
 template <int V>
 __device__ inline bool in_frame(size_t& i, unsigned& pixel, unsigned& c, unsigned n, unsigned C) {
   unsigned at = global_thread_id() * V;
@@ -124,7 +123,7 @@ __device__ inline bool in_frame(size_t& i, unsigned& pixel, unsigned& c, unsigne
   return true;
 }
 
-// (a_p dctx + ds_p k) for V channels from c on.
+// a_p dctx + ds_p k for V channels from c.
 template <int V>
 __device__ inline void pooled(float (&d)[V], const float* a, const float* ds, const float* dctx, const float* k, unsigned pixel, unsigned c, unsigned C) {
   float u[V], v[V], weight = a[pixel], slope = ds[pixel];

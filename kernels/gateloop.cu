@@ -1,20 +1,20 @@
-// A gated recurrence over frames; a thread has a pixel of a clip and 1 or, if C is a
-// multiple, 8 of its channels, and goes through the frames.
+// The gated linear recurrence over frames:
 //
 //   gateloop       h_t = sigmoid(a_t) h_t-1 + kv_t,  y_t = q_t h_t
 //   gateloop_grad  dh_t = q_t dy_t + sigmoid(a_t+1) dh_t+1
 //                  dq_t = dy_t h_t,  dkv_t = dh_t,  da_t = dh_t h_t-1 sigmoid'(a_t)
 //
-// The gradient goes forward first and leaves h [N,T,P,C] in scratch memory.
+// One thread per pixel of a clip and channel, or 8 contiguous channels if C is a multiple of
+// 8; it loops over the frames. The gradient first recomputes h [N,T,P,C] into a workspace.
 //
 // Definition: gateloop.go.
 #include "common.cuh"
 
 namespace loop {
 
-// Where a thread's values of frame 0 stand, and how far apart the frames are.
+// The index of a thread's values in frame 0, and the stride between frames.
 struct Course {
-  size_t y, x, dy, dx;  // x: q; kv and a are C and 2C behind
+  size_t y, x, dy, dx;  // x is that of q; kv and a follow at C and 2C
   __device__ Course(unsigned i, unsigned T, unsigned P, unsigned C, unsigned V) {
     unsigned c = i % (C / V) * V, p = i / (C / V) % P;
     size_t row = (size_t)i / (C / V) / P * T * P + p;
@@ -23,7 +23,7 @@ struct Course {
   }
 };
 
-// h of the next frame.
+// Advances h by one frame.
 template <int V, class A>
 __device__ inline void step(float (&h)[V], const A* x, unsigned C) {
   float kv[V], a[V];

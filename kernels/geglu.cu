@@ -1,16 +1,17 @@
-// The product of a row's first C values u with the GELU of the others, g; a warp has a
-// row, a lane 8 of its values at a time, neighbours where C is a multiple of 8.
+// GEGLU: a row of x has C values u, then C values g.
 //
 //   geglu       y = u·GELU(g)
 //   geglu_grad  du = dy·GELU(g), dg = dy·u·GELU'(g)
+//
+// One warp per row. A lane has 8 values at a time, contiguous if C is a multiple of 8.
 //
 // Definition: geglu.go.
 #include "common.cuh"
 
 namespace glu {
 
-// Calls f(loads, c) for the lane's columns: loads(v, x) makes v the eight values from x
-// on that belong to it, and stores(y, v) is the reverse.
+// Calls f(loads, stores) for each 8 columns of the lane: loads(v, x) reads them from the row x,
+// stores(y, v) writes them to the row y.
 template <class F>
 __device__ inline void each(unsigned C, F f) {
   unsigned lane = threadIdx.x % 32;
@@ -55,9 +56,9 @@ __device__ inline void backward(T* dx, const T* dy, const T* x, unsigned rows, u
     loads(d, dy), loads(u, x), loads(g, x + C);
 #pragma unroll
     for (int k = 0; k < 8; k++) {
-      float below = normal_cdf(g[k]);
-      u[k] *= d[k] * (below + g[k] * normal_density(g[k]));
-      d[k] *= g[k] * below;
+      float cdf = normal_cdf(g[k]);
+      u[k] *= d[k] * (cdf + g[k] * normal_density(g[k]));
+      d[k] *= g[k] * cdf;
     }
     stores(dx, d), stores(dx + C, u);
   });

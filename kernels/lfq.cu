@@ -1,25 +1,22 @@
-// Lookup-free quantization, and its loss by factors: with u = 4·InvTemp·z the
-// probability of a code is a product over its bits, so that of its first bits (high)
-// times that of the others (low),
+// Lookup-free quantization, and its loss in factored form. With u = 4·InvTemp·z the probability
+// of a code is a product over its bits: that of its first bits (high) times that of the rest (low),
 //
 //   p[n,j] = A[n, j / 2^low]·B[n, j mod 2^low],  mean[j] = (1/N) sum_n A·B
 //
-// and no array has a value for each token and code.
+// so no array has a value per token and code.
 //
-//   lfq_sign, lfq_index, lfq_values  the codes; a thread a value, a code, a code
-//   lfq_factors   A [books,N,2^high] and B [books,N,2^low]; a thread a value
-//   matmul        c[i,j] = scale·sum_k x[i,k] y[k,j]; a block 64×64 results of a book
-//                 and a part of k, a thread 8×4 of them; tiles of 16 terms are in
-//                 registers while those before are multiplied
-//   lfq_terms     parts [b,3] of the loss; a thread a value of z and a value of mean
-//   lfq_slopes    S = -log(mean)/(N·books), 0 where mean is; a thread a value
-//   lfq_grad      dz; a thread a value. R = S·B and Q = A·S are matmul's:
+//   lfq_sign, lfq_index, lfq_values  codes; one thread per value, code, code
+//   lfq_factors   A [books,N,2^high] and B [books,N,2^low]; one thread per value
+//   matmul        c[i,j] = scale·sum_k x[i,k] y[k,j]; a block has a 64×64 tile of a codebook and
+//                 a split of K, a thread 8×4 of it; the next 16 K are prefetched into registers
+//   lfq_terms     partial sums [blocks,3] of the loss; one thread per value of z and of mean
+//   lfq_slopes    S = -log(mean)/(N·books), 0 where mean is 0; one thread per value
+//   lfq_grad      dz; one thread per value. R = S·B and Q = A·S come from matmul:
 //                 for a high bit i, d(batch entropy)/du_i = sum_a A[a] R[a] (bit_i(a) - sigmoid(u_i))
 //
-// Computed, not measured: of 5120 tokens the products take 0.01, 0.17 and 2.7 GFLOP with
-// codes of 10, 14 and 18 bits, one for the loss, three for the gradient. At half of an
-// H100's 60 TFLOP/s of float32 that is 0.1 ms each for 18 bits; with fewer, launches
-// take longer.
+// Computed, not measured: for 5120 tokens the GEMMs take 0.01, 0.17 and 2.7 GFLOP with codes of
+// 10, 14 and 18 bits, one for the loss, three for the gradient. At half of an H100's 60 TFLOP/s
+// of float32 that is 0.1 ms each for 18 bits; with fewer bits, launches dominate.
 //
 // Definition: lfq.go.
 #include "common.cuh"
@@ -46,7 +43,7 @@ extern "C" __global__ void lfq_values(float* q, const float* idx, unsigned codes
   for (unsigned i = 0; i < bits; i++) q[n * bits + i] = code >> (bits - 1 - i) & 1 ? 1 : -1;
 }
 
-// The A values come first, then the B values: (2^high + 2^low)·books·tokens in all.
+// Threads of A come first, then those of B: n = (2^high + 2^low)·books·tokens.
 extern "C" __global__ void lfq_factors(float* A, float* B, const float* z, unsigned n, unsigned tokens, unsigned books, unsigned high, unsigned low, float inv) {
   unsigned i = global_thread_id(), all = books * tokens;
   if (i >= n) return;
@@ -62,60 +59,59 @@ extern "C" __global__ void lfq_factors(float* A, float* B, const float* z, unsig
   (first ? A : B)[i] = p;
 }
 
-constexpr unsigned EDGE = 64, TERMS = 16;  // results of a block in both directions, terms at once
+constexpr unsigned MATMUL_TILE = 64, MATMUL_K = 16;
 
-// A tile of terms: lines [TERMS, EDGE], an empty quarter line behind each.
-using Line = float4[EDGE / 4 + 1];
+// A row of an MN-major tile [MATMUL_K, MATMUL_TILE], padded by one float4.
+using Line = float4[MATMUL_TILE / 4 + 1];
 
-// Which values of a tile a thread loads: its eight lie so that lanes read memory in
-// order, along the terms (k) or across them.
+// The loads of a tile: the eight values of a thread are such that adjacent lanes read adjacent
+// addresses, of a K-major or MN-major operand.
 struct TileLoads {
   const float* x;
-  unsigned first, end, across, along;  // of the results, and how far values are apart
-  bool by_term;
+  unsigned first, end, row_stride, k_stride;
+  bool k_major;
 
-  __device__ TileLoads(const float* x, unsigned first, unsigned end, unsigned across, unsigned along)
-      : x(x), first(first), end(end), across(across), along(along), by_term(along == 1) {}
-  __device__ unsigned result(unsigned e) const { return by_term ? threadIdx.x / 16 + 8 * e : threadIdx.x % 64; }
-  __device__ unsigned term(unsigned e) const { return by_term ? threadIdx.x % 16 : threadIdx.x / 64 + 2 * e; }
+  __device__ TileLoads(const float* x, unsigned first, unsigned end, unsigned row_stride, unsigned k_stride)
+      : x(x), first(first), end(end), row_stride(row_stride), k_stride(k_stride), k_major(k_stride == 1) {}
+  __device__ unsigned row(unsigned e) const { return k_major ? threadIdx.x / 16 + 8 * e : threadIdx.x % 64; }
+  __device__ unsigned k(unsigned e) const { return k_major ? threadIdx.x % 16 : threadIdx.x / 64 + 2 * e; }
 
   __device__ void fetch(float (&v)[8], unsigned at, unsigned to) const {
 #pragma unroll
     for (unsigned e = 0; e < 8; e++) {
-      unsigned i = first + result(e), k = at + term(e);
-      v[e] = i < end && k < to ? x[(size_t)i * across + (size_t)k * along] : 0;
+      unsigned i = first + row(e), k = at + this->k(e);
+      v[e] = i < end && k < to ? x[(size_t)i * row_stride + (size_t)k * k_stride] : 0;
     }
   }
   __device__ void put(Line* tile, const float (&v)[8]) const {
 #pragma unroll
-    for (unsigned e = 0; e < 8; e++) ((float*)tile[term(e)])[result(e)] = v[e];
+    for (unsigned e = 0; e < 8; e++) ((float*)tile[k(e)])[row(e)] = v[e];
   }
 };
 
-// x[i,k] is x[i·xi + k·xk], y[k,j] is y[k·yk + j·yj], both behind a batch's xb, yb
-// values. blockIdx.x has the tiles of c, y the batch, z the part of k; parts lie
-// behind each other, each of all batches.
+// x[i,k] is x[i·xi + k·xk], y[k,j] is y[k·yk + j·yj]; xb and yb are the strides between
+// batches. blockIdx.x: tile of c. blockIdx.y: batch. blockIdx.z: split of K; c is [splits,batches,m,n].
 extern "C" __global__ void __launch_bounds__(128) matmul(float* c, const float* x, const float* y, unsigned m, unsigned n, unsigned k, unsigned xb, unsigned xi, unsigned xk,
                                                          unsigned yb, unsigned yk, unsigned yj, unsigned chunk, float scale) {
-  __shared__ Line xs[TERMS], ys[TERMS];
-  unsigned tiles = (n + EDGE - 1) / EDGE, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-  unsigned i0 = blockIdx.x / tiles * EDGE, j0 = blockIdx.x % tiles * EDGE;
+  __shared__ Line xs[MATMUL_K], ys[MATMUL_K];
+  unsigned tiles = (n + MATMUL_TILE - 1) / MATMUL_TILE, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+  unsigned i0 = blockIdx.x / tiles * MATMUL_TILE, j0 = blockIdx.x % tiles * MATMUL_TILE;
   unsigned from = blockIdx.z * chunk, to = min(k, from + chunk);
   TileLoads lx(x + (size_t)blockIdx.y * xb, i0, m, xi, xk), ly(y + (size_t)blockIdx.y * yb, j0, n, yj, yk);
   float vx[8], vy[8], sum[8][4] = {};
   lx.fetch(vx, from, to);
   ly.fetch(vy, from, to);
-  for (unsigned at = from; at < to; at += TERMS) {
+  for (unsigned at = from; at < to; at += MATMUL_K) {
     __syncthreads();  // the tiles may still be read
     lx.put(xs, vx);
     ly.put(ys, vy);
     __syncthreads();
-    if (at + TERMS < to) {
-      lx.fetch(vx, at + TERMS, to);
-      ly.fetch(vy, at + TERMS, to);
+    if (at + MATMUL_K < to) {
+      lx.fetch(vx, at + MATMUL_K, to);
+      ly.fetch(vy, at + MATMUL_K, to);
     }
 #pragma unroll
-    for (unsigned l = 0; l < TERMS; l++) {
+    for (unsigned l = 0; l < MATMUL_K; l++) {
       float4 a = xs[l][2 * ty], b = xs[l][2 * ty + 1], r = ys[l][tx];
       const float left[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}, right[4] = {r.x, r.y, r.z, r.w};
 #pragma unroll
@@ -139,7 +135,7 @@ __device__ inline float binary_entropy(float u) {
 }
 
 // values is the length of z, codes that of mean, books·2^bits.
-extern "C" __global__ void lfq_terms(float* parts, const float* z, const float* mean, unsigned values, unsigned codes, unsigned tokens, unsigned books, float inv) {
+extern "C" __global__ void lfq_terms(float* partials, const float* z, const float* mean, unsigned values, unsigned codes, unsigned tokens, unsigned books, float inv) {
   __shared__ float part[32];
   float sample = 0, batch = 0, commitment = 0;
   for (unsigned i = global_thread_id(); i < max(values, codes); i += gridDim.x * blockDim.x) {
@@ -154,10 +150,10 @@ extern "C" __global__ void lfq_terms(float* parts, const float* z, const float* 
   batch = block_sum(batch, part);
   commitment = block_sum(commitment, part);
   if (threadIdx.x) return;
-  parts += 3 * blockIdx.x;
-  parts[0] = sample / ((float)tokens * books);
-  parts[1] = batch / books;
-  parts[2] = commitment / values;
+  partials += 3 * blockIdx.x;
+  partials[0] = sample / ((float)tokens * books);
+  partials[1] = batch / books;
+  partials[2] = commitment / values;
 }
 
 extern "C" __global__ void lfq_slopes(float* s, const float* mean, unsigned n, float tokens) {

@@ -1,23 +1,22 @@
-// LFQ's loss with a floor inside the logarithm, by the factors of lfq.cu: of token n
-// code (a,b) has the probability p = A_a·B_b and the surprise -log max(p, 1e-5) =
-// min(-log A_a - log B_b, 11.5), so that no array has a value for each token and code
-// and no loop over codes a logarithm.
+// LFQ's loss with a floor inside the logarithm, from the factors of lfq.cu: code (a,b) of a token
+// has probability p = A_a·B_b and surprise -log max(p, 1e-5) = min(-log A_a - log B_b, 11.5). So
+// no array has a value per token and code, and the loop over codes has no logarithm.
 //
-//   lfq_floored_entropies  sum over codes of p·surprise; a block has a token and book
-//   lfq_floored_terms      parts [b,3] of the loss, as lfq_terms
-//   lfq_floored_slopes     S = (surprise(mean) - [mean >= 1e-5])/(N·books); a thread a value
-//   lfq_floored_grad       dz; a block has a token and book. With g the slope of its own
+//   lfq_floored_entropies  sum over codes of p·surprise; one block per token and codebook
+//   lfq_floored_terms      partial sums [blocks,3] of the loss, as lfq_terms
+//   lfq_floored_slopes     S = (surprise(mean) - [mean >= 1e-5])/(N·books); one thread per value
+//   lfq_floored_grad       dz; one block per token and codebook. With g the derivative of the token's own
 //                          p·surprise and R = S·B, Q = A·S of matmul, for a high bit i
 //                          d/du_i = sum_a A_a (R_a + sum_b B_b g_ab) (bit_i(a) - sigmoid(u_i))
 //
-// Computed, not measured: of 5120 tokens with codes of 18 bits the entropies take three
-// instructions a code, 0.14 ms on an H100's 132·128 lanes at 1.75 GHz, the gradient ten,
-// 0.5 ms; with 10 bits both are some microseconds.
+// Computed, not measured: for 5120 tokens with codes of 18 bits the entropies take three
+// instructions per code, 0.14 ms on an H100's 132·128 lanes at 1.75 GHz, the gradient ten, 0.5 ms;
+// with 10 bits both take some microseconds.
 //
 // Definition: lfq_floored.go.
 #include "common.cuh"
 
-constexpr int HALF = 1 << 10;  // values of a factor at most: 2^20 codes
+constexpr int HALF = 1 << 10;  // the most values of a factor: 2^20 codes
 constexpr float MIN_PROBABILITY = 1e-5f, MAX_SURPRISE = 11.512925464970229f;
 
 __device__ inline float surprise(float p) { return -logf(fmaxf(p, MIN_PROBABILITY)); }
@@ -25,20 +24,20 @@ __device__ inline float surprise(float p) { return -logf(fmaxf(p, MIN_PROBABILIT
 // A value of a factor. Its surprise is infinite where p is 0: the floor holds.
 struct alignas(8) Factor { float p, surprise; };
 
-// A token's factor, filled up to a multiple of 4 by values that count for nothing.
+// Loads a token's factor, padded to a multiple of 4 with values that add nothing.
 __device__ inline void load_factor(Factor* f, const float* from, unsigned n) {
   for (unsigned i = threadIdx.x; i < (n + 3) / 4 * 4; i += blockDim.x) f[i] = i < n ? Factor{from[i], -logf(from[i])} : Factor{0, 0};
 }
 
 // A [books,tokens,2^high], B [books,tokens,2^low], entropies [books·tokens]. A thread
-// has four values of B and goes through A with those that have others.
+// has four values of B and loops over its share of A.
 extern "C" __global__ void __launch_bounds__(256) lfq_floored_entropies(float* entropies, const float* A, const float* B, unsigned high, unsigned low) {
   __shared__ Factor a[HALF], b[HALF];
   __shared__ float part[32];
   load_factor(a, A + ((size_t)blockIdx.x << high), 1u << high);
   load_factor(b, B + ((size_t)blockIdx.x << low), 1u << low);
   __syncthreads();
-  unsigned teams = low > 2 ? 1u << (low - 2) : 1;  // of threads with the same values of B: HALF/4 at most
+  unsigned teams = low > 2 ? 1u << (low - 2) : 1;  // threads that have different values of B: at most HALF/4
   const Factor* mine = b + threadIdx.x % teams * 4;
   float p[4], s[4], sum = 0;
 #pragma unroll
@@ -55,9 +54,9 @@ extern "C" __global__ void __launch_bounds__(256) lfq_floored_entropies(float* e
   if (threadIdx.x == 0) entropies[blockIdx.x] = sum;
 }
 
-// size is the absolute value of a code's coordinates. rows is tokens·books, values the
+// size is the absolute value of a code's coordinates; rows is tokens·books, values the
 // length of z, codes that of mean.
-extern "C" __global__ void lfq_floored_terms(float* parts, const float* entropies, const float* z, const float* mean, unsigned rows, unsigned values, unsigned codes,
+extern "C" __global__ void lfq_floored_terms(float* partials, const float* entropies, const float* z, const float* mean, unsigned rows, unsigned values, unsigned codes,
                                              unsigned books, float size) {
   __shared__ float part[32];
   float sample = 0, batch = 0, commitment = 0;
@@ -73,10 +72,10 @@ extern "C" __global__ void lfq_floored_terms(float* parts, const float* entropie
   batch = block_sum(batch, part);
   commitment = block_sum(commitment, part);
   if (threadIdx.x) return;
-  parts += 3 * blockIdx.x;
-  parts[0] = sample / rows;
-  parts[1] = batch / books;
-  parts[2] = commitment / values;
+  partials += 3 * blockIdx.x;
+  partials[0] = sample / rows;
+  partials[1] = batch / books;
+  partials[2] = commitment / values;
 }
 
 extern "C" __global__ void lfq_floored_slopes(float* s, const float* mean, unsigned n, float tokens) {

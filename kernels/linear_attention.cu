@@ -1,23 +1,23 @@
-// Attention with weights 1 + s + s²/2, s = q·k/sqrt(dim), through sums over the pixels
-// of a frame: with z_D = 1 added to each vector, the products z_i z_j, i <= j, are
-// features whose weighted product is the weight,
+// Linear attention with the weights 1 + s + s²/2, s = q·k/sqrt(dim), through sums over the pixels
+// of a frame. With z_D = 1 appended to each vector, the products z_i z_j, i <= j, are features
+// whose weighted product is the attention weight,
 //
 //   1 + s + s²/2 = sum over i <= j of c_ij (q_i q_j)(k_i k_j),  c = 1/2 where i = j < D, else 1
 //
-// (q taken times 1/sqrt(dim)), so that nothing grows with the square of the pixels.
-// With [v,1] a value and a one behind it:
+// (q scaled by 1/sqrt(dim)), so cost is linear in the pixels. [v,1] is a value with a 1 appended:
 //
-//   taylor_state    S_ijd = c_ij sum over pixels of z_i z_j [v,1]_d, or of e_d for [v,1]_d;
-//                   a block has a frame, head and chunk of pixels, a thread three features,
-//                   so that it loads less than it multiplies; teams of threads share the pixels
+//   taylor_state    S_ijd = c_ij sum over pixels of z_i z_j [v,1]_d
+//   taylor_state_grad  the same of queries and e_d
 //   taylor_apply    y_d = n_d/n_D,  n_d = sum_ij q_i q_j S_ijd
 //   taylor_errors   e = [dy, -dy·y]/n_D, the gradient of n
-//   taylor_grad_q   dq, dn through sum_d S_ijd e_d
-//   taylor_grad_kv  with S made of q and e: dk likewise from [v,1], dv_d = sum_ij k_i k_j S_ijd
+//   taylor_grad_q   dq: dn through sum_d S_ijd e_d
+//   taylor_grad_kv  with S of q and e: dk likewise from [v,1], dv_d = sum_ij k_i k_j S_ijd
 //
-// In the last four a thread has one pixel of a frame and head, of narrow heads two, as
-// it takes four cycles to load what one multiplies in one; S lies in shared memory. Each for heads of
-// up to 8 and of up to 16; wider ones run in attention.cu.
+// taylor_state, taylor_state_grad: a block has a frame, head and chunk of pixels, a thread three
+// features (fewer loads than multiplications), and teams of threads share the pixels. The others:
+// a thread has one pixel of a frame and head, two for narrow heads, since a shared memory load takes
+// four cycles and a multiplication one; S is in shared memory. Instances for heads of up to 8 and
+// up to 16 channels; attention.cu takes wider ones.
 //
 // Definition: linear_attention.go.
 #include "common.cuh"
@@ -26,7 +26,7 @@ struct TaylorSize {
   int pixels, heads, dim;
 };
 
-// Vectors of width values, pitch values apart.
+// Rows of width values, pitch values apart.
 template <class T>
 struct TaylorRows {
   const T* x;
@@ -39,11 +39,11 @@ struct TaylorPlace {
   TaylorSize s;
   int frame, head;
   __device__ TaylorPlace(const TaylorSize& s) : s(s), frame(blockIdx.x / s.heads), head(blockIdx.x % s.heads) {}
-  // Where their vector begins for pixel p, of one of so many parts.
+  // The index of their vector of pixel p: part `part` of `parts`.
   __device__ size_t at(int p, int parts, int part) const { return (((size_t)frame * s.pixels + p) * parts + part) * s.heads * s.dim + head * s.dim; }
   template <class T>
   __device__ TaylorRows<T> rows(const T* x, int parts, int part) const { return {x + at(0, parts, part), s.dim, (size_t)parts * s.heads * s.dim}; }
-  // Errors have D + 1 values, with room for D + 4.
+  // The index of the errors of pixel p: D + 1 values with a pitch of D + 4.
   __device__ size_t error(int p, int D) const { return (((size_t)frame * s.pixels + p) * s.heads + head) * (D + 4); }
 };
 
@@ -51,12 +51,12 @@ template <int D>
 struct Taylor {
   static constexpr int N = D + 1, FEATURES = N * (N + 1) / 2, STATE = FEATURES * N;
   static constexpr int THREADS = 256, OWN = 3, LANES = FEATURES / OWN <= 16 ? 16 : 64, TEAMS = THREADS / LANES;  // of taylor_state
-  static constexpr int STEP = THREADS / 2;                                                                     // pixels at once
+  static constexpr int STEP = THREADS / 2;                                                                     // pixels per iteration
   static constexpr int ROWS = 2 * STEP * N, TREE = TEAMS / 2 * LANES * OWN * N, WORK = ROWS > TREE ? ROWS : TREE;  // values of shared memory
-  static constexpr int PIXELS = D > 8 ? 1 : 2;  // of a thread
-  static constexpr int OUTER = D > 8 ? 1 : N;   // how far loops over features are unrolled: 17·17 products of 17 values compile for minutes
+  static constexpr int PIXELS = D > 8 ? 1 : 2;  // per thread
+  static constexpr int OUTER = D > 8 ? 1 : N;   // unroll factor of loops over features: 17·17 products of 17 values would compile for minutes
 
-  // Row p: beyond its width 0, and 1 behind dimension D.
+  // Row p: 0 past its width, 1 at index D.
   template <class T>
   static __device__ void row(float (&v)[N], const TaylorRows<T>& rows, int p, float scale = 1) {
     const T* x = rows.x + p * rows.pitch;
@@ -71,7 +71,7 @@ struct Taylor {
     v[D] = rows.width > D ? load(x[D]) : 1;
   }
 
-  // The first n values of v.
+  // Stores the first n values of v.
   template <class T>
   static __device__ void store(T* y, const float (&v)[N], int n) {
     if (n >= D)
@@ -124,7 +124,7 @@ struct Taylor {
         }
       }
     }
-    for (int half = TEAMS / 2; half > 0; half /= 2) {  // the lower half of the teams takes the sums of the upper
+    for (int half = TEAMS / 2; half > 0; half /= 2) {  // tree reduction: the lower half of the teams adds the sums of the upper
       float* at = work + team % half * LANES * OWN * N + lane;
       __syncthreads();
       if (team / half == 1)
@@ -147,12 +147,12 @@ struct Taylor {
   // A vector of each pixel of a thread.
   using Values = float[PIXELS][N];
 
-  // The pixels of this thread: those below size.
+  // The pixels of this thread are those below size.
   int first, size;
   Values z;
   __device__ int pixel(int k) const { return first + k * blockDim.x; }
 
-  // The state of the block's frame and head comes to S.
+  // Loads the state of the block's frame and head into S.
   template <class T>
   __device__ Taylor(float* S, const float* state, const TaylorRows<T>& v, int pixels, float scale) : first(blockIdx.y * blockDim.x * PIXELS + threadIdx.x), size(pixels) {
     for (int i = threadIdx.x; i < STATE; i += blockDim.x) S[i] = state[(size_t)blockIdx.x * STATE + i];
@@ -197,9 +197,9 @@ struct Taylor {
       }
   }
 
-  // dz, e being the gradient of n.
+  // dz, from the gradient e of n.
   __device__ void slopes(Values& dz, const Values& e, const float* S) const {
-    asm volatile("" ::: "memory");  // else values of S stay in registers from sums, too many
+    asm volatile("" ::: "memory");  // keeps the compiler from holding S in registers since sums()
 #pragma unroll
     for (int k = 0; k < PIXELS; k++)
 #pragma unroll
@@ -224,7 +224,7 @@ struct Taylor {
       }
   }
 
-  // e, of dy in e.
+  // e, from dy in e.
   __device__ void errors(Values& e, const float* S) const {
     Values n;
     sums(n, S);
@@ -286,8 +286,7 @@ struct Taylor {
   }
 };
 
-// Blocks: x has frames and heads, y chunks of pixels. taylor_state is made of keys and
-// values, taylor_state_grad of queries and errors.
+// blockIdx.x: frame and head. blockIdx.y: chunk of pixels.
 #define TAYLOR(D, T, SUFFIX)                                                                                                                        \
   extern "C" __global__ void __launch_bounds__(256) taylor_state_##D##SUFFIX(float* S, const T* kv, TaylorSize s, unsigned chunk) {                 \
     __shared__ float work[Taylor<D>::WORK];                                                                                                         \

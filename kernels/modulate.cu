@@ -1,11 +1,13 @@
-// Weights of each sample. With v_nokc = w_okc (1 + s_nc), a row being the values of
-// an n and o,
+// Modulated weights per sample. With v_nokc = w_okc (1 + s_nc) and a row the values of one n and o:
 //
-//   modulate         m = v·r, r = 1/sqrt(max(sum over the row of v², 1e-8)), or 1; a block has a row
-//   modulate_stats   r and along = r²·(sum over the row of v·dm), 0 where the floor holds; a block has a row
-//   modulate_grad_w  dw_okc = sum over n of dv (1 + s_nc), dv = r (dm - v·along); a thread a value
-//   modulate_grad_s  parts of ds_nc = sum over o, k of dv w_okc: y[g,c] = sum over the rows
-//                    (n,o,k) of group g (column_sums)
+//   modulate         m = v·r, r = 1/sqrt(max(sum over the row of v², 1e-8)), or 1 without demodulation
+//   modulate_stats   r and along = r²·(sum over the row of v·dm), 0 where the floor holds
+//   modulate_grad_w  dw_okc = sum over n of dv (1 + s_nc), dv = r (dm - v·along)
+//   modulate_grad_s  partial sums of ds_nc = sum over o, k of dv w_okc: y[g,c] = sum over the rows
+//                    (n,o,k) of group g
+//
+// modulate, modulate_stats: one block per row. modulate_grad_w: one thread per value.
+// modulate_grad_s: see column_sums.
 //
 // Definition: modulate.go.
 #include "common.cuh"
@@ -14,7 +16,7 @@ constexpr float MIN_POWER = 1e-8f;
 
 struct Demodulation { float r, slope; };  // slope: r², 0 where r is constant
 
-// Modulate.scale; every thread of the block gets it. w and s are the row's.
+// Modulate.scale, in every thread of the block. w and s are those of the row.
 __device__ inline Demodulation demodulate(const float* w, const float* s, unsigned row, unsigned C, int demod, float* part) {
   if (!demod) return {1, 0};
   float power = 0;

@@ -1,22 +1,22 @@
-// Norms of rows of C values. With h = (x - mean)·scale, scale = 1/sqrt(variance + eps):
+// Normalization of rows of C values. With h = (x - mean)·scale, scale = 1/sqrt(variance + eps):
 //
 //   layer_norm             y = h·gamma + beta
 //   layer_norm_grad_x      dx = scale·(g - mean(g) - h·mean(g·h)), g = dy·gamma
 //   layer_norm_grad_gamma  y[g,c] = sum of dy·h over the rows of group g
 //
-// With scale = sqrt(C)/max(‖x‖, 1e-12):
+// With scale = sqrt(C)/max(‖x‖, 1e-12), gamma per group of rows (a sample):
 //
 //   rms_norm               y = x·scale·gamma
-//   rms_norm_grad_x        dx = scale·(g - x·(g·x)/‖x‖²) + r, the second term 0 where the floor holds
+//   rms_norm_grad_x        dx = scale·(g - x·(g·x)/‖x‖²) + r; the second term is 0 where the floor holds
 //   rms_norm_grad_gamma    y[g,c] = sum of dy·x·scale over the rows of group g
 //
-// gamma belonging to a group of rows, those of a sample. With scale = 1/max(‖x‖, 1e-12):
+// With scale = 1/max(‖x‖, 1e-12):
 //
 //   normalize, normalize_grad  the same without gamma
 //
-// A warp has a row, or several short ones. A lane keeps eight values of each row: of rows
-// of more than 256 pieces are read again, mostly from the first cache. More registers
-// would mean fewer warps that wait for memory.
+// One warp per row, or per several short rows. A lane holds eight values of a row in registers;
+// rows of more than 256 values are read again, mostly from L1. More registers per thread would
+// lower occupancy.
 //
 // Definition: norm.go, norm_sample.go.
 #include "common.cuh"
@@ -25,8 +25,8 @@ namespace norms {
 
 constexpr float MIN_NORM = 1e-12f;
 
-// The lanes that share a row. A lane has V neighbouring values, then those that many
-// lanes further, KEPT in all.
+// The lanes of a warp that share a row. A lane holds KEPT values: V contiguous ones, then V more at
+// each further lanes·V columns.
 template <int V, int KEPT = 8>
 struct Team {
   unsigned lanes, lane, C;
@@ -36,10 +36,10 @@ struct Team {
     lane = threadIdx.x % lanes;
   }
 
-  // Its number among all teams of the launch.
+  // The index of the team in the grid.
   __device__ unsigned number() const { return global_thread_id() / lanes; }
 
-  // How many values of a row the team keeps.
+  // The number of values of a row that the team holds.
   __device__ unsigned span() const { return lanes * KEPT; }
 
   __device__ float sum(float v) const {
@@ -47,7 +47,7 @@ struct Team {
     return v;
   }
 
-  // Calls f(k, c): the lane's values v[k] to v[k+V-1] are those from column c on.
+  // Calls f(k, c) for each V values of the lane: v[k] is that of column c.
   template <class F>
   __device__ void each(unsigned from, F f) const {
 #pragma unroll
@@ -58,7 +58,7 @@ struct Team {
   }
 };
 
-// A row, of which the piece from column `from` on is at hand.
+// A row, of which the piece from column `from` is in registers.
 template <int V, class T, int KEPT = 8>
 struct Row {
   const T* x;
@@ -88,14 +88,14 @@ __device__ inline void store(T* y, const float (&v)[8], const Team<V>& t, unsign
   t.each(piece, [&](int k, unsigned c) { store_values(y + c, *(const float(*)[V])(v + k)); });
 }
 
-// f(c) of the pieces of a row.
+// Calls f(first column) for each piece of a row.
 template <int V, int KEPT, class F>
 __device__ inline void pieces(const Team<V, KEPT>& t, F f) {
   for (unsigned piece = 0; piece < t.C; piece += t.span()) f(piece);
 }
 
-// The team's sum of f(k, c) over a row: k is where the lane has the value of column c.
-// prepare(piece) comes before those of a piece.
+// The team's sum of f(k) over a row, k being the register of a value. prepare(piece) is called
+// before the values of a piece.
 template <int V, int KEPT, class P, class F>
 __device__ inline float total(const Team<V, KEPT>& t, P prepare, F f) {
   float sum = 0;
@@ -145,7 +145,7 @@ __device__ inline void layer_norm(T* y, const T* x, const float* gamma, const fl
   });
 }
 
-// g = dy·gamma, a piece of it.
+// Loads a piece of g = dy·gamma.
 template <int V, class T>
 __device__ inline void scaled(Row<V, T>& dy, const float* gamma, const Team<V>& t, unsigned piece) {
   if (piece == dy.from) return;
@@ -163,7 +163,7 @@ __device__ inline void layer_norm_grad_x(T* dx, const T* dy, const T* x, const f
   size_t at = (size_t)min(row, rows - 1) * C;
   Row<V, T> of(x + at), g(dy + at);
   auto need = [&](unsigned piece) { of.need(t, piece), scaled(g, gamma, t, piece); };
-  need(0);  // both on their way before the first sum
+  need(0);  // issue both loads before the first sum
   Stats s = stats(of, t, eps);
   float mean = total(t, need, [&](int k) { return g.v[k]; }) / C;
   float along = total(t, need, [&](int k) { return g.v[k] * (of.v[k] - s.mean) * s.scale; }) / C;
@@ -220,10 +220,9 @@ __device__ inline void rms_norm_grad_x(T* dx, const T* dy, const T* x, const flo
   });
 }
 
-// y[g,c] = sum of dy times what h makes of x, over the rows of group g: blockIdx.x goes
-// through the groups, blockIdx.y through pieces of the row, so that x is read once for
-// each piece: they are of up to 512 values. part holds 16 values for each of the block's
-// 256 threads.
+// y[g,c] = sum of dy·(x - mean)·scale over the rows of group g, with Stats h(x). blockIdx.x: group.
+// blockIdx.y: piece of the row, of up to 512 values; x is read once per piece. part is shared memory
+// of 16 values for each of 256 threads.
 template <int V>
 constexpr int SUMMED = V > 1 ? 16 : 8;
 
@@ -238,7 +237,7 @@ __device__ inline void sum_of_products(float* y, const T* dy, const T* x, unsign
     unsigned row = r0 + team;
     size_t at = (size_t)min(row, rows - 1) * C;
     Row<V, T, KEPT> of(x + at), d(dy + at);
-    d.need(t, piece, row < end);  // on its way before the sums over x; zeros behind the last
+    d.need(t, piece, row < end);  // issue the load before the sums over x; zeros past the last row
     of.need(t, 0);
     auto s = h(of, t);
     of.need(t, piece);
@@ -309,7 +308,7 @@ __device__ inline void normalize_grad(T* dx, const T* dy, const T* x, unsigned r
 
 }  // namespace norms
 
-// Rows of a multiple of eight values; odd: of any number.
+// NAME: rows of a multiple of 8 values. NAME_odd: rows of any length.
 #define NORMS(V, T, SUFFIX)                                                                                                                          \
   extern "C" __global__ void __launch_bounds__(256, V > 1 ? 4 : 3)                                                                                   \
       layer_norm##SUFFIX(T* y, const T* x, const float* gamma, const float* beta, unsigned rows, unsigned C, float eps) {                            \

@@ -1,21 +1,20 @@
-// Operands of products in bfloat16, as the tensor cores take them: channels filled up
-// with zeros to a multiple of 8, so that 16 bytes hold values of one pixel.
+// Operands of implicit GEMMs in bfloat16: channels padded with zeros to a multiple of 8, so that
+// 16 bytes are channels of one pixel.
 //
 //   pack_bf16       y[i,c] = x[i,c]
-//   unfold_bf16     y[i,ow,(l,c)] = x[i, ow·SW-PW+l, c], 0 outside: the taps of a line become channels
-//   transpose_bf16  y[n,c,k,o] = w[n,o,k,c]: weights as the gradient of the input reads them
+//   unfold_bf16     y[i,ow,(l,c)] = x[i, ow·SW-PW+l, c], 0 outside: im2col along w, the taps of a line become channels
+//   transpose_bf16  y[n,c,k,o] = w[n,o,k,c]: the filter of dgrad
 //
-// A thread makes 8 values; chunks counts those of a row of y.
+// One thread per 8 values. chunks is the number of chunks of 8 in a row of y.
 //
-// Why a pass of its own instead of rounding where tiles are loaded: a value crosses from
-// the second cache into a processor once for each tap and block of channels, 27 times in
-// a 3×3×3 convolution. In bfloat16 that is half the traffic, and it can go to shared
-// memory without passing through registers (cp.async). The pass costs 6 bytes a value.
+// Why a separate pass instead of rounding when tiles are loaded: a value moves from L2 to an SM
+// once per tap and N tile, 27 times in a 3×3×3 convolution. In bfloat16 that is half of the traffic,
+// and cp.async or TMA bypasses registers. The pass costs 6 bytes per value.
 //
-// Rounding is RoundBF16 of precision.go.
+// Definition: RoundBF16 of precision.go.
 #include "common.cuh"
 
-// 8 values f(0) to f(7), rounded.
+// The values f(0) to f(7) rounded to bfloat16.
 template <class F>
 __device__ inline uint4 pack(F f) {
   return {bf16x2(f(0), f(1)), bf16x2(f(2), f(3)), bf16x2(f(4), f(5)), bf16x2(f(6), f(7))};
@@ -40,7 +39,7 @@ __device__ inline void pack_rows(uint4* y, const T* x, unsigned n, unsigned chun
 extern "C" __global__ void pack_bf16(uint4* y, const float* x, unsigned n, unsigned chunks, int C) { pack_rows(y, x, n, chunks, C); }
 extern "C" __global__ void pack_bf16_half(uint4* y, const bfloat* x, unsigned n, unsigned chunks, int C) { pack_rows(y, x, n, chunks, C); }
 
-// x has lines of W pixels of C values, y lines of OW of KW·C.
+// x is [lines,W,C], y is [lines,OW,KW·C].
 template <class T>
 __device__ inline void unfold(uint4* y, const T* x, unsigned n, unsigned chunks, int W, int C, int OW, int KW, int SW, int PW) {
   unsigned i = global_thread_id();
@@ -60,7 +59,7 @@ extern "C" __global__ void unfold_bf16_half(uint4* y, const bfloat* x, unsigned 
   unfold(y, x, n, chunks, W, C, OW, KW, SW, PW);
 }
 
-// Neighbouring threads read neighbouring channels.
+// Adjacent threads read adjacent channels.
 extern "C" __global__ void transpose_bf16(uint4* y, const float* w, unsigned n, unsigned chunks, int O, int taps, int C) {
   unsigned i = global_thread_id();
   if (i >= n) return;

@@ -1,20 +1,21 @@
-// Clips with PT frames in front, PH rows and PW columns on both sides; a thread
-// writes one value; those of NAME_8 write eight channels, of which C is a multiple.
+// Padding of clips: PT frames at the front, PH rows and PW columns on both sides.
 //
-//   pad       y[t,h,w] = x[source(t-PT), source(h-PH), source(w-PW)], 0 where there is none
+//   pad       y[t,h,w] = x[source(t-PT), source(h-PH), source(w-PW)], 0 where there is no source
 //   pad_grad  dx[t,h,w] = sum of dy where pad reads x[t,h,w]
+//
+// One thread per value. NAME_8: one thread per 8 contiguous channels, C a multiple of 8.
 //
 // Definition: pad.go.
 #include "packed.cuh"
 
 struct PadSize {
-  int T, H, W, C, PT, PH, PW, mode;  // of the clip without padding
+  int T, H, W, C, PT, PH, PW, mode;  // T, H, W: of the unpadded clip
 };
 
-// The order is that of kernels.PadMode.
+// The values are those of kernels.PadMode.
 enum { ZEROS, REPLICATE, REFLECT, CIRCULAR };
 
-// PadMode.source.
+// As PadMode.source: -1 if there is none.
 __device__ inline int pad_source(int i, int n, int mode) {
   if (0 <= i && i < n) return i;
   switch (mode) {
@@ -25,8 +26,8 @@ __device__ inline int pad_source(int i, int n, int mode) {
   return -1;
 }
 
-// The positions of an axis, padded in front and behind, that read position i: those of
-// [first,last], then two more unless they are -1.
+// The positions of a padded axis that read position i: [first,last], then mirror and other unless
+// they are -1.
 struct PadReaders {
   int first, last, mirror, other;
 
@@ -86,7 +87,7 @@ __device__ inline void pad_grad_of(T* dx, const T* dy, unsigned n, PadSize s) {
   store_values(dx + (size_t)k * V, sum);
 }
 
-// n counts threads.
+// n is the number of threads.
 #define PAD(suffix, V, T)                                                                                           \
   extern "C" __global__ void pad##suffix(T* y, const T* x, unsigned n, PadSize s) { pad_of<V>(y, x, n, s); }        \
   extern "C" __global__ void pad_grad##suffix(T* dx, const T* dy, unsigned n, PadSize s) { pad_grad_of<V>(dx, dy, n, s); }

@@ -1,19 +1,19 @@
-// Channels to time and space, or back:
+// Channel-to-space-time shuffle (depth to space) and its inverse:
 //
 //   up    y[n, t·FT+a, h·FH+i, w·FW+j, c] = f(x[n, t, h, w, ((c·FT+a)·FH+i)·FW+j])
 //   down  the inverse
 //
-// f is none, SiLU or GELU, or multiplies by the slope of one: s has the shape of y.
+// f is the identity, SiLU or GELU; or a product with the derivative of one, where s has the shape of y.
+// "deep" is the side with C·FT·FH·FW channels, "wide" the one with C.
 //
-//   shuffle_2, shuffle_4  FT·FH·FW is 2 or 4, C a multiple of 8: a thread transposes
-//                         eight channels, all values of which lie behind each other in
-//                         the deep array and eight by eight in the wide one
-//   shuffle               all others; a thread moves eight values of the deep array
+//   shuffle_2, shuffle_4  FT·FH·FW = 2 or 4, C a multiple of 8: a thread transposes 8 wide channels,
+//                         which are contiguous on the deep side and 8 contiguous per wide pixel
+//   shuffle               all other sizes: a thread moves 8 contiguous values of the deep side
 //
 // Definition: shuffle.go.
 #include "packed.cuh"
 
-// activate, or slope where s is given.
+// Act(v), or v·Act'(s) if s is not null.
 template <class T>
 struct Finish {
   const T* s;
@@ -32,11 +32,11 @@ struct Finish {
   __device__ float one(float v, unsigned at) const { return s ? v * slope(kind, load(s[at])) : activate(kind, v); }
 };
 
-// How far the wide pixels of a deep one are from the first.
+// Offsets of the wide pixels of a deep pixel from the first.
 template <int F>
 struct Offsets { unsigned at[F]; };
 
-// groups is the number of threads that are needed, C that of groups of channels.
+// groups is the number of threads, C counts groups of 8 channels.
 template <int F, class T>
 __device__ inline void shuffle_columns(T* y, const T* x, const T* s, unsigned groups, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT, unsigned FH, unsigned FW, int down,
                                        int kind, Offsets<F> offsets) {
@@ -63,7 +63,7 @@ __device__ inline void shuffle_columns(T* y, const T* x, const T* s, unsigned gr
   }
 }
 
-// n is the number of all values.
+// n is the number of values.
 template <class T>
 __device__ inline void shuffle_of(T* y, const T* x, const T* s, unsigned n, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT, unsigned FH, unsigned FW, int down, int kind) {
   unsigned from = 8 * global_thread_id(), to = min(n, from + 8);

@@ -1,13 +1,12 @@
-// emul.h: enough CUDA to run kernels on the host. Each thread of a block is a fiber
-// that runs until it must wait for others; blocks run one after another.
+// emul.h: the part of CUDA that the kernels use, on the host. Each thread of a block is a fiber
+// that runs until it waits for others; blocks run one after another.
 //
-// Why fibers in three orders: a missing barrier shows only if a thread runs ahead of
-// those that it depends on. Of forward, reverse and shuffled order at least one does.
-// A warp runs on as far as it can before the next one starts, for the same reason.
+// Why fibers in three orders: a missing barrier shows only if a thread runs before those that
+// it depends on. In forward, reverse or shuffled order at least one does. For the same reason
+// a warp runs as far as it can before the next one starts.
 //
-// Shared memory that is not dynamic must be declared in __global__ functions, not in
-// templates or inline functions: it lies in a section of its own, filled with NaN
-// before each block.
+// Static shared memory must be declared in __global__ functions, not in templates or inline
+// functions: it is a linker section of its own, filled with NaN before each block.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -19,7 +18,7 @@
 #include <tuple>
 #include <vector>
 #if defined(__x86_64__) && !defined(EMUL_UCONTEXT)
-#define EMUL_SWITCH  // our own switch of stacks; elsewhere the C library's, which calls the kernel
+#define EMUL_SWITCH  // a context switch in assembly; elsewhere swapcontext, which makes system calls
 #else
 #include <ucontext.h>
 #endif
@@ -35,12 +34,12 @@
 namespace emul {
 static void misaligned(const void* p, unsigned size);
 
-// What a GPU moves at once: from and to multiples of its size only. The compiler of the
-// host may move it in pieces and would not mind.
+// A vectorized access: a device requires natural alignment. The host compiler may split the access,
+// so alignment is checked here.
 template <class V>
 static const V& whole(const V& v) {
   uintptr_t p = reinterpret_cast<uintptr_t>(&v);
-  asm("" : "+r"(p));  // the type says that it is a multiple
+  asm("" : "+r"(p));  // hides from the compiler that the type implies alignment
   if (p % alignof(V)) misaligned(&v, sizeof v);
   return v;
 }
@@ -81,9 +80,9 @@ struct Index { unsigned x, y, z; };
 enum State { READY, AT_BARRIER, IN_WARP, WAITING, DONE };
 
 struct Thread;
-using Collective = void (*)(Thread* warp, unsigned mask);  // what happens when all lanes of the mask have come
+using Collective = void (*)(Thread* warp, unsigned mask);  // runs when all lanes of the mask have arrived
 
-// An asynchronous copy of 16 bytes, of zeros if from is null.
+// A cp.async of 16 bytes, of zeros if from is null.
 struct Copy { void* to; const void* from; unsigned group; };
 
 struct Thread {
@@ -96,11 +95,11 @@ struct Thread {
   unsigned number;
   State state;
   int line;  // of the barrier at which it waits
-  // Its part in a collective of its warp, and the result.
+  // The arguments and the result of the warp collective that it executes.
   Collective kind;
   unsigned mask, source;
   uint64_t value;
-  // Copies that it has not waited for, and the number of the group that it fills.
+  // Pending copies, and the index of the open group.
   std::vector<Copy> copies;
   unsigned group;
 };
@@ -109,12 +108,12 @@ enum Order { FORWARD, REVERSE, SHUFFLED };
 
 constexpr size_t STACK = 64 << 10;
 
-static Index grid, block, at;  // of the launch, and the block's place
+static Index grid, block, at;  // gridDim, blockDim, blockIdx
 static std::vector<Thread> threads;
 static std::vector<char> stacks, dynamic;
 static Thread* current;
 static unsigned waiting;  // threads at the barrier
-static std::vector<unsigned> in_warp;  // lanes of each warp that wait in a collective
+static std::vector<unsigned> in_warp;  // per warp: mask of lanes that wait in a collective
 static std::string failure;
 static void (*body)(const char*);
 static const char* arguments;
@@ -138,7 +137,7 @@ emul_switch:
 )");
 static void prepare(Thread& t, char* stack) {
   void** sp = reinterpret_cast<void**>(stack + STACK - 64);
-  *--sp = nullptr;  // where entry would return to
+  *--sp = nullptr;  // return address of entry, which never returns
   *--sp = reinterpret_cast<void*>(entry);
   for (int i = 0; i < 6; i++) *--sp = nullptr;
   t.sp = sp;
@@ -169,7 +168,7 @@ static void entry() {
   for (;;) leave();
 }
 
-// A kernel's error that it cannot go on after.
+// Reports an error of the kernel and ends its thread.
 [[noreturn]] [[maybe_unused]] static void stop(const std::string& why) {
   fail(why);
   for (;;) leave();
@@ -179,9 +178,8 @@ static void entry() {
   stop("an access of " + std::to_string(size) + " bytes at an address that ends in " + std::to_string(reinterpret_cast<uintptr_t>(p) % size));
 }
 
-// What an extension such as hopper.h adds to a block. Its own operations leave threads
-// WAITING and make them READY; idle is called when no thread can run, and returns
-// whether one can now.
+// Hooks of an extension such as hopper.h. Its operations make threads WAITING and READY; idle is
+// called when no thread can run, and returns whether one can afterwards.
 static struct {
   void (*start)();
   bool (*idle)(Order, uint32_t& seed);
@@ -201,7 +199,7 @@ static void barrier(int line) {
   leave();
 }
 
-// A collective of the lanes in mask ends when the last of them comes.
+// A collective of the lanes in mask completes when the last of them arrives.
 static uint64_t collective(Collective kind, unsigned mask, uint64_t value, unsigned source) {
   unsigned first = current->number / 32 * 32, lane = current->number % 32, &here = in_warp[current->number / 32];
   Thread* warp = &threads[first];
@@ -258,12 +256,12 @@ static T shuffle(unsigned mask, T v, unsigned source) {
 
 static unsigned lane() { return current->number % 32; }
 
-// A NaN in each 4 bytes, and in each 8.
+// Fills memory with bytes that are NaN as float and as double.
 static void poison(char* from, char* to) {
   for (; from < to; from++) *from = '\xff';
 }
 
-static std::string place() {
+static std::string block_name() {
   return "block (" + std::to_string(at.x) + "," + std::to_string(at.y) + "," + std::to_string(at.z) + ")";
 }
 
@@ -280,21 +278,21 @@ static void hang() {
        (in[WAITING] ? std::to_string(in[WAITING]) + " at an mbarrier or for their warpgroup, " : "") + std::to_string(in[DONE]) + " have returned");
 }
 
-static uint32_t chance(uint32_t& state) {  // xorshift32
+static uint32_t xorshift32(uint32_t& state) {
   state ^= state << 13, state ^= state >> 17, state ^= state << 5;
   return state;
 }
 
-// 0 to n-1 in the order.
+// The numbers 0 to n-1 in the given order.
 static std::vector<unsigned> in_order(unsigned n, Order order, uint32_t& seed) {
   std::vector<unsigned> v(n);
   for (unsigned i = 0; i < n; i++) v[i] = order == REVERSE ? n - 1 - i : i;
   if (order == SHUFFLED)
-    for (unsigned i = n; i > 1; i--) std::swap(v[i - 1], v[chance(seed) % i]);
+    for (unsigned i = n; i > 1; i--) std::swap(v[i - 1], v[xorshift32(seed) % i]);
   return v;
 }
 
-// Runs each lane of a warp until it must wait; false if all wait already.
+// Runs each lane of a warp until it waits; false if all are waiting.
 static bool run_warp(unsigned warp, Order order, uint32_t& seed) {
   bool moved = false;
   for (unsigned i : in_order(std::min<size_t>(32, threads.size() - 32 * warp), order, seed)) {
@@ -333,9 +331,9 @@ static void run_block(Order order, uint32_t& seed) {
   if (extension.end) extension.end();
 }
 
-// Arguments lie behind each other as in a struct.
+// The next argument of a kernel. Arguments are laid out as in a struct.
 template <class T>
-static T take(const char* base, size_t& at) {
+static T next_argument(const char* base, size_t& at) {
   at = (at + alignof(T) - 1) / alignof(T) * alignof(T);
   T v;
   std::memcpy(&v, base + at, sizeof v);
@@ -346,7 +344,7 @@ static T take(const char* base, size_t& at) {
 template <class... A>
 static void call(void (*kernel)(A...), const char* args) {
   size_t at = 0;
-  std::tuple<A...> t{take<A>(args, at)...};
+  std::tuple<A...> t{next_argument<A>(args, at)...};
   std::apply(kernel, t);
 }
 
@@ -406,7 +404,7 @@ static inline T atomicMax(T* p, T v) {
   return old;
 }
 
-// What a library of kernels offers: table is its list.
+// The exported functions of a library of kernels, listed in table.
 #define LIBRARY(table)                                                                                              \
   extern "C" __attribute__((visibility("default"))) int emul_find(const char* name) {                              \
     for (size_t i = 0; i < std::size(table); i++)                                                                   \
@@ -420,7 +418,7 @@ static inline T atomicMax(T* p, T v) {
   }
 
 namespace emul {
-// Returns what went wrong, or null.
+// Runs a kernel. Returns an error message, or null.
 static const char* launch(const Entry& k, const unsigned* g, const unsigned* b, unsigned shared, const void* args, unsigned length, int order) {
   failure.clear();
   grid = {g[0], g[1], g[2]}, block = {b[0], b[1], b[2]}, at = {0, 0, 0};
@@ -443,7 +441,7 @@ static const char* launch(const Entry& k, const unsigned* g, const unsigned* b, 
     }
   }
   if (failure.empty()) return nullptr;
-  failure = std::string(k.name) + ", " + place() + ": " + failure;
+  failure = std::string(k.name) + ", " + block_name() + ": " + failure;
   return failure.c_str();
 }
 }  // namespace emul

@@ -137,7 +137,7 @@ static bool complete_one(Order order, uint32_t& seed) {
   bool ended = true;
   for (Thread& t : threads) ended = ended && t.state == DONE;
   if (in_flight.empty() || ended) return false;
-  size_t i = order == FORWARD ? 0 : order == REVERSE ? in_flight.size() - 1 : chance(seed) % in_flight.size();
+  size_t i = order == FORWARD ? 0 : order == REVERSE ? in_flight.size() - 1 : xorshift32(seed) % in_flight.size();
   Copy5D c = in_flight[i];
   in_flight.erase(in_flight.begin() + i);
   complete(c);

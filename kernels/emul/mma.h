@@ -1,11 +1,11 @@
-// mma.h: the instructions of mma.cuh on the host. Registers of a fragment lie as the
-// PTX manual says ("Matrix fragments for mma.m16n8k16", "ldmatrix").
+// mma.h: the instructions of mma.cuh on the host: cp.async, ldmatrix and mma.sync, with the fragment
+// layouts of the PTX manual ("Matrix fragments for mma.m16n8k16", "ldmatrix").
 #pragma once
 #include "emul.h"
 
 namespace emul {
 
-// A copy arrives when its thread waits for it, not before: until then there is NaN.
+// cp.async. The copy is done when its thread waits for it; until then the destination is NaN.
 static void copy16(void* to, const void* from) {
   if (reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16) return fail("cp.async of 16 bytes: an address is no multiple of 16");
   poison(static_cast<char*>(to), static_cast<char*>(to) + 16);
@@ -25,8 +25,8 @@ static void wait_copies(unsigned groups) {
   all.erase(std::remove_if(all.begin(), all.end(), [&](const Copy& c) { return !late(c); }), all.end());
 }
 
-// Of four matrices of 8×8 values of 16 bits, lane 8i+j gives the address of row j of
-// the i-th. Each lane gets two neighbours of a row, or transposed of a column.
+// ldmatrix.x4 of four 8×8 matrices of 16-bit values: lane 8i+j passes the address of row j of matrix
+// i. Each lane receives two adjacent values of a row, or transposed of a column.
 struct Load { const void* row; uint32_t* r; };
 
 static const Load& load_of(const Thread& t) { return *reinterpret_cast<const Load*>(t.value); }
@@ -49,23 +49,23 @@ static void load_lanes(Thread* warp, unsigned) {
 
 struct Product { float* d; const uint32_t *a, *b; };
 
-// Whether one of two values is no finite number.
-static bool wild(uint32_t pair) { return (pair & 0x7f80) == 0x7f80 || (pair & 0x7f800000) == 0x7f800000; }
+// Whether one of two packed bfloat16 is infinite or NaN.
+static bool nonfinite(uint32_t pair) { return (pair & 0x7f80) == 0x7f80 || (pair & 0x7f800000) == 0x7f800000; }
 
-// d[16,8] += a[16,16]·b[16,8]. Eight products at a time are added to a value of d, and
-// the sum cut off towards zero, as tensor cores do (Fasi et al., "Numerical behavior of
+// mma.m16n8k16: d[16,8] += a[16,16]·b[16,8]. Eight products at a time are added to a value of d,
+// and the sum is truncated, as tensor cores do (Fasi et al., "Numerical behavior of
 // NVIDIA tensor cores", 2021; they keep fewer bits of the smaller terms than a double).
 static void multiply_lanes(Thread* warp, unsigned) {
   typedef double Two __attribute__((vector_size(16)));
   typedef uint64_t Bits __attribute__((vector_size(16)));
   auto of = [&](unsigned lane) -> const Product& { return *reinterpret_cast<const Product*>(warp[lane].value); };
   uint32_t anyA = 0, anyB = 0;
-  bool wildA = false, wildB = false;
+  bool nonfiniteA = false, nonfiniteB = false;
   for (unsigned l = 0; l < 32; l++) {
-    for (unsigned j = 0; j < 4; j++) anyA |= of(l).a[j], wildA |= wild(of(l).a[j]);
-    for (unsigned j = 0; j < 2; j++) anyB |= of(l).b[j], wildB |= wild(of(l).b[j]);
+    for (unsigned j = 0; j < 4; j++) anyA |= of(l).a[j], nonfiniteA |= nonfinite(of(l).a[j]);
+    for (unsigned j = 0; j < 2; j++) anyB |= of(l).b[j], nonfiniteB |= nonfinite(of(l).b[j]);
   }
-  if ((!anyA && !wildB) || (!anyB && !wildA)) return;  // zeros: much of the tiles of small tests
+  if ((!anyA && !nonfiniteB) || (!anyB && !nonfiniteA)) return;  // zeros: frequent in the tiles of small tests
   double a[16][16];
   Two b[16][4];
   auto value = [](uint32_t pair, unsigned i) { return __uint_as_float(i ? pair & 0xffff0000 : pair << 16); };

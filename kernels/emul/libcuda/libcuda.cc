@@ -1,10 +1,9 @@
-// libcuda.so.1 over host memory, for tests: it follows emul.cc, whose kernels it runs.
+// libcuda.so.1 on host memory, for tests. It is compiled after emul.cc, whose kernels it runs.
 //
-// Streams do nothing before someone waits for them: what must follow something in
-// another stream and does not say so with an event, comes too early or too late. Copies
-// from pinned memory read it when they run, all others when they are enqueued. New
-// memory holds NaN. Calls without a current context fail. With FAKE_CUDA_EAGER all
-// streams but the first do everything at once, which shows what comes too early.
+// Streams are lazy: work runs when someone waits for it, so that a missing event between streams
+// shows as work that runs too early or too late. With FAKE_CUDA_EAGER all streams but the first
+// run work when it is enqueued. Copies from pinned memory read it when they run, all others when
+// they are enqueued. New memory is NaN. Calls without a current context fail.
 //
 // The environment injects failures: FAKE_CUDA_DEVICES (their number), FAKE_CUDA_MEMORY
 // (bytes), FAKE_CUDA_ARCH (90), FAKE_CUDA_LOAD (what loading code returns), FAKE_CUDA_INIT,
@@ -37,8 +36,8 @@ struct Event {
 };
 struct Function { int kernel; int shared = 48 << 10; };
 
-static int sticky = OK;  // an error of a kernel ends the context
-static int context;      // its address stands for it
+static int sticky = OK;  // an error of a kernel invalidates the context
+static int context;      // its address is the handle
 static thread_local void* current;
 static std::map<char*, size_t> device, pinned;
 static size_t used;
@@ -118,7 +117,7 @@ API cuDeviceTotalMem_v2(size_t* n, int) { return *n = memory(), OK; }
 API cuDeviceGetAttribute(int* v, int a, int) {
   int arch = std::atoi(option("FAKE_CUDA_ARCH", "90"));
   switch (a) {
-    case 16: return *v = 132, OK;         // processors
+    case 16: return *v = 132, OK;         // SMs
     case 75: return *v = arch / 10, OK;   // compute capability
     case 76: return *v = arch % 10, OK;
     case 97: return *v = 227 << 10, OK;   // shared memory of a block
@@ -244,8 +243,8 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
   });
 }
 
-// Of what cuda.h demands of maps of bfloat16 in the swizzle of 128 bytes, all that the
-// emulated copies take. 9, 0, 3, 0 are that type, no interleave, that swizzle, zeros outside.
+// The checks of cuda.h for tensor maps of bfloat16 with the 128-byte swizzle, which is all that the
+// emulated TMA takes: type 9, interleave 0, swizzle 3, zero fill 0.
 API cuTensorMapEncodeTiled(TensorMap* m, int type, unsigned rank, void* address, const uint64_t* dims, const uint64_t* strides,
                            const uint32_t* box, const uint32_t* steps, int interleave, int swizzle, int, int outside) {
   NEED;
