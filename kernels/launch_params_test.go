@@ -76,7 +76,7 @@ func cudaKernels(t *testing.T) (all []cudaKernel) {
 }
 
 // cudaParams is one parameter or field, or the fields of its struct: "map x", "pointer y",
-// "float eps", "int N".
+// "float eps", "int n".
 func cudaParams(t *testing.T, structs map[string]string, declared string) (params []string) {
 	t.Helper()
 	p := strings.TrimSpace(arrayDecl.ReplaceAllString(declared, ""))

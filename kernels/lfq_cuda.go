@@ -96,7 +96,7 @@ func (l LFQ) halfSums(p *Launches, f lfqFactors, slopes Operand) (r, q Operand) 
 }
 
 type lfqTermsArgs struct {
-	Parts, Z, Mean               Operand
+	Partials, Z, Mean            Operand
 	Values, Codes, Tokens, Books int
 	Inv                          float32
 }

@@ -17,9 +17,9 @@ type lfqFlooredEntropiesArgs struct {
 }
 
 type lfqFlooredTermsArgs struct {
-	Parts, Entropies, Z, Mean  Operand
-	Rows, Values, Codes, Books int
-	Size                       float32
+	Partials, Entropies, Z, Mean Operand
+	Rows, Values, Codes, Books   int
+	Size                         float32
 }
 
 func (s LFQLossFloored) cuda(p *Launches) {
