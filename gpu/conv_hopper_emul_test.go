@@ -151,11 +151,28 @@ func TestHopperMatchesDefinitions(t *testing.T) {
 	}
 }
 
-// hopperMutations are errors that people make with tensor copies and asynchronous
-// products: the text old, which stands in conv_sm90a.cu or .cuh behind the text after, becomes
-// new. Cases of one of the kinds must fail, with an error that has the text why if it
-// is not "".
-var hopperMutations = []struct{ name, after, old, new, kinds, why string }{
+// hopperMutation is a mutant of conv_sm90a.cu or .cuh, with an error that people make with TMA and
+// WGMMA: the first text old that follows the text after becomes new. Cases of one of the kinds must
+// fail, with an error that has the text why if it is not "".
+type hopperMutation struct{ name, after, old, new, kinds, why string }
+
+// source is the mutant's file and its text.
+func (m hopperMutation) source(t *testing.T) (file, text string) {
+	t.Helper()
+	for _, file := range []string{"conv_sm90a.cu", "conv_sm90a.cuh"} {
+		text, err := fs.ReadFile(kernels.Source, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before, rest, ok := strings.Cut(string(text), m.after); ok && strings.Contains(rest, m.old) {
+			return file, before + m.after + strings.Replace(rest, m.old, m.new, 1)
+		}
+	}
+	t.Fatalf("%s: conv_sm90a.cu and .cuh have no %q after %q", m.name, m.old, m.after)
+	return "", ""
+}
+
+var hopperMutations = []hopperMutation{
 	{"a stage is never given back", "inline void mainloop", "mbarrier_arrive(r.a.empty + 8 * last_a);", "", "Conv", "hang"},
 	{"a block is never given back", "inline void mainloop", "if (tap == 0) mbarrier_arrive(r.b.empty + 8 * last_b);", "", "Conv", "hang"},
 	{"a block is given back with its first tap", "inline void mainloop", "if (tap == 0) mbarrier_arrive(r.b.empty + 8 * last_b)", "if (tap == 1 || r.taps == 1) mbarrier_arrive(r.b.empty + 8 * b.stage)", "Conv", ""},
@@ -226,10 +243,13 @@ var hopperMutations = []struct{ name, after, old, new, kinds, why string }{
 	{"results of the next pixel", "inline void stage_accumulators(", "lane % 4 * 2 + i % 2", "lane % 4 * 2 + 1 - i % 2", "Conv", ""},
 }
 
-// Each is caught, in at least one order of threads.
+// Each mutant is caught, in at least one order of threads.
 func TestHopperMutationsAreCaught(t *testing.T) {
+	for _, m := range hopperMutations { // also with -short: a text that no longer occurs would be no mutant
+		m.source(t)
+	}
 	if testing.Short() {
-		t.Skip("-short: compiles the kernels once for each error")
+		t.Skip("-short: compiles the kernels once for each mutant")
 	}
 	all := hopperCases()
 	for _, m := range hopperMutations {
@@ -239,23 +259,9 @@ func TestHopperMutationsAreCaught(t *testing.T) {
 			if err := os.CopyFS(dir, kernels.Source); err != nil {
 				t.Fatal(err)
 			}
-			found := false
-			for _, file := range []string{"conv_sm90a.cu", "conv_sm90a.cuh"} {
-				text, err := fs.ReadFile(kernels.Source, file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				before, behind, ok := strings.Cut(string(text), m.after)
-				if found || !ok || !strings.Contains(behind, m.old) {
-					continue
-				}
-				found = true
-				if err := os.WriteFile(filepath.Join(dir, file), []byte(before+m.after+strings.Replace(behind, m.old, m.new, 1)), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if !found {
-				t.Fatalf("conv_sm90a.cu and .cuh have no %q behind %q", m.old, m.after)
+			file, text := m.source(t)
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
 			}
 			lib, err := emul.CompileFiles(dir, "conv_sm90a.cu", "pack.cu", "reduce.cu")
 			if err != nil {

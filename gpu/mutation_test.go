@@ -17,8 +17,8 @@ import (
 	"magvit/kernels/kerneltest"
 )
 
-// mutation is an error that people make in kernels: the text old, which stands in the
-// file behind the text after, becomes new. Cases of one of the kinds must fail.
+// mutation is a mutant of a kernel, with an error that people make: in the file, the first text old
+// that follows the text after becomes new. Cases of one of the kinds must fail.
 type mutation struct{ name, file, after, old, new, kinds string }
 
 var mutations = []mutation{
@@ -133,28 +133,36 @@ var mutations = []mutation{
 	{"the rate of the other moment", "optimizer.cu", "void adam_w", "(1 - rate2)", "(1 - rate1)", "AdamW"},
 }
 
-// The suite catches each of these errors, in at least one order of threads.
+// The suite catches each mutant, in at least one order of threads.
 func TestMutationsAreCaught(t *testing.T) { catch(t, mutations, kernels.F32, kerneltest.Cases(), "") }
 
-// catch compiles kernels once for each error: those of main or, if it is empty, those
+// source is the text of the mutant's file.
+func (m mutation) source(t *testing.T) string {
+	t.Helper()
+	text, err := fs.ReadFile(kernels.Source, m.file)
+	check(t, err)
+	before, rest, ok := strings.Cut(string(text), m.after)
+	if !ok || !strings.Contains(rest, m.old) {
+		t.Fatalf("%s: %s has no %q after %q", m.name, m.file, m.old, m.after)
+	}
+	return before + m.after + strings.Replace(rest, m.old, m.new, 1)
+}
+
+// catch compiles the kernels once for each mutant: those of main or, if it is empty, those
 // that the cases need.
 func catch(t *testing.T, mutations []mutation, p kernels.Precision, cases []kerneltest.Case, main string) {
+	for _, m := range mutations { // also with -short: a text that no longer occurs would be no mutant
+		m.source(t)
+	}
 	if testing.Short() {
-		t.Skip("-short: compiles the kernels once for each error")
+		t.Skip("-short: compiles the kernels once for each mutant")
 	}
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			check(t, os.CopyFS(dir, kernels.Source))
-			path := filepath.Join(dir, m.file)
-			text, err := fs.ReadFile(kernels.Source, m.file)
-			check(t, err)
-			before, behind, ok := strings.Cut(string(text), m.after)
-			if !ok || !strings.Contains(behind, m.old) {
-				t.Fatalf("%s has no %q behind %q", m.file, m.old, m.after)
-			}
-			check(t, os.WriteFile(path, []byte(before+m.after+strings.Replace(behind, m.old, m.new, 1)), 0o644))
+			check(t, os.WriteFile(filepath.Join(dir, m.file), []byte(m.source(t)), 0o644))
 			tried := slices.DeleteFunc(slices.Clone(cases), func(c kerneltest.Case) bool { return !slices.Contains(strings.Fields(m.kinds), kind(c.Spec)) })
 			if len(tried) == 0 {
 				t.Fatalf("no case of %s", m.kinds)

@@ -96,13 +96,13 @@ func (d *Driver) As(arch string) *Driver {
 	return &Driver{library: d.library, order: d.order, arch: arch}
 }
 
-// Architecture tells what the device runs code for.
+// Architecture is the one that the device runs code for.
 func (d *Driver) Architecture() string { return d.arch }
 
 // running: a library has one set of fibers.
 var running sync.Mutex
 
-// Name tells what runs the kernels.
+// Name is the name of what runs the kernels.
 func (d *Driver) Name() string { return "emulated CUDA device, threads " + d.order.String() }
 
 // Function finds a kernel.
