@@ -13,6 +13,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/trainer/checkpoint"
+	"magvit/trainer/task"
 	"magvit/trainer/trainertest"
 	"magvit/trainer/usage"
 )
@@ -71,7 +72,7 @@ func TestCheckpointRoundTrip(t *testing.T) {
 			t.Errorf("%s says %q, %v", name, text, err)
 		}
 		// The file is as good as the folder.
-		c, err := OpenCodec(o.Backend, filepath.Join(o.Out, "checkpoints", name))
+		c, err := task.OpenCodec(o.Backend, filepath.Join(o.Out, "checkpoints", name))
 		if err != nil || c.Step != 6 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -128,11 +129,11 @@ func TestDamagedCheckpointsArePassedOver(t *testing.T) {
 	damage(t, at(6), checkpoint.ModelFile, func(b []byte) []byte { return b[:len(b)-5] })
 	damage(t, at(4), checkpoint.OptimizerFile, func(b []byte) []byte { b[len(b)/2] ^= 4; return b })
 
-	c, err := OpenCodec(o.Backend, o.Out)
+	c, err := task.OpenCodec(o.Backend, o.Out)
 	if err != nil || c.Step != 2 || len(c.Skipped) != 2 {
 		t.Fatalf("codec of step %v, passed over %v, %v; want step 2 and two of them", c.Step, c.Skipped, err)
 	}
-	_, err = OpenCodec(o.Backend, at(4))
+	_, err = task.OpenCodec(o.Backend, at(4))
 	trainertest.Refused(t, err, "step-000004", "optimizer.safetensors", "damaged")
 
 	log.Reset()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/task"
 )
 
 // looking is the options of a run of a classifier's preset on small clips.
@@ -32,19 +32,19 @@ func looking(t *testing.T, preset string, clips, steps int) Options {
 
 func predicted(t *testing.T, o Options, split string) metrics.Classification {
 	t.Helper()
-	p, err := OpenPredictor(o.Backend, o.Out)
+	p, of, err := task.Open(o.Backend, o.Out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := NewEvaluation(t.Context(), p.Config, o.Source, split)
+	clips, err := task.NewClips(t.Context(), of.Config, o.Source, split)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, _, err := p.Evaluate(t.Context(), e, nil)
+	e, err := p.Evaluate(t.Context(), clips, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return *e.At(of.Step).Classify
 }
 
 // Eight clips, as they are, are learnt by heart: classes and ways on.
@@ -102,7 +102,7 @@ func TestClassifierResumes(t *testing.T) {
 	if a, b := timeless(t, straight.Out), timeless(t, parts.Out); a != b {
 		t.Errorf("metrics differ:\n%s\n%s", a, b)
 	}
-	text, err := os.ReadFile(filepath.Join(straight.Out, ClassifyFile))
+	text, err := os.ReadFile(filepath.Join(straight.Out, metrics.ClassifyFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestClassifierResumes(t *testing.T) {
 	}
 	again := predicted(t, straight, "val")
 	if kept.Step != 6 || kept.Preset != "slowfast-small" || kept.CrossEntropy != again.CrossEntropy || kept.Forecast.Error != again.Forecast.Error {
-		t.Errorf("%s says %+v, the checkpoint %+v", ClassifyFile, kept, again)
+		t.Errorf("%s says %+v, the checkpoint %+v", metrics.ClassifyFile, kept, again)
 	}
 	if r.Classified == nil || r.Classified.CrossEntropy != kept.CrossEntropy {
 		t.Errorf("the run returns %+v", r.Classified)
@@ -177,19 +177,11 @@ func (w without) Read(ctx context.Context, i int) (data.Clip, error) {
 	return c, err
 }
 
-// A tokenizer is no classifier, and a classifier has no codes.
+// A classifier has no codes.
 func TestClassifierIsNoCodec(t *testing.T) {
 	o := looking(t, "i3d-small", 12, 1)
 	run(t, t.Context(), o)
-	if _, err := OpenCodec(o.Backend, o.Out); err == nil || !strings.Contains(err.Error(), "which has no codes; magvit eval") {
-		t.Errorf("error %v", err)
-	}
-	if ok, err := HoldsClassifier(o.Out); !ok || err != nil {
-		t.Errorf("the classifier's run: %v, %v", ok, err)
-	}
-	other := tiny(t, 1)
-	run(t, t.Context(), other)
-	if _, err := OpenPredictor(o.Backend, other.Out); err == nil || !strings.Contains(err.Error(), "a tokenizer; want a classifier") {
+	if _, err := task.OpenCodec(o.Backend, o.Out); err == nil || !strings.Contains(err.Error(), "which has no codes; magvit eval") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -212,52 +204,15 @@ func TestEpochs(t *testing.T) {
 	}
 }
 
-// Of a straight line at steady speed the last velocity forecasts all, the last position
-// errs by the way gone; a network's zeros are the last position.
-func TestForecastBaselines(t *testing.T) {
-	k := model.Classify{Forecast: model.ForecastImage, Horizon: 2, Unit: 4}
-	b := &data.Batch{N: 2, T: 6, Points: make([]float32, 24), HasPoints: []bool{true, true}, Frames: []int{6, 5}, Labels: []int{0, 1}, Index: []int{0, 1}}
-	for f := range 6 {
-		b.Points[2*f], b.Points[2*f+1] = 10+3*float32(f), 20-4*float32(f) // 5 a frame
-		b.Points[12+2*f] = 1
-	}
-	target, counts := aims(b, k, 4)
-	want := []float32{.75, -1, 1.5, -2}
-	for i, w := range want {
-		if target[i] != w {
-			t.Errorf("target %v, want %v", target[:4], want)
-			break
-		}
-	}
-	if counts[0] != 1 || counts[1] != 1 || counts[2] != 1 || counts[3] != 0 { // the second clip ends before its last frame
-		t.Errorf("counts %v", counts)
-	}
-	acc := metrics.NewClassifier([]string{"line", "rest"}, 2)
-	p := &Predictor{Config: config.Config{Model: model.Config{Classify: k}}}
-	p.compare(acc, b, make([]float32, 8), 4)
-	f := acc.Report().Forecast
-	for _, c := range []struct {
-		what      string
-		got, want metrics.Number
-	}{
-		{"network", f.PerClass[0].Error, 7.5}, {"constant position", f.PerClass[0].ConstantPosition, 7.5}, {"constant velocity", f.PerClass[0].ConstantVelocity, 0},
-		{"frame 2 of the line", f.PerFrame[1].ConstantPosition, 10}, {"what rests", f.PerClass[1].ConstantVelocity, 0},
-	} {
-		if math.Abs(float64(c.got-c.want)) > 1e-6 {
-			t.Errorf("%s is off by %v, want %v", c.what, c.got, c.want)
-		}
-	}
-}
-
-// Dealt-out labels are those of the clips, in another order, and the same each time.
-func TestControlShufflesLabels(t *testing.T) {
+// Shuffled labels are a permutation of the clips' labels, the same each time.
+func TestShuffledLabels(t *testing.T) {
 	src := trajectories(t, 40, 1)
 	c := config.Config{Train: config.Train{ShuffleLabels: true, Seed: 3}}
-	a, b := control(src, c), control(src, c)
+	a, b := task.Labelled(src, c), task.Labelled(src, c)
 	count, moved := map[int]int{}, 0
 	for i := range src.Len() {
 		if a.Label(i) != b.Label(i) {
-			t.Fatal("two controls of one seed differ")
+			t.Fatal("two permutations of one seed differ")
 		}
 		count[a.Label(i)]++
 		if a.Label(i) != src.Label(i) {
@@ -267,7 +222,7 @@ func TestControlShufflesLabels(t *testing.T) {
 	if count[0] != 10 || count[3] != 10 || moved < 20 {
 		t.Errorf("labels %v, %d of 40 moved", count, moved)
 	}
-	if c.Train.ShuffleLabels = false; control(src, c) != src {
+	if c.Train.ShuffleLabels = false; task.Labelled(src, c) != src {
 		t.Error("without the key the labels change")
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
+	"magvit/trainer/rundir"
+	"magvit/trainer/task"
 	"magvit/trainer/usage"
 	"magvit/trainer/version"
 )
@@ -24,9 +26,9 @@ import (
 // open prepares a run: it resolves the configuration against the clips, enters
 // the run directory, and restores the newest checkpoint if there is one.
 func open(ctx context.Context, o Options) (*training, error) {
-	t := &training{opt: o, cfg: o.Config, be: o.Backend, say: o.Log, clock: time.Now, evaluated: -1}
-	if t.say == nil {
-		t.say = slog.New(slog.DiscardHandler)
+	t := &training{opt: o, cfg: o.Config, be: o.Backend, log: o.Log, clock: time.Now, evaluated: -1}
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
 	}
 	if err := t.cfg.Validate(); err != nil {
 		return nil, err
@@ -41,19 +43,19 @@ func open(ctx context.Context, o Options) (*training, error) {
 		}
 		be.UseConvKernels(k)
 	}
-	dir, fresh, err := openRunDir(o.Out)
+	dir, fresh, err := rundir.Open(o.Out)
 	if err != nil {
 		return nil, err
 	}
-	t.dir, t.store = dir, checkpoint.NewStore(dir.file("checkpoints"))
+	t.dir, t.store = dir, checkpoint.NewStore(dir.File("checkpoints"))
 	if err := t.prepare(ctx, fresh); err != nil {
 		if t.loader != nil {
 			t.loader.Close()
 		}
-		if dir.lines == nil { // nothing was written yet
-			dir.abandon()
+		if !dir.Begun() {
+			dir.Abandon()
 		} else {
-			dir.close()
+			dir.Close()
 		}
 		return nil, err
 	}
@@ -71,15 +73,15 @@ func (t *training) prepare(ctx context.Context, fresh bool) error {
 	if err := t.build(from); err != nil {
 		return err
 	}
-	t.began, t.before = t.clock(), t.snap.Seconds
-	evals, err := t.dir.begin(t.cfg, t.snap.Step, t.began)
+	t.began, t.secondsBefore = t.clock(), t.snap.Seconds
+	evals, err := t.dir.Begin(t.cfg, t.snap.Step, t.began)
 	if err != nil {
 		return err
 	}
 	for _, e := range evals {
-		t.note(e)
+		t.recordEval(e)
 	}
-	return t.beat("training", true)
+	return t.writeProgress("training", true)
 }
 
 // precision refuses a precision that the backend does not compute in.
@@ -94,7 +96,7 @@ func (t *training) precision() error {
 // resolve fills what the configuration leaves to the clips, checks that network
 // and clips fit, and chooses the held-out clips.
 func (t *training) resolve(ctx context.Context) (err error) {
-	t.opt.Source = control(t.opt.Source, t.cfg)
+	t.opt.Source = task.Labelled(t.opt.Source, t.cfg)
 	src := t.opt.Source
 	train, val, err := data.Split(src, t.cfg.Data.ValShare)
 	if err != nil {
@@ -103,10 +105,8 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	if t.cfg.Data, err = data.Resolve(ctx, src, train, t.cfg.Data); err != nil {
 		return err
 	}
-	if t.cfg.Model.Classifies() {
-		if err := t.forClips(ctx, src, train); err != nil {
-			return err
-		}
+	if t.cfg, err = task.Resolve(ctx, src, train, t.cfg, t.log); err != nil {
+		return err
 	}
 	if t.net, err = model.Build(t.cfg.Model); err != nil {
 		return usage.Wrap(err)
@@ -126,7 +126,7 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	if c := t.cfg.Data.Channels; c != t.cfg.Model.Channels {
 		return usage.Errorf("model.channels: %d, but the clips have %d; set model.channels=%d or data.channels=%d", t.cfg.Model.Channels, c, c, t.cfg.Model.Channels)
 	}
-	for _, s := range append(t.cfg.Data.Shapes(t.cfg.Train.Batch), t.cfg.Data.Whole(evalBatch)) {
+	for _, s := range append(t.cfg.Data.Shapes(t.cfg.Train.Batch), t.cfg.Data.Whole(task.EvalBatch)) {
 		if err := t.net.Check(model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}); err != nil {
 			return usage.Errorf("batch %v of the configured data does not fit the configured model: %w", s, err)
 		}
@@ -134,22 +134,14 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	if t.loader, err = data.NewLoader(src, train, t.cfg.Data, t.cfg.Train.Batch, t.cfg.Train.Seed, true); err != nil {
 		return err
 	}
-	t.eval = Evaluation{Source: src, Indices: spread(val, t.cfg.Train.EvalClips), Data: t.cfg.Data}
-	t.eval.Show = samples(src, t.eval.Indices, t.cfg.Train.Samples)
-	about := []any{"precision", t.cfg.Train.Precision, "parameters", t.net.NumParams()}
-	if tok, ok := t.net.(*model.Tokenizer); ok {
-		if t.eval.Mean, err = meanFrame(ctx, src, train, t.cfg.Data); err != nil {
-			return err
-		}
-		codes := tok.CodeShape(model.Shape{N: 1, T: t.cfg.Data.Frames, H: t.cfg.Data.Height, W: t.cfg.Data.Width})
-		about = append(about, "codes_per_clip", codes[1]*codes[2]*codes[3]*codes[4], "codebook", tok.CodebookSize())
-	} else {
-		about = append(about, "network", t.cfg.Model.Classify.Network, "forecast", t.cfg.Model.Classify.Forecast, "steps", t.cfg.Train.Steps)
+	if t.clips, err = task.ValidationClips(ctx, t.cfg, src, train, val); err != nil {
+		return err
 	}
-	t.say.Info("training on "+t.be.Name(), append(about,
-		"clips", src.Len(), "train", len(train), "val", len(val), "classes", len(src.Classes()))...)
+	about := task.New(t.be, t.net, t.cfg, nil).Describe()
+	t.log.Info("training on "+t.be.Name(), slices.Concat([]any{"precision", t.cfg.Train.Precision, "parameters", t.net.NumParams()}, about,
+		[]any{"clips", src.Len(), "train", len(train), "val", len(val), "classes", len(src.Classes())})...)
 	for _, p := range src.Problems() {
-		t.say.Warn("data: " + p)
+		t.log.Warn("data: " + p)
 	}
 	return nil
 }
@@ -180,9 +172,9 @@ func (t *training) resume(fresh bool) (from string, err error) {
 		}
 	}
 	for _, s := range skipped {
-		t.say.Warn("checkpoint passed over: " + s.Error())
+		t.log.Warn("checkpoint passed over: " + s.Error())
 	}
-	was, ok, err := t.dir.configured()
+	was, ok, err := t.dir.Config()
 	if from != "" {
 		was, err = snap.Configuration(filepath.Join(from, checkpoint.StateFile))
 	} else if !ok && err == nil && !fresh {
@@ -199,10 +191,10 @@ func (t *training) resume(fresh bool) (from string, err error) {
 	}
 	if from != "" {
 		if snap.Clips != fingerprint(t.opt.Source) {
-			t.say.Warn("the clips are not those of the run so far: batches and held-out clips differ from now on")
+			t.log.Warn("the clips are not those of the run so far: batches and held-out clips differ from now on")
 		}
-		t.snap, t.last, t.saved = snap, filepath.Base(from), snap.Step
-		t.say.Info("resuming", "checkpoint", from, "step", snap.Step)
+		t.snap, t.newest, t.savedStep = snap, filepath.Base(from), snap.Step
+		t.log.Info("resuming", "checkpoint", from, "step", snap.Step)
 	}
 	return from, nil
 }
@@ -241,24 +233,15 @@ func (t *training) build(from string) (err error) {
 		if err := t.stepper.begin(); err != nil {
 			return err
 		}
-		t.snap = checkpoint.Snapshot{Best: none, Seed: t.cfg.Train.Seed}
+		t.snap = checkpoint.Snapshot{Best: unknown, Seed: t.cfg.Train.Seed}
 	}
 	t.snap.Clips, t.snap.Version = fingerprint(t.opt.Source), version.String()
 	if err := t.snap.SetConfig(t.cfg); err != nil {
 		return err
 	}
-	weights := t.state.Params
-	if averaged {
-		weights = t.state.EMA
-	}
-	switch net := t.net.(type) {
-	case *model.Tokenizer:
-		t.codec = newCodec(t.be, net, t.cfg, weights)
-	case *model.Classifier:
-		t.predictor = newPredictor(t.be, net, t.cfg, weights)
-	}
+	t.task = t.stepper.task
 	t.loader.Seek(t.snap.Step * t.cfg.Train.Accumulate)
-	t.watch = progress{Device: t.be.Name(), Precision: t.cfg.Train.Precision, Parameters: t.net.NumParams(), Version: t.snap.Version,
-		Steps: t.cfg.Train.Steps, Minutes: t.cfg.Train.Minutes, Loss: none, Recon: none, PSNR: none, Accuracy: none, ClipsPerSecond: none}
+	t.progress = rundir.Progress{Device: t.be.Name(), Precision: t.cfg.Train.Precision, Parameters: t.net.NumParams(), Version: t.snap.Version,
+		Steps: t.cfg.Train.Steps, Minutes: t.cfg.Train.Minutes, Loss: unknown, Recon: unknown, PSNR: unknown, Accuracy: unknown, ClipsPerSecond: unknown}
 	return nil
 }

@@ -93,7 +93,7 @@ func TestStepOfTheReference(t *testing.T) {
 	for i := range p.Buffer("weight").Len() {
 		p.Buffer("weight").(kernels.Host)[i] = 1
 	}
-	solver, err := newSolver(c.Train, st)
+	opt, err := newOptimizer(c.Train, st)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestStepOfTheReference(t *testing.T) {
 		return p.Terms[0].Buffer.(kernels.Host)[0]
 	}
 	before := recon()
-	if norm := solverStep(t, solver, Moment{}, p.Scalars); !(norm > 0) {
+	if norm := optimizerStep(t, opt, Position{}, p.Scalars); !(norm > 0) {
 		t.Fatalf("norm of the gradient %g", norm)
 	}
 	if after := recon(); !(after < before) {

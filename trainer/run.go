@@ -1,8 +1,9 @@
 // Package trainer turns clips into checkpoints.
 //
 // Clips come from a data.Source, the configuration from a preset or a file; Run
-// leaves a run directory with checkpoints, metrics and a report. OpenCodec reads a
-// checkpoint to encode, decode and evaluate.
+// leaves a run directory with checkpoints, metrics and a report. The loop is here;
+// package config reads configurations, task evaluates and uses networks, checkpoint
+// and rundir keep what a run leaves, lucidrains exchanges checkpoints.
 //
 // Why all state but the arenas is a step number: batches, augmentation and first
 // weights are functions of the seed and the step, so a resumed run has the same
@@ -19,12 +20,13 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/task"
 )
 
 // Preset returns a named configuration of package config.
 func Preset(name string) (config.Config, error) { return config.Preset(name) }
 
-// Options say what a run works on; Config says how.
+// Options are the parts of a run: its configuration, clips, directory and backend.
 type Options struct {
 	Config  config.Config
 	Source  data.Source
@@ -35,24 +37,27 @@ type Options struct {
 	OnStep  func(step int)  // called after each step, if not nil
 }
 
-// Result is what a run reports.
+// Result is the outcome of a run.
 type Result struct {
 	Step       int                     // steps done, also those before a resume
 	Dir        string                  // the run directory
 	Checkpoint string                  // the newest one's name, "" if there is none
-	Report     metrics.Report          // of the last evaluation of this process
-	Classified *metrics.Classification // instead of Report, of a classifier
+	Report     metrics.Report          // of the last evaluation, of a tokenizer
+	Classified *metrics.Classification // of the last evaluation, of a classifier
 	BestPSNR   metrics.Number          // dB, of all evaluations, and its step
 	BestStep   int
 }
 
 // Run trains until the configured steps or minutes are used up.
 //
-// A run directory that holds the same run is taken up at its newest checkpoint
+// A run directory that holds the same run is continued from its newest checkpoint
 // that verifies. When ctx is cancelled, Run saves a checkpoint and returns an
 // error that wraps ErrInterrupted. Errors that the user caused wrap usage.Error.
 func Run(ctx context.Context, o Options) (Result, error) {
 	t, err := open(ctx, o)
+	if stop := ctx.Err(); err != nil && stop != nil && errors.Is(err, stop) {
+		err = fmt.Errorf("%w before the first step", ErrInterrupted)
+	}
 	if err != nil {
 		return Result{Dir: o.Out}, err
 	}
@@ -64,13 +69,13 @@ func Run(ctx context.Context, o Options) (Result, error) {
 }
 
 // train is the loop: next batch, step, log, evaluate, save. The next step's batch is
-// fetched while the backend is at work.
+// prefetched while the backend computes.
 func (t *training) train(ctx context.Context) error {
 	if err := t.evaluate(ctx); err != nil {
 		return err
 	}
 	for !t.finished() {
-		t.now = step{began: t.clock()}
+		t.current = step{began: t.clock()}
 		for part := range t.cfg.Train.Accumulate {
 			if err := t.fetch(ctx); err != nil {
 				return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
@@ -79,11 +84,11 @@ func (t *training) train(ctx context.Context) error {
 				return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
 			}
 		}
-		t.ahead(ctx)
-		if err := t.settle(); err != nil {
+		t.prefetch(ctx)
+		if err := t.finishStep(); err != nil {
 			return err
 		}
-		if err := t.log(); err != nil {
+		if err := t.logStep(); err != nil {
 			return err
 		}
 		if err := t.evaluate(ctx); err != nil {
@@ -100,4 +105,18 @@ func (t *training) train(ctx context.Context) error {
 		return err
 	}
 	return t.save()
+}
+
+// EvaluateCheckpoint evaluates a checkpoint, see checkpoint.Find, on the clips of a split, see task.NewClips.
+func EvaluateCheckpoint(ctx context.Context, be kernels.Backend, path string, src data.Source, split string) (metrics.Report, error) {
+	t, of, err := task.Open(be, path)
+	if err != nil {
+		return metrics.Report{}, err
+	}
+	clips, err := task.NewClips(ctx, of.Config, src, split)
+	if err != nil {
+		return metrics.Report{}, err
+	}
+	e, err := t.Evaluate(ctx, clips, nil)
+	return e.Val, err
 }

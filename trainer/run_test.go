@@ -17,7 +17,8 @@ import (
 	"magvit/model"
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/data"
-	"magvit/trainer/metrics"
+	"magvit/trainer/rundir"
+	"magvit/trainer/task"
 	"magvit/trainer/trainertest"
 	"magvit/trainer/usage"
 )
@@ -36,14 +37,14 @@ func begun(t *testing.T, o Options) *training {
 // again is a step of a batch.
 func again(t *testing.T, tr *training, b *data.Batch) {
 	t.Helper()
-	tr.now = step{began: tr.clock()}
+	tr.current = step{began: tr.clock()}
 	if err := tr.stepper.Feed(b); err != nil {
 		t.Fatal(err)
 	}
 	if err := tr.enqueue(0); err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.settle(); err != nil {
+	if err := tr.finishStep(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -58,7 +59,7 @@ func TestOverfitsOneBatch(t *testing.T) {
 	var first, last float64
 	for step := range o.Config.Train.Steps {
 		again(t, tr, batch)
-		if last = tr.now.Loss; step == 0 {
+		if last = tr.current.Loss; step == 0 {
 			first = last
 		}
 	}
@@ -130,7 +131,7 @@ func TestBadStepChangesNothing(t *testing.T) {
 			batch.Video[0] = float32(math.NaN())
 		}
 		again(t, tr, batch)
-		if err := tr.log(); err != nil {
+		if err := tr.logStep(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -158,7 +159,7 @@ func TestBadStepChangesNothing(t *testing.T) {
 func TestRunDirectoryRules(t *testing.T) {
 	o, _ := small(t, "train.steps=2")
 	run(t, t.Context(), o)
-	records, err := os.ReadFile(filepath.Join(o.Out, metricsFile))
+	records, err := os.ReadFile(filepath.Join(o.Out, rundir.MetricsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func TestRunDirectoryRules(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(foreign, "x")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a refused run left a folder behind: %v", err)
 	}
-	after, err := os.ReadFile(filepath.Join(o.Out, metricsFile))
+	after, err := os.ReadFile(filepath.Join(o.Out, rundir.MetricsFile))
 	if err != nil || !bytes.Equal(records, after) {
 		t.Errorf("refused runs changed the records (%v)", err)
 	}
@@ -274,9 +275,9 @@ func TestInterruptedBeforeAnEvaluation(t *testing.T) {
 	if !slices.Equal(at, []float64{0, 2, 4, 6}) {
 		t.Errorf("evaluated at %v", at)
 	}
-	var p progress
-	text, err := os.ReadFile(filepath.Join(o.Out, progressFile))
-	if err != nil || json.Unmarshal(text, &p) != nil || p.State != "done" || p.Step != 6 || p.Share != 1 || p.Heartbeat.IsZero() {
+	var p rundir.Progress
+	text, err := os.ReadFile(filepath.Join(o.Out, rundir.ProgressFile))
+	if err != nil || json.Unmarshal(text, &p) != nil || p.State != "done" || p.Step != 6 || p.Fraction != 1 || p.Heartbeat.IsZero() {
 		t.Errorf("progress %s, %v", text, err)
 	}
 }
@@ -306,7 +307,7 @@ func TestMinutes(t *testing.T) {
 func TestCodec(t *testing.T) {
 	o, _ := small(t, "train.steps=2")
 	run(t, t.Context(), o)
-	c, err := OpenCodec(o.Backend, o.Out)
+	c, err := task.OpenCodec(o.Backend, o.Out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,48 +346,6 @@ func TestCodec(t *testing.T) {
 	trainertest.Refused(t, err, "code 200 at 31", "[0,200)")
 	_, err = c.Encode(videos[:2*4*18*16*3], data.Shape{N: 2, T: 4, H: 18, W: 16, C: 3})
 	trainertest.Refused(t, err, "multiples of 4")
-}
-
-func TestRecordsBeyondACheckpointAreCut(t *testing.T) {
-	text := `{"step":0,"val":{"psnr":3}}` + "\n" + `{"step":1,"loss":2}` + "\n" + `{"step":2,"val":{"psnr":5}}` + "\n"
-	for _, c := range []struct {
-		tail  string
-		step  int
-		end   int
-		evals []metrics.Number
-	}{
-		{"", 9, len(text), []metrics.Number{3, 5}},
-		{`{"step":3,"lo`, 9, len(text), []metrics.Number{3, 5}},
-		{"garbage\n" + text, 9, len(text), []metrics.Number{3, 5}},
-		{"", 1, strings.LastIndex(text, `{"step":2`), []metrics.Number{3}},
-	} {
-		end, evals, err := recordsUntil(strings.NewReader(text+c.tail), c.step)
-		var psnr []metrics.Number
-		for _, e := range evals {
-			psnr = append(psnr, e.Val.PSNR)
-		}
-		if err != nil || int(end) != c.end || !slices.Equal(psnr, c.evals) {
-			t.Errorf("%q up to %d: end %d, evaluations %v, %v", c.tail, c.step, end, psnr, err)
-		}
-	}
-	o, _ := small(t)
-	d, _, err := openRunDir(o.Out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(d.file(metricsFile), []byte(text), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.begin(o.Config, 1, time.Unix(1, 0)); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(d.record(map[string]int{"step": 2}), d.close()); err != nil {
-		t.Fatal(err)
-	}
-	steps, val := logged(t, o.Out)
-	if len(steps) != 2 || len(val) != 1 || steps[1]["step"] != 2. {
-		t.Errorf("%v and %v, want the records up to step 1 and another one of step 2", steps, val)
-	}
 }
 
 // A boost of LFQ's entropy terms is in the first step's loss and fades from it.

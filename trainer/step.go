@@ -9,19 +9,19 @@ import (
 	"magvit/trainer/metrics"
 )
 
-// step is what the current step has come to so far.
+// step is the current step of a training.
 type step struct {
 	began time.Time // before it waited for its first batch
 	clips int
 	Outcome
-	used int // different codes in its last batch, where the step is logged
+	used int // distinct codes in its last batch, where the step is logged
 	lr   float64
 }
 
-// fetch gives the next batch to the backend, unless it is there already.
+// fetch writes the next batch to the backend, unless it was prefetched.
 func (t *training) fetch(ctx context.Context) error {
-	if t.fetched > 0 || t.missed != nil {
-		return t.missed
+	if t.pendingClips > 0 || t.prefetchErr != nil {
+		return t.prefetchErr
 	}
 	b, err := t.loader.Next(ctx)
 	if err == nil {
@@ -30,78 +30,78 @@ func (t *training) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.fetched = b.N
+	t.pendingClips = b.N
 	return nil
 }
 
-// ahead fetches the next step's first batch while the backend is at work. What goes
-// wrong is said when the batch is asked for.
-func (t *training) ahead(ctx context.Context) {
+// prefetch fetches the next step's first batch while the backend computes. An error
+// is returned when the batch is fetched.
+func (t *training) prefetch(ctx context.Context) {
 	if n := t.cfg.Train.Steps; n == 0 || t.snap.Step+1 < n {
-		t.missed = t.fetch(ctx)
+		t.prefetchErr = t.fetch(ctx)
 	}
 }
 
-// enqueue lets the backend begin with a batch of the step.
+// enqueue starts the backend on a batch of the step.
 func (t *training) enqueue(part int) error {
-	m := Moment{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, Progress: t.share()}
-	t.now.lr = learningRate(t.cfg.Train, m.Step, m.Progress)
-	t.now.clips += t.fetched
-	t.fetched = 0
+	m := Position{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, Progress: t.fraction()}
+	t.current.lr = learningRate(t.cfg.Train, m)
+	t.current.clips += t.pendingClips
+	t.pendingClips = 0
 	return t.stepper.Run(part, m)
 }
 
-// settle waits for the step and counts it. It fails when too many in a row were not
-// applied, as their loss or gradient was not finite.
-func (t *training) settle() (err error) {
+// finishStep waits for the step and counts it. It fails when too many in a row were not
+// applied because their loss or gradient was not finite.
+func (t *training) finishStep() (err error) {
 	asked := t.clock()
-	if t.now.Outcome, err = t.stepper.Wait(); err != nil {
+	if t.current.Outcome, err = t.stepper.Wait(); err != nil {
 		return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
 	}
 	hidden := t.clock().Sub(asked) > time.Millisecond // the backend was still at work when the next batch was there
-	if t.logs(t.snap.Step + 1) {
-		if t.now.used, err = t.stepper.used(); err != nil {
+	if t.logDue(t.snap.Step + 1) {
+		if t.current.used, err = t.stepper.used(); err != nil {
 			return err
 		}
 	}
-	if t.now.Applied() {
+	if t.current.Applied() {
 		t.snap.BadInARow = 0
 	} else if err := t.skip(); err != nil {
 		return err
 	}
 	t.snap.Step++
-	t.busy += t.clock().Sub(t.now.began)
+	t.busy += t.clock().Sub(t.current.began)
 	if !hidden {
 		t.idle += t.loader.Waited() - t.waited
 	}
 	t.waited = t.loader.Waited()
-	t.clips += t.now.clips
+	t.loggedClips += t.current.clips
 	return nil
 }
 
-// skip counts a step that is not applied and says what is wrong with it.
+// skip counts a step that was not applied and logs why.
 func (t *training) skip() error {
-	what, err := t.culprit()
+	what, err := t.firstNonFinite()
 	if err != nil {
 		return err
 	}
 	t.snap.Skipped++
 	t.snap.Unlogged++
 	t.snap.BadInARow++
-	t.say.Warn("step not applied: NaN or Inf", "step", t.snap.Step+1, "first", what, "in_a_row", t.snap.BadInARow)
+	t.log.Warn("step not applied: NaN or Inf", "step", t.snap.Step+1, "first", what, "in_a_row", t.snap.BadInARow)
 	if t.snap.BadInARow < t.cfg.Train.NaNPatience {
 		return nil
 	}
 	last := "no checkpoint was saved before"
-	if t.last != "" {
-		last = "the last good checkpoint is " + t.last
+	if t.newest != "" {
+		last = "the last good checkpoint is " + t.newest
 	}
 	return fmt.Errorf("step %d: %s; %d steps in a row met NaN or Inf (train.nan_patience); %s; a smaller train.lr or train.clip_norm may help",
 		t.snap.Step+1, what, t.snap.BadInARow, last)
 }
 
-// culprit names the first tensor that is not finite: a parameter, or else a gradient.
-func (t *training) culprit() (string, error) {
+// firstNonFinite names the first value that is not finite, of a parameter or else of a gradient.
+func (t *training) firstNonFinite() (string, error) {
 	params, err := t.state.Read(t.state.Params)
 	if err != nil {
 		return "", err
@@ -109,43 +109,43 @@ func (t *training) culprit() (string, error) {
 	if bad := t.state.FirstNonFinite(params); bad != "" {
 		return "parameter " + bad, nil
 	}
-	grads, err := t.state.Read(t.stepper.solver.gradient)
+	grads, err := t.state.Read(t.stepper.optimizer.gradient)
 	if err != nil {
 		return "", err
 	}
 	if bad := t.state.FirstNonFinite(grads); bad != "" {
 		return "gradient of " + bad, nil
 	}
-	if finite(t.now.Loss) {
+	if finite(t.current.Loss) {
 		return "the gradient's norm is too large for float32", nil
 	}
-	return fmt.Sprintf("loss = %v, with a finite gradient", t.now.Loss), nil
+	return fmt.Sprintf("loss = %v, with a finite gradient", t.current.Loss), nil
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// logs says whether a step is logged.
-func (t *training) logs(step int) bool {
+// logDue reports whether a step is logged.
+func (t *training) logDue(step int) bool {
 	return step%t.cfg.Train.LogEvery == 0 || step == t.cfg.Train.Steps
 }
 
-// log writes the step's record, where it is due, and tells who watches.
-func (t *training) log() error {
-	if t.logs(t.snap.Step) {
-		r := metrics.StepRecord{Step: t.snap.Step, Loss: metrics.Number(t.now.Loss), Terms: t.now.Terms,
-			CodesUsed: t.now.used, LR: metrics.Number(t.now.lr), GradNorm: metrics.Number(t.now.Norm), Skipped: t.snap.Unlogged,
-			ClipsPerSecond: metrics.Number(float64(t.clips) / t.busy.Seconds()), Seconds: metrics.Number(t.elapsed()),
+// logStep writes the step's record, where it is due, and progress.json.
+func (t *training) logStep() error {
+	if t.logDue(t.snap.Step) {
+		r := metrics.StepRecord{Step: t.snap.Step, Loss: metrics.Number(t.current.Loss), Terms: t.current.Terms,
+			CodesUsed: t.current.used, LR: metrics.Number(t.current.lr), GradNorm: metrics.Number(t.current.Norm), Skipped: t.snap.Unlogged,
+			ClipsPerSecond: metrics.Number(float64(t.loggedClips) / t.busy.Seconds()), Seconds: metrics.Number(t.elapsed()),
 			Waiting: metrics.Number(t.idle.Seconds() / t.busy.Seconds())}
-		if err := t.dir.step(r, t.clock()); err != nil {
+		if err := t.dir.Step(r, t.clock()); err != nil {
 			return err
 		}
-		t.watch.Loss, t.watch.Terms, t.watch.Recon, t.watch.ClipsPerSecond = r.Loss, r.Terms, r.Terms.Of("recon"), r.ClipsPerSecond
-		t.snap.Unlogged, t.busy, t.idle, t.clips = 0, 0, 0, 0
-		t.say.Info("step", "step", r.Step, "loss", float64(r.Loss), "grad_norm", float64(r.GradNorm), "lr", float64(r.LR),
+		t.progress.Loss, t.progress.Terms, t.progress.Recon, t.progress.ClipsPerSecond = r.Loss, r.Terms, r.Terms.Of("recon"), r.ClipsPerSecond
+		t.snap.Unlogged, t.busy, t.idle, t.loggedClips = 0, 0, 0, 0
+		t.log.Info("step", "step", r.Step, "loss", float64(r.Loss), "grad_norm", float64(r.GradNorm), "lr", float64(r.LR),
 			"clips_per_s", float64(r.ClipsPerSecond), "waiting", float64(r.Waiting))
 	}
 	if t.opt.OnStep != nil {
 		t.opt.OnStep(t.snap.Step)
 	}
-	return t.beat("training", false)
+	return t.writeProgress("training", false)
 }

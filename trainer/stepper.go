@@ -10,44 +10,46 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/task"
 )
 
-// Stepper makes the steps of a training: Feed and Run for each of a step's batches,
+// Stepper computes the steps of a training: Feed and Run for each of a step's batches,
 // then Wait. Run enqueues a whole batch in one go: loss, gradients and, after the
 // last one, their norm, new weights and their average.
 //
-// Feed may be called before Wait: the next batch goes up while a step is at work.
+// Feed may be called before Wait: the next batch is copied while a step is computed.
 type Stepper struct {
-	cfg      config.Config
-	be       kernels.Backend
-	net      model.Network
-	state    *checkpoint.State
-	solver   *solver
-	programs map[data.Shape]*program
-	fed, ran *program // of the batch that waits for Run, and of the last that ran
-	values   []float32
+	cfg       config.Config
+	be        kernels.Backend
+	net       model.Network
+	state     *checkpoint.State
+	optimizer *optimizer
+	task      task.Task
+	programs  map[data.Shape]*program
+	fed, ran  *program // of the batch that was fed, and of the last that ran
+	values    []float32
 }
 
 // program is the training graph for a batch shape.
 type program struct {
 	*model.Program
-	replay map[ends]func() error
+	replay map[batchPlace]func() error
 }
 
-// ends says whether a batch is the first of its step, and the last.
-type ends struct{ first, last bool }
+// batchPlace tells whether a batch is the first of its step, and whether it is the last.
+type batchPlace struct{ first, last bool }
 
-// Outcome is what a step came to: means over its batches.
+// Outcome is the result of a step, means over its batches.
 type Outcome struct {
 	Loss  float64
 	Terms metrics.Terms
 	Norm  float64 // of the gradient, before clipping; not finite if the step was not applied
 }
 
-// Applied says whether the step changed the weights: loss and gradient were finite.
+// Applied reports whether the step changed the weights: loss and gradient were finite.
 func (o Outcome) Applied() bool { return finite(o.Norm) }
 
-// NewStepper makes a training of a network from its first weights.
+// NewStepper starts a training of a network from its first weights.
 func NewStepper(be kernels.Backend, net model.Network, c config.Config) (*Stepper, error) {
 	s, err := newStepper(be, net, c)
 	if err != nil {
@@ -56,13 +58,18 @@ func NewStepper(be kernels.Backend, net model.Network, c config.Config) (*Steppe
 	return s, s.begin()
 }
 
-// newStepper makes a training whose weights are not set.
+// newStepper returns a training whose weights are not set.
 func newStepper(be kernels.Backend, net model.Network, c config.Config) (s *Stepper, err error) {
 	s = &Stepper{cfg: c, be: be, net: net, programs: map[data.Shape]*program{}}
 	if s.state, err = checkpoint.NewState(be, net); err != nil {
 		return nil, err
 	}
-	s.solver, err = newSolver(c.Train, s.state)
+	weights := s.state.Params
+	if c.Train.EMA.Decay > 0 {
+		weights = s.state.EMA
+	}
+	s.task = task.New(be, net, c, weights)
+	s.optimizer, err = newOptimizer(c.Train, s.state)
 	return s, err
 }
 
@@ -81,19 +88,15 @@ func (s *Stepper) Feed(b *data.Batch) error {
 	if err := s.be.Write(p.Buffer("video"), b.Video); err != nil {
 		return err
 	}
-	if net, ok := s.net.(*model.Classifier); ok {
-		err = s.teach(p.Program, b, net.Seen(b.T))
-	} else {
-		err = s.be.Write(p.Buffer("weight"), b.Weight)
+	if err := s.task.Feed(p.Program, b); err != nil {
+		return err
 	}
-	if err == nil {
-		s.fed = p
-	}
-	return err
+	s.fed = p
+	return nil
 }
 
-// Run enqueues the work on the batch that was fed, number part of its step, from 0.
-func (s *Stepper) Run(part int, m Moment) error {
+// Run enqueues the work on the batch that was fed, number part (0-based) of its step.
+func (s *Stepper) Run(part int, m Position) error {
 	p := s.fed
 	if p == nil {
 		panic("trainer: Run without Feed")
@@ -102,26 +105,26 @@ func (s *Stepper) Run(part int, m Moment) error {
 	if err := p.SetStep(model.StepPosition{Seed: s.cfg.Train.Seed, Step: m.Step, Batch: part, Batches: s.cfg.Train.Accumulate}); err != nil {
 		return err
 	}
-	is := ends{part == 0, part == s.cfg.Train.Accumulate-1}
-	if is.last {
-		if err := s.solver.schedule(m); err != nil {
+	place := batchPlace{part == 0, part == s.cfg.Train.Accumulate-1}
+	if place.last {
+		if err := s.optimizer.schedule(m); err != nil {
 			return err
 		}
 	}
-	if p.replay[is] == nil {
+	if p.replay[place] == nil {
 		replay, err := kernels.Record(s.be, func() {
 			p.Plan.Enqueue()
-			s.solver.take(p.Scalars, is.first)
-			if is.last {
-				s.solver.update()
+			s.optimizer.accumulate(p.Scalars, place.first)
+			if place.last {
+				s.optimizer.update()
 			}
 		})
 		if err != nil {
 			return err
 		}
-		p.replay[is] = replay
+		p.replay[place] = replay
 	}
-	return p.replay[is]()
+	return p.replay[place]()
 }
 
 // Wait waits for the step.
@@ -129,7 +132,7 @@ func (s *Stepper) Wait() (o Outcome, err error) {
 	if err := s.be.Sync(); err != nil {
 		return o, err
 	}
-	norm, means, err := s.solver.read()
+	norm, means, err := s.optimizer.read()
 	o = Outcome{Loss: means[0], Norm: norm}
 	for _, t := range s.ran.Terms {
 		o.Terms = append(o.Terms, metrics.Term{Name: t.Name, Value: metrics.Number(means[t.At])})
@@ -137,13 +140,16 @@ func (s *Stepper) Wait() (o Outcome, err error) {
 	return o, err
 }
 
-// used counts the different codes of the last batch that ran, 0 of a network without.
+// used counts the distinct codes of the last batch that ran, 0 of a network without.
 func (s *Stepper) used() (int, error) {
 	from := s.ran.Buffer("codes")
 	if from == nil {
 		return 0, nil
 	}
-	s.values = sized(s.values, from.Len())
+	if cap(s.values) < from.Len() {
+		s.values = make([]float32, from.Len())
+	}
+	s.values = s.values[:from.Len()]
 	if err := s.be.Read(s.values, from); err != nil {
 		return 0, err
 	}
@@ -169,11 +175,11 @@ func (s *Stepper) program(of data.Shape) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("train.batch: %w", model.ExplainMemory(s.net, s.be, shape, inUse, err))
 	}
-	s.programs[of] = &program{p, map[ends]func() error{}}
+	s.programs[of] = &program{p, map[batchPlace]func() error{}}
 	return s.programs[of], nil
 }
 
-// Program is the training graph of the last batch that ran, and FLOPs the work of a step
-// of one such batch, with the optimizer's.
+// Program returns the training graph of the last batch that ran, FLOPs the work of a step
+// of one such batch with the optimizer's.
 func (s *Stepper) Program() *model.Program { return s.ran.Program }
-func (s *Stepper) FLOPs() int64            { return s.ran.Plan.Stats().FLOPs() + s.solver.flops() }
+func (s *Stepper) FLOPs() int64            { return s.ran.Plan.Stats().FLOPs() + s.optimizer.flops() }

@@ -254,7 +254,7 @@ func (m *measured) time(ctx context.Context, steps int) (least, median float64, 
 
 // run is one step as the trainer makes it: the next batch goes up while it is at work.
 func (m *measured) run() error {
-	if err := m.steps.Run(0, trainer.Moment{Step: m.done, Updates: m.done}); err != nil {
+	if err := m.steps.Run(0, trainer.Position{Step: m.done, Updates: m.done}); err != nil {
 		return err
 	}
 	m.done++

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"magvit/trainer"
 	"magvit/trainer/data"
+	"magvit/trainer/task"
 )
 
 // codeFile is an .npz file of codes, as encode writes it. decode needs only the array codes; whatever else has the
@@ -29,7 +29,7 @@ type codeFile struct {
 const digitOrder = "code = digit[0] + levels[0]*(digit[1] + levels[1]*(digit[2] + ...))"
 
 // origin describes the tokenizer and the clips that codes come from, as arrays of the file.
-func origin(codec *trainer.Codec, paths []string, split string, shape [5]int, video data.Shape) []data.Array {
+func origin(codec *task.Codec, paths []string, split string, shape [5]int, video data.Shape) []data.Array {
 	text := func(name string, values ...string) data.Array {
 		return data.Array{Name: name, Shape: []int{len(values)}, Data: values}
 	}
@@ -123,7 +123,7 @@ func readCodes(path string) (f *codeFile, err error) {
 }
 
 // fits checks that the codes are of the checkpoint's tokenizer, or, with another allowed, of its kind.
-func (f *codeFile) fits(codec *trainer.Codec, another bool) error {
+func (f *codeFile) fits(codec *task.Codec, another bool) error {
 	tok := codec.Tokenizer
 	size, books, kind := tok.CodebookSize(), tok.Config.Quantizer.Codebooks, tok.Config.Quantizer.Kind
 	switch {

@@ -6,8 +6,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"magvit/trainer"
 	"magvit/trainer/data"
+	"magvit/trainer/task"
 )
 
 func decodeCommand() *cli.Command {
@@ -66,7 +66,7 @@ func decode(c *cli.Context) error {
 	return printLine(c.App.Writer, "%s: %d clips", c.String("out"), f.shape[0])
 }
 
-func (f *codeFile) decode(c *cli.Context, codec *trainer.Codec, s data.Writer, p *progress) error {
+func (f *codeFile) decode(c *cli.Context, codec *task.Codec, s data.Writer, p *progress) error {
 	per := len(f.codes) / f.shape[0]
 	for from := 0; from < f.shape[0]; from += workBatch {
 		if err := c.Context.Err(); err != nil {

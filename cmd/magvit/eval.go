@@ -5,9 +5,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"magvit/trainer"
 	"magvit/trainer/config"
-	"magvit/trainer/metrics"
+	"magvit/trainer/task"
 )
 
 func evalCommand() *cli.Command {
@@ -21,45 +20,47 @@ func evalCommand() *cli.Command {
 }
 
 func eval(c *cli.Context) error {
-	if c.IsSet("checkpoint") {
-		classifier, err := trainer.HoldsClassifier(c.String("checkpoint"))
-		if err != nil {
-			return err
-		}
-		if classifier {
-			return evalClassifier(c)
-		}
-	}
-	w, err := openWork(c)
+	w, err := newWork(c)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	e, step, err := w.evaluation(c, w.codec.Config)
+	if w.be, err = openDevice(c, w.p.log); err != nil {
+		return err
+	}
+	t, of, err := task.Open(w.be, c.String("checkpoint"))
 	if err != nil {
 		return err
 	}
-	r, _, skipped, err := e.Run(c.Context, w.codec, step)
+	logCheckpoint(c, w.p.log, of)
+	if err := w.openClips(of.Config.Data); err != nil {
+		return err
+	}
+	clips, step, err := w.evaluation(c, of.Config)
 	if err != nil {
 		return err
 	}
-	w.logSkipped(skipped)
+	e, err := t.Evaluate(c.Context, clips, step)
+	if err != nil {
+		return err
+	}
+	w.logSkipped(e.Unread)
 	w.p.close()
 	if c.Bool("json") {
-		return printJSON(c, r)
+		return printJSON(c, e.At(of.Step).Result())
 	}
-	return metrics.WriteText(c.App.Writer, r)
+	return e.At(of.Step).WriteText(c.App.Writer)
 }
 
 // evaluation chooses the clips of --split; step advances the progress bar by a batch.
-func (w *work) evaluation(c *cli.Context, cfg config.Config) (e trainer.Evaluation, step func() error, err error) {
+func (w *work) evaluation(c *cli.Context, cfg config.Config) (clips task.Clips, step func() error, err error) {
 	cfg.Data = w.data
-	if e, err = trainer.NewEvaluation(c.Context, cfg, w.src, c.String("split")); err != nil {
-		return e, nil, err
+	if clips, err = task.NewClips(c.Context, cfg, w.src, c.String("split")); err != nil {
+		return clips, nil, err
 	}
-	w.indices = e.Indices
+	w.indices = clips.Indices
 	began, done := time.Now(), 0
-	return e, func() error {
+	return clips, func() error {
 		done = min(done+workBatch, len(w.indices))
 		w.showProgress(done, began)
 		return c.Context.Err()

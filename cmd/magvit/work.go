@@ -9,8 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/kernels"
-	"magvit/trainer"
 	"magvit/trainer/data"
+	"magvit/trainer/task"
 )
 
 // work is what the commands on a checkpoint and clips have in common.
@@ -18,7 +18,7 @@ type work struct {
 	c       *cli.Context
 	p       *progress
 	be      kernels.Backend
-	codec   *trainer.Codec
+	codec   *task.Codec
 	src     data.Source
 	indices []int       // chosen clips
 	data    data.Config // how they are read
@@ -49,26 +49,26 @@ func clipFlags() []cli.Flag {
 }
 
 // openCheckpoint starts the device and reads the checkpoint.
-func openCheckpoint(c *cli.Context, log *slog.Logger) (kernels.Backend, *trainer.Codec, error) {
+func openCheckpoint(c *cli.Context, log *slog.Logger) (kernels.Backend, *task.Codec, error) {
 	be, err := openDevice(c, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	codec, err := trainer.OpenCodec(be, c.String("checkpoint"))
+	codec, err := task.OpenCodec(be, c.String("checkpoint"))
 	if err != nil {
 		be.Close()
 		return nil, nil, err
 	}
-	logCheckpoint(c, log, codec.Skipped, codec.Step, codec.Tokenizer.NumParams())
+	logCheckpoint(c, log, codec.Trained)
 	return be, codec, nil
 }
 
-// opened logs which checkpoint was read.
-func logCheckpoint(c *cli.Context, log *slog.Logger, skipped []error, step, parameters int) {
-	for _, s := range skipped {
+// logCheckpoint logs which checkpoint was read.
+func logCheckpoint(c *cli.Context, log *slog.Logger, of task.Trained) {
+	for _, s := range of.Skipped {
 		log.Warn("checkpoint skipped: " + s.Error())
 	}
-	log.Info("checkpoint", "path", c.String("checkpoint"), "step", step, "parameters", parameters)
+	log.Info("checkpoint", "path", c.String("checkpoint"), "step", of.Step, "parameters", of.Parameters)
 }
 
 // openWork opens what the flags name. The caller closes it.

@@ -17,6 +17,7 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/task"
 	"magvit/trainer/trainertest"
 	"magvit/trainer/usage"
 )
@@ -60,7 +61,7 @@ func TestExportLean(t *testing.T) {
 	}
 	var codes [2][]int32
 	for i, path := range []string{run, lean} {
-		codec, err := trainer.OpenCodec(o.Backend, path)
+		codec, err := task.OpenCodec(o.Backend, path)
 		trainertest.Check(t, err)
 		codes[i], err = codec.Encode(clip, shape)
 		trainertest.Check(t, err)

@@ -23,6 +23,7 @@ import (
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
+	"magvit/trainer/task"
 	"magvit/trainer/torchfile"
 	"magvit/trainer/trainertest"
 	"magvit/trainer/usage"
@@ -180,7 +181,7 @@ func TestImportGolden(t *testing.T) {
 // checkCodes compares the codes that the imported weights, not their average, give.
 func checkCodes(t *testing.T, g goldenCheckpoint) {
 	_, run := g.imports(t, g.file, "train.ema.decay=0")
-	codec, err := trainer.OpenCodec(backend(t), run)
+	codec, err := task.OpenCodec(backend(t), run)
 	trainertest.Check(t, err)
 	in, want := g.tensors["in.video"], g.tensors["codes"]
 	n, c, frames, h, w := in.Shape[0], in.Shape[1], in.Shape[2], in.Shape[3], in.Shape[4]

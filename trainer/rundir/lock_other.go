@@ -1,9 +1,9 @@
 //go:build !unix
 
-package trainer
+package rundir
 
 import "os"
 
 // lock does nothing where there is no flock: two trainers in one run directory
-// are not noticed there.
+// are not detected there.
 func lock(*os.File) error { return nil }

@@ -1,4 +1,4 @@
-package trainer
+package task
 
 import (
 	"crypto/sha256"
@@ -11,46 +11,35 @@ import (
 	"magvit/kernels"
 	"magvit/model"
 	"magvit/trainer/checkpoint"
-	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/usage"
 )
 
 // Codec turns clips into integer codes and codes into clips.
 //
-// There is no way through it that leaves the codes out: what it reconstructs is
-// what a file of its codes would give. A clip's codes and values do not depend on
+// Reconstructions always go through the codes: they are
+// what a file of the codes gives. A clip's codes and values do not depend on
 // what else is in the batch. It is used by one goroutine at a time.
 type Codec struct {
+	Trained
 	Tokenizer *model.Tokenizer
-	Config    config.Config // the configuration it was trained with
-	Step      int           // of the checkpoint
-	SHA256    string        // of the weights in use: float32, little-endian, in the order of the parameters
-	Skipped   []error       // newer checkpoints that were passed over, and why
 
 	be       kernels.Backend
 	offsets  []int
 	params   kernels.Buffer
 	encoders map[model.Shape]*model.Program
 	decoders map[model.Shape]*model.Program
-	values   []float32 // codes as the backend has them
+	values   []float32 // codes as the backend stores them
 }
 
-// newCodec uses parameters that lie in an arena of the backend.
-func newCodec(be kernels.Backend, tok *model.Tokenizer, c config.Config, params kernels.Buffer) *Codec {
-	return &Codec{Tokenizer: tok, Config: c, be: be, offsets: checkpoint.NewLayout(tok).Offsets, params: params,
+func newCodec(be kernels.Backend, tok *model.Tokenizer, of Trained, params kernels.Buffer) *Codec {
+	return &Codec{Trained: of, Tokenizer: tok, be: be, offsets: checkpoint.NewLayout(tok).Offsets, params: params,
 		encoders: map[model.Shape]*model.Program{}, decoders: map[model.Shape]*model.Program{}}
 }
 
-// OpenCodec reads a checkpoint: path is its folder, a run's (then its newest
-// checkpoint that verifies), or the file checkpoints/latest or best of a run. The
-// average of the weights is used where there is one.
+// OpenCodec reads a tokenizer's checkpoint as Open does.
 func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
-	o, params, err := openWeights(be, path)
-	if err != nil {
-		return nil, err
-	}
-	arena, err := o.Weights()
+	o, params, arena, err := openWeights(be, path)
 	if err != nil {
 		return nil, err
 	}
@@ -58,9 +47,9 @@ func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
 	if !ok {
 		return nil, usage.Errorf("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, o.Config.Model.Classify.Network)
 	}
-	codec := newCodec(be, tok, o.Config, params)
-	codec.Step, codec.SHA256, codec.Skipped = o.Snapshot.Step, weightsHash(arena), o.Skipped
-	return codec, nil
+	of := trained(o)
+	of.SHA256 = weightsHash(arena)
+	return newCodec(be, tok, of, params), nil
 }
 
 // weightsHash is the SHA-256 of an arena in hexadecimal.
@@ -77,24 +66,17 @@ func weightsHash(arena []float32) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// openWeights reads a checkpoint and puts the weights that evaluation uses on a backend.
-func openWeights(be kernels.Backend, path string) (*checkpoint.Opened, kernels.Buffer, error) {
-	o, err := checkpoint.Open(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	arena, err := o.Weights()
-	if err != nil {
-		return nil, nil, err
-	}
-	params, err := be.Alloc(o.Len)
-	if err != nil {
-		return nil, nil, fmt.Errorf("memory for %d parameters: %w", o.Net.NumParams(), err)
-	}
-	return o, params, be.Write(params, arena)
+func (c *Codec) Describe() []any {
+	d := c.Config.Data
+	codes := c.Tokenizer.CodeShape(model.Shape{N: 1, T: d.Frames, H: d.Height, W: d.Width})
+	return []any{"codes_per_clip", codes[1] * codes[2] * codes[3] * codes[4], "codebook", c.Tokenizer.CodebookSize()}
 }
 
-// padded is the shape of a batch once each clip is long enough for the network.
+func (c *Codec) Feed(p *model.Program, b *data.Batch) error {
+	return c.be.Write(p.Buffer("weight"), b.Weight)
+}
+
+// padded returns the shape of a batch once each clip is long enough for the network.
 func (c *Codec) padded(s data.Shape) (model.Shape, error) {
 	if s.C != c.Tokenizer.Config.Channels {
 		return model.Shape{}, usage.Errorf("clips with %d channels: this tokenizer takes %d", s.C, c.Tokenizer.Config.Channels)
@@ -106,13 +88,13 @@ func (c *Codec) padded(s data.Shape) (model.Shape, error) {
 	return p, nil
 }
 
-// CodeShape is the shape of the codes of a batch: N, T', H', W', codebooks.
+// CodeShape returns the shape of the codes of a batch: N, T', H', W', codebooks.
 func (c *Codec) CodeShape(s data.Shape) ([5]int, error) {
 	p, err := c.padded(s)
 	return c.Tokenizer.CodeShape(p), err
 }
 
-// VideoShape is the shape of the longest clips that have codes of this shape.
+// VideoShape returns the shape of the longest clips that have codes of this shape.
 func (c *Codec) VideoShape(codes [5]int) data.Shape {
 	s := c.Tokenizer.BatchShape(codes)
 	return data.Shape{N: s.N, T: s.T, H: s.H, W: s.W, C: c.Tokenizer.Config.Channels}
@@ -151,6 +133,21 @@ func (c *Codec) Encode(video []float32, s data.Shape) ([]int32, error) {
 		codes[i] = int32(v)
 	}
 	return codes, nil
+}
+
+// EncodeWithLatents is Encode that also returns the input of the quantizer, latents
+// [N,T',H',W',dims].
+func (c *Codec) EncodeWithLatents(video []float32, s data.Shape) (codes []int32, latents []float32, err error) {
+	if codes, err = c.Encode(video, s); err != nil {
+		return nil, nil, err
+	}
+	p, err := c.padded(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	from := c.encoders[p].Buffer("latents")
+	latents = make([]float32, from.Len())
+	return codes, latents, c.be.Read(latents, from)
 }
 
 // Decode turns codes into clips [N,T,H,W,C] of shape s, not clamped to [0,1].
@@ -204,7 +201,7 @@ func (c *Codec) program(known map[model.Shape]*model.Program, s model.Shape, gra
 	return p, nil
 }
 
-// stretch repeats the last frame of each clip up to so many frames.
+// stretch repeats the last frame of each clip up to a number of frames.
 func stretch(video []float32, s data.Shape, frames int) []float32 {
 	if frames == s.T {
 		return video

@@ -25,7 +25,7 @@ func TestSchedule(t *testing.T) {
 		{cosine, 10, 1. / 3, .00775}, // .1 + .9·(1+cos 60°)/2 = .775
 		{config.Train{LR: .01, Schedule: "constant"}, 0, 0, .01},
 	} {
-		if got := learningRate(c.train, c.step, c.progress); math.Abs(got-c.want) > 1e-15 {
+		if got := learningRate(c.train, Position{Step: c.step, Progress: c.progress}); math.Abs(got-c.want) > 1e-15 {
 			t.Errorf("%+v: rate(%d, %g) = %g, want %g", c.train, c.step, c.progress, got, c.want)
 		}
 	}
@@ -50,7 +50,7 @@ func TestEMARate(t *testing.T) {
 // betas (.5, .75) the moments become half the gradient and a quarter of its
 // square; the first update's correction makes the step lr times its sign:
 // p - lr·sign, after decay p·(1 - lr·wd).
-func TestSolverStep(t *testing.T) {
+func TestOptimizerStep(t *testing.T) {
 	be := kernels.NewCPU(1)
 	defer be.Close()
 	tok := &model.Tokenizer{Params: []model.Param{{Name: "bias", Shape: []int{1}}, {Name: "weight", Shape: []int{1, 1}, Decay: true}}}
@@ -64,7 +64,7 @@ func TestSolverStep(t *testing.T) {
 		}
 		cfg := config.Train{LR: .125, Betas: [2]float64{.5, .75}, Eps: 1e-12, WeightDecay: 2, Schedule: "constant", ClipNorm: c.clip, Accumulate: 2,
 			EMA: config.EMA{Decay: .5, UpdateEvery: 1}}
-		v, err := newSolver(cfg, st)
+		v, err := newOptimizer(cfg, st)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,10 +77,10 @@ func TestSolverStep(t *testing.T) {
 		for part, g := range [][2]float32{{2, 6}, {4, 2}} {
 			write(st.Grads, g[0], g[1])
 			if part == 0 {
-				v.take(make(kernels.Host, model.MaxScalars), true)
+				v.accumulate(make(kernels.Host, model.MaxScalars), true)
 			}
 		}
-		if norm := solverEnds(t, v, Moment{}, make(kernels.Host, model.MaxScalars), false); norm != 5 {
+		if norm := finishOptimizerStep(t, v, Position{}, make(kernels.Host, model.MaxScalars), false); norm != 5 {
 			t.Fatalf("norm %v, want 5", norm)
 		}
 		for _, w := range []struct {
@@ -108,19 +108,19 @@ func TestSolverStep(t *testing.T) {
 	}
 }
 
-// solverStep is a step of one batch, on the CPU. It returns the norm.
-func solverStep(t *testing.T, v *solver, m Moment, batch kernels.Buffer) float64 {
+// optimizerStep is a step of one batch, on the CPU. It returns the norm.
+func optimizerStep(t *testing.T, v *optimizer, m Position, batch kernels.Buffer) float64 {
 	t.Helper()
-	return solverEnds(t, v, m, batch, true)
+	return finishOptimizerStep(t, v, m, batch, true)
 }
 
-// solverEnds is the last batch of a step, and the update.
-func solverEnds(t *testing.T, v *solver, m Moment, batch kernels.Buffer, first bool) float64 {
+// finishOptimizerStep is the last batch of a step, and the update.
+func finishOptimizerStep(t *testing.T, v *optimizer, m Position, batch kernels.Buffer, first bool) float64 {
 	t.Helper()
 	if err := v.schedule(m); err != nil {
 		t.Fatal(err)
 	}
-	v.take(batch, first)
+	v.accumulate(batch, first)
 	v.update()
 	norm, _, err := v.read()
 	if err != nil {
@@ -131,7 +131,7 @@ func solverEnds(t *testing.T, v *solver, m Moment, batch kernels.Buffer, first b
 
 // A loss that is not finite keeps a step from being applied, and so does a gradient,
 // whichever of the batches has it; the step after it is applied.
-func TestSolverRefusesWhatIsNotFinite(t *testing.T) {
+func TestOptimizerRefusesWhatIsNotFinite(t *testing.T) {
 	be := kernels.NewCPU(1)
 	defer be.Close()
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
@@ -152,7 +152,7 @@ func TestSolverRefusesWhatIsNotFinite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := newSolver(config.Train{LR: .1, Betas: [2]float64{.9, .99}, Eps: 1e-8, Accumulate: 2, EMA: config.EMA{Decay: .5, UpdateEvery: 1}}, st)
+		v, err := newOptimizer(config.Train{LR: .1, Betas: [2]float64{.9, .99}, Eps: 1e-8, Accumulate: 2, EMA: config.EMA{Decay: .5, UpdateEvery: 1}}, st)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,10 +162,10 @@ func TestSolverRefusesWhatIsNotFinite(t *testing.T) {
 				scalars[0], scalars[1] = loss[part], 10*loss[part]
 				st.Grads.(kernels.Host)[0] = grad[part]
 				if part == 0 {
-					v.take(scalars, true)
+					v.accumulate(scalars, true)
 				}
 			}
-			solverEnds(t, v, Moment{}, scalars, false)
+			finishOptimizerStep(t, v, Position{}, scalars, false)
 			norm, means, err := v.read()
 			if err != nil {
 				t.Fatal(err)

@@ -80,15 +80,15 @@ func (r *trace) compare(name string, got []float32) {
 	}
 }
 
-// The solver that trains follows the reference's: AdamW with decay on two or more axes
+// The optimizer that trains follows the reference's: AdamW with decay on two or more axes
 // only, ema-pytorch's average, the linear warm-up as it is meant.
-func TestSolverFollowsReference(t *testing.T) {
+func TestOptimizerFollowsReference(t *testing.T) {
 	be := kernels.NewCPU(1)
 	defer be.Close()
-	start := func(t *testing.T, cfg config.Train, tok *model.Tokenizer) (*checkpoint.State, *solver) {
+	start := func(t *testing.T, cfg config.Train, tok *model.Tokenizer) (*checkpoint.State, *optimizer) {
 		st, err := checkpoint.NewState(be, tok)
 		trainertest.Check(t, err)
-		v, err := newSolver(cfg, st)
+		v, err := newOptimizer(cfg, st)
 		trainertest.Check(t, err)
 		return st, v
 	}
@@ -122,7 +122,7 @@ func TestSolverFollowsReference(t *testing.T) {
 					g, _ := r.values("in.grad." + n)
 					trainertest.Check(t, be.Write(part(st.Grads, i), g[step*tok.Params[i].Len():][:tok.Params[i].Len()]))
 				}
-				solverStep(t, v, Moment{Step: step, Updates: step}, make(kernels.Host, model.MaxScalars))
+				optimizerStep(t, v, Position{Step: step, Updates: step}, make(kernels.Host, model.MaxScalars))
 				for i := range names {
 					traces[i] = append(traces[i], read(st.Params, i)...)
 				}
@@ -148,7 +148,7 @@ func TestSolverFollowsReference(t *testing.T) {
 			var got []float32
 			for step := range r.Options.Steps {
 				trainertest.Check(t, be.Write(st.Params, values[step*n:][:n]))
-				solverStep(t, v, Moment{Step: step, Updates: step}, make(kernels.Host, model.MaxScalars))
+				optimizerStep(t, v, Position{Step: step, Updates: step}, make(kernels.Host, model.MaxScalars))
 				now := make([]float32, n)
 				trainertest.Check(t, be.Read(now, st.EMA))
 				got = append(got, now...)
@@ -160,7 +160,7 @@ func TestSolverFollowsReference(t *testing.T) {
 		r := openTrace(t, "warmup")
 		var got []float32
 		for step := range r.Options.Steps {
-			got = append(got, float32(learningRate(config.Train{LR: r.Config.LR, Warmup: r.Config.Warmup, Schedule: "constant"}, step, 0)))
+			got = append(got, float32(learningRate(config.Train{LR: r.Config.LR, Warmup: r.Config.Warmup, Schedule: "constant"}, Position{Step: step})))
 		}
 		r.compare("out.lr", got)
 		if i := slices.Index(got, float32(r.Config.LR)); i != r.Config.Warmup-1 {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package trainer
+package rundir
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lock takes a file for this process until it is closed. File systems that
-// cannot lock let everybody in.
+// lock locks a file for this process until it is closed. File systems without locks
+// return no error.
 func lock(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

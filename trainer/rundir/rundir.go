@@ -1,4 +1,5 @@
-package trainer
+// Package rundir keeps what a run writes besides its checkpoints: its lock, configuration, records, events and progress.
+package rundir
 
 import (
 	"bufio"
@@ -23,24 +24,24 @@ import (
 	"magvit/trainer/usage"
 )
 
-// runDir is the folder of one run, locked for one trainer.
-type runDir struct {
-	path     string
-	lock     *os.File
-	lines    *os.File // metrics.jsonl
-	events   *events.Writer
-	lastBeat time.Time
+// Dir is the folder of one run, locked for one trainer.
+type Dir struct {
+	path    string
+	lock    *os.File
+	lines   *os.File // metrics.jsonl
+	events  *events.Writer
+	written time.Time // when progress.json was replaced
 }
 
 const (
-	metricsFile  = "metrics.jsonl"
-	progressFile = "progress.json"
+	MetricsFile  = "metrics.jsonl"
+	ProgressFile = "progress.json"
 	lockFile     = ".lock"
 )
 
-// openRunDir makes or enters a run's folder and locks it. fresh says that it holds
-// no run.
-func openRunDir(path string) (d *runDir, fresh bool, err error) {
+// Open makes or enters a run's folder and locks it. fresh reports that it holds
+// nothing.
+func Open(path string) (d *Dir, fresh bool, err error) {
 	if path == "" {
 		return nil, false, usage.Errorf("no run directory: want --out RUN")
 	}
@@ -51,8 +52,8 @@ func openRunDir(path string) (d *runDir, fresh bool, err error) {
 	if err != nil {
 		return nil, false, usage.Errorf("run directory: %w", err)
 	}
-	d = &runDir{path: path}
-	if d.lock, err = os.OpenFile(d.file(lockFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
+	d = &Dir{path: path}
+	if d.lock, err = os.OpenFile(d.File(lockFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
 		return nil, false, usage.Errorf("run directory %s cannot be written to: %w", path, err)
 	}
 	if err := lock(d.lock); err != nil {
@@ -66,28 +67,29 @@ func openRunDir(path string) (d *runDir, fresh bool, err error) {
 	return d, fresh, nil
 }
 
-func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }
+// File returns the path of a file of the run.
+func (d *Dir) File(name string) string { return filepath.Join(d.path, name) }
 
-// configured is the configuration in the folder; ok is false if there is none.
-func (d *runDir) configured() (c config.Config, ok bool, err error) {
-	c, err = config.Load(d.file(config.FileName))
+// Config returns the configuration in the folder; ok is false if there is none.
+func (d *Dir) Config() (c config.Config, ok bool, err error) {
+	c, err = config.Load(d.File(config.FileName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, false, nil
 	}
 	return c, err == nil, err
 }
 
-// begin prepares the folder to go on after a step: what was logged beyond it is
-// cut off. It returns the evaluations up to it.
-func (d *runDir) begin(c config.Config, step int, now time.Time) (evals []metrics.EvalRecord, err error) {
+// Begin prepares the folder to continue after a step: records of later steps are
+// removed. It returns the evaluations up to the step.
+func (d *Dir) Begin(c config.Config, step int, now time.Time) (evals []metrics.EvalRecord, err error) {
 	text, err := c.YAML()
 	if err == nil {
-		err = atomicfile.WriteBytes(d.file(config.FileName), text)
+		err = atomicfile.WriteBytes(d.File(config.FileName), text)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	if d.lines, err = os.OpenFile(d.file(metricsFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
+	if d.lines, err = os.OpenFile(d.File(MetricsFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
 	end, evals, err := recordsUntil(d.lines, step)
@@ -98,7 +100,7 @@ func (d *runDir) begin(c config.Config, step int, now time.Time) (evals []metric
 		_, err = d.lines.Seek(end, io.SeekStart)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.file(metricsFile), err)
+		return nil, fmt.Errorf("%s: %w", d.File(MetricsFile), err)
 	}
 	if d.events, err = events.Open(d.path, now, step); err != nil {
 		return nil, err
@@ -129,14 +131,10 @@ func hyperparameters(c config.Config) (map[string]any, error) {
 	return all, err
 }
 
-// histograms logs how the weights of each parameter are distributed.
-func (d *runDir) histograms(step int, s *checkpoint.State) error {
-	arena, err := s.Read(s.Params)
-	if err != nil {
-		return err
-	}
-	for i, p := range s.Layout.Params {
-		if err := d.events.Histogram(step, "weights/"+p.Name, s.Part(arena, i)); err != nil {
+// Histograms logs the distribution of the weights of each parameter.
+func (d *Dir) Histograms(step int, l checkpoint.Layout, arena []float32) error {
+	for i, p := range l.Params {
+		if err := d.events.Histogram(step, "weights/"+p.Name, l.Part(arena, i)); err != nil {
 			return err
 		}
 	}
@@ -174,60 +172,41 @@ func recordsUntil(r io.Reader, step int) (end int64, evals []metrics.EvalRecord,
 }
 
 // record appends a line to metrics.jsonl.
-func (d *runDir) record(v any) error {
+func (d *Dir) record(v any) error {
 	line, err := json.Marshal(v)
 	if err == nil {
 		_, err = d.lines.Write(append(line, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", d.file(metricsFile), err)
+		return fmt.Errorf("%s: %w", d.File(MetricsFile), err)
 	}
 	return nil
 }
 
-// step logs a training step.
-func (d *runDir) step(r metrics.StepRecord, now time.Time) error {
+// Step logs a training step.
+func (d *Dir) Step(r metrics.StepRecord, now time.Time) error {
 	err := d.record(r)
 	d.events.At = now
-	type scalar struct {
-		tag   string
-		value metrics.Number
-	}
-	list := []scalar{{"train/loss", r.Loss}}
+	list := []metrics.Scalar{{Name: "train/loss", Value: r.Loss}}
 	for _, t := range r.Terms {
-		list = append(list, scalar{"train/" + t.Name, t.Value})
+		list = append(list, metrics.Scalar{Name: "train/" + t.Name, Value: t.Value})
 	}
-	for _, s := range append(list, scalar{"train/codes_used", metrics.Number(r.CodesUsed)}, scalar{"train/grad_norm", r.GradNorm},
-		scalar{"train/lr", r.LR}, scalar{"speed/clips_per_s", r.ClipsPerSecond}, scalar{"speed/waiting", r.Waiting}) {
-		if err == nil && s.value != 0 && s.value.Finite() {
-			err = d.events.Scalar(r.Step, s.tag, float64(s.value))
+	for _, s := range append(list, metrics.Scalar{Name: "train/codes_used", Value: metrics.Number(r.CodesUsed)}, metrics.Scalar{Name: "train/grad_norm", Value: r.GradNorm},
+		metrics.Scalar{Name: "train/lr", Value: r.LR}, metrics.Scalar{Name: "speed/clips_per_s", Value: r.ClipsPerSecond}, metrics.Scalar{Name: "speed/waiting", Value: r.Waiting}) {
+		if err == nil && s.Value != 0 && s.Value.Finite() {
+			err = d.events.Scalar(r.Step, s.Name, float64(s.Value))
 		}
 	}
 	return err
 }
 
-// evaluation logs an evaluation.
-func (d *runDir) evaluation(r metrics.EvalRecord, now time.Time) error {
+// Evaluation logs an evaluation.
+func (d *Dir) Evaluation(r metrics.EvalRecord, now time.Time) error {
 	err := d.record(r)
 	d.events.At = now
-	type scalar struct {
-		tag   string
-		value metrics.Number
-	}
-	list := []scalar{
-		{"val/psnr", r.Val.PSNR}, {"val/foreground_psnr", r.Val.ForegroundPSNR}, {"val/ssim", r.Val.SSIM}, {"val/mse", r.Val.MSE},
-		{"codes/used_fraction", r.Val.Codes.UsedFraction}, {"codes/perplexity", r.Val.Codes.Perplexity},
-		{"codes/dead_bits", metrics.Number(r.Val.Codes.DeadBits)},
-	}
-	if c := r.Classify; c != nil {
-		list = []scalar{{"val/accuracy", c.Accuracy}, {"val/cross_entropy", c.CrossEntropy}}
-		if c.Forecast != nil {
-			list = append(list, scalar{"val/forecast", c.Forecast.Error})
-		}
-	}
-	for _, s := range list {
-		if err == nil && s.value.Finite() {
-			err = d.events.Scalar(r.Step, s.tag, float64(s.value))
+	for _, s := range r.Scalars() {
+		if err == nil && s.Value.Finite() {
+			err = d.events.Scalar(r.Step, s.Name, float64(s.Value))
 		}
 	}
 	if err == nil {
@@ -236,8 +215,8 @@ func (d *runDir) evaluation(r metrics.EvalRecord, now time.Time) error {
 	return err
 }
 
-// picture logs a PNG of a class's samples.
-func (d *runDir) picture(step int, class string, encoded []byte) error {
+// Picture logs a PNG of a class's samples.
+func (d *Dir) Picture(step int, class string, encoded []byte) error {
 	size, err := png.DecodeConfig(bytes.NewReader(encoded))
 	if err != nil {
 		return err
@@ -245,8 +224,8 @@ func (d *runDir) picture(step int, class string, encoded []byte) error {
 	return d.events.Image(step, "samples/"+cmp.Or(class, "clips"), encoded, size.Width, size.Height)
 }
 
-// progress is progress.json, for whoever watches a run from outside.
-type progress struct {
+// Progress is progress.json, for programs that watch a run.
+type Progress struct {
 	State          string         `json:"state"` // training, evaluating, done, interrupted, failed
 	Device         string         `json:"device"`
 	Precision      string         `json:"precision"`
@@ -255,7 +234,7 @@ type progress struct {
 	Step           int            `json:"step"`
 	Steps          int            `json:"steps,omitempty"`   // of the whole run, if it is measured in steps
 	Minutes        float64        `json:"minutes,omitempty"` // of the whole run, if it is measured in minutes
-	Share          float64        `json:"share"`             // of the run, in [0,1]
+	Fraction       float64        `json:"share"`             // of the run that is done, in [0,1]
 	Loss           metrics.Number `json:"loss"`              // of the last logged step
 	Terms          metrics.Terms  `json:"terms,omitempty"`
 	Recon          metrics.Number `json:"recon"` // of Terms
@@ -272,21 +251,21 @@ type progress struct {
 	Error          string         `json:"error,omitempty"`
 }
 
-// beatEvery is the age at which progress.json is replaced.
-const beatEvery = 5 * time.Second
+// progressEvery is the age at which progress.json is replaced.
+const progressEvery = 5 * time.Second
 
-// beat replaces progress.json, if it is old or the state is worth it.
-func (d *runDir) beat(p progress, force bool) error {
-	if !force && p.Heartbeat.Sub(d.lastBeat) < beatEvery {
+// WriteProgress replaces progress.json, if it is old or force is set.
+func (d *Dir) WriteProgress(p Progress, force bool) error {
+	if !force && p.Heartbeat.Sub(d.written) < progressEvery {
 		return nil
 	}
-	d.lastBeat = p.Heartbeat
+	d.written = p.Heartbeat
 	text, err := json.MarshalIndent(p, "", "  ")
 	if err == nil {
-		err = atomicfile.WriteBytes(d.file(progressFile), append(text, '\n'))
+		err = atomicfile.WriteBytes(d.File(ProgressFile), append(text, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", d.file(progressFile), err)
+		return fmt.Errorf("%s: %w", d.File(ProgressFile), err)
 	}
 	if d.events != nil {
 		return d.events.Flush()
@@ -294,17 +273,21 @@ func (d *runDir) beat(p progress, force bool) error {
 	return nil
 }
 
-// flush makes what was logged as safe as a checkpoint.
-func (d *runDir) flush() error { return errors.Join(d.lines.Sync(), d.events.Flush()) }
+// Flush makes the records as safe as a checkpoint.
+func (d *Dir) Flush() error { return errors.Join(d.lines.Sync(), d.events.Flush()) }
 
-// abandon leaves a folder that nothing was written to as it was found.
-func (d *runDir) abandon() {
-	d.close()
-	os.Remove(d.file(lockFile))
+// Begun reports whether Begin has changed the folder.
+func (d *Dir) Begun() bool { return d.lines != nil }
+
+// Abandon leaves a folder that Begin has not changed as it was found.
+func (d *Dir) Abandon() {
+	d.Close()
+	os.Remove(d.File(lockFile))
 	os.Remove(d.path) // fails if there is something in it
 }
 
-func (d *runDir) close() error {
+// Close closes the files and releases the lock.
+func (d *Dir) Close() error {
 	var errs []error
 	if d.events != nil {
 		errs = append(errs, d.events.Close())

@@ -1,0 +1,194 @@
+package trainer
+
+import (
+	"fmt"
+	"math"
+
+	"magvit/kernels"
+	"magvit/model"
+	"magvit/trainer/checkpoint"
+	"magvit/trainer/config"
+)
+
+// learningRate returns the learning rate of the step at a position.
+func learningRate(t config.Train, p Position) float64 {
+	lr := t.LR
+	if p.Step+1 < t.Warmup {
+		lr *= float64(p.Step+1) / float64(t.Warmup)
+	}
+	if t.Schedule == "cosine" {
+		lr *= t.Final + (1-t.Final)*(1+math.Cos(math.Pi*min(p.Progress, 1)))/2
+	}
+	return lr
+}
+
+// emaRate returns the weight of the parameters in their average after step (0-based):
+// 1 copies them, 0 leaves the average unchanged.
+//
+// The rule is ema-pytorch's with power 2/3: the first call and those up to
+// UpdateAfter copy, later ones have a decay that grows to Decay.
+func emaRate(e config.EMA, step int) float64 {
+	switch {
+	case e.Decay == 0, step%e.UpdateEvery != 0:
+		return 0
+	case step <= e.UpdateAfter:
+		return 1
+	}
+	n := float64(step - e.UpdateAfter)
+	return 1 - min(1-math.Pow(1+n, -2./3), e.Decay)
+}
+
+// Position is the position of a step in the schedule.
+type Position struct {
+	Step     int     // steps before it
+	Updates  int     // of these, steps that were applied
+	Progress float64 // fraction of the run that is done, in [0,1]
+}
+
+// optimizer updates the parameters from their gradients, all on the backend.
+type optimizer struct {
+	cfg   config.Train
+	state *checkpoint.State
+
+	gradient            kernels.Buffer // sum over a step's batches; with one batch, the graph's own
+	copy, add           kernels.Kernel // of gradients; nil with one batch
+	results             kernels.Buffer // of a step, at the positions below
+	copyTerms, addTerms kernels.Kernel // of a batch's scalars
+	square              kernels.Kernel
+	guard               kernels.Kernel
+	hyper               kernels.Buffer // of the updates, in order, line values each
+	updates             []update
+	buffers             *buffers
+}
+
+// Positions of a step's results.
+const (
+	guarded    = 0              // squared norm of the gradient, not finite where the norm or the loss is not finite
+	norm2      = line - 1       // the squared norm alone
+	scalars    = line           // sums of Program.Scalars, the loss first
+	resultsLen = line + scalars // of line values each
+	line       = model.MaxScalars
+)
+
+// update is AdamW on one part of the arenas.
+type update struct {
+	from, to int
+	decay    float64
+	kernel   kernels.Kernel
+	args     []kernels.Buffer
+}
+
+func newOptimizer(cfg config.Train, s *checkpoint.State) (*optimizer, error) {
+	o := &optimizer{cfg: cfg, state: s, gradient: s.Grads}
+	var first error
+	prepare := func(spec kernels.Spec) kernels.Kernel {
+		k, err := s.Backend.Prepare(spec)
+		if err != nil && first == nil {
+			first = fmt.Errorf("trainer: %w", err)
+		}
+		return k
+	}
+	alloc := func(n int) kernels.Buffer {
+		b, err := s.Backend.Alloc(n)
+		if err != nil && first == nil {
+			first = fmt.Errorf("trainer: %w", err)
+		}
+		return b
+	}
+	for _, u := range []update{{from: 0, to: s.Decayed, decay: cfg.WeightDecay}, {from: s.Decayed, to: s.Trained}} {
+		if u.from < u.to {
+			u.kernel = prepare(kernels.AdamW{Len: u.to - u.from})
+			o.updates = append(o.updates, u)
+		}
+	}
+	if cfg.Accumulate > 1 {
+		o.gradient, o.copy, o.add = alloc(s.Len), prepare(kernels.Affine{Len: s.Len, Mul: 1}), prepare(kernels.Add{Len: s.Len})
+	}
+	o.results, o.hyper = alloc(resultsLen), alloc(len(o.updates)*line)
+	o.copyTerms, o.addTerms = prepare(kernels.Affine{Len: line, Mul: 1}), prepare(kernels.Add{Len: line})
+	o.square, o.guard = prepare(kernels.SumSquares{Len: s.Trained}), prepare(kernels.WeightedSum{Len: 2, W: [4]float32{1, 0}})
+	if first != nil {
+		return nil, first
+	}
+	for i := range o.updates {
+		u := &o.updates[i]
+		for _, arena := range []kernels.Buffer{s.Params, s.M, s.V, s.EMA, o.gradient} {
+			u.args = append(u.args, arena.Slice(u.from, u.to))
+		}
+		u.args = append(u.args, o.results.Slice(guarded, guarded+1), o.hyper.Slice(i*line, i*line+kernels.HyperLen))
+	}
+	var err error
+	o.buffers, err = newBuffers(s, o.gradient, o.results.Slice(guarded, guarded+1))
+	return o, err
+}
+
+// accumulate enqueues the addition of a batch's gradient and scalars to those of its step.
+func (o *optimizer) accumulate(batch kernels.Buffer, first bool) {
+	sum := o.results.Slice(scalars, resultsLen)
+	if first {
+		o.copyTerms.Run(sum, batch)
+	} else {
+		o.addTerms.Run(sum, sum, batch)
+	}
+	switch {
+	case o.add == nil:
+	case first:
+		o.copy.Run(o.gradient, o.state.Grads)
+	default:
+		o.add.Run(o.gradient, o.gradient, o.state.Grads)
+	}
+}
+
+// update enqueues the update of the parameters with the hyper-parameters written last.
+//
+// AdamW changes nothing if the norm is not finite: 0 times the loss makes it so.
+func (o *optimizer) update() {
+	o.square.Run(o.results.Slice(norm2, norm2+1), o.gradient.Slice(0, o.state.Trained))
+	o.guard.Run(o.results.Slice(guarded, guarded+1), o.results.Slice(norm2, norm2+2))
+	for _, u := range o.updates {
+		u.kernel.Run(u.args...)
+	}
+	o.buffers.update()
+}
+
+// schedule writes the hyper-parameters of a step.
+func (o *optimizer) schedule(m Position) error {
+	c, k := o.cfg, float64(m.Updates+1)
+	h := make([]float32, o.hyper.Len())
+	for i, u := range o.updates {
+		h := h[i*line:]
+		h[kernels.HyperLR] = float32(learningRate(c, m))
+		h[kernels.HyperRate1], h[kernels.HyperRate2] = float32(1-c.Betas[0]), float32(1-c.Betas[1])
+		h[kernels.HyperEps], h[kernels.HyperDecay] = float32(c.Eps), float32(u.decay)
+		h[kernels.HyperCorrect1] = float32(1 - math.Pow(c.Betas[0], k))
+		h[kernels.HyperCorrect2] = float32(1 - math.Pow(c.Betas[1], k))
+		h[kernels.HyperMaxNorm] = float32(c.ClipNorm)
+		h[kernels.HyperEMARate] = float32(emaRate(c.EMA, m.Step))
+		h[kernels.HyperScale] = 1 / float32(c.Accumulate)
+	}
+	return o.state.Backend.Write(o.hyper, h)
+}
+
+// flops returns the work of one step's update.
+func (o *optimizer) flops() int64 {
+	n := kernels.SumSquares{Len: o.state.Trained}.FLOPs()
+	for _, u := range o.updates {
+		n += kernels.AdamW{Len: u.to - u.from}.FLOPs()
+	}
+	return n
+}
+
+// read waits for the step's results: the means of Program.Scalars over
+// its batches, and the norm of the mean gradient before clipping, which is not finite if
+// the step was not applied.
+func (o *optimizer) read() (norm float64, means [line]float64, err error) {
+	var r [resultsLen]float32
+	if err := o.state.Backend.Read(r[:], o.results); err != nil {
+		return 0, means, err
+	}
+	n := float64(o.cfg.Accumulate)
+	for i, x := range r[scalars:] {
+		means[i] = float64(x) / n
+	}
+	return math.Sqrt(float64(r[guarded])) / n, means, nil
+}

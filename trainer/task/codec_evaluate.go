@@ -1,0 +1,119 @@
+package task
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"magvit/trainer/data"
+	"magvit/trainer/metrics"
+	"magvit/trainer/report"
+	"magvit/trainer/usage"
+)
+
+// Evaluate encodes each clip, decodes its integer codes and compares.
+func (c *Codec) Evaluate(ctx context.Context, e Clips, progress func() error) (found Evaluation, err error) {
+	d := e.Data
+	acc, err := metrics.New(metrics.Config{H: d.Height, W: d.Width, C: d.Channels,
+		CodebookSize: c.Tokenizer.CodebookSize(), Levels: c.Tokenizer.CodebookLevels(),
+		Classes: e.Source.Classes(), MeanFrame: e.Mean, Foreground: data.Foreground})
+	if err != nil {
+		return found, err
+	}
+	show := map[int]bool{}
+	for _, i := range e.Show {
+		show[i] = true
+	}
+	found.Unread, err = data.Each(ctx, e.Source, e.Indices, d, EvalBatch, func(b *data.Batch) error {
+		codes, err := c.Encode(b.Video, b.Shape())
+		if err != nil {
+			return err
+		}
+		recon, err := c.Decode(codes, b.Shape())
+		if err != nil {
+			return err
+		}
+		size, per := b.T*b.H*b.W*b.C, len(codes)/b.N
+		grid, err := c.CodeShape(b.Shape())
+		if err != nil {
+			return err
+		}
+		for n, i := range b.Index {
+			if i < 0 {
+				continue // a row that fills up the last batch
+			}
+			target, guess := b.Video[n*size:][:size], recon[n*size:][:size]
+			if err := acc.Add(b.Names[n], b.Labels[n], b.Frames[n], target, guess, codes[n*per:][:per]); err != nil {
+				return err
+			}
+			if show[i] {
+				found.shown = append(found.shown, report.Pair{Name: b.Names[n], Class: className(e.Source, b.Labels[n]), T: b.Frames[n], H: b.H, W: b.W, C: b.C,
+					Target: slices.Clone(target), Recon: slices.Clone(guess), Codes: slices.Clone(codes[n*per:][:per]), Grid: [4]int(grid[1:])})
+			}
+		}
+		if progress != nil {
+			return progress()
+		}
+		return nil
+	})
+	if err != nil {
+		return found, fmt.Errorf("evaluation: %w", err)
+	}
+	if found.Val = acc.Report(); found.Val.Clips == 0 {
+		return found, usage.Errorf("evaluation: none of %d clips can be read", len(e.Indices))
+	}
+	return found, nil
+}
+
+// drawn is the number of clips in a picture of the worst, the best, or of codes.
+const drawn = 3
+
+// Pictures draws the samples of an evaluation, a picture for each class, their codes, and the best and worst clips.
+func (c *Codec) Pictures(ctx context.Context, clips Clips, e Evaluation) (list []Picture, err error) {
+	if len(e.shown) == 0 {
+		return nil, nil
+	}
+	draw := func(name string, pairs []report.Pair) error {
+		var still, moving bytes.Buffer
+		err := errors.Join(report.SideBySide(&still, pairs), report.AnimatedGIF(&moving, pairs))
+		list = append(list, Picture{name, still.Bytes(), moving.Bytes()})
+		return err
+	}
+	shown := slices.Clone(e.shown)
+	slices.SortStableFunc(shown, func(a, b report.Pair) int { return strings.Compare(a.Class, b.Class) })
+	var firsts []report.Pair // of each class
+	for rest := shown; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Class == rest[0].Class {
+			n++
+		}
+		if err := draw(rest[0].Class, rest[:n]); err != nil {
+			return list, err
+		}
+		firsts, rest = append(firsts, rest[0]), rest[n:]
+	}
+	var codes bytes.Buffer
+	if err := report.CodeMap(&codes, firsts[:min(drawn, len(firsts))], c.Tokenizer.CodebookLevels()); err != nil {
+		return list, err
+	}
+	list = append(list, Picture{report.CodesName, codes.Bytes(), nil})
+	if e.Val.Clips <= len(shown) {
+		return list, nil // all are drawn
+	}
+	for _, some := range []struct {
+		name  string
+		clips []metrics.Clip
+	}{{report.BestName, e.Val.Best}, {report.WorstName, e.Val.Worst}} {
+		again, err := c.Evaluate(ctx, clips.only(some.clips[:min(drawn, len(some.clips))]), nil)
+		if err == nil {
+			err = draw(some.name, again.shown)
+		}
+		if err != nil {
+			return list, err
+		}
+	}
+	return list, nil
+}

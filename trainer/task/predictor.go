@@ -1,0 +1,297 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+
+	"magvit/kernels"
+	"magvit/model"
+	"magvit/trainer/checkpoint"
+	"magvit/trainer/config"
+	"magvit/trainer/data"
+	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
+)
+
+// resolveClassifier fills classes, forecast and unit from the clips.
+func resolveClassifier(ctx context.Context, src data.Source, train []int, c config.Config, log *slog.Logger) (config.Config, error) {
+	if n := c.Data.Crop.Batch; n > 0 {
+		return c, usage.Errorf("data.crop.batch: %d: a classifier looks at whole clips; set data.crop.batch=0", n)
+	}
+	image, space, err := positions(ctx, src, train, c.Data)
+	if err != nil {
+		return c, err
+	}
+	has := map[string]bool{model.ForecastImage: image, model.ForecastSpace: space, model.ForecastNone: true}
+	forecast := model.ForecastNone
+	for _, kind := range []string{model.ForecastSpace, model.ForecastImage} {
+		if has[kind] {
+			forecast = kind
+		}
+	}
+	classes := len(src.Classes())
+	if want := c.Model.Classify.Classes; want != 0 && want != classes {
+		return c, usage.Errorf("model.classify.classes: %d, but the clips have %d", want, classes)
+	}
+	c.Model = c.Model.ForClips(classes, c.Data.Frames, forecast)
+	kind := c.Model.Classify.Forecast
+	if !has[kind] {
+		return c, usage.Errorf("model.classify.forecast: %s: the clips have no such positions (image: points_2d, space: trajectory_3d); legal: auto, none", kind)
+	}
+	if kind == model.ForecastNone {
+		log.Warn("the clips have neither points_2d nor trajectory_3d, or none are to be forecast: no forecasting head")
+	}
+	if classes < 2 {
+		log.Warn("the clips have labels of fewer than two classes: no classification head", "classes", classes)
+	}
+	if d := &c.Data; kind == model.ForecastSpace && (d.Flip || d.Transpose || d.Rotation > 0) {
+		log.Warn("mirrored and rotated pictures do not show the paths of trajectory_3d: data.flip, data.transpose and data.rotation are off")
+		d.Flip, d.Transpose, d.Rotation = false, false, 0
+	}
+	if k := &c.Model.Classify; kind != model.ForecastNone && k.Unit == 0 {
+		k.Unit, err = positionSpread(ctx, src, train, c)
+	}
+	return c, err
+}
+
+// positions reports which positions the training clips have, by four of them.
+func positions(ctx context.Context, src data.Source, train []int, cfg data.Config) (image, space bool, err error) {
+	_, err = data.Each(ctx, src, spread(train, 4), cfg, 1, func(b *data.Batch) error {
+		image, space = image || b.HasPoints[0], space || b.HasSpace[0]
+		return nil
+	})
+	return image, space, err
+}
+
+// positionSpread is the root mean square distance of a clip's positions from their mean, over
+// some of the training clips: the unit in which forecasts are of size 1. 1 if nothing moves.
+func positionSpread(ctx context.Context, src data.Source, train []int, c config.Config) (float64, error) {
+	sum, n := 0., 0.
+	_, err := data.Each(ctx, src, spread(train, meanSample), c.Data, 1, func(b *data.Batch) error {
+		path, has, dims := track(b, c.Model.Classify)
+		if !has[0] {
+			return nil
+		}
+		frames := b.Frames[0]
+		for d := range dims {
+			mean := 0.
+			for t := range frames {
+				mean += float64(path[t*dims+d]) / float64(frames)
+			}
+			for t := range frames {
+				sum += math.Pow(float64(path[t*dims+d])-mean, 2)
+			}
+		}
+		n += float64(frames)
+		return nil
+	})
+	if err != nil || sum == 0 {
+		return 1, err
+	}
+	return math.Sqrt(sum / n), nil
+}
+
+// track is the positions of a batch that are to be forecast, [N,T,dims].
+func track(b *data.Batch, k model.Classify) (path []float32, has []bool, dims int) {
+	if k.Forecast == model.ForecastSpace {
+		return b.Space, b.HasSpace, 3
+	}
+	return b.Points, b.HasPoints, 2
+}
+
+// forecastTargets returns the targets of a forecast, [N,horizon,dims] positions relative to
+// the last observed one in units, and their weights, [N,horizon]: 0 where a clip has no
+// positions or is too short.
+//
+// Why relative: the place of a motion does not determine how it continues, and an output of 0 is
+// the forecast of a constant position.
+func forecastTargets(b *data.Batch, k model.Classify, seen int) (target, counts []float32) {
+	path, has, dims := track(b, k)
+	target, counts = make([]float32, b.N*k.Horizon*dims), make([]float32, b.N*k.Horizon)
+	for n := range b.N {
+		if b.Index[n] < 0 || !has[n] {
+			continue
+		}
+		p := path[n*b.T*dims:][:b.T*dims]
+		for h := range k.Horizon {
+			t := b.T - k.Horizon + h
+			if t >= b.Frames[n] {
+				break
+			}
+			counts[n*k.Horizon+h] = 1
+			for d := range dims {
+				target[(n*k.Horizon+h)*dims+d] = (p[t*dims+d] - p[(seen-1)*dims+d]) / float32(k.Unit)
+			}
+		}
+	}
+	return target, counts
+}
+
+// Predictor computes the classes and forecasts of a classifier. It is used by
+// one goroutine at a time.
+type Predictor struct {
+	Trained
+	Network *model.Classifier
+
+	be       kernels.Backend
+	offsets  []int
+	params   kernels.Buffer
+	programs map[model.Shape]*model.Program
+}
+
+func newPredictor(be kernels.Backend, net *model.Classifier, of Trained, params kernels.Buffer) *Predictor {
+	return &Predictor{Trained: of, Network: net, be: be, offsets: checkpoint.NewLayout(net).Offsets, params: params, programs: map[model.Shape]*model.Program{}}
+}
+
+func (p *Predictor) Describe() []any {
+	k := p.Config.Model.Classify
+	return []any{"network", k.Network, "forecast", k.Forecast, "steps", p.Config.Train.Steps}
+}
+
+// Feed writes labels, and the targets of forecasts with their weights.
+func (p *Predictor) Feed(to *model.Program, b *data.Batch) error {
+	if to.Buffer("labels") != nil {
+		labels := make([]float32, b.N)
+		for n, l := range b.Labels {
+			labels[n] = float32(l)
+		}
+		if err := p.be.Write(to.Buffer("labels"), labels); err != nil {
+			return err
+		}
+	}
+	if to.Buffer("target") == nil {
+		return nil
+	}
+	target, counts := forecastTargets(b, p.Config.Model.Classify, p.Network.Seen(b.T))
+	if err := p.be.Write(to.Buffer("target"), target); err != nil {
+		return err
+	}
+	return p.be.Write(to.Buffer("counts"), counts)
+}
+
+// Pictures draws nothing: classes and positions are no pictures.
+func (p *Predictor) Pictures(context.Context, Clips, Evaluation) ([]Picture, error) { return nil, nil }
+
+// Predict returns the logits [N,classes] and the forecasts [N,horizon,dims] of clips
+// [N,T,H,W,C]; nil where there is no head for them.
+func (p *Predictor) Predict(video []float32, s data.Shape) (logits, forecast []float32, err error) {
+	if s.C != p.Config.Model.Channels {
+		return nil, nil, usage.Errorf("clips with %d channels: this network takes %d", s.C, p.Config.Model.Channels)
+	}
+	shape := model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}
+	prog := p.programs[shape]
+	if prog == nil {
+		g, err := p.Network.Predictor(shape)
+		if err != nil {
+			return nil, nil, usage.Wrap(err)
+		}
+		if prog, err = g.Compile(p.be, p.params, nil, p.offsets); err != nil {
+			return nil, nil, err
+		}
+		p.programs[shape] = prog
+	}
+	if err := p.be.Write(prog.Buffer("video"), video); err != nil {
+		return nil, nil, err
+	}
+	if err := prog.Run(); err != nil {
+		return nil, nil, err
+	}
+	read := func(from kernels.Buffer) (v []float32) {
+		if from != nil && err == nil {
+			v = make([]float32, from.Len())
+			err = p.be.Read(v, from)
+		}
+		return v
+	}
+	logits, forecast = read(prog.Buffer("logits")), read(prog.Buffer("forecast"))
+	return logits, forecast, err
+}
+
+// Evaluate compares predicted classes and forecasts with the truth.
+func (p *Predictor) Evaluate(ctx context.Context, e Clips, progress func() error) (found Evaluation, err error) {
+	k := p.Config.Model.Classify
+	names := e.Source.Classes()
+	if n := k.Classes; n > 1 && len(names) > n {
+		return found, usage.Errorf("clips of %d classes: this network was trained on %d", len(names), n)
+	}
+	for n := len(names); n < k.Classes; n++ {
+		names = append(names[:n:n], fmt.Sprintf("class %d", n))
+	}
+	if k.Classes < 2 {
+		names = nil
+	}
+	acc := metrics.NewClassifier(names, k.Horizon)
+	seen := p.Network.Seen(e.Data.Frames)
+	found.Unread, err = data.Each(ctx, e.Source, e.Indices, e.Data, EvalBatch, func(b *data.Batch) error {
+		logits, forecast, err := p.Predict(b.Video, b.Shape())
+		if err != nil {
+			return err
+		}
+		for n, i := range b.Index {
+			if l := b.Labels[n]; i >= 0 && l >= 0 && logits != nil {
+				acc.Predict(l, logits[n*k.Classes:][:k.Classes])
+			}
+		}
+		if forecast != nil {
+			p.compare(acc, b, forecast, seen)
+		}
+		if progress != nil {
+			return progress()
+		}
+		return nil
+	})
+	if err != nil {
+		return found, fmt.Errorf("evaluation: %w", err)
+	}
+	r := acc.Report()
+	r.Network, r.Preset, r.Step = k.Network, p.Config.Preset, p.Step
+	if r.Forecast != nil {
+		r.Forecast.Of, r.Forecast.Seen, r.Forecast.Unit = k.Forecast, seen, "pixels"
+		if k.Forecast == model.ForecastSpace {
+			r.Forecast.Unit = "units of trajectory_3d"
+		}
+	}
+	if r.Clips == 0 && r.Forecast == nil {
+		return found, usage.Errorf("evaluation: none of %d clips has what this network was trained for", len(e.Indices))
+	}
+	found.Classify = &r
+	return found, nil
+}
+
+// compare adds the errors of a batch's forecasts and of the baselines.
+func (p *Predictor) compare(acc *metrics.Classifier, b *data.Batch, forecast []float32, seen int) {
+	k := p.Config.Model.Classify
+	target, counts := forecastTargets(b, k, seen)
+	path, _, dims := track(b, k)
+	for n := range b.N {
+		var off [][3]float64
+		for h := range k.Horizon {
+			if counts[n*k.Horizon+h] == 0 {
+				continue
+			}
+			var sum [3]float64
+			ahead := float64(b.T - k.Horizon + h - (seen - 1)) // frames
+			for d := range dims {
+				i := (n*k.Horizon+h)*dims + d
+				velocity := 0.
+				if seen > 1 {
+					at := (n*b.T+seen-1)*dims + d
+					velocity = (float64(path[at]) - float64(path[at-dims])) / k.Unit
+				}
+				want := float64(target[i])
+				for g, guess := range [3]float64{float64(forecast[i]), 0, velocity * ahead} {
+					sum[g] += (guess - want) * (guess - want)
+				}
+			}
+			for g := range sum {
+				sum[g] = math.Sqrt(sum[g]) * k.Unit
+			}
+			off = append(off, sum)
+		}
+		if off != nil {
+			acc.Forecast(b.Labels[n], off)
+		}
+	}
+}
