@@ -354,7 +354,7 @@ func (s *arrays) readPositions(a *archive, name string, dims int) ([]float32, er
 // readText reads text [N]. A text array of another shape is a problem, not an error.
 func (s *arrays) readText(a *archive, name string) ([]string, error) {
 	h, v, err := a.read(name, func(h npyHeader) error {
-		if h.kind != 'U' || !slices.Equal(h.shape, []int{s.n}) {
+		if h.kind != 'U' && h.kind != 'S' || !slices.Equal(h.shape, []int{s.n}) {
 			return typef("%s: %s is %s %v; wanted: text [%d], one for each clip", s.path, name, h.descr, h.shape, s.n)
 		}
 		return nil

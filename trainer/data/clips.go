@@ -107,6 +107,7 @@ func (r *reader) read(ctx context.Context, i int, want request, cur *cursor, vid
 		return c, f, nil, video, skip, nil
 	}
 	if !whole { // the background of a film that is not read whole is that of the window
+		c.Span = spanOf(frames)
 		Background(known[:c.C], c.Video)
 		return c, f, known[:c.C], c.Video, nil, nil
 	}
@@ -121,7 +122,17 @@ func (r *reader) read(ctx context.Context, i int, want request, cur *cursor, vid
 	}
 	keep = c.Video
 	want.choose(c.T, c.time)
-	return c.cut(frames), f, known[:c.C], keep, nil, nil
+	c = c.cut(frames)
+	c.Span = spanOf(frames)
+	return c, f, known[:c.C], keep, nil, nil
+}
+
+// spanOf is the first of some frames in ascending order, and the last plus 1.
+func spanOf(frames []int) [2]int {
+	if len(frames) == 0 {
+		return [2]int{}
+	}
+	return [2]int{frames[0], frames[len(frames)-1] + 1}
 }
 
 func (r *reader) skipped() []*ClipError {
@@ -169,7 +180,7 @@ func Each(ctx context.Context, src Source, indices []int, cfg Config, batch int,
 				break
 			}
 			s.sample(b, row, c, bg, fit, false, nil)
-			b.Index[row] = i
+			b.Index[row], b.Span[row] = i, c.Span
 			if len(starts) > 1 {
 				b.Names[row] = fmt.Sprintf("%s@%d", c.Name, starts[k])
 			}
@@ -188,7 +199,7 @@ func Each(ctx context.Context, src Source, indices []int, cfg Config, batch int,
 	for n := row; n < batch; n++ {
 		copy(b.Video[n*video:(n+1)*video], b.Video[:video])
 		clear(b.Weight[n*weight : (n+1)*weight])
-		b.Frames[n], b.Labels[n], b.Index[n], b.Names[n] = 0, -1, -1, ""
+		b.Frames[n], b.Labels[n], b.Index[n], b.Names[n], b.Span[n] = 0, -1, -1, "", [2]int{}
 	}
 	return r.skipped(), f(b)
 }

@@ -40,6 +40,7 @@ type Clip struct {
 	Equation    string    // of the path, where the file has it
 	Description string    // of the motion, where the file has it
 	Times       []float64 // [T] seconds at which the frames are shown, or nil
+	Span        [2]int    // of a window: its first frame in the whole clip, and the last plus 1; zero for a whole clip
 }
 
 // Source is a list of clips, read on demand. Its methods are safe for concurrent use.
@@ -71,6 +72,7 @@ type Batch struct {
 	Frames        []int     // [N] frames of each clip before padding, which repeats the last one; 0: the whole row is padding
 	Labels        []int     // [N] class, -1 without one
 	Index         []int     // [N] index in the Source, -1 for a padding row
+	Span          [][2]int  // [N] first frame of the window in the Source's clip, and the last plus 1
 	Names         []string  // [N] "" for a padding row
 }
 
@@ -94,7 +96,7 @@ func (b *Batch) resize(s Shape) {
 	b.Points, b.Space = grown(b.Points, s.N*s.T*2), grown(b.Space, s.N*s.T*3)
 	b.HasPoints, b.HasSpace = grown(b.HasPoints, s.N), grown(b.HasSpace, s.N)
 	b.Frames, b.Labels, b.Index = grown(b.Frames, s.N), grown(b.Labels, s.N), grown(b.Index, s.N)
-	b.Names = grown(b.Names, s.N)
+	b.Names, b.Span = grown(b.Names, s.N), grown(b.Span, s.N)
 }
 
 func grown[E any](s []E, n int) []E {

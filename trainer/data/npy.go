@@ -21,7 +21,7 @@ type Array struct {
 // npyHeader is the parsed header of an .npy file or .npz member.
 type npyHeader struct {
 	descr string
-	kind  byte // f, i, u, b, U
+	kind  byte // f, i, u, b, U, S (bytes, read as text)
 	size  int  // bytes of a value
 	shape []int
 	start int64 // bytes before the numbers
@@ -116,14 +116,14 @@ func (h *npyHeader) parseType(name string) error {
 		return typef("%s: holds Python objects; loading those may run code, so they are not read. Save a plain array (all clips of one shape)", name)
 	}
 	n, err := strconv.Atoi(d[2:])
-	if err != nil || !strings.ContainsRune("fiubU", rune(d[1])) || n < 0 || n > 1<<20 || d[1] != 'U' && n != 1 && n != 2 && n != 4 && n != 8 {
+	if err != nil || !strings.ContainsRune("fiubUS", rune(d[1])) || n < 0 || n > 1<<20 || d[1] != 'U' && d[1] != 'S' && n != 1 && n != 2 && n != 4 && n != 8 {
 		return typef("%s: type %q; legal: floats, whole numbers and text", name, d)
 	}
 	h.kind, h.size = d[1], n
 	if h.kind == 'U' {
 		h.size *= 4 // UTF-32
 	}
-	if d[0] == '>' && h.size > 1 {
+	if d[0] == '>' && h.size > 1 && h.kind != 'S' {
 		return typef("%s: big-endian type %q; save a.astype('<%s') instead", name, d, d[1:])
 	}
 	return nil
@@ -199,7 +199,7 @@ func (h npyHeader) decodedBytes() int64 {
 	switch h.kind {
 	case 'f':
 		return 4 * n
-	case 'U':
+	case 'U', 'S':
 		return 16*n + h.bytes
 	}
 	return 8 * n
@@ -213,6 +213,13 @@ func (h npyHeader) decode(raw []byte) any {
 		v := make([]float32, n)
 		for i := range v {
 			v[i] = float32(floatAt(raw[i*h.size:], h.size))
+		}
+		return v
+	case 'S':
+		v := make([]string, n)
+		for i := range v {
+			text, _, _ := bytes.Cut(raw[i*h.size:(i+1)*h.size], []byte{0})
+			v[i] = strings.ToValidUTF8(string(text), "\ufffd")
 		}
 		return v
 	case 'U':

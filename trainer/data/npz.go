@@ -103,6 +103,12 @@ func (a *archive) member(name string) *zip.File {
 // in the header, the archive and the file are compared with each other.
 func (a *archive) open(f *zip.File) (npyHeader, io.ReadCloser, error) {
 	name := a.name + ": " + strings.TrimSuffix(f.Name, ".npy")
+	switch {
+	case f.Flags&1 != 0:
+		return npyHeader{}, nil, badf("%s: encrypted; save it without a password", name)
+	case f.Method != zip.Store && f.Method != zip.Deflate:
+		return npyHeader{}, nil, badf("%s: compressed by %s, which numpy does not write; save it with numpy.savez or numpy.savez_compressed", name, zipMethod(f.Method))
+	}
 	claim, packed := f.UncompressedSize64, f.CompressedSize64
 	// Deflate compresses by a factor of 1032 at most; a larger claim is false.
 	if packed > uint64(a.size) || claim > packed*1032+1024 {
@@ -121,6 +127,21 @@ func (a *archive) open(f *zip.File) (npyHeader, io.ReadCloser, error) {
 		return npyHeader{}, nil, err
 	}
 	return h, r, nil
+}
+
+// zipMethod is the name of a method of compression.
+func zipMethod(m uint16) string {
+	switch m {
+	case 9:
+		return "Deflate64"
+	case 12:
+		return "bzip2"
+	case 14:
+		return "LZMA"
+	case 93:
+		return "Zstandard"
+	}
+	return fmt.Sprintf("method %d of zip", m)
 }
 
 // maxSmall bounds the bytes of an array other than the videos (labels, positions,
@@ -270,7 +291,7 @@ func checkAxes(name string, shape []int) error {
 	case len(shape) == 4 && colours(shape[1]):
 		return badf("%s: shape %v has 4 axes, as one clip [T,3,H,W] has; %s: save videos[None]", name, shape, want)
 	case len(shape) == 4:
-		return badf("%s: shape %v has 4 axes, as grey clips [N,T,H,W] have; %s: save videos[:, :, None]", name, shape, want)
+		return badf("%s: shape %v has 4 axes, as grey clips have; %s: if the clips are first, [N,T,H,W], save numpy.expand_dims(videos, 2); if the frames are first, [T,N,H,W], as in Moving MNIST, save videos.transpose(1, 0, 2, 3)[:, :, None]", name, shape, want)
 	}
 	return badf("%s: shape %v has %d axes; %s", name, shape, len(shape), want)
 }

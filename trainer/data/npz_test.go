@@ -224,7 +224,7 @@ func TestBadArraysAreExplained(t *testing.T) {
 		{"not an array", "a.npz", zipOf(t, zip.Deflate, map[string][]byte{"videos.npy": []byte("P6 is something else")}), []string{"not a numpy array"}},
 		{"three axes", "a.npy", zeros(2, 3, 4), []string{"3 axes", "[N,T,3,H,W]"}},
 		{"one clip", "a.npy", zeros(5, 3, 4, 4), []string{"videos[None]"}},
-		{"grey", "a.npy", zeros(5, 7, 4, 4), []string{"videos[:, :, None]"}},
+		{"grey", "a.npy", zeros(5, 7, 4, 4), []string{"numpy.expand_dims(videos, 2)"}},
 		{"colours first", "a.npy", zeros(2, 3, 5, 4, 4), []string{"looks like [N,3,T,H,W]", "transpose(0, 2, 1, 3, 4)"}},
 		{"colours last", "a.npy", zeros(2, 5, 4, 4, 3), []string{"looks like channels last", "transpose(0, 1, 4, 2, 3)"}},
 		{"no colours", "a.npy", zeros(2, 5, 2, 4, 4), []string{"no axis of 3 colours"}},
