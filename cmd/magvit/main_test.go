@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -175,21 +177,82 @@ func parses(line string) error {
 	return nil
 }
 
-func TestReadmeCommandsParse(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("there is no README.md")
-	} else if err != nil {
+// readmes lists the repository's README.md files.
+func readmes(t *testing.T) []string {
+	t.Helper()
+	const root = "../.."
+	var found []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (strings.HasPrefix(d.Name(), ".") && path != root || d.Name() == "bin" || d.Name() == "runs"):
+			return filepath.SkipDir
+		case d.Name() == "README.md":
+			found = append(found, path)
+		}
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	lines := commandLines(string(text))
-	for _, line := range lines {
-		if err := parses(line); err != nil {
-			t.Errorf("README.md: %q: %v", line, err)
+	return found
+}
+
+func TestReadmeCommandsParse(t *testing.T) {
+	for _, file := range readmes(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := commandLines(string(text))
+		for _, line := range lines {
+			if err := parses(line); err != nil {
+				t.Errorf("%s: %q: %v", file, line, err)
+			}
+		}
+		if len(lines) == 0 && file == "../../README.md" {
+			t.Errorf("%s shows no command of magvit", file)
 		}
 	}
-	if len(lines) == 0 {
-		t.Error("README.md shows no command of magvit")
+}
+
+// TestReadmeLinksLead follows every relative link in a README.md, to a file and its heading.
+func TestReadmeLinksLead(t *testing.T) {
+	links := regexp.MustCompile(`\]\(([^):]+)\)`)
+	marks := regexp.MustCompile("[^a-z0-9 -]")
+	for _, file := range readmes(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range links.FindAllStringSubmatch(string(text), -1) {
+			path, heading, _ := strings.Cut(link[1], "#")
+			target := filepath.Join(filepath.Dir(file), path)
+			if path == "" {
+				target = file
+			}
+			there, err := os.Stat(target)
+			if err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+			if heading == "" || err != nil || there.IsDir() {
+				continue
+			}
+			text, err := os.ReadFile(target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for line := range strings.Lines(string(text)) {
+				title, ok := strings.CutPrefix(strings.TrimLeft(strings.TrimSpace(line), "#"), " ")
+				anchor := strings.ReplaceAll(marks.ReplaceAllString(strings.ToLower(title), ""), " ", "-")
+				found = found || ok && line[0] == '#' && anchor == heading
+			}
+			if !found {
+				t.Errorf("%s: %s has no heading %s", file, target, heading)
+			}
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-var update = flag.Bool("update", false, "rewrite the table of keys in README.md")
+var update = flag.Bool("update", false, "rewrite the tables of keys and licences")
 
 // comments maps "Type.Field" to the comment of the field, in the files that
 // declare configurations.
@@ -84,11 +84,13 @@ func short(t *testing.T, v reflect.Value) string {
 	return strings.Join(lines, ", ")
 }
 
-// TestReadmeListsEveryKey holds README's table of configuration keys to the
-// configuration: every key, its default, its value in preset demo, its meaning.
+//go:generate go test -run TestReadmeListsEveryKey|TestLicences . -update
+
+// TestReadmeListsEveryKey holds the table in trainer/README.md to the configuration: every
+// key, its default, its value in preset demo, its meaning.
 // go test ./cmd/magvit -run TestReadmeListsEveryKey -update rewrites it.
 func TestReadmeListsEveryKey(t *testing.T) {
-	const readme, begin, end = "../../README.md", "<!-- keys -->\n", "<!-- end of keys -->\n"
+	const readme, begin, end = "../../trainer/README.md", "<!-- keys -->\n", "<!-- end of keys -->\n"
 	demo, err := config.Preset("demo")
 	if err != nil {
 		t.Fatal(err)
