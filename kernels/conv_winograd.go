@@ -57,6 +57,9 @@ type winogradWorker struct {
 
 const (
 	maxWinogradSum = 384
+	// winogradPad is added to a plane, so that its size is no multiple of a page: lines of
+	// all planes would share a set of L1.
+	winogradPad = 5 * 16
 	// winogradPackRows is how many rows of U a task makes.
 	winogradPackRows = 32
 )
@@ -76,7 +79,7 @@ func newWinograd(c *CPU, f *winogradForm, n int, result, source [3]int, channels
 			rows = winogradWideRows
 		}
 	}
-	p.winogradTiling = newWinogradTiling(f.m, n, result, alike, rows)
+	p.winogradTiling = newWinogradTiling(f.m, n, result, alike, rows, minTasks/4)
 	for at := 0; at < p.o; {
 		cols := p.tiles.at(p.o - at).cols
 		p.panels = append(p.panels, winogradSpan{at, cols})
@@ -108,15 +111,22 @@ func newWinograd(c *CPU, f *winogradForm, n int, result, source [3]int, channels
 	p.ldv = (p.c+31)/32*32 + 16
 	p.vPlane, p.mPlane = winogradPlane(p.srcT*p.block*p.ldv), winogradPlane(p.frames*p.block*p.panels[0].n)
 	c.reserve(max(p.planes()*(p.vPlane+p.mPlane), 9*winogradPackRows*p.panels[0].n))
-	c.reserveShared(p.planes() * p.k() * p.o)
+	c.reserveShared(p.planes() * (p.k()*p.o + winogradPad*len(p.panels)))
 	return p
 }
 
 // winogradPlane rounds the size of a plane up to an odd number of cache lines.
-func winogradPlane(n int) int { return (n+1023)/1024*1024 + 5*16 }
+func winogradPlane(n int) int { return (n+1023)/1024*1024 + winogradPad }
 
 // k is the number of rows of U.
 func (p *winograd) k() int { return len(p.offsets) * p.c }
+
+// uPlane is the size of a plane of a panel of U, u the panel.
+func (p *winograd) uPlane(panel winogradSpan) int { return p.k()*panel.n + winogradPad }
+
+func (p *winograd) u(c *CPU, panel winogradSpan) []float32 {
+	return c.shared[p.planes()*(p.k()*panel.at+winogradPad*(panel.at/p.panels[0].n)):]
+}
 
 // taps are the taps in time [first,last) of result frame t that are on frames of the
 // source.
@@ -174,7 +184,7 @@ const (
 	winogradWide = 1 << 18
 )
 
-func newWinogradTiling(m, clips int, result [3]int, alike bool, rows int) winogradTiling {
+func newWinogradTiling(m, clips int, result [3]int, alike bool, rows, tasks int) winogradTiling {
 	g := winogradTiling{clips: clips, frames: result[0], h: result[1], w: result[2], side: m}
 	g.rows, g.cols = ceilDiv(g.h, m), ceilDiv(g.w, m)
 	g.perFrame = g.rows * g.cols
@@ -183,7 +193,7 @@ func newWinogradTiling(m, clips int, result [3]int, alike bool, rows int) winogr
 		g.clips, g.frames = 1, 1
 	}
 	g.block = max(1, min(g.perFrame, rows/g.frames))
-	for g.block > 4 && g.clips*ceilDiv(g.perFrame, g.block) < minTasks/2 {
+	for g.block > 4 && g.clips*ceilDiv(g.perFrame, g.block) < tasks {
 		g.block = (g.block + 1) / 2
 	}
 	g.block = ceilDiv(g.perFrame, ceilDiv(g.perFrame, g.block))
@@ -253,8 +263,7 @@ func (p *winograd) pack(c *CPU, fill func(dst []float32, apart int, w []float32,
 		for q := range 9 {
 			list[q] = &g[q*apart]
 		}
-		u := c.shared[p.planes()*p.k()*panel.at:]
-		p.weights(&u[(tap*p.c+k)*panel.n], p.k()*panel.n, &list[0], 0, apart, 0)
+		p.weights(&p.u(c, panel)[(tap*p.c+k)*panel.n], p.uPlane(panel), &list[0], 0, apart, 0)
 	}}
 }
 
@@ -268,7 +277,7 @@ func (p *winograd) multiply(c *CPU, e winogradEpilogue) stage {
 		p.transformSource(w, v, args[1], clip, s0, s)
 		p.segments(w, s)
 		for _, panel := range p.panels {
-			p.products(w, m, v, c.shared[p.planes()*p.k()*panel.at:], panel.n, s)
+			p.products(w, m, v, p.u(c, panel), panel, s)
 			p.transformSums(w, e, args, m, panel, clip, s0, s)
 		}
 		if e.act != None && e.act != ELU {
@@ -303,10 +312,11 @@ func (p *winograd) segments(w *winogradWorker, s int) {
 	}
 }
 
-// products writes M for a panel of cols result channels.
-func (p *winograd) products(w *winogradWorker, m, v, u []float32, cols, s int) {
+// products writes M for a panel of result channels.
+func (p *winograd) products(w *winogradWorker, m, v, u []float32, panel winogradSpan, s int) {
+	cols := panel.n
 	for plane := range p.planes() {
-		a, b, to := v[plane*p.vPlane:][:p.vPlane], u[plane*p.k()*cols:][:p.k()*cols], m[plane*p.mPlane:][:p.mPlane]
+		a, b, to := v[plane*p.vPlane:][:p.vPlane], u[plane*p.uPlane(panel):][:p.k()*cols], m[plane*p.mPlane:][:p.mPlane]
 		segments := w.segments
 		for _, r := range p.runs {
 			c := to[r.from*s*cols:]
@@ -346,11 +356,11 @@ func (p *winograd) transformSums(w *winogradWorker, e winogradEpilogue, args [][
 			switch {
 			case e.act == ELU && e.s > 0:
 				winogradPixels(&w.s, p.side, args[e.s][at:], p.h, p.w, p.o, top, left, p.zeros)
-				p.outputELUSlope(&w.pixels[0], src, p.mPlane, &w.r[0], &w.s[0], panel.at, panel.n)
+				p.outputELUSlope(&w.pixels[0], src, p.mPlane, &w.r[0], &w.s[0], panel.at, panel.n, p.side*p.o)
 			case e.act == ELU:
-				p.outputELU(&w.pixels[0], src, p.mPlane, &bias[0], &w.r[0], panel.at, panel.n)
+				p.outputELU(&w.pixels[0], src, p.mPlane, &bias[0], &w.r[0], panel.at, panel.n, p.side*p.o)
 			default:
-				p.output(&w.pixels[0], src, p.mPlane, &bias[0], &w.r[0], panel.at, panel.n)
+				p.output(&w.pixels[0], src, p.mPlane, &bias[0], &w.r[0], panel.at, panel.n, p.side*p.o)
 			}
 		}
 	}
@@ -395,8 +405,8 @@ func (s Conv) winograd(c *CPU, f *winogradForm) []stage {
 		e.r = 4
 	}
 	return []stage{p.pack(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
-		for o := range panel.n {
-			for q := range 9 {
+		for q := range 9 {
+			for o := range panel.n {
 				row := w[(((panel.at+o)*s.KT+tap)*9+q)*s.C+k:][:rows]
 				to := dst[q*apart+o:]
 				for i, v := range row {

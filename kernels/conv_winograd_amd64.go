@@ -22,22 +22,22 @@ func winograd2WeightsAVX512(dst *float32, plane int, src **float32, at int, n in
 // adds the transform Gᵀ·m·G to gradients of weights.
 //
 //go:noescape
-func winograd2GradWeightsAVX512(dst **float32, src *float32, plane int, at int, n int)
+func winograd2GradWeightsAVX512(dst **float32, src *float32, plane int, at int, n int, ahead int)
 
 // the output Aᵀ·m·A + bias + r.
 //
 //go:noescape
-func winograd2OutputAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
+func winograd2OutputAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
 
 // the output ELU(Aᵀ·m·A + bias) + r.
 //
 //go:noescape
-func winograd2OutputELUAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
+func winograd2OutputELUAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
 
 // the output (Aᵀ·m·A + r)·ELU' by ELU's output s.
 //
 //go:noescape
-func winograd2OutputELUSlopeAVX512(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int)
+func winograd2OutputELUSlopeAVX512(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int, ahead int)
 
 // the transform Bᵀ·d·B of a tile of the input.
 //
@@ -57,22 +57,22 @@ func winograd4WeightsAVX512(dst *float32, plane int, src **float32, at int, n in
 // adds the transform Gᵀ·m·G to gradients of weights.
 //
 //go:noescape
-func winograd4GradWeightsAVX512(dst **float32, src *float32, plane int, at int, n int)
+func winograd4GradWeightsAVX512(dst **float32, src *float32, plane int, at int, n int, ahead int)
 
 // the output Aᵀ·m·A + bias + r.
 //
 //go:noescape
-func winograd4OutputAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
+func winograd4OutputAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
 
 // the output ELU(Aᵀ·m·A + bias) + r.
 //
 //go:noescape
-func winograd4OutputELUAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
+func winograd4OutputELUAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
 
 // the output (Aᵀ·m·A + r)·ELU' by ELU's output s.
 //
 //go:noescape
-func winograd4OutputELUSlopeAVX512(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int)
+func winograd4OutputELUSlopeAVX512(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int, ahead int)
 
 // the transform Bᵀ·d·B of a tile of the input.
 //
@@ -92,22 +92,22 @@ func winograd2WeightsAVX2(dst *float32, plane int, src **float32, at int, n int,
 // adds the transform Gᵀ·m·G to gradients of weights.
 //
 //go:noescape
-func winograd2GradWeightsAVX2(dst **float32, src *float32, plane int, at int, n int)
+func winograd2GradWeightsAVX2(dst **float32, src *float32, plane int, at int, n int, ahead int)
 
 // the output Aᵀ·m·A + bias + r.
 //
 //go:noescape
-func winograd2OutputAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
+func winograd2OutputAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
 
 // the output ELU(Aᵀ·m·A + bias) + r.
 //
 //go:noescape
-func winograd2OutputELUAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
+func winograd2OutputELUAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
 
 // the output (Aᵀ·m·A + r)·ELU' by ELU's output s.
 //
 //go:noescape
-func winograd2OutputELUSlopeAVX2(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int)
+func winograd2OutputELUSlopeAVX2(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int, ahead int)
 
 // the transform Bᵀ·d·B of a tile of the input.
 //
@@ -127,19 +127,19 @@ func winograd4WeightsAVX2(dst *float32, plane int, src **float32, at int, n int,
 // adds the transform Gᵀ·m·G to gradients of weights.
 //
 //go:noescape
-func winograd4GradWeightsAVX2(dst **float32, src *float32, plane int, at int, n int)
+func winograd4GradWeightsAVX2(dst **float32, src *float32, plane int, at int, n int, ahead int)
 
 // the output Aᵀ·m·A + bias + r.
 //
 //go:noescape
-func winograd4OutputAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
+func winograd4OutputAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
 
 // the output ELU(Aᵀ·m·A + bias) + r.
 //
 //go:noescape
-func winograd4OutputELUAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
+func winograd4OutputELUAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
 
 // the output (Aᵀ·m·A + r)·ELU' by ELU's output s.
 //
 //go:noescape
-func winograd4OutputELUSlopeAVX2(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int)
+func winograd4OutputELUSlopeAVX2(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int, ahead int)

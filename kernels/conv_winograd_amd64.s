@@ -299,9 +299,9 @@ loop:
 DATA f3f000000<>+0(SB)/4, $0x3f000000
 GLOBL f3f000000<>(SB), RODATA|NOPTR, $4
 
-// func winograd2GradWeightsAVX512(dst **float32, src *float32, plane int, at int, n int)
-// Requires: AVX, AVX512F
-TEXT ·winograd2GradWeightsAVX512(SB), NOSPLIT, $0-40
+// func winograd2GradWeightsAVX512(dst **float32, src *float32, plane int, at int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·winograd2GradWeightsAVX512(SB), NOSPLIT, $0-48
 	MOVQ         src+8(FP), AX
 	MOVQ         plane+16(FP), CX
 	SHLQ         $0x02, CX
@@ -316,108 +316,130 @@ TEXT ·winograd2GradWeightsAVX512(SB), NOSPLIT, $0-40
 	ADDQ         DI, R8
 
 loop:
-	MOVQ    AX, R9
-	VMOVUPS (R9)(BX*1), Z1
-	VMOVUPS (R9)(BX*2), Z2
-	VADDPS  Z2, Z1, Z3
-	VMULPS  Z0, Z3, Z3
-	VMOVUPS (R9), Z4
-	VADDPS  Z3, Z4, Z4
-	VMOVUPS (R9)(SI*1), Z5
-	VADDPS  Z3, Z5, Z3
-	VSUBPS  Z2, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	IMUL3Q  $0x01, CX, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9)(BX*1), Z2
-	VMOVUPS (R9)(BX*2), Z5
-	VADDPS  Z5, Z2, Z6
-	VMULPS  Z0, Z6, Z6
-	VMOVUPS (R9), Z7
-	VADDPS  Z6, Z7, Z7
-	VMOVUPS (R9)(SI*1), Z8
-	VADDPS  Z6, Z8, Z6
-	VSUBPS  Z5, Z2, Z2
-	VMULPS  Z0, Z2, Z2
-	IMUL3Q  $0x02, CX, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9)(BX*1), Z5
-	VMOVUPS (R9)(BX*2), Z8
-	VADDPS  Z8, Z5, Z9
-	VMULPS  Z0, Z9, Z9
-	VMOVUPS (R9), Z10
-	VADDPS  Z9, Z10, Z10
-	VMOVUPS (R9)(SI*1), Z11
-	VADDPS  Z9, Z11, Z9
-	VSUBPS  Z8, Z5, Z5
-	VMULPS  Z0, Z5, Z5
-	IMUL3Q  $0x03, CX, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9)(BX*1), Z8
-	VMOVUPS (R9)(BX*2), Z11
-	VADDPS  Z11, Z8, Z12
-	VMULPS  Z0, Z12, Z12
-	VMOVUPS (R9), Z13
-	VADDPS  Z12, Z13, Z13
-	VMOVUPS (R9)(SI*1), Z14
-	VADDPS  Z12, Z14, Z12
-	VSUBPS  Z11, Z8, Z8
-	VMULPS  Z0, Z8, Z8
-	VADDPS  Z10, Z7, Z11
-	VMULPS  Z0, Z11, Z11
-	VADDPS  Z11, Z4, Z4
-	MOVQ    (DX), R9
-	VADDPS  (R9)(DI*1), Z4, Z4
-	VMOVUPS Z4, (R9)(DI*1)
-	VADDPS  Z11, Z13, Z4
-	MOVQ    16(DX), R9
-	VADDPS  (R9)(DI*1), Z4, Z4
-	VMOVUPS Z4, (R9)(DI*1)
-	VSUBPS  Z10, Z7, Z4
-	VMULPS  Z0, Z4, Z4
-	MOVQ    8(DX), R9
-	VADDPS  (R9)(DI*1), Z4, Z4
-	VMOVUPS Z4, (R9)(DI*1)
-	VADDPS  Z5, Z2, Z4
-	VMULPS  Z0, Z4, Z4
-	VADDPS  Z4, Z1, Z1
-	MOVQ    24(DX), R9
-	VADDPS  (R9)(DI*1), Z1, Z1
-	VMOVUPS Z1, (R9)(DI*1)
-	VADDPS  Z4, Z8, Z1
-	MOVQ    40(DX), R9
-	VADDPS  (R9)(DI*1), Z1, Z1
-	VMOVUPS Z1, (R9)(DI*1)
-	VSUBPS  Z5, Z2, Z1
-	VMULPS  Z0, Z1, Z1
-	MOVQ    32(DX), R9
-	VADDPS  (R9)(DI*1), Z1, Z1
-	VMOVUPS Z1, (R9)(DI*1)
-	VADDPS  Z9, Z6, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z1, Z3, Z2
-	MOVQ    48(DX), R9
-	VADDPS  (R9)(DI*1), Z2, Z2
-	VMOVUPS Z2, (R9)(DI*1)
-	VADDPS  Z1, Z12, Z1
-	MOVQ    64(DX), R9
-	VADDPS  (R9)(DI*1), Z1, Z1
-	VMOVUPS Z1, (R9)(DI*1)
-	VSUBPS  Z9, Z6, Z1
-	VMULPS  Z0, Z1, Z1
-	MOVQ    56(DX), R9
-	VADDPS  (R9)(DI*1), Z1, Z1
-	VMOVUPS Z1, (R9)(DI*1)
-	ADDQ    $0x40, AX
-	ADDQ    $0x40, DI
-	CMPQ    DI, R8
-	JLT     loop
+	MOVQ       ahead+40(FP), R9
+	SHLQ       $0x02, R9
+	ADDQ       DI, R9
+	MOVQ       dst+0(FP), R10
+	MOVQ       (R10), R11
+	PREFETCHT0 (R11)(R9*1)
+	MOVQ       8(R10), R11
+	PREFETCHT0 (R11)(R9*1)
+	MOVQ       16(R10), R11
+	PREFETCHT0 (R11)(R9*1)
+	MOVQ       24(R10), R11
+	PREFETCHT0 (R11)(R9*1)
+	MOVQ       32(R10), R11
+	PREFETCHT0 (R11)(R9*1)
+	MOVQ       40(R10), R11
+	PREFETCHT0 (R11)(R9*1)
+	MOVQ       48(R10), R11
+	PREFETCHT0 (R11)(R9*1)
+	MOVQ       56(R10), R11
+	PREFETCHT0 (R11)(R9*1)
+	MOVQ       64(R10), R10
+	PREFETCHT0 (R10)(R9*1)
+	MOVQ       AX, R9
+	VMOVUPS    (R9)(BX*1), Z1
+	VMOVUPS    (R9)(BX*2), Z2
+	VADDPS     Z2, Z1, Z3
+	VMULPS     Z0, Z3, Z3
+	VMOVUPS    (R9), Z4
+	VADDPS     Z3, Z4, Z4
+	VMOVUPS    (R9)(SI*1), Z5
+	VADDPS     Z3, Z5, Z3
+	VSUBPS     Z2, Z1, Z1
+	VMULPS     Z0, Z1, Z1
+	IMUL3Q     $0x01, CX, R9
+	ADDQ       AX, R9
+	VMOVUPS    (R9)(BX*1), Z2
+	VMOVUPS    (R9)(BX*2), Z5
+	VADDPS     Z5, Z2, Z6
+	VMULPS     Z0, Z6, Z6
+	VMOVUPS    (R9), Z7
+	VADDPS     Z6, Z7, Z7
+	VMOVUPS    (R9)(SI*1), Z8
+	VADDPS     Z6, Z8, Z6
+	VSUBPS     Z5, Z2, Z2
+	VMULPS     Z0, Z2, Z2
+	IMUL3Q     $0x02, CX, R9
+	ADDQ       AX, R9
+	VMOVUPS    (R9)(BX*1), Z5
+	VMOVUPS    (R9)(BX*2), Z8
+	VADDPS     Z8, Z5, Z9
+	VMULPS     Z0, Z9, Z9
+	VMOVUPS    (R9), Z10
+	VADDPS     Z9, Z10, Z10
+	VMOVUPS    (R9)(SI*1), Z11
+	VADDPS     Z9, Z11, Z9
+	VSUBPS     Z8, Z5, Z5
+	VMULPS     Z0, Z5, Z5
+	IMUL3Q     $0x03, CX, R9
+	ADDQ       AX, R9
+	VMOVUPS    (R9)(BX*1), Z8
+	VMOVUPS    (R9)(BX*2), Z11
+	VADDPS     Z11, Z8, Z12
+	VMULPS     Z0, Z12, Z12
+	VMOVUPS    (R9), Z13
+	VADDPS     Z12, Z13, Z13
+	VMOVUPS    (R9)(SI*1), Z14
+	VADDPS     Z12, Z14, Z12
+	VSUBPS     Z11, Z8, Z8
+	VMULPS     Z0, Z8, Z8
+	VADDPS     Z10, Z7, Z11
+	VMULPS     Z0, Z11, Z11
+	VADDPS     Z11, Z4, Z4
+	MOVQ       (DX), R9
+	VADDPS     (R9)(DI*1), Z4, Z4
+	VMOVUPS    Z4, (R9)(DI*1)
+	VADDPS     Z11, Z13, Z4
+	MOVQ       16(DX), R9
+	VADDPS     (R9)(DI*1), Z4, Z4
+	VMOVUPS    Z4, (R9)(DI*1)
+	VSUBPS     Z10, Z7, Z4
+	VMULPS     Z0, Z4, Z4
+	MOVQ       8(DX), R9
+	VADDPS     (R9)(DI*1), Z4, Z4
+	VMOVUPS    Z4, (R9)(DI*1)
+	VADDPS     Z5, Z2, Z4
+	VMULPS     Z0, Z4, Z4
+	VADDPS     Z4, Z1, Z1
+	MOVQ       24(DX), R9
+	VADDPS     (R9)(DI*1), Z1, Z1
+	VMOVUPS    Z1, (R9)(DI*1)
+	VADDPS     Z4, Z8, Z1
+	MOVQ       40(DX), R9
+	VADDPS     (R9)(DI*1), Z1, Z1
+	VMOVUPS    Z1, (R9)(DI*1)
+	VSUBPS     Z5, Z2, Z1
+	VMULPS     Z0, Z1, Z1
+	MOVQ       32(DX), R9
+	VADDPS     (R9)(DI*1), Z1, Z1
+	VMOVUPS    Z1, (R9)(DI*1)
+	VADDPS     Z9, Z6, Z1
+	VMULPS     Z0, Z1, Z1
+	VADDPS     Z1, Z3, Z2
+	MOVQ       48(DX), R9
+	VADDPS     (R9)(DI*1), Z2, Z2
+	VMOVUPS    Z2, (R9)(DI*1)
+	VADDPS     Z1, Z12, Z1
+	MOVQ       64(DX), R9
+	VADDPS     (R9)(DI*1), Z1, Z1
+	VMOVUPS    Z1, (R9)(DI*1)
+	VSUBPS     Z9, Z6, Z1
+	VMULPS     Z0, Z1, Z1
+	MOVQ       56(DX), R9
+	VADDPS     (R9)(DI*1), Z1, Z1
+	VMOVUPS    Z1, (R9)(DI*1)
+	ADDQ       $0x40, AX
+	ADDQ       $0x40, DI
+	CMPQ       DI, R8
+	JLT        loop
 	VZEROUPPER
 	RET
 
-// func winograd2OutputAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
-// Requires: AVX, AVX512F
-TEXT ·winograd2OutputAVX512(SB), NOSPLIT, $0-56
+// func winograd2OutputAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·winograd2OutputAVX512(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -433,83 +455,95 @@ TEXT ·winograd2OutputAVX512(SB), NOSPLIT, $0-56
 	ADDQ   R9, R10
 
 loop:
-	MOVQ    AX, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS (R11)(BX*1), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS (R11)(BX*2), Z2
-	VADDPS  Z2, Z0, Z0
-	VSUBPS  Z2, Z1, Z1
-	VMOVUPS (R11)(SI*1), Z2
-	VADDPS  Z2, Z1, Z1
-	IMUL3Q  $0x01, CX, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z2
-	VMOVUPS (R11)(BX*1), Z3
-	VADDPS  Z3, Z2, Z2
-	VMOVUPS (R11)(BX*2), Z4
-	VADDPS  Z4, Z2, Z2
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (R11)(SI*1), Z4
-	VADDPS  Z4, Z3, Z3
-	IMUL3Q  $0x02, CX, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS (R11)(BX*1), Z5
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS (R11)(BX*2), Z6
-	VADDPS  Z6, Z4, Z4
-	VSUBPS  Z6, Z5, Z5
-	VMOVUPS (R11)(SI*1), Z6
-	VADDPS  Z6, Z5, Z5
-	IMUL3Q  $0x03, CX, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z6
-	VMOVUPS (R11)(BX*1), Z7
-	VADDPS  Z7, Z6, Z6
-	VMOVUPS (R11)(BX*2), Z8
-	VADDPS  Z8, Z6, Z6
-	VSUBPS  Z8, Z7, Z7
-	VMOVUPS (R11)(SI*1), Z8
-	VADDPS  Z8, Z7, Z7
-	VADDPS  Z2, Z0, Z0
-	VADDPS  Z4, Z0, Z0
-	MOVQ    (DX), R11
-	VADDPS  (DI)(R9*1), Z0, Z0
-	MOVQ    (R8), R12
-	VADDPS  (R12)(R9*1), Z0, Z0
-	VMOVUPS Z0, (R11)(R9*1)
-	VSUBPS  Z4, Z2, Z0
-	VADDPS  Z6, Z0, Z0
-	MOVQ    8(DX), R11
-	VADDPS  (DI)(R9*1), Z0, Z0
-	MOVQ    8(R8), R12
-	VADDPS  (R12)(R9*1), Z0, Z0
-	VMOVUPS Z0, (R11)(R9*1)
-	VADDPS  Z3, Z1, Z0
-	VADDPS  Z5, Z0, Z0
-	MOVQ    16(DX), R11
-	VADDPS  (DI)(R9*1), Z0, Z0
-	MOVQ    16(R8), R12
-	VADDPS  (R12)(R9*1), Z0, Z0
-	VMOVUPS Z0, (R11)(R9*1)
-	VSUBPS  Z5, Z3, Z0
-	VADDPS  Z7, Z0, Z0
-	MOVQ    24(DX), R11
-	VADDPS  (DI)(R9*1), Z0, Z0
-	MOVQ    24(R8), R12
-	VADDPS  (R12)(R9*1), Z0, Z0
-	VMOVUPS Z0, (R11)(R9*1)
-	ADDQ    $0x40, AX
-	ADDQ    $0x40, R9
-	CMPQ    R9, R10
-	JLT     loop
+	MOVQ       ahead+56(FP), R11
+	SHLQ       $0x02, R11
+	ADDQ       R9, R11
+	MOVQ       dst+0(FP), R12
+	MOVQ       (R12), R13
+	PREFETCHT0 (R13)(R11*1)
+	MOVQ       8(R12), R13
+	PREFETCHT0 (R13)(R11*1)
+	MOVQ       16(R12), R13
+	PREFETCHT0 (R13)(R11*1)
+	MOVQ       24(R12), R12
+	PREFETCHT0 (R12)(R11*1)
+	MOVQ       AX, R11
+	VMOVUPS    (R11), Z0
+	VMOVUPS    (R11)(BX*1), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    (R11)(BX*2), Z2
+	VADDPS     Z2, Z0, Z0
+	VSUBPS     Z2, Z1, Z1
+	VMOVUPS    (R11)(SI*1), Z2
+	VADDPS     Z2, Z1, Z1
+	IMUL3Q     $0x01, CX, R11
+	ADDQ       AX, R11
+	VMOVUPS    (R11), Z2
+	VMOVUPS    (R11)(BX*1), Z3
+	VADDPS     Z3, Z2, Z2
+	VMOVUPS    (R11)(BX*2), Z4
+	VADDPS     Z4, Z2, Z2
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (R11)(SI*1), Z4
+	VADDPS     Z4, Z3, Z3
+	IMUL3Q     $0x02, CX, R11
+	ADDQ       AX, R11
+	VMOVUPS    (R11), Z4
+	VMOVUPS    (R11)(BX*1), Z5
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    (R11)(BX*2), Z6
+	VADDPS     Z6, Z4, Z4
+	VSUBPS     Z6, Z5, Z5
+	VMOVUPS    (R11)(SI*1), Z6
+	VADDPS     Z6, Z5, Z5
+	IMUL3Q     $0x03, CX, R11
+	ADDQ       AX, R11
+	VMOVUPS    (R11), Z6
+	VMOVUPS    (R11)(BX*1), Z7
+	VADDPS     Z7, Z6, Z6
+	VMOVUPS    (R11)(BX*2), Z8
+	VADDPS     Z8, Z6, Z6
+	VSUBPS     Z8, Z7, Z7
+	VMOVUPS    (R11)(SI*1), Z8
+	VADDPS     Z8, Z7, Z7
+	VADDPS     Z2, Z0, Z0
+	VADDPS     Z4, Z0, Z0
+	MOVQ       (DX), R11
+	VADDPS     (DI)(R9*1), Z0, Z0
+	MOVQ       (R8), R12
+	VADDPS     (R12)(R9*1), Z0, Z0
+	VMOVUPS    Z0, (R11)(R9*1)
+	VSUBPS     Z4, Z2, Z0
+	VADDPS     Z6, Z0, Z0
+	MOVQ       8(DX), R11
+	VADDPS     (DI)(R9*1), Z0, Z0
+	MOVQ       8(R8), R12
+	VADDPS     (R12)(R9*1), Z0, Z0
+	VMOVUPS    Z0, (R11)(R9*1)
+	VADDPS     Z3, Z1, Z0
+	VADDPS     Z5, Z0, Z0
+	MOVQ       16(DX), R11
+	VADDPS     (DI)(R9*1), Z0, Z0
+	MOVQ       16(R8), R12
+	VADDPS     (R12)(R9*1), Z0, Z0
+	VMOVUPS    Z0, (R11)(R9*1)
+	VSUBPS     Z5, Z3, Z0
+	VADDPS     Z7, Z0, Z0
+	MOVQ       24(DX), R11
+	VADDPS     (DI)(R9*1), Z0, Z0
+	MOVQ       24(R8), R12
+	VADDPS     (R12)(R9*1), Z0, Z0
+	VMOVUPS    Z0, (R11)(R9*1)
+	ADDQ       $0x40, AX
+	ADDQ       $0x40, R9
+	CMPQ       R9, R10
+	JLT        loop
 	VZEROUPPER
 	RET
 
-// func winograd2OutputELUAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
-// Requires: AVX, AVX512F
-TEXT ·winograd2OutputELUAVX512(SB), NOSPLIT, $0-56
+// func winograd2OutputELUAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·winograd2OutputELUAVX512(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -526,6 +560,18 @@ TEXT ·winograd2OutputELUAVX512(SB), NOSPLIT, $0-56
 	ADDQ   R9, R10
 
 loop:
+	MOVQ         ahead+56(FP), R11
+	SHLQ         $0x02, R11
+	ADDQ         R9, R11
+	MOVQ         dst+0(FP), R12
+	MOVQ         (R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         8(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         16(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         24(R12), R12
+	PREFETCHT0   (R12)(R11*1)
 	MOVQ         AX, R11
 	VMOVUPS      (R11), Z1
 	VMOVUPS      (R11)(BX*1), Z2
@@ -765,9 +811,9 @@ GLOBL f3e2aaaab<>(SB), RODATA|NOPTR, $4
 DATA f3f800000<>+0(SB)/4, $0x3f800000
 GLOBL f3f800000<>(SB), RODATA|NOPTR, $4
 
-// func winograd2OutputELUSlopeAVX512(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int)
-// Requires: AVX, AVX512F
-TEXT ·winograd2OutputELUSlopeAVX512(SB), NOSPLIT, $0-56
+// func winograd2OutputELUSlopeAVX512(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·winograd2OutputELUSlopeAVX512(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -784,6 +830,27 @@ TEXT ·winograd2OutputELUSlopeAVX512(SB), NOSPLIT, $0-56
 	ADDQ   R9, R10
 
 loop:
+	MOVQ         ahead+56(FP), R11
+	SHLQ         $0x02, R11
+	ADDQ         R9, R11
+	MOVQ         dst+0(FP), R12
+	MOVQ         (R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         8(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         16(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         24(R12), R12
+	PREFETCHT0   (R12)(R11*1)
+	MOVQ         s+32(FP), R12
+	MOVQ         (R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         8(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         16(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         24(R12), R12
+	PREFETCHT0   (R12)(R11*1)
 	MOVQ         AX, R11
 	VMOVUPS      (R11), Z1
 	VMOVUPS      (R11)(BX*1), Z2
@@ -1816,9 +1883,9 @@ GLOBL fbef15bef<>(SB), RODATA|NOPTR, $4
 DATA f3e715bef<>+0(SB)/4, $0x3e715bef
 GLOBL f3e715bef<>(SB), RODATA|NOPTR, $4
 
-// func winograd4GradWeightsAVX512(dst **float32, src *float32, plane int, at int, n int)
-// Requires: AVX, AVX512F
-TEXT ·winograd4GradWeightsAVX512(SB), NOSPLIT, $0-40
+// func winograd4GradWeightsAVX512(dst **float32, src *float32, plane int, at int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·winograd4GradWeightsAVX512(SB), NOSPLIT, $0-48
 	MOVQ         src+8(FP), AX
 	MOVQ         plane+16(FP), CX
 	SHLQ         $0x02, CX
@@ -1838,6 +1905,28 @@ TEXT ·winograd4GradWeightsAVX512(SB), NOSPLIT, $0-40
 	ADDQ         R8, R9
 
 loop:
+	MOVQ         ahead+40(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R8, R10
+	MOVQ         dst+0(FP), R11
+	MOVQ         (R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         8(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         16(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         24(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         32(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         40(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         48(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         56(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         64(R11), R11
+	PREFETCHT0   (R11)(R10*1)
 	MOVQ         AX, R10
 	VMOVUPS      (R10)(BX*1), Z5
 	VMOVUPS      (R10)(BX*2), Z6
@@ -2018,9 +2107,9 @@ GLOBL f3f2aaaab<>(SB), RODATA|NOPTR, $4
 DATA f3ef15bef<>+0(SB)/4, $0x3ef15bef
 GLOBL f3ef15bef<>(SB), RODATA|NOPTR, $4
 
-// func winograd4OutputAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
-// Requires: AVX, AVX512F
-TEXT ·winograd4OutputAVX512(SB), NOSPLIT, $0-56
+// func winograd4OutputAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·winograd4OutputAVX512(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -2037,6 +2126,42 @@ TEXT ·winograd4OutputAVX512(SB), NOSPLIT, $0-56
 	ADDQ   R10, R11
 
 loop:
+	MOVQ         ahead+56(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R10, R12
+	MOVQ         dst+0(FP), R13
+	MOVQ         (R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         8(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         16(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         24(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         32(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         40(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         48(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         56(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         64(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         72(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         80(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         88(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         96(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         104(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         112(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         120(R13), R13
+	PREFETCHT0   (R13)(R12*1)
 	MOVQ         AX, R12
 	VMOVUPS      (R12)(BX*1), Z0
 	VMOVUPS      (R12)(BX*2), Z1
@@ -2402,9 +2527,9 @@ GLOBL f41000000<>(SB), RODATA|NOPTR, $4
 DATA f3eb504f3<>+0(SB)/4, $0x3eb504f3
 GLOBL f3eb504f3<>(SB), RODATA|NOPTR, $4
 
-// func winograd4OutputELUAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
-// Requires: AVX, AVX512F
-TEXT ·winograd4OutputELUAVX512(SB), NOSPLIT, $0-56
+// func winograd4OutputELUAVX512(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·winograd4OutputELUAVX512(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -2422,6 +2547,42 @@ TEXT ·winograd4OutputELUAVX512(SB), NOSPLIT, $0-56
 	ADDQ   R10, R11
 
 loop:
+	MOVQ         ahead+56(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R10, R12
+	MOVQ         dst+0(FP), R13
+	MOVQ         (R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         8(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         16(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         24(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         32(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         40(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         48(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         56(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         64(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         72(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         80(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         88(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         96(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         104(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         112(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         120(R13), R13
+	PREFETCHT0   (R13)(R12*1)
 	MOVQ         AX, R12
 	VMOVUPS      (R12)(BX*1), Z1
 	VMOVUPS      (R12)(BX*2), Z2
@@ -3309,9 +3470,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func winograd4OutputELUSlopeAVX512(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int)
-// Requires: AVX, AVX512F
-TEXT ·winograd4OutputELUSlopeAVX512(SB), NOSPLIT, $0-56
+// func winograd4OutputELUSlopeAVX512(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·winograd4OutputELUSlopeAVX512(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -3329,6 +3490,75 @@ TEXT ·winograd4OutputELUSlopeAVX512(SB), NOSPLIT, $0-56
 	ADDQ   R10, R11
 
 loop:
+	MOVQ         ahead+56(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R10, R12
+	MOVQ         dst+0(FP), R13
+	MOVQ         (R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         8(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         16(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         24(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         32(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         40(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         48(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         56(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         64(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         72(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         80(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         88(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         96(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         104(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         112(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         120(R13), R13
+	PREFETCHT0   (R13)(R12*1)
+	MOVQ         s+32(FP), R13
+	MOVQ         (R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         8(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         16(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         24(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         32(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         40(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         48(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         56(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         64(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         72(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         80(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         88(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         96(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         104(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         112(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         120(R13), R13
+	PREFETCHT0   (R13)(R12*1)
 	MOVQ         AX, R12
 	VMOVUPS      (R12)(BX*1), Z1
 	VMOVUPS      (R12)(BX*2), Z2
@@ -4125,9 +4355,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func winograd2GradWeightsAVX2(dst **float32, src *float32, plane int, at int, n int)
-// Requires: AVX
-TEXT ·winograd2GradWeightsAVX2(SB), NOSPLIT, $0-40
+// func winograd2GradWeightsAVX2(dst **float32, src *float32, plane int, at int, n int, ahead int)
+// Requires: AVX, MMX+
+TEXT ·winograd2GradWeightsAVX2(SB), NOSPLIT, $0-48
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -4141,6 +4371,28 @@ TEXT ·winograd2GradWeightsAVX2(SB), NOSPLIT, $0-40
 	ADDQ   DI, R8
 
 loop:
+	MOVQ         ahead+40(FP), R9
+	SHLQ         $0x02, R9
+	ADDQ         DI, R9
+	MOVQ         dst+0(FP), R10
+	MOVQ         (R10), R11
+	PREFETCHT0   (R11)(R9*1)
+	MOVQ         8(R10), R11
+	PREFETCHT0   (R11)(R9*1)
+	MOVQ         16(R10), R11
+	PREFETCHT0   (R11)(R9*1)
+	MOVQ         24(R10), R11
+	PREFETCHT0   (R11)(R9*1)
+	MOVQ         32(R10), R11
+	PREFETCHT0   (R11)(R9*1)
+	MOVQ         40(R10), R11
+	PREFETCHT0   (R11)(R9*1)
+	MOVQ         48(R10), R11
+	PREFETCHT0   (R11)(R9*1)
+	MOVQ         56(R10), R11
+	PREFETCHT0   (R11)(R9*1)
+	MOVQ         64(R10), R10
+	PREFETCHT0   (R10)(R9*1)
 	MOVQ         AX, R9
 	VMOVUPS      (R9)(BX*1), Y0
 	VMOVUPS      (R9)(BX*2), Y1
@@ -4269,9 +4521,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func winograd2OutputAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
-// Requires: AVX
-TEXT ·winograd2OutputAVX2(SB), NOSPLIT, $0-56
+// func winograd2OutputAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
+// Requires: AVX, MMX+
+TEXT ·winograd2OutputAVX2(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -4287,83 +4539,95 @@ TEXT ·winograd2OutputAVX2(SB), NOSPLIT, $0-56
 	ADDQ   R9, R10
 
 loop:
-	MOVQ    AX, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS (R11)(BX*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS (R11)(BX*2), Y2
-	VADDPS  Y2, Y0, Y0
-	VSUBPS  Y2, Y1, Y1
-	VMOVUPS (R11)(SI*1), Y2
-	VADDPS  Y2, Y1, Y1
-	IMUL3Q  $0x01, CX, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y2
-	VMOVUPS (R11)(BX*1), Y3
-	VADDPS  Y3, Y2, Y2
-	VMOVUPS (R11)(BX*2), Y4
-	VADDPS  Y4, Y2, Y2
-	VSUBPS  Y4, Y3, Y3
-	VMOVUPS (R11)(SI*1), Y4
-	VADDPS  Y4, Y3, Y3
-	IMUL3Q  $0x02, CX, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y4
-	VMOVUPS (R11)(BX*1), Y5
-	VADDPS  Y5, Y4, Y4
-	VMOVUPS (R11)(BX*2), Y6
-	VADDPS  Y6, Y4, Y4
-	VSUBPS  Y6, Y5, Y5
-	VMOVUPS (R11)(SI*1), Y6
-	VADDPS  Y6, Y5, Y5
-	IMUL3Q  $0x03, CX, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y6
-	VMOVUPS (R11)(BX*1), Y7
-	VADDPS  Y7, Y6, Y6
-	VMOVUPS (R11)(BX*2), Y8
-	VADDPS  Y8, Y6, Y6
-	VSUBPS  Y8, Y7, Y7
-	VMOVUPS (R11)(SI*1), Y8
-	VADDPS  Y8, Y7, Y7
-	VADDPS  Y2, Y0, Y0
-	VADDPS  Y4, Y0, Y0
-	MOVQ    (DX), R11
-	VADDPS  (DI)(R9*1), Y0, Y0
-	MOVQ    (R8), R12
-	VADDPS  (R12)(R9*1), Y0, Y0
-	VMOVUPS Y0, (R11)(R9*1)
-	VSUBPS  Y4, Y2, Y0
-	VADDPS  Y6, Y0, Y0
-	MOVQ    8(DX), R11
-	VADDPS  (DI)(R9*1), Y0, Y0
-	MOVQ    8(R8), R12
-	VADDPS  (R12)(R9*1), Y0, Y0
-	VMOVUPS Y0, (R11)(R9*1)
-	VADDPS  Y3, Y1, Y0
-	VADDPS  Y5, Y0, Y0
-	MOVQ    16(DX), R11
-	VADDPS  (DI)(R9*1), Y0, Y0
-	MOVQ    16(R8), R12
-	VADDPS  (R12)(R9*1), Y0, Y0
-	VMOVUPS Y0, (R11)(R9*1)
-	VSUBPS  Y5, Y3, Y0
-	VADDPS  Y7, Y0, Y0
-	MOVQ    24(DX), R11
-	VADDPS  (DI)(R9*1), Y0, Y0
-	MOVQ    24(R8), R12
-	VADDPS  (R12)(R9*1), Y0, Y0
-	VMOVUPS Y0, (R11)(R9*1)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, R9
-	CMPQ    R9, R10
-	JLT     loop
+	MOVQ       ahead+56(FP), R11
+	SHLQ       $0x02, R11
+	ADDQ       R9, R11
+	MOVQ       dst+0(FP), R12
+	MOVQ       (R12), R13
+	PREFETCHT0 (R13)(R11*1)
+	MOVQ       8(R12), R13
+	PREFETCHT0 (R13)(R11*1)
+	MOVQ       16(R12), R13
+	PREFETCHT0 (R13)(R11*1)
+	MOVQ       24(R12), R12
+	PREFETCHT0 (R12)(R11*1)
+	MOVQ       AX, R11
+	VMOVUPS    (R11), Y0
+	VMOVUPS    (R11)(BX*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    (R11)(BX*2), Y2
+	VADDPS     Y2, Y0, Y0
+	VSUBPS     Y2, Y1, Y1
+	VMOVUPS    (R11)(SI*1), Y2
+	VADDPS     Y2, Y1, Y1
+	IMUL3Q     $0x01, CX, R11
+	ADDQ       AX, R11
+	VMOVUPS    (R11), Y2
+	VMOVUPS    (R11)(BX*1), Y3
+	VADDPS     Y3, Y2, Y2
+	VMOVUPS    (R11)(BX*2), Y4
+	VADDPS     Y4, Y2, Y2
+	VSUBPS     Y4, Y3, Y3
+	VMOVUPS    (R11)(SI*1), Y4
+	VADDPS     Y4, Y3, Y3
+	IMUL3Q     $0x02, CX, R11
+	ADDQ       AX, R11
+	VMOVUPS    (R11), Y4
+	VMOVUPS    (R11)(BX*1), Y5
+	VADDPS     Y5, Y4, Y4
+	VMOVUPS    (R11)(BX*2), Y6
+	VADDPS     Y6, Y4, Y4
+	VSUBPS     Y6, Y5, Y5
+	VMOVUPS    (R11)(SI*1), Y6
+	VADDPS     Y6, Y5, Y5
+	IMUL3Q     $0x03, CX, R11
+	ADDQ       AX, R11
+	VMOVUPS    (R11), Y6
+	VMOVUPS    (R11)(BX*1), Y7
+	VADDPS     Y7, Y6, Y6
+	VMOVUPS    (R11)(BX*2), Y8
+	VADDPS     Y8, Y6, Y6
+	VSUBPS     Y8, Y7, Y7
+	VMOVUPS    (R11)(SI*1), Y8
+	VADDPS     Y8, Y7, Y7
+	VADDPS     Y2, Y0, Y0
+	VADDPS     Y4, Y0, Y0
+	MOVQ       (DX), R11
+	VADDPS     (DI)(R9*1), Y0, Y0
+	MOVQ       (R8), R12
+	VADDPS     (R12)(R9*1), Y0, Y0
+	VMOVUPS    Y0, (R11)(R9*1)
+	VSUBPS     Y4, Y2, Y0
+	VADDPS     Y6, Y0, Y0
+	MOVQ       8(DX), R11
+	VADDPS     (DI)(R9*1), Y0, Y0
+	MOVQ       8(R8), R12
+	VADDPS     (R12)(R9*1), Y0, Y0
+	VMOVUPS    Y0, (R11)(R9*1)
+	VADDPS     Y3, Y1, Y0
+	VADDPS     Y5, Y0, Y0
+	MOVQ       16(DX), R11
+	VADDPS     (DI)(R9*1), Y0, Y0
+	MOVQ       16(R8), R12
+	VADDPS     (R12)(R9*1), Y0, Y0
+	VMOVUPS    Y0, (R11)(R9*1)
+	VSUBPS     Y5, Y3, Y0
+	VADDPS     Y7, Y0, Y0
+	MOVQ       24(DX), R11
+	VADDPS     (DI)(R9*1), Y0, Y0
+	MOVQ       24(R8), R12
+	VADDPS     (R12)(R9*1), Y0, Y0
+	VMOVUPS    Y0, (R11)(R9*1)
+	ADDQ       $0x20, AX
+	ADDQ       $0x20, R9
+	CMPQ       R9, R10
+	JLT        loop
 	VZEROUPPER
 	RET
 
-// func winograd2OutputELUAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·winograd2OutputELUAVX2(SB), NOSPLIT, $0-56
+// func winograd2OutputELUAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·winograd2OutputELUAVX2(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -4379,6 +4643,18 @@ TEXT ·winograd2OutputELUAVX2(SB), NOSPLIT, $0-56
 	ADDQ   R9, R10
 
 loop:
+	MOVQ         ahead+56(FP), R11
+	SHLQ         $0x02, R11
+	ADDQ         R9, R11
+	MOVQ         dst+0(FP), R12
+	MOVQ         (R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         8(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         16(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         24(R12), R12
+	PREFETCHT0   (R12)(R11*1)
 	MOVQ         AX, R11
 	VMOVUPS      (R11), Y0
 	VMOVUPS      (R11)(BX*1), Y1
@@ -4597,9 +4873,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func winograd2OutputELUSlopeAVX2(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int)
-// Requires: AVX
-TEXT ·winograd2OutputELUSlopeAVX2(SB), NOSPLIT, $0-56
+// func winograd2OutputELUSlopeAVX2(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int, ahead int)
+// Requires: AVX, MMX+
+TEXT ·winograd2OutputELUSlopeAVX2(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -4615,6 +4891,27 @@ TEXT ·winograd2OutputELUSlopeAVX2(SB), NOSPLIT, $0-56
 	ADDQ   R9, R10
 
 loop:
+	MOVQ         ahead+56(FP), R11
+	SHLQ         $0x02, R11
+	ADDQ         R9, R11
+	MOVQ         dst+0(FP), R12
+	MOVQ         (R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         8(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         16(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         24(R12), R12
+	PREFETCHT0   (R12)(R11*1)
+	MOVQ         s+32(FP), R12
+	MOVQ         (R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         8(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         16(R12), R13
+	PREFETCHT0   (R13)(R11*1)
+	MOVQ         24(R12), R12
+	PREFETCHT0   (R12)(R11*1)
 	MOVQ         AX, R11
 	VMOVUPS      (R11), Y0
 	VMOVUPS      (R11)(BX*1), Y1
@@ -5841,9 +6138,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func winograd4GradWeightsAVX2(dst **float32, src *float32, plane int, at int, n int)
-// Requires: AVX, FMA3
-TEXT ·winograd4GradWeightsAVX2(SB), NOSPLIT, $0-40
+// func winograd4GradWeightsAVX2(dst **float32, src *float32, plane int, at int, n int, ahead int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·winograd4GradWeightsAVX2(SB), NOSPLIT, $0-48
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -5858,6 +6155,28 @@ TEXT ·winograd4GradWeightsAVX2(SB), NOSPLIT, $0-40
 	ADDQ   R8, R9
 
 loop:
+	MOVQ         ahead+40(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R8, R10
+	MOVQ         dst+0(FP), R11
+	MOVQ         (R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         8(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         16(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         24(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         32(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         40(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         48(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         56(R11), R12
+	PREFETCHT0   (R12)(R10*1)
+	MOVQ         64(R11), R11
+	PREFETCHT0   (R11)(R10*1)
 	MOVQ         AX, R10
 	VMOVUPS      (R10)(BX*1), Y0
 	VMOVUPS      (R10)(BX*2), Y1
@@ -6159,9 +6478,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func winograd4OutputAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
-// Requires: AVX, FMA3
-TEXT ·winograd4OutputAVX2(SB), NOSPLIT, $0-56
+// func winograd4OutputAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·winograd4OutputAVX2(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -6178,6 +6497,42 @@ TEXT ·winograd4OutputAVX2(SB), NOSPLIT, $0-56
 	ADDQ   R10, R11
 
 loop:
+	MOVQ         ahead+56(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R10, R12
+	MOVQ         dst+0(FP), R13
+	MOVQ         (R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         8(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         16(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         24(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         32(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         40(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         48(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         56(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         64(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         72(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         80(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         88(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         96(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         104(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         112(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         120(R13), R13
+	PREFETCHT0   (R13)(R12*1)
 	MOVQ         AX, R12
 	VMOVUPS      (R12)(BX*1), Y0
 	VMOVUPS      (R12)(BX*2), Y1
@@ -6631,9 +6986,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func winograd4OutputELUAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·winograd4OutputELUAVX2(SB), NOSPLIT, $0-56
+// func winograd4OutputELUAVX2(dst **float32, src *float32, plane int, bias *float32, r **float32, at int, n int, ahead int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·winograd4OutputELUAVX2(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -6650,6 +7005,42 @@ TEXT ·winograd4OutputELUAVX2(SB), NOSPLIT, $0-56
 	ADDQ   R10, R11
 
 loop:
+	MOVQ         ahead+56(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R10, R12
+	MOVQ         dst+0(FP), R13
+	MOVQ         (R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         8(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         16(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         24(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         32(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         40(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         48(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         56(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         64(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         72(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         80(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         88(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         96(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         104(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         112(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         120(R13), R13
+	PREFETCHT0   (R13)(R12*1)
 	MOVQ         AX, R12
 	VMOVUPS      (R12)(BX*1), Y0
 	VMOVUPS      (R12)(BX*2), Y1
@@ -7679,9 +8070,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func winograd4OutputELUSlopeAVX2(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int)
-// Requires: AVX, FMA3
-TEXT ·winograd4OutputELUSlopeAVX2(SB), NOSPLIT, $0-56
+// func winograd4OutputELUSlopeAVX2(dst **float32, src *float32, plane int, r **float32, s **float32, at int, n int, ahead int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·winograd4OutputELUSlopeAVX2(SB), NOSPLIT, $0-64
 	MOVQ   src+8(FP), AX
 	MOVQ   plane+16(FP), CX
 	SHLQ   $0x02, CX
@@ -7698,6 +8089,75 @@ TEXT ·winograd4OutputELUSlopeAVX2(SB), NOSPLIT, $0-56
 	ADDQ   R10, R11
 
 loop:
+	MOVQ         ahead+56(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R10, R12
+	MOVQ         dst+0(FP), R13
+	MOVQ         (R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         8(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         16(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         24(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         32(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         40(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         48(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         56(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         64(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         72(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         80(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         88(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         96(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         104(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         112(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         120(R13), R13
+	PREFETCHT0   (R13)(R12*1)
+	MOVQ         s+32(FP), R13
+	MOVQ         (R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         8(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         16(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         24(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         32(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         40(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         48(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         56(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         64(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         72(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         80(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         88(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         96(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         104(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         112(R13), R14
+	PREFETCHT0   (R14)(R12*1)
+	MOVQ         120(R13), R13
+	PREFETCHT0   (R13)(R12*1)
 	MOVQ         AX, R12
 	VMOVUPS      (R12)(BX*1), Y0
 	VMOVUPS      (R12)(BX*2), Y1

@@ -44,19 +44,21 @@ func newWinogradGrad(c *CPU, f *winogradForm, s Conv) *winogradGrad {
 	if alike {
 		g.srcT = 1
 	}
-	g.winogradTiling = newWinogradTiling(f.m, s.N, [3]int{t, h, w}, alike, winogradGradRows)
+	g.winogradTiling = newWinogradTiling(f.m, s.N, [3]int{t, h, w}, alike, winogradGradRows, 1)
 	g.together = 1
 	if g.block == g.perFrame {
 		g.together = max(1, min(g.clips, winogradGradRows/(g.frames*g.block)))
 	}
 	g.x, g.y = g.split(s.C), g.split(s.O)
-	// Panels of the input in a range: the output's gradient is transformed for each.
-	per := max(1, winogradRange/g.x[0].n)
+	blocks := g.blocks()
+	per := max(1, winogradRange/g.x[0].n) // panels of a range
+	for per > 1 && ceilDiv(len(g.x), per)*blocks < minTasks/2 {
+		per /= 2
+	}
 	for at := 0; at < len(g.x); at += per {
 		g.ranges = append(g.ranges, winogradSpan{at, min(per, len(g.x)-at)})
 	}
-	blocks := g.blocks()
-	g.parts = max(1, min(ceilDiv(minTasks, len(g.ranges)), blocks/2, maxWinogradParts/(s.O*s.taps())))
+	g.parts = max(1, min(ceilDiv(minTasks, len(g.ranges)), blocks, maxWinogradParts/(s.O*s.taps())))
 	g.perPart = ceilDiv(blocks, g.parts)
 	g.parts = ceilDiv(blocks, g.perPart)
 	g.zeros = alignedFloats(max(s.C, s.O))
@@ -161,7 +163,7 @@ func (g *winogradGrad) transformSums(w *winogradWorker, dw, m []float32, px, py 
 			for e := range 9 {
 				w.pixels[e] = &to[e*g.C]
 			}
-			g.gradWeights(&w.pixels[0], &m[i*g.planes()*g.mPlane+o*px.n], g.mPlane, 0, px.n)
+			g.gradWeights(&w.pixels[0], &m[i*g.planes()*g.mPlane+o*px.n], g.mPlane, 0, px.n, g.taps())
 		}
 	}
 }

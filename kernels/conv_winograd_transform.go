@@ -15,15 +15,16 @@ import "unsafe"
 //	gradOutput   Y = A·dy·Aᵀ     of m×m pixels of the output's gradient
 //	gradWeights  dw += Gᵀ·M·G    of the sums M of products Y·V
 //
-// A pixel's channels are values [at,at+n) behind a pointer of a list; value k of plane i
-// of a transformed tile is k values after i·plane. n is a multiple of the vectors' size.
+// A pixel's channels are the values [at,at+n) from a pointer of a list; value k of plane i
+// of a transformed tile is the one at i·plane+k. n is a multiple of the vectors' size.
+// Pixels that are ahead values further are prefetched.
 type winogradForm struct {
 	m                          int
 	input, gradOutput, weights func(dst *float32, plane int, src **float32, at, n, ahead int)
-	output                     func(dst **float32, src *float32, plane int, bias *float32, r **float32, at, n int) // Aᵀ·M·A + bias + r
-	outputELU                  func(dst **float32, src *float32, plane int, bias *float32, r **float32, at, n int) // ELU(Aᵀ·M·A + bias) + r
-	outputELUSlope             func(dst **float32, src *float32, plane int, r, s **float32, at, n int)             // (Aᵀ·M·A + r)·ELU', by ELU's output s
-	gradWeights                func(dst **float32, src *float32, plane int, at, n int)
+	output                     func(dst **float32, src *float32, plane int, bias *float32, r **float32, at, n, ahead int) // Aᵀ·M·A + bias + r
+	outputELU                  func(dst **float32, src *float32, plane int, bias *float32, r **float32, at, n, ahead int) // ELU(Aᵀ·M·A + bias) + r
+	outputELUSlope             func(dst **float32, src *float32, plane int, r, s **float32, at, n, ahead int)             // (Aᵀ·M·A + r)·ELU', by ELU's output s
+	gradWeights                func(dst **float32, src *float32, plane int, at, n, ahead int)
 }
 
 // size is the side of a transformed tile, planes the number of its values.
@@ -147,8 +148,8 @@ func (f winogradLine) fromPlanes(in, out int, dst **float32, src *float32, plane
 // plainWinograd is a form of five matrices.
 func plainWinograd(m int, input, gradOutput, weights, output, gradWeights winogradLine) winogradForm {
 	n := m + 2
-	result := func(act func(v float32) float32) func(dst **float32, src *float32, plane int, bias *float32, r **float32, at, n int) {
-		return func(dst **float32, src *float32, plane int, bias *float32, r **float32, at, count int) {
+	result := func(act func(v float32) float32) func(dst **float32, src *float32, plane int, bias *float32, r **float32, at, n, ahead int) {
+		return func(dst **float32, src *float32, plane int, bias *float32, r **float32, at, count, _ int) {
 			list := unsafe.Slice(r, m*m)
 			output.fromPlanes(n, m, dst, src, plane, at, count, func(i, k int, _, v float32) float32 {
 				return act(v+*valueAt(bias, k)) + *valueAt(list[i], k)
@@ -160,13 +161,13 @@ func plainWinograd(m int, input, gradOutput, weights, output, gradWeights winogr
 		input: input.toPlanes(n, n), gradOutput: gradOutput.toPlanes(m, n), weights: weights.toPlanes(3, n),
 		output:    result(func(v float32) float32 { return v }),
 		outputELU: result(func(v float32) float32 { return float32(ELU.Apply(float64(v))) }),
-		outputELUSlope: func(dst **float32, src *float32, plane int, r, s **float32, at, count int) {
+		outputELUSlope: func(dst **float32, src *float32, plane int, r, s **float32, at, count, _ int) {
 			more, by := unsafe.Slice(r, m*m), unsafe.Slice(s, m*m)
 			output.fromPlanes(n, m, dst, src, plane, at, count, func(i, k int, _, v float32) float32 {
 				return (v + *valueAt(more[i], k)) * float32(ELU.Slope(float64(*valueAt(by[i], k))))
 			})
 		},
-		gradWeights: func(dst **float32, src *float32, plane int, at, count int) {
+		gradWeights: func(dst **float32, src *float32, plane int, at, count, _ int) {
 			gradWeights.fromPlanes(n, 3, dst, src, plane, at, count, func(_, _ int, old, v float32) float32 { return old + v })
 		},
 	}

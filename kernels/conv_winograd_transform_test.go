@@ -54,11 +54,11 @@ func TestWinogradTransformsGiveACorrelation(t *testing.T) {
 				yList, y := pixels(m * m)
 				switch kind {
 				case 0:
-					f.output(&yList[0], &M[0], plane, &bias[0], &r[0], more, channels)
+					f.output(&yList[0], &M[0], plane, &bias[0], &r[0], more, channels, 0)
 				case 1:
-					f.outputELU(&yList[0], &M[0], plane, &bias[0], &r[0], more, channels)
+					f.outputELU(&yList[0], &M[0], plane, &bias[0], &r[0], more, channels, 0)
 				case 2:
-					f.outputELUSlope(&yList[0], &M[0], plane, &r[0], &s[0], more, channels)
+					f.outputELUSlope(&yList[0], &M[0], plane, &r[0], &s[0], more, channels, 0)
 				}
 				for i := range m {
 					for j := range m {
@@ -89,7 +89,7 @@ func TestWinogradTransformsGiveACorrelation(t *testing.T) {
 			for i := range dw {
 				copy(before[i][:], dw[i])
 			}
-			f.gradWeights(&dwList[0], &MW[0], plane, more, channels)
+			f.gradWeights(&dwList[0], &MW[0], plane, more, channels, 0)
 			for a := range 3 {
 				for b := range 3 {
 					for k := range more + channels {

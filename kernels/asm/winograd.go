@@ -392,7 +392,8 @@ func (s isa) channels(body func(k reg.Register), advance func()) {
 	RET()
 }
 
-// toPlanes generates a transform of a tile to planes.
+// toPlanes generates a transform of a tile to planes. Where the tile is one of pixels,
+// those of the tile ahead values further are fetched.
 func (s isa) toPlanes(name, doc string, t transform) {
 	TEXT(name+s.name, NOSPLIT, "func(dst *float32, plane int, src **float32, at, n, ahead int)")
 	Pragma("noescape")
@@ -432,9 +433,10 @@ func (s isa) toPlanes(name, doc string, t transform) {
 }
 
 // fromPlanes generates a transform of planes to a tile. finish makes the value stored as
-// the i-th of the result.
-func (s isa) fromPlanes(name, doc, params string, t transform, finish func(s isa) func(i int, k reg.Register, v vec, to Mem)) {
-	TEXT(name+s.name, NOSPLIT, "func(dst **float32, src *float32, plane int"+params+", at, n int)")
+// the i-th of the result. The pixels of the lists to fetch are fetched for the tile whose
+// pixels are ahead values further.
+func (s isa) fromPlanes(name, doc, params string, t transform, fetch []string, finish func(s isa) func(i int, k reg.Register, v vec, to Mem)) {
+	TEXT(name+s.name, NOSPLIT, "func(dst **float32, src *float32, plane int"+params+", at, n, ahead int)")
 	Pragma("noescape")
 	Doc(doc)
 	src, plane, dst := Load(Param("src"), GP64()), loadStride("plane"), Load(Param("dst"), GP64())
@@ -453,7 +455,18 @@ func (s isa) fromPlanes(name, doc, params string, t transform, finish func(s isa
 	}, func(i int) func(int, vec) {
 		return func(j int, v vec) { last(i*t.out+j, k, v, pointed(dst, i*t.out+j, k)) }
 	})
-	s.channels(func(at reg.Register) { k = at; body() }, func() { ADDQ(Imm(uint64(s.bytes)), src) })
+	s.channels(func(at reg.Register) {
+		k = at
+		next := loadStride("ahead")
+		ADDQ(k, next)
+		for _, list := range fetch {
+			pixels := Load(Param(list), GP64())
+			for i := range t.out * t.out {
+				PREFETCHT0(pointed(pixels, i, next))
+			}
+		}
+		body()
+	}, func() { ADDQ(Imm(uint64(s.bytes)), src) })
 }
 
 // winograd generates the transforms of F(2×2,3×3) and F(4×4,3×3).
@@ -469,7 +482,7 @@ func (s isa) winograd() {
 		constants.toPlanes(name("Input"), "the transform Bᵀ·d·B of a tile of the input.", f.input)
 		constants.toPlanes(name("GradOutput"), "the transform A·dy·Aᵀ of a tile of the output's gradient.", f.gradOutput)
 		constants.toPlanes(name("Weights"), "the transform G·g·Gᵀ of weights.", f.weights)
-		constants.fromPlanes(name("GradWeights"), "adds the transform Gᵀ·m·G to gradients of weights.", "", f.gradWeights,
+		constants.fromPlanes(name("GradWeights"), "adds the transform Gᵀ·m·G to gradients of weights.", "", f.gradWeights, []string{"dst"},
 			func(s isa) func(int, reg.Register, vec, Mem) {
 				return func(i int, k reg.Register, v vec, to Mem) {
 					r := s.reg()
@@ -491,9 +504,9 @@ func (s isa) winograd() {
 				}
 			}
 		}
-		s.fromPlanes(name("Output"), "the output Aᵀ·m·A + bias + r.", forward, f.output, finish(func(isa) func(vec) vec { return func(v vec) vec { return v } }))
-		s.fromPlanes(name("OutputELU"), "the output ELU(Aᵀ·m·A + bias) + r.", forward, f.output, finish(isa.elu))
-		s.fromPlanes(name("OutputELUSlope"), "the output (Aᵀ·m·A + r)·ELU' by ELU's output s.", back, f.output,
+		s.fromPlanes(name("Output"), "the output Aᵀ·m·A + bias + r.", forward, f.output, []string{"dst"}, finish(func(isa) func(vec) vec { return func(v vec) vec { return v } }))
+		s.fromPlanes(name("OutputELU"), "the output ELU(Aᵀ·m·A + bias) + r.", forward, f.output, []string{"dst"}, finish(isa.elu))
+		s.fromPlanes(name("OutputELUSlope"), "the output (Aᵀ·m·A + r)·ELU' by ELU's output s.", back, f.output, []string{"dst", "s"},
 			func(s isa) func(int, reg.Register, vec, Mem) {
 				r, by := Load(Param("r"), GP64()), Load(Param("s"), GP64())
 				slope := s.eluSlope()
