@@ -19,6 +19,7 @@ func inspectCommand() *cli.Command {
 		Description: example("magvit inspect clips.npz", "magvit inspect --limit 50 'videos/*/*.mp4'"),
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "limit", Value: 200, Usage: "clips to decode, evenly spread; 0: all"},
+			indexFlag(),
 			jsonFlag(),
 		},
 		Action: inspect,
@@ -33,11 +34,11 @@ func inspect(c *cli.Context) error {
 	if c.Int("limit") < 0 {
 		return usagef("--limit %d: want 0 (all clips) or more", c.Int("limit"))
 	}
-	src, err := data.Open(c.Context, paths, data.Options{})
+	src, closeData, err := openData(c, nil, paths, "", data.Options{})
 	if err != nil {
 		return err
 	}
-	defer src.Close()
+	defer closeData()
 	info, err := data.Inspect(c.Context, src, c.Int("limit"))
 	if err != nil {
 		return err
@@ -66,6 +67,14 @@ func writeInfo(w io.Writer, info data.Info) error {
 			n = info.PerClass[i]
 		}
 		fmt.Fprintf(t, "class %s\t%d clips\n", name, n)
+	}
+	if info.Windowed > 0 {
+		fmt.Fprintf(t, "films\t%d, read by windows; values of a few frames each\n", info.Windowed)
+	}
+	for _, part := range []string{"train", "val", "test"} {
+		if n := info.Parts[part]; n > 0 {
+			fmt.Fprintf(t, "part %s\t%d clips\n", part, n)
+		}
 	}
 	if info.Unlabelled > 0 {
 		fmt.Fprintf(t, "without a label\t%d clips\n", info.Unlabelled)

@@ -29,6 +29,8 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "preset", Usage: "start from the preset `NAME` (magvit presets lists them)"},
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from a YAML `FILE`"},
 			&cli.StringSliceFlag{Name: "data", Usage: "clips: a file, folder or pattern; may be given again"},
+			&cli.StringSliceFlag{Name: "val", Usage: "held-out clips, `DATA`: all clips of --data are for training; may be given again"},
+			indexFlag(),
 			&cli.StringFlag{Name: "out", Usage: "the run's directory, `RUN`"},
 			&cli.IntFlag{Name: "steps", DefaultText: "the preset's", Usage: "length of the whole run in steps; alone, it replaces the preset's minutes"},
 			&cli.Float64Flag{Name: "minutes", DefaultText: "the preset's", Usage: "length of the whole run in minutes; alone, it replaces the preset's steps"},
@@ -57,7 +59,7 @@ func train(c *cli.Context) error {
 	if err := checkFolder("--out", c.String("out")); err != nil {
 		return err
 	}
-	if err := protect(c.String("out"), "--out", c.StringSlice("data")...); err != nil {
+	if err := protect(c.String("out"), "--out", append(c.StringSlice("data"), c.StringSlice("val")...)...); err != nil {
 		return err
 	}
 	p := newProgress(c.App.ErrWriter, "train", 0)
@@ -74,11 +76,11 @@ func train(c *cli.Context) error {
 		}
 		defer stop()
 	}
-	src, err := data.Open(c.Context, c.StringSlice("data"), data.Options{})
+	src, closeData, err := openData(c, p.log, c.StringSlice("data"), filepath.Join(c.String("out"), "set.index"), data.Options{Val: c.StringSlice("val")})
 	if err != nil {
 		return err
 	}
-	defer src.Close()
+	defer closeData()
 	r, err := trainer.Run(c.Context, trainer.Options{
 		Config: cfg, Source: src, Out: c.String("out"), Resume: c.String("resume"), Backend: be, Log: p.log,
 		OnStep: fractionOfRun(p, cfg.Train, c.String("out")),

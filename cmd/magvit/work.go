@@ -15,13 +15,14 @@ import (
 
 // work is what the commands on a checkpoint and clips have in common.
 type work struct {
-	c       *cli.Context
-	p       *progress
-	be      kernels.Backend
-	codec   *task.Codec
-	src     data.Source
-	indices []int       // chosen clips
-	data    data.Config // how they are read
+	c         *cli.Context
+	p         *progress
+	be        kernels.Backend
+	codec     *task.Codec
+	src       data.Source
+	closeData func()
+	indices   []int       // chosen clips
+	data      data.Config // how they are read
 }
 
 const workBatch = 4 // clips that are encoded together
@@ -31,7 +32,8 @@ func workFlags(split string, more ...cli.Flag) []cli.Flag {
 	return append(append([]cli.Flag{
 		checkpointFlag(),
 		&cli.StringSliceFlag{Name: "data", Usage: "clips: a file, folder or pattern; may be given again"},
-		&cli.StringFlag{Name: "split", Value: split, Usage: "which clips: val (held out), train or all"},
+		&cli.StringFlag{Name: "split", Value: split, Usage: "which clips: val (held out), train, test (where folders or a list name them) or all"},
+		indexFlag(),
 		&cli.BoolFlag{Name: "strict", Usage: "stop at a clip that cannot be read, instead of leaving it out"},
 	}, more...), deviceFlags()...)
 }
@@ -43,7 +45,8 @@ func checkpointFlag() cli.Flag {
 // clipFlags belong to commands that encode clips.
 func clipFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.IntFlag{Name: "frames", DefaultText: "as many as the first clip has", Usage: "frames of a clip: longer ones are cut, shorter ones repeat their last"},
+		&cli.IntFlag{Name: "frames", DefaultText: "as many as the first clip has, or of long films as the model was trained on", Usage: "frames of a clip: longer ones are cut, shorter ones repeat their last"},
+		&cli.StringFlag{Name: "windows", DefaultText: "first", Usage: "windows of films longer than a clip: first, all (without gaps), or a number"},
 		&cli.IntFlag{Name: "limit", DefaultText: "all", Usage: "upper bound of the number of clips"},
 	}
 }
@@ -92,8 +95,8 @@ func newWork(c *cli.Context) (*work, error) {
 	if err := need(c, "checkpoint", "data"); err != nil {
 		return nil, err
 	}
-	if s := c.String("split"); s != "val" && s != "train" && s != "all" {
-		return nil, usagef("--split %s: want val, train or all", s)
+	if s := c.String("split"); s != "val" && s != "train" && s != "test" && s != "all" {
+		return nil, usagef("--split %s: want val, train, test or all", s)
 	}
 	for _, flag := range []string{"frames", "limit"} {
 		if c.Int(flag) < 0 {
@@ -112,7 +115,7 @@ func (w *work) open() (err error) {
 
 // openClips opens the clips, to be read with a checkpoint's data configuration.
 func (w *work) openClips(cfg data.Config) (err error) {
-	if w.src, err = data.Open(w.c.Context, w.c.StringSlice("data"), data.Options{}); err != nil {
+	if w.src, w.closeData, err = openData(w.c, w.p.log, w.c.StringSlice("data"), "", data.Options{}); err != nil {
 		return err
 	}
 	for _, s := range w.src.Problems() {
@@ -129,16 +132,29 @@ func (w *work) close() {
 		w.be.Close()
 	}
 	if w.src != nil {
-		w.src.Close()
+		w.closeData()
 	}
 }
 
 // choose selects the clips by --split and --limit, and sets --frames.
 func (w *work) choose() error {
-	w.data.Frames = w.c.Int("frames")
+	trained := w.data.Frames
+	w.data.Frames, w.data.Windows = w.c.Int("frames"), w.c.String("windows")
+	if err := w.data.Validate(); err != nil {
+		return err
+	}
 	if split := w.c.String("split"); split == "all" {
 		for i := range w.src.Len() {
 			w.indices = append(w.indices, i)
+		}
+	} else if split == "test" {
+		for i := range w.src.Len() {
+			if data.Part(w.src, i) == "test" {
+				w.indices = append(w.indices, i)
+			}
+		}
+		if len(w.indices) == 0 {
+			return usagef("--split test: no clip is named so; a folder test/ or the column split of a list does")
 		}
 	} else {
 		train, val, err := data.Split(w.src, w.data.ValShare)
@@ -150,7 +166,14 @@ func (w *work) choose() error {
 	if n := w.c.Int("limit"); n > 0 {
 		w.indices = w.indices[:min(n, len(w.indices))]
 	}
-	return nil
+	if w.data.Frames > 0 {
+		return nil
+	}
+	films, err := data.HasFilms(w.c.Context, w.src, w.indices)
+	if films || w.c.IsSet("windows") { // a clip of a film is as long as those the model was trained on
+		w.data.Frames = trained
+	}
+	return err
 }
 
 // each encodes the chosen clips and gives f a batch at a time with its codes,

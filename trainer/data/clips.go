@@ -59,6 +59,13 @@ func firstReadable(ctx context.Context, src Source, indices []int, strict bool) 
 	return Clip{}, false, fmt.Errorf("none of %d clips can be read, the last one: %w", min(len(indices), maxUnreadable), last)
 }
 
+// HasFilms reports whether the first clip that can be read is a film that is read by
+// windows.
+func HasFilms(ctx context.Context, src Source, indices []int) (bool, error) {
+	_, whole, err := firstReadable(ctx, src, indices, false)
+	return !whole && err == nil, err
+}
+
 // reader reads clips of a Source for a Loader or Each. It caches the background of
 // each clip and remembers the unreadable ones.
 type reader struct {

@@ -184,6 +184,9 @@ func (f *files) Read(ctx context.Context, i int) (Clip, error) { return f.readIn
 
 // readInto decodes a clip whole, up to maxPixels.
 func (f *files) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
+	if kind := f.kind(i); slices.Contains(arrayKinds, kind) {
+		return f.readArray(i, kind, video)
+	}
 	p, err := f.pixels(ctx, i, maxPixels)
 	if err != nil {
 		return Clip{}, err
@@ -227,6 +230,10 @@ func (f *files) pixels(ctx context.Context, i int, limit int) (*pixels, error) {
 }
 
 func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, video []float32) (Clip, bool, error) {
+	if kind := f.kind(i); slices.Contains(arrayKinds, kind) {
+		c, err := f.readArray(i, kind, video)
+		return c, true, err
+	}
 	if !isFilm(f.kind(i)) || !f.large(i) {
 		p, err := f.pixels(ctx, i, maxWhole)
 		if err == nil {
@@ -309,6 +316,10 @@ func (f *files) span(ctx context.Context, i int) (first, n int, t *timeline, err
 }
 
 func (f *files) length(ctx context.Context, i int) (n int, times func(int) float64, ok bool, err error) {
+	if kind := f.kind(i); slices.Contains(arrayKinds, kind) {
+		c, err := f.readArray(i, kind, nil)
+		return c.T, (&Clip{}).time, err == nil, err
+	}
 	if !isFilm(f.kind(i)) {
 		p, err := f.pixels(ctx, i, maxPixels)
 		if err != nil {

@@ -9,16 +9,18 @@ import (
 
 // Info summarises a Source, for `magvit inspect`.
 type Info struct {
-	Clips      int         `json:"clips"`
-	Read       int         `json:"read"`   // clips decoded for the figures below
-	Shapes     []ShapeInfo `json:"shapes"` // most frequent first
-	Min        float32     `json:"min"`
-	Max        float32     `json:"max"`
-	Mean       float64     `json:"mean"`
-	Classes    []string    `json:"classes,omitempty"`
-	PerClass   []int       `json:"per_class,omitempty"` // clips of each class
-	Unlabelled int         `json:"unlabelled"`
-	Problems   []string    `json:"problems,omitempty"`
+	Clips      int            `json:"clips"`
+	Read       int            `json:"read"`               // clips decoded for the figures below
+	Windowed   int            `json:"windowed,omitempty"` // of these, films of which a few frames were decoded
+	Shapes     []ShapeInfo    `json:"shapes"`             // most frequent first
+	Min        float32        `json:"min"`
+	Max        float32        `json:"max"`
+	Mean       float64        `json:"mean"`
+	Classes    []string       `json:"classes,omitempty"`
+	PerClass   []int          `json:"per_class,omitempty"` // clips of each class
+	Unlabelled int            `json:"unlabelled"`
+	Parts      map[string]int `json:"parts,omitempty"` // clips that the data assign to train, val and test
+	Problems   []string       `json:"problems,omitempty"`
 }
 
 // ShapeInfo counts the clips of a shape.
@@ -29,6 +31,9 @@ type ShapeInfo struct {
 	Channels int `json:"channels"`
 	Clips    int `json:"clips"`
 }
+
+// inspected is the number of frames that are decoded of a film.
+const inspected = 4
 
 // Inspect decodes up to limit clips, evenly spread (0: all), and summarises them.
 // An unreadable clip becomes a line of Problems.
@@ -41,6 +46,12 @@ func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
 		} else {
 			info.Unlabelled++
 		}
+		if p := Part(src, i); p != "" {
+			if info.Parts == nil {
+				info.Parts = map[string]int{}
+			}
+			info.Parts[p]++
+		}
 	}
 	if limit <= 0 || limit > n {
 		limit = n
@@ -48,7 +59,11 @@ func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
 	var sum, values float64
 	var video []float32
 	for k := range limit {
-		c, err := readInto(ctx, src, k*n/limit, video)
+		frames := 0 // of a film that is not read whole
+		c, whole, err := readPart(ctx, src, k*n/limit, request{choose: func(n int, _ func(int) float64) ([]int, fit) {
+			frames = n
+			return windowing{frames: inspected, stride: 1}.pick(nil, n, max(n-inspected, 0)/2, nil), fit{}
+		}}, nil, video)
 		if bad := (*ClipError)(nil); errors.As(err, &bad) {
 			info.Problems = append(info.Problems, err.Error())
 			continue
@@ -56,7 +71,12 @@ func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
 			return info, err
 		}
 		video = c.Video
-		info.add(ShapeInfo{c.T, c.H, c.W, c.C, 1})
+		if whole {
+			frames = c.T
+		} else {
+			info.Windowed++
+		}
+		info.add(ShapeInfo{frames, c.H, c.W, c.C, 1})
 		if info.Read == 0 {
 			info.Min, info.Max = c.Video[0], c.Video[0]
 		}

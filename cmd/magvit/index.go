@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer/data"
+)
+
+func indexCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "index",
+		Usage:       "scan films once, so that later commands start at once",
+		ArgsUsage:   "PATH...",
+		Description: example("magvit index films/ --out set.index", "magvit train --preset small --data films/ --index set.index --out runs/a --set data.size=64 --set data.frames=17"),
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "out", Usage: "the index `FILE` to write or to bring up to date"},
+		},
+		Action: index,
+	}
+}
+
+func index(c *cli.Context) error {
+	paths, err := arguments(c, 1, 1<<30, "PATH")
+	if err != nil {
+		return err
+	}
+	if err := need(c, "out"); err != nil {
+		return err
+	}
+	out := c.String("out")
+	if err := protect(out, "--out", paths...); err != nil {
+		return err
+	}
+	x, err := data.ReadIndex(out)
+	if err != nil {
+		return err
+	}
+	src, err := data.Open(c.Context, paths, data.Options{Index: x})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	p := newProgress(c.App.ErrWriter, "index", 10*time.Second)
+	defer p.close()
+	for _, s := range src.Problems() {
+		p.log.Warn("data: " + s)
+	}
+	bad, err := data.Scan(c.Context, src, runtime.NumCPU(), func(n, of int) {
+		p.set(float64(n)/float64(of), fmt.Sprintf("%d of %d films", n, of))
+	})
+	for _, b := range bad {
+		p.log.Warn("film left out: " + b.Error())
+	}
+	if len(bad) > 0 {
+		p.log.Warn(fmt.Sprintf("%d films could not be scanned", len(bad)))
+	}
+	p.close()
+	// What was scanned until an interruption is written, so that nothing is scanned again.
+	if err := errors.Join(err, x.Write(out)); err != nil {
+		return err
+	}
+	return printLine(c.App.Writer, "%s: %d films", out, x.Len())
+}
+
+func indexFlag() cli.Flag {
+	return &cli.StringFlag{Name: "index", Usage: "index of the films, a `FILE` of magvit index; what it lacks is scanned and added"}
+}
+
+// openData opens clips with the index of --index or, if that is not given, of fallback,
+// a file of this program that may not exist. close writes what was added to it.
+func openData(c *cli.Context, log *slog.Logger, paths []string, fallback string, opt data.Options) (src data.Source, closeAll func(), err error) {
+	path := c.String("index")
+	if path != "" {
+		if _, err := os.Stat(path); err != nil {
+			return nil, nil, usagef("--index %s: %w", path, err)
+		}
+	} else {
+		path = fallback
+	}
+	if opt.Index, err = data.ReadIndex(path); err != nil {
+		return nil, nil, err
+	}
+	if src, err = data.Open(c.Context, paths, opt); err != nil {
+		return nil, nil, err
+	}
+	return src, func() {
+		src.Close()
+		if path == "" {
+			return
+		}
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return
+		}
+		if err := opt.Index.Write(path); err != nil && log != nil {
+			log.Warn("the index of films was not written: " + err.Error())
+		}
+	}, nil
+}
