@@ -80,7 +80,7 @@ func (c *Clip) fromArray(raw []byte, video []float32) error {
 	}
 	c.T, c.H, c.W, c.C, c.Video = s.t, s.h, s.w, s.c, grown(video, s.values())
 	if last { // decode as one row of planes of one pixel each: the order stays
-		s.t, s.c, s.h, s.w = s.t*s.h*s.w, s.c, 1, 1
+		s.t, s.h, s.w = s.t*s.h*s.w, 1, 1
 	}
 	s.decode(c.Video, raw)
 	s.t, s.h, s.w = c.T, c.H, c.W
