@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,7 +52,8 @@ func TestBadTensorFiles(t *testing.T) {
 func TestPruneKeepsTheBest(t *testing.T) {
 	s := NewStore(t.TempDir())
 	for step := 1; step <= 5; step++ {
-		if err := os.Mkdir(filepath.Join(s.Dir, StepName(step)), 0o777); err != nil {
+		dir := filepath.Join(s.Dir, StepName(step))
+		if err := errors.Join(os.Mkdir(dir, 0o777), os.WriteFile(filepath.Join(dir, StateFile), []byte("{}"), 0o666)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -29,7 +29,11 @@ func Find(path string) (dir string, snap Snapshot, skipped []error, err error) {
 		path = filepath.Join(filepath.Dir(path), string(name))
 	}
 	if _, err := os.Stat(filepath.Join(path, StateFile)); err == nil {
-		if snap, err = Verify(path); err != nil {
+		abs, err := filepath.Abs(path) // its last element is the folder's name
+		if err == nil {
+			snap, err = Verify(abs)
+		}
+		if err != nil {
 			return "", snap, nil, usage.Errorf("checkpoint %s: %w", path, err)
 		}
 		return path, snap, nil, nil

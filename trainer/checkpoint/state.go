@@ -79,6 +79,9 @@ func (s *State) Load(dir string, average bool) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", filepath.Join(dir, sec.file), err)
 		}
+		if bad := s.FirstNonFinite(arena); bad != "" {
+			return usage.Errorf("%s: %s%s is not finite: a training cannot continue from it; use an older checkpoint: --resume CHECKPOINT --out NEW", filepath.Join(dir, sec.file), sec.prefix, bad)
+		}
 		if err := s.Backend.Write(sec.arena, arena); err != nil {
 			return err
 		}

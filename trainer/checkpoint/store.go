@@ -1,14 +1,13 @@
 package checkpoint
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,15 +22,23 @@ import (
 type Store struct {
 	Dir    string                                    // RUN/checkpoints
 	Create func(name string) (io.WriteCloser, error) // os.Create, except in tests
+	Log    *slog.Logger                              // nil: nothing is logged
 }
 
 // NewStore returns the store in RUN/checkpoints, which need not exist.
 func NewStore(dir string) *Store {
-	return &Store{dir, func(name string) (io.WriteCloser, error) { return os.Create(name) }}
+	return &Store{Dir: dir, Create: func(name string) (io.WriteCloser, error) { return os.Create(name) }}
 }
 
 // StepName is the name of the checkpoint after a step.
 func StepName(step int) string { return fmt.Sprintf("step-%06d", step) }
+
+// stepOf is the inverse of StepName.
+func stepOf(name string) (step int, ok bool) {
+	digits, ok := strings.CutPrefix(name, "step-")
+	step, err := strconv.Atoi(digits)
+	return step, ok && err == nil && name == StepName(step)
+}
 
 // Steps lists the checkpoints by step, oldest first.
 func (s *Store) Steps() (steps []int, err error) {
@@ -40,8 +47,11 @@ func (s *Store) Steps() (steps []int, err error) {
 		return nil, nil
 	}
 	for _, e := range entries {
-		n, ok := strings.CutPrefix(e.Name(), "step-")
-		if step, bad := strconv.Atoi(n); ok && bad == nil && e.IsDir() && e.Name() == StepName(step) {
+		step, ok := stepOf(e.Name())
+		if !ok {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(s.Dir, e.Name())); err == nil && info.IsDir() { // a link to a folder counts
 			steps = append(steps, step)
 		}
 	}
@@ -51,10 +61,20 @@ func (s *Store) Steps() (steps []int, err error) {
 
 // Sweep removes the temporary folders of writers that were killed.
 func (s *Store) Sweep() {
-	left, _ := filepath.Glob(filepath.Join(s.Dir, ".tmp-*")) // the pattern is right
-	for _, dir := range left {
-		os.RemoveAll(dir)
+	left, _ := filepath.Glob(filepath.Join(s.Dir, atomicfile.Prefix+"*-step-*")) // the pattern is right
+	left = append(left, s.pointers()...)
+	for _, path := range left {
+		os.RemoveAll(path)
 	}
+}
+
+// pointers lists the temporary files of latest and best.
+func (s *Store) pointers() (left []string) {
+	for _, name := range []string{"latest", "best"} {
+		found, _ := filepath.Glob(filepath.Join(s.Dir, atomicfile.Prefix+"*-"+name))
+		left = append(left, found...)
+	}
+	return left
 }
 
 // Save writes a checkpoint under a temporary name, flushes it, renames it, reads it back
@@ -83,17 +103,63 @@ func (s *Store) Save(st *State, snap Snapshot, average bool) (err error) {
 	if err := s.write(tmp.Name(), st, snap, average); err != nil {
 		return err
 	}
-	if _, err := Verify(final); err != nil {
-		os.RemoveAll(final) // a damaged one, which was skipped
+	if err := s.setAside(final); err != nil {
+		return err
 	}
 	if err := tmp.Commit(); err != nil {
 		return err
 	}
 	if _, err := Verify(final); err != nil {
-		os.RemoveAll(final)
+		s.remove(final)
 		return fmt.Errorf("read back: %w", err)
 	}
 	return s.Point("latest", name)
+}
+
+// setAside renames a folder that is in the place of a new checkpoint: one that was damaged,
+// another run's, or a folder of the user.
+func (s *Store) setAside(dir string) error {
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if os.Remove(dir) == nil {
+		return nil // it was empty
+	}
+	for n := 1; ; n++ {
+		to := fmt.Sprintf("%s.replaced-%d", dir, n)
+		if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		err := os.Rename(dir, to)
+		if err == nil {
+			s.warn("the folder in the place of a new checkpoint was renamed", "from", dir, "to", to)
+		}
+		return err
+	}
+}
+
+func (s *Store) warn(text string, attributes ...any) {
+	if s.Log != nil {
+		s.Log.Warn(text, attributes...)
+	}
+}
+
+// remove removes a checkpoint's own files, and its folder if nothing else is in it.
+func (s *Store) remove(dir string) error {
+	var errs []error
+	for _, name := range []string{StateFile, OptimizerFile, ModelFile} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if err := os.Remove(dir); err != nil {
+		if entries, bad := os.ReadDir(dir); bad == nil && len(entries) > 0 {
+			s.warn("a checkpoint was removed; other files in its folder stay", "folder", dir, "files", len(entries))
+		} else {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // write makes the files of a checkpoint in a folder.
@@ -126,9 +192,9 @@ func (s *Store) write(dir string, st *State, snap Snapshot, average bool) error 
 
 // putState writes state.json.
 func (s *Store) putState(dir string, snap Snapshot) error {
-	text, err := json.MarshalIndent(snap, "", "  ")
+	text, err := snap.encode()
 	if err == nil {
-		_, err = s.put(filepath.Join(dir, StateFile), func(w io.Writer) error { _, err := w.Write(append(text, '\n')); return err })
+		_, err = s.put(filepath.Join(dir, StateFile), func(w io.Writer) error { _, err := w.Write(text); return err })
 	}
 	return err
 }
@@ -160,15 +226,19 @@ func (s *Store) Point(file, name string) error {
 	return atomicfile.WriteBytes(filepath.Join(s.Dir, file), []byte(name+"\n"))
 }
 
-// Prune removes all but the newest checkpoints and the best one; keep 0 removes none.
+// Prune removes the checkpoints before the newest ones, except the best; keep 0 removes none.
 func (s *Store) Prune(keep, best int) error {
 	steps, err := s.Steps()
 	if err != nil || keep == 0 {
 		return err
 	}
+	steps = slices.DeleteFunc(steps, func(step int) bool {
+		_, err := os.Stat(filepath.Join(s.Dir, StepName(step), StateFile))
+		return errors.Is(err, fs.ErrNotExist) // no checkpoint
+	})
 	for _, step := range steps[:max(len(steps)-keep, 0)] {
 		if step != best {
-			if err := os.RemoveAll(filepath.Join(s.Dir, StepName(step))); err != nil {
+			if err := s.remove(filepath.Join(s.Dir, StepName(step))); err != nil {
 				return err
 			}
 		}
@@ -176,53 +246,35 @@ func (s *Store) Prune(keep, best int) error {
 	return nil
 }
 
-// Verify reads a checkpoint's state.json and compares its files with what it says.
-func Verify(dir string) (snap Snapshot, err error) {
-	text, err := os.ReadFile(filepath.Join(dir, StateFile))
-	if err != nil {
-		return snap, err
+// Repair writes latest and best as they belong to the newest checkpoint: a run that was killed between a checkpoint and
+// these files left older names in them.
+func (s *Store) Repair(newest Snapshot) error {
+	if err := s.Point("latest", StepName(newest.Step)); err != nil {
+		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if err := dec.Decode(&snap); err != nil {
-		return snap, fmt.Errorf("%s: not JSON: %w", StateFile, err)
+	if newest.BestStep == 0 {
+		return nil
 	}
-	if snap.Step < 0 || snap.Skipped < 0 || len(snap.Config) == 0 || snap.Files[ModelFile].SHA256 == "" {
-		return snap, fmt.Errorf("%s: not that of a checkpoint", StateFile)
+	if _, err := os.Stat(filepath.Join(s.Dir, StepName(newest.BestStep), StateFile)); err != nil {
+		return nil // lost: best keeps the name that it has
 	}
-	for _, name := range []string{ModelFile, OptimizerFile} {
-		want, ok := snap.Files[name]
-		if !ok {
-			continue // a checkpoint for use only has no optimizer
-		}
-		f, err := os.Open(filepath.Join(dir, name))
-		if err != nil {
-			return snap, err
-		}
-		h := sha256.New()
-		n, err := io.Copy(h, f)
-		f.Close()
-		switch {
-		case err != nil:
-			return snap, fmt.Errorf("%s: %w", name, err)
-		case n != want.Bytes:
-			return snap, fmt.Errorf("%s: %d bytes, %d were written: truncated or replaced", name, n, want.Bytes)
-		case hex.EncodeToString(h.Sum(nil)) != want.SHA256:
-			return snap, fmt.Errorf("%s: content is not what was written: damaged", name)
-		}
-	}
-	return snap, nil
+	return s.Point("best", StepName(newest.BestStep))
 }
 
 // Newest finds the newest checkpoint that verifies, "" if there are none. skipped holds
-// an error for each newer one that does not.
+// an error for each newer one that is damaged. One that cannot be read is an error:
+// it may be good.
 func (s *Store) Newest() (dir string, snap Snapshot, skipped []error, err error) {
 	steps, err := s.Steps()
 	for _, step := range slices.Backward(steps) {
 		dir := filepath.Join(s.Dir, StepName(step))
-		if snap, err := Verify(dir); err != nil {
-			skipped = append(skipped, fmt.Errorf("%s: %w", StepName(step), err))
-		} else {
+		switch snap, err := Verify(dir); {
+		case err == nil:
 			return dir, snap, skipped, nil
+		case errors.Is(err, ErrDamaged):
+			skipped = append(skipped, fmt.Errorf("%s: %w", StepName(step), err))
+		default:
+			return "", snap, skipped, fmt.Errorf("%s cannot be read: %w; nothing was changed: mend that and try again, or move the folder away to use an older checkpoint", StepName(step), err)
 		}
 	}
 	return "", snap, skipped, err
