@@ -62,6 +62,17 @@ func StoresBF16(be Backend) bool {
 // errors.
 type ConvChooser interface{ UseConvKernels(ConvKernels) }
 
+// Instructed is a Backend whose results depend on an instruction set, which it names.
+type Instructed interface{ Instructions() string }
+
+// InstructionsOf names what decides on the last bits of a backend's results: its instruction set, or else the device.
+func InstructionsOf(be Backend) string {
+	if b, ok := be.(Instructed); ok {
+		return b.Instructions()
+	}
+	return be.Name()
+}
+
 // Allocator is a Backend that knows the memory in use, in bytes.
 type Allocator interface{ Allocated() int64 }
 

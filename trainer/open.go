@@ -1,13 +1,9 @@
 package trainer
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +11,6 @@ import (
 	"magvit/kernels"
 	"magvit/model"
 	"magvit/trainer/checkpoint"
-	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/rundir"
 	"magvit/trainer/task"
@@ -43,11 +38,12 @@ func open(ctx context.Context, o Options) (*training, error) {
 		}
 		be.UseConvKernels(k)
 	}
-	dir, fresh, err := rundir.Open(o.Out)
+	dir, fresh, err := rundir.Open(o.Out, t.log)
 	if err != nil {
 		return nil, err
 	}
 	t.dir, t.store = dir, checkpoint.NewStore(dir.File("checkpoints"))
+	t.store.Log = t.log
 	if err := t.prepare(ctx, fresh); err != nil {
 		if t.loader != nil {
 			t.loader.Close()
@@ -74,14 +70,19 @@ func (t *training) prepare(ctx context.Context, fresh bool) error {
 		return err
 	}
 	t.began, t.secondsBefore = t.clock(), t.snap.Seconds
-	evals, err := t.dir.Begin(t.cfg, t.snap.Step, t.began)
+	step := -1
+	if from != "" {
+		step = t.snap.Step
+	}
+	evals, err := t.dir.Begin(t.cfg, step, t.began)
 	if err != nil {
 		return err
 	}
 	for _, e := range evals {
 		t.recordEval(e)
 	}
-	return t.writeProgress("training", true)
+	t.writeProgress("training", true)
+	return nil
 }
 
 // precision refuses a precision that the backend does not compute in.
@@ -146,77 +147,6 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	return nil
 }
 
-// resume finds the checkpoint to go on from, "" to start from nothing, and
-// refuses what would mix two runs.
-func (t *training) resume(fresh bool) (from string, err error) {
-	out, want := t.opt.Out, t.opt.Resume
-	var snap checkpoint.Snapshot
-	var skipped []error
-	switch {
-	case want == "never" && !fresh:
-		return "", usage.Errorf("run directory %s is not empty: choose another --out, or go on with its run: --resume auto", out)
-	case want == "never":
-	case want == "auto" || want == "":
-		if from, snap, skipped, err = t.store.Newest(); err != nil {
-			return "", usage.Errorf("run directory %s: %w", out, err)
-		}
-		if from == "" && len(skipped) > 0 {
-			return "", usage.Errorf("run directory %s: none of its checkpoints verifies: %w; start anew in another --out", out, errors.Join(skipped...))
-		}
-	default:
-		if from, snap, skipped, err = checkpoint.Find(want); err != nil {
-			return "", err
-		}
-		if err := t.owns(from, snap.Step, fresh); err != nil {
-			return "", err
-		}
-	}
-	for _, s := range skipped {
-		t.log.Warn("checkpoint passed over: " + s.Error())
-	}
-	was, ok, err := t.dir.Config()
-	if from != "" {
-		was, err = snap.Configuration(filepath.Join(from, checkpoint.StateFile))
-	} else if !ok && err == nil && !fresh {
-		err = usage.Errorf("run directory %s holds other files and no run: choose another --out", out)
-	}
-	if err != nil {
-		return "", err
-	}
-	if from == "" && !ok {
-		return "", nil
-	}
-	if keys := config.Differences(was, t.cfg, config.Resumable...); len(keys) > 0 {
-		return "", usage.Errorf("%s is a run of another configuration: %s; go on with the same one, or choose another --out", cmp.Or(from, out), keys)
-	}
-	if from != "" {
-		if snap.Clips != fingerprint(t.opt.Source) {
-			t.log.Warn("the clips are not those of the run so far: batches and held-out clips differ from now on")
-		}
-		t.snap, t.newest, t.savedStep = snap, filepath.Base(from), snap.Step
-		t.log.Info("resuming", "checkpoint", from, "step", snap.Step)
-	}
-	return from, nil
-}
-
-// owns checks that a checkpoint that was asked for by name can be gone on from in
-// the run directory: an empty one, or the one where it is the newest.
-func (t *training) owns(from string, step int, fresh bool) error {
-	if fresh {
-		return nil
-	}
-	a, errA := os.Stat(filepath.Dir(from))
-	b, errB := os.Stat(t.store.Dir)
-	if errA != nil || errB != nil || !os.SameFile(a, b) {
-		return usage.Errorf("run directory %s holds another run than checkpoint %s: choose an empty --out", t.opt.Out, from)
-	}
-	steps, err := t.store.Steps()
-	if err == nil && len(steps) > 0 && slices.Max(steps) > step {
-		return usage.Errorf("run directory %s has a newer checkpoint, %s, than %s: remove it, or choose an empty --out", t.opt.Out, checkpoint.StepName(slices.Max(steps)), from)
-	}
-	return err
-}
-
 // build makes the state, fresh or from a checkpoint, and what works on it.
 func (t *training) build(from string) (err error) {
 	t.store.Sweep()
@@ -224,17 +154,10 @@ func (t *training) build(from string) (err error) {
 		return err
 	}
 	t.state = t.stepper.state
-	averaged := t.cfg.Train.EMA.Decay > 0
-	if from != "" {
-		if err := t.state.Load(from, averaged); err != nil {
-			return err
-		}
-	} else {
-		if err := t.stepper.begin(); err != nil {
-			return err
-		}
-		t.snap = checkpoint.Snapshot{Best: unknown, Seed: t.cfg.Train.Seed}
+	if err := t.weights(from); err != nil {
+		return err
 	}
+	t.snap.Instructions = kernels.InstructionsOf(t.be)
 	t.snap.Clips, t.snap.Version = fingerprint(t.opt.Source), version.String()
 	if err := t.snap.SetConfig(t.cfg); err != nil {
 		return err

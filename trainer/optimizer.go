@@ -12,6 +12,15 @@ import (
 
 // learningRate returns the learning rate of the step at a position.
 func learningRate(t config.Train, p Position) float64 {
+	if e := p.Extension; e != nil && p.Step >= e.Step {
+		switch t.Extension {
+		case "constant":
+			return e.LR
+		case "warmup":
+			p.Step -= e.Step
+			p.Progress = (p.Progress - e.Progress) / max(1-e.Progress, 1e-9)
+		}
+	}
 	lr := t.LR
 	if p.Step+1 < t.Warmup {
 		lr *= float64(p.Step+1) / float64(t.Warmup)
@@ -43,6 +52,8 @@ type Position struct {
 	Step     int     // steps before it
 	Updates  int     // of these, steps that were applied
 	Progress float64 // fraction of the run that is done, in [0,1]
+
+	Extension *checkpoint.Extension // where the run was made longer, nil: nowhere
 }
 
 // optimizer updates the parameters from their gradients, all on the backend.

@@ -32,9 +32,12 @@ type Options struct {
 	Source  data.Source
 	Out     string          // run directory
 	Resume  string          // "auto" (or ""), "never" or a checkpoint's directory
+	Init    string          // run, checkpoint or .safetensors file whose weights a new run begins with; "": none
 	Backend kernels.Backend // where the kernels run
 	Log     *slog.Logger    // nil: nothing is logged
 	OnStep  func(step int)  // called after each step, if not nil
+
+	InitPartial bool // Init may lack tensors or hold others: those that fit are taken
 }
 
 // Result is the outcome of a run.
@@ -48,7 +51,8 @@ type Result struct {
 	BestStep   int
 }
 
-// Run trains until the configured steps or minutes are used up.
+// Run trains until the configured steps or minutes are used up. An error on the way ends
+// it with a checkpoint, where one can be written.
 //
 // A run directory that holds the same run is continued from its newest checkpoint
 // that verifies. When ctx is cancelled, Run saves a checkpoint and returns an
@@ -62,8 +66,11 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return Result{Dir: o.Out}, err
 	}
 	err = t.train(ctx)
-	if stop := ctx.Err(); stop != nil && (err == nil || errors.Is(err, stop)) {
+	switch stop := ctx.Err(); {
+	case stop != nil && (err == nil || errors.Is(err, stop)):
 		err = t.interrupt()
+	case err != nil:
+		err = t.rescue(err)
 	}
 	return t.end(err)
 }
@@ -71,7 +78,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 // train is the loop: next batch, step, log, evaluate, save. The next step's batch is
 // prefetched while the backend computes.
 func (t *training) train(ctx context.Context) error {
-	if err := t.evaluate(ctx); err != nil {
+	if err := t.evaluateAndSave(ctx); err != nil {
 		return err
 	}
 	for !t.finished() {
@@ -91,20 +98,25 @@ func (t *training) train(ctx context.Context) error {
 		if err := t.logStep(); err != nil {
 			return err
 		}
-		if err := t.evaluate(ctx); err != nil {
-			return err
-		}
-		if err := t.save(); err != nil {
+		if err := t.evaluateAndSave(ctx); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
+	return t.evaluateAndSave(ctx)
+}
+
+// evaluateAndSave evaluates, saves and draws, where these are due.
+func (t *training) evaluateAndSave(ctx context.Context) error {
 	if err := t.evaluate(ctx); err != nil {
 		return err
 	}
-	return t.save()
+	if err := t.save(); err != nil {
+		return err
+	}
+	return t.draw(ctx)
 }
 
 // EvaluateCheckpoint evaluates a checkpoint, see checkpoint.Find, on the clips of a split, see task.NewClips.

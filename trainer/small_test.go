@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -27,4 +28,15 @@ func small(t *testing.T, sets ...string) (Options, *bytes.Buffer) {
 	t.Cleanup(func() { be.Close() })
 	log := &bytes.Buffer{}
 	return Options{Config: cfg, Source: trainertest.Squares{Clips: 16, Frames: 4, Side: 16}, Out: filepath.Join(t.TempDir(), "run"), Backend: be, Log: slog.New(slog.NewTextHandler(log, nil))}, log
+}
+
+// contextWithStop is cancelled after a step of the run.
+func contextWithStop(t *testing.T, o *Options, at int) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(t.Context())
+	o.OnStep = func(step int) {
+		if step == at {
+			cancel()
+		}
+	}
+	return ctx, cancel
 }

@@ -44,10 +44,11 @@ func (t *training) prefetch(ctx context.Context) {
 
 // enqueue starts the backend on a batch of the step.
 func (t *training) enqueue(part int) error {
-	m := Position{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, Progress: t.fraction()}
+	m := Position{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, Progress: t.fraction(), Extension: t.snap.Extension}
 	t.current.lr = learningRate(t.cfg.Train, m)
 	t.current.clips += t.pendingClips
 	t.pendingClips = 0
+	t.updating = part == t.cfg.Train.Accumulate-1
 	return t.stepper.Run(part, m)
 }
 
@@ -70,6 +71,7 @@ func (t *training) finishStep() (err error) {
 		return err
 	}
 	t.snap.Step++
+	t.updating = false
 	t.busy += t.clock().Sub(t.current.began)
 	if !hidden {
 		t.idle += t.loader.Waited() - t.waited
@@ -147,5 +149,6 @@ func (t *training) logStep() error {
 	if t.opt.OnStep != nil {
 		t.opt.OnStep(t.snap.Step)
 	}
-	return t.writeProgress("training", false)
+	t.writeProgress("training", false)
+	return nil
 }

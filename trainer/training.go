@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
-	"path/filepath"
 	"time"
 
 	"magvit/kernels"
@@ -52,6 +50,9 @@ type training struct {
 	savedStep     int                // step of the newest checkpoint
 	evaluated     int                // step of the last evaluation, -1 before the first
 	evaluation    metrics.EvalRecord // the last one
+	undrawn       *task.Evaluation   // one whose pictures are still to be drawn
+	unsaved       bool               // the last checkpoint could not be written
+	updating      bool               // the update of a step is on the backend and not counted yet
 	progress      rundir.Progress
 
 	current      step
@@ -66,15 +67,7 @@ type training struct {
 func (t *training) elapsed() float64 { return t.secondsBefore + t.clock().Sub(t.began).Seconds() }
 
 // fraction returns how much of the run is done, in [0,1].
-func (t *training) fraction() (f float64) {
-	if n := t.cfg.Train.Steps; n > 0 {
-		f = float64(t.snap.Step) / float64(n)
-	}
-	if m := t.cfg.Train.Minutes; m > 0 {
-		f = max(f, t.elapsed()/(60*m))
-	}
-	return min(f, 1)
-}
+func (t *training) fraction() float64 { return fraction(t.cfg.Train, t.snap.Step, t.elapsed()) }
 
 func (t *training) finished() bool { return t.fraction() >= 1 }
 
@@ -95,10 +88,8 @@ func (t *training) evaluate(ctx context.Context) error {
 	if !due || t.evaluated == step {
 		return nil
 	}
-	if err := t.writeProgress("evaluating", true); err != nil {
-		return err
-	}
-	e, err := t.task.Evaluate(ctx, t.clips, func() error { return t.writeProgress("evaluating", false) })
+	t.writeProgress("evaluating", true)
+	e, err := t.task.Evaluate(ctx, t.clips, func() error { t.writeProgress("evaluating", false); return nil })
 	if err != nil {
 		return err
 	}
@@ -108,51 +99,33 @@ func (t *training) evaluate(ctx context.Context) error {
 	}
 	t.recordEval(record)
 	t.log.Info("evaluation", append(append([]any{"step", step}, record.Attributes()...), "unread", len(e.Unread))...)
-	if err := t.histograms(); err != nil {
-		return err
-	}
-	if err := t.pictures(ctx, e); err != nil {
-		return err
-	}
-	return t.final(record)
+	t.undrawn = &e
+	return nil
 }
 
-// histograms logs the distributions of the weights.
-func (t *training) histograms() error {
+// draw writes the pictures and histograms of an evaluation. It comes after the checkpoint of the step.
+func (t *training) draw(ctx context.Context) error {
+	e := t.undrawn
+	if e == nil {
+		return nil
+	}
+	t.undrawn = nil
 	arena, err := t.state.Read(t.state.Params)
 	if err != nil {
 		return err
 	}
-	return t.dir.Histograms(t.snap.Step, t.state.Layout, arena)
-}
-
-// pictures writes the drawings of an evaluation to samples/ and to the events.
-func (t *training) pictures(ctx context.Context, e task.Evaluation) error {
-	list, err := t.task.Pictures(ctx, t.clips, e)
-	if err != nil || len(list) == 0 {
-		return err
+	t.dir.Histograms(t.snap.Step, t.state.Layout, arena)
+	pictures, err := t.task.Pictures(ctx, t.clips, *e)
+	for _, p := range pictures {
+		t.dir.Picture(t.snap.Step, p.Name, p.PNG, p.GIF)
 	}
-	if err := os.MkdirAll(t.dir.File("samples"), 0o777); err != nil {
-		return err
+	if stop := ctx.Err(); stop != nil {
+		return stop
 	}
-	file := func(name, ext string) string {
-		return t.dir.File(filepath.Join("samples", report.SampleName(t.snap.Step, name, ext)))
+	if err != nil {
+		t.log.Warn("pictures of the evaluation: " + err.Error())
 	}
-	for _, p := range list {
-		if err := t.dir.Picture(t.snap.Step, p.Name, p.PNG); err != nil {
-			return err
-		}
-		if err := atomicfile.WriteBytes(file(p.Name, "png"), p.PNG); err != nil {
-			return err
-		}
-		if p.GIF == nil {
-			continue
-		}
-		if err := atomicfile.WriteBytes(file(p.Name, "gif"), p.GIF); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.final(e.At(t.snap.Step))
 }
 
 // final writes the evaluation at the run's end to a file of its own, for tasks that have one.
@@ -186,12 +159,11 @@ func (t *training) checkpoint() error {
 	if t.snap.Step == 0 || t.savedStep == t.snap.Step {
 		return nil
 	}
-	if err := t.dir.Flush(); err != nil {
-		return err
-	}
+	unflushed := t.dir.Flush()
 	t.snap.Seconds = t.elapsed()
 	if err := t.store.Save(t.state, t.snap, t.cfg.Train.EMA.Decay > 0); err != nil {
-		return err
+		t.unsaved = true
+		return errors.Join(err, unflushed)
 	}
 	t.newest, t.savedStep = checkpoint.StepName(t.snap.Step), t.snap.Step
 	if t.snap.BestStep == t.snap.Step {
@@ -200,7 +172,19 @@ func (t *training) checkpoint() error {
 		}
 	}
 	t.log.Info("checkpoint saved", "name", t.newest)
-	return t.store.Prune(t.cfg.Train.KeepLast, t.snap.BestStep)
+	return errors.Join(unflushed, t.store.Prune(t.cfg.Train.KeepLast, t.snap.BestStep))
+}
+
+// rescue saves a checkpoint of a run that ends with an error, where the state is that of
+// a whole step, and adds its name to the error.
+func (t *training) rescue(err error) error {
+	if t.unsaved || t.updating || t.snap.BadInARow > 0 || t.snap.Step == 0 || t.savedStep == t.snap.Step {
+		return err
+	}
+	if bad := t.checkpoint(); bad != nil {
+		return fmt.Errorf("%w; saving step %d failed too: %w", err, t.snap.Step, bad)
+	}
+	return fmt.Errorf("%w; step %d was saved as %s, continue with --resume auto", err, t.snap.Step, t.newest)
 }
 
 // interrupt saves a checkpoint and returns the error that names it. It wraps ErrInterrupted only
@@ -228,9 +212,7 @@ func (t *training) end(err error) (Result, error) {
 	for _, e := range t.loader.Skipped() {
 		t.log.Warn("clip left out: " + e.Error())
 	}
-	if bad := t.writeProgress(state, true); bad != nil {
-		t.log.Error("progress: " + bad.Error())
-	}
+	t.writeProgress(state, true)
 	if closed := t.dir.Close(); closed != nil && err == nil {
 		err = closed
 	}
@@ -243,7 +225,7 @@ func (t *training) end(err error) (Result, error) {
 }
 
 // writeProgress replaces progress.json, if it is old or force is set.
-func (t *training) writeProgress(state string, force bool) error {
+func (t *training) writeProgress(state string, force bool) {
 	p := t.progress
 	p.State, p.Step, p.Fraction, p.Seconds, p.Heartbeat = state, t.snap.Step, t.fraction(), t.elapsed(), t.clock()
 	p.Skipped, p.UnreadClips, p.Checkpoint, p.BestPSNR = t.snap.Skipped, len(t.loader.Skipped()), t.newest, t.snap.Best
@@ -251,7 +233,7 @@ func (t *training) writeProgress(state string, force bool) error {
 	if here := p.Seconds - t.secondsBefore; p.Fraction > 0 && here > 0 {
 		p.ETASeconds = metrics.Number(p.Seconds * (1 - p.Fraction) / p.Fraction)
 	}
-	return t.dir.WriteProgress(p, force)
+	t.dir.WriteProgress(p, force)
 }
 
 // fingerprint identifies a set of clips by their names.

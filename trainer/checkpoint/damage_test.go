@@ -12,6 +12,7 @@ import (
 	"magvit/model"
 	"magvit/trainer/config"
 	"magvit/trainer/trainertest"
+	"magvit/trainer/version"
 )
 
 // saved is a store with checkpoints of these steps.
@@ -77,7 +78,7 @@ func TestStateFileIsUnderAHash(t *testing.T) {
 func TestStateFileWithoutAHash(t *testing.T) {
 	_, _, snap := saved(t, 3)
 	snap.Files = map[string]Digest{ModelFile: {1, "x"}}
-	snap.Version = config.Version()
+	snap.Version = version.String()
 	text, err := snap.encode()
 	trainertest.Check(t, err)
 	at := bytes.LastIndexByte(text, ',')

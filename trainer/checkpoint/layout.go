@@ -84,34 +84,52 @@ func (l Layout) FirstNonFinite(arena []float32) string {
 // unknown tensors and those of another shape.
 func (l Layout) Fill(tensors map[string]Tensor, prefix string) ([]float32, error) {
 	arena := make([]float32, l.Len)
-	var wrong []string
-	known := map[string]bool{}
-	for i, p := range l.Params {
-		name := prefix + p.Name
-		known[name] = true
-		switch got, ok := tensors[name]; {
-		case !ok:
-			wrong = append(wrong, name+" is missing")
-		case !slices.Equal(got.Shape, p.Shape):
-			wrong = append(wrong, fmt.Sprintf("%s is %v, the model has %v", name, got.Shape, p.Shape))
-		default:
-			copy(l.Part(arena, i), got.Values)
+	own := map[string]Tensor{}
+	for name, t := range tensors {
+		if name, ok := strings.CutPrefix(name, prefix); ok && !(prefix == "" && strings.HasPrefix(name, AveragePrefix)) {
+			own[name] = t
 		}
 	}
-	var others []string
-	for name := range tensors {
-		if strings.HasPrefix(name, prefix) && !known[name] && !(prefix == "" && strings.HasPrefix(name, AveragePrefix)) {
-			others = append(others, name+" is unknown to the model")
+	if _, misfits := l.Overlay(arena, own); len(misfits) > 0 {
+		for i := range misfits {
+			misfits[i] = prefix + misfits[i]
 		}
-	}
-	slices.Sort(others)
-	if wrong = append(wrong, others...); len(wrong) > 0 {
-		const most = 8
-		more := ""
-		if len(wrong) > most {
-			more = fmt.Sprintf("; and %d more", len(wrong)-most)
-		}
-		return nil, usage.Errorf("tensors of another configuration: %s%s", strings.Join(wrong[:min(len(wrong), most)], "; "), more)
+		return nil, usage.Errorf("tensors of another configuration: %s", Shorten(misfits))
 	}
 	return arena, nil
+}
+
+// Overlay copies the tensors that fit to an arena and counts them. misfits lists the
+// others: missing, of another shape, unknown to the model.
+func (l Layout) Overlay(arena []float32, tensors map[string]Tensor) (fitting int, misfits []string) {
+	known := map[string]bool{}
+	for i, p := range l.Params {
+		known[p.Name] = true
+		switch got, ok := tensors[p.Name]; {
+		case !ok:
+			misfits = append(misfits, p.Name+" is missing")
+		case !slices.Equal(got.Shape, p.Shape):
+			misfits = append(misfits, fmt.Sprintf("%s is %v, the model has %v", p.Name, got.Shape, p.Shape))
+		default:
+			copy(l.Part(arena, i), got.Values)
+			fitting++
+		}
+	}
+	var unknown []string
+	for name := range tensors {
+		if !known[name] {
+			unknown = append(unknown, name+" is unknown to the model")
+		}
+	}
+	slices.Sort(unknown)
+	return fitting, append(misfits, unknown...)
+}
+
+// Shorten lists the first eight of a list and counts the rest.
+func Shorten(list []string) string {
+	const most = 8
+	if len(list) <= most {
+		return strings.Join(list, "; ")
+	}
+	return fmt.Sprintf("%s; and %d more", strings.Join(list[:most], "; "), len(list)-most)
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"magvit/model"
 	"magvit/trainer/atomicfile"
@@ -109,6 +111,44 @@ func (o *Opened) named(arena []float32) (list []Tensor) {
 		list = append(list, Tensor{p.Name, p.Shape, o.Part(arena, i)})
 	}
 	return list
+}
+
+// ReadWeights reads the weights that evaluation uses, of a checkpoint (see Find) or a
+// .safetensors file. source names them with the hash of their file.
+func ReadWeights(path string) (tensors map[string]Tensor, source string, err error) {
+	file := path
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		return nil, "", usage.Errorf("weights: %w", err)
+	case !info.IsDir() && (strings.HasSuffix(path, ".pt") || strings.HasSuffix(path, ".pth") || strings.HasSuffix(path, ".ckpt")):
+		return nil, "", usage.Errorf("weights %s: a file of PyTorch: make a run of it with magvit import, and name that run", path)
+	case !info.IsDir() && strings.HasSuffix(path, ".safetensors"):
+		if tensors, err = ReadTensors(path); err != nil {
+			return nil, "", usage.Wrap(err)
+		}
+	default:
+		o, err := Open(path)
+		if err != nil {
+			return nil, "", err
+		}
+		arena, err := o.Weights()
+		if err != nil {
+			return nil, "", err
+		}
+		tensors, file = map[string]Tensor{}, filepath.Join(o.Dir, ModelFile)
+		for _, t := range o.named(arena) {
+			tensors[t.Name] = t
+		}
+	}
+	for name, t := range tensors {
+		for _, v := range t.Values {
+			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+				return nil, "", usage.Errorf("weights %s: %s holds %v", path, name, v)
+			}
+		}
+	}
+	d, err := digestOf(file)
+	return tensors, fmt.Sprintf("%s (sha256 %.16s)", file, d.SHA256), err
 }
 
 // WriteSafetensors writes one file of the weights that evaluation uses, the configuration in its metadata.

@@ -12,6 +12,7 @@ import (
 
 	"magvit/trainer/config"
 	"magvit/trainer/metrics"
+	"magvit/trainer/version"
 )
 
 // The files of a checkpoint's folder, checkpoints/step-000500.
@@ -130,7 +131,7 @@ func (s *Snapshot) checkConfig() error {
 		return damage{err}
 	}
 	again := Snapshot{}
-	if err := again.SetConfig(c); err != nil || s.Version != config.Version() || s.ConfigHash == "" {
+	if err := again.SetConfig(c); err != nil || s.Version != version.String() || s.ConfigHash == "" {
 		return err // other versions have other keys
 	}
 	if again.ConfigHash != s.ConfigHash {

@@ -246,6 +246,13 @@ func (s *Store) Prune(keep, best int) error {
 	return nil
 }
 
+// Owns reports whether a checkpoint's folder is in the store.
+func (s *Store) Owns(dir string) bool {
+	a, errA := os.Stat(filepath.Dir(dir))
+	b, errB := os.Stat(s.Dir)
+	return errA == nil && errB == nil && os.SameFile(a, b)
+}
+
 // Repair writes latest and best as they belong to the newest checkpoint: a run that was killed between a checkpoint and
 // these files left older names in them.
 func (s *Store) Repair(newest Snapshot) error {

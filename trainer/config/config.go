@@ -37,6 +37,7 @@ type Train struct {
 	Warmup      int        `yaml:"warmup"`       // steps over which the learning rate rises linearly
 	Schedule    string     `yaml:"schedule"`     // after the warm-up: cosine or constant
 	Final       float64    `yaml:"final"`        // cosine: final fraction of the learning rate
+	Extension   string     `yaml:"extension"`    // learning rate of a run that was made longer: schedule (that of the new length), warmup (warm-up and schedule again) or constant (the last one)
 	ClipNorm    float64    `yaml:"clip_norm"`    // largest norm of the whole gradient; 0: no clipping
 	EMA         EMA        `yaml:"ema"`          // average of the weights, used by evaluation and codes
 	Precision   string     `yaml:"precision"`    // of products' operands, and on a GPU of stored activations: f32 or bf16
@@ -67,7 +68,7 @@ type EMA struct {
 func Defaults() Config {
 	return Config{Model: model.Defaults(), Data: data.Defaults(), Train: Train{
 		Steps: 10_000, Batch: 8, Accumulate: 1, LR: 1e-3, Betas: [2]float64{.9, .99}, Eps: 1e-8, WeightDecay: 1e-4,
-		Warmup: 100, Schedule: "cosine", Final: .02, ClipNorm: 1,
+		Warmup: 100, Schedule: "cosine", Final: .02, Extension: "schedule", ClipNorm: 1,
 		EMA: EMA{UpdateAfter: 100, UpdateEvery: 10}, Precision: "f32", Kernels: "auto", Seed: 42,
 		LogEvery: 10, EvalEvery: 500, EvalClips: 256, Samples: 4, SaveEvery: 500, KeepLast: 3, NaNPatience: 10,
 	}}
@@ -75,5 +76,5 @@ func Defaults() Config {
 
 // Resumable are the keys that a resumed run may change: they set how long a run is, what it shows and keeps, and how it
 // reads clips, not what a step computes.
-var Resumable = []string{"preset", "train.steps", "train.epochs", "train.minutes", "train.log_every", "train.eval_every", "train.eval_clips",
+var Resumable = []string{"preset", "train.steps", "train.epochs", "train.minutes", "train.extension", "train.log_every", "train.eval_every", "train.eval_clips",
 	"train.samples", "train.save_every", "train.keep_last", "train.nan_patience", "data.workers", "data.strict"}

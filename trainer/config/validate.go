@@ -60,6 +60,7 @@ func (t Train) validate() error {
 	within("weight_decay", t.WeightDecay, t.WeightDecay >= 0 && t.WeightDecay <= 100, "0 to 100")
 	whole("warmup", t.Warmup, 0, maxSteps)
 	word("schedule", t.Schedule, "cosine", "constant")
+	word("extension", t.Extension, "schedule", "warmup", "constant")
 	within("final", t.Final, t.Final >= 0 && t.Final <= 1, "0 to 1")
 	within("clip_norm", t.ClipNorm, t.ClipNorm >= 0 && t.ClipNorm <= 1e9, "0 (none) to 1e9")
 	within("ema.decay", t.EMA.Decay, t.EMA.Decay >= 0 && t.EMA.Decay < 1, "0 (no average) or more, below 1")

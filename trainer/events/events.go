@@ -211,6 +211,17 @@ func (w *Writer) Flush() error {
 	return nil
 }
 
+// Sync hands the records to the disk.
+func (w *Writer) Sync() error {
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := w.file.Sync(); err != nil {
+		return fmt.Errorf("event file %s: %w", w.file.Name(), err)
+	}
+	return nil
+}
+
 // Close flushes and closes.
 func (w *Writer) Close() error {
 	return errors.Join(w.Flush(), w.file.Close())

@@ -2,17 +2,17 @@
 package rundir
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"image/png"
-	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +21,7 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/events"
 	"magvit/trainer/metrics"
+	"magvit/trainer/report"
 	"magvit/trainer/usage"
 )
 
@@ -31,6 +32,8 @@ type Dir struct {
 	lines   *os.File // metrics.jsonl
 	events  *events.Writer
 	written time.Time // when progress.json was replaced
+	log     *slog.Logger
+	warned  bool // that ornaments fail
 }
 
 const (
@@ -40,8 +43,8 @@ const (
 )
 
 // Open makes or enters a run's folder and locks it. fresh reports that it holds
-// nothing.
-func Open(path string) (d *Dir, fresh bool, err error) {
+// nothing. log is for what a run can do without and cannot write.
+func Open(path string, log *slog.Logger) (d *Dir, fresh bool, err error) {
 	if path == "" {
 		return nil, false, usage.Errorf("no run directory: want --out RUN")
 	}
@@ -52,19 +55,42 @@ func Open(path string) (d *Dir, fresh bool, err error) {
 	if err != nil {
 		return nil, false, usage.Errorf("run directory: %w", err)
 	}
-	d = &Dir{path: path}
-	if d.lock, err = os.OpenFile(d.File(lockFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
-		return nil, false, usage.Errorf("run directory %s cannot be written to: %w", path, err)
-	}
-	if err := lock(d.lock); err != nil {
-		d.lock.Close()
-		return nil, false, usage.Errorf("run directory %s: another trainer is at work there", path)
+	d = &Dir{path: path, log: log}
+	if err := d.acquire(); err != nil {
+		return nil, false, err
 	}
 	fresh = true
 	for _, e := range entries {
 		fresh = fresh && (e.Name() == lockFile || strings.HasPrefix(e.Name(), ".tmp-"))
 	}
 	return d, fresh, nil
+}
+
+// acquire locks the folder. A lock file that another process removed after it was opened
+// here locks nothing: then a new one is opened.
+func (d *Dir) acquire() error {
+	for {
+		f, err := os.OpenFile(d.File(lockFile), os.O_CREATE|os.O_RDWR, 0o666)
+		if err != nil {
+			return usage.Errorf("run directory %s cannot be written to: %w", d.path, err)
+		}
+		if err := lock(f); err != nil {
+			f.Close()
+			return usage.Errorf("run directory %s: another trainer is at work there", d.path)
+		}
+		opened, err := f.Stat()
+		if err == nil {
+			var named os.FileInfo
+			if named, err = os.Stat(d.File(lockFile)); err == nil && os.SameFile(opened, named) {
+				d.lock = f
+				return nil
+			}
+		}
+		f.Close()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return usage.Errorf("run directory %s: %w", d.path, err)
+		}
+	}
 }
 
 // File returns the path of a file of the run.
@@ -79,9 +105,10 @@ func (d *Dir) Config() (c config.Config, ok bool, err error) {
 	return c, err == nil, err
 }
 
-// Begin prepares the folder to continue after a step: records of later steps are
-// removed. It returns the evaluations up to the step.
+// Begin prepares the folder to continue after a step, -1 to begin from nothing: records of
+// later steps are removed. It returns the evaluations up to the step.
 func (d *Dir) Begin(c config.Config, step int, now time.Time) (evals []metrics.EvalRecord, err error) {
+	d.sweep()
 	text, err := c.YAML()
 	if err == nil {
 		err = atomicfile.WriteBytes(d.File(config.FileName), text)
@@ -89,29 +116,37 @@ func (d *Dir) Begin(c config.Config, step int, now time.Time) (evals []metrics.E
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	if d.lines, err = os.OpenFile(d.File(MetricsFile), os.O_CREATE|os.O_RDWR, 0o666); err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
-	}
-	end, evals, err := recordsUntil(d.lines, step)
-	if err == nil {
-		err = d.lines.Truncate(end)
-	}
-	if err == nil {
-		_, err = d.lines.Seek(end, io.SeekStart)
-	}
-	if err != nil {
+	if evals, err = d.openRecords(step); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.File(MetricsFile), err)
 	}
-	if d.events, err = events.Open(d.path, now, step); err != nil {
-		return nil, err
-	}
-	if step == 0 {
+	d.events, err = events.Open(d.path, now, step)
+	if err == nil && step < 0 {
 		var h map[string]any
 		if h, err = hyperparameters(c); err == nil {
 			err = d.events.Hyperparameters(filepath.Base(d.path), h)
 		}
 	}
-	return evals, err
+	d.ornament(err)
+	return evals, nil
+}
+
+// sweep removes the temporary files of writers that were killed.
+func (d *Dir) sweep() {
+	for _, name := range []string{config.FileName, ProgressFile, MetricsFile, metrics.ClassifyFile, "report.html", "samples/*.png", "samples/*.gif"} {
+		folder, base := filepath.Split(name)
+		left, _ := filepath.Glob(filepath.Join(d.path, folder, atomicfile.Prefix+"*-"+base)) // the pattern is right
+		for _, path := range left {
+			os.Remove(path)
+		}
+	}
+}
+
+// ornament logs the first error of what a run can do without: events, pictures and progress.
+func (d *Dir) ornament(err error) {
+	if err != nil && !d.warned {
+		d.warned = true
+		d.log.Warn("the training continues without some of its events, pictures or progress: " + err.Error())
+	}
 }
 
 // hyperparameters are the leaves of a configuration as TensorBoard shows them: numbers, truth values and texts.
@@ -132,42 +167,24 @@ func hyperparameters(c config.Config) (map[string]any, error) {
 }
 
 // Histograms logs the distribution of the weights of each parameter.
-func (d *Dir) Histograms(step int, l checkpoint.Layout, arena []float32) error {
+func (d *Dir) Histograms(step int, l checkpoint.Layout, arena []float32) {
 	for i, p := range l.Params {
-		if err := d.events.Histogram(step, "weights/"+p.Name, l.Part(arena, i)); err != nil {
-			return err
+		if d.events != nil {
+			d.ornament(d.events.Histogram(step, "weights/"+p.Name, l.Part(arena, i)))
 		}
 	}
-	return nil
 }
 
-// recordsUntil reads the records up to a step: where they end and the evaluations among
-// them. It stops at the first line that is broken or beyond the step.
-func recordsUntil(r io.Reader, step int) (end int64, evals []metrics.EvalRecord, err error) {
-	in := bufio.NewReader(r)
-	for {
-		line, err := in.ReadBytes('\n')
-		if err != nil {
-			if err == io.EOF {
-				err = nil
-			}
-			return end, evals, err
+// scalars logs the finite values to the events.
+func (d *Dir) scalars(step int, now time.Time, list []metrics.Scalar) {
+	if d.events == nil {
+		return
+	}
+	d.events.At = now
+	for _, s := range list {
+		if s.Value.Finite() {
+			d.ornament(d.events.Scalar(step, s.Name, float64(s.Value)))
 		}
-		var record struct {
-			Step     *int                    `json:"step"`
-			Val      *metrics.Report         `json:"val"`
-			Classify *metrics.Classification `json:"classify"`
-		}
-		if json.Unmarshal(line, &record) != nil || record.Step == nil || *record.Step > step {
-			return end, evals, nil
-		}
-		if record.Val != nil {
-			evals = append(evals, metrics.EvalRecord{Step: *record.Step, Val: *record.Val})
-		}
-		if record.Classify != nil {
-			evals = append(evals, metrics.EvalRecord{Step: *record.Step, Classify: record.Classify})
-		}
-		end += int64(len(line))
 	}
 }
 
@@ -185,43 +202,52 @@ func (d *Dir) record(v any) error {
 
 // Step logs a training step.
 func (d *Dir) Step(r metrics.StepRecord, now time.Time) error {
-	err := d.record(r)
-	d.events.At = now
 	list := []metrics.Scalar{{Name: "train/loss", Value: r.Loss}}
 	for _, t := range r.Terms {
 		list = append(list, metrics.Scalar{Name: "train/" + t.Name, Value: t.Value})
 	}
-	for _, s := range append(list, metrics.Scalar{Name: "train/codes_used", Value: metrics.Number(r.CodesUsed)}, metrics.Scalar{Name: "train/grad_norm", Value: r.GradNorm},
-		metrics.Scalar{Name: "train/lr", Value: r.LR}, metrics.Scalar{Name: "speed/clips_per_s", Value: r.ClipsPerSecond}, metrics.Scalar{Name: "speed/waiting", Value: r.Waiting}) {
-		if err == nil && s.Value != 0 && s.Value.Finite() {
-			err = d.events.Scalar(r.Step, s.Name, float64(s.Value))
-		}
-	}
-	return err
+	list = append(list, metrics.Scalar{Name: "train/codes_used", Value: metrics.Number(r.CodesUsed)}, metrics.Scalar{Name: "train/grad_norm", Value: r.GradNorm},
+		metrics.Scalar{Name: "train/lr", Value: r.LR}, metrics.Scalar{Name: "speed/clips_per_s", Value: r.ClipsPerSecond}, metrics.Scalar{Name: "speed/waiting", Value: r.Waiting})
+	d.scalars(r.Step, now, slices.DeleteFunc(list, func(s metrics.Scalar) bool { return s.Value == 0 }))
+	return d.record(r)
 }
 
 // Evaluation logs an evaluation.
 func (d *Dir) Evaluation(r metrics.EvalRecord, now time.Time) error {
-	err := d.record(r)
-	d.events.At = now
-	for _, s := range r.Scalars() {
-		if err == nil && s.Value.Finite() {
-			err = d.events.Scalar(r.Step, s.Name, float64(s.Value))
-		}
+	d.scalars(r.Step, now, r.Scalars())
+	if d.events != nil {
+		d.ornament(d.events.Flush())
 	}
-	if err == nil {
-		err = d.events.Flush()
-	}
-	return err
+	return d.record(r)
 }
 
-// Picture logs a PNG of a class's samples.
-func (d *Dir) Picture(step int, class string, encoded []byte) error {
-	size, err := png.DecodeConfig(bytes.NewReader(encoded))
+// Picture writes a picture of an evaluation to samples/ and to the events; gif may be nil.
+func (d *Dir) Picture(step int, name string, still, gif []byte) {
+	d.ornament(d.picture(step, name, still, gif))
+}
+
+func (d *Dir) picture(step int, name string, still, gif []byte) error {
+	size, err := png.DecodeConfig(bytes.NewReader(still))
 	if err != nil {
 		return err
 	}
-	return d.events.Image(step, "samples/"+cmp.Or(class, "clips"), encoded, size.Width, size.Height)
+	if d.events != nil {
+		if err := d.events.Image(step, "samples/"+cmp.Or(name, "clips"), still, size.Width, size.Height); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(d.File("samples"), 0o777); err != nil {
+		return err
+	}
+	for ext, content := range map[string][]byte{"png": still, "gif": gif} {
+		if content == nil {
+			continue
+		}
+		if err := atomicfile.WriteBytes(d.File(filepath.Join("samples", report.SampleName(step, name, ext))), content); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Progress is progress.json, for programs that watch a run.
@@ -255,26 +281,39 @@ type Progress struct {
 const progressEvery = 5 * time.Second
 
 // WriteProgress replaces progress.json, if it is old or force is set.
-func (d *Dir) WriteProgress(p Progress, force bool) error {
+func (d *Dir) WriteProgress(p Progress, force bool) {
 	if !force && p.Heartbeat.Sub(d.written) < progressEvery {
-		return nil
+		return
 	}
 	d.written = p.Heartbeat
 	text, err := json.MarshalIndent(p, "", "  ")
 	if err == nil {
 		err = atomicfile.WriteBytes(d.File(ProgressFile), append(text, '\n'))
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", d.File(ProgressFile), err)
-	}
+	d.ornament(err)
 	if d.events != nil {
-		return d.events.Flush()
+		d.ornament(d.events.Flush())
 	}
-	return nil
 }
 
 // Flush makes the records as safe as a checkpoint.
-func (d *Dir) Flush() error { return errors.Join(d.lines.Sync(), d.events.Flush()) }
+func (d *Dir) Flush() error {
+	if d.events != nil {
+		d.ornament(d.events.Sync())
+	}
+	err := d.lines.Sync()
+	opened, bad := d.lines.Stat()
+	if named, gone := os.Stat(d.File(MetricsFile)); bad == nil && (gone != nil || !os.SameFile(opened, named)) {
+		d.log.Warn(MetricsFile + " was removed or replaced while the run wrote to it: its records up to here are lost, and a new one begins")
+		lines, reopen := os.OpenFile(d.File(MetricsFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
+		if reopen == nil {
+			d.lines.Close()
+			d.lines = lines
+		}
+		err = errors.Join(err, reopen)
+	}
+	return err
+}
 
 // Begun reports whether Begin has changed the folder.
 func (d *Dir) Begun() bool { return d.lines != nil }
