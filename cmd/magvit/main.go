@@ -1,7 +1,9 @@
 // Command magvit trains, evaluates and uses MAGVIT-v2 style video tokenizers.
 //
 // Each command is a file. Results go to stdout, everything else to stderr; the
-// exit status is 0 done, 1 failed, 2 wrong usage or bad input, 130 interrupted.
+// exit status is 0 done, 1 failed, 2 wrong usage or bad input, 130 interrupted: by
+// Ctrl-C, SIGTERM, a terminal that closes or a pipe whose reader is gone. An interrupted
+// training saves first; a second Ctrl-C or SIGTERM ends the program without.
 package main
 
 import (
@@ -31,15 +33,47 @@ const (
 func main() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go interruptOn(signals, stop, os.Exit)
+	// A write to a closed pipe is an error then, and no end of the program.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	os.Exit(run(ctx, os.Args, watchPipe(os.Stdout, stop), watchPipe(os.Stderr, stop)))
+}
+
+// interruptOn asks the command to stop at the first signal. A second Ctrl-C or SIGTERM
+// ends the program at once; a terminal that closes may send SIGHUP twice.
+func interruptOn(signals <-chan os.Signal, stop context.CancelFunc, exit func(int)) {
+	asked := false
+	for s := range signals {
 		stop()
-		<-signals
-		os.Exit(interrupted)
-	}()
-	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+		if asked && s != syscall.SIGHUP {
+			exit(interrupted)
+		}
+		asked = true
+	}
+}
+
+// watchPipe returns a writer that calls stop when the reader of a pipe is gone, as in
+// magvit train 2>&1 | tee log after Ctrl-C.
+func watchPipe(f *os.File, stop context.CancelFunc) io.Writer {
+	if terminal(f) {
+		return f
+	}
+	return pipe{f, stop}
+}
+
+type pipe struct {
+	io.Writer
+	stop context.CancelFunc
+}
+
+func (p pipe) Write(b []byte) (int, error) {
+	n, err := p.Writer.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		p.stop()
+	}
+	return n, err
 }
 
 // run executes a command line and returns its exit status.
@@ -127,7 +161,7 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 // statusOf is the exit status that an error asks for.
 func statusOf(ctx context.Context, err error) int {
 	switch {
-	case errors.Is(err, trainer.ErrInterrupted), ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case errors.Is(err, trainer.ErrInterrupted), ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, syscall.EPIPE)):
 		return interrupted
 	case errors.Is(err, usage.Error),
 		errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // a full disk is the user's to free

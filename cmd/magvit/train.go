@@ -24,6 +24,7 @@ func trainCommand() *cli.Command {
 		Description: example(
 			"magvit train --preset demo --data clips.npz --out runs/demo",
 			"magvit train --preset tiny --data clips/ --out runs/wide --steps 500 --set model.init_dim=32 --set train.lr=2e-3",
+			"magvit train --preset demo --data mine/ --out runs/tuned --init runs/demo --set train.lr=2e-4",
 			"magvit train --config my.yaml --data 'clips/*.mp4' --out runs/mine --minutes 600"),
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "preset", Usage: "start from the preset `NAME` (magvit presets lists them)"},
@@ -34,7 +35,9 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "the run's directory, `RUN`"},
 			&cli.IntFlag{Name: "steps", DefaultText: "the preset's", Usage: "length of the whole run in steps; alone, it replaces the preset's minutes"},
 			&cli.Float64Flag{Name: "minutes", DefaultText: "the preset's", Usage: "length of the whole run in minutes; alone, it replaces the preset's steps"},
-			&cli.StringFlag{Name: "resume", Value: "auto", Usage: "auto: resume the run in --out, if there is one; never; or a checkpoint's `DIR`"},
+			&cli.StringFlag{Name: "resume", Value: "auto", Usage: "auto: resume the run in --out, if there is one; never; or a checkpoint's `DIR`, which continues in an empty --out with other training settings too"},
+			&cli.StringFlag{Name: "init", Usage: "begin a new run with the weights of `RUN`, a checkpoint or a .safetensors file; settings are free"},
+			&cli.BoolFlag{Name: "init-partial", Usage: "with --init: take the tensors that fit, name the others"},
 			&cli.Uint64Flag{Name: "seed", DefaultText: "the preset's", Usage: "of weights, batches and augmentation"},
 			&cli.StringSliceFlag{Name: "set", Usage: "override a key of the configuration, `KEY=VALUE`; may be given again"},
 			&cli.BoolFlag{Name: "strict", Usage: "stop at a clip that cannot be read, instead of leaving it out"},
@@ -82,7 +85,7 @@ func train(c *cli.Context) error {
 	}
 	defer closeData()
 	r, err := trainer.Run(c.Context, trainer.Options{
-		Config: cfg, Source: src, Out: c.String("out"), Resume: c.String("resume"), Backend: be, Log: p.log,
+		Config: cfg, Source: src, Out: c.String("out"), Resume: c.String("resume"), Init: c.String("init"), InitPartial: c.Bool("init-partial"), Backend: be, Log: p.log,
 		OnStep: fractionOfRun(p, cfg.Train, c.String("out")),
 	})
 	p.close()
