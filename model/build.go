@@ -14,6 +14,7 @@ import (
 // builder makes a graph for one batch shape. After the first error, which err keeps,
 // every method returns nil and does nothing.
 type builder struct {
+	scaled  bool // terms of the loss have inputs that multiply them
 	t       *Tokenizer
 	g       *G.ExprGraph
 	graph   *Graph

@@ -112,6 +112,10 @@ type Network interface {
 	Check(Shape) error
 	// Training is the graph of a training step.
 	Training(Shape) (*Graph, error)
+	// TrainingPart is the graph of one of several batches of a step: an input of each
+	// term, named by ScaleInput, multiplies it, so that batches of different counts
+	// add up to the mean over all of them.
+	TrainingPart(Shape) (*Graph, error)
 }
 
 var _ = []Network{&Tokenizer{}, &Classifier{}}

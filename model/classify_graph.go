@@ -10,11 +10,17 @@ import (
 
 // Training is the graph of a training step: video, labels, target and counts in, where
 // there are heads for them; loss, terms, logits, forecast and gradients out.
-func (m *Classifier) Training(s Shape) (*Graph, error) {
+func (m *Classifier) Training(s Shape) (*Graph, error) { return m.training(s, false) }
+
+// TrainingPart is Training for one of several batches of a step, see Network.
+func (m *Classifier) TrainingPart(s Shape) (*Graph, error) { return m.training(s, true) }
+
+func (m *Classifier) training(s Shape, scaled bool) (*Graph, error) {
 	if err := m.Check(s); err != nil {
 		return nil, err
 	}
 	b, k := newBuilder(m.list, s), m.Config.Classify
+	b.scaled = scaled
 	logits, forecast := m.forward(b)
 	var terms []Term
 	if logits != nil {

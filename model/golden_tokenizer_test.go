@@ -1,10 +1,11 @@
 package model
 
 import (
-	G "gorgonia.org/gorgonia"
 	"math"
 	"slices"
 	"strings"
+
+	G "gorgonia.org/gorgonia"
 )
 
 // tokenizer compares a whole network: features, codes, the video decoded from them,
@@ -37,7 +38,7 @@ func (g *golden) tokenizer() {
 		return
 	}
 
-	graph, err := tok.forward(s)
+	graph, err := tok.forward(s, false)
 	check(g.t, err)
 	in := g.feed(graph, tok, params)
 	wanted := G.Nodes{graph.Outputs["recon"], graph.Loss}

@@ -78,6 +78,9 @@ type Term struct {
 	Derived bool    // follows from other terms: reported, and not part of the loss
 }
 
+// ScaleInput is the name of the scalar input that multiplies a term of Network.TrainingPart.
+func ScaleInput(term string) string { return "scale." + term }
+
 // total is the weighted sum of the terms.
 func (b *builder) total(terms []Term) (sum *G.Node) {
 	for _, t := range terms {
@@ -214,8 +217,13 @@ func (b *builder) decode(x *G.Node) *G.Node {
 
 // Training is the graph of a training step: video and weight in, cond where the
 // configuration has it; loss, terms, recon, codes and gradients out.
-func (t *Tokenizer) Training(s Shape) (*Graph, error) {
-	g, err := t.forward(s)
+func (t *Tokenizer) Training(s Shape) (*Graph, error) { return t.training(s, false) }
+
+// TrainingPart is Training for one of several batches of a step, see Network.
+func (t *Tokenizer) TrainingPart(s Shape) (*Graph, error) { return t.training(s, true) }
+
+func (t *Tokenizer) training(s Shape, scaled bool) (*Graph, error) {
+	g, err := t.forward(s, scaled)
 	if err != nil {
 		return nil, err
 	}
@@ -224,11 +232,12 @@ func (t *Tokenizer) Training(s Shape) (*Graph, error) {
 }
 
 // forward is the graph of a training step without the gradients.
-func (t *Tokenizer) forward(s Shape) (*Graph, error) {
+func (t *Tokenizer) forward(s Shape, scaled bool) (*Graph, error) {
 	b, err := t.begin(s)
 	if err != nil {
 		return nil, err
 	}
+	b.scaled = scaled
 	ch := t.Config.Channels
 	video, weight := b.input("video", s.N, s.T, s.H, s.W, ch), b.input("weight", s.N, s.T, s.H, s.W)
 	q := b.quantize(b.encode(video))
@@ -294,6 +303,11 @@ func (t *Tokenizer) begin(s Shape) (*builder, error) {
 // finish is the graph that was built, with the loss of these terms.
 func (b *builder) finish(terms ...Term) (*Graph, error) {
 	g := b.graph
+	if b.scaled {
+		for i, t := range terms {
+			terms[i].Node = b.apply(kernels.FrameGate{F: 1, P: 1, C: 1}, []int{}, t.Node, b.input(ScaleInput(t.Name)))
+		}
+	}
 	g.Params, g.Terms, g.Loss = b.params, terms, b.total(terms)
 	return g, b.err
 }

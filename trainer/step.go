@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 )
 
@@ -18,12 +19,13 @@ type step struct {
 	lr   float64
 }
 
-// fetch writes the next batch to the backend, unless it was prefetched.
+// fetch writes the next batch to the backend, unless it was prefetched. With the first one
+// it reads all of a step's batches, whose counts weigh each other.
 func (t *training) fetch(ctx context.Context) error {
 	if t.pendingClips > 0 || t.prefetchErr != nil {
 		return t.prefetchErr
 	}
-	b, err := t.loader.Next(ctx)
+	b, err := t.next(ctx)
 	if err == nil {
 		err = t.stepper.Feed(b)
 	}
@@ -32,6 +34,28 @@ func (t *training) fetch(ctx context.Context) error {
 	}
 	t.pendingClips = b.N
 	return nil
+}
+
+func (t *training) next(ctx context.Context) (*data.Batch, error) {
+	n := t.cfg.Train.Accumulate
+	if n == 1 {
+		return t.loader.Next(ctx)
+	}
+	if len(t.batches) == 0 {
+		var all []*data.Batch
+		for range n {
+			b, err := t.loader.Next(ctx)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, b.Clone())
+		}
+		t.stepper.Weigh(all)
+		t.batches = all
+	}
+	b := t.batches[0]
+	t.batches = t.batches[1:]
+	return b, ctx.Err()
 }
 
 // prefetch fetches the next step's first batch while the backend computes. An error

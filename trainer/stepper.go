@@ -26,7 +26,8 @@ type Stepper struct {
 	optimizer *optimizer
 	task      task.Task
 	programs  map[data.Shape]*program
-	fed, ran  *program // of the batch that was fed, and of the last that ran
+	fed, ran  *program             // of the batch that was fed, and of the last that ran
+	counts    []map[string]float64 // of the step's batches, see Weigh
 	values    []float32
 }
 
@@ -105,6 +106,9 @@ func (s *Stepper) Run(part int, m Position) error {
 	if err := p.SetStep(model.StepPosition{Seed: s.cfg.Train.Seed, Step: m.Step, Batch: part, Batches: s.cfg.Train.Accumulate}); err != nil {
 		return err
 	}
+	if err := s.scale(p, part); err != nil {
+		return err
+	}
 	place := batchPlace{part == 0, part == s.cfg.Train.Accumulate-1}
 	if place.last {
 		if err := s.optimizer.schedule(m); err != nil {
@@ -125,6 +129,43 @@ func (s *Stepper) Run(part int, m Position) error {
 		p.replay[place] = replay
 	}
 	return p.replay[place]()
+}
+
+// Weigh tells the batches of the step that Run begins next. Each term of the loss is then a
+// mean over all that counts in the step, as if its batches were one: a batch of short
+// clips, or of few labels, counts less. Without it the batches count alike.
+func (s *Stepper) Weigh(batches []*data.Batch) {
+	s.counts = s.counts[:0]
+	for _, b := range batches {
+		c := s.task.Counts(b)
+		c[""] = float64(b.Shape().Pixels())
+		s.counts = append(s.counts, c)
+	}
+}
+
+// scale writes the factors of a batch's terms: its count by the mean of the step's batches.
+func (s *Stepper) scale(p *program, part int) error {
+	for _, t := range p.Terms {
+		to := p.Buffer(model.ScaleInput(t.Name))
+		if to == nil {
+			continue
+		}
+		of := t.Name
+		total, factor := 0., 1.
+		for _, c := range s.counts {
+			if _, named := c[of]; !named {
+				of = ""
+			}
+			total += c[of]
+		}
+		if total > 0 {
+			factor = s.counts[part][of] * float64(len(s.counts)) / total
+		}
+		if err := s.be.Write(to, []float32{float32(factor)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Wait waits for the step.
@@ -166,7 +207,11 @@ func (s *Stepper) program(of data.Shape) (*program, error) {
 		return p, nil
 	}
 	shape := model.Shape{N: of.N, T: of.T, H: of.H, W: of.W}
-	g, err := s.net.Training(shape)
+	build := s.net.Training
+	if s.cfg.Train.Accumulate > 1 {
+		build = s.net.TrainingPart
+	}
+	g, err := build(shape)
 	if err != nil {
 		return nil, err
 	}

@@ -56,6 +56,7 @@ type training struct {
 	progress      rundir.Progress
 
 	current      step
+	batches      []*data.Batch // the others of the step, where it has several
 	pendingClips int           // clips of the batch that was prefetched, 0 without one
 	prefetchErr  error         // why the prefetched batch is missing
 	waited       time.Duration // by the loader, up to the last step

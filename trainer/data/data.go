@@ -12,6 +12,7 @@ package data
 
 import (
 	"context"
+	"slices"
 
 	"magvit/trainer/usage"
 )
@@ -87,6 +88,15 @@ func (s Shape) Pixels() int { return s.N * s.T * s.H * s.W }
 
 // Values is N*T*H*W*C, the length of a batch's Video.
 func (s Shape) Values() int { return s.Pixels() * s.C }
+
+// Clone is a copy that shares no memory with b.
+func (b *Batch) Clone() *Batch {
+	c := *b
+	c.Video, c.Weight, c.Points, c.Space = slices.Clone(b.Video), slices.Clone(b.Weight), slices.Clone(b.Points), slices.Clone(b.Space)
+	c.HasPoints, c.HasSpace = slices.Clone(b.HasPoints), slices.Clone(b.HasSpace)
+	c.Frames, c.Labels, c.Index, c.Names = slices.Clone(b.Frames), slices.Clone(b.Labels), slices.Clone(b.Index), slices.Clone(b.Names)
+	return &c
+}
 
 // resize gives b this shape, reusing its memory where that suffices.
 func (b *Batch) resize(s Shape) {

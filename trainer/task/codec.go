@@ -76,6 +76,16 @@ func (c *Codec) Feed(p *model.Program, b *data.Batch) error {
 	return c.be.Write(p.Buffer("weight"), b.Weight)
 }
 
+// Counts are the weights of the pixels. Entropies are means over the codes, which padding has too; that of the
+// codebook is of each batch alone, as it is no mean.
+func (c *Codec) Counts(b *data.Batch) map[string]float64 {
+	sum := 0.
+	for _, w := range b.Weight {
+		sum += float64(w)
+	}
+	return map[string]float64{"recon": sum}
+}
+
 // padded returns the shape of a batch once each clip is long enough for the network.
 func (c *Codec) padded(s data.Shape) (model.Shape, error) {
 	if s.C != c.Tokenizer.Config.Channels {

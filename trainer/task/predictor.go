@@ -171,6 +171,23 @@ func (p *Predictor) Feed(to *model.Program, b *data.Batch) error {
 	return p.be.Write(to.Buffer("counts"), counts)
 }
 
+// Counts are the clips with labels, and the positions that are to be forecast.
+func (p *Predictor) Counts(b *data.Batch) map[string]float64 {
+	labelled, positions := 0., 0.
+	for _, l := range b.Labels {
+		if l >= 0 {
+			labelled++
+		}
+	}
+	if k := p.Config.Model.Classify; k.Forecast != model.ForecastNone {
+		_, counts := forecastTargets(b, k, p.Network.Seen(b.T))
+		for _, c := range counts {
+			positions += float64(c)
+		}
+	}
+	return map[string]float64{"cross_entropy": labelled, "forecast": positions}
+}
+
 // Pictures draws nothing: classes and positions are no pictures.
 func (p *Predictor) Pictures(context.Context, Clips, Evaluation) ([]Picture, error) { return nil, nil }
 

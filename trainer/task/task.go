@@ -25,6 +25,9 @@ type Task interface {
 	Describe() []any
 	// Feed writes what the network learns from a batch, beyond its video, to a training program.
 	Feed(p *model.Program, b *data.Batch) error
+	// Counts returns what the terms of the loss are means over, by name: a batch's part of
+	// a step's gradient. Terms that are not named are means over all that a batch holds.
+	Counts(b *data.Batch) map[string]float64
 	// Evaluate compares the network's answers on clips with the truth. progress, if not
 	// nil, is called after each batch. Clips that cannot be read are listed.
 	Evaluate(ctx context.Context, clips Clips, progress func() error) (Evaluation, error)
