@@ -21,6 +21,7 @@ type records struct {
 	kept    []byte // with line ends
 	damaged []byte
 	count   int // of damaged lines
+	last    int // step of the last one that was kept, -1 without any
 	evals   []metrics.EvalRecord
 }
 
@@ -28,6 +29,7 @@ type records struct {
 // step are left out, as is a last line without an end, which a killed writer leaves. Any
 // other line that is no record, or of a later step, is damaged.
 func recordsUntil(text []byte, step int) (r records) {
+	r.last = -1
 	var late []byte // lines of later steps since the last one that was kept
 	lateCount := 0
 	for line := range bytes.Lines(text) {
@@ -51,7 +53,7 @@ func recordsUntil(text []byte, step int) (r records) {
 		}
 		r.damaged, r.count = append(r.damaged, late...), r.count+lateCount
 		late, lateCount = nil, 0
-		r.kept = append(r.kept, line...)
+		r.kept, r.last = append(r.kept, line...), *record.Step
 		if record.Val != nil {
 			r.evals = append(r.evals, metrics.EvalRecord{Step: *record.Step, Val: *record.Val})
 		}
@@ -62,8 +64,9 @@ func recordsUntil(text []byte, step int) (r records) {
 	return r
 }
 
-// openRecords opens metrics.jsonl to continue after a step. Damaged lines go to DamagedFile.
-func (d *Dir) openRecords(step int) ([]metrics.EvalRecord, error) {
+// openRecords opens metrics.jsonl to continue after a step. Damaged lines go to DamagedFile. every
+// is the number of steps between records of the run so far.
+func (d *Dir) openRecords(step, every int) ([]metrics.EvalRecord, error) {
 	path := d.File(MetricsFile)
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -75,6 +78,9 @@ func (d *Dir) openRecords(step int) ([]metrics.EvalRecord, error) {
 		if err := appendFile(d.File(DamagedFile), r.damaged); err != nil {
 			return nil, err
 		}
+	}
+	if _, err := os.Stat(d.File(ProgressFile)); err == nil && step > 0 && r.last < step-step%every {
+		d.log.Warn(fmt.Sprintf("%s: the records between step %d and step %d are lost", path, max(r.last, 0), step))
 	}
 	if !bytes.HasPrefix(text, r.kept) {
 		if err := atomicfile.WriteBytes(path, r.kept); err != nil {

@@ -109,6 +109,10 @@ func (d *Dir) Config() (c config.Config, ok bool, err error) {
 // later steps are removed. It returns the evaluations up to the step.
 func (d *Dir) Begin(c config.Config, step int, now time.Time) (evals []metrics.EvalRecord, err error) {
 	d.sweep()
+	every := c.Train.LogEvery
+	if was, ok, _ := d.Config(); ok {
+		every = max(every, was.Train.LogEvery)
+	}
 	text, err := c.YAML()
 	if err == nil {
 		err = atomicfile.WriteBytes(d.File(config.FileName), text)
@@ -116,7 +120,7 @@ func (d *Dir) Begin(c config.Config, step int, now time.Time) (evals []metrics.E
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	if evals, err = d.openRecords(step); err != nil {
+	if evals, err = d.openRecords(step, every); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.File(MetricsFile), err)
 	}
 	d.events, err = events.Open(d.path, now, step)

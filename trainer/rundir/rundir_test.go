@@ -111,6 +111,21 @@ func TestDamagedRecordCostsItsLine(t *testing.T) {
 	}
 }
 
+// Records that a checkpoint's step had and that are gone, as after a power cut, are told of.
+func TestLostRecordsAreTold(t *testing.T) {
+	for tail, want := range map[string]bool{`{"step":2,"loss":1}` + "\n": false, "\x00\x00\x00": true, "": true} {
+		d, cfg, log := opened(t, filepath.Join(t.TempDir(), "run"))
+		cfg.Train.LogEvery = 1
+		trainertest.Check(t, errors.Join(os.WriteFile(d.File(ProgressFile), []byte("{}"), 0o666),
+			os.WriteFile(d.File(MetricsFile), []byte(`{"step":1,"loss":2}`+"\n"+tail), 0o666)))
+		_, err := d.Begin(cfg, 2, time.Unix(1, 0))
+		trainertest.Check(t, err)
+		if told := strings.Contains(log.String(), "between step 1 and step 2 are lost"); told != want {
+			t.Errorf("%q: told %v, want %v: %s", tail, told, want, log)
+		}
+	}
+}
+
 // A lock file that its owner removes after another process opened it locks nothing.
 func TestLockIsTheNamedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run")
