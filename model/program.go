@@ -79,6 +79,9 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 		p.Terms = append(p.Terms, Value{t.Name, p.Plan.Buffer(t.Node), scalars[t.Node]})
 	}
 	for _, c := range g.constants {
+		if p.Plan.Buffer(c.node) == nil {
+			continue // no output depends on it
+		}
 		if err := be.Write(p.Plan.Buffer(c.node), c.values); err != nil {
 			return nil, err
 		}

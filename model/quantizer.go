@@ -45,6 +45,10 @@ func (q Quantizer) of() (quantizer, error) {
 	return nil, fmt.Errorf("model.quantizer.kind: %q: want %s", q.Kind, strings.Join(kinds, ", "))
 }
 
+// codebookBuffer is the name of the buffer of a learned codebook, of shape
+// [codebooks,codebook size,dim].
+const codebookBuffer = "quantizers.codebook"
+
 // quantized is what a quantizer makes of latents.
 type quantized struct {
 	latents *G.Node // what is rounded, [N,T',H',W',dims]

@@ -21,8 +21,8 @@ func FromReference(args map[string]any) (Config, error) {
 	c := Defaults()
 	c.Compat, c.SqueezeExcite, c.LatentNorm, c.FirstFrame = Lucidrains, "closed", "none", true
 	q := &c.Quantizer
-	*q = Quantizer{Kind: "lfq", Codebooks: 1, EntropyWeight: .1, EntropyBoost: 1, DiversityGamma: 2.5, CommitmentWeight: 1,
-		AuxWeight: 1, InvTemperature: 100, SoftClamp: 10}
+	q.Kind, q.EntropyWeight, q.EntropyBoost, q.CommitmentWeight = "lfq", .1, 1, 1
+	q.InvTemperature, q.SoftClamp = 100, 10
 	c.Layers = []Layer{{Name: Residual}, {Name: Residual}, {Name: Residual}}
 	dropout := 0.
 	to := map[string]any{

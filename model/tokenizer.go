@@ -197,6 +197,13 @@ func (t *Tokenizer) CodebookLevels() []int {
 	return q.levels()
 }
 
+// Codebook is the index of the buffer of a learned codebook, of shape [codebooks,codebook
+// size,dim]; ok is false for quantizers without one.
+func (t *Tokenizer) Codebook() (index int, ok bool) {
+	index, ok = t.index[codebookBuffer]
+	return index, ok
+}
+
 // NumParams is the number of trained values.
 func (t *Tokenizer) NumParams() (n int) {
 	for _, p := range t.Params {

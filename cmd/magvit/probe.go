@@ -118,7 +118,11 @@ func (w *work) collect(views int) (*probe.Set, error) {
 	if n := len(w.indices) - len(labelled); n > 0 {
 		w.p.log.Warn("clips without a label are left out", "clips", n)
 	}
-	set := probe.NewSet(w.src.Classes(), w.codebook(), views)
+	book, err := w.codebook()
+	if err != nil {
+		return nil, err
+	}
+	set := probe.NewSet(w.src.Classes(), book, views)
 	if w.indices = labelled; len(labelled) == 0 {
 		return set, nil // Run returns an error about it
 	}
@@ -131,9 +135,10 @@ func (w *work) collect(views int) (*probe.Set, error) {
 	})
 }
 
-func (w *work) codebook() probe.Codebook {
+func (w *work) codebook() (probe.Codebook, error) {
 	tok := w.codec.Tokenizer
-	return probe.Codebook{Size: tok.CodebookSize(), Levels: tok.CodebookLevels()}
+	vectors, dim, err := w.codec.CodeVectors()
+	return probe.Codebook{Size: tok.CodebookSize(), Levels: tok.CodebookLevels(), Vectors: vectors, Dim: dim}, err
 }
 
 // eachClip calls f for each of the chosen clips.

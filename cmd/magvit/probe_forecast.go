@@ -29,10 +29,14 @@ func (w *work) forecast(views int, o probe.Options, compared []probe.Compared) e
 // collectForecasts encodes the chosen clips twice: their first frames alone, which a
 // forecast is made from, and all frames, which it is fitted on.
 func (w *work) collectForecasts(views int) (*probe.ForecastSet, error) {
-	set := probe.NewForecastSet(w.src.Classes(), w.codebook(), views)
+	book, err := w.codebook()
+	if err != nil {
+		return nil, err
+	}
+	set := probe.NewForecastSet(w.src.Classes(), book, views)
 	var whole data.Shape
 	short := 0
-	err := w.eachClip(func(b *data.Batch) error {
+	err = w.eachClip(func(b *data.Batch) error {
 		if b.Frames[0] < b.T {
 			short++
 			return nil

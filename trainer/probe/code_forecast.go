@@ -20,6 +20,7 @@ type codePredictor struct {
 	book     Codebook
 	books    int // codes of a cell
 	levels   []int
+	width    int // of the embeddings of a cell's codes
 	t, h, w  int // of the codes of a whole clip
 	observed int // time steps of the frames seen
 	per      int // frames that one time step encodes
@@ -47,7 +48,8 @@ func newCodePredictor(s *ForecastSet, r *philox.Stream) *codePredictor {
 			out += p.book.levels(k)
 		}
 	}
-	p.net = nn.NewPerceptron(len(p.levels)+6*(p.per+1), codeHidden, out, 0, r)
+	p.width = p.books * p.book.width()
+	p.net = nn.NewPerceptron(p.width+6*(p.per+1), codeHidden, out, 0, r)
 	return p
 }
 
@@ -59,7 +61,7 @@ func (p *codePredictor) frameOf(t, k int) int {
 
 // features of cell i at time step t, where the object moves along the path motion.
 func (p *codePredictor) features(dst []float32, median []float32, motion path, t, i int) []float32 {
-	dst = append(dst, median[i*len(p.levels):][:len(p.levels)]...)
+	dst = append(dst, median[i*p.width:][:p.width]...)
 	x, y := (float64(i%p.w)+.5)/float64(p.w)*p.side[0], (float64(i/p.w)+.5)/float64(p.h)*p.side[1]
 	cell := p.side[0] / float64(p.w)
 	for k := -1; k < p.per; k++ {
@@ -74,7 +76,7 @@ func (p *codePredictor) features(dst []float32, median []float32, motion path, t
 	return dst
 }
 
-// medianOf is the median of each of an example's digits over the observed time steps.
+// medianOf is the median of each value of an example's embeddings over the observed time steps.
 func (p *codePredictor) medianOf(seen Field, example int) []float32 {
 	x, n := seen.row(example), seen.H*seen.W*seen.C
 	out, over := make([]float32, n), make([]float32, seen.T)

@@ -345,10 +345,14 @@ func TestMutualInformation(t *testing.T) {
 }
 
 func TestEmbedding(t *testing.T) {
-	if got, want := (Codebook{Size: 15, Levels: []int{5, 3}}).embed(nil, 1+5*2), []float32{-.5, 1}; !slices.Equal(got, want) {
+	if got, want := (Codebook{Size: 15, Levels: []int{5, 3}}).embed(nil, 0, 1+5*2), []float32{-.5, 1}; !slices.Equal(got, want) {
 		t.Errorf("FSQ code 11 of [5,3]: %v, want %v", got, want)
 	}
-	if got, want := (Codebook{Size: 8}).embed(nil, 6), []float32{-1, 1, 1}; !slices.Equal(got, want) {
+	learned := Codebook{Size: 2, Levels: []int{2}, Vectors: []float32{1, 2, 3, 4, 5, -8, 7, 6}, Dim: 2}.scaled()
+	if got, want := learned.embed(nil, 1, 0), []float32{.625, -1}; !slices.Equal(got, want) || learned.width() != 2 {
+		t.Errorf("vector of the second codebook %v, want %v", got, want)
+	}
+	if got, want := (Codebook{Size: 8}).embed(nil, 0, 6), []float32{-1, 1, 1}; !slices.Equal(got, want) {
 		t.Errorf("LFQ code 6 of 8: %v, want %v", got, want)
 	}
 }

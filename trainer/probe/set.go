@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"magvit/trainer/metrics"
 	"magvit/trainer/usage"
@@ -25,10 +26,12 @@ func (f Field) at(t, y, x int) int   { return ((t*f.H+y)*f.W + x) * f.C }
 func (f Field) shape() [4]int        { return [4]int{f.T, f.H, f.W, f.C} }
 func (f *Field) add(block []float32) { f.Data = append(f.Data, block...) }
 
-// Codebook describes the digits of a code.
+// Codebook describes the codes: their digits, and their vectors if they are learned.
 type Codebook struct {
-	Size   int
-	Levels []int // of FSQ, the first varying fastest; nil: the bits of the index (LFQ)
+	Size    int
+	Levels  []int     // values of each digit, the first varying fastest; nil: the bits of the index
+	Vectors []float32 // [codebooks,Size,dim] of a learned codebook; nil: digits are all there is to a code
+	Dim     int       // of Vectors
 }
 
 // digits is the number of digits.
@@ -51,9 +54,21 @@ func (b Codebook) levels(d int) int {
 	return 2
 }
 
-// embed appends a code's embedding: its digits, spread evenly over [-1,1]. The
-// decoder's input is the same up to a scale for each digit.
-func (b Codebook) embed(dst []float32, code int32) []float32 {
+// width is the number of values of a code's embedding.
+func (b Codebook) width() int {
+	if b.Vectors != nil {
+		return b.Dim
+	}
+	return b.digits()
+}
+
+// embed appends the embedding of a code of a codebook: its vector, scaled so that the
+// largest value of all vectors is 1, or its digits, spread evenly over [-1,1]. The
+// decoder's input is the same up to a scale, of each digit.
+func (b Codebook) embed(dst []float32, book int, code int32) []float32 {
+	if b.Vectors != nil {
+		return append(dst, b.Vectors[(book*b.Size+int(code))*b.Dim:][:b.Dim]...)
+	}
 	c := int(code)
 	for d := range b.digits() {
 		level := b.levels(d)
@@ -61,6 +76,21 @@ func (b Codebook) embed(dst []float32, code int32) []float32 {
 		c /= level
 	}
 	return dst
+}
+
+// scaled is the codebook with vectors whose largest value is 1.
+func (b Codebook) scaled() Codebook {
+	largest := float32(0)
+	for _, v := range b.Vectors {
+		largest = max(largest, v, -v)
+	}
+	if b.Vectors != nil && largest > 0 {
+		b.Vectors = slices.Clone(b.Vectors)
+		for i := range b.Vectors {
+			b.Vectors[i] /= largest
+		}
+	}
+	return b
 }
 
 // Example is a view of a labelled clip with its codes.
@@ -101,7 +131,7 @@ type Duplicate struct {
 
 // NewSet is an empty set of clips, each in the given number of views.
 func NewSet(classes []string, book Codebook, views int) *Set {
-	return &Set{Classes: classes, Codebook: book, Views: views, seen: map[[32]byte]int{}}
+	return &Set{Classes: classes, Codebook: book.scaled(), Views: views, seen: map[[32]byte]int{}}
 }
 
 // Add appends a clip in all its views. A clip without a label is an error; one with the
@@ -141,9 +171,9 @@ func (s *Set) example(e Example) error {
 		}
 	}
 	d := e.CodeShape
-	codes := Field{T: d[0], H: d[1], W: d[2], C: d[3] * s.Codebook.digits()}
-	for _, c := range e.Codes {
-		codes.Data = s.Codebook.embed(codes.Data, c)
+	codes := Field{T: d[0], H: d[1], W: d[2], C: d[3] * s.Codebook.width()}
+	for i, c := range e.Codes {
+		codes.Data = s.Codebook.embed(codes.Data, i%d[3], c)
 	}
 	pixels := cells(e)
 	latents := Field{T: d[0], H: d[1], W: d[2], C: len(e.Latents) / max(d[0]*d[1]*d[2], 1), Data: e.Latents}

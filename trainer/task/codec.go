@@ -145,6 +145,18 @@ func (c *Codec) Encode(video []float32, s data.Shape) ([]int32, error) {
 	return codes, nil
 }
 
+// CodeVectors returns the vectors of a learned codebook, [codebooks,codebook size,dim], and
+// their size; nil for quantizers without one, whose codes are their digits.
+func (c *Codec) CodeVectors() (vectors []float32, dim int, err error) {
+	i, ok := c.Tokenizer.Codebook()
+	if !ok {
+		return nil, 0, nil
+	}
+	p := c.Tokenizer.Params[i]
+	vectors = make([]float32, p.Len())
+	return vectors, p.Shape[2], c.be.Read(vectors, c.params.Slice(c.offsets[i], c.offsets[i]+p.Len()))
+}
+
 // EncodeWithLatents is Encode that also returns the input of the quantizer, latents
 // [N,T',H',W',dims].
 func (c *Codec) EncodeWithLatents(video []float32, s data.Shape) (codes []int32, latents []float32, err error) {
