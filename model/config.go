@@ -38,18 +38,21 @@ type Heads struct {
 
 // Quantizer turns latents into codes.
 type Quantizer struct {
-	Kind              string  `yaml:"kind"`                // fsq: finite scalar; lfq: lookup-free
+	Kind              string  `yaml:"kind"`                // fsq: finite scalar; lfq: lookup-free; vq: learned codebook
 	Levels            []int   `yaml:"levels,flow"`         // fsq: number of levels of each dimension, 3 or more
-	CodebookSize      int     `yaml:"codebook_size"`       // lfq: number of codes, a power of two up to 2^18
+	CodebookSize      int     `yaml:"codebook_size"`       // number of codes; lfq: a power of two up to 2^18; vq: up to 2^24
 	Codebooks         int     `yaml:"codebooks"`           // codes per position
-	Spherical         bool    `yaml:"spherical"`           // lfq: latents and codes are projected to the unit sphere
+	Spherical         bool    `yaml:"spherical"`           // lfq, vq: latents and codes are projected to the unit sphere
 	EntropyWeight     float64 `yaml:"entropy_weight"`      // lfq: weight of sample entropy - diversity_gamma · codebook entropy
 	EntropyBoost      float64 `yaml:"entropy_boost"`       // lfq: initial multiplier of entropy_weight, decays linearly to 1
 	EntropyBoostSteps int     `yaml:"entropy_boost_steps"` // lfq: steps of that decay; 0: no boost
 	DiversityGamma    float64 `yaml:"diversity_gamma"`     // lfq: factor of the codebook entropy, which is maximized
-	CommitmentWeight  float64 `yaml:"commitment_weight"`   // lfq: weight of the commitment loss
-	AuxWeight         float64 `yaml:"aux_weight"`          // lfq: factor of all these weights
+	CommitmentWeight  float64 `yaml:"commitment_weight"`   // lfq, vq: weight of the commitment loss
+	AuxWeight         float64 `yaml:"aux_weight"`          // lfq, vq: factor of all these weights
 	InvTemperature    float64 `yaml:"inv_temperature"`     // lfq: inverse temperature of the soft assignment that the entropies are of
+	CodeDim           int     `yaml:"code_dim"`            // vq: values of a code
+	Decay             float64 `yaml:"decay"`               // vq: decay per step of the averages that make the codebook
+	DeadThreshold     float64 `yaml:"dead_threshold"`      // vq: a code is replaced if its share of the codes is below this part of an equal share; 0: never
 	SoftClamp         float64 `yaml:"soft_clamp"`          // lfq: a of the soft clamp a·tanh(z/a) of latents; 0: no clamp
 }
 
@@ -69,7 +72,7 @@ func Defaults() Config {
 		InputKernel: Kernel{7, 7, 7}, OutputKernel: Kernel{3, 3, 3}, PadMode: "constant", ResidualKernel: Kernel{3, 3, 3},
 		SqueezeExcite: "open", Attention: Heads{8, 32}, LinearAttention: Heads{16, 8}, LatentNorm: "layer",
 		Quantizer: Quantizer{Kind: "fsq", Codebooks: 1, EntropyWeight: .01, EntropyBoost: 3, DiversityGamma: 2.5,
-			AuxWeight: 1, InvTemperature: 2, SoftClamp: 1},
+			AuxWeight: 1, InvTemperature: 2, SoftClamp: 1, CodeDim: 8, Decay: .99, DeadThreshold: .1},
 		Loss:     Loss{Kind: "mse", Overshoot: 1},
 		Classify: Classify{Forecast: ForecastAuto, ForecastWeight: .5, HeadDim: 64, PoolHeads: 8, HeadLayers: 3, Alpha: 4, Beta: 4},
 	}
