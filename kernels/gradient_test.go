@@ -63,6 +63,7 @@ func TestGradientsMatchDifferences(t *testing.T) {
 		{kernels.RMSNorm{Rows: 3, C: 7}, kernels.RMSNormGradGamma{Rows: 3, C: 7}, "gamma", nil},
 		{kernels.CrossEntropy{Rows: 4, C: 3}, kernels.CrossEntropyGrad{Rows: 4, C: 3}, "logits", map[string]kerneltest.Draw{"label": kerneltest.Constant(2, -1, 0, 1)}},
 		{kernels.LFQLoss{LFQ: lfq, InvTemp: .4}, kernels.LFQLossGrad{LFQ: lfq, InvTemp: .4}, "z", awayFromZero},
+		{kernels.BSQLoss{LFQ: lfq, InvTemp: .8}, kernels.BSQLossGrad{LFQ: lfq, InvTemp: .8}, "u", map[string]kerneltest.Draw{"u": awayFromZero["z"]}},
 		{kernels.WeightedSum{Len: 3, W: [4]float32{1, -2, 3}}, kernels.Spread{Len: 3, W: [4]float32{1, -2, 3}}, "x", nil},
 	}
 	for _, kind := range []kernels.LossKind{kernels.MSE, kernels.L1} {

@@ -38,18 +38,18 @@ type Heads struct {
 
 // Quantizer turns latents into codes.
 type Quantizer struct {
-	Kind              string  `yaml:"kind"`                // fsq: finite scalar; lfq: lookup-free; vq: learned codebook
+	Kind              string  `yaml:"kind"`                // fsq: finite scalar; lfq: lookup-free; vq: learned codebook; bsq: binary spherical
 	Levels            []int   `yaml:"levels,flow"`         // fsq: number of levels of each dimension, 3 or more
-	CodebookSize      int     `yaml:"codebook_size"`       // number of codes; lfq: a power of two up to 2^18; vq: up to 2^24
+	CodebookSize      int     `yaml:"codebook_size"`       // number of codes; lfq: a power of two up to 2^18; vq: up to 2^24; bsq: a power of two up to 2^24
 	Codebooks         int     `yaml:"codebooks"`           // codes per position
 	Spherical         bool    `yaml:"spherical"`           // lfq, vq: latents and codes are projected to the unit sphere
-	EntropyWeight     float64 `yaml:"entropy_weight"`      // lfq: weight of sample entropy - diversity_gamma · codebook entropy
+	EntropyWeight     float64 `yaml:"entropy_weight"`      // lfq, bsq: weight of sample entropy - diversity_gamma · codebook entropy
 	EntropyBoost      float64 `yaml:"entropy_boost"`       // lfq: initial multiplier of entropy_weight, decays linearly to 1
 	EntropyBoostSteps int     `yaml:"entropy_boost_steps"` // lfq: steps of that decay; 0: no boost
-	DiversityGamma    float64 `yaml:"diversity_gamma"`     // lfq: factor of the codebook entropy, which is maximized
-	CommitmentWeight  float64 `yaml:"commitment_weight"`   // lfq, vq: weight of the commitment loss
-	AuxWeight         float64 `yaml:"aux_weight"`          // lfq, vq: factor of all these weights
-	InvTemperature    float64 `yaml:"inv_temperature"`     // lfq: inverse temperature of the soft assignment that the entropies are of
+	DiversityGamma    float64 `yaml:"diversity_gamma"`     // lfq, bsq: factor of the codebook entropy, which is maximized
+	CommitmentWeight  float64 `yaml:"commitment_weight"`   // lfq, vq, bsq: weight of the commitment loss
+	AuxWeight         float64 `yaml:"aux_weight"`          // lfq, vq, bsq: factor of all these weights
+	InvTemperature    float64 `yaml:"inv_temperature"`     // lfq, bsq: inverse temperature of the soft assignment that the entropies are of
 	CodeDim           int     `yaml:"code_dim"`            // vq: values of a code
 	Decay             float64 `yaml:"decay"`               // vq: decay per step of the averages that make the codebook
 	DeadThreshold     float64 `yaml:"dead_threshold"`      // vq: a code is replaced if its share of the codes is below this part of an equal share; 0: never

@@ -149,7 +149,7 @@ func TestQuantizerKinds(t *testing.T) {
 	}
 	c := small()
 	c.Quantizer.Kind = "vector"
-	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), `model.quantizer.kind: "vector": want fsq, lfq, vq`) {
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), `model.quantizer.kind: "vector": want fsq, lfq, vq, bsq`) {
 		t.Errorf("error %v, want one that names the kinds", err)
 	}
 	if _, err := c.Quantizer.UsesFSQ(); err == nil {

@@ -32,6 +32,7 @@ var quantizers = []struct {
 	{"fsq", func(q Quantizer) quantizer { return fsq{q} }},
 	{"lfq", func(q Quantizer) quantizer { return lfq{q} }},
 	{"vq", func(q Quantizer) quantizer { return vq{q} }},
+	{"bsq", func(q Quantizer) quantizer { return bsq{q} }},
 }
 
 // of is the quantizer of a configuration; the error names the kinds.

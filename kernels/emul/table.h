@@ -2,6 +2,7 @@
 #include "../attention.cu"
 #include "../attention_mma.cu"
 #include "../blur.cu"
+#include "../bsq.cu"
 #include "../classify.cu"
 #include "../conv.cu"
 #include "../conv_mma.cu"
@@ -24,6 +25,7 @@
 #include "../reduce.cu"
 #include "../shift.cu"
 #include "../shuffle.cu"
+#include "../vq.cu"
 static const emul::Entry table[] = {
     KERNEL(attention),
     KERNEL(attention_rows),
@@ -43,6 +45,9 @@ static const emul::Entry table[] = {
     KERNEL(blur_half),
     KERNEL(blur_8),
     KERNEL(blur_8_half),
+    KERNEL(bsq_probabilities),
+    KERNEL(bsq_terms),
+    KERNEL(bsq_grad),
     KERNEL(cross_entropy),
     KERNEL(cross_entropy_end),
     KERNEL(cross_entropy_grad),
@@ -219,5 +224,12 @@ static const emul::Entry table[] = {
     KERNEL(shuffle_half),
     KERNEL(shuffle_2_half),
     KERNEL(shuffle_4_half),
+    KERNEL(vq_index),
+    KERNEL(vq_values),
+    KERNEL(vq_statistics),
+    KERNEL(vq_samples),
+    KERNEL(vq_average),
+    KERNEL(vq_total),
+    KERNEL(vq_codebook),
 };
 LIBRARY(table)

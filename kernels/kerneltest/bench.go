@@ -119,6 +119,7 @@ func Bench() []Case {
 	}
 	cs = append(cs, benchRows()...)
 	cs = append(cs, vqBenchRows()...)
+	cs = append(cs, bsqBenchRows()...)
 	cs = append(cs, benchLayers()...)
 	return append(cs, benchLarge()...)
 }

@@ -33,6 +33,7 @@ func Cases() []Case {
 	cs = append(cs, normCases()...)
 	cs = append(cs, quantizerCases()...)
 	cs = append(cs, vqCases()...)
+	cs = append(cs, bsqCases()...)
 	cs = append(cs, lossCases()...)
 	cs = append(cs, classifyCases()...)
 	cs = append(cs, layerCases()...)
