@@ -28,8 +28,9 @@ type codeFile struct {
 // digitOrder explains how a code is made of digits.
 const digitOrder = "code = digit[0] + levels[0]*(digit[1] + levels[1]*(digit[2] + ...))"
 
-// origin describes the tokenizer and the clips that codes come from, as arrays of the file.
-func origin(codec *task.Codec, paths []string, split string, shape [5]int, video data.Shape) []data.Array {
+// origin describes the tokenizer and the clips that codes come from, as arrays of the file: with a learned codebook also its
+// vectors, [codebooks,codebook size,dim].
+func origin(codec *task.Codec, paths []string, split string, shape [5]int, video data.Shape) ([]data.Array, error) {
 	text := func(name string, values ...string) data.Array {
 		return data.Array{Name: name, Shape: []int{len(values)}, Data: values}
 	}
@@ -48,7 +49,7 @@ func origin(codec *task.Codec, paths []string, split string, shape [5]int, video
 			source[i] = full
 		}
 	}
-	return []data.Array{
+	list := []data.Array{
 		numbers("size", video.H, video.W),
 		numbers("codebook", tok.CodebookSize()),
 		text("tokenizer_sha256", codec.SHA256),
@@ -60,6 +61,11 @@ func origin(codec *task.Codec, paths []string, split string, shape [5]int, video
 		text("split", split),
 		text("source", source...),
 	}
+	vectors, dim, err := codec.CodeVectors()
+	if vectors != nil {
+		list = append(list, data.Array{Name: "vectors", Shape: []int{shape[4], tok.CodebookSize(), dim}, Data: vectors})
+	}
+	return list, err
 }
 
 // maxCodes bounds the codes of a file.

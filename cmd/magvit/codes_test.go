@@ -173,3 +173,25 @@ func TestOddArraysNextToCodes(t *testing.T) {
 		refused(t, stderr, status, want)
 	}
 }
+
+// A tokenizer with a learned codebook goes through every command: its codes bring their vectors, probe and report see them,
+// and the export to a program without such a quantizer names it.
+func TestLearnedCodebook(t *testing.T) {
+	dir := t.TempDir()
+	run, path := filepath.Join(dir, "run"), filepath.Join(dir, "codes.npz")
+	magvit(t, "train", "--preset", "tiny", "--data", clips(t), "--out", run, "--set", "train.steps=2", "--set", "train.eval_every=2",
+		"--set", "model.quantizer={kind: vq, levels: [], codebook_size: 20, code_dim: 3, commitment_weight: 0.25}")
+	magvit(t, "encode", "--checkpoint", run, "--data", clips(t), "--out", path)
+	a := arraysOf(t, path)
+	if v, _ := a["vectors"].Data.([]float32); len(v) != 60 || !reflect.DeepEqual(a["vectors"].Shape, []int{1, 20, 3}) {
+		t.Errorf("vectors %v, want [1 20 3]", a["vectors"].Shape)
+	}
+	if !reflect.DeepEqual(a["levels"].Data, []int64{20}) {
+		t.Errorf("levels %v, want one digit of 20 values", a["levels"].Data)
+	}
+	magvit(t, "decode", "--checkpoint", run, "--codes", path, "--out", filepath.Join(dir, "decoded.npz"))
+	magvit(t, "probe", "--checkpoint", run, "--data", clips(t), "--splits", "2", "--steps", "5")
+	magvit(t, "report", run)
+	_, stderr, status := finish(t, program(t, "export", "--to", "lucidrains", "--checkpoint", run, filepath.Join(dir, "x.pt")))
+	refused(t, stderr, status, "model.quantizer.kind: vq", "fsq and lfq")
+}

@@ -68,7 +68,11 @@ func encode(c *cli.Context) error {
 		axes = shape[:4]
 	}
 	arrays := append([]data.Array{{Name: "codes", Shape: axes, Data: all}}, l.Arrays(w.src.Classes())...)
-	arrays = append(arrays, origin(w.codec, c.StringSlice("data"), c.String("split"), shape, video)...)
+	from, err := origin(w.codec, c.StringSlice("data"), c.String("split"), shape, video)
+	if err != nil {
+		return err
+	}
+	arrays = append(arrays, from...)
 	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
 		return err
 	}
