@@ -35,6 +35,18 @@ func near(t *testing.T, what string, got Number, want, tolerance float64) {
 }
 
 // A frame of two pixels, one black and one white; the second frame is all white.
+// Digits of codes have the names that fit their levels.
+func TestDigitNames(t *testing.T) {
+	for want, c := range map[string]Codes{"bits": {Digits: 3, Levels: []int{2, 2, 2}}, "dimensions": {Digits: 2, Levels: []int{8, 2}}, "": {Digits: 1, Levels: []int{512}}} {
+		if got := c.DigitName(); got != want {
+			t.Errorf("levels %v: %q, want %q", c.Levels, got, want)
+		}
+	}
+	if got := (Codes{Digits: 10}).DigitName(); got != "bits" {
+		t.Errorf("no levels: %q, want bits", got)
+	}
+}
+
 func TestHandComputedNumbers(t *testing.T) {
 	a, err := New(Config{H: 1, W: 2, C: 1, CodebookSize: 4, Classes: []string{"zero", "one"},
 		MeanFrame: []float32{.5, 1}, Foreground: darkMask})

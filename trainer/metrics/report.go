@@ -90,7 +90,7 @@ type Frame struct {
 // Codes describes the use of the codebook.
 type Codes struct {
 	Size         int    `json:"size"`             // K
-	Levels       []int  `json:"levels,omitempty"` // of FSQ
+	Levels       []int  `json:"levels,omitempty"` // values of each digit
 	Count        int64  `json:"count"`            // codes counted
 	Used         int    `json:"used"`             // different ones among them
 	UsedFraction Number `json:"used_fraction"`    // Used/Size
@@ -106,6 +106,18 @@ type Codes struct {
 type Rank struct {
 	Rank  int    `json:"rank"` // from 1
 	Share Number `json:"share"`
+}
+
+// DigitName is what the digits of a code are: "bits", "dimensions" of more values, or ""
+// where a code has one digit alone, as those of a learned codebook have.
+func (c Codes) DigitName() string {
+	switch {
+	case !slices.ContainsFunc(c.Levels, func(l int) bool { return l > 2 }):
+		return "bits"
+	case len(c.Levels) == 1:
+		return ""
+	}
+	return "dimensions"
 }
 
 // Reachable is the largest number of different codes that could have been counted.

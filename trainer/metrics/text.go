@@ -74,11 +74,11 @@ func codeUse(b *strings.Builder, c Codes) {
 		ideal = math.Log2(float64(c.Reachable()))
 	}
 	t.row("entropy, bits", c.EntropyBits.Text(2), 0, Number(ideal).Text(2))
-	dead := "dead bits"
-	if c.Levels != nil {
-		dead = "dead FSQ dimensions"
+	if name := c.DigitName(); name == "dimensions" {
+		t.row("dead FSQ dimensions", c.DeadBits, c.Digits, 0)
+	} else if name != "" {
+		t.row("dead "+name, c.DeadBits, c.Digits, 0)
 	}
-	t.row(dead, c.DeadBits, c.Digits, 0)
 	t.write(b)
 }
 

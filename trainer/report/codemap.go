@@ -55,7 +55,12 @@ func CodeMap(w io.Writer, clips []Pair, levels []int) error {
 }
 
 // codeColor encodes the digits of a code: the last third, which often matters most, in red.
+// Codes of a single digit, as those of a learned codebook, have colours without an order.
 func codeColor(code int, levels []int) color.RGBA {
+	if len(levels) == 1 {
+		h := uint32(code+1) * 2654435761 // multiplicative hashing: neighbours are far apart
+		return color.RGBA{uint8(h >> 24), uint8(h >> 16), uint8(h >> 8), 255}
+	}
 	var value, size [3]int
 	for i := range size {
 		size[i] = 1

@@ -158,3 +158,14 @@ func TestCodeMap(t *testing.T) {
 		t.Errorf("too few codes: %v", err)
 	}
 }
+
+// Codes of a learned codebook have different colours, which depend on the code alone.
+func TestColorsOfASingleDigit(t *testing.T) {
+	seen := map[color.RGBA]int{}
+	for code := range 512 {
+		seen[codeColor(code, []int{512})]++
+	}
+	if len(seen) != 512 {
+		t.Errorf("512 codes have %d colours", len(seen))
+	}
+}

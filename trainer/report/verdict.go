@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -123,6 +124,8 @@ func codeUse(r metrics.Report) Finding {
 	}
 	f.Text += fmt.Sprintf(" %s different codes of %s that could occur, perplexity %s", metrics.Grouped(c.Used), metrics.Grouped(reach), c.Perplexity.Text(1))
 	switch {
+	case c.DigitName() == "":
+		f.Text += "."
 	case c.DeadBits == 0:
 		f.Text += fmt.Sprintf("; none of the %s is dead.", digits(c))
 	default:
@@ -133,10 +136,7 @@ func codeUse(r metrics.Report) Finding {
 
 // digits names the digits of a code.
 func digits(c metrics.Codes) string {
-	if c.Levels != nil {
-		return fmt.Sprintf("%d dimensions", c.Digits)
-	}
-	return fmt.Sprintf("%d bits", c.Digits)
+	return fmt.Sprintf("%d %s", c.Digits, cmp.Or(c.DigitName(), "digit"))
 }
 
 // trend compares the last evaluation with the best and with the one before the last quarter.
