@@ -102,7 +102,7 @@ demo: build
 	bin/magvit synth --clips 200 --out runs/demo-clips.npz
 	bin/magvit train --preset demo --data runs/demo-clips.npz --out runs/demo $(DEMO)
 	bin/magvit eval --checkpoint runs/demo --data runs/demo-clips.npz --split val
-	@echo "The report, with curves and clips beside their reconstructions: $$PWD/runs/demo/report.html"
+	@echo "The report, with curves and clips next to their reconstructions: $$PWD/runs/demo/report.html"
 
 # These commands on a fresh Debian: make bare SUITE=trixie. Root only; debootstrap makes it.
 bare:
