@@ -6,8 +6,12 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
 .PHONY: setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo bare tdd bench clean
 
+# Go would name the commit of an enclosing repository, if any, in a linked worktree or an
+# unpacked archive (findings/go-build-worktree.sh).
+VCS = $(if $(wildcard .git/HEAD),,-buildvcs=false)
+
 build: setup-go
-	$(GO) build -o bin/magvit ./cmd/magvit
+	$(GO) build $(VCS) -o bin/magvit ./cmd/magvit
 
 # Go alone builds the program; the tests also need a C++ compiler, for the race detector
 # and the emulator, and ffmpeg, for video files.
@@ -81,7 +85,7 @@ WITH_CUDA = CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$(abspath $(dir $(CUDA_H)))" CGO_LDF
 	@mkdir -p .tools/stub && echo '/* libcuda.so.1 is opened at run time */' >$@
 
 gpu: kernels .tools/stub/libcuda.so $(CUDA_H)
-	$(WITH_CUDA) build -tags gpu -o bin/magvit ./cmd/magvit
+	$(WITH_CUDA) build $(VCS) -tags gpu -o bin/magvit ./cmd/magvit
 
 # The driver and the command line on a libcuda that runs the kernels on the host.
 gpu-test: gpu
