@@ -4,7 +4,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # What .ci/setup adds on a machine that lacks it.
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
-.PHONY: setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo bare tdd bench clean
+.PHONY: setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo bare tdd bench torture clean
 
 # Go would name the commit of an enclosing repository, if any, in a linked worktree or an
 # unpacked archive (findings/go-build-worktree.sh).
@@ -33,6 +33,12 @@ lint: setup
 # The race detector, without tests that only train longer or only read and write files.
 race: setup
 	$(GO) test -race -short -skip 'LossDecreases|ReconstructionImproves|Import|Export' ./trainer ./trainer/data
+
+# Kills, signals, damaged run directories and full disks (as root), TORTURE times as many as in the ordinary tests;
+# each campaign prints its counts and a seed, which MAGVIT_TORTURE_SEED repeats.
+TORTURE ?= 20
+torture: setup
+	MAGVIT_TORTURE=$(TORTURE) $(GO) test -v -timeout 0 -run Torture ./cmd/magvit
 
 # The .cu files on the CPU: every kernel against its definition, with the threads in
 # three orders, whole training steps, golden values of layers, quantizers and a network.

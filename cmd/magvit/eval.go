@@ -14,7 +14,7 @@ func evalCommand() *cli.Command {
 		Name:        "eval",
 		Usage:       "compare clips with their reconstructions, and with trivial baselines",
 		Description: example("magvit eval --checkpoint runs/demo --data clips.npz --split val --json"),
-		Flags:       workFlags("val", jsonFlag()),
+		Flags:       workFlags("val", framesFlag(), jsonFlag()),
 		Action:      eval,
 	}
 }

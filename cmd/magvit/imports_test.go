@@ -6,9 +6,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// trainerOrder lists the packages of trainer: each imports only those before it.
+var trainerOrder = []string{"trainer/usage", "trainer/version", "trainer/atomicfile", "trainer/events", "trainer/torchfile",
+	"trainer/data", "trainer/trainertest", "trainer/metrics", "trainer/config", "trainer/probe/nn", "trainer/probe", "trainer/report",
+	"trainer/checkpoint", "trainer/rundir", "trainer/lucidrains", "trainer/task", "trainer"}
 
 // TestImportLaw checks what each folder may import, and what the top level may hold.
 func TestImportLaw(t *testing.T) {
@@ -32,6 +38,12 @@ func TestImportLaw(t *testing.T) {
 		dir, test := filepath.ToSlash(filepath.Dir(rel)), strings.HasSuffix(rel, "_test.go")
 		for _, im := range f.Imports {
 			p := strings.Trim(im.Path.Value, `"`)
+			if !test && strings.HasPrefix(dir, "trainer") && strings.HasPrefix(p, "magvit/trainer") {
+				own, other := slices.Index(trainerOrder, dir), slices.Index(trainerOrder, strings.TrimPrefix(p, "magvit/"))
+				if own < 0 || other < 0 || other >= own {
+					t.Errorf("%s imports %s: want a package before its own in trainerOrder", rel, p)
+				}
+			}
 			switch {
 			case (dir == "kernels" || dir == "kernels/nvcc") && outside(p) && !test && p != "golang.org/x/sys/cpu":
 				t.Errorf("%s imports %s: kernels imports the standard library and golang.org/x/sys/cpu only", rel, p)

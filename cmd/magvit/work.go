@@ -45,10 +45,14 @@ func checkpointFlag() cli.Flag {
 // clipFlags belong to commands that encode clips.
 func clipFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.IntFlag{Name: "frames", DefaultText: "as many as the first clip has, or of long films as the model was trained on", Usage: "frames of a clip: longer ones are cut, shorter ones repeat their last"},
+		framesFlag(),
 		&cli.StringFlag{Name: "windows", DefaultText: "first", Usage: "windows of films longer than a clip: first, all (without gaps), or a number"},
 		&cli.IntFlag{Name: "limit", DefaultText: "all", Usage: "upper bound of the number of clips"},
 	}
+}
+
+func framesFlag() cli.Flag {
+	return &cli.IntFlag{Name: "frames", DefaultText: "as in training", Usage: "frames of a clip: longer ones are cut, shorter ones repeat their last; 0: as many as the first clip has"}
 }
 
 // openCheckpoint starts the device and reads the checkpoint.
@@ -122,6 +126,9 @@ func (w *work) openClips(cfg data.Config) (err error) {
 		w.p.log.Warn("data: " + s)
 	}
 	w.data = cfg
+	if w.c.IsSet("frames") {
+		w.data.Frames = w.c.Int("frames")
+	}
 	w.data.Strict = w.c.Bool("strict")
 	return nil
 }
@@ -136,10 +143,10 @@ func (w *work) close() {
 	}
 }
 
-// choose selects the clips by --split and --limit, and sets --frames.
+// choose selects the clips by --split, --windows and --limit.
 func (w *work) choose() error {
-	trained := w.data.Frames
-	w.data.Frames, w.data.Windows = w.c.Int("frames"), w.c.String("windows")
+	trained := w.codec.Config.Data.Frames
+	w.data.Windows = w.c.String("windows")
 	if err := w.data.Validate(); err != nil {
 		return err
 	}
