@@ -127,3 +127,28 @@ func TestCodesRoundTrip(t *testing.T) {
 		near(t, kernels.Name(c.index), define(c.index, q), idx)
 	}
 }
+
+// The smallest cases, worked out by hand.
+func TestLFQLiterals(t *testing.T) {
+	checkLiterals(t,
+		literal{kernels.LFQSign{LFQ: kernels.LFQ{Tokens: 2, Books: 1, Bits: 3}}, [][]float32{{.5, -1, 0, -2, 3, 1}}, []float32{1, -1, -1, -1, 1, 1}},
+		literal{kernels.LFQIndex{LFQ: kernels.LFQ{Tokens: 2, Books: 1, Bits: 3}}, [][]float32{{.5, -1, 0, -2, 3, 1}}, []float32{4, 3}},
+		literal{kernels.LFQValues{LFQ: kernels.LFQ{Tokens: 1, Books: 2, Bits: 3}}, [][]float32{{4, 3}}, []float32{1, -1, -1, -1, 1, 1}},
+		// 4·InvTemp = 1: probabilities 3/4 and 1/2, their mean 5/8.
+		literal{kernels.LFQLoss{LFQ: kernels.LFQ{Tokens: 2, Books: 1, Bits: 1}, InvTemp: .25}, [][]float32{{ln3, 0}}, []float32{.6277412, .6615632, .5048622}},
+		literal{kernels.LFQLossGrad{LFQ: kernels.LFQ{Tokens: 2, Books: 1, Bits: 1}, InvTemp: .25}, [][]float32{{1, 0, 0}, {ln3, 0}}, []float32{-.1029949, 0}},
+		literal{kernels.LFQLossGrad{LFQ: kernels.LFQ{Tokens: 2, Books: 1, Bits: 1}, InvTemp: .25}, [][]float32{{0, 1, 0}, {ln3, 0}}, []float32{-.0478899, -.0638532}},
+		literal{kernels.LFQLossGrad{LFQ: kernels.LFQ{Tokens: 2, Books: 1, Bits: 1}, InvTemp: .25}, [][]float32{{0, 0, 1}, {ln3, 0}}, []float32{.0986123, 1}},
+	)
+}
+
+func TestLFQValidate(t *testing.T) {
+	large := kernels.LFQ{Tokens: 1, Books: 1, Bits: 21}
+	checkRefusals(t,
+		refusal{kernels.LFQSign{LFQ: kernels.LFQ{Tokens: 1, Books: 1, Bits: 25}}, "Bits is 25, want at most 24"},
+		refusal{kernels.LFQIndex{LFQ: kernels.LFQ{Books: 1, Bits: 2}}, "Tokens is 0"},
+		refusal{kernels.LFQValues{LFQ: kernels.LFQ{Tokens: 1, Bits: 2}}, "Books is 0"},
+		refusal{kernels.LFQLoss{LFQ: large, InvTemp: 1}, "Bits is 21, want at most 20"},
+		refusal{kernels.LFQLossGrad{LFQ: kernels.LFQ{Tokens: 1, Books: 1, Bits: 2}, InvTemp: float32(math.NaN())}, "InvTemp is NaN"},
+	)
+}

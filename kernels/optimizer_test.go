@@ -71,3 +71,9 @@ func onCPU(t *testing.T, be kernels.Backend, s kernels.Spec) func(args ...[]floa
 		k.Run(bufs...)
 	}
 }
+
+func TestAdamWValidate(t *testing.T) {
+	checkRefusals(t,
+		refusal{kernels.AdamW{}, "Len is 0"},
+	)
+}

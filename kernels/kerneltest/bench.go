@@ -91,35 +91,3 @@ func PeakFMA(be kernels.Backend, budget time.Duration) (float64, error) {
 	t, err := Time(be, Case{Spec: s, Draw: map[string]Draw{"x": Constant(.5, -1), "w": Constant(.25, 1, -1)}}, budget)
 	return t.GFLOPS, err
 }
-
-// Bench are the kernels of a training step at realistic sizes: two clips of 16
-// frames of 64x64 pixels, stem of 4x4 patches, widths 64 and 96, 1.7 M
-// parameters; convolutions of the published widths, its 7x7x7 stem and a strided one;
-// layers of attention; the batch entropy of a large codebook; and what only moves and
-// adds values once more with arguments of 32 MiB and more, which no cache holds.
-func Bench() []Case {
-	conv := func(t, h, c, o, kt, k int, act kernels.Activation) kernels.Conv {
-		return kernels.Conv{N: 2, T: t, H: h, W: h, C: c, O: o, KT: kt, KH: k, KW: k,
-			ST: 1, SH: 1, SW: 1, DT: 1, PT: kt - 1, PH: k / 2, PW: k / 2, Act: act}
-	}
-	strided := conv(16, 16, 64, 96, 1, 3, kernels.ELU)
-	strided.SH, strided.SW = 2, 2
-	var cs []Case
-	for _, s := range []kernels.Conv{
-		conv(16, 16, 64, 64, 1, 3, kernels.ELU), conv(16, 8, 96, 96, 1, 3, kernels.ELU),
-		conv(4, 8, 96, 96, 3, 3, kernels.ELU), conv(16, 16, 64, 64, 1, 1, kernels.ELU), conv(16, 16, 48, 64, 1, 3, kernels.ELU),
-		conv(8, 16, 64, 64, 3, 3, kernels.ELU), conv(8, 16, 128, 128, 3, 3, kernels.ELU), conv(4, 16, 256, 256, 3, 3, kernels.ELU), conv(4, 8, 512, 512, 3, 3, kernels.ELU),
-		conv(8, 8, 256, 256, 1, 1, kernels.ELU), conv(8, 32, 3, 64, 7, 7, kernels.None), strided,
-	} {
-		plain := s
-		plain.Act = kernels.None
-		for _, spec := range []kernels.Spec{s, kernels.ConvGradX{Conv: s}, kernels.ConvGradW{Conv: plain}} {
-			cs = append(cs, convCase(spec))
-		}
-	}
-	cs = append(cs, benchRows()...)
-	cs = append(cs, vqBenchRows()...)
-	cs = append(cs, bsqBenchRows()...)
-	cs = append(cs, benchLayers()...)
-	return append(cs, benchLarge()...)
-}

@@ -23,6 +23,10 @@ type Case struct {
 	// Draw fills arguments by name. Others are drawn from the normal
 	// distribution. A result named here is read too: it starts with these values.
 	Draw map[string]Draw
+	// Bench marks a row of the benchmark: a size of practice, which is timed.
+	Bench bool
+	// Smooth marks a case whose gradients are compared with differences.
+	Smooth bool
 }
 
 // tolerance is Tol with its reason. Attention of activations in bfloat16 may round its

@@ -6,7 +6,10 @@ import (
 	"go/parser"
 	"go/token"
 	"math"
+	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,7 +112,7 @@ func TestCheckNamesWhatCannotRun(t *testing.T) {
 }
 
 func TestEveryCaseHasItsReason(t *testing.T) {
-	for _, c := range append(Cases(), Bench()...) {
+	for _, c := range all() {
 		if err := c.Spec.Validate(); err != nil {
 			t.Errorf("%v: %v", c, err)
 		}
@@ -126,39 +129,63 @@ func TestEveryCaseHasItsReason(t *testing.T) {
 	}
 }
 
-// Every type of package kernels that has a definition is in the lists.
+// Every type of package kernels that has a definition has cases and a row of the
+// benchmark. Those of kernels/x.go are in x.go here.
 func TestEveryKernelHasACase(t *testing.T) {
-	tried, timed := map[string]bool{}, map[string]bool{}
+	tried, timed, compared := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, c := range Cases() {
 		tried[fmt.Sprintf("%T", c.Spec)] = true
 	}
 	for _, c := range Bench() {
 		timed[fmt.Sprintf("%T", c.Spec)] = true
 	}
+	for _, c := range Smooth() {
+		compared[fmt.Sprintf("%T", c.Spec)] = true
+	}
+	for _, c := range Cases() {
+		spec := fmt.Sprintf("%T", c.Spec)
+		computed := slices.ContainsFunc(c.Spec.Grads(), func(g kernels.Grad) bool { return g.Spec != nil })
+		// The gradient of a quantizer with a slope of 0 is defined, not derived.
+		if computed && !compared[spec] && spec != "kernels.FSQQuantize" {
+			compared[spec] = true // one report
+			t.Errorf("%s has gradients, but no smooth case to compare them with differences", spec)
+		}
+	}
 	files, err := filepath.Glob("../*.go")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no sources of package kernels: %v", err)
 	}
 	for _, name := range files {
-		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range f.Decls {
-			m, ok := d.(*ast.FuncDecl)
-			if !ok || m.Recv == nil || m.Name.Name != "Define" {
+		for _, spec := range defined(t, name) {
+			if spec == "kernels.Stored" { // another Spec's; backends try those that they can store
 				continue
 			}
-			spec := fmt.Sprintf("kernels.%s", m.Recv.List[0].Type)
-			switch {
-			case spec == "kernels.Stored": // another Spec's; backends try those that they can store
-			case !tried[spec]:
+			if !tried[spec] {
 				t.Errorf("%s has no case", spec)
-			case !timed[spec]:
+			}
+			if !timed[spec] {
 				t.Errorf("%s has no row in the benchmark", spec)
+			}
+			file := filepath.Base(name)
+			if text, err := os.ReadFile(file); err != nil || !regexp.MustCompile(`\b`+regexp.QuoteMeta(spec)+`\b`).Match(text) {
+				t.Errorf("%s is in kernels/%s, its cases are not in kerneltest/%s", spec, file, file)
 			}
 		}
 	}
+}
+
+// defined are the types with a definition in a file of package kernels.
+func defined(t *testing.T, name string) (specs []string) {
+	f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range f.Decls {
+		if m, ok := d.(*ast.FuncDecl); ok && m.Recv != nil && m.Name.Name == "Define" {
+			specs = append(specs, fmt.Sprintf("kernels.%s", m.Recv.List[0].Type))
+		}
+	}
+	return specs
 }
 
 func TestTime(t *testing.T) {

@@ -1,15 +1,6 @@
 package kerneltest
 
-import (
-	"math"
-
-	"magvit/kernels"
-)
-
-var (
-	nan32 = float32(math.NaN())
-	inf32 = float32(math.Inf(1))
-)
+import "magvit/kernels"
 
 // A dot product of K float32 terms of random sign errs by about 6e-8·sqrt(K) of
 // its size at worst, whatever the order; squared, below 4e-12 for K up to 1000.
@@ -91,6 +82,26 @@ func convCases() []Case {
 		grad.Residual = grad.Act == kernels.None || i%2 == 1
 		cs = append(cs, convCase(kernels.ConvGradX{Conv: grad}))
 	}
+	conv := func(t, h, c, o, kt, k int, act kernels.Activation) kernels.Conv {
+		return kernels.Conv{N: 2, T: t, H: h, W: h, C: c, O: o, KT: kt, KH: k, KW: k,
+			ST: 1, SH: 1, SW: 1, DT: 1, PT: kt - 1, PH: k / 2, PW: k / 2, Act: act}
+	}
+	small := kernels.Conv{N: 2, T: 3, H: 4, W: 5, C: 3, O: 2, KT: 2, KH: 3, KW: 3, ST: 1, SH: 2, SW: 1, DT: 1, PT: 1, PH: 1, PW: 1}
+	cs = append(cs, smoothCase(small, nil), smoothCase(kernels.ConvGradX{Conv: small}, nil))
+	strided := conv(16, 16, 64, 96, 1, 3, kernels.ELU)
+	strided.SH, strided.SW = 2, 2
+	for _, s := range []kernels.Conv{
+		conv(16, 16, 64, 64, 1, 3, kernels.ELU), conv(16, 8, 96, 96, 1, 3, kernels.ELU),
+		conv(4, 8, 96, 96, 3, 3, kernels.ELU), conv(16, 16, 64, 64, 1, 1, kernels.ELU), conv(16, 16, 48, 64, 1, 3, kernels.ELU),
+		conv(8, 16, 64, 64, 3, 3, kernels.ELU), conv(8, 16, 128, 128, 3, 3, kernels.ELU), conv(4, 16, 256, 256, 3, 3, kernels.ELU), conv(4, 8, 512, 512, 3, 3, kernels.ELU),
+		conv(8, 8, 256, 256, 1, 1, kernels.ELU), conv(8, 32, 3, 64, 7, 7, kernels.None), strided,
+	} {
+		plain := s
+		plain.Act = kernels.None
+		for _, spec := range []kernels.Spec{s, kernels.ConvGradX{Conv: s}, kernels.ConvGradW{Conv: plain}} {
+			cs = append(cs, convBenchCase(spec))
+		}
+	}
 	return cs
 }
 
@@ -106,4 +117,39 @@ func convCase(s kernels.Spec) Case {
 		}
 	}
 	return c
+}
+
+func convBenchCase(s kernels.Spec) Case {
+	c := convCase(s)
+	c.Bench = true
+	return c
+}
+
+// Wide are convolutions that fill the tiles of tensor cores, which devices have other
+// kernels for than for the small ones of Cases: several tiles and sums of thousands of
+// terms, tiles of pixels over edges, channels that are no whole tiles, strides,
+// dilation, a stem. The definitions take some seconds for all.
+func Wide() []Case {
+	cube := func(n, t, h, w, c, o, kt, k int) kernels.Conv {
+		return kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: o, KT: kt, KH: k, KW: k, ST: 1, SH: 1, SW: 1, DT: 1, PT: kt - 1, PH: k / 2, PW: k / 2}
+	}
+	strided := cube(1, 2, 32, 34, 128, 128, 1, 3)
+	strided.SH, strided.SW = 2, 2
+	shorter := cube(2, 9, 8, 8, 128, 64, 3, 1)
+	shorter.ST = 2
+	dilated := cube(1, 6, 8, 16, 64, 128, 3, 1)
+	dilated.DT, dilated.PT = 2, 4
+	bare := cube(5, 3, 9, 17, 64, 64, 2, 2) // even kernel, no padding
+	bare.PT, bare.PH, bare.PW = 0, 0, 0
+	var cs []Case
+	for i, s := range []kernels.Conv{
+		cube(1, 2, 33, 40, 64, 64, 3, 3), cube(2, 1, 16, 32, 128, 128, 1, 3), cube(1, 1, 16, 32, 256, 192, 1, 3), cube(1, 2, 16, 16, 512, 128, 1, 1),
+		cube(1, 5, 8, 8, 120, 104, 3, 3), cube(3, 1, 14, 15, 122, 64, 1, 3), cube(1, 2, 16, 16, 64, 512, 1, 3), cube(1, 4, 32, 32, 3, 64, 7, 7), cube(1, 2, 32, 32, 64, 3, 3, 3),
+		strided, shorter, dilated, bare,
+	} {
+		full, grad := s, s
+		full.Act, full.Residual, grad.Act = allActivations[i%len(allActivations)], true, kernels.ELU
+		cs = append(cs, convCase(full), convCase(kernels.ConvGradX{Conv: s}), convCase(kernels.ConvGradX{Conv: grad}), convCase(kernels.ConvGradW{Conv: s}))
+	}
+	return cs
 }

@@ -11,18 +11,14 @@ func bsqCases() []Case {
 		}{{1, Normal(.3)}, {30, Mixed(-.5, .5, 0, .01, -.01)}} {
 			draw := map[string]Draw{"u": d.draw, "dterms": Constant(.1, -.25, 1)}
 			cs = append(cs,
-				Case{kernels.BSQLoss{LFQ: l, InvTemp: d.inv}, sumTol, sumWhy, draw},
-				Case{kernels.BSQLossGrad{LFQ: l, InvTemp: d.inv}, sumTol, sumWhy, draw})
+				newCase(kernels.BSQLoss{LFQ: l, InvTemp: d.inv}, sumTol, sumWhy, draw),
+				newCase(kernels.BSQLossGrad{LFQ: l, InvTemp: d.inv}, sumTol, sumWhy, draw))
 		}
 	}
-	return cs
-}
-
-func bsqBenchRows() []Case {
+	cs = append(cs, smoothCase(kernels.BSQLoss{LFQ: kernels.LFQ{Tokens: 2, Books: 2, Bits: 3}, InvTemp: .8}, map[string]Draw{"u": awayFromZero["z"]}))
 	l := kernels.LFQ{Tokens: 5120, Books: 1, Bits: 18}
 	draw := map[string]Draw{"u": Normal(.2), "dterms": Constant(1)}
-	return []Case{
-		benchRow(kernels.BSQLoss{LFQ: l, InvTemp: 2}, sumTol, draw),
-		benchRow(kernels.BSQLossGrad{LFQ: l, InvTemp: 2}, sumTol, draw),
-	}
+	return append(cs,
+		benchCase(kernels.BSQLoss{LFQ: l, InvTemp: 2}, sumTol, sumWhy, draw),
+		benchCase(kernels.BSQLossGrad{LFQ: l, InvTemp: 2}, sumTol, sumWhy, draw))
 }
