@@ -23,6 +23,7 @@ type codeFile struct {
 	quantizer string  // kind; "": unknown
 	levels    []int64 // of the digits of a code; nil: unknown
 	step      int64   // of the checkpoint
+	fps       []float32
 }
 
 // digitOrder explains how a code is made of digits.
@@ -125,6 +126,9 @@ func readCodes(path string) (f *codeFile, err error) {
 		f.step = v[0]
 	}
 	f.levels = whole64("levels")
+	if v, _ := arrays["fps"].Data.([]float32); len(v) == n {
+		f.fps = v
+	}
 	return f, nil
 }
 
@@ -157,6 +161,19 @@ func (f *codeFile) fits(codec *task.Codec, another bool) error {
 		}
 	}
 	return nil
+}
+
+// commonRate is the frame rate of the clips, 0 if it is unknown or they differ.
+func (f *codeFile) commonRate() float64 {
+	for _, r := range f.fps {
+		if r != f.fps[0] || !(r > 0 && r <= 1000) {
+			return 0
+		}
+	}
+	if len(f.fps) == 0 {
+		return 0
+	}
+	return float64(f.fps[0])
 }
 
 func sameLevels(a []int64, b []int) bool {

@@ -20,9 +20,8 @@ func decodeCommand() *cli.Command {
 			checkpointFlag(),
 			&cli.StringFlag{Name: "codes", Usage: "the .npz `FILE` that encode wrote, or any with int32 codes [N,T',H',W']"},
 			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .npz, .mp4, .gif or a folder of PNG; an existing file is replaced"},
-			fpsFlag(),
 			&cli.BoolFlag{Name: "other-tokenizer", Usage: "decode codes that another tokenizer made"},
-		}, deviceFlags()...),
+		}, append(mediaFlags(), deviceFlags()...)...),
 		Action: decode,
 	}
 }
@@ -44,7 +43,7 @@ func decode(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	p := newProgress(c.App.ErrWriter, "decode", 10*time.Second)
+	p := newProgress(c, "decode", 10*time.Second)
 	defer p.close()
 	be, codec, err := openCheckpoint(c, p.log)
 	if err != nil {
@@ -54,7 +53,7 @@ func decode(c *cli.Context) error {
 	if err := f.fits(codec, c.Bool("other-tokenizer")); err != nil {
 		return err
 	}
-	s, err := openWriter(c, f.classes)
+	s, err := openWriter(c, f.classes, f.commonRate())
 	if err != nil {
 		return err
 	}
@@ -63,7 +62,7 @@ func decode(c *cli.Context) error {
 		return err
 	}
 	p.close()
-	return printLine(c.App.Writer, "%s: %d clips", c.String("out"), f.shape[0])
+	return printWritten(c, written{Path: c.String("out"), Clips: f.shape[0]}, "%d clips", f.shape[0])
 }
 
 func (f *codeFile) decode(c *cli.Context, codec *task.Codec, s data.Writer, p *progress) error {

@@ -16,6 +16,7 @@ func deviceFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "device", Value: "auto", Usage: "auto, cpu or gpu"},
 		&cli.StringFlag{Name: "precision", Value: "f32", Usage: "f32 or bf16"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress bar, and a log of warnings and errors only"},
 	}
 }
 
@@ -37,50 +38,45 @@ func useKernels(c *cli.Context, be kernels.Backend) error {
 }
 
 // openDevice starts the backend that --device and --precision choose, and logs which it
-// is and why.
+// is.
 func openDevice(c *cli.Context, log *slog.Logger) (kernels.Backend, error) {
 	be, why, err := newDevice(c)
 	if err != nil {
 		return nil, err
 	}
-	precision := kernels.PrecisionOf(be).String()
-	switch be := be.(type) {
-	case *kernels.CPU:
-		log.Info("device: cpu, "+why, "instructions", be.Instructions(), "workers", be.Workers(), "precision", precision)
-	case *gpu.Device:
-		i := be.Info()
-		log.Info("device: gpu, "+why, "name", i.Name, "architecture", i.Architecture, "driver", i.Driver,
-			"memory", inBytes(uint64(i.Memory)), "precision", precision)
+	log.Info("device: " + describe(be) + ", " + kernels.PrecisionOf(be).String())
+	if why != nil && gpu.Built() != "" { // a build with GPU code was meant to use it
+		log.Warn("no GPU is used: " + why.Error())
 	}
 	return be, nil
 }
 
-// newDevice is openDevice without a log. why is how the device was chosen.
-func newDevice(c *cli.Context) (be kernels.Backend, why string, err error) {
+// newDevice is openDevice without a log. why is the reason that --device auto chose no GPU.
+func newDevice(c *cli.Context) (be kernels.Backend, why, err error) {
 	precision, err := kernels.ParsePrecision(c.String("precision"))
 	if err != nil {
-		return nil, "", usagef("--precision: %w", err)
+		return nil, nil, usagef("--precision: %w", err)
 	}
 	switch d := c.String("device"); d {
 	case "cpu":
 		be, err = newCPU(precision)
-		return be, "chosen by --device", err
+		return be, nil, err
 	case "gpu":
 		dev, err := gpu.Open(precision)
 		if err != nil { // that there is none is the user's to change
-			return nil, "", usagef("--device gpu: %w; --device cpu works without", err)
+			return nil, nil, usagef("--device gpu: %w; --device cpu works without", err)
 		}
-		return dev, "chosen by --device", nil
+		return dev, nil, nil
 	case "auto":
 		dev, err := gpu.Open(precision)
 		if err == nil {
-			return dev, "chosen automatically", nil
+			return dev, nil, nil
 		}
-		why = "chosen automatically: " + err.Error()
+		why = err
 		be, err = newCPU(precision)
 		return be, why, err
 	default:
-		return nil, "", usagef("--device %s: want auto, cpu or gpu", d)
+		return nil, nil, usagef("--device %s: want auto, cpu or gpu", d)
 	}
 }
 

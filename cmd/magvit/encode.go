@@ -14,7 +14,7 @@ func encodeCommand() *cli.Command {
 		Name:        "encode",
 		Usage:       "turn clips into integer codes",
 		Description: example("magvit encode --checkpoint runs/demo --data clips.npz --out codes.npz"),
-		Flags: workFlags("all", append(clipFlags(),
+		Flags: workFlags("all", append(append(clipFlags(), jsonFlag()),
 			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write: codes int32 [N,T',H',W'] (and an axis of codebooks, if there are several), names, labels, frames, and the tokenizer, quantizer and clips that they come from; an existing file is replaced"})...),
 		Action: encode,
 	}
@@ -43,6 +43,8 @@ func encode(c *cli.Context) error {
 	var all []int32
 	var shape [5]int
 	var video data.Shape
+	var rates []float32
+	var spans []int32
 	err = w.each(func(b *data.Batch, codes []int32, per int) (err error) {
 		video = b.Shape()
 		if shape, err = w.codec.CodeShape(b.Shape()); err != nil {
@@ -52,6 +54,11 @@ func encode(c *cli.Context) error {
 			if i >= 0 {
 				all = append(all, codes[n*per:][:per]...)
 				l.Add(b.Names[n], b.Labels[n], b.Frames[n])
+				fps, err := w.rate(i)
+				if err != nil {
+					return err
+				}
+				rates, spans = append(rates, float32(fps)), append(spans, int32(b.Span[n][0]), int32(b.Span[n][1]))
 			}
 		}
 		return nil
@@ -68,6 +75,7 @@ func encode(c *cli.Context) error {
 		axes = shape[:4]
 	}
 	arrays := append([]data.Array{{Name: "codes", Shape: axes, Data: all}}, l.Arrays(w.src.Classes())...)
+	arrays = append(arrays, data.Array{Name: "fps", Shape: []int{l.Len()}, Data: rates}, data.Array{Name: "frame_range", Shape: []int{l.Len(), 2}, Data: spans})
 	from, err := origin(w.codec, c.StringSlice("data"), c.String("split"), shape, video)
 	if err != nil {
 		return err
@@ -80,5 +88,6 @@ func encode(c *cli.Context) error {
 		return err
 	}
 	w.p.close()
-	return printLine(c.App.Writer, "%s: codes %v of %d, int32", out, axes, w.codec.Tokenizer.CodebookSize())
+	size := w.codec.Tokenizer.CodebookSize()
+	return printWritten(c, written{out, l.Len(), axes, size}, "codes %v of %d, int32", axes, size)
 }

@@ -91,7 +91,7 @@ func TestBadExchange(t *testing.T) {
 		"ours, mended":    {[]string{"export", "--to", "lucidrains", "--checkpoint", run, "out.pt"}, []string{"model.compat: lucidrains"}},
 		"form":            {[]string{"export", "--to", "onnx", "--checkpoint", run, "out.onnx"}, []string{"onnx", "safetensors"}},
 		"nowhere to go":   {[]string{"export", "--to", "lean", "--checkpoint", run}, []string{"path to write to is missing"}},
-		"over a run":      {[]string{"export", "--to", "lean", "--checkpoint", run, run}, []string{"not empty"}},
+		"over a run":      {[]string{"export", "--to", "lean", "--checkpoint", run, run}, []string{"is in that folder"}},
 		"no checkpoint":   {[]string{"export", "--to", "lean", "--checkpoint", "nowhere", "lean"}, []string{"nowhere"}},
 		"file for folder": {[]string{"export", "--to", "lean", "--checkpoint", run, cut}, []string{"cut.pt", "folder"}},
 	} {

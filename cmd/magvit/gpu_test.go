@@ -70,7 +70,7 @@ func TestGPUTrainsAsTheCPU(t *testing.T) {
 		t.Fatalf("exit %d\n%s", status, log)
 	}
 	first, _, _ := strings.Cut(log, "\n")
-	for _, want := range []string{"device: gpu, chosen by itself", "Emulated H100", "sm_90", "CUDA 13.0", "80.0 GB", "precision=f32"} {
+	for _, want := range []string{"device: gpu, Emulated H100", "sm_90", "CUDA 13.0", "80.0 GB", "f32"} {
 		if !strings.Contains(first, want) {
 			t.Errorf("the first line lacks %q: %s", want, first)
 		}
@@ -177,7 +177,7 @@ func TestGPUFailures(t *testing.T) {
 		want              []string
 	}{
 		{"no device", "gpu", "FAKE_CUDA_DEVICES=0", badInput, []string{"CUDA_ERROR_NO_DEVICE", "nvidia-smi", "--device cpu"}},
-		{"no device", "auto", "FAKE_CUDA_DEVICES=0", done, []string{"device: cpu, chosen by itself", "CUDA_ERROR_NO_DEVICE"}},
+		{"no device", "auto", "FAKE_CUDA_DEVICES=0", done, []string{"device: cpu, ", "no GPU is used: ", "CUDA_ERROR_NO_DEVICE"}},
 		{"old driver", "gpu", "FAKE_CUDA_LOAD=222", badInput, []string{"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "update the driver"}},
 		{"out of memory", "gpu", "FAKE_CUDA_MEMORY=39000000", failed, []string{"CUDA_ERROR_OUT_OF_MEMORY", "train.batch: a batch of 6 clips of 4 frames", "a batch of 1 fits"}},
 		{"fault", "gpu", "FAKE_CUDA_FAULT=adam_w:700", failed, []string{"CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_LAUNCH_BLOCKING=1"}},
@@ -239,7 +239,7 @@ func TestGPUWithoutDriver(t *testing.T) {
 		t.Errorf("--device gpu: exit %d\n%s", status, log)
 	}
 	_, log = magvit(t, trainTiny(t, run, "--device", "auto")...)
-	if first, _, _ := strings.Cut(log, "\n"); !strings.Contains(first, "device: cpu, chosen by itself: ") || !strings.Contains(first, "no NVIDIA driver") {
-		t.Errorf("the first line: %s", first)
+	if first, rest, _ := strings.Cut(log, "\n"); !strings.Contains(first, "device: cpu, ") || !strings.Contains(rest, "no GPU is used: ") || !strings.Contains(rest, "no NVIDIA driver") {
+		t.Errorf("the log: %s", log)
 	}
 }

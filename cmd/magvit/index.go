@@ -48,7 +48,7 @@ func index(c *cli.Context) error {
 		return err
 	}
 	defer src.Close()
-	p := newProgress(c.App.ErrWriter, "index", 10*time.Second)
+	p := newProgress(c, "index", 10*time.Second)
 	defer p.close()
 	for _, s := range src.Problems() {
 		p.log.Warn("data: " + s)

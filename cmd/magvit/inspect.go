@@ -44,9 +44,14 @@ func inspect(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c, info)
+		err = printJSON(c, info)
+	} else {
+		err = writeInfo(c.App.Writer, info)
 	}
-	return writeInfo(c.App.Writer, info)
+	if err == nil && info.Read == 0 {
+		err = usagef("none of %d clips can be read", info.Clips)
+	}
+	return err
 }
 
 func writeInfo(w io.Writer, info data.Info) error {

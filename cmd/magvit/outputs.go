@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -16,15 +17,40 @@ import (
 // mediaKinds are the extensions of files that clips can be written to.
 var mediaKinds = []string{".npz", ".mp4", ".gif"}
 
-// fpsFlag belongs to every command that writes a video.
-func fpsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "fps", Value: 8, Usage: "frames per second of .mp4 and .gif"}
+// mediaFlags belong to every command that writes clips.
+func mediaFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.Float64Flag{Name: "fps", DefaultText: "as the clips have, else 8", Usage: "frames per second of .mp4 and .gif"},
+		&cli.StringFlag{Name: "layout", Value: "sequence", Usage: "several clips in .mp4 and .gif: sequence, grid, or files, each with its number"},
+		jsonFlag(),
+	}
+}
+
+const defaultFPS = 8
+
+// written is what commands that write clips or codes print with --json.
+type written struct {
+	Path  string `json:"path"`
+	Clips int    `json:"clips"`
+	Shape []int  `json:"shape,omitempty"` // of codes
+	Codes int    `json:"codebook,omitempty"`
+}
+
+// printWritten prints the result as JSON, or as a line of text.
+func printWritten(c *cli.Context, w written, format string, args ...any) error {
+	if c.Bool("json") {
+		return printJSON(c, w)
+	}
+	return printLine(c.App.Writer, "%s: "+format, append([]any{w.Path}, args...)...)
 }
 
 // checkMedia checks --out and --fps before any work is done.
 func checkMedia(c *cli.Context) error {
-	if fps := c.Int("fps"); fps < 1 || fps > 240 {
-		return usagef("--fps %d: want 1 to 240", fps)
+	if fps := c.Float64("fps"); c.IsSet("fps") && !(fps >= .1 && fps <= 1000) {
+		return usagef("--fps %v: want .1 to 1000", fps)
+	}
+	if l := c.String("layout"); !slices.Contains(data.Layouts, l) {
+		return usagef("--layout %s: want %s", l, strings.Join(data.Layouts, ", "))
 	}
 	path := c.String("out")
 	if filepath.Ext(path) != "" {
@@ -36,12 +62,25 @@ func checkMedia(c *cli.Context) error {
 	return checkOut(path)
 }
 
-func openWriter(c *cli.Context, classes []string) (data.Writer, error) {
+func isMovie(path string) bool {
+	ext := strings.ToLower(filepath.Ext(path))
+	return ext == ".mp4" || ext == ".gif"
+}
+
+// openWriter opens --out. fps is the rate of the clips, used unless --fps is given; 0 is unknown.
+func openWriter(c *cli.Context, classes []string, fps float64) (data.Writer, error) {
+	if c.IsSet("fps") {
+		fps = c.Float64("fps")
+	}
+	if fps == 0 {
+		fps = defaultFPS
+	}
+
 	path := c.String("out")
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, err
 	}
-	return data.NewWriter(c.Context, path, classes, c.Int("fps"))
+	return data.NewWriter(c.Context, path, classes, fps, c.String("layout"))
 }
 
 // checkOut checks that an output path has one of the extensions, and a folder that exists

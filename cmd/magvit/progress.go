@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/urfave/cli/v2"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 )
@@ -21,7 +21,8 @@ type progress struct {
 	every time.Duration // between lines in the log; 0: none
 
 	mu       sync.Mutex
-	note     string // to the right of the bar
+	note     string // to the right of the bar, with the fraction and the time left
+	text     string // shown instead of these, unless it is empty
 	fraction float64
 	first    float64 // fraction at the start, from an earlier process
 	began    time.Time
@@ -31,10 +32,16 @@ type progress struct {
 // barParts is the bar's total; parts of it are done.
 const barParts = 1000
 
-// newProgress starts a bar called name on the terminal w; elsewhere a line is logged at
-// most once in the interval every, or never if that is 0.
-func newProgress(w io.Writer, name string, every time.Duration) *progress {
+// newProgress starts a bar called name if the log goes to a terminal; elsewhere a line is
+// logged at most once in the interval every, or never if that is 0. With --quiet there is
+// neither, and only warnings and errors are logged.
+func newProgress(c *cli.Context, name string, every time.Duration) *progress {
+	w := c.App.ErrWriter
 	p := &progress{log: logger(w), every: every}
+	if c.Bool("quiet") {
+		p.log, p.every = slog.New(atLeast{p.log.Handler(), slog.LevelWarn}), 0
+		return p
+	}
 	if !terminal(w) {
 		return p
 	}
@@ -44,9 +51,12 @@ func newProgress(w io.Writer, name string, every time.Duration) *progress {
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
 			p.mu.Lock()
 			defer p.mu.Unlock()
+			if p.text != "" {
+				return " " + p.text
+			}
 			return " " + p.line(time.Now())
 		})))
-	p.log = slog.New(quiet{coloured(p.pool), p})
+	p.log = slog.New(withoutSteps{coloured(p.pool)})
 	return p
 }
 
@@ -74,6 +84,16 @@ func (p *progress) set(fraction float64, note string) {
 	}
 }
 
+// show shows the fraction done, in [0,1], and a text instead of percentage and time left. It logs nothing.
+func (p *progress) show(fraction float64, text string) {
+	p.mu.Lock()
+	p.text = text
+	p.mu.Unlock()
+	if p.bar != nil {
+		p.bar.SetCurrent(int64(min(fraction, 1) * (barParts - 1)))
+	}
+}
+
 // line is the fraction, the note and, once known, the time left.
 func (p *progress) line(now time.Time) string {
 	line := fmt.Sprintf("%.0f %%  %s", 100*p.fraction, p.note)
@@ -92,28 +112,25 @@ func (p *progress) close() {
 	}
 }
 
-// quiet handles all records but those of steps, which the bar shows.
-type quiet struct {
+// atLeast drops records below a level.
+type atLeast struct {
 	slog.Handler
-	p *progress
+	level slog.Level
 }
 
-func (q quiet) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message != "step" {
-		return q.Handler.Handle(ctx, r)
+func (a atLeast) Enabled(_ context.Context, l slog.Level) bool { return l >= a.level }
+
+// WithAttrs is slog.Handler's.
+func (a atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return atLeast{a.Handler.WithAttrs(attrs), a.level}
+}
+
+// withoutSteps handles all records but those of steps, whose numbers the bar shows.
+type withoutSteps struct{ slog.Handler }
+
+func (h withoutSteps) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "step" {
+		return nil
 	}
-	note := ""
-	r.Attrs(func(a slog.Attr) bool {
-		switch a.Key {
-		case "loss":
-			note += fmt.Sprintf("loss %.5f", a.Value.Float64())
-		case "clips_per_s":
-			note += fmt.Sprintf("  %.1f clips/s", a.Value.Float64())
-		}
-		return true
-	})
-	q.p.mu.Lock()
-	q.p.note = note
-	q.p.mu.Unlock()
-	return nil
+	return h.Handler.Handle(ctx, r)
 }

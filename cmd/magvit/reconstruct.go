@@ -12,7 +12,7 @@ func reconstructCommand() *cli.Command {
 		Usage: "show clips next to their reconstructions",
 		Description: example("magvit reconstruct --checkpoint runs/demo --data clips.npz --split val --limit 8 --out seen.mp4",
 			"magvit reconstruct --checkpoint runs/demo --data clips.npz --out seen.npz"),
-		Flags: workFlags("all", append(clipFlags(), fpsFlag(),
+		Flags: workFlags("all", append(append(clipFlags(), mediaFlags()...),
 			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .mp4, .gif or a folder of PNG, originals to the left; .npz with videos (the reconstructions) and originals; an existing file is replaced"})...),
 		Action: reconstruct,
 	}
@@ -36,7 +36,13 @@ func reconstruct(c *cli.Context) (err error) {
 	if err := w.choose(); err != nil {
 		return err
 	}
-	s, err := openWriter(c, w.src.Classes())
+	fps := 0.
+	if isMovie(c.String("out")) && !c.IsSet("fps") {
+		if fps, err = w.commonRate(); err != nil {
+			return err
+		}
+	}
+	s, err := openWriter(c, w.src.Classes(), fps)
 	if err != nil {
 		return err
 	}
@@ -64,5 +70,5 @@ func reconstruct(c *cli.Context) (err error) {
 		return err
 	}
 	w.p.close()
-	return printLine(c.App.Writer, "%s: %d clips, reconstructed from codes", c.String("out"), count)
+	return printWritten(c, written{Path: c.String("out"), Clips: count}, "%d clips, reconstructed from codes", count)
 }

@@ -15,6 +15,7 @@ func reportCommand() *cli.Command {
 		Usage:       "rewrite report.html of a run",
 		ArgsUsage:   "RUN",
 		Description: example("magvit report runs/demo"),
+		Flags:       []cli.Flag{jsonFlag()},
 		Action:      makeReport,
 	}
 }
@@ -38,6 +39,9 @@ func makeReport(c *cli.Context) error {
 	path, err := report.Write(dir)
 	if err != nil {
 		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, map[string]string{"path": path})
 	}
 	return printLine(c.App.Writer, "%s", path)
 }

@@ -20,6 +20,7 @@ func synthCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", Value: 42, Usage: "of the random generator"},
 			&cli.IntFlag{Name: "size", Value: 64, Usage: "side of a frame in pixels"},
 			&cli.IntFlag{Name: "frames", Value: 16, Usage: "frames of a clip"},
+			jsonFlag(),
 			&cli.StringFlag{Name: "style", Value: "varied", Usage: "varied: speed, extent, position and direction are independent of the class; seed: the narrower ranges of the original set"},
 		},
 		Action: synth,
@@ -48,5 +49,5 @@ func synth(c *cli.Context) error {
 	if err := set.WriteNPZ(out); err != nil {
 		return err
 	}
-	return printLine(c.App.Writer, "%s: %d clips of %d frames, %d×%d pixels", out, cfg.Clips, cfg.Frames, cfg.Size, cfg.Size)
+	return printWritten(c, written{Path: out, Clips: cfg.Clips}, "%d clips of %d frames, %d×%d pixels", cfg.Clips, cfg.Frames, cfg.Size, cfg.Size)
 }

@@ -65,7 +65,7 @@ func train(c *cli.Context) error {
 	if err := protect(c.String("out"), "--out", append(c.StringSlice("data"), c.StringSlice("val")...)...); err != nil {
 		return err
 	}
-	p := newProgress(c.App.ErrWriter, "train", 0)
+	p := newProgress(c, "train", 0)
 	defer p.close()
 	be, err := openDevice(c, p.log)
 	if err != nil {
@@ -168,43 +168,71 @@ func configuration(c *cli.Context) (cfg config.Config, err error) {
 	return cfg, cfg.Validate()
 }
 
-// fractionOfRun advances the bar after each step. The time that an interrupted run
-// took before is in its progress.json, which a run writes before its first step.
+// fractionOfRun advances the bar after each step. Times and the last evaluation are those of progress.json, which a run
+// replaces every few seconds and which Prometheus is given, too.
 func fractionOfRun(p *progress, t config.Train, dir string) func(step int) {
-	var began time.Time
-	before := 0.
+	var last runProgress
+	var read time.Time
 	return func(step int) {
-		if began.IsZero() {
-			began = time.Now()
-			was := progressOf(dir)
-			before = was.Seconds
-			if t.Steps == 0 && t.Epochs > 0 {
-				t.Steps = was.Steps // which only a run that has opened its clips knows
+		if now := time.Now(); now.Sub(read) >= time.Second {
+			read, last = now, progressOf(dir)
+			if last.Steps > 0 {
+				t.Steps = last.Steps // of a run in epochs, too
 			}
+		}
+		elapsed := last.Seconds
+		if !last.Heartbeat.IsZero() {
+			elapsed += max(time.Since(last.Heartbeat).Seconds(), 0)
 		}
 		fraction := 0.
 		if t.Steps > 0 {
 			fraction = float64(step) / float64(t.Steps)
 		}
 		if t.Minutes > 0 {
-			fraction = max(fraction, (before+time.Since(began).Seconds())/60/t.Minutes)
+			fraction = max(fraction, elapsed/60/t.Minutes)
 		}
-		p.set(fraction, "")
+		p.show(fraction, last.line(step, t.Steps, elapsed))
 	}
 }
 
-// written is a part of progress.json; zero if that cannot be read, since it is only
-// displayed.
-type written struct {
-	Seconds float64
-	Steps   int
+// line describes a training: steps, loss, PSNR of the last evaluation, time elapsed and left.
+func (r runProgress) line(step, steps int, elapsed float64) string {
+	line := fmt.Sprintf("step %d", step)
+	if steps > 0 {
+		line += fmt.Sprintf(" of %d", steps)
+	}
+	if r.Loss != nil {
+		line += fmt.Sprintf("  loss %.4g", *r.Loss)
+	}
+	if r.PSNR != nil {
+		line += fmt.Sprintf("  PSNR %.1f dB", *r.PSNR)
+	}
+	if r.ClipsPerSecond != nil {
+		line += fmt.Sprintf("  %.1f clips/s", *r.ClipsPerSecond)
+	}
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)).Round(time.Second) }
+	line += fmt.Sprintf("  %v elapsed", seconds(elapsed))
+	if r.ETA != nil {
+		line += fmt.Sprintf("  %v left", seconds(max(*r.ETA-(elapsed-r.Seconds), 0)))
+	}
+	return line
 }
 
-func progressOf(dir string) written {
-	var was written
+// runProgress is a part of progress.json; zero if that cannot be read, since it is only displayed.
+type runProgress struct {
+	Seconds        float64
+	Steps          int
+	Loss           *float64
+	PSNR           *float64
+	ClipsPerSecond *float64 `json:"clips_per_s"`
+	ETA            *float64 `json:"eta_s"`
+	Heartbeat      time.Time
+}
+
+func progressOf(dir string) (r runProgress) {
 	text, err := os.ReadFile(filepath.Join(dir, "progress.json"))
-	if err = errors.Join(err, json.Unmarshal(text, &was)); err != nil {
-		return written{}
+	if err = errors.Join(err, json.Unmarshal(text, &r)); err != nil {
+		return runProgress{}
 	}
-	return was
+	return r
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -107,7 +108,7 @@ func newWork(c *cli.Context) (*work, error) {
 			return nil, usagef("--%s %d: want 0 or more", flag, c.Int(flag))
 		}
 	}
-	return &work{c: c, p: newProgress(c.App.ErrWriter, c.Command.Name, 10*time.Second)}, nil
+	return &work{c: c, p: newProgress(c, c.Command.Name, 10*time.Second)}, nil
 }
 
 func (w *work) open() (err error) {
@@ -181,6 +182,30 @@ func (w *work) choose() error {
 		w.data.Frames = trained
 	}
 	return err
+}
+
+// rate is the frame rate of the frames that are read of clip i, 0 if it is unknown.
+func (w *work) rate(i int) (float64, error) {
+	if w.data.FPS > 0 {
+		return w.data.FPS / float64(max(w.data.Stride, 1)), nil
+	}
+	fps, err := data.Rate(w.c.Context, w.src, i)
+	if bad := (*data.ClipError)(nil); errors.As(err, &bad) {
+		return 0, nil // it is left out when it is read
+	}
+	return fps / float64(max(w.data.Stride, 1)), err
+}
+
+// commonRate is the rate of the chosen clips, 0 if it is unknown or they differ.
+func (w *work) commonRate() (fps float64, err error) {
+	for k, i := range w.indices {
+		r, err := w.rate(i)
+		if err != nil || k > 0 && r != fps {
+			return 0, err
+		}
+		fps = r
+	}
+	return fps, nil
 }
 
 // each encodes the chosen clips and gives f a batch at a time with its codes,

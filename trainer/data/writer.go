@@ -31,16 +31,16 @@ type Writer interface {
 	Abort() // removes what was written; harmless after Finish
 }
 
-// NewWriter chooses by the extension of path: .npz, .mp4, .gif, or none for a folder of PNG. classes names the labels;
-// fps is the rate of .mp4 and .gif in frames a second.
-func NewWriter(ctx context.Context, path string, classes []string, fps int) (Writer, error) {
+// NewWriter chooses by the extension of path: .npz, .mp4, .gif, or none for a folder of PNG. classes names the labels; fps
+// and layout are those of NewMovieWriter.
+func NewWriter(ctx context.Context, path string, classes []string, fps float64, layout string) (Writer, error) {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".npz":
 		return &clipArchive{path: path, classes: classes}, nil
 	case "":
 		return newFolderWriter(path)
 	}
-	return &movieWriter{ctx: ctx, path: path, fps: fps, limit: frameLimit}, nil
+	return NewMovieWriter(ctx, path, layout, fps)
 }
 
 // clipArchive gathers clips and writes them as one .npz file.

@@ -20,7 +20,7 @@ import (
 type movieWriter struct {
 	ctx    context.Context
 	path   string
-	fps    int
+	fps    float64
 	file   *atomicfile.Pending // what ffmpeg writes
 	cmd    *exec.Cmd
 	cancel context.CancelFunc
@@ -87,6 +87,14 @@ func (s *movieWriter) Add(clip OutputClip) error {
 }
 
 func (s *movieWriter) Finish() error {
+	if err := s.encode(); err != nil {
+		return err
+	}
+	return s.file.Commit()
+}
+
+// encode waits for ffmpeg to finish the file, under its temporary name.
+func (s *movieWriter) encode() error {
 	done := s.within(finishLimit * time.Duration(1+s.frames/1000))
 	err := errors.Join(s.pipe.Close(), s.cmd.Wait())
 	done()
@@ -100,7 +108,7 @@ func (s *movieWriter) Finish() error {
 		return s.failed(err)
 	}
 	s.cmd = nil
-	return s.file.Commit()
+	return nil
 }
 
 // within kills ffmpeg unless the returned function is called in time.

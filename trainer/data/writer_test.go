@@ -2,6 +2,7 @@ package data
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +20,7 @@ func TestInterruptedWritingLeavesNothing(t *testing.T) {
 		for _, interrupt := range []bool{false, true} {
 			dir := t.TempDir()
 			ctx, stop := context.WithCancel(t.Context())
-			s, err := NewWriter(ctx, filepath.Join(dir, name), nil, 8)
+			s, err := NewWriter(ctx, filepath.Join(dir, name), nil, 8, "")
 			if err == nil {
 				err = s.Add(clip)
 			}
@@ -71,7 +72,7 @@ func TestFailuresOfFFmpegAreErrors(t *testing.T) {
 	} {
 		fakeFFmpeg(t, c.script)
 		dir := t.TempDir()
-		w, err := NewWriter(t.Context(), filepath.Join(dir, "x.gif"), nil, 8)
+		w, err := NewWriter(t.Context(), filepath.Join(dir, "x.gif"), nil, 8, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,5 +96,55 @@ func TestFailuresOfFFmpegAreErrors(t *testing.T) {
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 			t.Errorf("%s: left %v, %v", name, left, err)
 		}
+	}
+}
+
+// TestLayouts writes three clips of two sizes as a grid and as files.
+func TestLayouts(t *testing.T) {
+	fakeFFmpeg(t, `cat > "$out"`) // the raw frames
+	clip := func(w int, v float32) OutputClip {
+		c := OutputClip{Name: "a", Frames: 2, T: 2, H: 2, W: w, C: 1, Video: make([]float32, 2*2*w)}
+		for i := range c.Video {
+			c.Video[i] = v
+		}
+		return c
+	}
+	write := func(layout string) string {
+		dir := t.TempDir()
+		w, err := NewWriter(t.Context(), filepath.Join(dir, "x.mp4"), nil, 12.5, layout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Abort()
+		for _, c := range []OutputClip{clip(3, 0), clip(3, 1), clip(2, 0)} {
+			if err := w.Add(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Finish(); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	grid, err := os.ReadFile(filepath.Join(write("grid"), "x.mp4"))
+	if err != nil || len(grid) != 2*4*8*6 {
+		t.Fatalf("%d bytes of frames, %v; want 2 of 8 x 6", len(grid), err)
+	}
+	for _, p := range []struct{ x, y, want int }{{0, 0, 0}, {5, 0, 255}, {3, 0, 128}, {0, 4, 0}, {2, 4, 128}, {5, 4, 128}, {7, 1, 255}} {
+		if v := grid[(p.y*8+p.x)*4]; int(v) != p.want {
+			t.Errorf("pixel (%d,%d) is %d, want %d", p.x, p.y, v, p.want)
+		}
+	}
+	dir := write("files")
+	for i, size := range []int{2 * 4 * 6, 2 * 4 * 6, 2 * 4 * 4} {
+		if b, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("x-%06d.mp4", i))); err != nil || len(b) != size {
+			t.Errorf("file %d: %d bytes, %v; want %d", i, len(b), err, size)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 3 {
+		t.Errorf("the folder holds %v, %v", left, err)
+	}
+	if _, err := NewWriter(t.Context(), "x.gif", nil, 8, "spiral"); err == nil {
+		t.Error("a layout that does not exist is taken")
 	}
 }
