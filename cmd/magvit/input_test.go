@@ -73,7 +73,7 @@ func TestBadInput(t *testing.T) {
 		"missing file":        {train("--data", "nowhere.npz"), []string{"nowhere.npz", "no such file"}},
 		"pattern of nothing":  {train("--data", "*.mp4"), []string{"*.mp4", "matches no file"}},
 		"empty folder":        {train("--data", t.TempDir()), []string{"no clips", ".npz"}},
-		"unknown kind":        {train("--data", file(t, "notes.doc", "x")), []string{"notes.doc", ".mp4"}},
+		"unknown kind":        {train("--data", file(t, "notes.doc", "x")), []string{"notes.doc", ".npz", "videos"}},
 		"truncated npz":       {train("--data", truncated(t, good)), []string{"cut.npz", "cut off"}},
 		"npz without videos":  {train("--data", npz(t, "frames", .5, 4, 8, 3, 32, 32)), []string{"videos", "frames"}},
 		"wrong rank":          {train("--data", npz(t, "videos", .5, 8, 32, 32)), []string{"axes", "[N,T,3,H,W]"}},
