@@ -36,6 +36,7 @@ type runCollector struct {
 	path      string
 	descs     []*prometheus.Desc // of gauges
 	terms     *prometheus.Desc
+	scalars   *prometheus.Desc
 	heartbeat *prometheus.Desc
 }
 
@@ -43,6 +44,7 @@ func newRunCollector(run string) *runCollector {
 	labels := prometheus.Labels{"run": filepath.Base(run)}
 	w := &runCollector{path: filepath.Join(run, "progress.json"),
 		terms:     prometheus.NewDesc("magvit_loss_term", "Unweighted part of the loss, at the last logged step.", []string{"term"}, labels),
+		scalars:   prometheus.NewDesc("magvit_scalar", "Last value of a scalar of TensorBoard, by its tag.", []string{"tag"}, labels),
 		heartbeat: prometheus.NewDesc("magvit_heartbeat_seconds", "Unix time of the last write of progress.json.", nil, labels)}
 	for _, g := range gauges {
 		w.descs = append(w.descs, prometheus.NewDesc(g.name, g.help, nil, labels))
@@ -52,7 +54,7 @@ func newRunCollector(run string) *runCollector {
 
 // Describe is prometheus.Collector's.
 func (w *runCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range append(w.descs, w.terms, w.heartbeat) {
+	for _, d := range append(w.descs, w.terms, w.scalars, w.heartbeat) {
 		to <- d
 	}
 }
@@ -69,10 +71,12 @@ func (w *runCollector) Collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstMetric(w.descs[i], prometheus.GaugeValue, v)
 		}
 	}
-	terms, _ := values["terms"].(map[string]any)
-	for name, v := range terms {
-		if v, ok := v.(float64); ok {
-			to <- prometheus.MustNewConstMetric(w.terms, prometheus.GaugeValue, v, name)
+	for key, desc := range map[string]*prometheus.Desc{"terms": w.terms, "scalars": w.scalars} {
+		list, _ := values[key].(map[string]any)
+		for name, v := range list {
+			if v, ok := v.(float64); ok {
+				to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, name)
+			}
 		}
 	}
 	if text, ok := values["heartbeat"].(string); ok {

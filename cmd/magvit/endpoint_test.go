@@ -48,12 +48,12 @@ func TestMetricsEndpoint(t *testing.T) {
 		t.Errorf("numbers of a run that has not begun: %s", text)
 	}
 	for _, step := range []string{"12", "13"} {
-		text := `{"state": "training", "step": ` + step + `, "loss": 0.25, "terms": {"commitment": 0.5, "recon": null}, "eta_s": null, "heartbeat": "2026-01-02T03:04:05.5Z"}`
+		text := `{"state": "training", "step": ` + step + `, "loss": 0.25, "terms": {"commitment": 0.5, "recon": null}, "scalars": {"val/ssim": 0.75}, "eta_s": null, "heartbeat": "2026-01-02T03:04:05.5Z"}`
 		if err := os.WriteFile(filepath.Join(run, "progress.json"), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		seen := get()
-		for _, want := range []string{`magvit_step{run="wide"} ` + step, `magvit_loss{run="wide"} 0.25`, `magvit_loss_term{run="wide",term="commitment"} 0.5`, `magvit_heartbeat_seconds{run="wide"} 1.7673230455e+09`, "# HELP magvit_loss"} {
+		for _, want := range []string{`magvit_step{run="wide"} ` + step, `magvit_loss{run="wide"} 0.25`, `magvit_loss_term{run="wide",term="commitment"} 0.5`, `magvit_scalar{run="wide",tag="val/ssim"} 0.75`, `magvit_heartbeat_seconds{run="wide"} 1.7673230455e+09`, "# HELP magvit_loss"} {
 			if !strings.Contains(seen, want) {
 				t.Errorf("no %q in\n%s", want, seen)
 			}

@@ -11,6 +11,7 @@ package events
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,8 +55,9 @@ type Writer struct {
 	// At is the wall time of the records that follow.
 	At time.Time
 
-	file *os.File
-	buf  *bufio.Writer
+	file            *os.File
+	buf             *bufio.Writer
+	hyperparameters bool // the file has them
 }
 
 // Open continues the event file of a run directory, or begins one that is named
@@ -74,7 +76,7 @@ func Open(dir string, at time.Time, step int) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event file: %w", err)
 	}
-	end, err := validPrefix(f, step)
+	end, hyperparameters, err := validPrefix(f, step)
 	if err == nil {
 		err = f.Truncate(end)
 	}
@@ -84,7 +86,7 @@ func Open(dir string, at time.Time, step int) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event file %s: %w", path, errors.Join(err, f.Close()))
 	}
-	w := &Writer{At: at, file: f, buf: bufio.NewWriter(f)}
+	w := &Writer{At: at, file: f, buf: bufio.NewWriter(f), hyperparameters: hyperparameters}
 	if end == 0 {
 		return w, w.record(protowire.AppendString(protowire.AppendTag(w.event(), eventVersion, protowire.BytesType), version))
 	}
@@ -97,26 +99,27 @@ func escape(dir string) string {
 }
 
 // validPrefix is the length of the records that stay: all before the first damaged one
-// and before the first of a later step.
-func validPrefix(f io.Reader, step int) (end int64, err error) {
+// and before the first of a later step. hyperparameters reports whether they are among these.
+func validPrefix(f io.Reader, step int) (end int64, hyperparameters bool, err error) {
 	r := bufio.NewReader(f)
 	for {
 		var head [12]byte
 		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return end, partial(err)
+			return end, hyperparameters, partial(err)
 		}
 		n := binary.LittleEndian.Uint64(head[:8])
 		if n > maxMessage || checksum(head[:8]) != binary.LittleEndian.Uint32(head[8:]) {
-			return end, nil
+			return end, hyperparameters, nil
 		}
 		body := make([]byte, n+4)
 		if _, err := io.ReadFull(r, body); err != nil {
-			return end, partial(err)
+			return end, hyperparameters, partial(err)
 		}
 		if checksum(body[:n]) != binary.LittleEndian.Uint32(body[n:]) || stepOf(body[:n]) > int64(step) {
-			return end, nil
+			return end, hyperparameters, nil
 		}
 		end += int64(len(head) + len(body))
+		hyperparameters = hyperparameters || bytes.Contains(body, []byte(hyperparametersTag))
 	}
 }
 

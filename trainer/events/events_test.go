@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -286,5 +287,32 @@ func TestHyperparameters(t *testing.T) {
 	}
 	if err := w.Hyperparameters("demo", map[string]any{"x": []int{1}}); err == nil {
 		t.Error("a list is taken for a hyperparameter")
+	}
+}
+
+// TestHyperparametersOnce begins a run, and again after a kill before its first checkpoint.
+func TestHyperparametersOnce(t *testing.T) {
+	dir := t.TempDir()
+	for range 3 {
+		w, err := Open(dir, time.Unix(1, 0), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := w.Hyperparameters("run", map[string]any{"train.lr": 1e-3}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(w.Sync(), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, prefix+"*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v, %v; want one file", files, err)
+	}
+	content, err := os.ReadFile(files[0])
+	if n := bytes.Count(content, []byte(hyperparametersTag)); err != nil || n != 1 {
+		t.Errorf("hyper-parameters are there %d times, %v; want once", n, err)
 	}
 }

@@ -76,8 +76,10 @@ const (
 	tensorType, tensorShape, float                 = 1, 2, 1
 )
 
+const hyperparametersTag = "_hparams_/session_start_info"
+
 // Hyperparameters records the settings of a run, numbers, texts and booleans, for
-// TensorBoard's table of runs. Runs with the same group are repetitions.
+// TensorBoard's table of runs. Runs with the same group are repetitions. A file that has them already stays as it is.
 func (w *Writer) Hyperparameters(group string, settings map[string]any) error {
 	var start []byte
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
@@ -96,9 +98,13 @@ func (w *Writer) Hyperparameters(group string, settings map[string]any) error {
 	}
 	start = appendBytes(start, startGroup, []byte(group))
 	start = appendDouble(start, startSeconds, float64(w.At.UnixNano())/1e9)
+	if w.hyperparameters {
+		return nil
+	}
+	w.hyperparameters = true
 	plugin := appendBytes(appendBytes(nil, pluginName, []byte("hparams")), pluginContent, appendBytes(nil, contentStart, start))
 	nothing := appendBytes(protowire.AppendVarint(protowire.AppendTag(nil, tensorType, protowire.VarintType), float), tensorShape, nil)
-	v := appendBytes(nil, valueTag, []byte("_hparams_/session_start_info"))
+	v := appendBytes(nil, valueTag, []byte(hyperparametersTag))
 	v = appendBytes(v, valueTensor, nothing) // TensorBoard wants a tensor next to the metadata
 	return w.summary(0, appendBytes(v, valueMetadata, appendBytes(nil, metadataPlugin, plugin)))
 }

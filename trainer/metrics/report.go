@@ -47,6 +47,7 @@ type Report struct {
 	PerClass        map[string]Class  `json:"per_class"`
 	PerFrame        []Frame           `json:"per_frame"`
 	Codes           Codes             `json:"codes"`
+	Grid            []int             `json:"grid,omitempty"` // T', H', W' of a clip's codes
 	BitsPerPixel    Number            `json:"bits_per_pixel"` // log2 of the codebook's size for each code, over the pixels of a frame
 	Compression     Number            `json:"compression"`    // 8 bits a channel of a pixel over BitsPerPixel
 	Worst           []Clip            `json:"worst"`

@@ -195,7 +195,9 @@ func facts(r *run) (list []Fact) {
 		add("Held-out clips", fmt.Sprintf("%s, %s frames", metrics.Grouped(last.Clips), metrics.Grouped(last.Frames)))
 		if last.Clips > 0 && last.BitsPerPixel.Finite() && last.BitsPerPixel > 0 {
 			add("Codes of a clip", metrics.Grouped(int(last.Codes.Count)/last.Clips)+" of "+metrics.Grouped(last.Codes.Size))
-			add("Latent shape", r.find("latent_shape"))
+			if g := last.Grid; len(g) == 3 {
+				add("Latent shape", fmt.Sprintf("%d×%d×%d (time, height, width)", g[0], g[1], g[2]))
+			}
 			add("Rate", fmt.Sprintf("%s bits a pixel, compression %s:1 (8 bits a channel)", last.BitsPerPixel.Text(4), last.Compression.Text(0)))
 		}
 	}

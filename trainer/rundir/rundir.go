@@ -31,7 +31,8 @@ type Dir struct {
 	lock    *os.File
 	lines   *os.File // metrics.jsonl
 	events  *events.Writer
-	written time.Time // when progress.json was replaced
+	last    map[string]metrics.Number // values of TensorBoard's scalars
+	written time.Time                 // when progress.json was replaced
 	log     *slog.Logger
 	warned  bool // that ornaments fail
 }
@@ -179,8 +180,16 @@ func (d *Dir) Histograms(step int, l checkpoint.Layout, arena []float32) {
 	}
 }
 
-// scalars logs the finite values to the events.
+// scalars logs the finite values to the events, and keeps them for progress.json.
 func (d *Dir) scalars(step int, now time.Time, list []metrics.Scalar) {
+	if d.last == nil {
+		d.last = map[string]metrics.Number{}
+	}
+	for _, s := range list {
+		if s.Value.Finite() {
+			d.last[s.Name] = s.Value
+		}
+	}
 	if d.events == nil {
 		return
 	}
@@ -256,29 +265,30 @@ func (d *Dir) picture(step int, name string, still, gif []byte) error {
 
 // Progress is progress.json, for programs that watch a run.
 type Progress struct {
-	State          string         `json:"state"` // training, evaluating, done, interrupted, failed
-	Device         string         `json:"device"`
-	Precision      string         `json:"precision"`
-	Parameters     int            `json:"parameters"` // of the model
-	Version        string         `json:"version"`    // of the program
-	Step           int            `json:"step"`
-	Steps          int            `json:"steps,omitempty"`   // of the whole run, if it is measured in steps
-	Minutes        float64        `json:"minutes,omitempty"` // of the whole run, if it is measured in minutes
-	Fraction       float64        `json:"share"`             // of the run that is done, in [0,1]
-	Loss           metrics.Number `json:"loss"`              // of the last logged step
-	Terms          metrics.Terms  `json:"terms,omitempty"`
-	Recon          metrics.Number `json:"recon"` // of Terms
-	PSNR           metrics.Number `json:"psnr"`  // dB, of the last evaluation
-	BestPSNR       metrics.Number `json:"best_psnr"`
-	Accuracy       metrics.Number `json:"accuracy"`        // of a classifier, of the last evaluation, in [0,1]
-	Skipped        int            `json:"skipped"`         // steps that met NaN or Inf
-	UnreadClips    int            `json:"unread_clips"`    // clips left out because they cannot be read
-	ClipsPerSecond metrics.Number `json:"clips_per_s"`     // of the last logged steps
-	Seconds        float64        `json:"seconds"`         // since the run began, without interruptions
-	ETASeconds     metrics.Number `json:"eta_s"`           // until the end
-	Checkpoint     string         `json:"last_checkpoint"` // its name
-	Heartbeat      time.Time      `json:"heartbeat"`
-	Error          string         `json:"error,omitempty"`
+	State          string                    `json:"state"` // training, evaluating, done, interrupted, failed
+	Device         string                    `json:"device"`
+	Precision      string                    `json:"precision"`
+	Parameters     int                       `json:"parameters"` // of the model
+	Version        string                    `json:"version"`    // of the program
+	Step           int                       `json:"step"`
+	Steps          int                       `json:"steps,omitempty"`   // of the whole run, if it is measured in steps
+	Minutes        float64                   `json:"minutes,omitempty"` // of the whole run, if it is measured in minutes
+	Fraction       float64                   `json:"share"`             // of the run that is done, in [0,1]
+	Loss           metrics.Number            `json:"loss"`              // of the last logged step
+	Terms          metrics.Terms             `json:"terms,omitempty"`
+	Recon          metrics.Number            `json:"recon"` // of Terms
+	PSNR           metrics.Number            `json:"psnr"`  // dB, of the last evaluation
+	BestPSNR       metrics.Number            `json:"best_psnr"`
+	Accuracy       metrics.Number            `json:"accuracy"`        // of a classifier, of the last evaluation, in [0,1]
+	Skipped        int                       `json:"skipped"`         // steps that met NaN or Inf
+	UnreadClips    int                       `json:"unread_clips"`    // clips left out because they cannot be read
+	ClipsPerSecond metrics.Number            `json:"clips_per_s"`     // of the last logged steps
+	Seconds        float64                   `json:"seconds"`         // since the run began, without interruptions
+	ETASeconds     metrics.Number            `json:"eta_s"`           // until the end
+	Checkpoint     string                    `json:"last_checkpoint"` // its name
+	Heartbeat      time.Time                 `json:"heartbeat"`
+	Error          string                    `json:"error,omitempty"`
+	Scalars        map[string]metrics.Number `json:"scalars,omitempty"` // TensorBoard's, the last value of each; set by WriteProgress
 }
 
 // progressEvery is the age at which progress.json is replaced.
@@ -289,7 +299,7 @@ func (d *Dir) WriteProgress(p Progress, force bool) {
 	if !force && p.Heartbeat.Sub(d.written) < progressEvery {
 		return
 	}
-	d.written = p.Heartbeat
+	d.written, p.Scalars = p.Heartbeat, d.last
 	text, err := json.MarshalIndent(p, "", "  ")
 	if err == nil {
 		err = atomicfile.WriteBytes(d.File(ProgressFile), append(text, '\n'))

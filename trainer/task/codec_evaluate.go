@@ -23,6 +23,7 @@ func (c *Codec) Evaluate(ctx context.Context, e Clips, progress func() error) (f
 	if err != nil {
 		return found, err
 	}
+	var grid [5]int
 	show := map[int]bool{}
 	for _, i := range e.Show {
 		show[i] = true
@@ -37,8 +38,7 @@ func (c *Codec) Evaluate(ctx context.Context, e Clips, progress func() error) (f
 			return err
 		}
 		size, per := b.T*b.H*b.W*b.C, len(codes)/b.N
-		grid, err := c.CodeShape(b.Shape())
-		if err != nil {
+		if grid, err = c.CodeShape(b.Shape()); err != nil {
 			return err
 		}
 		for n, i := range b.Index {
@@ -65,6 +65,7 @@ func (c *Codec) Evaluate(ctx context.Context, e Clips, progress func() error) (f
 	if found.Val = acc.Report(); found.Val.Clips == 0 {
 		return found, usage.Errorf("evaluation: none of %d clips can be read", len(e.Indices))
 	}
+	found.Val.Grid = slices.Clone(grid[1:4])
 	return found, nil
 }
 
