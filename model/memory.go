@@ -27,7 +27,7 @@ func ExplainMemory(net Network, be kernels.Backend, s Shape, inUse int64, err er
 	need := func(n int) int64 {
 		s := s
 		s.N = n
-		bytes, bad := trainingBytes(net, be, s)
+		bytes, bad := TrainingBytes(net, be, s)
 		if bad != nil {
 			return 1 << 62
 		}
@@ -43,9 +43,9 @@ func ExplainMemory(net Network, be kernels.Backend, s Shape, inUse int64, err er
 		s.N, s.T, s.W, s.H, kernels.Size(need(s.N)), kernels.Size(inUse), kernels.Size(free), kernels.Size(m.Total), advice, m.Err)
 }
 
-// trainingBytes is the memory of the training program of a batch, without parameters
+// TrainingBytes is the memory of the training program of a batch, without parameters
 // and gradients.
-func trainingBytes(net Network, be kernels.Backend, s Shape) (int64, error) {
+func TrainingBytes(net Network, be kernels.Backend, s Shape) (int64, error) {
 	g, err := net.Training(s)
 	if err != nil {
 		return 0, err

@@ -62,8 +62,8 @@ func TestMemoryErrorNamesTheBatchThatFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	need := five.used - inUse
-	if got, err := trainingBytes(tok, five, s); err != nil || got != need {
-		t.Errorf("a batch of 5 takes %d bytes, trainingBytes says %d, %v", need, got, err)
+	if got, err := TrainingBytes(tok, five, s); err != nil || got != need {
+		t.Errorf("a batch of 5 takes %d bytes, TrainingBytes says %d, %v", need, got, err)
 	}
 	for _, c := range []struct {
 		n     int

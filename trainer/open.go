@@ -132,6 +132,9 @@ func (t *training) resolve(ctx context.Context) (err error) {
 			return usage.Errorf("batch %v of the configured data does not fit the configured model: %w", s, err)
 		}
 	}
+	if err := t.checkMemory(); err != nil {
+		return err
+	}
 	if t.loader, err = data.NewLoader(src, train, t.cfg.Data, t.cfg.Train.Batch, t.cfg.Train.Seed, true); err != nil {
 		return err
 	}

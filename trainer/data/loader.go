@@ -71,9 +71,21 @@ func NewLoader(src Source, indices []int, cfg Config, batch int, seed uint64, tr
 		orders: map[int][]int{}, held: -1,
 	}
 	workers := max(cfg.Workers, 1)
-	l.slots = make([]slot, workers+2) // one used by the caller, one ready, the others being filled
+	l.slots = make([]slot, workers+extraSlots)
 	l.start()
 	return l, nil
+}
+
+// extraSlots are the batches of a Loader besides those that its workers fill: one is used by the caller, one is ready.
+const extraSlots = 2
+
+// LoaderBytes is the memory of a Loader's batches, whose clips have the given number.
+func (c Config) LoaderBytes(batch int) int64 {
+	largest := int64(0)
+	for _, s := range c.Shapes(batch) {
+		largest = max(largest, 4*int64(s.N)*int64(s.T)*int64(s.H)*int64(s.W)*int64(s.C+1)) // video and weight
+	}
+	return largest * int64(max(c.Workers, 1)+extraSlots)
 }
 
 // start fills all slots from l.step on.
