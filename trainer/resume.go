@@ -59,6 +59,9 @@ func (t *training) resume(fresh bool) (from string, err error) {
 	if err := t.compare(was, from, named && fresh); err != nil {
 		return "", err
 	}
+	if from != "" && t.opt.Init != "" && snap.Init == "" {
+		return "", usage.Errorf("--init %s: run directory %s holds a run that began with other weights: choose another --out, or leave --init out to continue it", t.opt.Init, out)
+	}
 	if from != "" {
 		t.snap, t.newest, t.savedStep = snap, filepath.Base(from), snap.Step
 		t.continued(was, snap, from)

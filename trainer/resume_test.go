@@ -42,6 +42,27 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// The command that began a run with other weights continues it too, and no other run.
+func TestInitOfARunThatExists(t *testing.T) {
+	base, _ := small(t, "train.steps=2")
+	run(t, t.Context(), base)
+	o, _ := small(t, "train.steps=4")
+	o.Init = base.Out
+	ctx, cancel := contextWithStop(t, &o, 2)
+	defer cancel()
+	if _, err := Run(ctx, o); !errors.Is(err, ErrInterrupted) {
+		t.Fatal(err)
+	}
+	o.OnStep = nil
+	if r := run(t, t.Context(), o); r.Step != 4 {
+		t.Errorf("at step %d", r.Step)
+	}
+	o.Out = base.Out
+	o.Config.Train.Steps = 2
+	_, err := Run(t.Context(), o)
+	trainertest.Refused(t, err, "began with other weights", "another --out")
+}
+
 func TestInitNamesWhatDoesNotFit(t *testing.T) {
 	base, _ := small(t, "train.steps=1")
 	run(t, t.Context(), base)
