@@ -1,6 +1,19 @@
 package kerneltest
 
-import "magvit/kernels"
+import (
+	"magvit/kernels"
+	"magvit/kernels/philox"
+)
+
+// repeated draws n values and repeats them.
+func repeated(n int) Draw {
+	return func(s *philox.Stream, dst []float32) {
+		Normal(1)(s, dst[:min(n, len(dst))])
+		for i := n; i < len(dst); i++ {
+			dst[i] = dst[i-n]
+		}
+	}
+}
 
 func vqCases() []Case {
 	const (
@@ -17,6 +30,7 @@ func vqCases() []Case {
 		cs = append(cs,
 			newCase(kernels.VQIndex{VQ: s}, exactTol, indexWhy, nil),
 			newCase(kernels.VQIndex{VQ: s}, exactTol, "of equally near codes the first", map[string]Draw{"codebook": Constant(.5), "z": Normal(1)}),
+			newCase(kernels.VQIndex{VQ: s}, exactTol, "of equally near codes the first, also where another thread has it", map[string]Draw{"codebook": repeated(3 * s.Dim)}),
 			newCase(kernels.VQValues{VQ: s}, exactTol, exactWhy, map[string]Draw{"idx": idx}),
 			newCase(kernels.VQQuantize{VQ: s}, exactTol, exactWhy, map[string]Draw{"idx": idx}),
 			newCase(kernels.VQStatistics{VQ: s}, exactTol, sumsWhy, map[string]Draw{"idx": idx}),
