@@ -34,17 +34,17 @@ func cube(n, t, h, w, c, o, kt, k int) kernels.Conv {
 	return kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: o, KT: kt, KH: k, KW: k, ST: 1, SH: 1, SW: 1, DT: 1, PT: kt - 1, PH: k / 2, PW: k / 2}
 }
 
-// hopperShapes make each loop of conv_sm90a.cu go round: bricks over edges, several
-// tiles, blocks with one and with two bricks, channels that fill no tile, sums of more
-// steps than the rings have stages, lines that taps share.
+// hopperShapes are convolutions that reach each loop of conv_sm90a.cu: pixel tiles over
+// edges, several tiles, CTAs with one and with two pixel tiles, channels that fill no tile,
+// sums of more steps than the pipelines have stages, lines that taps share.
 func hopperShapes() []kernels.Conv {
 	dilated := cube(1, 5, 7, 6, 67, 46, 3, 1)
 	dilated.DT, dilated.PT = 2, 3
-	bare := cube(5, 3, 4, 5, 8, 72, 2, 2) // even kernel, no padding, bricks of several clips
+	bare := cube(5, 3, 4, 5, 8, 72, 2, 2) // even kernel, no padding, pixel tiles of several clips
 	bare.PT, bare.PH, bare.PW = 0, 0, 0
-	strided := cube(1, 2, 34, 36, 64, 70, 1, 3) // several bricks
+	strided := cube(1, 2, 34, 36, 64, 70, 1, 3) // several pixel tiles
 	strided.SH, strided.SW = 2, 2
-	late := cube(1, 8, 3, 4, 40, 64, 3, 1) // every third frame of outputs two behind each other
+	late := cube(1, 8, 3, 4, 40, 64, 3, 1) // every third frame is read, with a dilation of two
 	late.ST, late.DT, late.PT = 3, 2, 4
 	return []kernels.Conv{
 		strided, late, cube(1, 5, 9, 15, 64, 64, 2, 3), cube(1, 3, 12, 11, 128, 128, 1, 3), cube(3, 1, 13, 17, 64, 192, 1, 1),
@@ -176,7 +176,7 @@ var hopperMutations = []hopperMutation{
 	{"a stage is never given back", "inline void mainloop", "mbarrier_arrive(r.a.empty + 8 * last_a);", "", "Conv", "hang"},
 	{"a block is never given back", "inline void mainloop", "if (tap == 0) mbarrier_arrive(r.b.empty + 8 * last_b);", "", "Conv", "hang"},
 	{"a block is given back with its first tap", "inline void mainloop", "if (tap == 0) mbarrier_arrive(r.b.empty + 8 * last_b)", "if (tap == 1 || r.taps == 1) mbarrier_arrive(r.b.empty + 8 * b.stage)", "Conv", ""},
-	{"the last stage of a unit is kept", "inline void mainloop", "release(k_steps);", "", "Conv", "hang"},
+	{"the last stage of a work tile is not released", "inline void mainloop", "release(k_steps);", "", "Conv", "hang"},
 	{"one warp gives a stage back for all", "inline void mainloop", "warp_leader = threadIdx.x % 32 == 0", "warp_leader = threadIdx.x % 128 == 0", "Conv", "hang"},
 	{"too few warps are counted", "make_pipeline", "mbarrier_init(p.empty + 8 * s, CONSUMER_WARPS)", "mbarrier_init(p.empty + 8 * s, 1)", "Conv", ""},
 	{"the second warpgroup waits for nobody", "inline void mainloop", "if (done == lead) mbarrier_arrive(r.order);", "", "Conv", "hang"},
@@ -184,7 +184,7 @@ var hopperMutations = []hopperMutation{
 	{"the stage before it is filled", "inline void mainloop", "mbarrier_wait(r.a.full + 8 * a.stage, a.phase);", "", "Conv", "while a copy is writing it"},
 	{"the phase of the round before", "inline void mainloop", "mbarrier_wait(r.b.full + 8 * b.stage, b.phase);", "mbarrier_wait(r.b.full + 8 * b.stage, b.phase ^ 1);", "Conv", "while a copy is writing it"},
 	{"the phase stays", "struct PipelineState", "stage = 0, phase ^= 1", "stage = 0", "Conv", ""},
-	{"each unit begins with the first stage", "setmaxnreg_inc", "int k_steps = u.k_end - u.k_begin", "a = {0, 0}, b = {0, 0}; int k_steps = u.k_end - u.k_begin", "Conv", ""},
+	{"each work tile begins with the first stage", "setmaxnreg_inc", "int k_steps = u.k_end - u.k_begin", "a = {0, 0}, b = {0, 0}; int k_steps = u.k_end - u.k_begin", "Conv", ""},
 	{"filled before it is empty", "inline void implicit_gemm", "mbarrier_wait(r.a.empty + 8 * a.stage, a.phase);", "", "Conv", ""},
 	{"a block filled before it is empty", "inline void implicit_gemm", "mbarrier_wait(r.b.empty + 8 * b.stage, b.phase);", "", "Conv", ""},
 	{"the first round waits", "setmaxnreg_dec", "PipelineState a = {0, 1}", "PipelineState a = {0, 0}", "Conv", "hang"},
@@ -197,16 +197,16 @@ var hopperMutations = []hopperMutation{
 	{"bytes of columns that are not there", "inline void wgrad", "own_columns * A_TILE_BYTES", "r.b.stage_bytes", "ConvGradW", "hang"},
 	{"each lane expects all bytes", "inline void wgrad", "if (lane == 0) {", "{", "ConvGradW", ""},
 	{"columns of the first lane", "inline void wgrad", "column = column0 + lane", "column = column0", "ConvGradW", ""},
-	{"a line of bricks too early", "struct TileCoord", "(h += 1 << s.h.log2) < s.h.size", "(h += 1 << s.h.log2) < s.h.size - (1 << s.h.log2)", "ConvGradW", ""},
-	{"frames of bricks not stepped", "struct TileCoord", "t += 1 << s.t.log2", "t += 1", "ConvGradW", ""},
-	{"clips of bricks not stepped", "struct TileCoord", "n += 1 << (log2 - s.t.log2 - s.h.log2 - s.w.log2)", "n++", "ConvGradW", ""},
+	{"the next line of pixel tiles too early", "struct TileCoord", "(h += 1 << s.h.log2) < s.h.size", "(h += 1 << s.h.log2) < s.h.size - (1 << s.h.log2)", "ConvGradW", ""},
+	{"frames of pixel tiles not stepped", "struct TileCoord", "t += 1 << s.t.log2", "t += 1", "ConvGradW", ""},
+	{"clips of pixel tiles not stepped", "struct TileCoord", "n += 1 << (log2 - s.t.log2 - s.h.log2 - s.w.log2)", "n++", "ConvGradW", ""},
 	{"barriers that copies do not see", "mbarrier_init(r.order", "fence_proxy_async();", "", "Conv", "not fenced"},
 	{"more registers than there are", "inline void implicit_gemm", "setmaxnreg_dec<40>();", "", "Conv", "registers"},
 	{"the warps of a group part", "inline void implicit_gemm", "setmaxnreg_inc<232>();", "if (threadIdx.x % 64 < 32) setmaxnreg_inc<232>(); else setmaxnreg_inc<240>();", "Conv", "meet at setmaxnreg"},
 	{"a tap too far", "inline int source_coord", "- a.pad", "- a.pad + 1", "Conv ConvGradW", ""},
 	{"no dilation", "inline int source_coord", "tap * a.dilation", "tap", "Conv", ""},
 	{"no stride", "inline void wgrad", "c.w * s.w.stride + w", "c.w + w", "ConvGradW", ""},
-	{"bricks side by side in the input too", "inline int source_coord", "q * a.stride", "q", "Conv", ""},
+	{"pixel tiles without stride in the input", "inline int source_coord", "q * a.stride", "q", "Conv", ""},
 	{"taps not turned round", "inline void implicit_gemm", "DGRAD ? -1 : 1", "1", "ConvGradX", ""},
 	{"lines in the wrong order", "inline void mainloop", "(DGRAD ? r.taps - 1 - tap : tap)", "tap", "ConvGradX", ""},
 	{"a line too far", "inline SharedStorage make_shared_storage", "128 << s.w.log2", "256 << s.w.log2", "Conv", ""},
@@ -225,7 +225,7 @@ var hopperMutations = []hopperMutation{
 	{"results read before they are there", "inline void epilogue(", "warpgroup_sync(group);", "", "Conv", ""},
 	{"results over those that are still read", "inline void epilogue(", "    warpgroup_sync(group);\n  }", "  }", "Conv", ""},
 	{"results of the other warpgroup", "inline void epilogue(", "storage.staging + group * (STAGING_BYTES / 4)", "storage.staging", "Conv", ""},
-	{"bricks cut too early", "inline int pixel_index", "w >= s.w.size", "w >= s.w.size - 1", "Conv", ""},
+	{"pixel tiles cut too early", "inline int pixel_index", "w >= s.w.size", "w >= s.w.size - 1", "Conv", ""},
 	{"bias of another channel", "inline void epilogue(", "static_cast<const float*>(o.b_or_s) + m + k)", "static_cast<const float*>(o.b_or_s) + m)", "Conv", ""},
 	{"a half residual read as it is not", "void prefetch(const EpilogueParams", "o.half & 4", "o.half & 1", "Conv ConvGradX", ""},
 	{"the residual of the round before", "inline void epilogue(", "if (!DGRAD) prefetch(round + 1, i);", "if (!DGRAD) prefetch(round, i);", "Conv", ""},
@@ -236,10 +236,10 @@ var hopperMutations = []hopperMutation{
 	{"one channel too many", "inline void wgrad", "if (c + 1 < s.C)", "", "ConvGradW", ""},
 	{"pairs of odd channels", "inline void wgrad", "s.C % 2 == 0 && ", "", "ConvGradW", ""},
 	{"parts over each other", "inline void wgrad", "dw += (size_t)blockIdx.y * s.M * k * s.C;", "", "ConvGradW", ""},
-	{"a brick of each part lost", "inline void wgrad", "min(k_begin + s.split_steps, pixel_tiles)", "max(k_begin + 1, min(k_begin + s.split_steps, pixel_tiles) - 1)", "ConvGradW", ""},
+	{"a pixel tile of each split lost", "inline void wgrad", "min(k_begin + s.split_steps, pixel_tiles)", "max(k_begin + 1, min(k_begin + s.split_steps, pixel_tiles) - 1)", "ConvGradW", ""},
 	{"a part of the sum twice", "inline WorkTile work_tile", "i % s.splits * s.split_steps", "0", "Conv", ""},
 	{"a part left out", "inline void splitk_reduce", "i < s.splits", "i < s.splits - 1", "Conv ConvGradX", ""},
-	{"slabs of the other warpgroup", "inline void implicit_gemm", "u.slot * 2 + group", "u.slot * 2 + 1 - group", "Conv", ""},
+	{"the workspace of the other warpgroup", "inline void implicit_gemm", "u.slot * 2 + group", "u.slot * 2 + 1 - group", "Conv", ""},
 	{"results of the next pixel", "inline void stage_accumulators(", "lane % 4 * 2 + i % 2", "lane % 4 * 2 + 1 - i % 2", "Conv", ""},
 }
 

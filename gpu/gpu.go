@@ -1,8 +1,8 @@
 // Package gpu runs kernels on an NVIDIA GPU.
 //
 // Package kernels plans a Spec as launches of the functions in kernels/*.cu; Prepare
-// looks these up, Run fills in addresses and enqueues them. The machine that runs them is
-// behind the interface driver: under the tag emul it is package emul, which runs the same
+// looks these up, Run fills in addresses and enqueues them. The interface driver
+// is the machine that runs them: with the tag emul it is package emul, which runs the same
 // sources on the host. A build without a tag has no driver and says so.
 package gpu
 

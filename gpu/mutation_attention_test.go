@@ -30,7 +30,7 @@ var attentionMutations = []mutation{
 	{"queries beyond the part", "attention_mma.cu", "void key_gradients(", "rows.peak(q0 + i) : INFINITY", "rows.peak(q0 + i) : 0", attentions},
 	{"a warp's keys for all", "attention_mma.cu", "void grad_kv(", "p.from + warp_first();", "p.from;", "AttentionGrad"},
 	{"a part's last query left out", "attention_mma.cu", "void grad_memory(", "(blockIdx.z + 1) * chunk)", "(blockIdx.z + 1) * chunk - 1)", "AttentionGradMem"},
-	{"no zeros behind the last channel", "attention_mma.cu", "void fill(", "c + j < dim ? v(r, c + j, dim) : 0", "v(r, min(c + j, dim - 1), dim)", attentions},
+	{"no zeros after the last channel", "attention_mma.cu", "void fill(", "c + j < dim ? v(r, c + j, dim) : 0", "v(r, min(c + j, dim - 1), dim)", attentions},
 	{"tokens as if there were no memory", "attention_mma.cu", "void fill(", "(r - v.first) * v.pitch", "r * v.pitch", attentions},
 }
 

@@ -48,7 +48,7 @@ var mmaMutations = []mutation{
 	{"residual before the activation", "conv_mma.cu", "void fprop(", "if (b) {", "if (r) {\n read(e, r, i, half & HALF_R);\n for (int j = 0; j < V; j++) v[j] += e[j]; }\n if (b) {", "Conv"},
 	{"slope of another channel", "conv_mma.cu", "void dgrad(", "read(e, saved, i,", "read(e, saved, i / s.C * s.C,", "ConvGradX"},
 	{"a sum left out", "conv_mma.cu", "void dgrad(", "if (r)", "if (!r && saved)", "ConvGradX"},
-	{"columns behind the last", "conv_mma.cu", "void epilogue(", "rows && column < columns", "rows", "Conv"},
+	{"columns after the last", "conv_mma.cu", "void epilogue(", "rows && column < columns", "rows", "Conv"},
 	{"rounding towards zero", "common.cuh", "unsigned bf16_bits(", "u + 0x7fff + (u >> 16 & 1)", "u", all},
 	{"no zeros in the last chunk", "pack.cu", "void pack_rows(", "c + j < C ? load(x[j]) : 0", "load(x[j])", "Conv"},
 	{"a line that begins too late", "pack.cu", "void unfold(", "* SW - PW", "* SW", "Conv ConvGradW"},

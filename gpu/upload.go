@@ -9,19 +9,20 @@ import (
 	"gorgonia.org/cu"
 )
 
-// uploads is the way to the device: host memory is copied to pinned memory, from there
-// by the copy engine to a place of its own on the device, while kernels run, and from
-// there, in the order of kernels, to where it belongs. What is small goes there at once.
+// uploads copies host memory to the device through a ring of staging slots. A copy goes
+// from pageable to pinned memory, by the copy engine to a staging buffer on the device
+// while kernels run, and on the compute stream from there to its destination. Copies of at
+// most smallCopy values go from pinned memory to the destination on the compute stream.
 //
-// Slots are taken in turns. What is written between two launches shares a slot, or
-// several if it is much. A slot filled before the last launch is soon free, as its copies
-// wait for no kernel of that launch. One filled after it is not; where the turn comes to
-// such a slot, another one is made instead, up to maxSlots.
+// What is written between two launches shares a slot, or several if it does not fit. A
+// slot filled before the last launch is soon free, as its copies wait for no kernel of that
+// launch. One filled after it is not; where the next slot is such a one, another slot is
+// inserted instead, up to maxSlots.
 type uploads struct {
-	copies cu.Stream
-	slots  []*slot
-	turn   int // of the slot in use
-	epoch  int // launches so far
+	copies  cu.Stream
+	slots   []*slot
+	current int // index of the slot in use
+	epoch   int // launches so far
 }
 
 type slot struct {
@@ -35,7 +36,8 @@ type slot struct {
 const (
 	slotLen  = 4 << 20 // values
 	maxSlots = 16
-	small    = 1 << 14 // values that gain nothing from a way of their own: 64 KiB
+	// smallCopy values, 64 KiB, gain nothing from the copy engine.
+	smallCopy = 1 << 14
 )
 
 // open and close return errors of cu, or of calls.
@@ -60,7 +62,7 @@ func (u *uploads) insert(c calls) (err error) {
 	if s.free, err = cu.MakeEvent(cu.DisableTiming); err == nil {
 		if s.device, err = cu.MemAlloc(4 * slotLen); err == nil {
 			if s.host, err = c.pinned(slotLen); err == nil {
-				u.slots = slices.Insert(u.slots, min(u.turn+1, len(u.slots)), s)
+				u.slots = slices.Insert(u.slots, min(u.current+1, len(u.slots)), s)
 				return nil
 			}
 			_ = cu.MemFree(s.device) // here and below: the first error counts
@@ -73,16 +75,16 @@ func (u *uploads) insert(c calls) (err error) {
 
 // room is a slot with room for n values, at most slotLen.
 func (u *uploads) room(c calls, n int) (*slot, error) {
-	s := u.slots[u.turn]
+	s := u.slots[u.current]
 	if s.epoch == u.epoch && s.used+n <= slotLen {
 		return s, nil
 	}
-	next := (u.turn + 1) % len(u.slots)
+	next := (u.current + 1) % len(u.slots)
 	// Before the first launch there is no kernel to wait for. Where memory is short, waiting is right.
 	if u.epoch > 0 && u.slots[next].epoch == u.epoch && len(u.slots) < maxSlots && u.insert(c) == nil {
-		next = u.turn + 1
+		next = u.current + 1
 	}
-	u.turn = next
+	u.current = next
 	s = u.slots[next]
 	if err := s.free.Synchronize(); err != nil {
 		return nil, err
@@ -130,7 +132,7 @@ func (c *cuda) send(dst uint64, src []float32) error {
 	s.used += (len(src) + 31) / 32 * 32 // a sector of 128 bytes for each
 	copy(from, src)
 	size := 4 * int64(len(src))
-	if len(src) <= small {
+	if len(src) <= smallCopy {
 		if err := cu.MemcpyHtoDAsync(cu.DevicePtr(dst), unsafe.Pointer(&from[0]), size, c.compute); err != nil {
 			return err
 		}

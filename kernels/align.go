@@ -2,13 +2,13 @@ package kernels
 
 import "unsafe"
 
-// hugePage is the size of a large page of memory. Values are asked to lie in such where
-// they fill some: a small page is four kilobytes, and a picture of all its channels, or a
-// plane of Winograd's transforms, would take more of them than the processor knows.
+// hugePage is the size of a large page of memory. Slices of at least
+// this size ask for large pages: with pages of four kilobytes, a picture of all its channels,
+// or a plane of Winograd's transforms, would take more entries than the CPU's TLB has.
 const hugePage = 2 << 20
 
-// alignedFloats returns n zeros whose first lies on a cache line: a vector of 16
-// values then never straddles two lines.
+// alignedFloats returns n zeros aligned to a cache line: a vector of 16 values then
+// never straddles two lines.
 func alignedFloats(n int) []float32 {
 	align := 64
 	if 4*n >= hugePage {

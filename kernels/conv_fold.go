@@ -19,7 +19,7 @@ type folded struct {
 func newFolded(c *CPU, s Conv) *folded {
 	g := &folded{Conv: s, source: s.outputs(), prec: c.prec, tiles: c.productTiles()}
 	g.t, g.h, g.w = s.Out()
-	if s.O%g.tiles.unit() != 0 || g.prec == BF16 && g.w%2 != 0 {
+	if s.O%g.tiles.columns() != 0 || g.prec == BF16 && g.w%2 != 0 {
 		return nil
 	}
 	g.lines = min(g.h, max(1, min(shiftPixels/g.w, maxSegments)))

@@ -35,8 +35,8 @@ func newGradWeights(c *CPU, s Conv) *gradWeights {
 	for g.cols > 192 && g.ranges() < minTasks {
 		g.cols = (g.cols/2 + 15) / 16 * 16
 	}
-	k, unit := g.k(), g.tiles.unit()
-	g.direct = g.plain() && k%unit == 0 && g.cols%unit == 0 && k < maxDirect && g.prec == F32
+	k, columns := g.k(), g.tiles.columns()
+	g.direct = g.plain() && k%columns == 0 && g.cols%columns == 0 && k < maxDirect && g.prec == F32
 	g.ld = (g.cols+31)/32*32 + 16
 	g.zeros = alignedFloats(max(g.ld, s.O))
 	return g

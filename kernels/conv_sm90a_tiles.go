@@ -143,8 +143,8 @@ func sumPipelines(wide bool) pipelines {
 	return pipelines{pipeline{3, sm90Tile}, pipeline{3, 8 * sm90Tile}}
 }
 
-// tileSchedule is how persistent CTAs divide tiles of results: the first whole tiles are a
-// unit of work each, each other tile is splits units, which sum steps steps each.
+// tileSchedule is how persistent CTAs divide tiles of results: each of the first whole tiles
+// is one work tile, each other one is split over K into splits work tiles of steps steps.
 type tileSchedule struct{ units, whole, splits, steps int }
 
 // scheduleOf splits the sums of the tiles that do not fill a wave of SMs, where that saves

@@ -33,14 +33,14 @@ type tileWidth struct {
 	do   []tileFunc
 }
 
-// unit is what a number of columns must be a multiple of.
-func (t tiles) unit() int { return t[len(t)-1].cols }
+// columns is what a number of columns must be a multiple of.
+func (t tiles) columns() int { return t[len(t)-1].cols }
 
 // group is how many rows of a tile must be the same distance apart.
 func (t tiles) group() int { return max(1, t[0].rows[0]/3) }
 
 // pad rounds a number of columns up.
-func (t tiles) pad(n int) int { return (n + t.unit() - 1) / t.unit() * t.unit() }
+func (t tiles) pad(n int) int { return (n + t.columns() - 1) / t.columns() * t.columns() }
 
 // at is the widest tile for n columns.
 func (t tiles) at(n int) *tileWidth {
@@ -74,7 +74,7 @@ type matrix struct {
 }
 
 // multiply is c[i·sc+j] = from[i·sfrom+j] + Σ a[i·sai+p·sak] · b[p,j] for i < m,
-// j < n and p < k; n is a multiple of unit, m and k are at least 1.
+// j < n and p < k; n is a multiple of t.columns(), m and k are at least 1.
 func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from []float32, sfrom int, c []float32, sc int) {
 	// The tiles do not check bounds: these are the last values they touch.
 	_, _, _ = a[(m-1)*sai+(k-1)*sak], from[(m-1)*sfrom+n-1], c[(m-1)*sc+n-1]

@@ -4,8 +4,8 @@ import "math"
 
 // surprises computes the entropy of a token with a floor, or its slopes, without
 // looking at every code. The surprise of code (h,j) is min(la_h + lb_j, maxSurprise),
-// la and lb those of its halves. With lb in order the codes of a row h below the floor
-// are the first so many: sums over them are running sums. So a token
+// la and lb those of its halves. With lb sorted, the codes of a row h below the floor
+// are a prefix: sums over them are prefix sums. So a token
 // costs a few operations for each half code.
 type surprises struct {
 	*lfqBatch

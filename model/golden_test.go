@@ -28,7 +28,7 @@ const tooFar = 20
 //
 // A file's limit is ten times (its square root for squared errors) one sample of the
 // package's own rounding error. Other roundings draw another sample, and where a
-// tensor's error hangs on a single value, as behind LFQ's entropies, whose slope is
+// tensor's error depends on a single value, as with LFQ's entropies, whose slope is
 // 400, or where the package's sample happened to be small, a right one may stray. What
 // strays is computed again with other roundings, see roundings, and must lie within its
 // limit with one of them. A mistake does so with none. One in the backend's own kernels

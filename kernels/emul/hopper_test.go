@@ -172,7 +172,7 @@ func TestHopperViolationsAreReported(t *testing.T) {
 		{"a copy where one is writing", all + "if (thread == 0) tma_load(ring, &m, bar, 0, 0, 0, 0, 0);", "a copy to 0x400 while another one is writing there"},
 		{"a copy to the middle of a swizzle", "if (thread == 0) tma_load(ring + 128, &m, bar, 0, 0, 0, 0, 0);", "starts at 1024 bytes"},
 		{"a copy over a barrier", "if (thread == 0) tma_load(ring + 44 * 1024, &m, bar, 0, 0, 0, 0, 0);", "over an mbarrier"},
-		{"a copy behind the end", "if (thread == 0) tma_load(ring + 56 * 1024, &m, bar, 0, 0, 0, 0, 0);", "shared memory ends before"},
+		{"a copy beyond the end", "if (thread == 0) tma_load(ring + 56 * 1024, &m, bar, 0, 0, 0, 0, 0);", "shared memory ends before"},
 		{"fewer bytes expected than come", "copies(0, 0, 8192); " + group + "wgmma_fence(); " + multiply, ""},
 		{"more bytes expected than come", "copies(0, 0, 6 * 8192); mbarrier_wait(bar, 0);", "hang"},
 		{"a wgmma of data in flight", all + "if (thread >= 128) return; wgmma_fence(); " + multiply, "while a copy is writing it"},

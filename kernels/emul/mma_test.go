@@ -96,7 +96,7 @@ const copies = `
 
 func TestMisuseOfMatricesIsReported(t *testing.T) {
 	cases := []violation{
-		{"copies left behind", copies, "returns without waiting for its cp.async"},
+		{"copies that nobody waits for", copies, "returns without waiting for its cp.async"},
 		{"a copy from anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; cp_async(s, x + 1, true);", "multiple of 16"},
 		{"a copy to anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; cp_async(s + 2, x, true);", "multiple of 16"},
 		{"a matrix at any place", matrices + "ldmatrix_x4<false>(ra, a + 1);", "multiple of 16"},

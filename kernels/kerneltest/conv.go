@@ -23,17 +23,17 @@ func longTolerance(terms int) (tol float64, why string) {
 // convShapes are sizes around tile edges, single frames, odd heights and widths,
 // strides, dilation, even kernels and no padding.
 func convShapes() []kernels.Conv {
-	unit := func(n, t, h, w, c, o int) kernels.Conv {
+	pointwise := func(n, t, h, w, c, o int) kernels.Conv {
 		return kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: o, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
 	}
 	cube := func(n, t, h, w, c, o, kt, k int) kernels.Conv {
-		s := unit(n, t, h, w, c, o)
+		s := pointwise(n, t, h, w, c, o)
 		s.KT, s.KH, s.KW, s.PT, s.PH, s.PW = kt, k, k, kt-1, k/2, k/2
 		return s
 	}
 	shapes := []kernels.Conv{
-		unit(1, 1, 1, 1, 1, 1), unit(1, 1, 1, 31, 33, 32), unit(2, 1, 1, 127, 32, 31), unit(1, 2, 8, 8, 129, 33),
-		unit(1, 1, 3, 43, 7, 127), unit(1, 1, 1, 33, 128, 129), unit(3, 5, 1, 1, 64, 48),
+		pointwise(1, 1, 1, 1, 1, 1), pointwise(1, 1, 1, 31, 33, 32), pointwise(2, 1, 1, 127, 32, 31), pointwise(1, 2, 8, 8, 129, 33),
+		pointwise(1, 1, 3, 43, 7, 127), pointwise(1, 1, 1, 33, 128, 129), pointwise(3, 5, 1, 1, 64, 48),
 		cube(1, 1, 1, 1, 1, 1, 3, 3), cube(1, 1, 5, 7, 3, 8, 3, 3), cube(2, 3, 5, 7, 8, 9, 3, 3), cube(1, 4, 9, 9, 33, 31, 3, 3),
 		cube(1, 2, 8, 8, 64, 65, 3, 3), cube(1, 3, 6, 11, 3, 16, 7, 7), cube(2, 1, 16, 33, 16, 32, 1, 3), cube(1, 5, 1, 1, 12, 17, 3, 1),
 	}
@@ -49,7 +49,7 @@ func convShapes() []kernels.Conv {
 	dilated.DT, dilated.PT = 2, 4
 	bare := cube(1, 4, 6, 7, 5, 6, 2, 2) // even kernel, no padding
 	bare.PT, bare.PH, bare.PW = 0, 0, 0
-	patch := unit(1, 2, 8, 12, 3, 24) // stride = kernel
+	patch := pointwise(1, 2, 8, 12, 3, 24) // stride = kernel
 	patch.KH, patch.KW, patch.SH, patch.SW = 4, 4, 4, 4
 	wide := cube(1, 2, 5, 6, 4, 7, 3, 3)
 	wide.ST, wide.SH, wide.SW = 2, 3, 2

@@ -138,8 +138,8 @@ func Arguments(c Case) [][]float32 {
 }
 
 // Outputs runs a case on the backend and returns all its arguments afterwards.
-// It runs the kernel twice on the same values, since the second run finds what
-// the first left behind. Values around an argument that were written are an error.
+// It runs the kernel twice on the same values, since the second run finds state
+// that the first one leaves. Values around an argument that were written are an error.
 func Outputs(be kernels.Backend, c Case) ([][]float32, error) {
 	k, err := be.Prepare(c.Spec)
 	if err != nil {
