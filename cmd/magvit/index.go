@@ -22,6 +22,7 @@ func indexCommand() *cli.Command {
 		Description: example("magvit index films/ --out set.index", "magvit train --preset small --data films/ --index set.index --out runs/a --set data.size=64 --set data.frames=17"),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "the index `FILE` to write or to bring up to date"},
+			jsonFlag(),
 		},
 		Action: index,
 	}
@@ -67,7 +68,7 @@ func index(c *cli.Context) error {
 	if err := errors.Join(err, x.Write(out)); err != nil {
 		return err
 	}
-	return printLine(c.App.Writer, "%s: %d films", out, x.Len())
+	return printWritten(c, written{Path: out, Clips: x.Len()}, "%d films", x.Len())
 }
 
 func indexFlag() cli.Flag {
