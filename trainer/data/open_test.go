@@ -250,9 +250,9 @@ func TestVideoFiles(t *testing.T) {
 			}
 		}
 	}
-	for i := 3; i < 5; i++ {
+	for i := 3; i < 5; i++ { // ffmpeg 5 exits with 1, ffmpeg 7 with the low byte of its error
 		_, err := src.Read(t.Context(), i)
-		if bad := (*ClipError)(nil); !errors.As(err, &bad) || !strings.Contains(err.Error(), "ffmpeg: exit status 1: ") {
+		if bad := (*ClipError)(nil); !errors.As(err, &bad) || !strings.Contains(err.Error(), "ffmpeg: exit status ") {
 			t.Errorf("%s: %v, want a ClipError with what ffmpeg says", src.Name(i), err)
 		}
 	}
