@@ -44,7 +44,7 @@ func TestWinogradTransformsGiveACorrelation(t *testing.T) {
 					t.Errorf("%v F(%d): %s is %g, want %g", isa, m, what, got, want)
 				}
 			}
-			bias, r, s := alignedFloats(more+channels), make([]*float32, 0), make([]*float32, 0)
+			bias := alignedFloats(more + channels)
 			for i := range bias {
 				bias[i] = float32(g.Normal())
 			}

@@ -77,15 +77,6 @@ func (c Config) windows() (count int, all, first bool, err error) {
 
 const maxWindows = 1 << 20
 
-// count is the number of clips that a film of n frames is in an epoch.
-func (c Config) count(n int, w windowing, times func(int) float64) int {
-	count, all, _, _ := c.windows()
-	if !all {
-		return count
-	}
-	return len(w.tiles(n, times))
-}
-
 // tiles are the starts of windows that cover a film of n frames without gaps. A rest
 // shorter than a window belongs to the last one, which ends with the film.
 func (w windowing) tiles(n int, times func(int) float64) []int {
