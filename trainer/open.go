@@ -78,6 +78,9 @@ func (t *training) prepare(ctx context.Context, fresh bool) error {
 	if err != nil {
 		return err
 	}
+	if want := t.snap.Records; from != "" && want.Bytes > 0 && t.store.Owns(from) && t.dir.Records() != want {
+		t.log.Warn("metrics.jsonl is not what was written up to the checkpoint: some of its records are lost or changed", "bytes", t.dir.Records().Bytes, "were", want.Bytes)
+	}
 	for _, e := range evals {
 		t.recordEval(e)
 	}

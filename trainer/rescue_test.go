@@ -97,3 +97,23 @@ func TestBeginsFromNothingWithoutACheckpoint(t *testing.T) {
 		t.Errorf("records\n%s\nof a run in one piece\n%s", b, a)
 	}
 }
+
+// A record whose number was changed is told of: the checkpoint keeps the hash of the records up to it.
+func TestChangedRecordIsTold(t *testing.T) {
+	o, log := small(t, "train.steps=2")
+	run(t, t.Context(), o)
+	log.Reset()
+	run(t, t.Context(), o)
+	if strings.Contains(log.String(), "lost or changed") {
+		t.Fatalf("records as they were written:\n%s", log)
+	}
+	path := filepath.Join(o.Out, rundir.MetricsFile)
+	text, err := os.ReadFile(path)
+	trainertest.Check(t, err)
+	trainertest.Check(t, os.WriteFile(path, bytes.Replace(text, []byte(`"loss":`), []byte(`"loss":1`), 1), 0o666))
+	o.Config.Train.Steps = 3
+	run(t, t.Context(), o)
+	if !strings.Contains(log.String(), "lost or changed") {
+		t.Errorf("no word on it:\n%s", log)
+	}
+}

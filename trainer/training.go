@@ -161,7 +161,7 @@ func (t *training) checkpoint() error {
 		return nil
 	}
 	unflushed := t.dir.Flush()
-	t.snap.Seconds = t.elapsed()
+	t.snap.Seconds, t.snap.Records = t.elapsed(), t.dir.Records()
 	if err := t.store.Save(t.state, t.snap, t.cfg.Train.EMA.Decay > 0); err != nil {
 		t.unsaved = true
 		return errors.Join(err, unflushed)

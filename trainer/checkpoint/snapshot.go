@@ -38,6 +38,7 @@ type Snapshot struct {
 	ConfigHash string            `json:"config_sha256"` // of config.yaml
 	Files      map[string]Digest `json:"files"`
 
+	Records      Digest     `json:"records,omitzero"`       // of metrics.jsonl up to this step
 	Instructions string     `json:"instructions,omitempty"` // instruction set or device that computed the weights
 	Init         string     `json:"init,omitempty"`         // checkpoint or file whose weights the run began with
 	Extension    *Extension `json:"extension,omitempty"`    // of a finished run; nil: none

@@ -2,6 +2,8 @@ package rundir
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"os"
 
 	"magvit/trainer/atomicfile"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/metrics"
 )
 
@@ -91,11 +94,18 @@ func (d *Dir) openRecords(step, every int) ([]metrics.EvalRecord, error) {
 		return nil, err
 	}
 	end := int64(len(r.kept))
+	d.hash, d.size = sha256.New(), end
+	d.hash.Write(r.kept)
 	if err := d.lines.Truncate(end); err != nil {
 		return nil, err
 	}
 	_, err = d.lines.Seek(end, io.SeekStart)
 	return r.evals, err
+}
+
+// Records returns size and hash of metrics.jsonl, as a checkpoint keeps them.
+func (d *Dir) Records() checkpoint.Digest {
+	return checkpoint.Digest{Bytes: d.size, SHA256: hex.EncodeToString(d.hash.Sum(nil))}
 }
 
 func appendFile(path string, b []byte) error {

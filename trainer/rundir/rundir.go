@@ -4,9 +4,11 @@ package rundir
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"image/png"
 	"io/fs"
 	"log/slog"
@@ -29,7 +31,9 @@ import (
 type Dir struct {
 	path    string
 	lock    *os.File
-	lines   *os.File // metrics.jsonl
+	lines   *os.File  // metrics.jsonl
+	hash    hash.Hash // of its content
+	size    int64
 	events  *events.Writer
 	last    map[string]metrics.Number // values of TensorBoard's scalars
 	written time.Time                 // when progress.json was replaced
@@ -205,7 +209,10 @@ func (d *Dir) scalars(step int, now time.Time, list []metrics.Scalar) {
 func (d *Dir) record(v any) error {
 	line, err := json.Marshal(v)
 	if err == nil {
-		_, err = d.lines.Write(append(line, '\n'))
+		line = append(line, '\n')
+		d.hash.Write(line)
+		d.size += int64(len(line))
+		_, err = d.lines.Write(line)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.File(MetricsFile), err)
@@ -323,6 +330,7 @@ func (d *Dir) Flush() error {
 		if reopen == nil {
 			d.lines.Close()
 			d.lines = lines
+			d.hash, d.size = sha256.New(), 0
 		}
 		err = errors.Join(err, reopen)
 	}
