@@ -230,7 +230,7 @@ func newMeasured(be kernels.Backend, net model.Network, cfg config.Config, shape
 	return m, steps.Feed(m.batch)
 }
 
-// time makes so many steps after one that is not measured: it fills caches and page
+// time measures n steps after one that is not measured: it fills caches and page
 // tables, and is recorded. A step's time is that from the end of the one before it.
 func (m *measured) time(ctx context.Context, steps int) (least, median float64, err error) {
 	var times []float64

@@ -146,7 +146,7 @@ func TestResume(t *testing.T) {
 	want, err := os.ReadFile(filepath.Join(straight, name))
 	check(t, err)
 
-	for cut := 0; cut <= len(want); cut += 3 { // killed after so many bytes, resumed from step 2
+	for cut := 0; cut <= len(want); cut += 3 { // killed after this many bytes, resumed from step 2
 		path := filepath.Join(broken, name)
 		check(t, os.WriteFile(path, want[:cut], 0o666))
 		from := min(2, max(0, len(read(t, straightPrefix(t, want[:cut])))-1))

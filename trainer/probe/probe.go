@@ -6,7 +6,7 @@
 // Result is printed by WriteText and drawn by trainer/report. Clips in a
 // ForecastSet, whose first frames are seen, become a ForecastResult.
 //
-// Why the accuracy from codes is reported with so many others: alone it means
+// Why the accuracy from codes is reported with others: alone it means
 // nothing. It has to be compared with chance, with shuffled labels, with the same
 // heads on pixels, and with mean speed as the only feature.
 package probe

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"magvit/trainer/atomicfile"
 	"magvit/trainer/metrics"
 )
 
@@ -116,8 +117,8 @@ func written(t *testing.T, dir string) string {
 	}
 	b, err := os.ReadFile(path)
 	must(t, err)
-	if aside, _ := filepath.Glob(filepath.Join(dir, "*.tmp")); aside != nil {
-		t.Errorf("left behind: %v", aside)
+	if left, _ := filepath.Glob(filepath.Join(dir, atomicfile.Prefix+"*")); left != nil {
+		t.Errorf("left behind: %v", left)
 	}
 	selfContained(t, string(b))
 	return string(b)
@@ -227,7 +228,7 @@ func TestWriteLeavesTheOldPage(t *testing.T) {
 	if _, err := Write(dir); err == nil {
 		t.Error("no error")
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "*.tmp")); left != nil {
+	if left, _ := filepath.Glob(filepath.Join(dir, atomicfile.Prefix+"*")); left != nil {
 		t.Errorf("left behind: %v", left)
 	}
 }
