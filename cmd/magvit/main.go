@@ -107,7 +107,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
 		Action:                    func(c *cli.Context) error { return unknownCommand(c, c.App.Commands) },
 		Commands: []*cli.Command{
-			synthCommand(), inspectCommand(), indexCommand(),
+			synthCommand(), inspectCommand(), indexCommand(), packCommand(),
 			trainCommand(), evalCommand(), encodeCommand(), decodeCommand(), reconstructCommand(), probeCommand(), reportCommand(),
 			importCommand(), exportCommand(),
 			presetsCommand(), benchCommand(), doctorCommand(), versionCommand(),

@@ -43,6 +43,8 @@ type arrays struct {
 	problems     []string
 	raw          sync.Pool
 	part         part
+	names, parts []string // of a packed set
+	frames       []int    // of each clip, of a packed set
 }
 
 // Largest sizes of an array of videos: values of a clip (1 GiB as float32) and clips.
@@ -297,6 +299,7 @@ func (s *arrays) check(i int, video []float32) error {
 // named as a problem, since the clips are readable without it.
 func (s *arrays) readOptional(a *archive) error {
 	for _, read := range []func(*archive) error{
+		s.readPacked,
 		s.readLabels,
 		func(a *archive) (err error) { s.trajectory, err = s.readPositions(a, "trajectory_3d", 3); return err },
 		func(a *archive) (err error) { s.points, err = s.readPositions(a, "points_2d", 2); return err },
@@ -445,10 +448,23 @@ func textLabels(text []string) (labels []int, classes []string) {
 }
 
 func (s *arrays) Len() int           { return s.n }
-func (s *arrays) Name(i int) string  { return fmt.Sprintf("%s/%06d", s.base, i) }
 func (s *arrays) Classes() []string  { return s.classes }
-func (s *arrays) Part(int) string    { return string(s.part) }
 func (s *arrays) Problems() []string { return s.problems }
+
+// Name is the file's name and the clip's number, or the name that a packed set keeps.
+func (s *arrays) Name(i int) string {
+	if s.names != nil {
+		return s.names[i]
+	}
+	return fmt.Sprintf("%s/%06d", s.base, i)
+}
+
+func (s *arrays) Part(i int) string {
+	if s.parts != nil && s.part == "" {
+		return s.parts[i]
+	}
+	return string(s.part)
+}
 
 func (s *arrays) Label(i int) int {
 	if s.labels == nil {
@@ -462,7 +478,10 @@ func (s *arrays) readPart(ctx context.Context, i int, _ request, _ *cursor, vide
 	return c, true, err
 }
 
-func (s *arrays) length(context.Context, int) (int, func(int) float64, bool, error) {
+func (s *arrays) length(_ context.Context, i int) (int, func(int) float64, bool, error) {
+	if s.frames != nil {
+		return s.frames[i], (&Clip{}).time, true, nil
+	}
 	return s.t, (&Clip{}).time, true, nil
 }
 
@@ -470,6 +489,16 @@ func (s *arrays) Read(ctx context.Context, i int) (Clip, error) { return s.readI
 
 // readInto is Read into the caller's memory.
 func (s *arrays) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
+	c, err := s.readPadded(ctx, i, video)
+	if err == nil && s.frames != nil {
+		c.T = s.frames[i]
+		c.Video = c.Video[:c.T*c.H*c.W*c.C]
+	}
+	return c, err
+}
+
+// readPadded reads a clip with the frames that repeat its last one.
+func (s *arrays) readPadded(ctx context.Context, i int, video []float32) (Clip, error) {
 	c := Clip{Name: s.Name(i), Label: s.Label(i), T: s.t, H: s.h, W: s.w, C: s.c, Video: grown(video, s.values())}
 	if s.trajectory != nil {
 		c.Trajectory = s.trajectory[i*s.t*3 : (i+1)*s.t*3]

@@ -1,0 +1,207 @@
+package data
+
+import (
+	"archive/zip"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/klauspost/compress/flate"
+
+	"magvit/trainer/atomicfile"
+)
+
+// packed are the arrays by which a shard of Pack differs from another .npz: the names,
+// parts and numbers of frames of its clips, and the settings it was made with.
+const (
+	packedNames  = "clip_names"
+	packedParts  = "clip_parts"
+	packedFrames = "clip_frames"
+	packedBy     = "packed_by"
+)
+
+// PackShard is the number of clips of the source whose windows are in one shard.
+const PackShard = 64
+
+// Pack writes the clips of src as cfg reads them, cut, scaled and as bytes, into the
+// folder dir, one .npz file of plain arrays for PackShard clips. A shard that is there
+// and was made with the same settings is kept, so that an interrupted Pack goes on.
+// done is called after each shard. It returns the clips that could not be read.
+//
+// Why .npz: any program reads it, its members have checksums, and videos that are not
+// compressed are read from their place in the file.
+func Pack(ctx context.Context, src Source, cfg Config, dir string, done func(n, of int)) (skipped []*ClipError, err error) {
+	all := make([]int, src.Len())
+	for i := range all {
+		all[i] = i
+	}
+	if cfg, err = Resolve(ctx, src, all, cfg); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	for at := 0; at < len(all); at += PackShard {
+		indices := all[at:min(at+PackShard, len(all))]
+		path := filepath.Join(dir, fmt.Sprintf("%06d.npz", at/PackShard))
+		settings := fmt.Sprintf("clips %d to %d, first %s, last %s, frames %d, size %dx%dx%d, fps %g, stride %d, windows %q, fit %q",
+			at, at+len(indices), src.Name(indices[0]), src.Name(indices[len(indices)-1]), cfg.Frames, cfg.Height, cfg.Width, cfg.Channels, cfg.FPS, cfg.Stride, cfg.Windows, cfg.Fit)
+		switch was, err := packedWith(path); {
+		case err == nil && was == settings:
+		case err == nil:
+			return skipped, badf("%s was packed otherwise (%s): choose another folder, or remove it", path, was)
+		case !errors.Is(err, os.ErrNotExist):
+			return skipped, err
+		default:
+			bad, err := packShard(ctx, src, indices, cfg, path, settings)
+			skipped = append(skipped, bad...)
+			if err != nil {
+				return skipped, err
+			}
+		}
+		if done != nil {
+			done(at+len(indices), len(all))
+		}
+	}
+	return skipped, nil
+}
+
+func packedWith(path string) (string, error) {
+	if _, err := os.Stat(path); err != nil {
+		return "", err
+	}
+	a, err := ReadArrays(path, packedBy)
+	if err != nil {
+		return "", err
+	}
+	if s, ok := a[packedBy].Data.([]string); ok && len(s) == 1 {
+		return s[0], nil
+	}
+	return "", badf("%s: %s is no text", path, packedBy)
+}
+
+// packShard writes one shard. The videos are gathered in a file first, since their
+// number is known at the end.
+func packShard(ctx context.Context, src Source, indices []int, cfg Config, path, settings string) (skipped []*ClipError, err error) {
+	spill, err := os.CreateTemp(filepath.Dir(path), atomicfile.Prefix+"*.videos")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { spill.Close(); os.Remove(spill.Name()) }()
+	out := bufio.NewWriterSize(spill, 1<<20)
+	var s packedClips
+	raw := make([]byte, cfg.Whole(1).Values())
+	skipped, err = Each(ctx, src, indices, cfg, 1, func(b *Batch) error {
+		pixels := b.H * b.W
+		for f := range b.T {
+			for p := range pixels {
+				for k := range b.C {
+					raw[(f*b.C+k)*pixels+p] = byte(min(max(b.Video[(f*pixels+p)*b.C+k], 0), 1)*255 + .5)
+				}
+			}
+		}
+		s.add(src, b)
+		if _, err := out.Write(raw); err != nil {
+			return err
+		}
+		return ctx.Err()
+	})
+	if err == nil {
+		err = out.Flush()
+	}
+	if err != nil || len(s.names) == 0 {
+		return skipped, err
+	}
+	if _, err := spill.Seek(0, io.SeekStart); err != nil {
+		return skipped, err
+	}
+	n := len(s.names)
+	return skipped, atomicfile.Write(path, func(f io.Writer) error {
+		z := zip.NewWriter(f)
+		z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, 5) })
+		w, err := z.CreateHeader(&zip.FileHeader{Name: "videos.npy", Method: zip.Store})
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(appendNpyHeader(nil, "|u1", []int{n, cfg.Frames, cfg.Channels, cfg.Height, cfg.Width})); err != nil {
+			return err
+		}
+		if _, err := io.Copy(w, spill); err != nil {
+			return err
+		}
+		arrays := []Array{
+			{packedBy, []int{1}, []string{settings}}, {packedNames, []int{n}, s.names}, {packedParts, []int{n}, s.parts},
+			{packedFrames, []int{n}, s.frames}, {"labels", []int{n}, s.labels},
+		}
+		if s.hasPoints {
+			arrays = append(arrays, Array{"points_2d", []int{n, cfg.Frames, 2}, s.points})
+		}
+		if s.hasSpace {
+			arrays = append(arrays, Array{"trajectory_3d", []int{n, cfg.Frames, 3}, s.space})
+		}
+		if err := (&npzWriter{z}).add(arrays...); err != nil {
+			return err
+		}
+		return z.Close()
+	})
+}
+
+// packedClips are the small arrays of a shard.
+type packedClips struct {
+	names, parts, labels []string
+	frames               []int32
+	points, space        []float32
+	hasPoints, hasSpace  bool
+}
+
+func (s *packedClips) add(src Source, b *Batch) {
+	label := ""
+	if l := b.Labels[0]; l >= 0 {
+		label = src.Classes()[l]
+	}
+	s.names, s.labels = append(s.names, b.Names[0]), append(s.labels, label)
+	s.parts, s.frames = append(s.parts, Part(src, b.Index[0])), append(s.frames, int32(b.Frames[0]))
+	s.hasPoints, s.hasSpace = s.hasPoints || b.HasPoints[0], s.hasSpace || b.HasSpace[0]
+	s.points, s.space = appendKnown(s.points, b.Points, b.HasPoints[0]), appendKnown(s.space, b.Space, b.HasSpace[0])
+}
+
+// appendKnown appends positions, or as many unknown ones.
+func appendKnown(to, positions []float32, known bool) []float32 {
+	for _, v := range positions {
+		if !known {
+			v = float32(math.NaN())
+		}
+		to = append(to, v)
+	}
+	return to
+}
+
+// readPacked reads what a shard of Pack says of its clips.
+func (s *arrays) readPacked(a *archive) (err error) {
+	if s.names, err = s.readText(a, packedNames); err != nil {
+		return err
+	}
+	if s.parts, err = s.readText(a, packedParts); err != nil {
+		return err
+	}
+	h, v, err := a.read(packedFrames, nil)
+	numbers, ok := v.([]int64)
+	if err != nil || h == nil {
+		return err
+	}
+	if !ok || len(numbers) != s.n {
+		return badf("%s: %s is %s %v; wanted: whole numbers [%d]", s.path, packedFrames, h.descr, h.shape, s.n)
+	}
+	for i, n := range numbers {
+		if n < 1 || n > int64(s.t) {
+			return badf("%s: %s: clip %d has %d; legal: 1 to %d", s.path, packedFrames, i, n, s.t)
+		}
+		s.frames = append(s.frames, int(n))
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package data
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A packed set has the same batches, names, labels, parts, positions and split as its
+// source, and is not packed twice.
+func TestPackedSetsReadTheSame(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "set")
+	for _, name := range []string{"train/a/x", "train/b/y", "train/b/z", "val/a/w"} {
+		greyFrames(t, filepath.Join(root, name), 6, 4, 10, 60, 110, 160, 210)
+	}
+	greyFrames(t, filepath.Join(root, "train/a/short"), 6, 4, 9, 90)
+	cfg := Config{Height: 4, Width: 6, Frames: 5, Channels: 3, Flip: true, ValShare: .2, Workers: 1}
+	src, dir := mustOpen(t, Options{}, root), filepath.Join(t.TempDir(), "packed")
+	if skipped, err := Pack(t.Context(), src, cfg, dir, nil); err != nil || len(skipped) > 0 {
+		t.Fatal(skipped, err)
+	}
+	packed := mustOpen(t, Options{}, dir)
+	if d := cmp.Diff(names(src), names(packed)); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(src.Classes(), packed.Classes()); d != "" {
+		t.Error(d)
+	}
+	a, b := mustLoad(t, src, cfg, 2, true), mustLoad(t, packed, cfg, 2, true)
+	for step := range 5 {
+		want, got := next(t, a), next(t, b)
+		if far := farthest(want.Video, got.Video); far > 1e-6 { // bytes to floats twice
+			t.Errorf("step %d: off by %v", step, far)
+		}
+		want.Video, got.Video = nil, nil
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("step %d: %s", step, d)
+		}
+	}
+	trainA, valA, _ := Split(src, .2)
+	trainB, valB, err := Split(packed, .2)
+	if d := cmp.Diff([][]int{trainA, valA}, [][]int{trainB, valB}); d != "" || err != nil {
+		t.Error(d, err)
+	}
+	shard := filepath.Join(dir, "000000.npz")
+	old := time.Now().Add(-time.Hour)
+	os.Chtimes(shard, old, old)
+	if _, err := Pack(t.Context(), src, cfg, dir, nil); err != nil {
+		t.Error(err)
+	}
+	if st, err := os.Stat(shard); err != nil || time.Since(st.ModTime()) < time.Minute {
+		t.Errorf("the shard was written again: %v", err)
+	}
+	cfg.Frames = 3
+	if _, err := Pack(t.Context(), src, cfg, dir, nil); err == nil || !strings.Contains(err.Error(), "packed otherwise") {
+		t.Errorf("other settings: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	set, err := Synth(SynthConfig{Clips: 4, Seed: 1, Size: 16, Frames: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Join(t.TempDir(), "dots")
+	if _, err := Pack(t.Context(), set, Config{ValShare: .2}, dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	packed = mustOpen(t, Options{}, dir)
+	for i := range 4 {
+		want, got := mustRead(t, set, i), mustRead(t, packed, i)
+		if d := cmp.Diff([][]float32{want.Video, want.Points, want.Trajectory}, [][]float32{got.Video, got.Points, got.Trajectory}); d != "" || got.Name != want.Name {
+			t.Errorf("clip %d: %s", i, d)
+		}
+	}
+}
