@@ -46,7 +46,7 @@ func pack(c *cli.Context) error {
 	}
 	cfg := data.Config{Size: c.Int("size"), Frames: c.Int("frames"), FPS: c.Float64("fps"), Stride: c.Int("stride"),
 		Windows: c.String("windows"), Fit: c.String("fit"), ValShare: .2}
-	p := newProgress(c.App.ErrWriter, "pack", 10*time.Second)
+	p := newProgress(c, "pack", 10*time.Second)
 	defer p.close()
 	src, closeData, err := openData(c, p.log, paths, "", data.Options{})
 	if err != nil {
