@@ -61,7 +61,7 @@ type feed map[*G.Node][]float32
 // run computes the values of nodes.
 func (g *golden) run(in feed, outputs ...*G.Node) [][]float32 {
 	g.t.Helper()
-	plan, err := machine.Compile(g.be, outputs, nil)
+	plan, err := machine.Compile(g.be, outputs, nil, machine.RecomputeNone)
 	check(g.t, err)
 	for n, v := range in {
 		if b := plan.Buffer(n); b != nil {

@@ -8,6 +8,7 @@ import (
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
+	"magvit/model/machine"
 	"magvit/model/op"
 )
 
@@ -32,7 +33,8 @@ type Graph struct {
 	Inputs, Outputs map[string]*G.Node
 	Loss            *G.Node // scalar, the weighted sum of Terms; nil without one
 	Terms           []Term
-	Grads           G.Nodes // of Loss, by index of the parameters; of buffers their statistics
+	Grads           G.Nodes           // of Loss, by index of the parameters; of buffers their statistics
+	Recompute       machine.Recompute // how Compile saves memory
 
 	features  *G.Node     // between network and quantizer, of the encoder or of the decoder; input of a Classifier's heads
 	constants []constant  // inputs that never change

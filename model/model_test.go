@@ -206,7 +206,7 @@ func TestCodesDependOnTheirFrames(t *testing.T) {
 						bound[n] = params[offsets[i] : offsets[i]+n.Shape().TotalSize()]
 					}
 				}
-				plan, err := machine.Compile(be, grads, bound)
+				plan, err := machine.Compile(be, grads, bound, machine.RecomputeNone)
 				check(t, err)
 				check(t, be.Write(plan.Buffer(video), uniform("video", s.T*s.H*s.W*3)))
 				if b.cond != nil {

@@ -65,7 +65,7 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 		}
 	}
 	var err error
-	if p.Plan, err = machine.Compile(be, outputs, bound); err != nil {
+	if p.Plan, err = machine.Compile(be, outputs, bound, g.Recompute); err != nil {
 		return nil, err
 	}
 	for _, named := range []map[string]*G.Node{g.Inputs, g.Outputs} {

@@ -6,6 +6,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/model/machine"
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
@@ -213,6 +214,9 @@ func (s *Stepper) program(of data.Shape) (*program, error) {
 	}
 	g, err := build(shape)
 	if err != nil {
+		return nil, err
+	}
+	if g.Recompute, err = machine.ParseRecompute(s.cfg.Train.Recompute); err != nil {
 		return nil, err
 	}
 	inUse := model.InUse(s.be)

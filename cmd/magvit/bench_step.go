@@ -13,6 +13,7 @@ import (
 	"magvit/kernels"
 	"magvit/kernels/philox"
 	"magvit/model"
+	"magvit/model/machine"
 	"magvit/trainer"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
@@ -35,6 +36,7 @@ func benchStepCommand() *cli.Command {
 			&cli.StringFlag{Name: "peak", Value: "790,60,3015", Usage: "`TENSOR,FLOAT,MEMORY`: its TFLOP/s of tensor cores and of float32, and GB/s; those of an H100 SXM, nine tenths of its memory's"},
 			&cli.BoolFlag{Name: "explain", Usage: "show the plan: nodes, memory, work and time of each kind of kernel"},
 			kernelsFlag(),
+			&cli.StringFlag{Name: "recompute", Value: "none", Usage: "values that the backward pass makes again to save memory: none, auto or max"},
 			jsonFlag(),
 		}, deviceFlags()...),
 		Action: benchStep,
@@ -102,7 +104,10 @@ func benchStep(c *cli.Context) error {
 		return err
 	}
 	defer be.Close()
-	cfg.Model, cfg.Train.Accumulate = typical(cfg.Model), 1
+	cfg.Model, cfg.Train.Accumulate, cfg.Train.Recompute = typical(cfg.Model), 1, c.String("recompute")
+	if _, err := machine.ParseRecompute(cfg.Train.Recompute); err != nil {
+		return usagef("--%w", err)
+	}
 	net, err := model.Build(cfg.Model)
 	if err != nil {
 		return err

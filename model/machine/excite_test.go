@@ -25,7 +25,7 @@ func TestSqueezeExciteFusion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := Compile(be, grads, nil)
+	plan, err := Compile(be, grads, nil, RecomputeNone)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,8 +46,9 @@ type instr struct {
 
 // Compile plans the computation of outputs, whose values stay readable until the
 // next Run. bound gives nodes a place of the caller's: inputs, parameters, and
-// outputs such as gradients. An input that is not bound gets a place of its own.
-func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buffer) (*Plan, error) {
+// outputs such as gradients. An input that is not bound gets a place of its own. how says
+// which values may be made twice to save memory.
+func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buffer, how Recompute) (*Plan, error) {
 	p := &Plan{be: be, buffers: map[*G.Node]kernels.Buffer{}, zeros: map[int]*G.Node{}}
 	nodes, err := reachable(outputs)
 	if err != nil {
@@ -70,7 +71,7 @@ func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buff
 	for _, n := range outputs {
 		keep[n] = true
 	}
-	prog = fuse(prog, keep)
+	prog = recompute(fuse(prog, keep), keep, p.buffers, how)
 	half := p.store(prog, keep)
 	if err := p.place(prog, half, keep); err != nil {
 		return nil, err

@@ -117,7 +117,7 @@ func define(t *testing.T, nodes G.Nodes, values map[*G.Node][]float32) {
 func TestPlanComputesWhatTheGraphMeans(t *testing.T) {
 	c, be := newChain(t), cpu(t, 2)
 	outputs := append(G.Nodes{c.loss, c.y}, c.grads...)
-	p, err := Compile(be, outputs, nil)
+	p, err := Compile(be, outputs, nil, RecomputeNone)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestGradientsAreDifferences(t *testing.T) {
 func TestFusion(t *testing.T) {
 	c, be := newChain(t), cpu(t, 1)
 	count := func(outputs ...*G.Node) map[string]int {
-		p, err := Compile(be, outputs, nil)
+		p, err := Compile(be, outputs, nil, RecomputeNone)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,7 +248,7 @@ func TestGradientsAreSummedUpInConvolutions(t *testing.T) {
 		t.Fatal(err)
 	}
 	be := cpu(t, 2)
-	p, err := Compile(be, grads, nil)
+	p, err := Compile(be, grads, nil, RecomputeNone)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +296,7 @@ func TestNormFusion(t *testing.T) {
 		apply(t, kernels.Add{Len: 30}, []int{6, 5}, n, dy),
 		apply(t, kernels.Add{Len: 30}, []int{6, 5}, dy, n),
 	} {
-		p, err := Compile(be, G.Nodes{y}, nil)
+		p, err := Compile(be, G.Nodes{y}, nil, RecomputeNone)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -338,7 +338,7 @@ func TestUpsamplingIsFused(t *testing.T) {
 			t.Fatal(err)
 		}
 		outputs := G.Nodes{y, grads[0]}
-		p, err := Compile(be, outputs, nil)
+		p, err := Compile(be, outputs, nil, RecomputeNone)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -383,7 +383,7 @@ func TestUpsamplingIsFused(t *testing.T) {
 
 func TestPlacesOfLivingValuesDoNotOverlap(t *testing.T) {
 	c, be := newChain(t), cpu(t, 1)
-	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil)
+	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil, RecomputeNone)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +409,7 @@ func TestPlacesOfLivingValuesDoNotOverlap(t *testing.T) {
 
 func TestRunAllocatesNothing(t *testing.T) {
 	c, be := newChain(t), cpu(t, 2)
-	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil)
+	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil, RecomputeNone)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,18 +422,18 @@ func TestRunAllocatesNothing(t *testing.T) {
 func TestCompileErrors(t *testing.T) {
 	c, be := newChain(t), cpu(t, 1)
 	short, _ := be.Alloc(3)
-	if _, err := Compile(be, G.Nodes{c.y}, map[*G.Node]kernels.Buffer{c.w: short}); err == nil || !strings.Contains(err.Error(), "3") {
+	if _, err := Compile(be, G.Nodes{c.y}, map[*G.Node]kernels.Buffer{c.w: short}, RecomputeNone); err == nil || !strings.Contains(err.Error(), "3") {
 		t.Errorf("a parameter bound to a short buffer: %v", err)
 	}
 	foreign := G.Must(G.Tanh(c.y))
-	if _, err := Compile(be, G.Nodes{foreign}, nil); err == nil || !strings.Contains(err.Error(), "not a kernel") {
+	if _, err := Compile(be, G.Nodes{foreign}, nil, RecomputeNone); err == nil || !strings.Contains(err.Error(), "not a kernel") {
 		t.Errorf("an operation that is no kernel: %v", err)
 	}
 }
 
 func TestExplain(t *testing.T) {
 	c, be := newChain(t), cpu(t, 1)
-	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil)
+	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil, RecomputeNone)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func (r *recording) Record(run func()) (func() error, error) {
 func TestRunReplays(t *testing.T) {
 	run := func(be kernels.Backend) []float32 {
 		c := newChain(t)
-		p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil)
+		p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil, RecomputeNone)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -48,7 +48,7 @@ func TestStorage(t *testing.T) {
 	f := apply1(kernels.SiLU, sum)                         // read by a kernel of float32
 	squares := apply(kernels.SumSquares{Len: n}, f)        // an output too
 	h := &halves{}
-	p, err := Compile(h, G.Nodes{out, squares}, nil)
+	p, err := Compile(h, G.Nodes{out, squares}, nil, RecomputeNone)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,7 @@ type Train struct {
 	EMA         EMA        `yaml:"ema"`          // average of the weights, used by evaluation and codes
 	Precision   string     `yaml:"precision"`    // of products' operands, and on a GPU of stored activations: f32 or bf16
 	Kernels     string     `yaml:"kernels"`      // of convolutions on the CPU in f32: auto, the fastest, Winograd's or direct sums; or exact, direct sums alone
+	Recompute   string     `yaml:"recompute"`    // values that the backward pass makes again, to the same bits, to save memory: none; auto, by cheap kernels; or max, by any
 	Seed        uint64     `yaml:"seed"`         // of weights, batches and augmentation
 
 	ShuffleLabels bool `yaml:"shuffle_labels"` // control experiment for classifiers: labels are permuted among the clips, and accuracy must fall to chance
@@ -69,7 +70,7 @@ func Defaults() Config {
 	return Config{Model: model.Defaults(), Data: data.Defaults(), Train: Train{
 		Steps: 10_000, Batch: 8, Accumulate: 1, LR: 1e-3, Betas: [2]float64{.9, .99}, Eps: 1e-8, WeightDecay: 1e-4,
 		Warmup: 100, Schedule: "cosine", Final: .02, Extension: "schedule", ClipNorm: 1,
-		EMA: EMA{UpdateAfter: 100, UpdateEvery: 10}, Precision: "f32", Kernels: "auto", Seed: 42,
+		EMA: EMA{UpdateAfter: 100, UpdateEvery: 10}, Precision: "f32", Kernels: "auto", Recompute: "none", Seed: 42,
 		LogEvery: 10, EvalEvery: 500, EvalClips: 256, Samples: 4, SaveEvery: 500, KeepLast: 3, NaNPatience: 10,
 	}}
 }

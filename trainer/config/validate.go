@@ -68,6 +68,7 @@ func (t Train) validate() error {
 	whole("ema.update_every", t.EMA.UpdateEvery, 1, maxSteps)
 	word("precision", t.Precision, "f32", "bf16")
 	word("kernels", t.Kernels, "auto", "exact")
+	word("recompute", t.Recompute, "none", "auto", "max")
 	whole("log_every", t.LogEvery, 1, maxSteps)
 	whole("eval_every", t.EvalEvery, 0, maxSteps)
 	whole("eval_clips", t.EvalClips, 0, maxSteps)

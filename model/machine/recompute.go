@@ -1,0 +1,214 @@
+package machine
+
+import (
+	"fmt"
+	"slices"
+
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+)
+
+// Recompute says which values a plan may make again, to the same bits, in place of
+// holding them from the forward to the backward pass.
+type Recompute int
+
+const (
+	RecomputeNone Recompute = iota
+	// RecomputeAuto allows kernels of few operations a byte, 3 % of the plan's in all.
+	RecomputeAuto
+	// RecomputeMax allows every kernel.
+	RecomputeMax
+)
+
+// ParseRecompute reads none, auto or max.
+func ParseRecompute(s string) (Recompute, error) {
+	for r, word := range []string{"none", "auto", "max"} {
+		if s == word {
+			return Recompute(r), nil
+		}
+	}
+	return 0, fmt.Errorf("recompute %q: want none, auto or max", s)
+}
+
+const (
+	// autoIntensity is how many operations a byte a kernel may have in RecomputeAuto: a
+	// 1×1×1 convolution of 64 channels has 16, one of 3×3×3 taps 400.
+	autoIntensity = 64
+	// autoFraction is how much of the plan's operations RecomputeAuto may add.
+	autoFraction = .03
+)
+
+// recomputation is a program in which some values are made twice.
+type recomputation struct {
+	prog  []instr
+	again map[*G.Node]*G.Node // the second value, by the first
+	flops int64               // added
+}
+
+// recompute lowers the peak of the values that are needed at the same time. It goes on as
+// long as there is a value that is idle at the peak, and whose maker can run again before
+// its next use, such that the peak does not rise; the program of the least peak is the
+// result. Values with a buffer in bound do not count: they are not in the arena.
+func recompute(prog []instr, keep map[*G.Node]bool, bound map[*G.Node]kernels.Buffer, how Recompute) []instr {
+	if how == RecomputeNone {
+		return prog
+	}
+	var total int64
+	for _, in := range prog {
+		total += in.spec.FLOPs()
+	}
+	now := recomputation{prog: prog, again: map[*G.Node]*G.Node{}}
+	best, least := now, newLiveness(prog, keep, bound).peak
+	for {
+		live := newLiveness(now.prog, keep, bound)
+		var next recomputation
+		var after liveness
+		for _, n := range live.idle(now) {
+			spec := now.prog[live.maker[n]].spec
+			if how == RecomputeAuto && (spec.FLOPs() > autoIntensity*kernels.Bytes(spec) || float64(now.flops+spec.FLOPs()) > autoFraction*float64(total)) {
+				continue
+			}
+			try := now.with(n, live)
+			l := newLiveness(try.prog, keep, bound)
+			if !l.lower(live) || next.prog != nil && !l.lower(after) {
+				continue
+			}
+			next, after = try, l
+		}
+		if next.prog == nil {
+			return best.prog
+		}
+		if now = next; after.peak < least {
+			best, least = now, after.peak
+		}
+	}
+}
+
+// with makes n again before its first use after the peak.
+func (r recomputation) with(n *G.Node, live liveness) recomputation {
+	out := recomputation{prog: slices.Clone(r.prog), again: map[*G.Node]*G.Node{}, flops: r.flops}
+	for a, b := range r.again {
+		out.again[a] = b
+	}
+	at := live.next(n)
+	again := Input(G.NewGraph(), "again", n.Shape()...)
+	out.again[n] = again
+	for i := at; i < len(out.prog); i++ {
+		out.prog[i].args = replaced(out.prog[i].args, n, again)
+	}
+	out.insert(instr{r.prog[live.maker[n]].spec, slices.Clone(r.prog[live.maker[n]].args)}, again, at)
+	out.flops += r.prog[live.maker[n]].spec.FLOPs()
+	return out
+}
+
+// insert makes a value at position at, and before that the arguments that are made again
+// later. It returns the position after.
+func (r *recomputation) insert(in instr, result *G.Node, at int) int {
+	in.args[0] = result
+	for k, a := range in.args[1:] {
+		if second := r.again[a]; second != nil {
+			a = second
+			in.args[k+1] = a
+		}
+		if i := slices.IndexFunc(r.prog, func(p instr) bool { return p.args[0] == a }); i >= at {
+			earlier := instr{r.prog[i].spec, slices.Clone(r.prog[i].args)}
+			r.prog = slices.Delete(r.prog, i, i+1)
+			at = r.insert(earlier, a, at)
+		}
+	}
+	r.prog = slices.Insert(r.prog, at, in)
+	return at + 1
+}
+
+// replaced are the arguments with those that are a after the first replaced by b.
+func replaced(args []*G.Node, a, b *G.Node) []*G.Node {
+	if !slices.Contains(args[1:], a) {
+		return args
+	}
+	args = slices.Clone(args)
+	for i := range args[1:] {
+		if args[i+1] == a {
+			args[i+1] = b
+		}
+	}
+	return args
+}
+
+// liveness is when the values of a program are needed.
+type liveness struct {
+	prog   []instr
+	maker  map[*G.Node]int
+	uses   map[*G.Node][]int
+	fixed  map[*G.Node]bool // outputs
+	made   []*G.Node        // values of the arena, in the order of their makers
+	peak   int              // values needed at the same time, at most
+	at     int              // the first instruction at the peak
+	atPeak int              // how many there are
+}
+
+func newLiveness(prog []instr, keep map[*G.Node]bool, bound map[*G.Node]kernels.Buffer) liveness {
+	l := liveness{prog: prog, maker: map[*G.Node]int{}, uses: map[*G.Node][]int{}, fixed: keep}
+	change := make([]int, len(prog)+1)
+	for i, in := range prog {
+		for _, a := range in.args[1:] {
+			l.uses[a] = append(l.uses[a], i)
+		}
+		if n := in.args[0]; bound[n] == nil {
+			l.maker[n] = i
+			l.made = append(l.made, n)
+		}
+	}
+	for _, n := range l.made {
+		last := l.maker[n]
+		if u := l.uses[n]; len(u) > 0 {
+			last = u[len(u)-1]
+		}
+		if keep[n] {
+			last = len(prog) - 1
+		}
+		change[l.maker[n]] += size(n)
+		change[last+1] -= size(n)
+	}
+	live := 0
+	for i := range prog {
+		live += change[i]
+		switch {
+		case live > l.peak:
+			l.peak, l.at, l.atPeak = live, i, 1
+		case live == l.peak:
+			l.atPeak++
+		}
+	}
+	return l
+}
+
+// lower compares peaks, and of the same peak how long it lasts.
+func (l liveness) lower(than liveness) bool {
+	return l.peak < than.peak || l.peak == than.peak && l.atPeak < than.atPeak
+}
+
+// idle are the values that are needed before and after the peak, not at it, and that
+// could be made again.
+func (l liveness) idle(r recomputation) (nodes []*G.Node) {
+	second := map[*G.Node]bool{}
+	for _, b := range r.again {
+		second[b] = true
+	}
+	for _, n := range l.made {
+		if l.maker[n] < l.at && l.next(n) > l.at && !slices.Contains(l.uses[n], l.at) && !l.fixed[n] && r.again[n] == nil && !second[n] {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// next is the first use of n after the peak; 0 if there is none.
+func (l liveness) next(n *G.Node) int {
+	for _, u := range l.uses[n] {
+		if u > l.at {
+			return u
+		}
+	}
+	return 0
+}
