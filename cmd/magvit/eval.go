@@ -33,7 +33,7 @@ func eval(c *cli.Context) error {
 		return err
 	}
 	logCheckpoint(c, w.p.log, of)
-	if err := w.openClips(of.Config.Data); err != nil {
+	if err := w.openClips(of); err != nil {
 		return err
 	}
 	clips, step, err := w.evaluation(c, of.Config)

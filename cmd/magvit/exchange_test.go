@@ -34,6 +34,12 @@ func TestImportUseExport(t *testing.T) {
 			t.Errorf("import does not say %q:\n%s", words, out)
 		}
 	}
+	// The reference's clip length, 17 frames, is no length of these weights' clips.
+	magvit(t, "import", "--from", "lucidrains", absolute(t, reference), "--out", in("untrained"))
+	out, _ = magvit(t, "encode", "--checkpoint", in("untrained"), "--data", clips, "--out", in("short.npz"))
+	if !strings.Contains(out, "codes [8 2 16 16]") {
+		t.Errorf("clips of 2 frames are not encoded as they are: %s", out)
+	}
 	eval := func(checkpoint string) (text string) {
 		text, _ = magvit(t, "eval", "--checkpoint", checkpoint, "--data", clips, "--json")
 		return text

@@ -53,7 +53,7 @@ func clipFlags() []cli.Flag {
 }
 
 func framesFlag() cli.Flag {
-	return &cli.IntFlag{Name: "frames", DefaultText: "as in training", Usage: "frames of a clip: longer ones are cut, shorter ones repeat their last; 0: as many as the first clip has"}
+	return &cli.IntFlag{Name: "frames", DefaultText: "as in training, 0 for imported weights", Usage: "frames of a clip: longer ones are cut, shorter ones repeat their last; 0: as many as the first clip has"}
 }
 
 // openCheckpoint starts the device and reads the checkpoint.
@@ -115,18 +115,23 @@ func (w *work) open() (err error) {
 	if w.be, w.codec, err = openCheckpoint(w.c, w.p.log); err != nil {
 		return err
 	}
-	return w.openClips(w.codec.Config.Data)
+	return w.openClips(w.codec.Trained)
 }
 
-// openClips opens the clips, to be read with a checkpoint's data configuration.
-func (w *work) openClips(cfg data.Config) (err error) {
+// openClips opens the clips, to be read with a checkpoint's data configuration. A
+// checkpoint of step 0 is imported and was trained on clips of another program: clips are
+// as long as the first one.
+func (w *work) openClips(of task.Trained) (err error) {
 	if w.src, w.closeData, err = openData(w.c, w.p.log, w.c.StringSlice("data"), "", data.Options{}); err != nil {
 		return err
 	}
 	for _, s := range w.src.Problems() {
 		w.p.log.Warn("data: " + s)
 	}
-	w.data = cfg
+	w.data = of.Config.Data
+	if of.Step == 0 {
+		w.data.Frames = 0
+	}
 	if w.c.IsSet("frames") {
 		w.data.Frames = w.c.Int("frames")
 	}
