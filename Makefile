@@ -23,7 +23,7 @@ setup:
 
 # What CI and the README call.
 test: setup build lint race emul-short
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 lint: setup
 	@changed="$$($(GOFMT) -l cmd gpu kernels model trainer)"; test -z "$$changed" || { echo "gofmt would change:"; echo "$$changed"; exit 1; }
@@ -32,7 +32,7 @@ lint: setup
 
 # The race detector, without tests that only train longer or only read and write files.
 race: setup
-	$(GO) test -race -short -skip 'LossDecreases|ReconstructionImproves|Import|Export' ./trainer ./trainer/data
+	$(GO) test -race -short -timeout 30m -skip 'LossDecreases|ReconstructionImproves|Import|Export' ./trainer ./trainer/data
 
 # Kills, signals, damaged run directories and full disks (as root), TORTURE times as many as in the ordinary tests;
 # each campaign prints its counts and a seed, which MAGVIT_TORTURE_SEED repeats.
@@ -49,8 +49,8 @@ emul: emul-short
 
 emul-short: setup
 	$(GO) vet -tags emul ./kernels/emul ./gpu ./model
-	$(GO) test -short -tags emul ./kernels/emul ./gpu
-	$(GO) test -short -tags emul -run TestGoldenEmulated ./model
+	$(GO) test -short -timeout 30m -tags emul ./kernels/emul ./gpu
+	$(GO) test -short -timeout 30m -tags emul -run TestGoldenEmulated ./model
 
 # The same with every access to memory checked.
 emul-asan: setup
