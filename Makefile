@@ -32,7 +32,7 @@ lint: setup
 
 # The race detector, without tests that only train longer or only read and write files.
 race: setup
-	$(GO) test -race -short -timeout 30m -skip 'LossDecreases|ReconstructionImproves|Import|Export' ./trainer ./trainer/data
+	$(GO) test -race -short -timeout 30m -skip 'LossDecreases|ReconstructionImproves|Import|Export|RecomputeKeepsBits|TrainKernels' ./trainer ./trainer/data
 
 # Kills, signals, damaged run directories and full disks (as root), TORTURE times as many as in the ordinary tests;
 # each campaign prints its counts and a seed, which MAGVIT_TORTURE_SEED repeats.
