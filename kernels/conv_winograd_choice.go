@@ -87,9 +87,9 @@ func (c *CPU) winograd(spec Spec) *winogradForm {
 	return best
 }
 
-// The cost model counts multiply-adds. A transform takes as long as so many for a value
-// of the transform domain, mostly because these values leave L1; measured with AVX-512 on
-// a Cascade Lake for 64 to 128 channels.
+// The cost model counts multiply-adds. A transform of one value of the transform domain
+// costs as much as the multiply-adds below, mostly because these values leave L1; measured
+// with AVX-512 on a Cascade Lake for 64 to 128 channels.
 const (
 	winogradPixelCost  = 30 // of V, M and Y
 	winogradWeightCost = 50 // of U

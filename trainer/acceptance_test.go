@@ -37,7 +37,7 @@ func trajectories(t *testing.T, clips int, seed uint64) data.Source {
 	return src
 }
 
-// tiny is the options of a run of preset tiny for so many steps.
+// tiny is the options of a run of preset tiny for a number of steps.
 func tiny(t *testing.T, steps int) Options {
 	t.Helper()
 	cfg, err := Preset("tiny")

@@ -161,7 +161,7 @@ func TestDamagedCheckpointsArePassedOver(t *testing.T) {
 	}
 }
 
-// full is a file on a disk with so many bytes left.
+// full is a file on a disk with a number of bytes left.
 type full struct{ left int }
 
 func (f *full) Write(b []byte) (int, error) {
