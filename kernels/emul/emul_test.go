@@ -175,7 +175,7 @@ func TestOrdersShowMissingBarriers(t *testing.T) {
 
 func TestLaunchChecksItsArguments(t *testing.T) {
 	d := Open(Forward)
-	f, err := d.Function("fill")
+	f, err := d.Function("sum_values")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,10 +185,10 @@ func TestLaunchChecksItsArguments(t *testing.T) {
 		args        int
 		want        string
 	}{
-		{one, one, 12, "takes 16 bytes of arguments, got 12"},
-		{one, [3]uint32{1025, 1, 1}, 16, "1 to 1024 threads"},
-		{[3]uint32{1, 65536, 1}, one, 16, "65535"},
-		{[3]uint32{1, 0, 1}, one, 16, "a grid has"},
+		{one, one, 12, "takes 24 bytes of arguments, got 12"},
+		{one, [3]uint32{1025, 1, 1}, 24, "1 to 1024 threads"},
+		{[3]uint32{1, 65536, 1}, one, 24, "65535"},
+		{[3]uint32{1, 0, 1}, one, 24, "a grid has"},
 	} {
 		if err := d.Launch(f, c.grid, c.block, 0, make([]byte, c.args)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want one with %q", err, c.want)
