@@ -78,7 +78,7 @@ func TestConfigErrors(t *testing.T) {
 		"model.quantizer.levels: [1000 1000 1000]: more than 16777216 codes": func(c *Config) { c.Quantizer.Levels = []int{1000, 1000, 1000} },
 		"model.quantizer.codebook_size: 64: fsq has levels instead":          func(c *Config) { c.Quantizer.CodebookSize = 64 },
 		"model.layers[2]: compress_time has no kernel of its own":            func(c *Config) { c.Layers[2].Kernel = Kernel{3, 1, 1} },
-		"model.quantizer.kind: \"vq\": want fsq, lfq":                        func(c *Config) { c.Quantizer.Kind = "vq" },
+		"model.quantizer.kind: \"rvq\": want fsq, lfq, vq, bsq":              func(c *Config) { c.Quantizer.Kind = "rvq" },
 		"model.layers[0]: residual has no antialias":                         func(c *Config) { c.Layers[0].Antialias = true },
 		"model.layers[1]: compress_space has no dilation":                    func(c *Config) { c.Layers[1].Dilation = 2 },
 		"model.dim_cond: 0 times cond_expansion 4: want at least 1":          func(c *Config) { c.Layers[0] = Layer{Name: CondAttendTime} },

@@ -249,10 +249,10 @@ API cuTensorMapEncodeTiled(TensorMap* m, int type, unsigned rank, void* address,
                            const uint32_t* box, const uint32_t* steps, int interleave, int swizzle, int, int outside) {
   NEED;
   if (uint64_t(m) % 64 || type != 9 || rank != 5 || !address || uint64_t(address) % 16 || interleave || swizzle != 3 || outside) return INVALID_VALUE;
-  *m = {uint64_t(address), {}, {}, {}, emul::TENSOR_MAP, {}, {}};
+  *m = {uint64_t(address), {}, {}, {}, emul::TENSOR_MAP_MAGIC, {}, {}};
   for (unsigned i = 0; i < rank; i++) {
     if (dims[i] < 1 || dims[i] > 1ull << 32 || box[i] < 1 || box[i] > 256 || steps[i] < 1 || steps[i] > 8 || (i == 0 && steps[i] > 1)) return INVALID_VALUE;
-    m->dims[i] = dims[i], m->box[i] = box[i], m->steps[i] = steps[i];
+    m->dims[i] = dims[i], m->box[i] = box[i], m->element_strides[i] = steps[i];
   }
   for (unsigned i = 0; i + 1 < rank; i++) {
     if (strides[i] % 16 || strides[i] >= 1ull << 40) return INVALID_VALUE;
