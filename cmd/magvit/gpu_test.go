@@ -144,7 +144,7 @@ func TestGPUBenchFailures(t *testing.T) {
 	}{
 		{"FAKE_CUDA_LAUNCH=fsq_index:701", "60s", 4, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "2 of 4 kernels differ"},
 		{"FAKE_CUDA_FAULT=fsq_index:700", "60s", 1, "kernel fsq_index", "the device is lost since " + first},
-		{"FAKE_CUDA_HANG=fsq_index", "500ms", 1, "does not end after 500ms", "the device hangs since " + first},
+		{"FAKE_CUDA_HANG=fsq_index", "500ms", 1, "did not finish within 500ms", "the device hangs since " + first},
 	} {
 		out, log, status := onGPU(t, []string{c.env, "CUDA_LAUNCH_BLOCKING=1"}, "bench", "--check", "--device", "gpu", "--timeout", c.timeout,
 			"--filter", "^FSQ(Index|Values).*Tokens:(33|40) ")
