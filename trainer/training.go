@@ -157,7 +157,13 @@ func (t *training) save() error {
 
 // checkpoint saves the run, once for each step.
 func (t *training) checkpoint() error {
-	if t.snap.Step == 0 || t.savedStep == t.snap.Step {
+	if t.snap.Step == 0 {
+		return nil
+	}
+	if t.savedStep == t.snap.Step { // evaluated after it was saved, as after an interruption
+		if t.snap.BestStep == t.snap.Step {
+			return t.store.Point("best", t.newest)
+		}
 		return nil
 	}
 	unflushed := t.dir.Flush()

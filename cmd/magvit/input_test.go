@@ -58,6 +58,10 @@ func codes(t *testing.T, arrays ...data.Array) string {
 
 func TestBadInput(t *testing.T) {
 	good, run := clips(t), trainedRun(t)
+	other := t.TempDir() // a run directory is locked by one training at a time
+	if err := os.CopyFS(other, os.DirFS(run)); err != nil {
+		t.Fatal(err)
+	}
 	nan := float32(math.NaN())
 	train := func(more ...string) []string {
 		return append([]string{"train", "--preset", "tiny", "--steps", "2", "--out", "run"}, more...)
@@ -102,7 +106,7 @@ func TestBadInput(t *testing.T) {
 		"unknown preset":      {[]string{"train", "--preset", "tinny", "--data", good, "--out", "run"}, []string{"tinny", "tiny"}},
 		"out below a file":    {train("--data", good, "--out", filepath.Join(good, "run")), []string{"is a file"}},
 		"another run's place": {train("--data", good, "--out", run, "--resume", "never"), []string{"not empty", "--resume"}},
-		"another config":      {train("--data", good, "--out", run, "--steps", "9", "--set", "model.init_dim=16"), []string{"model.init_dim", "16", "24"}},
+		"another config":      {train("--data", good, "--out", other, "--steps", "9", "--set", "model.init_dim=16"), []string{"model.init_dim", "16", "24"}},
 		"resume from nothing": {train("--data", good, "--resume", "nowhere"), []string{"nowhere"}},
 		"gpu":                 {train("--data", good, "--device", "gpu"), []string{"no GPU code", "cpu"}},
 		"unknown device":      {train("--data", good, "--device", "tpu"), []string{"tpu", "cpu"}},
