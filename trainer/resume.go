@@ -63,7 +63,10 @@ func (t *training) resume(fresh bool) (from string, err error) {
 		return "", usage.Errorf("--init %s: run directory %s holds a run that began with other weights: choose another --out, or leave --init out to continue it", t.opt.Init, out)
 	}
 	if from != "" {
-		t.snap, t.newest, t.savedStep = snap, filepath.Base(from), snap.Step
+		t.snap = snap
+		if t.store.Owns(from) { // else the checkpoint is another run's, and this one has none yet
+			t.newest, t.savedStep = filepath.Base(from), snap.Step
+		}
 		t.continued(was, snap, from)
 	}
 	return from, nil

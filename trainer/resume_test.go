@@ -114,6 +114,16 @@ func TestResumeIntoAnotherRun(t *testing.T) {
 			t.Errorf("the log lacks %q:\n%s", w, log)
 		}
 	}
+	// best and latest name checkpoints of the new run, also where its first evaluation stays the best.
+	for _, name := range []string{"best", "latest"} {
+		text, err := os.ReadFile(filepath.Join(o.Out, "checkpoints", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(o.Out, "checkpoints", strings.TrimSpace(string(text)), checkpoint.StateFile)); err != nil {
+			t.Error(name, err)
+		}
+	}
 	// In the same directory it is refused, with the ways that there are.
 	o.Out, o.Resume = base.Out, "auto"
 	_, err := Run(t.Context(), o)
