@@ -197,6 +197,12 @@ func (t *Tokenizer) CodebookLevels() []int {
 	return q.levels()
 }
 
+// FirstChannelLowest reports whether the first of a code's latent channels is its lowest
+// digit, as with FSQ; LFQ's and BSQ's first channel is the highest bit.
+func (t *Tokenizer) FirstChannelLowest() bool {
+	return t.Config.Quantizer.Kind != "lfq" && t.Config.Quantizer.Kind != "bsq"
+}
+
 // Codebook is the index of the buffer of a learned codebook, of shape [codebooks,codebook
 // size,dim]; ok is false for quantizers without one.
 func (t *Tokenizer) Codebook() (index int, ok bool) {
