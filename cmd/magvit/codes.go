@@ -2,203 +2,153 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
 
-	"magvit/trainer/data"
-	"magvit/trainer/task"
+	"github.com/urfave/cli/v2"
+
+	"magvit/trainer/codes"
+	"magvit/trainer/metrics"
 )
 
-// codeFile is an .npz file of codes, as encode writes it. decode needs only the array codes; whatever else has the
-// wrong type is ignored, and what has the wrong length is an error.
-type codeFile struct {
-	path      string
-	shape     [5]int // N, T', H', W', codebooks
-	codes     []int32
-	frames    []int64 // of each clip; nil: as many as the codes give
-	labels    []int64 // nil: none
-	names     []string
-	classes   []string
-	codebook  int64   // size; 0: unknown
-	tokenizer string  // SHA-256 of the weights that made the codes; "": unknown
-	quantizer string  // kind; "": unknown
-	levels    []int64 // of the digits of a code; nil: unknown
-	step      int64   // of the checkpoint
-	fps       []float32
+func codesCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "codes",
+		Usage:       "show what a file or folder of codes holds, and how its codebook is used",
+		ArgsUsage:   "PATH",
+		Description: example("magvit codes codes.npz", "magvit codes codes/ --json"),
+		Flags:       []cli.Flag{jsonFlag()},
+		Action:      showCodes,
+	}
 }
 
-// digitOrder explains how a code is made of digits.
-const digitOrder = "code = digit[0] + levels[0]*(digit[1] + levels[1]*(digit[2] + ...))"
-
-// origin describes the tokenizer and the clips that codes come from, as arrays of the file: with a learned codebook also its
-// vectors, [codebooks,codebook size,dim].
-func origin(codec *task.Codec, paths []string, split string, shape [5]int, video data.Shape) ([]data.Array, error) {
-	text := func(name string, values ...string) data.Array {
-		return data.Array{Name: name, Shape: []int{len(values)}, Data: values}
-	}
-	numbers := func(name string, values ...int) data.Array {
-		list := make([]int32, len(values))
-		for i, v := range values {
-			list[i] = int32(v)
-		}
-		return data.Array{Name: name, Shape: []int{len(values)}, Data: list}
-	}
-	tok := codec.Tokenizer
-	source := make([]string, len(paths))
-	for i, p := range paths {
-		source[i] = p
-		if full, err := filepath.Abs(p); err == nil {
-			source[i] = full
-		}
-	}
-	list := []data.Array{
-		numbers("size", video.H, video.W),
-		numbers("codebook", tok.CodebookSize()),
-		text("tokenizer_sha256", codec.SHA256),
-		numbers("step", codec.Step),
-		text("quantizer", tok.Config.Quantizer.Kind),
-		numbers("levels", tok.CodebookLevels()...),
-		text("digit_order", digitOrder),
-		numbers("grid", shape[1:4]...),
-		text("split", split),
-		text("source", source...),
-	}
-	vectors, dim, err := codec.CodeVectors()
-	if vectors != nil {
-		list = append(list, data.Array{Name: "vectors", Shape: []int{shape[4], tok.CodebookSize(), dim}, Data: vectors})
-	}
-	return list, err
+// codesSummary is what codes prints.
+type codesSummary struct {
+	Path   string         `json:"path"`
+	Clips  int            `json:"clips"`
+	Header codes.Header   `json:"header"`
+	Labels map[string]int `json:"labels,omitempty"` // clips of each class, by name or number
+	Frames [2]int         `json:"frames"`           // of the shortest and the longest clip; 0: unknown
+	Use    metrics.Codes  `json:"use"`              // of codes by the codebook
+	// Factors are the use of each sub-vocabulary.
+	Factors []metrics.Codes `json:"factor_use,omitempty"`
 }
 
-// maxCodes bounds the codes of a file.
-const maxCodes = 1 << 28
-
-func readCodes(path string) (f *codeFile, err error) {
-	arrays, err := data.ReadArrays(path)
+func showCodes(c *cli.Context) error {
+	args, err := arguments(c, 1, 1, "PATH")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	f = &codeFile{path: path, shape: [5]int{4: 1}}
-	codes, ok := arrays["codes"]
-	values, whole := codes.Data.([]int64)
-	switch {
-	case !ok:
-		return nil, usagef("%s: no array \"codes\" of whole numbers in it; magvit encode writes one", path)
-	case !whole:
-		return nil, usagef("%s: codes are not whole numbers; want int32", path)
-	case len(codes.Shape) != 4 && len(codes.Shape) != 5:
-		return nil, usagef("%s: codes of shape %v; want [N,T',H',W'], and an axis of codebooks if there are several", path, codes.Shape)
-	case len(values) == 0:
-		return nil, usagef("%s: codes of shape %v: there are no clips", path, codes.Shape)
-	case len(values) > maxCodes:
-		return nil, usagef("%s: codes of shape %v: %d codes; decode at most %d at a time", path, codes.Shape, len(values), maxCodes)
+	set, err := codes.Open(args[0])
+	if err != nil {
+		return err
 	}
-	copy(f.shape[:], codes.Shape)
-	n := f.shape[0]
-	f.codes = make([]int32, len(values))
-	for i, v := range values {
-		if v < 0 || v > 1<<31-1 {
-			return nil, usagef("%s: code %d at %d; want 0 to %d", path, v, i, 1<<31-1)
-		}
-		f.codes[i] = int32(v)
+	s, err := summarize(c, set)
+	if err != nil {
+		return err
 	}
-	whole64 := func(name string) []int64 { v, _ := arrays[name].Data.([]int64); return v }
-	text := func(name string) []string { v, _ := arrays[name].Data.([]string); return v }
-	f.frames, f.labels, f.names, f.classes = whole64("frames"), whole64("labels"), text("names"), text("classes")
-	for _, a := range []struct {
-		name   string
-		there  bool
-		length int
-	}{{"frames", f.frames != nil, len(f.frames)}, {"labels", f.labels != nil, len(f.labels)}, {"names", f.names != nil, len(f.names)}} {
-		if a.there && a.length != n {
-			return nil, usagef("%s: %d %s for %d clips", path, a.length, a.name, n)
-		}
+	if c.Bool("json") {
+		return printJSON(c, s)
 	}
-	if v := whole64("codebook"); len(v) == 1 {
-		f.codebook = v[0]
-	}
-	if v := text("tokenizer_sha256"); len(v) == 1 {
-		f.tokenizer = v[0]
-	}
-	if v := text("quantizer"); len(v) == 1 {
-		f.quantizer = v[0]
-	}
-	if v := whole64("step"); len(v) == 1 {
-		f.step = v[0]
-	}
-	f.levels = whole64("levels")
-	if v, _ := arrays["fps"].Data.([]float32); len(v) == n {
-		f.fps = v
-	}
-	return f, nil
+	return s.write(c.App.Writer)
 }
 
-// fits checks that the codes are of the checkpoint's tokenizer, or, with another allowed, of its kind.
-func (f *codeFile) fits(codec *task.Codec, another bool) error {
-	tok := codec.Tokenizer
-	size, books, kind := tok.CodebookSize(), tok.Config.Quantizer.Codebooks, tok.Config.Quantizer.Kind
-	switch {
-	case f.codebook != 0 && f.codebook != int64(size):
-		return usagef("%s: made with a codebook of %d; the checkpoint's has %d: they do not match", f.path, f.codebook, size)
-	case f.shape[4] != books:
-		return usagef("%s: codes of %d codebooks; the checkpoint has %d", f.path, f.shape[4], books)
-	case f.quantizer != "" && f.quantizer != kind:
-		return usagef("%s: codes of the quantizer %s; the checkpoint's is %s", f.path, f.quantizer, kind)
-	case f.levels != nil && !sameLevels(f.levels, tok.CodebookLevels()):
-		return usagef("%s: codes of the levels %v; the checkpoint's are %v", f.path, f.levels, tok.CodebookLevels())
-	case f.tokenizer != "" && f.tokenizer != codec.SHA256 && !another:
-		return usagef("%s: codes of another tokenizer (weights %.12s, step %d); the checkpoint has weights %.12s, step %d, to which these codes mean something else; --other-tokenizer decodes them all the same",
-			f.path, f.tokenizer, f.step, codec.SHA256, codec.Step)
+func summarize(c *cli.Context, set *codes.Set) (codesSummary, error) {
+	s := codesSummary{Path: set.Path, Clips: set.Clips, Header: set.Header, Labels: map[string]int{}}
+	size := set.Codebook
+	if size == 0 { // unknown: the codes that there are
+		size = math.MaxInt32
 	}
-	for i, v := range f.codes {
-		if int(v) >= size {
-			return usagef("%s: code %d at %d; the checkpoint's codebook has %d", f.path, v, i, size)
+	use := metrics.NewCodeCounter(size, set.Levels)
+	var factors []*metrics.CodeCounter
+	for _, f := range set.Factors {
+		factors = append(factors, metrics.NewCodeCounter(f, nil))
+	}
+	err := set.Each(c.Context, func(b codes.Block) error {
+		if err := use.Add(b.Codes); err != nil {
+			return usagef("%s: clips from %d on: %w", set.Path, b.First, err)
 		}
-	}
-	t := codec.VideoShape(f.shape).T
-	for i, n := range f.frames {
-		if n < 1 || n > int64(t) {
-			return usagef("%s: frames[%d] is %d; codes of shape %v are of clips of 1 to %d", f.path, i, n, f.shape, t)
+		rest := slices.Clone(b.Codes)
+		for k, f := range set.Factors {
+			part := make([]int32, len(rest))
+			for i, v := range rest {
+				part[i], rest[i] = v%int32(f), v/int32(f)
+			}
+			if err := factors[k].Add(part); err != nil {
+				return usagef("%s: clips from %d on: %w", set.Path, b.First, err)
+			}
 		}
+		for _, l := range b.Labels {
+			name := fmt.Sprint(l)
+			if l >= 0 && int(l) < len(set.Classes) {
+				name = set.Classes[l]
+			}
+			if l >= 0 {
+				s.Labels[name]++
+			}
+		}
+		for i, n := range b.Frames {
+			if s.Frames[0] == 0 && i == 0 {
+				s.Frames = [2]int{int(n), int(n)}
+			}
+			s.Frames = [2]int{min(s.Frames[0], int(n)), max(s.Frames[1], int(n))}
+		}
+		return nil
+	})
+	s.Use = use.Report()
+	if set.Codebook == 0 {
+		s.Use.Size, s.Use.UsedFraction, s.Use.Digits, s.Use.DeadBits = 0, 0, 0, 0
 	}
-	return nil
+	for _, f := range factors {
+		s.Factors = append(s.Factors, f.Report())
+	}
+	return s, err
 }
 
-// commonRate is the frame rate of the clips, 0 if it is unknown or they differ.
-func (f *codeFile) commonRate() float64 {
-	for _, r := range f.fps {
-		if r != f.fps[0] || !(r > 0 && r <= 1000) {
-			return 0
+func (s codesSummary) write(to io.Writer) error {
+	t := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
+	h := s.Header
+	row("clips", "%d", s.Clips)
+	if s.Frames[1] > 0 {
+		row("frames of a clip", "%d to %d", s.Frames[0], s.Frames[1])
+	}
+	row("codes of a clip", "%d×%d×%d (time, height, width), %d codebooks", h.Grid[0], h.Grid[1], h.Grid[2], h.Codebooks)
+	if h.Codebook > 0 {
+		row("codebook", "%d codes, %s, digits of %v values", h.Codebook, h.Quantizer, h.Levels)
+	}
+	if h.BitOrder != "" {
+		row("order of digits", "%s", h.BitOrder)
+	}
+	if h.Factors != nil {
+		row("stored as factors", "of %v values, the lowest first", h.Factors)
+	}
+	if h.Tokenizer != "" {
+		row("tokenizer", "weights %.12s, step %d", h.Tokenizer, h.Step)
+	}
+	if h.Source != nil {
+		row("made of", "%s (%s)", strings.Join(h.Source, ", "), h.Split)
+	}
+	for i, name := range h.Classes {
+		if n := s.Labels[name]; n > 0 {
+			row("class "+name, "%d clips (label %d)", n, i)
 		}
 	}
-	if len(f.fps) == 0 {
-		return 0
-	}
-	return float64(f.fps[0])
-}
-
-func sameLevels(a []int64, b []int) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i, v := range a {
-		if v != int64(b[i]) {
-			return false
+	show := func(name string, u metrics.Codes) {
+		of := ""
+		if u.Size > 0 {
+			of = fmt.Sprintf(" of %d (%.1f %%)", u.Size, 100*float64(u.UsedFraction))
 		}
+		row(name+" used", "%d%s in %d", u.Used, of, u.Count)
+		row("perplexity", "%s", u.Perplexity.Text(1))
+		row("entropy", "%s bits per token%s", u.EntropyBits.Text(2), map[bool]string{true: fmt.Sprintf(" of %.2f", math.Log2(float64(u.Size)))}[u.Size > 0])
 	}
-	return true
-}
-
-// clip is the metadata of clip i, without pixels.
-func (f *codeFile) clip(i, frames int) data.OutputClip {
-	c := data.OutputClip{Name: fmt.Sprintf("%06d", i), Label: -1, Frames: frames}
-	if f.names != nil {
-		c.Name = f.names[i]
+	show("codes", s.Use)
+	for k, u := range s.Factors {
+		show(fmt.Sprintf("factor %d", k), u)
 	}
-	if f.labels != nil {
-		c.Label = int(f.labels[i])
-	}
-	if f.frames != nil {
-		c.Frames = int(f.frames[i])
-	}
-	return c
+	return t.Flush()
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"magvit/trainer/codes"
 	"magvit/trainer/data"
 )
 
@@ -130,7 +131,7 @@ func TestCodesNameTheirOrigin(t *testing.T) {
 	a := arraysOf(t, path)
 	for name, want := range map[string]any{
 		"quantizer": []string{"fsq"}, "levels": []int64{8, 5, 5, 5}, "grid": []int64{4, 4, 4}, "size": []int64{32, 32}, "step": []int64{6},
-		"split": []string{"val"}, "source": []string{clips(t)}, "digit_order": []string{digitOrder},
+		"split": []string{"val"}, "source": []string{clips(t)}, "digit_order": []string{codes.DigitOrder}, "bit_order": []string{codes.FirstLowest},
 	} {
 		if !reflect.DeepEqual(a[name].Data, want) {
 			t.Errorf("%s: %v, want %v", name, a[name].Data, want)
@@ -163,7 +164,7 @@ func TestOddArraysNextToCodes(t *testing.T) {
 		"codes of the levels":    {Name: "levels", Shape: []int{3}, Data: []int32{10, 10, 10}},
 		"":                       {Name: "notes", Shape: []int{3}, Data: []string{"x", "y", "z"}},
 	} {
-		_, stderr, status := finish(t, program(t, "decode", "--checkpoint", run, "--codes", codes(t, grid, a), "--out", out))
+		_, stderr, status := finish(t, program(t, "decode", "--checkpoint", run, "--codes", codesFile(t, grid, a), "--out", out))
 		if want == "" {
 			if status != done {
 				t.Errorf("an unrelated array: exit %d\n%s", status, stderr)

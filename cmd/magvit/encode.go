@@ -1,21 +1,36 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"magvit/trainer/codes"
 	"magvit/trainer/data"
 )
 
 func encodeCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "encode",
-		Usage:       "turn clips into integer codes",
-		Description: example("magvit encode --checkpoint runs/demo --data clips.npz --out codes.npz"),
+		Name:  "encode",
+		Usage: "turn clips into integer codes",
+		Description: example("magvit encode --checkpoint runs/demo --data clips.npz --out codes.npz",
+			"magvit encode --checkpoint runs/demo --data films/ --windows all --out codes/",
+			"magvit encode --checkpoint runs/demo --data films/ --windows all --out codes/ --shard 3/8") + `
+
+A folder gets shards, each a file of the codes of --shard-clips clips, and index.json after the last one. The same command
+again goes on where it was interrupted. --shard 0/8 to 7/8 are eight jobs for one folder, on any machines that share it;
+together they write what one run writes. trainer/codes/README.md specifies the files.`,
 		Flags: workFlags("all", append(append(clipFlags(), jsonFlag()),
-			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write: codes int32 [N,T',H',W'] (and an axis of codebooks, if there are several), names, labels, frames, and the tokenizer, quantizer and clips that they come from; an existing file is replaced"})...),
+			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write, which is replaced, or a FOLDER for shards, where those that are there are kept"},
+			&cli.StringFlag{Name: "format", DefaultText: "npz for a name that ends so, else npy", Usage: "npz, npy (arrays to map into memory) or tar (samples for webdataset)"},
+			&cli.StringFlag{Name: "shard", DefaultText: "all", Usage: "make only the shards whose number is I modulo N, `I/N`; I counts from 0"},
+			&cli.IntFlag{Name: "shard-clips", Value: 256, Usage: "clips, or films with --windows all, in a shard"},
+			&cli.StringFlag{Name: "factors", Usage: "store each code as several of a smaller vocabulary, of so many `DIGITS` each, the lowest first: 6,12 makes 2^6 and 2^12 of 18 bits"})...),
 		Action: encode,
 	}
 }
@@ -25,7 +40,12 @@ func encode(c *cli.Context) error {
 		return err
 	}
 	out := c.String("out")
-	if err := checkOut(out, ".npz"); err != nil {
+	format, err := codesFormat(c)
+	if err != nil {
+		return err
+	}
+	job, of, err := shardFlag(c)
+	if err != nil {
 		return err
 	}
 	if err := protect(out, "--out", append(c.StringSlice("data"), checkpointInputs(c)...)...); err != nil {
@@ -39,55 +59,142 @@ func encode(c *cli.Context) error {
 	if err := w.choose(); err != nil {
 		return err
 	}
-	var l data.Metadata
-	var all []int32
-	var shape [5]int
-	var video data.Shape
-	var rates []float32
-	var spans []int32
-	err = w.each(func(b *data.Batch, codes []int32, per int) (err error) {
-		video = b.Shape()
-		if shape, err = w.codec.CodeShape(b.Shape()); err != nil {
-			return err
-		}
-		for n, i := range b.Index {
-			if i >= 0 {
-				all = append(all, codes[n*per:][:per]...)
-				l.Add(b.Names[n], b.Labels[n], b.Frames[n])
-				fps, err := w.rate(i)
-				if err != nil {
-					return err
-				}
-				rates, spans = append(rates, float32(fps)), append(spans, int32(b.Span[n][0]), int32(b.Span[n][1]))
-			}
-		}
-		return nil
-	})
+	if w.data, err = data.Resolve(c.Context, w.src, w.indices, w.data); err != nil {
+		return err
+	}
+	h, vectors, err := w.header()
 	if err != nil {
 		return err
 	}
-	if l.Len() == 0 {
-		return usagef("none of %d clips can be read; nothing was written", len(w.indices))
+	run := func(b *data.Batch) ([]int32, error) { return w.codec.Encode(b.Video, b.Shape()) }
+	if format == "npz" {
+		return w.encodeFile(h, vectors, run)
 	}
-	shape[0] = l.Len()
-	axes := shape[:]
-	if shape[4] == 1 {
-		axes = shape[:4]
-	}
-	arrays := append([]data.Array{{Name: "codes", Shape: axes, Data: all}}, l.Arrays(w.src.Classes())...)
-	arrays = append(arrays, data.Array{Name: "fps", Shape: []int{l.Len()}, Data: rates}, data.Array{Name: "frame_range", Shape: []int{l.Len(), 2}, Data: spans})
-	from, err := origin(w.codec, c.StringSlice("data"), c.String("split"), shape, video)
+	e := codes.Encoding{Dir: out, Format: format, Header: h, Source: w.src, Indices: w.indices, Config: w.data, PerShard: c.Int("shard-clips"),
+		Job: job, Of: of, Vectors: vectors, Batch: workBatch, Log: w.p.log, Encode: run, Rate: w.rate}
+	r, err := e.Run(c.Context, func(n, of int) { w.p.set(float64(n)/float64(of), fmt.Sprintf("%d of %d clips", n, of)) })
 	if err != nil {
-		return err
-	}
-	arrays = append(arrays, from...)
-	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
-		return err
-	}
-	if err := data.WriteArrays(out, arrays...); err != nil {
 		return err
 	}
 	w.p.close()
-	size := w.codec.Tokenizer.CodebookSize()
-	return printWritten(c, written{out, l.Len(), axes, size}, "codes %v of %d, int32", axes, size)
+	if r.Kept > 0 {
+		w.p.log.Info("shards that were there were kept", "shards", r.Kept)
+	}
+	state := "index.json lists all shards"
+	if !r.Whole {
+		state = "index.json follows when the other jobs are done"
+	}
+	shape := append([]int{r.Clips}, h.Stored()...)
+	return printWritten(c, written{out, r.Clips, shape, h.Codebook}, "codes %v of %d, int32, in shards of %d clips; %s", shape, h.Codebook, e.PerShard, state)
+}
+
+// encodeFile writes one .npz file.
+func (w *work) encodeFile(h codes.Header, vectors []float32, run func(*data.Batch) ([]int32, error)) error {
+	out, n := w.c.String("out"), 0
+	b, skipped, err := codes.Gather(w.c.Context, w.src, w.indices, w.data, workBatch, func(b *data.Batch) ([]int32, error) {
+		n = min(n+b.N, len(w.indices))
+		w.p.set(float64(n)/float64(len(w.indices)), fmt.Sprintf("%d of %d clips", n, len(w.indices)))
+		return run(b)
+	}, w.rate)
+	if err != nil {
+		return err
+	}
+	w.logSkipped(skipped)
+	if len(b.Names) == 0 {
+		return usagef("none of %d clips can be read; nothing was written", len(w.indices))
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
+		return err
+	}
+	if err := codes.WriteNPZ(out, h, b, vectors); err != nil {
+		return err
+	}
+	w.p.close()
+	axes := append([]int{len(b.Names)}, h.Stored()...)
+	return printWritten(w.c, written{out, len(b.Names), axes, h.Codebook}, "codes %v of %d, int32", axes, h.Codebook)
+}
+
+// header describes the tokenizer, the codes of a clip and the clips; vectors are those of a learned codebook, or nil.
+func (w *work) header() (h codes.Header, vectors []float32, err error) {
+	tok := w.codec.Tokenizer
+	video := w.data.Whole(1)
+	shape, err := w.codec.CodeShape(video)
+	if err != nil {
+		return h, nil, err
+	}
+	h = codes.Header{Grid: [3]int(shape[1:4]), Codebooks: shape[4], Codebook: tok.CodebookSize(), Levels: tok.CodebookLevels(), DigitOrder: codes.DigitOrder,
+		Quantizer: tok.Config.Quantizer.Kind, Tokenizer: w.codec.SHA256, Step: w.codec.Step, Size: [2]int{video.H, video.W},
+		Split: w.c.String("split"), Classes: w.src.Classes()}
+	if len(h.Levels) > 1 {
+		h.BitOrder = codes.FirstHighest
+		if tok.FirstChannelLowest() {
+			h.BitOrder = codes.FirstLowest
+		}
+	}
+	for _, p := range w.c.StringSlice("data") {
+		if full, err := filepath.Abs(p); err == nil {
+			p = full
+		}
+		h.Source = append(h.Source, p)
+	}
+	if text := w.c.String("factors"); text != "" {
+		var digits []int
+		for _, f := range strings.Split(text, ",") {
+			n, err := strconv.Atoi(strings.TrimSpace(f))
+			if err != nil {
+				return h, nil, usagef("--factors %s: want numbers of digits with commas, as 6,12", text)
+			}
+			digits = append(digits, n)
+		}
+		if h.Factors, err = codes.SplitDigits(h.Levels, digits); err != nil {
+			return h, nil, usagef("--factors %s: %w", text, err)
+		}
+	}
+	vectors, _, err = w.codec.CodeVectors()
+	return h, vectors, err
+}
+
+// codesFormat is --format, or what the name of --out says, checked against that name.
+func codesFormat(c *cli.Context) (format string, err error) {
+	out, folder := c.String("out"), filepath.Ext(c.String("out")) == ""
+	if format = c.String("format"); format == "" {
+		format = "npz"
+		if folder {
+			format = "npy"
+		}
+	}
+	switch {
+	case format == "npz":
+		for _, flag := range []string{"shard", "shard-clips"} {
+			if c.IsSet(flag) {
+				return "", usagef("--%s: a .npz is one file; name a folder for shards, as --out codes/", flag)
+			}
+		}
+		return format, checkOut(out, ".npz")
+	case !slices.Contains(codes.Formats, format):
+		return "", usagef("--format %s: want npz, %s", format, strings.Join(codes.Formats, " or "))
+	case !folder:
+		return "", usagef("--out %s: --format %s writes a folder; want a name without extension", out, format)
+	case c.Int("shard-clips") < 1:
+		return "", usagef("--shard-clips %d: want 1 or more", c.Int("shard-clips"))
+	}
+	if err := checkFolder("--out", out); err != nil {
+		return "", err
+	}
+	return format, codes.CheckFolder(out)
+}
+
+// shardFlag reads --shard I/N.
+func shardFlag(c *cli.Context) (job, of int, err error) {
+	text := c.String("shard")
+	if text == "" {
+		return 0, 1, nil
+	}
+	i, n, found := strings.Cut(text, "/")
+	job, errI := strconv.Atoi(i)
+	of, errN := strconv.Atoi(n)
+	if !found || errI != nil || errN != nil || of < 1 || job < 0 || job >= of {
+		return 0, 0, usagef("--shard %s: want I/N with I from 0 to N-1, as 0/8 to 7/8", text)
+	}
+	return job, of, nil
 }

@@ -47,7 +47,7 @@ func truncated(t *testing.T, path string) string {
 	return file(t, "cut.npz", string(whole[:len(whole)/2]))
 }
 
-func codes(t *testing.T, arrays ...data.Array) string {
+func codesFile(t *testing.T, arrays ...data.Array) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "codes.npz")
 	if err := data.WriteArrays(path, arrays...); err != nil {
@@ -123,11 +123,11 @@ func TestBadInput(t *testing.T) {
 		"encode NaN":          {[]string{"encode", "--checkpoint", run, "--data", npz(t, "videos", nan, 4, 8, 3, 32, 32), "--out", "codes.npz"}, []string{"NaN"}},
 		"reconstruct to text": {[]string{"reconstruct", "--checkpoint", run, "--data", good, "--out", "seen.txt"}, []string{"seen.txt", ".mp4"}},
 		"no codes":            {decodes(good), []string{"codes", "encode"}},
-		"code too large":      {decodes(codes(t, data.Array{Name: "codes", Shape: []int{1, 1, 1, 1}, Data: []int32{1000}})), []string{"1000"}},
-		"negative code":       {decodes(codes(t, data.Array{Name: "codes", Shape: []int{1, 1, 1, 1}, Data: []int32{-1}})), []string{"-1"}},
-		"codes of rank 2":     {decodes(codes(t, data.Array{Name: "codes", Shape: []int{1, 1}, Data: []int32{1}})), []string{"[N,T',H',W']"}},
-		"float codes":         {decodes(codes(t, data.Array{Name: "codes", Shape: []int{1, 1, 1, 1}, Data: []float32{1}})), []string{"whole numbers"}},
-		"foreign codes": {decodes(codes(t, data.Array{Name: "codes", Shape: []int{1, 1, 1, 1}, Data: []int32{1}},
+		"code too large":      {decodes(codesFile(t, data.Array{Name: "codes", Shape: []int{1, 1, 1, 1}, Data: []int32{1000}})), []string{"1000"}},
+		"negative code":       {decodes(codesFile(t, data.Array{Name: "codes", Shape: []int{1, 1, 1, 1}, Data: []int32{-1}})), []string{"-1"}},
+		"codes of rank 2":     {decodes(codesFile(t, data.Array{Name: "codes", Shape: []int{1, 1}, Data: []int32{1}})), []string{"[N,T',H',W']"}},
+		"float codes":         {decodes(codesFile(t, data.Array{Name: "codes", Shape: []int{1, 1, 1, 1}, Data: []float32{1}})), []string{"whole numbers"}},
+		"foreign codes": {decodes(codesFile(t, data.Array{Name: "codes", Shape: []int{1, 1, 1, 1}, Data: []int32{1}},
 			data.Array{Name: "codebook", Shape: []int{1}, Data: []int32{64}})), []string{"64", "1000"}},
 		"negative clips":  {[]string{"synth", "--clips", "-5", "--out", "x.npz"}, []string{"-5"}},
 		"no pixels":       {[]string{"synth", "--size", "0", "--out", "x.npz"}, []string{"size"}},
