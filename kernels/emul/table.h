@@ -12,6 +12,7 @@
 #include "../gate.cu"
 #include "../gateloop.cu"
 #include "../geglu.cu"
+#include "../image_gradient.cu"
 #include "../lfq.cu"
 #include "../lfq_floored.cu"
 #include "../linear_attention.cu"
@@ -22,9 +23,11 @@
 #include "../pack.cu"
 #include "../pad.cu"
 #include "../pointwise.cu"
+#include "../pool.cu"
 #include "../reduce.cu"
 #include "../shift.cu"
 #include "../shuffle.cu"
+#include "../ssim.cu"
 #include "../vq.cu"
 static const emul::Entry table[] = {
     KERNEL(attention),
@@ -111,6 +114,8 @@ static const emul::Entry table[] = {
     KERNEL(geglu_grad),
     KERNEL(geglu_half),
     KERNEL(geglu_grad_half),
+    KERNEL(image_gradient_loss),
+    KERNEL(image_gradient_loss_grad),
     KERNEL(lfq_sign),
     KERNEL(lfq_index),
     KERNEL(lfq_values),
@@ -208,6 +213,22 @@ static const emul::Entry table[] = {
     KERNEL(act_grad_half),
     KERNEL(add_half),
     KERNEL(affine_half),
+    KERNEL(pool_mean),
+    KERNEL(pool_max),
+    KERNEL(pool_mean_grad),
+    KERNEL(pool_max_grad),
+    KERNEL(pool_mean_half),
+    KERNEL(pool_max_half),
+    KERNEL(pool_mean_grad_half),
+    KERNEL(pool_max_grad_half),
+    KERNEL(pool_mean_8),
+    KERNEL(pool_max_8),
+    KERNEL(pool_mean_grad_8),
+    KERNEL(pool_max_grad_8),
+    KERNEL(pool_mean_8_half),
+    KERNEL(pool_max_8_half),
+    KERNEL(pool_mean_grad_8_half),
+    KERNEL(pool_max_grad_8_half),
     KERNEL(sum_rows),
     KERNEL(sum_rows_half),
     KERNEL(sum_values),
@@ -224,6 +245,9 @@ static const emul::Entry table[] = {
     KERNEL(shuffle_half),
     KERNEL(shuffle_2_half),
     KERNEL(shuffle_4_half),
+    KERNEL(ssim_loss),
+    KERNEL(ssim_slopes),
+    KERNEL(ssim_loss_grad),
     KERNEL(vq_index),
     KERNEL(vq_values),
     KERNEL(vq_statistics),

@@ -59,6 +59,9 @@ func all() []Case {
 		modconvCases(),
 		padCases(),
 		blurCases(),
+		poolCases(),
+		imageGradientCases(),
+		ssimCases(),
 		optimizerCases(),
 	)
 }

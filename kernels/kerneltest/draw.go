@@ -62,3 +62,11 @@ func rounded(d Draw) Draw {
 		}
 	}
 }
+
+// spaced draws a permutation of values 1/2 apart: no step of a difference changes their order.
+func spaced(s *philox.Stream, dst []float32) {
+	for i := range dst {
+		j := s.IntN(i + 1)
+		dst[i], dst[j] = dst[j], float32(i-len(dst)/2)/2
+	}
+}
