@@ -60,6 +60,10 @@ type Quantizer struct {
 type Loss struct {
 	Kind      string  `yaml:"kind"`      // mse or l1
 	Overshoot float64 `yaml:"overshoot"` // weight, in [0,1], of errors beyond a saturated target (0 or 1), which clamping removes
+
+	GradientWeight float64 `yaml:"gradient_weight"` // weight of the error of image gradients (differences of neighbouring pixels), mean over scales; 0: none
+	GradientScales int     `yaml:"gradient_scales"` // scales of that error, each with half the rows and columns of the one before
+	SSIMWeight     float64 `yaml:"ssim_weight"`     // weight of 1 - SSIM of frames; 0: none
 }
 
 // Defaults is the configuration that a file's keys override. LFQ's latents are clamped
@@ -73,7 +77,7 @@ func Defaults() Config {
 		SqueezeExcite: "open", Attention: Heads{8, 32}, LinearAttention: Heads{16, 8}, LatentNorm: "layer",
 		Quantizer: Quantizer{Kind: "fsq", Codebooks: 1, EntropyWeight: .01, EntropyBoost: 3, DiversityGamma: 2.5,
 			AuxWeight: 1, InvTemperature: 2, SoftClamp: 1, CodeDim: 8, Decay: .99, DeadThreshold: .1},
-		Loss:     Loss{Kind: "mse", Overshoot: 1},
+		Loss:     Loss{Kind: "mse", Overshoot: 1, GradientScales: 3},
 		Classify: Classify{Forecast: ForecastAuto, ForecastWeight: .5, HeadDim: 64, PoolHeads: 8, HeadLayers: 3, Alpha: 4, Beta: 4},
 	}
 }

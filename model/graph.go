@@ -252,7 +252,8 @@ func (t *Tokenizer) forward(s Shape, scaled bool) (*Graph, error) {
 	}
 	pixels := b.apply(kernels.ReconLoss{Pixels: s.N * s.T * s.H * s.W, C: ch, Kind: kind, Overshoot: float32(t.Config.Loss.Overshoot)},
 		[]int{}, recon, video, weight)
-	return b.finish(append([]Term{{Name: "recon", Node: pixels, Weight: 1}}, q.terms...)...)
+	terms := append([]Term{{Name: "recon", Node: pixels, Weight: 1}}, b.structureTerms(recon, video, weight)...)
+	return b.finish(append(terms, q.terms...)...)
 }
 
 // differentiate adds the gradients of the parameters and returns those of other nodes.

@@ -245,7 +245,7 @@ func TestCodesDependOnTheirFrames(t *testing.T) {
 // A step along the gradient lowers the loss as much as the gradient says, for
 // a whole network with each quantizer; the quantizer passes gradients on.
 func TestGradientsOfTheWholeNetwork(t *testing.T) {
-	for name, c := range map[string]Config{"fsq": small(), "lfq": withLFQ(256), "vq": vqConfig(64), "bsq": bsqConfig(1 << 12), "every layer": every()} {
+	for name, c := range map[string]Config{"fsq": small(), "lfq": withLFQ(256), "vq": vqConfig(64), "bsq": bsqConfig(1 << 12), "every layer": every(), "structure": structured()} {
 		t.Run(name, func(t *testing.T) {
 			tok, be := create(t, c), cpu(t)
 			params, offsets := parameters(tok, 1)

@@ -56,6 +56,9 @@ func (c Config) Validate() error {
 		between("quantizer.codebooks", c.Quantizer.Codebooks, 1, 16),
 		oneOf("loss.kind", c.Loss.Kind, "mse", "l1"),
 		inRange("loss.overshoot", c.Loss.Overshoot, 0, 1),
+		inRange("loss.gradient_weight", c.Loss.GradientWeight, 0, 1e6),
+		between("loss.gradient_scales", c.Loss.GradientScales, 1, 8),
+		inRange("loss.ssim_weight", c.Loss.SSIMWeight, 0, 1e6),
 	}
 	if c.Classifies() {
 		errs = append(errs, oneOf("classify.network", c.Classify.Network, "i3d", "slowfast"),
@@ -134,6 +137,7 @@ func (c Config) compatible() error {
 	}{
 		{"patch", c.Patch, 1}, {"background", c.Background, 0.}, {"squeeze_excite", c.SqueezeExcite, "closed"},
 		{"latent_norm", c.LatentNorm, "none"}, {"loss.kind", c.Loss.Kind, "mse"}, {"loss.overshoot", c.Loss.Overshoot, 1.},
+		{"loss.gradient_weight", c.Loss.GradientWeight, 0.}, {"loss.ssim_weight", c.Loss.SSIMWeight, 0.},
 	} {
 		if d.got != d.want {
 			return fmt.Errorf("model.%s: %v: want %v with compat lucidrains", d.key, d.got, d.want)

@@ -24,7 +24,7 @@ type StepRecord struct {
 }
 
 // Terms are the unweighted parts of a loss by name, in the model's order. Their names
-// are keys of a step's record: recon, sample_entropy, codebook_entropy, entropy,
+// are keys of a step's record: recon, gradient, ssim, sample_entropy, codebook_entropy, entropy,
 // commitment, cross_entropy, forecast.
 type Terms []Term
 

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"magvit/kernels"
 )
 
 // literalSSIM is the formula of Wang et al. written down, one window at a time.
@@ -101,5 +103,16 @@ func BenchmarkAdd(b *testing.B) {
 		if err := a.Add("clip", -1, frames, x, y, nil); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The loss model.loss.ssim_weight is one minus the metric, where all pixels weigh the same.
+func TestSSIMIsThatOfTheLoss(t *testing.T) {
+	h, w, c := 14, 17, 3
+	x, y, weight := noise(h*w*c, 1), noise(h*w*c, 2), slices.Repeat([]float32{2}, h*w)
+	loss := make([]float32, 1)
+	kernels.SSIMLoss{N: 1, H: h, W: w, C: c, Window: 11}.Define(loss, x, y, weight)
+	if want := 1 - SSIM(x, y, h, w, c); math.Abs(float64(loss[0])-want) > 1e-6 {
+		t.Errorf("loss %v, want %v", loss[0], want)
 	}
 }

@@ -76,14 +76,14 @@ func (c *Codec) Feed(p *model.Program, b *data.Batch) error {
 	return c.be.Write(p.Buffer("weight"), b.Weight)
 }
 
-// Counts are the weights of the pixels. Entropies are means over the codes, which padding has too; that of the
+// Counts are the weights of the pixels; of SSIM and of coarse image gradients also those near an edge, which they leave out. Entropies are means over the codes, which padding has too; that of the
 // codebook is of each batch alone, as it is no mean.
 func (c *Codec) Counts(b *data.Batch) map[string]float64 {
 	sum := 0.
 	for _, w := range b.Weight {
 		sum += float64(w)
 	}
-	return map[string]float64{"recon": sum}
+	return map[string]float64{"recon": sum, "gradient": sum, "ssim": sum}
 }
 
 // padded returns the shape of a batch once each clip is long enough for the network.
