@@ -8,7 +8,8 @@ func imageGradientCases() []Case {
 	both := func(s kernels.ImageGradientLoss, draw map[string]Draw) {
 		cs = append(cs, newCase(s, mathTol, lossWhy, draw), newCase(kernels.ImageGradientLossGrad(s), mathTol, sumWhy, draw))
 	}
-	for _, s := range []kernels.ImageGradientLoss{{1, 1, 1, 1}, {2, 1, 5, 3}, {2, 5, 1, 3}, {3, 7, 9, 3}, {2, 33, 65, 1}, {2, 50, 60, 3}, {1, 3, 4, 17}} {
+	for _, d := range [][4]int{{1, 1, 1, 1}, {2, 1, 5, 3}, {2, 5, 1, 3}, {3, 7, 9, 3}, {2, 33, 65, 1}, {2, 50, 60, 3}, {1, 3, 4, 17}} {
+		s := kernels.ImageGradientLoss{N: d[0], H: d[1], W: d[2], C: d[3]}
 		both(s, map[string]Draw{"weight": Mixed(0, 2, 0, 1)})
 	}
 	s := kernels.ImageGradientLoss{N: 2, H: 6, W: 5, C: 3}

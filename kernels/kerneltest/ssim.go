@@ -12,7 +12,8 @@ func ssimCases() []Case {
 		cs = append(cs, newCase(s, tol, why, draw), newCase(kernels.SSIMLossGrad(s), tol, why, draw))
 	}
 	pixels := map[string]Draw{"x": Uniform(-.1, 1.1), "target": Mixed(0, 1, 0, 1), "weight": Mixed(0, 2, 0, 1)}
-	for _, s := range []kernels.SSIMLoss{{1, 3, 5, 3, 3}, {3, 11, 12, 3, 11}, {2, 13, 11, 1, 11}, {2, 24, 33, 3, 11}, {1, 12, 10, 17, 5}, {1, 32, 33, 1, 31}} {
+	for _, d := range [][5]int{{1, 3, 5, 3, 3}, {3, 11, 12, 3, 11}, {2, 13, 11, 1, 11}, {2, 24, 33, 3, 11}, {1, 12, 10, 17, 5}, {1, 32, 33, 1, 31}} {
+		s := kernels.SSIMLoss{N: d[0], H: d[1], W: d[2], C: d[3], Window: d[4]}
 		both(s, ssimTol, ssimWhy, pixels)
 	}
 	s := kernels.SSIMLoss{N: 2, H: 14, W: 12, C: 3, Window: 11}
