@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"magvit/trainer/codes"
@@ -120,6 +121,31 @@ func TestFreshProcessEvaluatesTheSame(t *testing.T) {
 	all := printed(t, "eval", "--checkpoint", run, "--data", clips(t), "--split", "all", "--json")
 	if all["clips"] != 24. {
 		t.Errorf("--split all evaluates %v clips, want 24", all["clips"])
+	}
+}
+
+// TestEvalComparesWithVideoCodecs reads the codecs of eval --codecs, in its result and in the run's report.
+func TestEvalComparesWithVideoCodecs(t *testing.T) {
+	run := copyOf(t, trainedRun(t))
+	v := printed(t, "eval", "--checkpoint", run, "--data", clips(t), "--split", "val", "--codecs", "--json")
+	list, _ := v["codecs"].([]any)
+	if len(list) != 2 {
+		t.Fatalf("codecs: %v; want H.264 and AV1", v["codecs"])
+	}
+	for _, c := range list {
+		c := c.(map[string]any)
+		bits, ok := c["bits_per_pixel"].(float64)
+		if missing, _ := c["missing"].(string); ok == (missing != "") {
+			t.Errorf("%v; want bits a pixel, or why there are none", c)
+		}
+		settings, _ := c["settings"].(string)
+		if psnr, _ := c["psnr"].(float64); ok && (bits > v["bits_per_pixel"].(float64) != strings.Contains(settings, "its lowest rate") || psnr < 15) {
+			t.Errorf("%v at %v bits a pixel of the codes; want no more, or the codec's lowest rate", c, v["bits_per_pixel"])
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(run, "report.html"))
+	if err != nil || !strings.Contains(string(page), "What would a video codec do") || !strings.Contains(string(page), "H.264") {
+		t.Errorf("the report does not show the codecs (%v)", err)
 	}
 }
 

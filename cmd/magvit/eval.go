@@ -6,7 +6,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer/config"
+	"magvit/trainer/metrics"
 	"magvit/trainer/task"
+	"magvit/trainer/videocodec"
 )
 
 func evalCommand() *cli.Command {
@@ -14,8 +16,9 @@ func evalCommand() *cli.Command {
 		Name:        "eval",
 		Usage:       "compare clips with their reconstructions, and with trivial baselines",
 		Description: example("magvit eval --checkpoint runs/demo --data clips.npz --split val --json"),
-		Flags:       workFlags("val", framesFlag(), jsonFlag()),
-		Action:      eval,
+		Flags: workFlags("val", framesFlag(), jsonFlag(),
+			&cli.BoolFlag{Name: "codecs", Usage: "also encode the clips with H.264 and AV1 at the codes' bits a pixel, by ffmpeg; of a run's directory the report shows them, too"}),
+		Action: eval,
 	}
 }
 
@@ -45,11 +48,28 @@ func eval(c *cli.Context) error {
 		return err
 	}
 	w.logSkipped(e.Unread)
+	if c.Bool("codecs") {
+		if err := w.codecs(&e.Val, clips, of.Step); err != nil {
+			return err
+		}
+	}
 	w.p.close()
 	if c.Bool("json") {
 		return printJSON(c, e.At(of.Step).Result())
 	}
 	return e.At(of.Step).WriteText(c.App.Writer)
+}
+
+// codecs adds the video codecs to an evaluation, and the comparison to the run's directory.
+func (w *work) codecs(r *metrics.Report, clips task.Clips, step int) (err error) {
+	if r.Clips == 0 {
+		return usagef("--codecs: a classifier has no codes to compare")
+	}
+	w.p.log.Info("encoding the clips with video codecs", "bits_per_pixel", float64(r.BitsPerPixel))
+	if r.Codecs, err = videocodec.Measure(w.c.Context, clips.Source, clips.Indices, clips.Data, float64(r.BitsPerPixel)); err != nil {
+		return err
+	}
+	return saveResult(videocodec.Compare(step, w.c.String("split"), *r), w.c.String("checkpoint"), videocodec.FileName)
 }
 
 // evaluation chooses the clips of --split; step advances the progress bar by a batch.

@@ -87,6 +87,8 @@ func TestHandComputedNumbers(t *testing.T) {
 	}
 	near(t, "perplexity", r.Codes.Perplexity, 2, 1e-12)
 	near(t, "entropy", r.Codes.EntropyBits, 1, 1e-12)
+	near(t, "rate of fixed codes", r.BitsPerPixel, 4*2./4, 1e-12)
+	near(t, "rate by entropy", r.EntropyRate, 4*1./4, 1e-12)
 	near(t, "used fraction", r.Codes.UsedFraction, .5, 0)
 	if c := r.Codes; c.Used != 2 || c.Size != 4 || c.DeadBits != 1 || c.Digits != 2 || c.Count != 4 || c.Reachable() != 4 {
 		t.Errorf("codes: %+v", c)
@@ -233,7 +235,9 @@ func TestWriteText(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	if err := WriteText(&b, a.Report()); err != nil {
+	r := a.Report()
+	r.Codecs = []CodecScores{{Name: "H.264", Settings: "x264, crf 30", BitsPerPixel: .9375, Scores: Scores{PSNR: 31.25, SSIM: .5}}, {Name: "AV1", Missing: "no encoder"}}
+	if err := WriteText(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	got := b.String()
@@ -252,7 +256,8 @@ fraction of the pixels                  100 %        25.00 %
 			t.Errorf("line %d:\n%q want\n%q", i, lines[i], w)
 		}
 	}
-	for _, s := range []string{"2 codes, codebook of 4", "linear", "clip-1", "dead bits"} {
+	for _, s := range []string{"2 codes, codebook of 4", "1.0000 bits a pixel (0.5000 by their entropy)", "H.264 (x264, crf 30)        0.9375    31.25",
+		"AV1 is missing: no encoder", "linear", "clip-1", "dead bits"} {
 		if !strings.Contains(got, s) {
 			t.Errorf("no %q in\n%s", s, got)
 		}

@@ -47,9 +47,11 @@ type Report struct {
 	PerClass        map[string]Class  `json:"per_class"`
 	PerFrame        []Frame           `json:"per_frame"`
 	Codes           Codes             `json:"codes"`
-	Grid            []int             `json:"grid,omitempty"` // T', H', W' of a clip's codes
-	BitsPerPixel    Number            `json:"bits_per_pixel"` // log2 of the codebook's size for each code, over the pixels of a frame
-	Compression     Number            `json:"compression"`    // 8 bits a channel of a pixel over BitsPerPixel
+	Grid            []int             `json:"grid,omitempty"`         // T', H', W' of a clip's codes
+	BitsPerPixel    Number            `json:"bits_per_pixel"`         // log2 of the codebook's size for each code, over the pixels of a frame
+	Compression     Number            `json:"compression"`            // 8 bits a channel of a pixel over BitsPerPixel
+	EntropyRate     Number            `json:"entropy_bits_per_pixel"` // the same of codes that are coded by their frequencies
+	Codecs          []CodecScores     `json:"codecs,omitempty"`       // of package videocodec, at BitsPerPixel
 	Worst           []Clip            `json:"worst"`
 	Best            []Clip            `json:"best"`
 }
@@ -69,6 +71,15 @@ type Scores struct {
 	PSNR           Number `json:"psnr"`
 	ForegroundPSNR Number `json:"foreground_psnr"`
 	SSIM           Number `json:"ssim"`
+}
+
+// CodecScores is what a video codec makes of the same clips.
+type CodecScores struct {
+	Name         string `json:"name"`
+	Settings     string `json:"settings"`          // encoder, preset and constant rate factor
+	Missing      string `json:"missing,omitempty"` // why there are no numbers; "": there are
+	BitsPerPixel Number `json:"bits_per_pixel"`    // of its packets, without container and shared headers
+	Scores
 }
 
 // Class holds the numbers of one class, and the best that a trivial baseline reaches there.
@@ -140,6 +151,7 @@ func (a *Accumulator) Report() Report {
 		Baselines:       map[string]Scores{}, PerClass: map[string]Class{},
 		PerFrame: []Frame{}, Codes: a.codes.report()}
 	r.BitsPerPixel = Number(float64(r.Codes.Count) * math.Log2(float64(r.Codes.Size)) / float64(a.frames*a.cfg.H*a.cfg.W))
+	r.EntropyRate = Number(float64(r.Codes.Count)*float64(r.Codes.EntropyBits)) / Number(a.frames*a.cfg.H*a.cfg.W)
 	r.Compression = Number(8*float64(a.cfg.C)) / r.BitsPerPixel
 	still := len(a.frame) < 2
 	for g := white; g < guesses; g++ {

@@ -18,6 +18,7 @@ func WriteText(w io.Writer, r Report) error {
 	quality(&b, r)
 	codeUse(&b, r.Codes)
 	rate(&b, r)
+	codecs(&b, r)
 	if len(r.PerClass) > 0 {
 		t := table{{"class (best baseline)", "clips", "PSNR dB", "foreground dB", "SSIM"}}
 		for _, name := range slices.Sorted(maps.Keys(r.PerClass)) {
@@ -84,9 +85,33 @@ func codeUse(b *strings.Builder, c Codes) {
 
 func rate(b *strings.Builder, r Report) {
 	if r.BitsPerPixel.Finite() && r.BitsPerPixel > 0 && r.Clips > 0 {
-		fmt.Fprintf(b, "%s codes a clip, %s bits a pixel, compression %s:1\n\n", Grouped(int(r.Codes.Count)/r.Clips), r.BitsPerPixel.Text(4), r.Compression.Text(0))
+		fmt.Fprintf(b, "%s codes a clip, %s bits a pixel (%s by their entropy), compression %s:1\n\n",
+			Grouped(int(r.Codes.Count)/r.Clips), r.BitsPerPixel.Text(4), r.EntropyRate.Text(4), r.Compression.Text(0))
 	}
 }
+
+// codecs compares the codes with video codecs at the same rate, where these were measured.
+func codecs(b *strings.Builder, r Report) {
+	if len(r.Codecs) == 0 {
+		return
+	}
+	t := table{{"at the codes' rate", "bits a pixel", "PSNR dB", "foreground dB", "SSIM"}}
+	t.row("codes", r.BitsPerPixel.Text(4), r.PSNR.Text(2), r.ForegroundPSNR.Text(2), r.SSIM.Text(4))
+	for _, c := range r.Codecs {
+		if c.Missing == "" {
+			t.row(c.Label(), c.BitsPerPixel.Text(4), c.PSNR.Text(2), c.ForegroundPSNR.Text(2), c.SSIM.Text(4))
+		}
+	}
+	t.write(b)
+	for _, c := range r.Codecs {
+		if c.Missing != "" {
+			fmt.Fprintf(b, "%s is missing: %s\n\n", c.Name, c.Missing)
+		}
+	}
+}
+
+// Label is the codec with its settings.
+func (c CodecScores) Label() string { return fmt.Sprintf("%s (%s)", c.Name, c.Settings) }
 
 // Grouped prints a whole number with its digits in groups of three.
 func Grouped(n int) string {

@@ -30,6 +30,7 @@ import (
 
 	"magvit/trainer/atomicfile"
 	"magvit/trainer/metrics"
+	"magvit/trainer/videocodec"
 )
 
 // FileName is the page's name in the run directory.
@@ -75,6 +76,7 @@ type data struct {
 	UsedGood   float64
 	Probe      *Probe                  // nil if there was none
 	Forecast   *Forecast               // nil if there was none
+	Codecs     *videocodec.Comparison  // nil if there was none
 	Classify   *metrics.Classification // of a classifier, which has no Val
 }
 
@@ -139,6 +141,9 @@ func fill(dir string, run *run) (*data, error) {
 		for _, f := range d.Forecast.Verdict {
 			d.Verdict = append(d.Verdict, Finding(f))
 		}
+	}
+	if d.Codecs, err = loadCodecs(dir); err != nil {
+		return nil, err
 	}
 	if d.Charts, err = charts(run.steps, run.evals); err != nil {
 		return nil, err
