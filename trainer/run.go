@@ -81,6 +81,9 @@ func (t *training) train(ctx context.Context) error {
 	if err := t.evaluateAndSave(ctx); err != nil {
 		return err
 	}
+	if t.snap.Step == 0 && t.fraction() >= 1 {
+		t.log.Warn("the first evaluation used up the run's minutes: it takes one step; a larger train.minutes trains longer, a smaller train.eval_clips evaluates faster", "minutes", t.cfg.Train.Minutes)
+	}
 	for !t.finished() {
 		t.current = step{began: t.clock()}
 		for part := range t.cfg.Train.Accumulate {

@@ -302,6 +302,23 @@ func TestMinutes(t *testing.T) {
 	}
 }
 
+// A run whose minutes are used up by its first evaluation takes one step and saves it.
+func TestMinutesUsedUpByTheFirstEvaluation(t *testing.T) {
+	o, log := small(t, "train.steps=0", "train.minutes=1")
+	tr := begun(t, o)
+	tr.clock = func() time.Time { return tr.began.Add(time.Hour) }
+	r, err := tr.end(tr.train(t.Context()))
+	if err != nil || r.Step != 1 || r.Checkpoint != checkpoint.StepName(1) {
+		t.Fatalf("step %d, checkpoint %q, %v; want one step, saved", r.Step, r.Checkpoint, err)
+	}
+	if !strings.Contains(log.String(), "train.minutes") {
+		t.Errorf("no word of the minutes in\n%s", log)
+	}
+	if r := run(t, t.Context(), o); r.Step != 1 {
+		t.Errorf("continued to step %d, want none more", r.Step)
+	}
+}
+
 // What a clip becomes does not depend on its neighbours, and a clip of an odd
 // length is as its padded form.
 func TestCodec(t *testing.T) {

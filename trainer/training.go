@@ -70,7 +70,8 @@ func (t *training) elapsed() float64 { return t.secondsBefore + t.clock().Sub(t.
 // fraction returns how much of the run is done, in [0,1].
 func (t *training) fraction() float64 { return fraction(t.cfg.Train, t.snap.Step, t.elapsed()) }
 
-func (t *training) finished() bool { return t.fraction() >= 1 }
+// finished reports whether the run's steps or minutes are used up. A run takes at least one step.
+func (t *training) finished() bool { return t.snap.Step > 0 && t.fraction() >= 1 }
 
 // recordEval keeps an evaluation as the last one, and its step as the best where its PSNR is the highest.
 func (t *training) recordEval(e metrics.EvalRecord) {
