@@ -280,6 +280,7 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 	base := 0.
 	var stamps []int64
 	missing, length := 0, int64(1)
+	lines, packets := 0, 0
 	for {
 		d.timer.Reset(d.quiet)
 		line, err := d.out.ReadSlice('\n')
@@ -288,14 +289,22 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 		}
 		if err != nil {
 			d.close()
-			return nil, fmt.Errorf("ffmpeg gave no packet list: %w: %s", err, d.log.text())
-		}
-		if line[0] == '#' {
-			t.head(string(line), &base)
-			continue
+			return nil, fmt.Errorf("ffmpeg gave no list of packets: %w: %s", err, d.log.text())
 		}
 		p, ok := parsePacket(string(line))
 		if !ok {
+			if lines++; lines > maxHeadLines {
+				d.close()
+				return nil, fmt.Errorf("ffmpeg gave no list of packets: %.40q", line)
+			}
+			t.head(string(line), &base)
+			continue
+		}
+		if packets++; packets > maxFilmFrames {
+			d.close()
+			return nil, fmt.Errorf("more than %d frames", maxFilmFrames)
+		}
+		if p.discarded {
 			continue
 		}
 		pts, key := p.pts, p.key
@@ -309,9 +318,6 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 		}
 		if key {
 			t.Keys++
-		}
-		if len(stamps) == maxFilmFrames {
-			return nil, fmt.Errorf("more than %d frames", maxFilmFrames)
 		}
 		stamps = append(stamps, pts)
 	}
@@ -333,8 +339,12 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 	return t, nil
 }
 
-// maxFilmFrames bounds the frames of a film: 10 hours at 60 a second.
-const maxFilmFrames = 1 << 21
+// maxFilmFrames bounds the frames of a film: 10 hours at 60 a second. maxHeadLines bounds
+// the lines of a list of packets that are none.
+const (
+	maxFilmFrames = 1 << 21
+	maxHeadLines  = 1000
+)
 
 // head parses a line of framecrc's header.
 func (t *timeline) head(line string, base *float64) {
@@ -355,10 +365,11 @@ func (t *timeline) head(line string, base *float64) {
 type packet struct {
 	dts, pts, duration int64
 	key                bool
+	discarded          bool // by an edit list
 }
 
 // parsePacket parses a line of framecrc: stream, dts, pts, duration, size, checksum
-// and flags. Packets that an edit list discards are not ok.
+// and flags. Other lines are not ok.
 func parsePacket(line string) (p packet, ok bool) {
 	fields := strings.Split(line, ",")
 	if len(fields) < 6 {
@@ -377,8 +388,8 @@ func parsePacket(line string) (p packet, ok bool) {
 			flags, _ = strconv.ParseInt(v, 16, 64)
 		}
 	}
-	p.key = flags&1 != 0
-	return p, flags&4 == 0
+	p.key, p.discarded = flags&1 != 0, flags&4 != 0
+	return p, true
 }
 
 // set orders the stamps and stores them, as a constant distance where they are

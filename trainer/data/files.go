@@ -381,7 +381,7 @@ func (f *files) readWhole(ctx context.Context, i, limit int) (*pixels, error) {
 		if frame.h != p.h || frame.w != p.w {
 			return nil, fmt.Errorf("frame %d is %dx%d, the first one %dx%d", p.t, frame.w, frame.h, p.w, p.h)
 		}
-		if len(p.rgb)+len(frame.rgb) > limit {
+		if len(p.rgb)+len(frame.rgb) > limit || p.t == maxFilmFrames {
 			return nil, errTooLarge
 		}
 		p.rgb = append(p.rgb, frame.rgb...)

@@ -284,6 +284,23 @@ func TestBadDecodersAreEndedAndTheClipNamed(t *testing.T) {
 	}
 }
 
+// A list of packets without end, or none, is refused.
+func TestScansEnd(t *testing.T) {
+	for script, want := range map[string]string{
+		"yes 1111111": "no list of packets", "yes '#'": "no list of packets", "yes ''": "no list of packets",
+		"exec tr '\\0' 1 </dev/zero": "no list of packets", "exec sleep 1000": "gave no packet for", "echo '#tb 0: 1/25'": "no frames",
+	} {
+		fake(t, script)
+		src := mustOpen(t, Options{Stall: 300 * time.Millisecond}, tempFile(t, "a.mp4", []byte("x")))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		_, _, err := length(ctx, src, 0)
+		cancel()
+		if bad := (*ClipError)(nil); !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error of the clip with %q", script, err, want)
+		}
+	}
+}
+
 func TestFFmpegVersion(t *testing.T) {
 	for text, want := range map[string][3]int{
 		"ffmpeg version 5.1.9-0+deb12u1 Copyright": {5, 1, 1}, "ffmpeg version n9.0.2-17-g2a571b6068-20260930": {9, 0, 1},
@@ -377,7 +394,6 @@ func TestRotationAspectAndAlpha(t *testing.T) {
 	}
 }
 
-// A film of which only a part is there, or that is no film, costs a ClipError.
 func TestLongFilmTakesLittleMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("decodes a film of 1080p")

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/flate"
@@ -209,11 +210,23 @@ func ReadArrays(path string, names ...string) (map[string]Array, error) {
 	return out, nil
 }
 
+// list is the first few names in a sentence, and the number of the others.
 func list(names []string) string {
+	const few, long = 8, 60
 	if len(names) == 0 {
 		return "nothing"
 	}
-	return strings.Join(names, ", ")
+	var text []string
+	for _, n := range names[:min(len(names), few)] {
+		if q := strconv.Quote(n); q[1:len(q)-1] != n || len(n) > long {
+			n = fmt.Sprintf("%.*q", long, n)
+		}
+		text = append(text, n)
+	}
+	if more := len(names) - few; more > 0 {
+		text = append(text, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(text, ", ")
 }
 
 // WriteArrays writes an .npz file that numpy.load reads, atomically.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"os/exec"
@@ -301,6 +302,18 @@ func TestWriteArraysThenRead(t *testing.T) {
 	}
 	if err := WriteArrays(filepath.Join(path, "no", "folder.npz")); !errors.Is(err, usage.Error) {
 		t.Errorf("writing into a folder that is not there: %v", err)
+	}
+}
+
+// An archive of many or oddly named arrays is refused in a sentence.
+func TestArchiveOfManyArraysIsRefusedInASentence(t *testing.T) {
+	arrays := []Array{{"long" + strings.Repeat("/long", 5000), []int{1}, []int32{1}}, {"line\nbreak", []int{1}, []int32{1}}}
+	for i := range 500 {
+		arrays = append(arrays, Array{fmt.Sprintf("x%d", i), []int{1}, []int32{1}})
+	}
+	_, err := Open(t.Context(), []string{tempNPZ(t, arrays...)}, Options{})
+	if err == nil || len(err.Error()) > 1000 || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "494 more") {
+		t.Errorf("%.1500v", err)
 	}
 }
 
