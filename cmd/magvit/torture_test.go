@@ -10,45 +10,39 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"magvit/trainer/torture"
+	"magvit/trainer/trainertest"
 )
 
-// MAGVIT_TORTURE is how many times longer than in the ordinary tests the campaigns below
-// are; make torture sets it. MAGVIT_TORTURE_SEED repeats one.
-func campaign(t *testing.T, short int) (n int, r *rand.Rand) {
-	t.Helper()
-	times := 1
-	if s := os.Getenv("MAGVIT_TORTURE"); s != "" {
-		var err error
-		if times, err = strconv.Atoi(s); err != nil || times < 1 {
-			t.Fatalf("MAGVIT_TORTURE=%s: want 1 or more", s)
-		}
-	} else if testing.Short() {
-		t.Skip("-short: runs many trainings")
-	}
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("MAGVIT_TORTURE_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("MAGVIT_TORTURE_SEED=%s: want a number", s)
-		}
-	}
-	t.Logf("MAGVIT_TORTURE_SEED=%d", seed)
-	return short * times, rand.New(rand.NewPCG(seed, 0))
-}
-
+// The trainings of the campaigns: 20 steps of a network that does a step in milliseconds, with a checkpoint every 5.
 const tortureSteps = 20
 
-func tortured(t *testing.T, out string, steps int) *exec.Cmd {
-	return program(t, "train", "--preset", "tiny", "--data", clips(t), "--out", out, "--steps", fmt.Sprint(steps),
-		"--set", "train.save_every=5", "--set", "train.log_every=1", "--set", "train.eval_every=10", "--set", "train.samples=1", "--set", "train.extension=schedule")
+// tortureInputs are the configuration and the clips of these trainings, made once.
+func tortureInputs(t *testing.T) (config, clips string) {
+	t.Helper()
+	config, clips = filepath.Join(shared, "mini.yaml"), filepath.Join(shared, "mini.npz")
+	makeMini.Do(func() {
+		trainertest.Check(t, os.WriteFile(config, []byte(trainertest.Mini), 0o666))
+		magvit(t, "synth", "--clips", "12", "--size", "16", "--frames", "4", "--out", clips)
+	})
+	return config, clips
 }
 
-// outcome runs a training to its end; a trace, or no end within two minutes, fails the test.
+var makeMini sync.Once
+
+func tortured(t *testing.T, out string) *exec.Cmd {
+	config, clips := tortureInputs(t)
+	return program(t, "train", "--config", config, "--data", clips, "--out", out, "--steps", fmt.Sprint(tortureSteps),
+		"--set", "train.save_every=5", "--set", "train.log_every=1", "--set", "train.eval_every=10", "--set", "train.samples=1")
+}
+
+// outcome runs a command to its end; a trace, or no end within two minutes, fails the test.
 func outcome(t *testing.T, cmd *exec.Cmd, what string) (status int, log string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -65,21 +59,17 @@ func outcome(t *testing.T, cmd *exec.Cmd, what string) (status int, log string) 
 	return status, log
 }
 
+// lastStep is the checkpoint that a training of a campaign ends with.
+var lastStep = fmt.Sprintf("step-%06d", tortureSteps)
+
 // differs compares the last checkpoints and the records of two runs; "" if they are the same.
 func differs(t *testing.T, a, b string) string {
 	t.Helper()
-	for _, name := range []string{"model.safetensors", "optimizer.safetensors"} {
-		x, errA := os.ReadFile(filepath.Join(a, "checkpoints", "step-000020", name))
-		y, errB := os.ReadFile(filepath.Join(b, "checkpoints", "step-000020", name))
+	for _, name := range []string{lastStep + "/model.safetensors", lastStep + "/optimizer.safetensors", "latest", "best"} {
+		x, errA := os.ReadFile(filepath.Join(a, "checkpoints", name))
+		y, errB := os.ReadFile(filepath.Join(b, "checkpoints", name))
 		if errA != nil || errB != nil || !bytes.Equal(x, y) {
 			return fmt.Sprintf("%s differs (%v, %v)", name, errA, errB)
-		}
-	}
-	for _, name := range []string{"latest", "best"} {
-		x, _ := os.ReadFile(filepath.Join(a, "checkpoints", name))
-		y, _ := os.ReadFile(filepath.Join(b, "checkpoints", name))
-		if !bytes.Equal(x, y) {
-			return fmt.Sprintf("%s is %q, want %q", name, y, x)
 		}
 	}
 	if x, y := timeless(t, a), timeless(t, b); !slices.Equal(x, y) {
@@ -89,8 +79,7 @@ func differs(t *testing.T, a, b string) string {
 }
 
 // litter lists temporary files.
-func litter(t *testing.T, dir string) (left []string) {
-	t.Helper()
+func litter(dir string) (left []string) {
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasPrefix(d.Name(), ".tmp-") {
 			left = append(left, path)
@@ -100,211 +89,120 @@ func litter(t *testing.T, dir string) (left []string) {
 	return left
 }
 
-func straightRun(t *testing.T) string {
+// straightRun is a training in one piece, and the time it takes.
+func straightRun(t *testing.T) (out string, took time.Duration) {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), "straight")
-	if status, log := outcome(t, tortured(t, out, tortureSteps), "straight"); status != done {
+	out = filepath.Join(t.TempDir(), "straight")
+	cmd := tortured(t, out)
+	began := time.Now()
+	if status, log := outcome(t, cmd, "straight"); status != done {
 		t.Fatalf("exit %d\n%s", status, log)
 	}
-	return out
+	return out, time.Since(began)
 }
 
-// Runs that are killed at random moments, with random numbers of cores, end as the run in
-// one piece and leave no temporary files.
+// completed runs a training to its end and compares it with the one in one piece.
+func completed(t *testing.T, straight, out, what string) {
+	t.Helper()
+	if status, log := outcome(t, tortured(t, out), what); status != done {
+		t.Errorf("%s, continued: exit %d\n%s", what, status, log)
+		return
+	}
+	if d := differs(t, straight, out); d != "" {
+		t.Errorf("%s: %s", what, d)
+	}
+	if left := litter(out); len(left) > 0 {
+		t.Errorf("%s: left behind %v", what, left)
+	}
+}
+
+// moment is a random time during a training.
+func moment(r *rand.Rand, took time.Duration) time.Duration {
+	return time.Duration(float64(took) * (.05 + .95*r.Float64()))
+}
+
+// Runs that are killed at random moments, with random numbers of cores, end as the run in one piece and leave no
+// temporary files.
 func TestTortureKills(t *testing.T) {
-	n, r := campaign(t, 4)
-	straight := straightRun(t)
-	kills, runs := 0, 0
-	for kills < n {
+	n, r := torture.Campaign(t, 5, 155)
+	straight, took := straightRun(t)
+	kills, runs, torn := 0, 0, 0
+	for lives := 0; kills < n; runs++ {
 		out := filepath.Join(t.TempDir(), "run")
-		for life := 0; life < 8 && kills < n; life++ {
-			cmd := tortured(t, out, tortureSteps)
-			cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", 1+r.IntN(3)))
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
+		for range 8 {
+			if lives++; lives > 4*n+20 {
+				t.Fatalf("%d kills in %d lives: the others had ended before", kills, lives)
 			}
-			kill := time.AfterFunc(time.Duration(100+r.IntN(2500))*time.Millisecond, func() { cmd.Process.Kill() })
+			cmd := tortured(t, out)
+			cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", 1+r.IntN(3)))
+			trainertest.Check(t, cmd.Start())
+			kill := time.AfterFunc(moment(r, took), func() { cmd.Process.Kill() })
 			cmd.Wait()
-			if !kill.Stop() && cmd.ProcessState.ExitCode() != done {
-				kills++
-			} else {
+			kill.Stop()
+			if cmd.ProcessState.ExitCode() >= 0 {
 				break // it ended by itself
 			}
+			if kills++; len(litter(out)) > 0 {
+				torn++
+			}
+			if kills == n {
+				break
+			}
 		}
-		if status, log := outcome(t, tortured(t, out, tortureSteps), "the last life"); status != done {
-			t.Fatalf("exit %d\n%s", status, log)
-		}
-		if d := differs(t, straight, out); d != "" {
-			t.Errorf("after %d kills: %s", kills, d)
-		}
-		if left := litter(t, out); len(left) > 0 {
-			t.Errorf("after %d kills: left behind %v", kills, left)
-		}
-		runs++
+		completed(t, straight, out, fmt.Sprintf("run %d of %d kills so far", runs, kills))
 	}
-	t.Logf("kills: %d in %d runs", kills, runs)
+	t.Logf("kills: %d in %d runs, %d of them while a file was being written", kills, runs, torn)
 }
 
-// Runs that are interrupted by random signals at random moments save, and end as the run
-// in one piece.
+// Runs that get random signals at random moments save where they can, and end as the run in one piece.
 func TestTortureSignals(t *testing.T) {
-	n, r := campaign(t, 3)
-	straight := straightRun(t)
-	saved, early := 0, 0
+	n, r := torture.Campaign(t, 5, 40)
+	straight, took := straightRun(t)
+	saves := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	others := []syscall.Signal{syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGXCPU, syscall.SIGXFSZ, syscall.SIGPIPE, syscall.SIGALRM}
+	saved, ended, stopped := 0, 0, 0
 	for range n {
 		out := filepath.Join(t.TempDir(), "run")
-		cmd := tortured(t, out, tortureSteps)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+		cmd := tortured(t, out)
+		trainertest.Check(t, cmd.Start())
+		what, wait, pause := "", moment(r, took), time.Duration(r.IntN(200))*time.Millisecond
+		var signals []syscall.Signal
+		switch r.IntN(4) {
+		case 0:
+			signals = []syscall.Signal{others[r.IntN(len(others))]}
+		case 1: // impatient
+			signals = []syscall.Signal{syscall.SIGINT, syscall.SIGINT}
+		case 2:
+			for range 10 {
+				signals = append(signals, syscall.SIGSTOP, syscall.SIGCONT)
+			}
+			pause /= 10
+		default:
+			signals = []syscall.Signal{saves[r.IntN(len(saves))]}
 		}
-		signal := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}[r.IntN(3)]
-		send := time.AfterFunc(time.Duration(200+r.IntN(2000))*time.Millisecond, func() { cmd.Process.Signal(signal) })
+		what = fmt.Sprint(signals)
+		send := time.AfterFunc(wait, func() {
+			for i, s := range signals {
+				if i > 0 {
+					time.Sleep(pause)
+				}
+				cmd.Process.Signal(s)
+			}
+		})
 		cmd.Wait()
-		switch code := cmd.ProcessState.ExitCode(); {
-		case send.Stop():
+		late := send.Stop()
+		code := cmd.ProcessState.ExitCode()
+		switch {
+		case code == done:
+			stopped++
+		case late || code > 0 && code != interrupted && code != badInput: // the runtime exits with 2 after SIGQUIT
+			t.Errorf("%s: %v", what, cmd.ProcessState)
 		case code == interrupted:
 			saved++
-		case code == -1:
-			early++ // before the program listens
-		case code != done:
-			t.Errorf("%v: %v", signal, cmd.ProcessState)
-		}
-		if status, log := outcome(t, tortured(t, out, tortureSteps), signal.String()); status != done {
-			t.Fatalf("exit %d\n%s", status, log)
-		}
-		if d := differs(t, straight, out); d != "" {
-			t.Errorf("after %v: %s", signal, d)
-		}
-	}
-	t.Logf("signals: %d, of which %d were answered by saving and %d came before the program listened", n, saved, early)
-}
-
-// A run directory that is damaged at random, between step 15 and its continuation, gives
-// the same result, or one with a word on it, or is refused with a sentence.
-func TestTortureDamage(t *testing.T) {
-	n, r := campaign(t, 12)
-	straight := straightRun(t)
-	base := filepath.Join(t.TempDir(), "base")
-	if status, log := outcome(t, tortured(t, base, 15), "base"); status != done {
-		t.Fatalf("exit %d\n%s", status, log)
-	}
-	// The base stopped at step 15 of 20, as the straight run passed there.
-	interruptedAt15(t, base)
-	same, told, refused := 0, 0, 0
-	for range n {
-		run := copyOf(t, base)
-		mine := filepath.Join(run, "checkpoints", "step-000020", "notes.txt")
-		what := damageRun(t, run, mine, r)
-		status, log := outcome(t, tortured(t, run, tortureSteps), what)
-		switch d := ""; {
-		case status != done && status != failed && status != badInput:
-			t.Errorf("%s: exit %d\n%s", what, status, log)
-		case status != done:
-			refused++
-			if !strings.Contains(log, "magvit: ") {
-				t.Errorf("%s: refused without a sentence\n%s", what, log)
-			}
 		default:
-			if d = differs(t, straight, run); d == "" {
-				same++
-			} else if strings.Contains(log, "level=WARN") && !strings.Contains(d, "safetensors") {
-				told++
-			} else {
-				t.Errorf("%s: %s\n%s", what, d, log)
-			}
+			ended++
 		}
-		if strings.Contains(what, "notes") {
-			kept, _ := filepath.Glob(filepath.Join(run, "checkpoints", "step-000020*", "notes.txt"))
-			if len(kept) != 1 {
-				t.Errorf("%s: the user's file is gone", what)
-			}
-		}
+		completed(t, straight, out, what)
 	}
-	t.Logf("damaged run directories: %d; %d ended the same, %d with a warning, %d were refused with a sentence", n, same, told, refused)
-}
-
-// interruptedAt15 gives a run of 15 steps the configuration of one of 20 that was
-// interrupted there: steps are not among what a step computes, but the schedule is.
-func interruptedAt15(t *testing.T, base string) {
-	t.Helper()
-	if err := os.RemoveAll(base); err != nil {
-		t.Fatal(err)
-	}
-	cmd := tortured(t, base, tortureSteps)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for range 3000 {
-		time.Sleep(10 * time.Millisecond)
-		if _, err := os.Stat(filepath.Join(base, "checkpoints", "step-000015")); err == nil {
-			break
-		}
-	}
-	cmd.Process.Kill()
-	cmd.Wait()
-	if err := os.RemoveAll(filepath.Join(base, "checkpoints", "step-000020")); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"latest", "best"} { // as they were at that step
-		if err := os.WriteFile(filepath.Join(base, "checkpoints", name), []byte("step-000015\n"), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// damageRun damages one thing in a run directory and says what.
-func damageRun(t *testing.T, run, mine string, r *rand.Rand) string {
-	t.Helper()
-	step := filepath.Join(run, "checkpoints", fmt.Sprintf("step-%06d", []int{10, 15, 15, 15}[r.IntN(4)]))
-	files := []string{filepath.Join(step, "state.json"), filepath.Join(step, "state.json"), filepath.Join(step, "model.safetensors"), filepath.Join(step, "optimizer.safetensors"),
-		filepath.Join(run, "metrics.jsonl"), filepath.Join(run, "metrics.jsonl"), filepath.Join(run, "progress.json"), filepath.Join(run, "config.yaml"),
-		filepath.Join(run, "checkpoints", "latest"), filepath.Join(run, "checkpoints", "best")}
-	if events, _ := filepath.Glob(filepath.Join(run, "events.*")); len(events) > 0 {
-		files = append(files, events[0])
-	}
-	file := files[r.IntN(len(files))]
-	rel, _ := filepath.Rel(run, file)
-	must := func(err error) {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(file)
-	must(err)
-	switch r.IntN(10) {
-	case 0:
-		must(os.Remove(file))
-		return rel + " removed"
-	case 1:
-		must(os.Truncate(file, int64(r.IntN(len(b)+1))))
-		return rel + " cut"
-	case 2: // as after a power cut: blocks that were never written
-		from := r.IntN(len(b) + 1)
-		must(os.WriteFile(file, append(b[:from:from], make([]byte, len(b)-from)...), 0o666))
-		return rel + " zeros at the end"
-	case 3:
-		must(os.WriteFile(file, append(b, []byte("\ngarbage\n")...), 0o666))
-		return rel + " longer"
-	case 4:
-		must(os.Mkdir(filepath.Dir(mine), 0o777))
-		must(os.WriteFile(mine, []byte("mine"), 0o666))
-		return "notes in the place of the next checkpoint"
-	case 5:
-		must(os.Rename(step, step+"x"))
-		must(os.Symlink(step+"x", step))
-		return rel + ": its folder a link"
-	case 6:
-		must(os.Rename(filepath.Join(run, "checkpoints", "step-000015"), filepath.Join(run, "checkpoints", "step-000020")))
-		return "folder renamed to a later step"
-	case 7:
-		must(os.Remove(file))
-		must(os.Mkdir(file, 0o777))
-		return rel + " a folder"
-	default:
-		bad := bytes.Clone(b)
-		at, bit := r.IntN(len(bad)), r.IntN(8)
-		bad[at] ^= 1 << bit
-		must(os.WriteFile(file, bad, 0o666))
-		return fmt.Sprintf("%s: bit %d of byte %d", rel, bit, at)
-	}
+	t.Logf("signals: %d; %d were answered by saving, %d ended the program at once, %d trainings went on to their end", n, saved, ended, stopped)
 }

@@ -18,7 +18,7 @@ var Layouts = []string{"sequence", "grid", "files"}
 // each into a file of its own (files), whose name is that of path with the clip's number.
 func NewMovieWriter(ctx context.Context, path, layout string, fps float64) (Writer, error) {
 	movie := func(path string) *movieWriter {
-		return &movieWriter{ctx: ctx, path: path, fps: fps, limit: frameLimit}
+		return &movieWriter{ctx: ctx, path: path, fps: fps, limit: frameLimit, finish: finishLimit}
 	}
 	switch layout {
 	case "", "sequence":

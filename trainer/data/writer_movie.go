@@ -29,6 +29,7 @@ type movieWriter struct {
 	w, h   int
 	frames int
 	limit  time.Duration // for ffmpeg to accept a frame
+	finish time.Duration // for ffmpeg to finish, for each 1000 frames
 	stuck  atomic.Int64  // the limit, in ns, that ffmpeg exceeded and was killed for; 0: none
 }
 
@@ -95,7 +96,7 @@ func (s *movieWriter) Finish() error {
 
 // encode waits for ffmpeg to finish the file, under its temporary name.
 func (s *movieWriter) encode() error {
-	done := s.within(finishLimit * time.Duration(1+s.frames/1000))
+	done := s.within(s.finish * time.Duration(1+s.frames/1000))
 	err := errors.Join(s.pipe.Close(), s.cmd.Wait())
 	done()
 	if st, statErr := os.Stat(s.file.Name()); err == nil && (statErr != nil || st.Size() == 0) {
