@@ -15,7 +15,7 @@ type Recompute int
 
 const (
 	RecomputeNone Recompute = iota
-	// RecomputeAuto allows kernels of few operations a byte, 3 % of the plan's in all.
+	// RecomputeAuto allows kernels of 4 % of the plan's cost in all, see cost.
 	RecomputeAuto
 	// RecomputeMax allows every kernel.
 	RecomputeMax
@@ -32,18 +32,22 @@ func ParseRecompute(s string) (Recompute, error) {
 }
 
 const (
-	// autoIntensity is how many operations a byte a kernel may have in RecomputeAuto: a
-	// 1×1×1 convolution of 64 channels has 16, one of 3×3×3 taps 400.
-	autoIntensity = 64
-	// autoFraction is how much of the plan's operations RecomputeAuto may add.
-	autoFraction = .03
+	// balance is how many operations take the time of a byte that is read or written: two
+	// cores of a Cascade Lake do 236 GFLOP/s and move 20 GB/s, and GPUs have more.
+	balance = 12
+	// autoFraction is how much of a plan's cost RecomputeAuto may add.
+	autoFraction = .04
 )
+
+// cost is the time of a kernel in operations: those that it does, or those that could be
+// done while its arguments are moved.
+func cost(s kernels.Spec) int64 { return max(s.FLOPs(), balance*kernels.Bytes(s)) }
 
 // recomputation is a program in which some values are made twice.
 type recomputation struct {
 	prog  []instr
 	again map[*G.Node]*G.Node // the second value, by the first
-	flops int64               // added
+	cost  int64               // added
 }
 
 // recompute lowers the peak of the values that are needed at the same time. It goes on as
@@ -56,7 +60,7 @@ func recompute(prog []instr, keep map[*G.Node]bool, bound map[*G.Node]kernels.Bu
 	}
 	var total int64
 	for _, in := range prog {
-		total += in.spec.FLOPs()
+		total += cost(in.spec)
 	}
 	now := recomputation{prog: prog, again: map[*G.Node]*G.Node{}}
 	best, least := now, newLiveness(prog, keep, bound).peak
@@ -66,7 +70,7 @@ func recompute(prog []instr, keep map[*G.Node]bool, bound map[*G.Node]kernels.Bu
 		var after liveness
 		for _, n := range live.idle(now) {
 			spec := now.prog[live.maker[n]].spec
-			if how == RecomputeAuto && (spec.FLOPs() > autoIntensity*kernels.Bytes(spec) || float64(now.flops+spec.FLOPs()) > autoFraction*float64(total)) {
+			if how == RecomputeAuto && float64(now.cost+cost(spec)) > autoFraction*float64(total) {
 				continue
 			}
 			try := now.with(n, live)
@@ -87,7 +91,7 @@ func recompute(prog []instr, keep map[*G.Node]bool, bound map[*G.Node]kernels.Bu
 
 // with makes n again before its first use after the peak.
 func (r recomputation) with(n *G.Node, live liveness) recomputation {
-	out := recomputation{prog: slices.Clone(r.prog), again: map[*G.Node]*G.Node{}, flops: r.flops}
+	out := recomputation{prog: slices.Clone(r.prog), again: map[*G.Node]*G.Node{}, cost: r.cost}
 	for a, b := range r.again {
 		out.again[a] = b
 	}
@@ -98,7 +102,7 @@ func (r recomputation) with(n *G.Node, live liveness) recomputation {
 		out.prog[i].args = replaced(out.prog[i].args, n, again)
 	}
 	out.insert(instr{r.prog[live.maker[n]].spec, slices.Clone(r.prog[live.maker[n]].args)}, again, at)
-	out.flops += r.prog[live.maker[n]].spec.FLOPs()
+	out.cost += cost(r.prog[live.maker[n]].spec)
 	return out
 }
 
