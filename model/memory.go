@@ -6,6 +6,7 @@ import (
 	"sort"
 
 	"magvit/kernels"
+	"magvit/model/machine"
 )
 
 // InUse is the allocated memory of a backend in bytes; 0 if it does not count it.
@@ -19,7 +20,7 @@ func InUse(be kernels.Backend) int64 {
 // ExplainMemory adds to an out-of-memory error of compiling the training program for a
 // batch what the program needs and the largest batch that fits. inUse is the backend's
 // memory before it was compiled.
-func ExplainMemory(net Network, be kernels.Backend, s Shape, inUse int64, err error) error {
+func ExplainMemory(net Network, be kernels.Backend, s Shape, how machine.Recompute, inUse int64, err error) error {
 	var m *kernels.MemoryError
 	if !errors.As(err, &m) {
 		return err
@@ -27,7 +28,7 @@ func ExplainMemory(net Network, be kernels.Backend, s Shape, inUse int64, err er
 	need := func(n int) int64 {
 		s := s
 		s.N = n
-		bytes, bad := TrainingBytes(net, be, s)
+		bytes, bad := TrainingBytes(net, be, s, how)
 		if bad != nil {
 			return 1 << 62
 		}
@@ -44,12 +45,13 @@ func ExplainMemory(net Network, be kernels.Backend, s Shape, inUse int64, err er
 }
 
 // TrainingBytes is the memory of the training program of a batch, without parameters
-// and gradients.
-func TrainingBytes(net Network, be kernels.Backend, s Shape) (int64, error) {
+// and gradients, where values are made again as how says.
+func TrainingBytes(net Network, be kernels.Backend, s Shape, how machine.Recompute) (int64, error) {
 	g, err := net.Training(s)
 	if err != nil {
 		return 0, err
 	}
+	g.Recompute = how
 	params := net.Declared()
 	offsets, end := make([]int, len(params)), 0
 	for i, p := range params {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"magvit/kernels"
+	"magvit/model/machine"
 )
 
 // bounded is a CPU with a limited number of bytes.
@@ -43,7 +44,7 @@ func TestMemoryErrorNamesTheBatchThatFits(t *testing.T) {
 		end += p.Len()
 	}
 	// compile is the error of a batch with this many bytes in addition to the parameters.
-	compile := func(n int, total int64) (be *bounded, s Shape, inUse int64, err error) {
+	compile := func(n int, how machine.Recompute, total int64) (be *bounded, s Shape, inUse int64, err error) {
 		be = &bounded{CPU: cpu(t), total: total + 8*int64(end)}
 		params, err := be.Alloc(2 * end)
 		if err != nil {
@@ -54,16 +55,23 @@ func TestMemoryErrorNamesTheBatchThatFits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		g.Recompute = how
 		_, err = g.Compile(be, params.Slice(0, end), params.Slice(end, 2*end), offsets)
 		return be, s, inUse, err
 	}
-	five, s, inUse, err := compile(5, 1<<40)
-	if err != nil {
-		t.Fatal(err)
-	}
-	need := five.used - inUse
-	if got, err := TrainingBytes(tok, five, s); err != nil || got != need {
-		t.Errorf("a batch of 5 takes %d bytes, TrainingBytes says %d, %v", need, got, err)
+	var five *bounded
+	var s Shape
+	var need int64
+	for _, how := range []machine.Recompute{machine.RecomputeMax, machine.RecomputeNone} {
+		be, shape, inUse, err := compile(5, how, 1<<40)
+		if err != nil {
+			t.Fatal(err)
+		}
+		least := need
+		five, s, need = be, shape, be.used-inUse
+		if got, err := TrainingBytes(tok, five, s, how); err != nil || got != need || got <= least {
+			t.Errorf("recompute %d: a batch of 5 takes %d bytes, TrainingBytes says %d, %v; with less memory %d", how, need, got, err, least)
+		}
 	}
 	for _, c := range []struct {
 		n     int
@@ -72,16 +80,16 @@ func TestMemoryErrorNamesTheBatchThatFits(t *testing.T) {
 	}{
 		{20, need, "a batch of 5 fits"}, {20, need - 1, "a batch of 4 fits"}, {6, need, "a batch of 5 fits"}, {2, 1000, "not even one clip fits"},
 	} {
-		be, s, inUse, err := compile(c.n, c.total)
+		be, s, inUse, err := compile(c.n, machine.RecomputeNone, c.total)
 		if err == nil {
 			t.Fatalf("a batch of %d compiles in %d bytes", c.n, c.total)
 		}
-		err = ExplainMemory(tok, be, s, inUse, err)
+		err = ExplainMemory(tok, be, s, machine.RecomputeNone, inUse, err)
 		if !errors.Is(err, errFull) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), fmt.Sprintf("a batch of %d clips of 3 frames, 16×16", c.n)) {
 			t.Errorf("error %v, want one with %q", err, c.want)
 		}
 	}
-	if err := ExplainMemory(tok, five, s, 0, errFull); err != errFull {
+	if err := ExplainMemory(tok, five, s, machine.RecomputeNone, 0, errFull); err != errFull {
 		t.Errorf("another error becomes %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/model/machine"
 	"magvit/trainer/usage"
 )
 
@@ -18,6 +19,10 @@ func (t *training) checkMemory() error {
 	}
 	_, onCPU := t.be.(*kernels.CPU)
 	const arenas = 5 // parameters, their gradients, average and two moments
+	recompute, err := machine.ParseRecompute(t.cfg.Train.Recompute)
+	if err != nil {
+		return err
+	}
 	state := int64(arenas * 4 * t.net.NumParams())
 	need := func(batch int) int64 {
 		bytes := t.cfg.Data.LoaderBytes(batch)
@@ -26,7 +31,7 @@ func (t *training) checkMemory() error {
 		}
 		bytes += state
 		for _, s := range t.cfg.Data.Shapes(batch) {
-			b, err := model.TrainingBytes(t.net, t.be, model.Shape{N: s.N, T: s.T, H: s.H, W: s.W})
+			b, err := model.TrainingBytes(t.net, t.be, model.Shape{N: s.N, T: s.T, H: s.H, W: s.W}, recompute)
 			if err != nil {
 				return bytes // compiling it will return the error
 			}

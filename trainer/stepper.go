@@ -222,7 +222,7 @@ func (s *Stepper) program(of data.Shape) (*program, error) {
 	inUse := model.InUse(s.be)
 	p, err := g.Compile(s.be, s.state.Params, s.state.Grads, s.state.Offsets)
 	if err != nil {
-		return nil, fmt.Errorf("train.batch: %w", model.ExplainMemory(s.net, s.be, shape, inUse, err))
+		return nil, fmt.Errorf("train.batch: %w", model.ExplainMemory(s.net, s.be, shape, g.Recompute, inUse, err))
 	}
 	s.programs[of] = &program{p, map[batchPlace]func() error{}}
 	return s.programs[of], nil

@@ -42,7 +42,7 @@ type Train struct {
 	EMA         EMA        `yaml:"ema"`          // average of the weights, used by evaluation and codes
 	Precision   string     `yaml:"precision"`    // of products' operands, and on a GPU of stored activations: f32 or bf16
 	Kernels     string     `yaml:"kernels"`      // of convolutions on the CPU in f32: auto, the fastest, Winograd's or direct sums; or exact, direct sums alone
-	Recompute   string     `yaml:"recompute"`    // values that the backward pass makes again, to the same bits, to save memory: none; auto, by cheap kernels; or max, by any
+	Recompute   string     `yaml:"recompute"`    // values that the backward pass makes again, to the same bits, to save memory: none; auto, by kernels of 4 % of the step's cost; or max, by any
 	Seed        uint64     `yaml:"seed"`         // of weights, batches and augmentation
 
 	ShuffleLabels bool `yaml:"shuffle_labels"` // control experiment for classifiers: labels are permuted among the clips, and accuracy must fall to chance
