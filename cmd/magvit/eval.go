@@ -1,22 +1,25 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer/config"
 	"magvit/trainer/metrics"
+	"magvit/trainer/quality"
 	"magvit/trainer/task"
 	"magvit/trainer/videocodec"
 )
 
 func evalCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "eval",
-		Usage:       "compare clips with their reconstructions, and with trivial baselines",
-		Description: example("magvit eval --checkpoint runs/demo --data clips.npz --split val --json"),
-		Flags: workFlags("val", framesFlag(), jsonFlag(),
+		Name:  "eval",
+		Usage: "compare clips with their reconstructions, and with trivial baselines",
+		Description: example("magvit eval --checkpoint runs/demo --data clips.npz --split val --json",
+			"magvit eval --checkpoint runs/demo --data clips.npz --metrics psnr,sharpness"),
+		Flags: workFlags("val", framesFlag(), metricsFlag(""), jsonFlag(),
 			&cli.BoolFlag{Name: "codecs", Usage: "also encode the clips with H.264 and AV1 at the codes' bits a pixel, by ffmpeg; of a run's directory the report shows them, too"}),
 		Action: eval,
 	}
@@ -28,6 +31,12 @@ func eval(c *cli.Context) error {
 		return err
 	}
 	defer w.close()
+	var judge *quality.Judge
+	if c.IsSet("metrics") {
+		if judge, err = quality.New(c.String("metrics")); err != nil {
+			return err
+		}
+	}
 	if w.be, err = openDevice(c, w.p.log); err != nil {
 		return err
 	}
@@ -36,12 +45,18 @@ func eval(c *cli.Context) error {
 		return err
 	}
 	logCheckpoint(c, w.p.log, of)
+	if judge != nil && of.Config.Model.Classifies() {
+		return usagef("--metrics: the checkpoint is of a classifier, which reconstructs nothing; leave the flag out")
+	}
 	if err := w.openClips(of); err != nil {
 		return err
 	}
 	clips, step, err := w.evaluation(c, of.Config)
 	if err != nil {
 		return err
+	}
+	if judge != nil {
+		clips.Judge = judge.Add
 	}
 	e, err := t.Evaluate(c.Context, clips, step)
 	if err != nil {
@@ -54,10 +69,32 @@ func eval(c *cli.Context) error {
 		}
 	}
 	w.p.close()
-	if c.Bool("json") {
-		return printJSON(c, e.At(of.Step).Result())
+	return printEvaluation(c, e.At(of.Step), judge)
+}
+
+// printEvaluation prints an evaluation, and what judge says of the reconstructions if it is not nil: in JSON under the key "quality".
+func printEvaluation(c *cli.Context, e metrics.EvalRecord, judge *quality.Judge) error {
+	if judge == nil {
+		if c.Bool("json") {
+			return printJSON(c, e.Result())
+		}
+		return e.WriteText(c.App.Writer)
 	}
-	return e.At(of.Step).WriteText(c.App.Writer)
+	r, err := judge.Report()
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, struct {
+			metrics.Report
+			Quality quality.Report `json:"quality"`
+		}{e.Val, r})
+	}
+	if err := e.WriteText(c.App.Writer); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.App.Writer)
+	return quality.WriteText(c.App.Writer, r)
 }
 
 // codecs adds the video codecs to an evaluation, and the comparison to the run's directory.

@@ -9,6 +9,7 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/quality"
 	"magvit/trainer/usage"
 )
 
@@ -24,6 +25,9 @@ type Clips struct {
 	Data    data.Config // how they are read; resolved
 	Mean    []float32   // [H,W,C] mean frame of the training clips, or nil
 	Show    []int       // indices of the clips to draw with their reconstructions
+
+	// Judge, if not nil, is called with each clip and its reconstruction, of a Codec. The pair is valid during the call.
+	Judge func(quality.Pair) error
 }
 
 // only returns the clips with the given names, all of them to be drawn.
@@ -34,7 +38,7 @@ func (e Clips) only(clips []metrics.Clip) Clips {
 			some = append(some, i)
 		}
 	}
-	e.Indices, e.Show = some, some
+	e.Indices, e.Show, e.Judge = some, some, nil
 	return e
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/quality"
 	"magvit/trainer/report"
 	"magvit/trainer/usage"
 )
@@ -48,6 +49,12 @@ func (c *Codec) Evaluate(ctx context.Context, e Clips, progress func() error) (f
 			target, guess := b.Video[n*size:][:size], recon[n*size:][:size]
 			if err := acc.Add(b.Names[n], b.Labels[n], b.Frames[n], target, guess, codes[n*per:][:per]); err != nil {
 				return err
+			}
+			if e.Judge != nil {
+				real := b.Frames[n] * b.H * b.W * b.C
+				if err := e.Judge(quality.Pair{Name: b.Names[n], T: b.Frames[n], H: b.H, W: b.W, C: b.C, Original: target[:real], Recon: guess[:real]}); err != nil {
+					return err
+				}
 			}
 			if show[i] {
 				found.shown = append(found.shown, report.Pair{Name: b.Names[n], Class: className(e.Source, b.Labels[n]), T: b.Frames[n], H: b.H, W: b.W, C: b.C,

@@ -1,0 +1,171 @@
+// Package quality turns pairs of clips, originals and reconstructions of them by any program, into metrics.
+//
+// Pairs go in one by one as [T,H,W,C] float32; a Report with a value of each metric and its
+// confidence interval comes out. README.md says what each metric is. Memory does not grow
+// with the length of clips, and by some numbers with each pair.
+//
+// Why reconstructions are clamped to [0,1] first: that is what a viewer sees.
+package quality
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
+)
+
+// Pair is a clip and its reconstruction, both [T,H,W,C] in [0,1]; C is 1 or 3.
+type Pair struct {
+	Name            string
+	T, H, W, C      int
+	Original, Recon []float32
+}
+
+// frame is frame t of the original or of the reconstruction, [H,W,C].
+func (p Pair) frame(of []float32, t int) []float32 {
+	size := p.H * p.W * p.C
+	return of[t*size:][:size]
+}
+
+func (p Pair) check() error {
+	size := p.T * p.H * p.W * p.C
+	switch {
+	case p.T < 1 || p.H < 1 || p.W < 1 || p.C != 1 && p.C != 3:
+		return fmt.Errorf("quality: clip %s: %d×%d×%d×%d: want frames of pixels with 1 or 3 channels", p.Name, p.T, p.H, p.W, p.C)
+	case len(p.Original) != size || len(p.Recon) != size:
+		return fmt.Errorf("quality: clip %s: %d and %d values: want %d each", p.Name, len(p.Original), len(p.Recon), size)
+	}
+	for i, v := range p.Original {
+		if !(v >= 0 && v <= 1) {
+			return fmt.Errorf("quality: clip %s: frame %d of the original holds %g: want values in [0,1]", p.Name, i*p.T/size, v)
+		}
+	}
+	for i, v := range p.Recon {
+		if v != v {
+			return fmt.Errorf("quality: clip %s: frame %d of the reconstruction holds NaN", p.Name, i*p.T/size)
+		}
+	}
+	return nil
+}
+
+// Report is the values of the metrics.
+type Report struct {
+	Clips     int     `json:"clips"`
+	Frames    int     `json:"frames"`
+	Resamples int     `json:"resamples"` // of the clips, for the intervals
+	Metrics   []Value `json:"metrics"`
+}
+
+// Value is that of a metric over all pairs, with the 95 % interval of a bootstrap over clips
+// where it has one.
+type Value struct {
+	Name   string         `json:"name"`
+	Value  metrics.Number `json:"value"`
+	Low    metrics.Number `json:"low"`
+	High   metrics.Number `json:"high"`
+	Unit   string         `json:"unit,omitempty"`
+	Better string         `json:"better"`         // higher, lower, or "1" for a ratio
+	Note   string         `json:"note,omitempty"` // what the value may be compared with
+}
+
+// metric accumulates pairs.
+type metric interface {
+	add(p Pair) error
+	value() (Value, error)
+}
+
+// Of returns the value of the metric with that name; NaN if there is none.
+func (r Report) Of(name string) Value {
+	for _, v := range r.Metrics {
+		if v.Name == name {
+			return v
+		}
+	}
+	return Value{Name: name, Value: unknown, Low: unknown, High: unknown}
+}
+
+// Judge accumulates pairs for some metrics. It is used by one goroutine at a time.
+type Judge struct {
+	list          []metric
+	clips, frames int
+	recon         []float32
+}
+
+// constructors are those of the metrics, by name.
+var constructors = map[string]func() (metric, error){
+	"psnr":           func() (metric, error) { return &perClip{sums: psnr{}}, nil },
+	"ssim":           func() (metric, error) { return &perClip{sums: ssim{}}, nil },
+	"gradient":       func() (metric, error) { return &perClip{sums: gradient{}}, nil },
+	"sharpness":      func() (metric, error) { return &perClip{sums: newSharpness()}, nil },
+	"frechet-pixels": func() (metric, error) { return newFrechet("frechet-pixels", pixelNote, pixelFeatures{}), nil },
+}
+
+// Names lists the metrics in the order of reports.
+var Names = []string{"psnr", "ssim", "gradient", "sharpness", "frechet-pixels"}
+
+// Default are the metrics of a comparison that names none.
+const Default = "psnr,ssim,gradient,sharpness"
+
+// New prepares metrics, whose names are separated by commas.
+func New(names string) (*Judge, error) {
+	j := &Judge{}
+	var chosen []string
+	for _, name := range strings.Split(names, ",") {
+		name = strings.TrimSpace(name)
+		switch {
+		case !slices.Contains(Names, name):
+			return nil, usage.Errorf("metric %q: want some of %s, separated by commas", name, strings.Join(Names, ", "))
+		case slices.Contains(chosen, name):
+			return nil, usage.Errorf("metric %q is named twice", name)
+		}
+		chosen = append(chosen, name)
+	}
+	for _, name := range Names {
+		if !slices.Contains(chosen, name) {
+			continue
+		}
+		m, err := constructors[name]()
+		if err != nil {
+			return nil, err
+		}
+		j.list = append(j.list, m)
+	}
+	return j, nil
+}
+
+// Add counts a pair.
+func (j *Judge) Add(p Pair) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	j.recon = append(j.recon[:0], p.Recon...)
+	for i, v := range j.recon {
+		j.recon[i] = min(max(v, 0), 1)
+	}
+	p.Recon = j.recon
+	for _, m := range j.list {
+		if err := m.add(p); err != nil {
+			return fmt.Errorf("quality: clip %s: %w", p.Name, err)
+		}
+	}
+	j.clips, j.frames = j.clips+1, j.frames+p.T
+	return nil
+}
+
+// Report is the values over the pairs added.
+func (j *Judge) Report() (Report, error) {
+	r := Report{Clips: j.clips, Frames: j.frames, Resamples: resamples}
+	if j.clips == 0 {
+		return r, usage.Errorf("quality: there are no clips to compare")
+	}
+	for _, m := range j.list {
+		v, err := m.value()
+		if err != nil {
+			return r, fmt.Errorf("quality: %w", err)
+		}
+		r.Metrics = append(r.Metrics, v)
+	}
+	return r, nil
+}
