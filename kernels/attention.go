@@ -29,7 +29,8 @@ func (l Layout) String() string {
 //	a_ij = softmax_j(q_i·k_j/sqrt(Dim)),  y_i = sum_j a_ij v_j
 //
 // Keys and values 0 to Memory-1 are those of mem, the same for all sequences; the
-// tokens' follow. If Causal, token i sees the memory and the tokens up to i.
+// tokens' follow. If Causal, token i sees the memory and the tokens up to i. Without
+// Memory there is no argument mem.
 //
 // Arguments: y [N,T,P,Heads·Dim]; qkv [N,T,P,3·Heads·Dim], its channels ordered
 // (qkv, head, dim), mem [2,Heads,Memory,Dim], keys then values.
@@ -48,8 +49,10 @@ func (s Attention) Validate() error {
 	if s.Causal && s.Over != Time {
 		return fmt.Errorf("Causal is set over Space, want Over = Time: pixels have no order")
 	}
-	if err := positive([]string{"Heads", "Memory", "Dim", "2"}, s.Heads, s.Memory, s.Dim, 2); err != nil {
-		return err
+	if s.Memory != 0 {
+		if err := positive([]string{"Heads", "Memory", "Dim", "2"}, s.Heads, s.Memory, s.Dim, 2); err != nil {
+			return err
+		}
 	}
 	return positive([]string{"N", "T", "P", "Heads", "Dim", "3"}, s.N, s.T, s.P, s.Heads, s.Dim, 3)
 }
@@ -101,18 +104,37 @@ func (s Attention) pairs() int64 {
 }
 
 func (s Attention) Args() []Arg {
-	return []Arg{s.wide(actOut, "y", 1), s.wide(actIn, "qkv", 3), s.memory(in, "mem")}
+	return s.withMemory(s.wide(actOut, "y", 1), s.wide(actIn, "qkv", 3))
+}
+
+// withMemory adds the argument mem, if there is memory.
+func (s Attention) withMemory(args ...Arg) []Arg {
+	if s.Memory > 0 {
+		args = append(args, s.memory(in, "mem"))
+	}
+	return args
+}
+
+// mem is argument number i, nil without memory.
+func (s Attention) mem(args [][]float32, i int) []float32 {
+	if s.Memory == 0 {
+		return nil
+	}
+	return args[i]
 }
 
 // FLOPs counts two products and a softmax, of unseen keys too.
 func (s Attention) FLOPs() int64 { return s.pairs() * (4*int64(s.Dim) + 12) }
 
 func (s Attention) Grads() []Grad {
+	if s.Memory == 0 {
+		return []Grad{grad("qkv", AttentionGrad{s}, "dy", "qkv")}
+	}
 	return []Grad{grad("qkv", AttentionGrad{s}, "dy", "qkv", "mem"), grad("mem", AttentionGradMem{s}, "dy", "qkv", "mem")}
 }
 
 func (s Attention) Define(args ...[]float32) {
-	y, qkv, mem := args[0], args[1], args[2]
+	y, qkv, mem := args[0], args[1], s.mem(args, 2)
 	for seq := range s.sequences() {
 		for h := range s.Heads {
 			w := s.weights(qkv, mem, seq, h)
@@ -177,7 +199,7 @@ func (s Attention) weights(qkv, mem []float32, seq, head int) [][]float64 {
 type AttentionGrad struct{ Attention }
 
 func (s AttentionGrad) Args() []Arg {
-	return []Arg{s.wide(actOut, "dqkv", 3), s.wide(actIn, "dy", 1), s.wide(actIn, "qkv", 3), s.memory(in, "mem")}
+	return s.withMemory(s.wide(actOut, "dqkv", 3), s.wide(actIn, "dy", 1), s.wide(actIn, "qkv", 3))
 }
 
 // FLOPs counts five products and a softmax.
@@ -186,7 +208,7 @@ func (s AttentionGrad) FLOPs() int64 { return s.pairs() * (10*int64(s.Dim) + 16)
 func (s AttentionGrad) Grads() []Grad { return nil }
 
 func (s AttentionGrad) Define(args ...[]float32) {
-	dqkv, _ := s.gradients(args[1], args[2], args[3])
+	dqkv, _ := s.gradients(args[1], args[2], s.mem(args, 3))
 	for i, v := range dqkv {
 		args[0][i] = float32(v)
 	}
@@ -197,6 +219,13 @@ func (s AttentionGrad) Define(args ...[]float32) {
 // Arguments: dmem [2,Heads,Memory,Dim]; dy [N,T,P,Heads·Dim],
 // qkv [N,T,P,3·Heads·Dim], mem like dmem.
 type AttentionGradMem struct{ Attention }
+
+func (s AttentionGradMem) Validate() error {
+	if s.Memory < 1 {
+		return fmt.Errorf("Memory is %d, want at least 1", s.Memory)
+	}
+	return s.Attention.Validate()
+}
 
 func (s AttentionGradMem) Args() []Arg {
 	return []Arg{s.memory(out, "dmem"), s.wide(actIn, "dy", 1), s.wide(actIn, "qkv", 3), s.memory(in, "mem")}

@@ -103,8 +103,8 @@ func (s Attention) cpu(c *CPU) []stage {
 		k, v := carve(&rest, s.Dim*a.ldKeys), carve(&rest, a.keys*a.ldDim)
 		p, y := carve(&rest, queries*a.ldKeys), carve(&rest, queries*a.ldDim)
 		a.each(task, func(seq, head int) {
-			a.columns(k, args[1], args[2], 1, seq, head)
-			a.rows(v, args[1], args[2], 2, seq, head)
+			a.columns(k, args[1], s.mem(args, 2), 1, seq, head)
+			a.rows(v, args[1], s.mem(args, 2), 2, seq, head)
 			for i := 0; i < a.length(); i += queries {
 				n := min(queries, a.length()-i)
 				a.softmax(p, args[1], k, seq, head, i, i+n)
@@ -185,7 +185,7 @@ func (s AttentionGrad) cpu(c *CPU) []stage {
 		a.each(task, func(seq, head int) {
 			clear(g.dk)
 			clear(g.dv)
-			g.run(args[0], args[1], args[2], args[3], seq, head, a.keys)
+			g.run(args[0], args[1], args[2], s.mem(args, 3), seq, head, a.keys)
 			a.scatter(args[0], 3, 1, seq, head, 0, a.length(), g.dk[a.Memory*a.ldDim:])
 			a.scatter(args[0], 3, 2, seq, head, 0, a.length(), g.dv[a.Memory*a.ldDim:])
 		})

@@ -44,7 +44,7 @@ type attentionArgs struct {
 }
 
 func (s Attention) cuda(p *Launches) {
-	args := attentionArgs{p.arg("y"), p.arg("qkv"), p.arg("qkv"), p.arg("mem"), s.launch().attentionSize}
+	args := attentionArgs{p.arg("y"), p.arg("qkv"), p.arg("qkv"), p.optional("mem"), s.launch().attentionSize}
 	if p.bf16 && s.Dim <= mmaHead {
 		p.attentionWarps("attention_mma", s.launch(), args)
 		return
@@ -58,7 +58,7 @@ func (s AttentionGrad) cuda(p *Launches) {
 		return
 	}
 	a := s.launch()
-	dy, qkv, mem := p.arg("dy"), p.arg("qkv"), p.arg("mem")
+	dy, qkv, mem := p.arg("dy"), p.arg("qkv"), p.optional("mem")
 	rows := p.attentionRows(a, dy, qkv, qkv, mem)
 	p.attentionGradQ(a, p.arg("dqkv"), dy, qkv, qkv, mem, rows)
 	p.attentionGradKV(a, p.arg("dqkv"), dy, qkv, qkv, rows)

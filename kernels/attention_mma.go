@@ -48,6 +48,6 @@ type attentionGradQMMAArgs struct {
 func (p *Launches) attentionRowsMMA(a attentionLaunch, dq Operand) Operand {
 	rows := p.workspace(3 * a.Heads * a.tokens())
 	qkv := p.arg("qkv")
-	p.attentionWarps("attention_grad_q_mma", a, attentionGradQMMAArgs{dq, rows, p.arg("dy"), qkv, qkv, p.arg("mem"), a.attentionSize, a.tokens()})
+	p.attentionWarps("attention_grad_q_mma", a, attentionGradQMMAArgs{dq, rows, p.arg("dy"), qkv, qkv, p.optional("mem"), a.attentionSize, a.tokens()})
 	return rows
 }

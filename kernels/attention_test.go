@@ -25,7 +25,7 @@ func TestAttentionValidate(t *testing.T) {
 	checkRefusals(t,
 		refusal{kernels.Attention{N: 1, T: 1, P: 1, Heads: 1, Dim: 1, Memory: 1, Over: 2}, "Over is 2, want 0 (Space) or 1 (Time)"},
 		refusal{kernels.Attention{N: 1, T: 1, P: 1, Heads: 1, Dim: 1, Memory: 1, Causal: true}, "want Over = Time"},
-		refusal{kernels.AttentionGrad{Attention: kernels.Attention{N: 1, T: 1, P: 1, Heads: 1, Dim: 1}}, "Memory is 0"},
+		refusal{kernels.AttentionGradMem{Attention: kernels.Attention{N: 1, T: 1, P: 1, Heads: 1, Dim: 1}}, "Memory is 0"},
 		refusal{kernels.AttentionGradMem{Attention: kernels.Attention{T: 1, P: 1, Heads: 1, Dim: 1, Memory: 1}}, "N is 0"},
 	)
 }

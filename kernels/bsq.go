@@ -62,7 +62,7 @@ func (s BSQLoss) Define(args ...[]float32) {
 func (s BSQLoss) write(terms []float32, sample, commitment float64, means []float64) {
 	codebook := 0.
 	for _, p := range means {
-		codebook += entropyTerm(p) + entropyTerm(1-p)
+		codebook += entropyTerm(p, 0) + entropyTerm(1-p, 0)
 	}
 	terms[0] = float32(sample / float64(s.Tokens*s.Books))
 	terms[1] = float32(codebook / float64(s.Books))

@@ -10,7 +10,8 @@
 //   matmul        c[i,j] = scale·sum_k x[i,k] y[k,j]; a block has a 64×64 tile of a codebook and
 //                 a split of K, a thread 8×4 of it; the next 16 K are prefetched into registers
 //   lfq_terms     partial sums [blocks,3] of the loss; one thread per value of z and of mean
-//   lfq_slopes    S = -log(mean)/(N·books), 0 where mean is 0; one thread per value
+//   lfq_slopes    S = -log(mean)/(N·books), 0 where mean is 0; with an offset the derivative of
+//                 -mean·log(mean + offset); one thread per value
 //   lfq_grad      dz; one thread per value. R = S·B and Q = A·S come from matmul:
 //                 for a high bit i, d(batch entropy)/du_i = sum_a A[a] R[a] (bit_i(a) - sigmoid(u_i))
 //
@@ -28,19 +29,19 @@ extern "C" __global__ void lfq_sign(float* q, const float* z, unsigned n) {
   if (i < n) q[i] = sign(z[i]);
 }
 
-extern "C" __global__ void lfq_index(float* idx, const float* z, unsigned codes, unsigned bits) {
+extern "C" __global__ void lfq_index(float* idx, const float* z, unsigned codes, unsigned bits, int low_first) {
   unsigned n = global_thread_id();
   if (n >= codes) return;
   unsigned code = 0;
-  for (unsigned i = 0; i < bits; i++) code = 2 * code + (z[n * bits + i] > 0);
+  for (unsigned i = 0; i < bits; i++) code |= (unsigned)(z[n * bits + i] > 0) << (low_first ? i : bits - 1 - i);
   idx[n] = (float)code;
 }
 
-extern "C" __global__ void lfq_values(float* q, const float* idx, unsigned codes, unsigned bits) {
+extern "C" __global__ void lfq_values(float* q, const float* idx, unsigned codes, unsigned bits, int low_first) {
   unsigned n = global_thread_id();
   if (n >= codes) return;
   unsigned code = (unsigned)idx[n];
-  for (unsigned i = 0; i < bits; i++) q[n * bits + i] = code >> (bits - 1 - i) & 1 ? 1 : -1;
+  for (unsigned i = 0; i < bits; i++) q[n * bits + i] = code >> (low_first ? i : bits - 1 - i) & 1 ? 1 : -1;
 }
 
 // Threads of A come first, then those of B: n = (2^high + 2^low)·books·tokens.
@@ -135,7 +136,8 @@ __device__ inline float binary_entropy(float u) {
 }
 
 // values is the length of z, codes that of mean, books·2^bits.
-extern "C" __global__ void lfq_terms(float* partials, const float* z, const float* mean, unsigned values, unsigned codes, unsigned tokens, unsigned books, float inv) {
+extern "C" __global__ void lfq_terms(float* partials, const float* z, const float* mean, unsigned values, unsigned codes, unsigned tokens, unsigned books, float inv,
+                                     float offset) {
   __shared__ float part[32];
   float sample = 0, batch = 0, commitment = 0;
   for (unsigned i = global_thread_id(); i < max(values, codes); i += gridDim.x * blockDim.x) {
@@ -144,7 +146,7 @@ extern "C" __global__ void lfq_terms(float* partials, const float* z, const floa
       sample += binary_entropy(inv * z[i]);
       commitment += d * d;
     }
-    if (i < codes && mean[i] > 0) batch -= mean[i] * logf(mean[i]);
+    if (i < codes && mean[i] > 0) batch -= mean[i] * logf(mean[i] + offset);
   }
   sample = block_sum(sample, part);
   batch = block_sum(batch, part);
@@ -156,9 +158,11 @@ extern "C" __global__ void lfq_terms(float* partials, const float* z, const floa
   partials[2] = commitment / values;
 }
 
-extern "C" __global__ void lfq_slopes(float* s, const float* mean, unsigned n, float tokens) {
+extern "C" __global__ void lfq_slopes(float* s, const float* mean, unsigned n, float tokens, float offset) {
   unsigned i = global_thread_id();
-  if (i < n) s[i] = mean[i] > 0 ? -logf(mean[i]) / tokens : 0;
+  if (i >= n) return;
+  float q = mean[i] + offset;
+  s[i] = q > 0 ? -(logf(q) + (offset > 0 ? mean[i] / q : 0)) / tokens : 0;
 }
 
 extern "C" __global__ void lfq_grad(float* dz, const float* dterms, const float* z, const float* A, const float* R, const float* B, const float* Q, unsigned n, unsigned tokens,

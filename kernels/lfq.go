@@ -49,9 +49,13 @@ func (s LFQSign) Define(args ...[]float32) {
 	}
 }
 
-// LFQIndex gives the codes' indices, channel 0 the most significant bit.
+// LFQIndex gives the codes' indices, channel 0 the most significant bit, or, if
+// LowFirst, the least significant one.
 // Arguments: idx [Tokens,Books]; z [Tokens,Books·Bits].
-type LFQIndex struct{ LFQ }
+type LFQIndex struct {
+	LFQ
+	LowFirst bool
+}
 
 func (s LFQIndex) Args() []Arg  { return []Arg{out("idx", s.Tokens, s.Books), s.wide(in, "z")} }
 func (s LFQIndex) FLOPs() int64 { return s.values() }
@@ -62,20 +66,30 @@ func (s LFQIndex) Define(args ...[]float32) {
 	idx, z := args[0], args[1]
 	for n := range idx {
 		code := 0
-		for _, v := range z[n*s.Bits:][:s.Bits] {
-			code *= 2
+		for i, v := range z[n*s.Bits:][:s.Bits] {
 			if v > 0 {
-				code++
+				code += 1 << s.place(i, s.LowFirst)
 			}
 		}
 		idx[n] = float32(code)
 	}
 }
 
+// place is the place of a channel's bit in an index.
+func (l LFQ) place(channel int, lowFirst bool) int {
+	if lowFirst {
+		return channel
+	}
+	return l.Bits - 1 - channel
+}
+
 // LFQValues gives the values of codes, the inverse of LFQIndex. Indices are
 // whole and in [0,2^Bits).
 // Arguments: q [Tokens,Books·Bits]; idx [Tokens,Books].
-type LFQValues struct{ LFQ }
+type LFQValues struct {
+	LFQ
+	LowFirst bool
+}
 
 func (s LFQValues) Args() []Arg  { return []Arg{s.wide(out, "q"), in("idx", s.Tokens, s.Books)} }
 func (s LFQValues) FLOPs() int64 { return s.values() }
@@ -87,7 +101,7 @@ func (s LFQValues) Define(args ...[]float32) {
 	for n, v := range idx {
 		code := int(v)
 		for i := range s.Bits {
-			q[n*s.Bits+i] = float32(2*(code>>(s.Bits-1-i)&1) - 1)
+			q[n*s.Bits+i] = float32(2*(code>>s.place(i, s.LowFirst)&1) - 1)
 		}
 	}
 }
@@ -125,11 +139,13 @@ func (s LFQValues) cpu(*CPU) []stage {
 // Logits are linear in the bits, so p_nj is the product over bits of
 // sigmoid(±4·InvTemp·z): the first entropy is a sum of binary entropies. The
 // logarithm has no floor, 0·log 0 is 0. (The reference floors it at 1e-5, which
-// changes the first entropy by 1e-5 to 1e-4 of its value.)
+// changes the first entropy by 1e-5 to 1e-4 of its value.) Offset is added inside the
+// logarithm of the batch entropy alone: -sum_j p_j log(p_j + Offset).
 // Arguments: terms [3]; z [Tokens,Books·Bits].
 type LFQLoss struct {
 	LFQ
 	InvTemp float32
+	Offset  float32
 }
 
 func (s LFQLoss) Args() []Arg { return []Arg{out("terms", 3), s.wide(in, "z")} }
@@ -149,6 +165,9 @@ func (s LFQLoss) Validate() error {
 	if !(s.InvTemp > 0) || !finite(float64(s.InvTemp)) {
 		return fmt.Errorf("InvTemp is %g, want a positive number", s.InvTemp)
 	}
+	if !(s.Offset >= 0 && s.Offset < 1) {
+		return fmt.Errorf("Offset is %g, want 0 or a small positive number", s.Offset)
+	}
 	return s.LFQ.Validate()
 }
 
@@ -166,7 +185,7 @@ func (s LFQLoss) Define(args ...[]float32) {
 	}
 	for b := range s.Books {
 		for code := range 1 << s.Bits {
-			batch += entropyTerm(s.mean(z, b, code))
+			batch += entropyTerm(s.mean(z, b, code), float64(s.Offset))
 		}
 	}
 	terms[0] = float32(perSample / float64(s.Tokens*s.Books))
@@ -206,21 +225,36 @@ func binaryEntropy(u float64) float64 {
 	return math.Log1p(e) + a*e/(1+e)
 }
 
-func entropyTerm(p float64) float64 {
+// entropyTerm is -p·log(p + offset), a code's term of the batch entropy.
+func entropyTerm(p, offset float64) float64 {
 	if p == 0 {
 		return 0
 	}
-	return -p * math.Log(p)
+	return -p * math.Log(p+offset)
+}
+
+// entropySlope is the derivative of entropyTerm; without Offset its constant -1 is left
+// out, since probabilities add up to 1.
+func (s LFQLoss) entropySlope(p float64) float64 {
+	switch {
+	case s.Offset > 0:
+		q := p + float64(s.Offset)
+		return -math.Log(q) - p/q
+	case p == 0:
+		return 0
+	}
+	return -math.Log(p)
 }
 
 // LFQLossGrad is the gradient of LFQLoss. With u = 4·InvTemp·z and p =
 // sigmoid(u), the entropy of a bit has the slope -u·p·(1-p) in u; the batch
 // entropy has the slope -log(mean p_j) in each mean (its constant -1 drops out,
-// as probabilities add up to 1); sign z is constant.
+// as probabilities add up to 1), with Offset that of entropySlope; sign z is constant.
 // Arguments: dz [Tokens,Books·Bits]; dterms [3], z [Tokens,Books·Bits].
 type LFQLossGrad struct {
 	LFQ
 	InvTemp float32
+	Offset  float32
 }
 
 func (s LFQLossGrad) Validate() error { return LFQLoss(s).Validate() }
@@ -247,7 +281,7 @@ func (s LFQLossGrad) Define(args ...[]float32) {
 			if mean == 0 {
 				continue
 			}
-			slope := -math.Log(mean) / float64(s.Tokens*s.Books)
+			slope := l.entropySlope(mean) / float64(s.Tokens*s.Books)
 			for n := range s.Tokens {
 				at := (n*s.Books + b) * s.Bits
 				p := l.probability(z[at:][:s.Bits], code)

@@ -2,20 +2,37 @@ package kernels
 
 import "math"
 
-// lfqBatch computes the mean over tokens of the probabilities of all codes of a
-// book as (1/Tokens)·AᵀB: A [Tokens,high] holds the probabilities of the first
-// half of the bits, B [Tokens,low] those of the second half. No array of
-// Tokens·2^Bits exists. Factors and means are float32, to some 1e-7 relative.
-type lfqBatch struct {
-	LFQLoss
+// codeBatch computes the mean over tokens of the probabilities of all codes of a
+// book as (1/tokens)·AᵀB: A [tokens,high] holds the probabilities of the slow half of a
+// code's digits, B [tokens,low] those of the fast half. No array of tokens·codes exists.
+// Factors and means are float32, to some 1e-7 relative.
+type codeBatch struct {
 	*vectors
 	tiles     tiles
-	high, low int // codes of the first and of the second half
+	tokens    int
+	high, low int // codes of the slow and of the fast half
 	lda, ldb  int // of rows of a and b: an odd number of cache lines
 	a, b      []float32
 	mean      []float32 // [high,ldb]
 	zeros     []float32
-	room      [][]float64 // of a worker, for products
+	// factors writes a token's rows of a and b, given all latents.
+	factors func(z []float32, book, token, worker int, a, b []float32)
+}
+
+func newCodeBatch(c *CPU, tokens, high, low int) *codeBatch {
+	f := &codeBatch{vectors: c.vec(), tiles: isaTiles[c.isa], tokens: tokens, high: high, low: low}
+	f.lda, f.ldb = oddLines(f.high), oddLines(f.low)
+	f.a, f.b = alignedFloats(tokens*f.lda), alignedFloats(tokens*f.ldb)
+	f.mean = alignedFloats(f.high * f.ldb)
+	f.zeros = alignedFloats(max(f.lda, f.ldb))
+	return f
+}
+
+// lfqBatch is that of LFQ: the first half of the bits is the slow one.
+type lfqBatch struct {
+	LFQLoss
+	*codeBatch
+	room [][]float64 // of a worker, for products
 }
 
 // negligible probabilities count as 0: nothing that a float32 result shows.
@@ -29,13 +46,14 @@ const (
 
 func newLFQBatch(c *CPU, s LFQLoss) *lfqBatch {
 	first := s.Bits / 2
-	f := &lfqBatch{LFQLoss: s, vectors: c.vec(), tiles: isaTiles[c.isa], high: 1 << first, low: 1 << (s.Bits - first)}
-	f.lda, f.ldb = oddLines(f.high), oddLines(f.low)
-	f.a, f.b = alignedFloats(s.Tokens*f.lda), alignedFloats(s.Tokens*f.ldb)
-	f.mean = alignedFloats(f.high * f.ldb)
-	f.zeros = alignedFloats(max(f.lda, f.ldb))
+	f := &lfqBatch{LFQLoss: s, codeBatch: newCodeBatch(c, s.Tokens, 1<<first, 1<<(s.Bits-first))}
 	for range c.workers {
 		f.room = append(f.room, make([]float64, max(f.high, f.low)))
+	}
+	f.factors = func(z []float32, book, n, worker int, a, b []float32) {
+		z = z[(n*s.Books+book)*s.Bits:][:s.Bits]
+		f.products(a, f.room[worker], z[:first])
+		f.products(b, f.room[worker], z[first:])
 	}
 	return f
 }
@@ -64,29 +82,25 @@ func (f *lfqBatch) products(p []float32, room []float64, z []float32) {
 
 // stages fills mean for one book; z is argument number arg. row is called for
 // each finished row of mean.
-func (f *lfqBatch) stages(book, arg int, row func(h int, mean []float32)) []stage {
-	first := f.Bits / 2
+func (f *codeBatch) stages(book, arg int, row func(h int, mean []float32)) []stage {
 	return []stage{
-		{ceilDiv(f.Tokens, tokensPerTask), func(args [][]float32, t, worker int) {
-			from, to := span(t, f.Tokens, tokensPerTask)
-			room := f.room[worker]
+		{ceilDiv(f.tokens, tokensPerTask), func(args [][]float32, t, worker int) {
+			from, to := span(t, f.tokens, tokensPerTask)
 			for n := from; n < to; n++ {
-				z := args[arg][(n*f.Books+book)*f.Bits:][:f.Bits]
-				f.products(f.a[n*f.lda:][:f.high], room, z[:first])
-				f.products(f.b[n*f.ldb:][:f.low], room, z[first:])
+				f.factors(args[arg], book, n, worker, f.a[n*f.lda:][:f.high], f.b[n*f.ldb:][:f.low])
 			}
 		}},
 		{ceilDiv(f.high, codesPerTask), func(_ [][]float32, t, _ int) {
 			from, to := span(t, f.high, codesPerTask)
 			mean, add, ld := f.mean[from*f.ldb:to*f.ldb], f.zeros, 0
-			for n := 0; n < f.Tokens; n += tokensAtOnce {
-				f.tiles.multiply(to-from, f.tiles.pad(f.low), min(tokensAtOnce, f.Tokens-n),
+			for n := 0; n < f.tokens; n += tokensAtOnce {
+				f.tiles.multiply(to-from, f.tiles.pad(f.low), min(tokensAtOnce, f.tokens-n),
 					f.a[n*f.lda+from:], 1, f.lda, matrix{f.b[n*f.ldb:], f.ldb}, add, ld, mean, f.ldb)
 				add, ld = mean, f.ldb
 			}
 			for h := from; h < to; h++ {
 				m := f.mean[h*f.ldb:][:f.low]
-				f.affine(m, m, float32(1/float64(f.Tokens)), 0)
+				f.affine(m, m, float32(1/float64(f.tokens)), 0)
 				row(h, m)
 			}
 		}},
@@ -101,7 +115,7 @@ func (s LFQLoss) cpu(c *CPU) []stage {
 		stages = append(stages, f.stages(b, 1, func(h int, mean []float32) {
 			sum := 0.
 			for _, p := range mean {
-				sum += entropyTerm(float64(p))
+				sum += entropyTerm(float64(p), float64(s.Offset))
 			}
 			batch[b*f.high+h] = sum
 		})...)
@@ -127,18 +141,18 @@ func (s LFQLoss) cpu(c *CPU) []stage {
 		}})
 }
 
-// lfqSlopes sums, for each token, probability times slope of its batch entropy over
+// codeSlopes sums, for each token, probability times slope of its batch entropy over
 // the low codes for each high one and over the high codes for each low one: two more
 // products, with the matrix of slopes that takes the place of mean, and its transpose.
-type lfqSlopes struct {
-	*lfqBatch
+type codeSlopes struct {
+	*codeBatch
 	turned []float32   // [low,lda]
 	u, v   [][]float32 // of a worker: [tokensPerTask,lda] and [tokensPerTask,ldb]
 	hs, ls [][]float64 // of a worker: sums per high code, and per low code
 }
 
-func newLFQSlopes(c *CPU, f *lfqBatch) *lfqSlopes {
-	g := &lfqSlopes{lfqBatch: f, turned: alignedFloats(f.low * f.lda)}
+func newCodeSlopes(c *CPU, f *codeBatch) *codeSlopes {
+	g := &codeSlopes{codeBatch: f, turned: alignedFloats(f.low * f.lda)}
 	for range c.workers {
 		g.u, g.v = append(g.u, alignedFloats(tokensPerTask*f.lda)), append(g.v, alignedFloats(tokensPerTask*f.ldb))
 		g.hs, g.ls = append(g.hs, make([]float64, f.high)), append(g.ls, make([]float64, f.low))
@@ -146,19 +160,19 @@ func newLFQSlopes(c *CPU, f *lfqBatch) *lfqSlopes {
 	return g
 }
 
-// stages computes the slopes of a book, as lfqBatch.stages does the means; slope turns
+// stages computes the slopes of a book, as codeBatch.stages does the means; slope turns
 // a code's mean probability into its slope. Then token is called for each token with
 // its sums. What all slopes have in common has no effect, as probabilities add up to 1:
 // a usual value is taken off, so that roundings are those of differences.
-func (g *lfqSlopes) stages(book int, slope func(p float64) float64, token func(args [][]float32, n, worker int, high, low []float64)) []stage {
-	usual := float64(g.Bits) * math.Ln2
-	return append(g.lfqBatch.stages(book, 2, func(h int, mean []float32) {
+func (g *codeSlopes) stages(book int, slope func(p float64) float64, token func(args [][]float32, n, worker int, high, low []float64)) []stage {
+	usual := math.Log(float64(g.high * g.low))
+	return append(g.codeBatch.stages(book, 2, func(h int, mean []float32) {
 		for j, p := range mean {
 			mean[j] = float32(slope(float64(p)) - usual)
 			g.turned[j*g.lda+h] = mean[j]
 		}
-	}), stage{ceilDiv(g.Tokens, tokensPerTask), func(args [][]float32, t, worker int) {
-		from, to := span(t, g.Tokens, tokensPerTask)
+	}), stage{ceilDiv(g.tokens, tokensPerTask), func(args [][]float32, t, worker int) {
+		from, to := span(t, g.tokens, tokensPerTask)
 		u, v := g.u[worker], g.v[worker]
 		a, b := g.a[from*g.lda:], g.b[from*g.ldb:]
 		g.tiles.multiply(to-from, g.tiles.pad(g.high), g.low, b, g.ldb, 1, matrix{g.turned, g.lda}, g.zeros, 0, u, g.lda)
@@ -198,13 +212,8 @@ func divided(sums []float64, do func(bit int, one, zero float64)) {
 }
 
 func (s LFQLossGrad) cpu(c *CPU) []stage {
-	g := newLFQSlopes(c, newLFQBatch(c, LFQLoss(s)))
-	slope := func(p float64) float64 {
-		if p == 0 {
-			return 0
-		}
-		return -math.Log(p)
-	}
+	g := newCodeSlopes(c, newLFQBatch(c, LFQLoss(s)).codeBatch)
+	slope := LFQLoss(s).entropySlope
 	var stages []stage
 	for b := range s.Books {
 		stages = append(stages, g.stages(b, slope, func(args [][]float32, n, _ int, high, low []float64) {

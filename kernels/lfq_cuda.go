@@ -11,23 +11,23 @@ func (s LFQSign) cuda(p *Launches) {
 }
 
 type lfqIndexArgs struct {
-	Idx, Z      Operand
-	Codes, Bits int
+	Idx, Z                Operand
+	Codes, Bits, LowFirst int
 }
 
 func (s LFQIndex) cuda(p *Launches) {
 	n := s.Tokens * s.Books
-	p.elementwise("lfq_index", n, lfqIndexArgs{p.arg("idx"), p.arg("z"), n, s.Bits})
+	p.elementwise("lfq_index", n, lfqIndexArgs{p.arg("idx"), p.arg("z"), n, s.Bits, flag(s.LowFirst)})
 }
 
 type lfqValuesArgs struct {
-	Q, Idx      Operand
-	Codes, Bits int
+	Q, Idx                Operand
+	Codes, Bits, LowFirst int
 }
 
 func (s LFQValues) cuda(p *Launches) {
 	n := s.Tokens * s.Books
-	p.elementwise("lfq_values", n, lfqValuesArgs{p.arg("q"), p.arg("idx"), n, s.Bits})
+	p.elementwise("lfq_values", n, lfqValuesArgs{p.arg("q"), p.arg("idx"), n, s.Bits, flag(s.LowFirst)})
 }
 
 // lfqFactors are the two factors of LFQ's probabilities, of the high and of the low half
@@ -98,7 +98,7 @@ func (l LFQ) halfSums(p *Launches, f lfqFactors, slopes Operand) (r, q Operand) 
 type lfqTermsArgs struct {
 	Partials, Z, Mean            Operand
 	Values, Codes, Tokens, Books int
-	Inv                          float32
+	Inv, Offset                  float32
 }
 
 func (s LFQLoss) cuda(p *Launches) {
@@ -106,7 +106,7 @@ func (s LFQLoss) cuda(p *Launches) {
 	f := s.factors(p, inv)
 	ctas := min(ceilDiv(max(values, codes), threads), wave)
 	partials := p.workspace(3 * ctas)
-	p.add("lfq_terms", grid1D(ctas), grid1D(threads), lfqTermsArgs{partials, p.arg("z"), f.mean, values, codes, s.Tokens, s.Books, inv})
+	p.add("lfq_terms", grid1D(ctas), grid1D(threads), lfqTermsArgs{partials, p.arg("z"), f.mean, values, codes, s.Tokens, s.Books, inv, s.Offset})
 	p.sumRows(p.arg("terms"), partials, ctas, 3, ctas)
 }
 
@@ -114,6 +114,11 @@ type lfqSlopesArgs struct {
 	S, Mean Operand
 	N       int
 	Tokens  float32
+}
+
+type lfqOffsetSlopesArgs struct {
+	lfqSlopesArgs
+	Offset float32
 }
 
 type lfqGradArgs struct {
@@ -126,7 +131,7 @@ func (s LFQLossGrad) cuda(p *Launches) {
 	codes, inv := s.Books<<s.Bits, 4*s.InvTemp
 	f := s.factors(p, inv)
 	slopes := p.workspace(codes)
-	p.elementwise("lfq_slopes", codes, lfqSlopesArgs{slopes, f.mean, codes, float32(s.Tokens * s.Books)})
+	p.elementwise("lfq_slopes", codes, lfqOffsetSlopesArgs{lfqSlopesArgs{slopes, f.mean, codes, float32(s.Tokens * s.Books)}, s.Offset})
 	r, q := s.halfSums(p, f, slopes)
 	n := s.Tokens * s.Books * s.Bits
 	p.elementwise("lfq_grad", n, lfqGradArgs{p.arg("dz"), p.arg("dterms"), p.arg("z"), f.a, r, f.b, q, n, s.Tokens, s.Books, f.high, f.low, inv})

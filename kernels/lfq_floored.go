@@ -26,7 +26,7 @@ const (
 	maxSurprise    = 11.512925464970229
 )
 
-func (s LFQLossFloored) Validate() error { return LFQLoss{s.LFQ, s.InvTemp}.Validate() }
+func (s LFQLossFloored) Validate() error { return LFQLoss{LFQ: s.LFQ, InvTemp: s.InvTemp}.Validate() }
 func (s LFQLossFloored) Args() []Arg     { return []Arg{out("terms", 3), s.wide(in, "z")} }
 
 // FLOPs counts the batch's probabilities and each token's entropy over all codes.

@@ -7,10 +7,7 @@ import "math"
 // la and lb those of its halves. With lb sorted, the codes of a row h below the floor
 // are a prefix: sums over them are prefix sums. So a token
 // costs a few operations for each half code.
-type surprises struct {
-	*lfqBatch
-	a, b halfCodes
-}
+type surprises struct{ a, b halfCodes }
 
 // halfCodes are the codes of one half of a token's bits, from the most probable one.
 type halfCodes struct {
@@ -30,15 +27,15 @@ func newHalfCodes(n int) halfCodes {
 		sum: make([]float64, n+1), sumL: make([]float64, n+1), rest: make([]float64, n+1)}
 }
 
-func newSurprises(f *lfqBatch) *surprises {
-	return &surprises{lfqBatch: f, a: newHalfCodes(f.high), b: newHalfCodes(f.low)}
+func newSurprises(f *codeBatch) *surprises {
+	return &surprises{newHalfCodes(f.high), newHalfCodes(f.low)}
 }
 
-// token prepares the halves of a token with bits z.
-func (s *surprises) token(z []float32) {
-	first := s.Bits / 2
-	s.a.set(z[:first], 4*float64(s.InvTemp))
-	s.b.set(z[first:], 4*float64(s.InvTemp))
+// bits prepares the halves of a token with bits z.
+func (s *surprises) bits(z []float32, scale float64) {
+	first := len(z) / 2
+	s.a.set(z[:first], scale)
+	s.b.set(z[first:], scale)
 }
 
 // set makes the codes of the bits z. With one bit more, those with it and those
@@ -56,6 +53,12 @@ func (h *halfCodes) set(z []float32, scale float64) {
 		h.codes, h.spare = h.spare, h.codes
 		size *= 2
 	}
+	h.addUp()
+}
+
+// addUp makes the running sums of codes that are in order.
+func (h *halfCodes) addUp() {
+	size := len(h.codes)
 	sum, sumL := 0., 0.
 	for i, c := range h.codes {
 		h.sum[i], h.sumL[i] = sum, sumL
@@ -139,10 +142,10 @@ func (s *surprises) each(h, other *halfCodes, do func(c halfCode, below, belowL,
 
 // flooredBatch is the mean over tokens for LFQLossFloored, and surprises of each worker.
 func flooredBatch(c *CPU, s LFQLossFloored) (*lfqBatch, []*surprises) {
-	f := newLFQBatch(c, LFQLoss{s.LFQ, float32(float64(s.InvTemp) * s.size())})
+	f := newLFQBatch(c, LFQLoss{LFQ: s.LFQ, InvTemp: float32(float64(s.InvTemp) * s.size())})
 	var each []*surprises
 	for range c.workers {
-		each = append(each, newSurprises(f))
+		each = append(each, newSurprises(f.codeBatch))
 	}
 	return f, each
 }
@@ -166,7 +169,7 @@ func (s LFQLossFloored) cpu(c *CPU) []stage {
 			e, d2 := 0., 0.
 			for k := from; k < to; k++ {
 				z := args[1][(k*s.Books+b)*s.Bits:][:s.Bits]
-				each[worker].token(z)
+				each[worker].bits(z, 4*float64(f.InvTemp))
 				e += each[worker].entropy()
 				for _, v := range z {
 					d := float64(v) - size*float64(sign(v))
@@ -185,7 +188,7 @@ func (s LFQLossFloored) cpu(c *CPU) []stage {
 
 func (s LFQLossFlooredGrad) cpu(c *CPU) []stage {
 	f, each := flooredBatch(c, LFQLossFloored(s))
-	g := newLFQSlopes(c, f)
+	g := newCodeSlopes(c, f.codeBatch)
 	var stages []stage
 	for b := range s.Books {
 		stages = append(stages, g.stages(b, surpriseSlope, func(args [][]float32, n, worker int, high, low []float64) {
@@ -197,7 +200,7 @@ func (s LFQLossFlooredGrad) cpu(c *CPU) []stage {
 			for i := range low {
 				low[i] *= float64(dterms[1])
 			}
-			each[worker].token(z)
+			each[worker].bits(z, 4*float64(f.InvTemp))
 			each[worker].weigh(high, low, float64(dterms[0]))
 			s.token(args[0][at:][:s.Bits], z, high, low, float64(dterms[2]))
 		})...)

@@ -1,4 +1,4 @@
-// Padding of clips: PT frames at the front, PH rows and PW columns on both sides.
+// Padding of clips: PT frames at the front, PH rows and PW columns on both sides, or after the last alone.
 //
 //   pad       y[t,h,w] = x[source(t-PT), source(h-PH), source(w-PW)], 0 where there is no source
 //   pad_grad  dx[t,h,w] = sum of dy where pad reads x[t,h,w]
@@ -9,8 +9,12 @@
 #include "packed.cuh"
 
 struct PadSize {
-  int T, H, W, C, PT, PH, PW, mode;  // T, H, W: of the unpadded clip
+  int T, H, W, C, PT, PH, PW, mode, after;  // T, H, W: of the unpadded clip
 };
+
+// Rows and columns in front of the first ones.
+__device__ inline int front_h(const PadSize& s) { return s.after ? 0 : s.PH; }
+__device__ inline int front_w(const PadSize& s) { return s.after ? 0 : s.PW; }
 
 // The values are those of kernels.PadMode.
 enum { ZEROS, REPLICATE, REFLECT, CIRCULAR };
@@ -51,10 +55,10 @@ template <int V, class T>
 __device__ inline void pad_of(T* y, const T* x, unsigned n, PadSize s) {
   unsigned k = global_thread_id();
   if (k >= n) return;
-  unsigned groups = s.C / V, i = k / groups, c = k % groups * V, W = s.W + 2 * s.PW, H = s.H + 2 * s.PH, F = s.T + s.PT;
-  int w = pad_source(int(i % W) - s.PW, s.W, s.mode);
+  unsigned groups = s.C / V, i = k / groups, c = k % groups * V, W = front_w(s) + s.W + s.PW, H = front_h(s) + s.H + s.PH, F = s.T + s.PT;
+  int w = pad_source(int(i % W) - front_w(s), s.W, s.mode);
   i /= W;
-  int h = pad_source(int(i % H) - s.PH, s.H, s.mode);
+  int h = pad_source(int(i % H) - front_h(s), s.H, s.mode);
   i /= H;
   int t = pad_source(int(i % F) - s.PT, s.T, s.mode);
   i /= F;
@@ -67,7 +71,7 @@ template <int V, class T>
 __device__ inline void pad_grad_of(T* dx, const T* dy, unsigned n, PadSize s) {
   unsigned k = global_thread_id();
   if (k >= n) return;
-  unsigned groups = s.C / V, i = k / groups, c = k % groups * V, W = s.W + 2 * s.PW, H = s.H + 2 * s.PH, F = s.T + s.PT;
+  unsigned groups = s.C / V, i = k / groups, c = k % groups * V, W = front_w(s) + s.W + s.PW, H = front_h(s) + s.H + s.PH, F = s.T + s.PT;
   int w = i % s.W;
   i /= s.W;
   int h = i % s.H;
@@ -75,7 +79,7 @@ __device__ inline void pad_grad_of(T* dx, const T* dy, unsigned n, PadSize s) {
   int t = i % s.T;
   i /= s.T;
   float sum[V] = {};
-  PadReaders ts(t, s.T, s.PT, 0, s.mode), hs(h, s.H, s.PH, s.PH, s.mode), ws(w, s.W, s.PW, s.PW, s.mode);
+  PadReaders ts(t, s.T, s.PT, 0, s.mode), hs(h, s.H, front_h(s), s.PH, s.mode), ws(w, s.W, front_w(s), s.PW, s.mode);
   for (int a = 0; a < ts.count(); a++)
     for (int b = 0; b < hs.count(); b++)
       for (int d = 0; d < ws.count(); d++) {

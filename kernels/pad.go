@@ -40,12 +40,14 @@ func (m PadMode) source(i, n int) int {
 //
 //	y[n,t,h,w,c] = x[n, source(t-PT), source(h-PH), source(w-PW), c]
 //
-// Reflect needs pads smaller than the clip, Circular none larger.
-// Arguments: y [N,PT+T,PH+H+PH,PW+W+PW,C]; x [N,T,H,W,C].
+// If After, rows and columns are put after the last ones alone. Reflect needs pads
+// smaller than the clip, Circular none larger.
+// Arguments: y [N,PT+T,PH+H+PH,PW+W+PW,C], if After [N,PT+T,H+PH,W+PW,C]; x [N,T,H,W,C].
 type Pad struct {
 	N, T, H, W, C int // input
 	PT, PH, PW    int
 	Mode          PadMode
+	After         bool
 }
 
 func (s Pad) Validate() error {
@@ -75,7 +77,18 @@ func (s Pad) Validate() error {
 }
 
 // Out is the size of the result in time, height and width.
-func (s Pad) Out() (t, h, w int) { return s.PT + s.T, s.H + 2*s.PH, s.W + 2*s.PW }
+func (s Pad) Out() (t, h, w int) {
+	ph, pw := s.before()
+	return s.PT + s.T, ph + s.H + s.PH, pw + s.W + s.PW
+}
+
+// before is the number of rows and columns in front of the first ones.
+func (s Pad) before() (h, w int) {
+	if s.After {
+		return 0, 0
+	}
+	return s.PH, s.PW
+}
 
 func (s Pad) thin(arg func(string, ...int) Arg, name string) Arg {
 	return arg(name, s.N, s.T, s.H, s.W, s.C)
@@ -92,12 +105,13 @@ func (s Pad) FLOPs() int64 { return 0 }
 // each calls do for every value of the padded clip and where it comes from.
 func (s Pad) each(do func(to, from int)) {
 	ot, oh, ow := s.Out()
+	ph, pw := s.before()
 	to := 0
 	for n := range s.N {
 		for t := range ot {
 			for h := range oh {
 				for w := range ow {
-					ti, hi, wi := s.Mode.source(t-s.PT, s.T), s.Mode.source(h-s.PH, s.H), s.Mode.source(w-s.PW, s.W)
+					ti, hi, wi := s.Mode.source(t-s.PT, s.T), s.Mode.source(h-ph, s.H), s.Mode.source(w-pw, s.W)
 					for c := range s.C {
 						if ti < 0 || hi < 0 || wi < 0 {
 							do(to, -1)
@@ -160,7 +174,8 @@ func (s Pad) axis(n, front, back int) axisMap {
 }
 
 func (s Pad) maps() axes {
-	return axes{s.axis(s.T, s.PT, 0), s.axis(s.H, s.PH, s.PH), s.axis(s.W, s.PW, s.PW)}
+	ph, pw := s.before()
+	return axes{s.axis(s.T, s.PT, 0), s.axis(s.H, ph, s.PH), s.axis(s.W, pw, s.PW)}
 }
 
 func (s Pad) cpu(c *CPU) []stage { return s.maps().stages(c, s.N, s.T, s.H, s.W, s.C) }

@@ -3,6 +3,7 @@ package kernels
 type padSize struct {
 	T, H, W, C, PT, PH, PW int
 	Mode                   PadMode
+	After                  int
 }
 
 type padArgs struct {
@@ -11,9 +12,13 @@ type padArgs struct {
 	S    padSize
 }
 
+func (s Pad) size() padSize {
+	return padSize{s.T, s.H, s.W, s.C, s.PT, s.PH, s.PW, s.Mode, flag(s.After)}
+}
+
 func (s Pad) cuda(p *Launches) {
 	kernel, n := vectorKernel("pad", p.args[0].Len(), s.C)
-	p.elementwise(p.typed(kernel), n, padArgs{p.arg("y"), p.arg("x"), n, padSize{s.T, s.H, s.W, s.C, s.PT, s.PH, s.PW, s.Mode}})
+	p.elementwise(p.typed(kernel), n, padArgs{p.arg("y"), p.arg("x"), n, s.size()})
 }
 
 type padGradArgs struct {
@@ -24,7 +29,7 @@ type padGradArgs struct {
 
 func (s PadGrad) cuda(p *Launches) {
 	kernel, n := vectorKernel("pad_grad", p.args[0].Len(), s.C)
-	p.elementwise(p.typed(kernel), n, padGradArgs{p.arg("dx"), p.arg("dy"), n, padSize{s.T, s.H, s.W, s.C, s.PT, s.PH, s.PW, s.Mode}})
+	p.elementwise(p.typed(kernel), n, padGradArgs{p.arg("dx"), p.arg("dy"), n, s.size()})
 }
 
 // vectorKernel is the kernel for n values in pixels of c channels, and its number of

@@ -9,6 +9,8 @@
 //   shuffle_2, shuffle_4  FT·FH·FW = 2 or 4, C a multiple of 8: a thread transposes 8 wide channels,
 //                         which are contiguous on the deep side and 8 contiguous per wide pixel
 //   shuffle               all other sizes: a thread moves 8 contiguous values of the deep side
+//   shuffle_phases        x[n, t, h, w, ((a·FH+i)·FW+j)·C + c] instead, which moves whole pixels: a thread
+//                         moves one value; shuffle_phases_8: 8 channels, C a multiple of 8
 //
 // Definition: shuffle.go.
 #include "packed.cuh"
@@ -94,6 +96,30 @@ __device__ inline void shuffle_of(T* y, const T* x, const T* s, unsigned n, unsi
   }
 }
 
+// n is the number of threads, each of V channels of the deep side.
+template <int V, class T>
+__device__ inline void shuffle_phases_of(T* y, const T* x, const T* s, unsigned n, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT, unsigned FH, unsigned FW,
+                                         int down, int kind) {
+  unsigned k = global_thread_id();
+  if (k >= n) return;
+  unsigned deep = k * V, c = deep % C, m = deep / C % (FT * FH * FW), p = deep / C / (FT * FH * FW);
+  unsigned j = m % FW, i = m / FW % FH, a = m / FW / FH, w = p % W, h = p / W % H, t = p / W / H % T_, line = p / W / H / T_;
+  unsigned wide = (((line * T_ * FT + t * FT + a) * H * FH + h * FH + i) * W * FW + w * FW + j) * C + c;
+  unsigned src = down ? wide : deep, dst = down ? deep : wide;
+  float v[V], slopes[V];
+  load_values(v, x + src);
+  if (s) load_values(slopes, s + dst);
+#pragma unroll
+  for (int e = 0; e < V; e++) v[e] = s ? v[e] * slope(kind, slopes[e]) : activate(kind, v[e]);
+  store_values(y + dst, v);
+}
+
+#define PHASES(suffix, V, T)                                                                                                                                        \
+  extern "C" __global__ void shuffle_phases##suffix(T* y, const T* x, const T* s, unsigned n, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT, unsigned FH,            \
+                                  unsigned FW, int down, int kind) {                                                                                                \
+    shuffle_phases_of<V>(y, x, s, n, T_, H, W, C, FT, FH, FW, down, kind);                                                                                          \
+  }
+
 #define SHUFFLE(suffix, T)                                                                                                                                          \
   extern "C" __global__ void shuffle##suffix(T* y, const T* x, const T* s, unsigned n, unsigned T_, unsigned H, unsigned W, unsigned C, unsigned FT, unsigned FH, \
                                              unsigned FW, int down, int kind) {                                                                                    \
@@ -109,3 +135,7 @@ __device__ inline void shuffle_of(T* y, const T* x, const T* s, unsigned n, unsi
 
 SHUFFLE(, float)
 SHUFFLE(_half, bfloat)
+PHASES(, 1, float)
+PHASES(_8, 8, float)
+PHASES(_half, 1, bfloat)
+PHASES(_8_half, 8, bfloat)

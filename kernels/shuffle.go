@@ -8,6 +8,7 @@ import "fmt"
 //
 //	y[n, t·FT+a, h·FH+i, w·FW+j, c] = x[n, t, h, w, ((c·FT+a)·FH+i)·FW+j]
 //
+// with PhaseFirst channel ((a·FH+i)·FW+j)·C + c of x instead, the phase varying slowest.
 // Down is the inverse and adjoint. N, T, H, W, C always name the small grid and
 // the thin channel count. Each value goes through Act on its way: None, or one whose
 // slope is taken from x, so that nobody else wants Act(x). Arguments: y; x.
@@ -16,6 +17,7 @@ type Shuffle struct {
 	FT, FH, FW    int
 	Down          bool
 	Act           Activation
+	PhaseFirst    bool
 }
 
 func (s Shuffle) Validate() error {
@@ -72,10 +74,10 @@ func (s Shuffle) Define(args ...[]float32) {
 							for i := range s.FH {
 								for j := range s.FW {
 									wide := (((n*s.T*s.FT+t*s.FT+a)*s.H*s.FH+h*s.FH+i)*s.W*s.FW+w*s.FW+j)*s.C + c
-									if s.Down {
-										y[deep] = float32(s.Act.Apply(float64(x[wide])))
+									if at := s.deep(deep); s.Down {
+										y[at] = float32(s.Act.Apply(float64(x[wide])))
 									} else {
-										y[wide] = float32(s.Act.Apply(float64(x[deep])))
+										y[wide] = float32(s.Act.Apply(float64(x[at])))
 									}
 									deep++
 								}
@@ -86,6 +88,15 @@ func (s Shuffle) Define(args ...[]float32) {
 			}
 		}
 	}
+}
+
+// deep is where the array with many channels has value i in the order of (c, phase).
+func (s Shuffle) deep(i int) int {
+	if !s.PhaseFirst {
+		return i
+	}
+	f := s.FT * s.FH * s.FW
+	return i/(s.C*f)*s.C*f + i%f*s.C + i/f%s.C
 }
 
 // ShuffleGrad is the gradient of a Shuffle with an activation: dy moved back, times

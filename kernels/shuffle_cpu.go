@@ -58,7 +58,7 @@ func (s Shuffle) stages(c *CPU, finish func(args [][]float32, from, to int)) []s
 // line copies a line of deep pixels to the wide ones, or back if Down.
 func (s Shuffle) line(v *vectors, wide, deep []float32, offsets []int) {
 	f := len(offsets)
-	if s.C == 3 && s.FW == 4 { // patches of a picture
+	if s.C == 3 && s.FW == 4 && !s.PhaseFirst { // patches of a picture
 		for m := 0; m < f; m += 4 {
 			v.patches(s.Down, wide[offsets[m]:][:s.W*s.FW*s.C], deep[m:], s.W, f)
 		}
@@ -73,6 +73,14 @@ func (s Shuffle) line(v *vectors, wide, deep []float32, offsets []int) {
 func (s Shuffle) pixel(v *vectors, wide, px []float32, offsets []int) {
 	c := s.C
 	switch {
+	case s.PhaseFirst:
+		for m, o := range offsets {
+			if s.Down {
+				copy(px[m*c:][:c], wide[o:])
+			} else {
+				copy(wide[o:][:c], px[m*c:])
+			}
+		}
 	case len(offsets) == 1 && s.Down:
 		copy(px, wide)
 	case len(offsets) == 1:

@@ -46,6 +46,11 @@ func (s ShuffleGrad) cuda(p *Launches) {
 func (s Shuffle) launch(p *Launches, y, x, at Operand) {
 	f, n := s.FT*s.FH*s.FW, s.values()
 	size := shuffleSize{s.T, s.H, s.W, s.C, s.FT, s.FH, s.FW, flag(s.Down), s.Act}
+	if s.PhaseFirst {
+		kernel, threads := vectorKernel("shuffle_phases", n, s.C)
+		p.elementwise(p.typed(kernel), threads, shuffleArgs{y, x, at, threads, size})
+		return
+	}
 	if s.C%8 != 0 || f != 2 && f != 4 {
 		p.elementwise8(p.typed("shuffle"), n, shuffleArgs{y, x, at, n, size})
 		return

@@ -9,7 +9,9 @@ func lfqCases() []Case {
 		cs = append(cs,
 			newCase(kernels.LFQSign{LFQ: l}, exactTol, exactWhy, signs),
 			newCase(kernels.LFQIndex{LFQ: l}, exactTol, exactWhy, signs),
-			newCase(kernels.LFQValues{LFQ: l}, exactTol, exactWhy, map[string]Draw{"idx": Whole(1 << l.Bits)}))
+			newCase(kernels.LFQIndex{LFQ: l, LowFirst: true}, exactTol, exactWhy, signs),
+			newCase(kernels.LFQValues{LFQ: l}, exactTol, exactWhy, map[string]Draw{"idx": Whole(1 << l.Bits)}),
+			newCase(kernels.LFQValues{LFQ: l, LowFirst: true}, exactTol, exactWhy, map[string]Draw{"idx": Whole(1 << l.Bits)}))
 	}
 	for _, l := range []kernels.LFQ{{Tokens: 1, Books: 1, Bits: 1}, {Tokens: 7, Books: 1, Bits: 2}, {Tokens: 65, Books: 2, Bits: 5}, {Tokens: 130, Books: 1, Bits: 9}, {Tokens: 300, Books: 2, Bits: 3}, {Tokens: 3, Books: 1, Bits: 11}} {
 		for _, t := range []struct {
@@ -19,13 +21,19 @@ func lfqCases() []Case {
 			draw := map[string]Draw{"z": t.draw, "dterms": Constant(.1, -.25, 1)}
 			cs = append(cs,
 				newCase(kernels.LFQLoss{LFQ: l, InvTemp: t.inv}, sumTol, sumWhy, draw),
-				newCase(kernels.LFQLossGrad{LFQ: l, InvTemp: t.inv}, sumTol, sumWhy, draw))
+				newCase(kernels.LFQLossGrad{LFQ: l, InvTemp: t.inv}, sumTol, sumWhy, draw),
+				newCase(kernels.LFQLoss{LFQ: l, InvTemp: t.inv, Offset: 1e-5}, sumTol, sumWhy, draw),
+				newCase(kernels.LFQLossGrad{LFQ: l, InvTemp: t.inv, Offset: 1e-5}, sumTol, sumWhy, draw))
 		}
 	}
-	cs = append(cs, smoothCase(kernels.LFQLoss{LFQ: kernels.LFQ{Tokens: 2, Books: 2, Bits: 3}, InvTemp: .4}, awayFromZero))
+	small := kernels.LFQ{Tokens: 2, Books: 2, Bits: 3}
+	cs = append(cs,
+		smoothCase(kernels.LFQLoss{LFQ: small, InvTemp: .4}, awayFromZero),
+		smoothCase(kernels.LFQLoss{LFQ: small, InvTemp: .4, Offset: .1}, awayFromZero))
 	index := map[string]Draw{"idx": Whole(1000)}
 	z := map[string]Draw{"z": Normal(.05), "dterms": Constant(1)}
-	small, large := kernels.LFQ{Tokens: 512, Books: 1, Bits: 10}, kernels.LFQ{Tokens: 512, Books: 1, Bits: 18}
+	small = kernels.LFQ{Tokens: 512, Books: 1, Bits: 10}
+	large := kernels.LFQ{Tokens: 512, Books: 1, Bits: 18}
 	return append(cs,
 		benchCase(kernels.LFQSign{LFQ: small}, exactTol, exactWhy, nil),
 		benchCase(kernels.LFQIndex{LFQ: small}, exactTol, exactWhy, nil),
