@@ -144,6 +144,7 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	if t.clips, err = task.ValidationClips(ctx, t.cfg, src, train, val); err != nil {
 		return err
 	}
+	task.WarnOfBackground(t.cfg, t.clips.Mean, t.log)
 	about := task.New(t.be, t.net, t.cfg, nil).Describe()
 	t.log.Info("training on "+t.be.Name(), slices.Concat([]any{"precision", t.cfg.Train.Precision, "parameters", t.net.NumParams()}, about,
 		[]any{"clips", src.Len(), "train", len(train), "val", len(val), "classes", len(src.Classes())})...)

@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"magvit/kernels"
+	"magvit/model"
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
+	"magvit/trainer/data"
 	"magvit/trainer/usage"
 )
 
@@ -56,6 +58,9 @@ func (t *training) resume(fresh bool) (from string, err error) {
 	if from == "" && !ok {
 		return "", nil
 	}
+	if err := t.keepBackground(was); err != nil {
+		return "", err
+	}
 	if err := t.compare(was, from, named && fresh); err != nil {
 		return "", err
 	}
@@ -70,6 +75,16 @@ func (t *training) resume(fresh bool) (from string, err error) {
 		t.continued(was, snap, from)
 	}
 	return from, nil
+}
+
+// keepBackground continues with the background that the run found in its clips, which may have changed.
+func (t *training) keepBackground(was config.Config) (err error) {
+	if t.cfg.Data.Background != data.MeanBackground || was.Data.Background != data.MeanBackground || was.Model.Background == t.cfg.Model.Background {
+		return nil
+	}
+	t.cfg.Model.Background = was.Model.Background
+	t.net, err = model.Build(t.cfg.Model)
+	return err
 }
 
 // compare refuses to continue with settings that belong to another run. A checkpoint that

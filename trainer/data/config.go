@@ -8,15 +8,16 @@ import (
 
 // Config describes how clips become batches. Sizes of 0 are taken from the first clip.
 type Config struct {
-	Size     int     `yaml:"size"`     // side of a square frame in pixels; 0: as the first clip is
-	Height   int     `yaml:"height"`   // with width, instead of size: a frame that is not square
-	Width    int     `yaml:"width"`    // see height
-	Frames   int     `yaml:"frames"`   // frames of a clip; shorter ones repeat their last frame, of longer ones windows are taken; 0: as many as the first clip has
-	FPS      float64 `yaml:"fps"`      // frames a second of the clips, the nearest ones by their time stamps; 0: as filmed
-	Stride   int     `yaml:"stride"`   // a clip is every n-th frame; 0: 1
-	Windows  string  `yaml:"windows"`  // windows of frames in a longer clip: random (training: a random one in each epoch; evaluation: the first), first, all (without gaps), or a number of them (training: random; evaluation: evenly spread); "": random
-	Fit      string  `yaml:"fit"`      // frames of other proportions: crop (training: random; evaluation: the middle), center, letterbox (black bars) or stretch; "": crop
-	Channels int     `yaml:"channels"` // 3 (colour) or 1 (grey); 0: as the first clip has
+	Size       int     `yaml:"size"`       // side of a square frame in pixels; 0: as the first clip is
+	Height     int     `yaml:"height"`     // with width, instead of size: a frame that is not square
+	Width      int     `yaml:"width"`      // see height
+	Frames     int     `yaml:"frames"`     // frames of a clip; shorter ones repeat their last frame, of longer ones windows are taken; 0: as many as the first clip has
+	FPS        float64 `yaml:"fps"`        // frames a second of the clips, the nearest ones by their time stamps; 0: as filmed
+	Stride     int     `yaml:"stride"`     // a clip is every n-th frame; 0: 1
+	Windows    string  `yaml:"windows"`    // windows of frames in a longer clip: random (training: a random one in each epoch; evaluation: the first), first, all (without gaps), or a number of them (training: random; evaluation: evenly spread); "": random
+	Fit        string  `yaml:"fit"`        // frames of other proportions: crop (training: random; evaluation: the middle), center, letterbox (black bars) or stretch; "": crop
+	Background string  `yaml:"background"` // auto: model.background is the mean of the training clips, found at the start of a run and kept; "": as configured
+	Channels   int     `yaml:"channels"`   // 3 (colour) or 1 (grey); 0: as the first clip has
 
 	Crop Crop `yaml:"crop"` // train on crops near the foreground instead of whole clips
 
@@ -43,6 +44,9 @@ type Crop struct {
 	Moving     float64 `yaml:"moving"`      // fraction of the crops placed on the foreground; the others are anywhere
 	WholeEvery int     `yaml:"whole_every"` // every n-th step uses a batch of whole clips; 0: never
 }
+
+// MeanBackground is Config.Background that takes model.background from the clips.
+const MeanBackground = "auto"
 
 // Defaults is whole clips as they are, flipped, with the recipe's foreground weight.
 func Defaults() Config {
@@ -81,6 +85,9 @@ func (c Config) Validate() error {
 	}
 	if !slices.Contains([]string{"", fitCrop, fitCenter, fitLetterbox, fitStretch}, c.Fit) {
 		return badf("data.fit: %q; legal: %s, %s, %s, %s", c.Fit, fitCrop, fitCenter, fitLetterbox, fitStretch)
+	}
+	if c.Background != "" && c.Background != MeanBackground {
+		return badf("data.background: %q; legal: %s (the mean of the training clips) or \"\" (model.background)", c.Background, MeanBackground)
 	}
 	if c.Channels != 0 && c.Channels != 1 && c.Channels != 3 {
 		return badf("data.channels: %d; legal: 3 (colour), 1 (grey) or 0 (as the clips are)", c.Channels)

@@ -104,6 +104,13 @@ func trained(o *checkpoint.Opened) Trained {
 
 // Resolve fills what a configuration leaves to the clips, and refuses what its task cannot use.
 func Resolve(ctx context.Context, src data.Source, train []int, c config.Config, log *slog.Logger) (config.Config, error) {
+	if c.Data.Background == data.MeanBackground {
+		var err error
+		if c.Model.Background, err = background(ctx, src, train, c.Data); err != nil {
+			return c, err
+		}
+		log.Info("model.background is the mean of the training clips", "background", c.Model.Background)
+	}
 	if !c.Model.Classifies() {
 		return c, nil
 	}
