@@ -93,15 +93,12 @@ func (b *builder) causal(name string, x *G.Node, out int, k Kernel, f convOption
 }
 
 // linear is a matrix product with each pixel's channels, without bias.
-//
-// Why ModConv with one sample: it is the only bias-free convolution Spec.
 func (b *builder) linear(name string, x *G.Node, out int) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	if b.err != nil {
 		return nil
 	}
-	s := kernels.ModConv{Conv: kernels.Conv{N: 1, T: n * t, H: h, W: w, C: c, O: out, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}}
-	return b.apply(s, []int{n, t, h, w, out}, x, b.param(name+".weight", initial{bound: 1 / math.Sqrt(float64(c))}, out, c))
+	return b.apply(linearSpec(n, t, h, w, c, out), []int{n, t, h, w, out}, x, b.param(name+".weight", initial{bound: 1 / math.Sqrt(float64(c))}, out, c))
 }
 
 // down halves height and width, or time.

@@ -117,6 +117,10 @@ func (b *builder) encode(x *G.Node) *G.Node {
 	if n, t, h, w, ch := b.dims(x); c.Patch > 1 {
 		p := c.Patch
 		x = b.apply(kernels.Shuffle{N: n, T: t, H: h / p, W: w / p, C: ch, FT: 1, FH: p, FW: p, Down: true}, []int{n, t, h / p, w / p, ch * p * p}, x)
+		if c.transforms() {
+			forward, _ := patchCosines(ch, p)
+			x = b.constantLinear("patch_transform", x, forward)
+		}
 	}
 	in := func(x *G.Node) *G.Node {
 		return b.causal("conv_in.conv", x, c.InitDim, c.InputKernel, convOptions{mode: c.padding()})
@@ -198,6 +202,9 @@ func (b *builder) decode(x *G.Node) *G.Node {
 		skip = c.timeFactor() - 1
 	}
 	f := convOptions{bias: c.Background, fixedBias: c.Background != 0}
+	if c.transforms() {
+		f = convOptions{fixedBias: true}
+	}
 	last := func(x *G.Node) *G.Node {
 		f := f
 		f.mode = c.padding()
@@ -211,6 +218,11 @@ func (b *builder) decode(x *G.Node) *G.Node {
 		b.unusedFirstFrame("conv_out_first_frame", c.Channels, c.InitDim, c.OutputKernel)
 	}
 	n, t, h, w, _ := b.dims(x)
+	if c.transforms() {
+		_, inverse := patchCosines(c.Channels, p)
+		x = b.constantLinear("patch_inverse", x, inverse)
+		x = b.apply(kernels.Affine{Len: n * t * h * w * out, Mul: 1, Add: float32(c.Background)}, []int{n, t, h, w, out}, x)
+	}
 	if p > 1 {
 		x = b.apply(kernels.Shuffle{N: n, T: t, H: h, W: w, C: c.Channels, FT: 1, FH: p, FW: p}, []int{n, t, h * p, w * p, c.Channels}, x)
 	}

@@ -42,6 +42,13 @@ func every() Config {
 	return c
 }
 
+// cosinePatches is a network on transformed patches.
+func cosinePatches() Config {
+	c := small()
+	c.Patch, c.PatchTransform, c.Background = 4, cosines, .4
+	return c
+}
+
 func create(t *testing.T, c Config) *Tokenizer {
 	t.Helper()
 	tok, err := New(c)
@@ -118,6 +125,7 @@ func TestShapes(t *testing.T) {
 		{every(), Shape{2, 1, 16, 16}, [5]int{2, 1, 4, 4, 1}}, // only a first frame
 		{func() Config { c := withLFQ(64); c.Quantizer.Codebooks = 2; return c }(), Shape{1, 4, 16, 12}, [5]int{1, 2, 4, 3, 2}},
 		{func() Config { c := vqConfig(64); c.Quantizer.Codebooks = 2; return c }(), Shape{1, 4, 16, 12}, [5]int{1, 2, 4, 3, 2}},
+		{cosinePatches(), Shape{2, 4, 16, 16}, [5]int{2, 2, 2, 2, 1}},
 		{bsqConfig(1 << 24), Shape{2, 4, 16, 16}, [5]int{2, 2, 4, 4, 1}},
 	} {
 		tok, be := create(t, c.config), cpu(t)
@@ -245,7 +253,7 @@ func TestCodesDependOnTheirFrames(t *testing.T) {
 // A step along the gradient lowers the loss as much as the gradient says, for
 // a whole network with each quantizer; the quantizer passes gradients on.
 func TestGradientsOfTheWholeNetwork(t *testing.T) {
-	for name, c := range map[string]Config{"fsq": small(), "lfq": withLFQ(256), "vq": vqConfig(64), "bsq": bsqConfig(1 << 12), "every layer": every(), "structure": structured()} {
+	for name, c := range map[string]Config{"fsq": small(), "lfq": withLFQ(256), "vq": vqConfig(64), "bsq": bsqConfig(1 << 12), "every layer": every(), "cosine patches": cosinePatches(), "structure": structured()} {
 		t.Run(name, func(t *testing.T) {
 			tok, be := create(t, c), cpu(t)
 			params, offsets := parameters(tok, 1)

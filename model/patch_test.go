@@ -1,0 +1,112 @@
+package model
+
+import (
+	"math"
+	"testing"
+
+	"magvit/kernels"
+)
+
+// TestPatchCosinesOfOneGreyPatch has the numbers of a patch of 2x2 grey values by hand: the orthonormal functions are
+// (1,1)/√2 and (1,-1)/√2, and sizes are 0.66·(1+4r)^-1.5 at r = 0, 1, 1, √2.
+func TestPatchCosinesOfOneGreyPatch(t *testing.T) {
+	forward, _ := patchCosines(1, 2)
+	x := []float64{.9, .5, .3, .1} // (y,x) = (0,0), (0,1), (1,0), (1,1)
+	for k, want := range []float64{.9 / .66, .3 / (.66 * math.Pow(5, -1.5)), .5 / (.66 * math.Pow(5, -1.5)), .1 / (.66 * math.Pow(1+4*math.Sqrt2, -1.5))} {
+		got := 0.
+		for i, v := range x {
+			got += float64(forward[4*k+i]) * v
+		}
+		if math.Abs(got-want) > 1e-5*math.Abs(want) {
+			t.Errorf("coefficient %d is %v, want %v", k, got, want)
+		}
+	}
+}
+
+func TestPatchCosinesInvert(t *testing.T) {
+	for _, c := range []int{1, 3, 4} {
+		for _, p := range []int{2, 4, 8} {
+			forward, inverse := patchCosines(c, p)
+			n := c * p * p
+			for i := range n {
+				for k := range n {
+					sum, want := 0., 0.
+					for j := range n {
+						sum += float64(inverse[i*n+j]) * float64(forward[j*n+k])
+					}
+					if i == k {
+						want = 1
+					}
+					if math.Abs(sum-want) > 1e-5 {
+						t.Fatalf("%d channels, patch %d: [%d,%d] of inverse·forward is %v, want %v", c, p, i, k, sum, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestPatchTransformOnlyRotates encodes with weights that undo the transform: the network must then give what the one
+// without a transform gives, from the first convolution to the pixels.
+func TestPatchTransformOnlyRotates(t *testing.T) {
+	plain := small()
+	plain.Patch, plain.Background = 2, .3
+	plain.InputKernel, plain.OutputKernel = Kernel{1, 1, 1}, Kernel{1, 3, 3}
+	turned := plain
+	turned.PatchTransform = cosines
+	a, b := create(t, plain), create(t, turned)
+	n := plain.Channels * 4
+	forward, inverse := patchCosines(plain.Channels, 2)
+	pa, offsets := parameters(a, 3)
+	pb := append(pa[:0:0], pa...)
+	for i, p := range a.Params {
+		w := pa[offsets[i] : offsets[i]+p.Len()]
+		to := pb[offsets[i] : offsets[i]+p.Len()]
+		switch p.Name {
+		case "conv_in.conv.weight": // [O,1,1,1,n]: w·inverse
+			for o := range p.Shape[0] {
+				for k := range n {
+					sum := float32(0)
+					for j := range n {
+						sum += w[o*n+j] * inverse[j*n+k]
+					}
+					to[o*n+k] = sum
+				}
+			}
+		case "conv_out.conv.bias": // the background, which is added after the inverse
+			clear(to)
+		case "conv_out.conv.weight": // [n,1,3,3,C]: forward·w
+			row := p.Len() / n
+			for k := range n {
+				for j := range row {
+					sum := float32(0)
+					for m := range n {
+						sum += forward[k*n+m] * w[m*row+j]
+					}
+					to[k*row+j] = sum
+				}
+			}
+		}
+	}
+	s := Shape{1, a.Padded(2), 16, 16}
+	video := uniform("video", s.N*s.T*s.H*s.W*plain.Channels)
+	recon := func(tok *Tokenizer, params []float32) []float32 {
+		be := cpu(t)
+		g, err := tok.Training(s)
+		check(t, err)
+		p, err := g.Compile(be, kernels.Host(params), make(kernels.Host, len(params)), offsets)
+		check(t, err)
+		check(t, be.Write(p.Buffer("video"), video))
+		check(t, be.Write(p.Buffer("weight"), uniform("weight", p.Buffer("weight").Len())))
+		check(t, p.Run())
+		out := make([]float32, p.Buffer("recon").Len())
+		check(t, be.Read(out, p.Buffer("recon")))
+		return out
+	}
+	want, got := recon(a, pa), recon(b, pb)
+	for i := range want {
+		if math.Abs(float64(got[i]-want[i])) > 1e-4 {
+			t.Fatalf("value %d is %v, without the transform %v", i, got[i], want[i])
+		}
+	}
+}
