@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the tables of keys and licences")
 
-// comments maps "Type.Field" to the comment of the field, in the files that
+// comments maps "package.Type.Field" to the comment of the field, in the files that
 // declare configurations.
 func comments(t *testing.T, files ...string) map[string]string {
 	found := map[string]string{}
@@ -35,7 +35,7 @@ func comments(t *testing.T, files ...string) map[string]string {
 			if s, ok := spec.Type.(*ast.StructType); ok {
 				for _, field := range s.Fields.List {
 					for _, name := range field.Names {
-						found[spec.Name.Name+"."+name.Name] = strings.TrimSpace(field.Comment.Text())
+						found[f.Name.Name+"."+spec.Name.Name+"."+name.Name] = strings.TrimSpace(field.Comment.Text())
 					}
 				}
 			}
@@ -56,7 +56,7 @@ func keys(t *testing.T, rows *[]string, path string, def, demo reflect.Value, do
 		if path != "" {
 			key = path + "." + key
 		}
-		text := doc[def.Type().Name()+"."+f.Name]
+		text := doc[def.Type().String()+"."+f.Name]
 		if f.Type.Kind() == reflect.Struct {
 			keys(t, rows, key, def.Field(i), demo.Field(i), doc)
 			continue
