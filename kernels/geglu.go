@@ -37,7 +37,9 @@ func (s GEGLUGrad) Args() []Arg {
 	return []Arg{actOut("dx", s.Rows, 2*s.C), actIn("dy", s.Rows, s.C), actIn("x", s.Rows, 2*s.C)}
 }
 
-func (s GEGLUGrad) Grads() []Grad { return nil }
+func (s GEGLUGrad) Grads() []Grad {
+	return []Grad{grad("dy", GEGLUTangent(s), "ddx", "x"), grad("x", GEGLUTangentGrad(s), "dy", "ddx", "x")}
+}
 
 func (s GEGLUGrad) Define(args ...[]float32) {
 	dx, dy, x := args[0], args[1], args[2]

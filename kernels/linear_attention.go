@@ -103,7 +103,9 @@ func (s LinearAttentionGradQ) Args() []Arg {
 
 func (s LinearAttentionGradQ) FLOPs() int64 { return s.products(3) }
 
-func (s LinearAttentionGradQ) Grads() []Grad { return nil }
+func (s LinearAttentionGradQ) Grads() []Grad {
+	return LinearAttentionTangent{LinearAttention: s.LinearAttention}.gradsOf("ddq")
+}
 
 func (s LinearAttentionGradQ) Define(args ...[]float32) {
 	dq, _ := s.gradients(args[1], args[2], args[3])
@@ -126,7 +128,9 @@ func (s LinearAttentionGradKV) Args() []Arg {
 
 func (s LinearAttentionGradKV) FLOPs() int64 { return s.products(5) }
 
-func (s LinearAttentionGradKV) Grads() []Grad { return nil }
+func (s LinearAttentionGradKV) Grads() []Grad {
+	return LinearAttentionTangent{LinearAttention: s.LinearAttention, KV: true}.gradsOf("ddkv")
+}
 
 func (s LinearAttentionGradKV) Define(args ...[]float32) {
 	_, dkv := s.gradients(args[1], args[2], args[3])

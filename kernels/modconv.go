@@ -74,7 +74,9 @@ func (s ModConv) Define(args ...[]float32) {
 	}
 }
 
-func (s ModConvGradX) Grads() []Grad { return nil }
+func (s ModConvGradX) Grads() []Grad {
+	return []Grad{grad("dy", ModConv(s), "ddx", "w"), grad("w", ModConvGradW(s), "dy", "ddx")}
+}
 
 func (s ModConvGradX) Define(args ...[]float32) { bySample(s.N, ConvGradX{s.sample()}, args) }
 func (s ModConvGradW) Grads() []Grad            { return nil }

@@ -204,7 +204,17 @@ func (s RMSNormGradX) Args() []Arg {
 	return args
 }
 
-func (s RMSNormGradX) Grads() []Grad { return nil }
+func (s RMSNormGradX) Grads() []Grad {
+	if s.Residual {
+		return nil
+	}
+	n := RMSNormTangent{Rows: s.Rows, C: s.C}
+	return []Grad{
+		grad("dy", n, "ddx", "x", "gamma"),
+		grad("x", RMSNormTangentGradX(n), "dy", "ddx", "x", "gamma"),
+		grad("gamma", RMSNormTangentGradGamma(n), "dy", "ddx", "x"),
+	}
+}
 
 func (s RMSNormGradX) Define(args ...[]float32) {
 	dx, dy, x, gamma := args[0], args[1], args[2], args[3]

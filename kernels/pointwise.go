@@ -145,7 +145,14 @@ func (s ActGrad) FLOPs() int64 {
 	return (s.Kind.flops() + 5) * int64(s.Len)
 }
 
-func (s ActGrad) Grads() []Grad { return nil }
+// Grads are those of piecewise linear activations, whose slope is constant around s; nil of
+// the others.
+func (s ActGrad) Grads() []Grad {
+	if s.Kind != None && s.Kind != LeakyReLU {
+		return nil
+	}
+	return []Grad{grad("dy", s, "ddx", "s")}
+}
 
 func (s ActGrad) Define(args ...[]float32) {
 	dx, dy, at := args[0], args[1], args[2]

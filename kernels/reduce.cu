@@ -1,13 +1,14 @@
 // Reductions. The order of the additions is fixed; there are no atomics.
 //
-//   sum_rows      y[g,c] = sum of x[r,c] over the rows r of group g
-//   sum_values    y[b] = sum of x over chunk b
-//   sum_squares   y[b] = sum of x² over chunk b
-//   weighted_sum  y = sum of w_i·x_i, i < n <= 4
-//   spread        dx_i = w_i·dy, the gradient of weighted_sum
+//   sum_rows          y[g,c] = sum of x[r,c] over the rows r of group g
+//   sum_values        y[b] = sum of x over chunk b
+//   sum_squares       y[b] = sum of x² over chunk b
+//   sum_squares_grad  dx_i = 2·dy·x_i
+//   weighted_sum      y = sum of w_i·x_i, i < n <= 4
+//   spread            dx_i = w_i·dy, the gradient of weighted_sum
 //
 // sum_rows: see column_sums. sum_values, sum_squares: one block per chunk. weighted_sum:
-// one thread. spread: one thread per value. A long sum takes two launches: partial sums,
+// one thread. sum_squares_grad, spread: one thread per value. A long sum takes two launches: partial sums,
 // then their sum.
 //
 // Definition: reduce.go.
@@ -55,6 +56,11 @@ extern "C" __global__ void sum_values(float* y, const float* x, unsigned n, unsi
 extern "C" __global__ void sum_squares(float* y, const float* x, unsigned n, unsigned chunk) {
   __shared__ float partial[32];
   chunk_sum(y, x, n, chunk, partial, [](float v) { return v * v; });
+}
+
+extern "C" __global__ void sum_squares_grad(float* dx, const float* dy, const float* x, unsigned n) {
+  unsigned i = global_thread_id();
+  if (i < n) dx[i] = 2 * dy[0] * x[i];
 }
 
 extern "C" __global__ void weighted_sum(float* y, const float* x, unsigned n, float w0, float w1, float w2, float w3) {

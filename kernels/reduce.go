@@ -31,7 +31,7 @@ func (s SumSquares) Validate() error { return positive([]string{"Len"}, s.Len) }
 func (s SumSquares) Args() []Arg     { return []Arg{out("y"), in("x", s.Len)} }
 func (s SumSquares) FLOPs() int64    { return 2 * int64(s.Len) }
 
-func (s SumSquares) Grads() []Grad { return nil }
+func (s SumSquares) Grads() []Grad { return []Grad{grad("x", SumSquaresGrad(s), "dy", "x")} }
 
 func (s SumSquares) Define(args ...[]float32) {
 	sum := 0.
@@ -39,6 +39,21 @@ func (s SumSquares) Define(args ...[]float32) {
 		sum += float64(v) * float64(v)
 	}
 	args[0][0] = float32(sum)
+}
+
+// SumSquaresGrad is dx_i = 2·dy·x_i, the gradient of SumSquares.
+// Arguments: dx [Len]; dy scalar, x [Len].
+type SumSquaresGrad struct{ Len int }
+
+func (s SumSquaresGrad) Validate() error { return positive([]string{"Len"}, s.Len) }
+func (s SumSquaresGrad) Args() []Arg     { return []Arg{out("dx", s.Len), in("dy"), in("x", s.Len)} }
+func (s SumSquaresGrad) FLOPs() int64    { return 2 * int64(s.Len) }
+func (s SumSquaresGrad) Grads() []Grad   { return nil }
+
+func (s SumSquaresGrad) Define(args ...[]float32) {
+	for i, x := range args[2] {
+		args[0][i] = float32(2 * float64(args[1][0]) * float64(x))
+	}
 }
 
 // WeightedSum is y = sum of W_i·x_i: the terms of a loss become the loss.

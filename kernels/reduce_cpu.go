@@ -94,6 +94,15 @@ func (s SumRows) cpu(c *CPU) []stage {
 	})
 }
 
+func (s SumSquaresGrad) cpu(*CPU) []stage {
+	return pointwise(s.Len, func(args [][]float32, from, to int) {
+		d := 2 * args[1][0]
+		for i, x := range args[2][from:to] {
+			args[0][from+i] = d * x
+		}
+	})
+}
+
 func (s SumSquares) cpu(c *CPU) []stage {
 	squares := c.vec().squares
 	return total(s.Len, func(args [][]float32, from, to int) float64 { return squares(args[1][from:to], 0) })

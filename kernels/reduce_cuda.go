@@ -23,6 +23,15 @@ func (s SumSquares) cuda(p *Launches) {
 	p.oneCTA("sum_values", sumChunksArgs{y, partials, ctas, ceilDiv(ctas, 8) * 8})
 }
 
+type sumSquaresGradArgs struct {
+	DX, DY, X Operand
+	N         int
+}
+
+func (s SumSquaresGrad) cuda(p *Launches) {
+	p.elementwise("sum_squares_grad", s.Len, sumSquaresGradArgs{p.arg("dx"), p.arg("dy"), p.arg("x"), s.Len})
+}
+
 type weightedSumArgs struct {
 	Y, X           Operand
 	N              int

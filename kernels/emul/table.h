@@ -15,14 +15,18 @@
 #include "../gate.cu"
 #include "../gateloop.cu"
 #include "../geglu.cu"
+#include "../geglu_tangent.cu"
 #include "../image_gradient.cu"
 #include "../lfq.cu"
 #include "../lfq_floored.cu"
 #include "../linear_attention.cu"
+#include "../linear_attention_tangent.cu"
+#include "../logits.cu"
 #include "../loss.cu"
 #include "../modulate.cu"
 #include "../norm.cu"
 #include "../norm_group.cu"
+#include "../norm_tangent.cu"
 #include "../optimizer.cu"
 #include "../pack.cu"
 #include "../pad.cu"
@@ -34,6 +38,7 @@
 #include "../shuffle.cu"
 #include "../ssim.cu"
 #include "../vq.cu"
+#include "../window.cu"
 static const emul::Entry table[] = {
     KERNEL(attention),
     KERNEL(attention_rows),
@@ -134,6 +139,8 @@ static const emul::Entry table[] = {
     KERNEL(geglu_grad),
     KERNEL(geglu_half),
     KERNEL(geglu_grad_half),
+    KERNEL(geglu_tangent),
+    KERNEL(geglu_tangent_grad),
     KERNEL(image_gradient_loss),
     KERNEL(image_gradient_loss_grad),
     KERNEL(lfq_sign),
@@ -172,6 +179,13 @@ static const emul::Entry table[] = {
     KERNEL(taylor_errors_16_half),
     KERNEL(taylor_grad_q_16_half),
     KERNEL(taylor_grad_kv_16_half),
+    KERNEL(linear_attention_tangent_stats),
+    KERNEL(linear_attention_tangent),
+    KERNEL(linear_attention_tangent_grad_q),
+    KERNEL(linear_attention_tangent_grad_kv),
+    KERNEL(logit_mean),
+    KERNEL(logit_mean_grad),
+    KERNEL(gradient_ratio),
     KERNEL(recon_loss),
     KERNEL(recon_loss_end),
     KERNEL(recon_loss_grad),
@@ -222,6 +236,10 @@ static const emul::Entry table[] = {
     KERNEL(group_norm_slopes_half),
     KERNEL(group_norm_grad_x_half),
     KERNEL(group_norm_grad_gamma_half),
+    KERNEL(rms_norm_tangent),
+    KERNEL(rms_norm_tangent_grad_x),
+    KERNEL(rms_norm_tangent_stats),
+    KERNEL(rms_norm_tangent_grad_gamma),
     KERNEL(adam_w),
     KERNEL(pack_bf16),
     KERNEL(pack_bf16_half),
@@ -264,6 +282,7 @@ static const emul::Entry table[] = {
     KERNEL(sum_rows_half),
     KERNEL(sum_values),
     KERNEL(sum_squares),
+    KERNEL(sum_squares_grad),
     KERNEL(weighted_sum),
     KERNEL(spread),
     KERNEL(resample),
@@ -294,5 +313,7 @@ static const emul::Entry table[] = {
     KERNEL(vq_average),
     KERNEL(vq_total),
     KERNEL(vq_codebook),
+    KERNEL(windows),
+    KERNEL(windows_grad),
 };
 LIBRARY(table)

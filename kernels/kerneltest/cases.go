@@ -67,6 +67,11 @@ func all() []Case {
 		poolCases(),
 		imageGradientCases(),
 		ssimCases(),
+		windowCases(),
+		logitsCases(),
+		normTangentCases(),
+		gegluTangentCases(),
+		linearAttentionTangentCases(),
 		optimizerCases(),
 	)
 }

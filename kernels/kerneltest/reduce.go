@@ -12,7 +12,7 @@ func reduceCases() []Case {
 	}
 	cs = append(cs, newCase(kernels.SumRows{Rows: 3, C: 16385}, sumTol, sumWhy, nil))
 	for _, n := range edges {
-		cs = append(cs, newCase(kernels.SumSquares{Len: n}, roundTol, squaresWhy, nil))
+		cs = append(cs, newCase(kernels.SumSquares{Len: n}, roundTol, squaresWhy, nil), newCase(kernels.SumSquaresGrad{Len: n}, roundTol, roundWhy, nil))
 	}
 	nan := map[string]Draw{"x": Constant(1, nan32, 3)}
 	inf := map[string]Draw{"x": Constant(1, inf32, 3)}
@@ -30,6 +30,8 @@ func reduceCases() []Case {
 		benchCase(kernels.SumRows{Rows: 2 * 16 * 16 * 16, C: 64}, sumTol, sumWhy, nil),
 		benchCase(kernels.SumRows{Rows: 2048, C: 96}, sumTol, sumWhy, nil),
 		benchCase(kernels.SumSquares{Len: 1_700_000}, roundTol, squaresWhy, nil),
+		benchCase(kernels.SumSquaresGrad{Len: 1_700_000}, roundTol, roundWhy, nil),
+		smoothCase(kernels.SumSquares{Len: 5}, nil),
 		benchCase(kernels.WeightedSum{Len: 4, W: terms}, mathTol, sumWhy, nil),
 		benchCase(kernels.Spread{Len: 4, W: terms}, roundTol, roundWhy, nil),
 		largeBenchCase(kernels.SumRows{Rows: 1 << 18, C: 64}, sumTol, sumWhy, nil),
