@@ -26,7 +26,7 @@ func pointwiseCases() []Case {
 	for _, k := range allActivations {
 		cs = append(cs, smoothCase(kernels.Act{Kind: k, Len: 7}, kinked))
 	}
-	cs = append(cs, smoothCase(kernels.Affine{Len: 9, Mul: 3, Add: -1}, nil))
+	cs = append(cs, smoothCase(kernels.Affine{Len: 9, Mul: 3, Add: -1}, nil), smoothCase(kernels.ActGrad{Kind: kernels.LeakyReLU, Len: 7}, nil))
 	const values, large = 2 * 16 * 16 * 16 * 64, 1 << 23
 	return append(cs,
 		benchCase(kernels.Act{Kind: kernels.ELU, Len: values}, mathTol, mathWhy, nil),
