@@ -197,6 +197,15 @@ func (t *Tokenizer) CodebookLevels() []int {
 	return q.levels()
 }
 
+// LatentDims is the number of latent values of a position, those of all codebooks.
+func (t *Tokenizer) LatentDims() int {
+	q, err := t.Config.Quantizer.of()
+	if err != nil {
+		return 0 // New refuses such a configuration
+	}
+	return q.dims()
+}
+
 // FirstChannelLowest reports whether the first of a code's latent channels is its lowest
 // digit, as with FSQ; LFQ's and BSQ's first channel is the highest bit.
 func (t *Tokenizer) FirstChannelLowest() bool {

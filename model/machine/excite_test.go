@@ -56,7 +56,7 @@ func TestSqueezeExciteFusion(t *testing.T) {
 	if err := plan.Run(); err != nil {
 		t.Fatal(err)
 	}
-	nodes, err := reachable(grads)
+	nodes, err := Reachable(grads)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ type instr struct {
 // which values may be made twice to save memory.
 func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buffer, how Recompute) (*Plan, error) {
 	p := &Plan{be: be, buffers: map[*G.Node]kernels.Buffer{}, zeros: map[int]*G.Node{}}
-	nodes, err := reachable(outputs)
+	nodes, err := Reachable(outputs)
 	if err != nil {
 		return nil, err
 	}
@@ -79,9 +79,9 @@ func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buff
 	return p, p.prepare(prog)
 }
 
-// reachable returns what outputs depend on, in order of creation, which is a
+// Reachable returns what outputs depend on, in order of creation, which is a
 // topological order: a node is made after its children.
-func reachable(outputs G.Nodes) (G.Nodes, error) {
+func Reachable(outputs G.Nodes) (G.Nodes, error) {
 	seen := map[*G.Node]bool{}
 	var nodes, todo G.Nodes
 	todo = append(todo, outputs...)
@@ -93,13 +93,13 @@ func reachable(outputs G.Nodes) (G.Nodes, error) {
 		}
 		seen[n] = true
 		nodes = append(nodes, n)
-		todo = append(todo, children(n)...)
+		todo = append(todo, Children(n)...)
 	}
 	sort.Slice(nodes, func(i, j int) bool { return nodes[i].ID() < nodes[j].ID() })
 	made := map[*G.Node]bool{}
 	for _, n := range nodes {
 		made[n] = true
-		for _, c := range children(n) {
+		for _, c := range Children(n) {
 			if !made[c] {
 				return nil, fmt.Errorf("machine: %v comes before its input %v", n, c)
 			}
@@ -108,8 +108,8 @@ func reachable(outputs G.Nodes) (G.Nodes, error) {
 	return nodes, nil
 }
 
-// children are a node's inputs in order.
-func children(n *G.Node) (cs G.Nodes) {
+// Children are a node's inputs in order.
+func Children(n *G.Node) (cs G.Nodes) {
 	for it := n.Graph().From(n.ID()); it != nil && it.Next(); {
 		cs = append(cs, it.Node().(*G.Node))
 	}
@@ -128,7 +128,7 @@ func size(n *G.Node) int {
 // lower turns nodes into instructions and gives inputs and constants their places.
 func (p *Plan) lower(nodes G.Nodes) (prog []instr, err error) {
 	for _, n := range nodes {
-		cs := children(n)
+		cs := Children(n)
 		switch o := n.Op().(type) {
 		case *op.Op:
 			var in instr

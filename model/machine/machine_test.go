@@ -96,16 +96,16 @@ func define(t *testing.T, nodes G.Nodes, values map[*G.Node][]float32) {
 		switch {
 		case ok:
 			args := [][]float32{make([]float32, size(n))}
-			for _, c := range children(n) {
+			for _, c := range Children(n) {
 				args = append(args, values[c])
 			}
 			o.Spec().Define(args...)
 			values[n] = args[0]
 		case n.Op() == nil: // given
-		case len(children(n)) == 0:
+		case len(Children(n)) == 0:
 			values[n] = []float32{n.Value().Data().(float32)}
 		default:
-			cs := children(n)
+			cs := Children(n)
 			values[n] = make([]float32, size(n))
 			for i := range values[n] {
 				values[n][i] = values[cs[0]][i] + values[cs[1]][i]
@@ -122,7 +122,7 @@ func TestPlanComputesWhatTheGraphMeans(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.fill(t, be, p)
-	nodes, err := reachable(outputs)
+	nodes, err := Reachable(outputs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func distance(got, want []float32) (diff, norm float64) {
 func TestGradientsAreDifferences(t *testing.T) {
 	c := newChain(t)
 	outputs := append(G.Nodes{c.loss}, c.grads...)
-	nodes, err := reachable(outputs)
+	nodes, err := Reachable(outputs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestFusion(t *testing.T) {
 		t.Error("forward (-want +got):", diff)
 	}
 	// A value asked for stays, and what would have swallowed it too.
-	n := children(children(c.y)[0])[1]
+	n := Children(Children(c.y)[0])[1]
 	if diff := cmp.Diff(map[string]int{"Conv": 2, "Add": 2}, count(c.y, n)); diff != "" {
 		t.Error("forward with the branch kept (-want +got):", diff)
 	}
@@ -277,7 +277,7 @@ func TestGradientsAreSummedUpInConvolutions(t *testing.T) {
 	if err := p.Run(); err != nil {
 		t.Fatal(err)
 	}
-	nodes, err := reachable(grads)
+	nodes, err := Reachable(grads)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +353,7 @@ func TestUpsamplingIsFused(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%v (-want +got): %s", kind, diff)
 		}
-		nodes, err := reachable(outputs)
+		nodes, err := Reachable(outputs)
 		if err != nil {
 			t.Fatal(err)
 		}
