@@ -122,15 +122,9 @@ func (w *work) header() (h codes.Header, vectors []float32, err error) {
 	if err != nil {
 		return h, nil, err
 	}
-	h = codes.Header{Grid: [3]int(shape[1:4]), Codebooks: shape[4], Codebook: tok.CodebookSize(), Levels: tok.CodebookLevels(), DigitOrder: codes.DigitOrder,
+	h = codes.Header{Grid: [3]int(shape[1:4]), Codebooks: shape[4], Codebook: tok.CodebookSize(), Levels: tok.CodebookLevels(), DigitOrder: codes.DigitOrder, BitOrder: bitOrder(tok),
 		Quantizer: tok.Config.Quantizer.Kind, Tokenizer: w.codec.SHA256, Step: w.codec.Step, Size: [2]int{video.H, video.W},
 		Split: w.c.String("split"), Classes: w.src.Classes()}
-	if len(h.Levels) > 1 {
-		h.BitOrder = codes.FirstHighest
-		if tok.FirstChannelLowest() {
-			h.BitOrder = codes.FirstLowest
-		}
-	}
 	for _, p := range w.c.StringSlice("data") {
 		if full, err := filepath.Abs(p); err == nil {
 			p = full

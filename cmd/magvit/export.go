@@ -12,26 +12,29 @@ import (
 func exportCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "export",
-		Usage:     "write a checkpoint for magvit2-pytorch, or for inference only",
+		Usage:     "write a checkpoint for magvit2-pytorch, as ONNX, or for inference only",
 		ArgsUsage: "PATH",
 		Description: example(
 			"magvit export --to lucidrains --checkpoint runs/theirs tokenizer.pt",
 			"magvit export --to lucidrains-trainer --checkpoint runs/theirs checkpoint.pt",
 			"magvit export --to safetensors --checkpoint runs/demo model.safetensors",
-			"magvit export --to lean --checkpoint runs/demo lean/") + `
+			"magvit export --to lean --checkpoint runs/demo lean/",
+			"magvit export --to onnx --checkpoint runs/demo onnx/") + `
 
-PATH must be a new or empty folder for lean; an existing file is replaced.
+PATH must be a new or empty folder for lean and onnx; an existing file is replaced.
 
 lucidrains          a file for VideoTokenizer.init_and_load_from, strict or not; only of
                     a configuration with compat: lucidrains
 lucidrains-trainer  a file for VideoTokenizerTrainer.load: weights, average, optimizer
 safetensors         one file; the configuration is in its metadata
 lean                a checkpoint's directory, for every --checkpoint
+onnx                encoder.onnx, clips to codes, and decoder.onnx, codes to clips; of any
+                    tokenizer (model/onnx/README.md)
 
 All but lucidrains-trainer hold the weights that eval uses: their average, if there
 is one. The reference always builds a discriminator: its files get a small untrained one, described by discr_kwargs, and use_gan=False.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "to", Usage: "lucidrains, lucidrains-trainer, safetensors or lean"},
+			&cli.StringFlag{Name: "to", Usage: "lucidrains, lucidrains-trainer, safetensors, lean or onnx"},
 			checkpointFlag(),
 			jsonFlag(),
 		},
@@ -49,6 +52,9 @@ func exportCheckpoint(c *cli.Context) error {
 	}
 	if err := protect(args[0], "export", checkpointInputs(c)...); err != nil {
 		return err
+	}
+	if c.String("to") == toONNX {
+		return exportONNX(c, c.String("checkpoint"), args[0])
 	}
 	r, err := lucidrains.Export(c.String("checkpoint"), args[0], c.String("to"))
 	if err != nil {

@@ -70,7 +70,7 @@ func Export(path, out, form string) (Exported, error) {
 		}
 		return r, export{x, tok}.toTrainer(out, &r)
 	}
-	return r, usage.Errorf("export to %q: want %s", form, strings.Join([]string{ToLucidrains, ToLucidrainsTrainer, ToSafetensors, ToLean}, ", "))
+	return r, usage.Errorf("export to %q: want %s", form, strings.Join([]string{ToLucidrains, ToLucidrainsTrainer, ToSafetensors, ToLean, "onnx"}, ", "))
 }
 
 // writeFile makes or replaces a file when all of it is written.

@@ -1,12 +1,7 @@
 package task
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
-	"math"
-	"slices"
 
 	"magvit/kernels"
 	"magvit/model"
@@ -48,22 +43,8 @@ func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
 		return nil, usage.Errorf("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, o.Config.Model.Classify.Network)
 	}
 	of := trained(o)
-	of.SHA256 = weightsHash(arena)
+	of.SHA256 = checkpoint.Hash(arena)
 	return newCodec(be, tok, of, params), nil
-}
-
-// weightsHash is the SHA-256 of an arena in hexadecimal.
-func weightsHash(arena []float32) string {
-	h := sha256.New()
-	var block []byte
-	for chunk := range slices.Chunk(arena, 1<<14) {
-		block = block[:0]
-		for _, v := range chunk {
-			block = binary.LittleEndian.AppendUint32(block, math.Float32bits(v))
-		}
-		h.Write(block)
-	}
-	return hex.EncodeToString(h.Sum(nil))
 }
 
 func (c *Codec) Describe() []any {
