@@ -9,6 +9,7 @@ type Config struct {
 	ImageSize          int       `yaml:"image_size"`           // side of the square training frames, pixels; other sizes work if they are multiples of the same factor
 	Channels           int       `yaml:"channels"`             // channels of a frame: 1 or 3
 	Patch              int       `yaml:"patch"`                // space-to-depth factor before the first convolution, undone after the last
+	PatchTime          int       `yaml:"patch_time"`           // the same of frames: their number in a patch
 	PatchTransform     string    `yaml:"patch_transform"`      // of a patch's values: cosine, coefficients scaled to about the same size, which natural film learns faster in; or none
 	Background         float64   `yaml:"background"`           // pixel value that zero padding represents: subtracted from the input, initial bias of the output
 	InitDim            int       `yaml:"init_dim"`             // channels after the first convolution
@@ -73,7 +74,7 @@ type Loss struct {
 // (FromReference) the demo's network learns far more slowly.
 func Defaults() Config {
 	return Config{
-		ImageSize: 64, Channels: 3, Patch: 1, PatchTransform: "none", InitDim: 64, CondExpansion: 4,
+		ImageSize: 64, Channels: 3, Patch: 1, PatchTime: 1, PatchTransform: "none", InitDim: 64, CondExpansion: 4,
 		InputKernel: Kernel{7, 7, 7}, OutputKernel: Kernel{3, 3, 3}, PadMode: "constant", ResidualKernel: Kernel{3, 3, 3},
 		SqueezeExcite: "open", Attention: Heads{8, 32}, LinearAttention: Heads{16, 8}, LatentNorm: "layer",
 		Quantizer: Quantizer{Kind: "fsq", Codebooks: 1, EntropyWeight: .01, EntropyBoost: 3, DiversityGamma: 2.5,
@@ -111,10 +112,12 @@ func (c Config) conditional() bool {
 func (c Config) spaceFactor() int { return c.Patch << c.count(CompressSpace) }
 
 // transforms reports whether patches are transformed.
-func (c Config) transforms() bool { return c.Patch > 1 && c.PatchTransform == cosines }
+func (c Config) transforms() bool {
+	return c.PatchTransform == cosines && (c.Patch > 1 || c.PatchTime > 1)
+}
 
 // timeFactor is the number of frames per code.
-func (c Config) timeFactor() int { return 1 << c.count(CompressTime) }
+func (c Config) timeFactor() int { return max(c.PatchTime, 1) << c.count(CompressTime) }
 
 // dimsAfter is the number of channels after each layer of the encoder.
 func (c Config) dimsAfter() []int {

@@ -114,14 +114,7 @@ func (b *builder) encode(x *G.Node) *G.Node {
 	if !c.separate() {
 		x = b.padFirstFrame(x)
 	}
-	if n, t, h, w, ch := b.dims(x); c.Patch > 1 {
-		p := c.Patch
-		x = b.apply(kernels.Shuffle{N: n, T: t, H: h / p, W: w / p, C: ch, FT: 1, FH: p, FW: p, Down: true}, []int{n, t, h / p, w / p, ch * p * p}, x)
-		if c.transforms() {
-			forward, _ := patchCosines(ch, p)
-			x = b.constantLinear("patch_transform", x, forward)
-		}
-	}
+	x = b.toPatches(x)
 	in := func(x *G.Node) *G.Node {
 		return b.causal("conv_in.conv", x, c.InitDim, c.InputKernel, convOptions{mode: c.padding()})
 	}
@@ -197,7 +190,7 @@ func (b *builder) decode(x *G.Node) *G.Node {
 		}
 		x = b.decodeLayer(i, x, cond, before)
 	}
-	skip, p, out := 0, c.Patch, c.Channels*c.Patch*c.Patch
+	skip, out := 0, c.Channels*c.Patch*c.Patch*c.PatchTime
 	if c.FirstFrame {
 		skip = c.timeFactor() - 1
 	}
@@ -214,17 +207,16 @@ func (b *builder) decode(x *G.Node) *G.Node {
 	if c.separate() {
 		x = b.separateFirstFrame(b.frames(x, skip, t), out, "conv_out_first_frame", c.OutputKernel, f, last)
 	} else {
-		x = b.frames(last(x), skip, t)
+		x = last(x)
+		if c.PatchTime == 1 { // the padded frames need no pixels
+			x = b.frames(x, skip, t)
+		}
 		b.unusedFirstFrame("conv_out_first_frame", c.Channels, c.InitDim, c.OutputKernel)
 	}
-	n, t, h, w, _ := b.dims(x)
-	if c.transforms() {
-		_, inverse := patchCosines(c.Channels, p)
-		x = b.constantLinear("patch_inverse", x, inverse)
-		x = b.apply(kernels.Affine{Len: n * t * h * w * out, Mul: 1, Add: float32(c.Background)}, []int{n, t, h, w, out}, x)
-	}
-	if p > 1 {
-		x = b.apply(kernels.Shuffle{N: n, T: t, H: h, W: w, C: c.Channels, FT: 1, FH: p, FW: p}, []int{n, t, h * p, w * p, c.Channels}, x)
+	x = b.fromPatches(x)
+	if c.PatchTime > 1 {
+		_, t, _, _, _ := b.dims(x)
+		x = b.frames(x, skip, t)
 	}
 	return x
 }

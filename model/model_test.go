@@ -45,7 +45,7 @@ func every() Config {
 // cosinePatches is a network on transformed patches.
 func cosinePatches() Config {
 	c := small()
-	c.Patch, c.PatchTransform, c.Background = 4, cosines, .4
+	c.Patch, c.PatchTime, c.PatchTransform, c.Background = 4, 2, cosines, .4
 	return c
 }
 
@@ -125,7 +125,8 @@ func TestShapes(t *testing.T) {
 		{every(), Shape{2, 1, 16, 16}, [5]int{2, 1, 4, 4, 1}}, // only a first frame
 		{func() Config { c := withLFQ(64); c.Quantizer.Codebooks = 2; return c }(), Shape{1, 4, 16, 12}, [5]int{1, 2, 4, 3, 2}},
 		{func() Config { c := vqConfig(64); c.Quantizer.Codebooks = 2; return c }(), Shape{1, 4, 16, 12}, [5]int{1, 2, 4, 3, 2}},
-		{cosinePatches(), Shape{2, 4, 16, 16}, [5]int{2, 2, 2, 2, 1}},
+		{cosinePatches(), Shape{2, 4, 16, 16}, [5]int{2, 1, 2, 2, 1}},
+		{func() Config { c := cosinePatches(); c.FirstFrame = true; return c }(), Shape{2, 5, 16, 16}, [5]int{2, 2, 2, 2, 1}},
 		{bsqConfig(1 << 24), Shape{2, 4, 16, 16}, [5]int{2, 2, 4, 4, 1}},
 	} {
 		tok, be := create(t, c.config), cpu(t)

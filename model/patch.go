@@ -62,13 +62,81 @@ func cosine(p, k, x int) float64 {
 	return a * math.Cos(math.Pi*float64((2*x+1)*k)/float64(2*p))
 }
 
-// constantLinear is the product of a constant matrix [c,c] with each pixel's channels.
-func (b *builder) constantLinear(name string, x *G.Node, matrix []float32) *G.Node {
+// frameCosines is the transform of t values of consecutive frames to scaled cosine
+// coefficients, and its inverse; both [t,t], rows are results. Amplitudes fall with the
+// frequency f, in cycles of 16 frames, as 1/(1+f).
+func frameCosines(t int) (forward, inverse []float32) {
+	forward, inverse = make([]float32, t*t), make([]float32, t*t)
+	for k := range t {
+		size := math.Sqrt(float64(t)) / (1 + 8*float64(k)/float64(t))
+		for i := range t {
+			e := cosine(t, k, i)
+			forward[k*t+i], inverse[i*t+k] = float32(e/size), float32(e*size)
+		}
+	}
+	return forward, inverse
+}
+
+// toPatches moves the values of patches of patch_time frames, patch rows and columns to
+// channels, and transforms them.
+func (b *builder) toPatches(x *G.Node) *G.Node {
+	n, t, h, w, ch := b.dims(x)
+	c := b.t.Config
+	p, pt := c.Patch, c.PatchTime
+	if p > 1 {
+		h, w = h/p, w/p
+		x = b.apply(kernels.Shuffle{N: n, T: t, H: h, W: w, C: ch, FT: 1, FH: p, FW: p, Down: true}, []int{n, t, h, w, ch * p * p}, x)
+	}
+	ch *= p * p
+	if c.transforms() {
+		forward, _ := patchCosines(c.Channels, p)
+		x = b.constantLinear("patch_transform", x, forward, ch)
+	}
+	if pt > 1 {
+		t /= pt
+		x = b.apply(kernels.Shuffle{N: n, T: t, H: h, W: w, C: ch, FT: pt, FH: 1, FW: 1, Down: true}, []int{n, t, h, w, ch * pt}, x)
+		if c.transforms() {
+			forward, _ := frameCosines(pt)
+			x = b.constantLinear("frame_transform", x, forward, pt)
+		}
+	}
+	return x
+}
+
+// fromPatches is the inverse of toPatches.
+func (b *builder) fromPatches(x *G.Node) *G.Node {
+	n, t, h, w, ch := b.dims(x)
+	c := b.t.Config
+	p, pt := c.Patch, c.PatchTime
+	if pt > 1 {
+		if c.transforms() {
+			_, inverse := frameCosines(pt)
+			x = b.constantLinear("frame_inverse", x, inverse, pt)
+		}
+		ch /= pt
+		x = b.apply(kernels.Shuffle{N: n, T: t, H: h, W: w, C: ch, FT: pt, FH: 1, FW: 1}, []int{n, t * pt, h, w, ch}, x)
+		t *= pt
+	}
+	if c.transforms() {
+		_, inverse := patchCosines(c.Channels, p)
+		x = b.constantLinear("patch_inverse", x, inverse, ch)
+		x = b.apply(kernels.Affine{Len: n * t * h * w * ch, Mul: 1, Add: float32(c.Background)}, []int{n, t, h, w, ch}, x)
+	}
+	if p > 1 {
+		ch /= p * p
+		x = b.apply(kernels.Shuffle{N: n, T: t, H: h, W: w, C: ch, FT: 1, FH: p, FW: p}, []int{n, t, h * p, w * p, ch}, x)
+	}
+	return x
+}
+
+// constantLinear is the product of a constant matrix [m,m] with each m consecutive
+// channels of each pixel.
+func (b *builder) constantLinear(name string, x *G.Node, matrix []float32, m int) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	if b.err != nil {
 		return nil
 	}
-	return b.apply(linearSpec(n, t, h, w, c, c), []int{n, t, h, w, c}, x, b.constant(name, matrix, c, c))
+	return b.apply(linearSpec(n, t, h, w*c/m, m, m), []int{n, t, h, w, c}, x, b.constant(name, matrix, m, m))
 }
 
 // linearSpec is a matrix product with each pixel's channels, without bias.

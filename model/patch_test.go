@@ -44,6 +44,45 @@ func TestPatchCosinesInvert(t *testing.T) {
 			}
 		}
 	}
+	forward, inverse := frameCosines(4)
+	for i := range 4 {
+		for k := range 4 {
+			sum := 0.
+			for j := range 4 {
+				sum += float64(inverse[4*i+j]) * float64(forward[4*j+k])
+			}
+			if want := float64(1 - min(max(i-k, k-i), 1)); math.Abs(sum-want) > 1e-6 {
+				t.Fatalf("frames: [%d,%d] of inverse·forward is %v, want %v", i, k, sum, want)
+			}
+		}
+	}
+}
+
+// TestPatchesInvert moves a clip to patches and back.
+func TestPatchesInvert(t *testing.T) {
+	for _, transform := range []string{"none", cosines} {
+		c := small()
+		c.Patch, c.PatchTime, c.PatchTransform, c.Background = 4, 2, transform, 0
+		tok, be := create(t, c), cpu(t)
+		b := newBuilder(tok, Shape{2, 4, 8, 12})
+		x := b.input("video", 2, 4, 8, 12, c.Channels)
+		patches := b.output("patches", b.toPatches(x))
+		b.output("recon", b.fromPatches(patches))
+		check(t, b.err)
+		if _, pt, h, w, ch := b.dims(patches); pt != 2 || h != 2 || w != 3 || ch != 32*c.Channels {
+			t.Errorf("patches %v; want 2 frames of 2x3 with %d channels", patches.Shape(), 32*c.Channels)
+		}
+		p, err := b.graph.Compile(be, kernels.Host{0}, nil, nil)
+		check(t, err)
+		video := uniform("video", p.Buffer("video").Len())
+		check(t, be.Write(p.Buffer("video"), video))
+		check(t, p.Run())
+		for i, v := range p.Buffer("recon").(kernels.Host) {
+			if math.Abs(float64(v-video[i])) > 1e-5 {
+				t.Fatalf("%s: value %d is %v, was %v", transform, i, v, video[i])
+			}
+		}
+	}
 }
 
 // TestPatchTransformOnlyRotates encodes with weights that undo the transform: the network must then give what the one

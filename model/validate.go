@@ -42,6 +42,7 @@ func (c Config) Validate() error {
 		between("image_size", c.ImageSize, 4, 4096),
 		between("channels", c.Channels, 1, 16),
 		between("patch", c.Patch, 1, 64),
+		between("patch_time", c.PatchTime, 1, 64),
 		oneOf("patch_transform", c.PatchTransform, "none", cosines),
 		inRange("background", c.Background, 0, 1),
 		between("init_dim", c.InitDim, 1, 4096),
@@ -64,6 +65,12 @@ func (c Config) Validate() error {
 	if c.Classifies() {
 		errs = append(errs, oneOf("classify.network", c.Classify.Network, "i3d", "slowfast"),
 			oneOf("classify.forecast", c.Classify.Forecast, ForecastAuto, ForecastImage, ForecastSpace, ForecastNone))
+	}
+	if c.Classifies() && (c.PatchTime > 1 || c.PatchTransform != "none") {
+		errs = append(errs, fmt.Errorf("model.patch_time: %d, patch_transform: %s: classifiers have patches of one frame, not transformed", c.PatchTime, c.PatchTransform))
+	}
+	if c.SeparateFirstFrame && c.PatchTime > 1 {
+		errs = append(errs, fmt.Errorf("model.patch_time: %d: want 1 with separate_first_frame", c.PatchTime))
 	}
 	if c.Compat != "" {
 		errs = append(errs, oneOf("compat", c.Compat, Lucidrains))
@@ -136,7 +143,7 @@ func (c Config) compatible() error {
 		key       string
 		got, want any
 	}{
-		{"patch", c.Patch, 1}, {"background", c.Background, 0.}, {"squeeze_excite", c.SqueezeExcite, "closed"},
+		{"patch", c.Patch, 1}, {"patch_time", c.PatchTime, 1}, {"patch_transform", c.PatchTransform, "none"}, {"background", c.Background, 0.}, {"squeeze_excite", c.SqueezeExcite, "closed"},
 		{"latent_norm", c.LatentNorm, "none"}, {"loss.kind", c.Loss.Kind, "mse"}, {"loss.overshoot", c.Loss.Overshoot, 1.},
 		{"loss.gradient_weight", c.Loss.GradientWeight, 0.}, {"loss.ssim_weight", c.Loss.SSIMWeight, 0.},
 	} {
