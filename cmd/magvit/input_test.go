@@ -112,7 +112,6 @@ func TestBadInput(t *testing.T) {
 		"unknown device":      {train("--data", good, "--device", "tpu"), []string{"tpu", "cpu"}},
 		"unknown flag":        {train("--dta", good), []string{"--dta", "--help"}},
 		"no data":             {train(), []string{"--data is missing"}},
-		"no preset":           {[]string{"train", "--data", good, "--out", "run"}, []string{"--preset or --config"}},
 		"unknown command":     {[]string{"trian"}, []string{"trian", "train"}},
 		"argument too many":   {train("--data", good, "extra"), []string{"extra"}},
 		"no checkpoint":       {[]string{"eval", "--checkpoint", "nowhere", "--data", good}, []string{"nowhere"}},

@@ -22,12 +22,13 @@ func trainCommand() *cli.Command {
 		Name:  "train",
 		Usage: "train a tokenizer, or resume a run",
 		Description: example(
+			"magvit train --data films/ --out runs/films",
 			"magvit train --preset demo --data clips.npz --out runs/demo",
 			"magvit train --preset tiny --data clips/ --out runs/wide --steps 500 --set model.init_dim=32 --set train.lr=2e-3",
 			"magvit train --preset demo --data mine/ --out runs/tuned --init runs/demo --set train.lr=2e-4",
 			"magvit train --config my.yaml --data 'clips/*.mp4' --out runs/mine --minutes 600"),
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "preset", Usage: "start from the preset `NAME` (magvit presets lists them)"},
+			&cli.StringFlag{Name: "preset", DefaultText: "chosen by the clips", Usage: "start from the preset `NAME` (magvit presets lists them)"},
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from a YAML `FILE`"},
 			&cli.StringSliceFlag{Name: "data", Usage: "clips: a file, folder or pattern; may be given again"},
 			&cli.StringSliceFlag{Name: "val", Usage: "held-out clips, `DATA`: all clips of --data are for training; may be given again"},
@@ -55,10 +56,6 @@ func train(c *cli.Context) error {
 	if err := need(c, "data", "out"); err != nil {
 		return err
 	}
-	cfg, err := configuration(c)
-	if err != nil {
-		return err
-	}
 	if err := checkFolder("--out", c.String("out")); err != nil {
 		return err
 	}
@@ -67,6 +64,31 @@ func train(c *cli.Context) error {
 	}
 	p := newProgress(c, "train", 0)
 	defer p.close()
+	var src data.Source
+	open := func() (func(), error) {
+		s, closeData, err := openData(c, p.log, c.StringSlice("data"), filepath.Join(c.String("out"), "set.index"), data.Options{Val: c.StringSlice("val")})
+		src = s
+		return closeData, err
+	}
+	if !c.IsSet("preset") && !c.IsSet("config") {
+		closeData, err := open()
+		if err != nil {
+			return err
+		}
+		defer closeData()
+		name, why, err := choosePreset(c.Context, src, c.String("device"))
+		if err != nil {
+			return err
+		}
+		p.log.Info("preset " + name + ": " + why)
+		if err := c.Set("preset", name); err != nil {
+			return err
+		}
+	}
+	cfg, err := configuration(c)
+	if err != nil {
+		return err
+	}
 	be, err := openDevice(c, p.log)
 	if err != nil {
 		return err
@@ -79,11 +101,13 @@ func train(c *cli.Context) error {
 		}
 		defer stop()
 	}
-	src, closeData, err := openData(c, p.log, c.StringSlice("data"), filepath.Join(c.String("out"), "set.index"), data.Options{Val: c.StringSlice("val")})
-	if err != nil {
-		return err
+	if src == nil {
+		closeData, err := open()
+		if err != nil {
+			return err
+		}
+		defer closeData()
 	}
-	defer closeData()
 	r, err := trainer.Run(c.Context, trainer.Options{
 		Config: cfg, Source: src, Out: c.String("out"), Resume: c.String("resume"), Init: c.String("init"), InitPartial: c.Bool("init-partial"), Backend: be, Log: p.log,
 		OnStep: fractionOfRun(p, cfg.Train, c.String("out")),
@@ -127,17 +151,15 @@ func writeTrained(w io.Writer, r trainer.Result) error {
 	return err
 }
 
-// configuration is that of --preset or --config, with the other flags laid over it.
+// configuration is that of --config or --preset, with the other flags laid over it.
 func configuration(c *cli.Context) (cfg config.Config, err error) {
 	switch {
 	case c.IsSet("preset") && c.IsSet("config"):
 		return cfg, usagef("--preset and --config: give one of them; a configuration file can name a preset")
-	case c.IsSet("preset"):
-		cfg, err = config.Preset(c.String("preset"))
 	case c.IsSet("config"):
 		cfg, err = config.Load(c.String("config"))
 	default:
-		err = usagef("--preset or --config is missing (%s --help shows an example)", c.Command.HelpName)
+		cfg, err = config.Preset(c.String("preset"))
 	}
 	if err != nil {
 		return cfg, err

@@ -59,6 +59,17 @@ func firstReadable(ctx context.Context, src Source, indices []int, strict bool) 
 	return Clip{}, false, fmt.Errorf("none of %d clips can be read, the last one: %w", min(len(indices), maxUnreadable), last)
 }
 
+// First is the first clip that can be read, or the first frame of a film that is read
+// by windows.
+func First(ctx context.Context, src Source) (Clip, error) {
+	indices := make([]int, min(src.Len(), maxUnreadable))
+	for i := range indices {
+		indices[i] = i
+	}
+	c, _, err := firstReadable(ctx, src, indices, false)
+	return c, err
+}
+
 // HasFilms reports whether the first clip that can be read is a film that is read by
 // windows.
 func HasFilms(ctx context.Context, src Source, indices []int) (bool, error) {
