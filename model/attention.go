@@ -17,8 +17,13 @@ type memories struct {
 
 // attention is self-attention over the pixels of a frame or the frames of a pixel.
 func (b *builder) attention(name string, x, cond *G.Node, m memories, over kernels.Layout, causal bool) *G.Node {
+	n, t, h, w, _ := b.dims(x)
+	return b.attend(name, x, cond, kernels.Attention{N: n, T: t, P: h * w, Heads: m.Heads.Heads, Dim: m.Dim, Memory: m.memory, Over: over, Causal: causal})
+}
+
+// attend is self-attention over the tokens of x, in the order that s gives them.
+func (b *builder) attend(name string, x, cond *G.Node, s kernels.Attention) *G.Node {
 	n, t, h, w, c := b.dims(x)
-	s := kernels.Attention{N: n, T: t, P: h * w, Heads: m.Heads.Heads, Dim: m.Dim, Memory: m.memory, Over: over, Causal: causal}
 	width := s.Heads * s.Dim
 	mem := b.param(name+".mem_kv", initial{std: 1}, 2, s.Heads, s.Memory, s.Dim)
 	qkv := b.linear(name+".to_qkv.0", b.rmsNorm(name+".norm", x, cond, 0), 3*width)

@@ -98,7 +98,7 @@ func (c Config) validateClassify() error {
 	return nil
 }
 
-// Network is a trainable network: a Tokenizer or a Classifier.
+// Network is a trainable network: a Tokenizer, a Classifier or a Transformer.
 type Network interface {
 	Declared() []Param // the parameters in the order of the network
 	NumParams() int    // the number of their values
@@ -118,10 +118,13 @@ type Network interface {
 	TrainingPart(Shape) (*Graph, error)
 }
 
-var _ = []Network{&Tokenizer{}, &Classifier{}}
+var _ = []Network{&Tokenizer{}, &Classifier{}, &Transformer{}}
 
-// Build is the network of a configuration: New, or NewClassifier.
+// Build is the network of a configuration: New, NewClassifier or NewTransformer.
 func Build(c Config) (Network, error) {
+	if c.IsPrior() {
+		return NewTransformer(c)
+	}
 	if c.Classifies() {
 		return NewClassifier(c)
 	}

@@ -3,7 +3,7 @@ package model
 import "strings"
 
 // Config describes a tokenizer: network, quantizer and loss; or, with
-// classify.network, a Classifier.
+// classify.network, a Classifier; or, with prior.kind, a Transformer over codes.
 type Config struct {
 	Compat             string    `yaml:"compat"`               // lucidrains: the numbers of magvit2-pytorch, with its known defects; "": none
 	ImageSize          int       `yaml:"image_size"`           // side of the square training frames, pixels; other sizes work if they are multiples of the same factor
@@ -30,6 +30,7 @@ type Config struct {
 	Quantizer          Quantizer `yaml:"quantizer"`
 	Loss               Loss      `yaml:"loss"`
 	Classify           Classify  `yaml:"classify"`
+	Prior              Prior     `yaml:"prior"`
 }
 
 // Heads is the size of attention.
@@ -81,6 +82,7 @@ func Defaults() Config {
 			AuxWeight: 1, InvTemperature: 2, SoftClamp: 1, CodeDim: 8, Decay: .99, DeadThreshold: .1},
 		Loss:     Loss{Kind: "mse", Overshoot: 1, GradientScales: 3},
 		Classify: Classify{Forecast: ForecastAuto, ForecastWeight: .5, HeadDim: 64, PoolHeads: 8, HeadLayers: 3, Alpha: 4, Beta: 4},
+		Prior:    Prior{Width: 128, Blocks: 4, Heads: 4, ClassDropout: .1, GivenFrames: .25, LabelSmoothing: .1},
 	}
 }
 

@@ -90,6 +90,9 @@ func New(c Config) (*Tokenizer, error) {
 	if c.Classifies() {
 		return nil, fmt.Errorf("model.classify.network: %s: a classifier on pixels, not a tokenizer: it has no codes", c.Classify.Network)
 	}
+	if c.IsPrior() {
+		return nil, fmt.Errorf("model.prior.kind: %s: a prior over codes, not a tokenizer", c.Prior.Kind)
+	}
 	t := &Tokenizer{Config: c, index: map[string]int{}}
 	// Building the graph of a small batch declares all parameters, if it has more than a
 	// first frame and pixels enough for any pad_mode.

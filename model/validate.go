@@ -114,10 +114,10 @@ func (c Config) Validate() error {
 	}
 	if q, err := c.Quantizer.of(); err != nil {
 		errs = append(errs, err)
-	} else if !c.Classifies() { // a classifier has no quantizer
+	} else if !c.Classifies() && !c.IsPrior() { // these have no quantizer
 		errs = append(errs, q.validate(c)...)
 	}
-	errs = append(errs, c.validateClassify(), c.compatible())
+	errs = append(errs, c.validateClassify(), c.validatePrior(), c.compatible())
 	for _, err := range errs {
 		if err != nil {
 			return err

@@ -1,0 +1,226 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Prior turns a Config into that of a Transformer: a distribution over the codes of clips
+// instead of a tokenizer. It has no use for the keys of tokenizers.
+type Prior struct {
+	Kind           string  `yaml:"kind"`            // masked (MaskGIT) or autoregressive: a prior over codes instead of a tokenizer; "": a tokenizer
+	Grid           []int   `yaml:"grid,flow"`       // codes of a clip: frames, rows and columns; []: those of the codes file
+	Digits         []int   `yaml:"digits,flow"`     // numbers of values of the digits that a code is embedded and predicted by, the first one varying fastest; []: the codebook's levels, combined up to 1024 values
+	Classes        int     `yaml:"classes"`         // number of classes; 0: that of the codes file
+	Tokenizer      string  `yaml:"tokenizer"`       // SHA-256 of the weights of the tokenizer that made the codes; "": that of the codes file
+	Width          int     `yaml:"width"`           // channels
+	Blocks         int     `yaml:"blocks"`          // transformer blocks
+	Heads          int     `yaml:"heads"`           // attention heads, which divide width
+	ClassDropout   float64 `yaml:"class_dropout"`   // probability that a clip is trained on without its class, which guidance needs
+	GivenFrames    float64 `yaml:"given_frames"`    // masked: probability that only the frames after some first ones are masked, as in frame prediction
+	LabelSmoothing float64 `yaml:"label_smoothing"` // part of the target that is spread over all values of a digit
+}
+
+// Kinds of a Prior.
+const (
+	Masked         = "masked"
+	Autoregressive = "autoregressive"
+)
+
+// IsPrior reports whether the configuration is that of a Transformer.
+func (c Config) IsPrior() bool { return c.Prior.Kind != "" }
+
+// maxDigit is the largest number of values of a digit that levels are combined to.
+const maxDigit = 1024
+
+// ForCodes fills the keys that default to a property of the codes file: grid, digits by
+// the levels of the codebook, number of classes, tokenizer.
+func (c Config) ForCodes(grid, levels []int, classes int, tokenizer string) Config {
+	p := &c.Prior
+	if len(p.Grid) == 0 {
+		p.Grid = grid
+	}
+	if len(p.Digits) == 0 {
+		p.Digits = combined(levels)
+	}
+	if p.Classes == 0 {
+		p.Classes = classes
+	}
+	if p.Tokenizer == "" {
+		p.Tokenizer = tokenizer
+	}
+	return c
+}
+
+// combined are the levels, neighbours multiplied as long as a digit has at most maxDigit values.
+func combined(levels []int) (digits []int) {
+	for _, l := range levels {
+		if n := len(digits); n > 0 && digits[n-1]*l <= maxDigit {
+			digits[n-1] *= l
+		} else {
+			digits = append(digits, l)
+		}
+	}
+	return digits
+}
+
+// CodebookSize is the number of codes that the digits make.
+func (p Prior) CodebookSize() int {
+	n := 1
+	for _, d := range p.Digits {
+		n *= d
+	}
+	return n
+}
+
+// Tokens is the number of codes of a clip.
+func (p Prior) Tokens() int { return p.Grid[0] * p.Grid[1] * p.Grid[2] }
+
+// validatePrior checks the keys of a Transformer.
+func (c Config) validatePrior() error {
+	p := c.Prior
+	if !c.IsPrior() {
+		return nil
+	}
+	errs := []error{
+		oneOf("prior.kind", p.Kind, Masked, Autoregressive),
+		between("prior.classes", p.Classes, 0, 1<<16), between("prior.width", p.Width, 1, 8192),
+		between("prior.blocks", p.Blocks, 1, 64), between("prior.heads", p.Heads, 1, 256),
+		inRange("prior.class_dropout", p.ClassDropout, 0, 1), inRange("prior.given_frames", p.GivenFrames, 0, 1),
+		inRange("prior.label_smoothing", p.LabelSmoothing, 0, .99),
+	}
+	if len(p.Grid) != 0 && len(p.Grid) != 3 {
+		errs = append(errs, fmt.Errorf("model.prior.grid: %v: want three numbers, frames, rows and columns of codes, or []", p.Grid))
+	}
+	for i, n := range p.Grid {
+		errs = append(errs, between(fmt.Sprintf("prior.grid[%d]", i), n, 1, 4096))
+	}
+	size := 1
+	for i, n := range p.Digits {
+		errs = append(errs, between(fmt.Sprintf("prior.digits[%d]", i), n, 2, 1<<16))
+		if size *= max(n, 1); size > 1<<24 {
+			errs = append(errs, fmt.Errorf("model.prior.digits: %v: want at most 2^24 codes", p.Digits))
+			break
+		}
+	}
+	for _, d := range []struct {
+		key string
+		bad bool
+		why string
+	}{
+		{"prior.heads", p.Heads > 0 && p.Width%p.Heads != 0, fmt.Sprintf("%d: want a divisor of width %d", p.Heads, p.Width)},
+		{"classify.network", c.Classifies(), "is set with model.prior.kind: a network is one of them"},
+		{"compat", c.Compat != "", "is set with model.prior.kind: that is a tokenizer's"},
+		{"layers", len(c.Layers) > 0, "is set with model.prior.kind: these are a tokenizer's"},
+		{"channels", c.Channels != 1, fmt.Sprintf("%d: want 1 with model.prior.kind: a code is one number", c.Channels)},
+		{"quantizer.levels", len(c.Quantizer.Levels) > 0, "is set with model.prior.kind: the quantizer is the tokenizer's"},
+	} {
+		if d.bad {
+			errs = append(errs, fmt.Errorf("model.%s: %s", d.key, d.why))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Transformer is a prior: a distribution over the codes of a clip.
+//
+//	tokens    [N, L, digits]    a code's digits, or one id for a code that is masked
+//	          or, in front of the first one, not there; L = frames·rows·columns
+//	  + learned embeddings of the token's frame, row and column, and of the class
+//	  blocks of pre-norm: x + attention(norm(x)), x + GEGLU MLP(norm(x))
+//	  norm, a linear layer for each digit
+//	logits.d  [N, L, values of digit d]
+//
+// masked: attention is over all tokens, and the logits of a masked token are those of its
+// code. autoregressive: attention is causal in the order frame, row, column, the tokens
+// are those before, and the logits are those of the next code. Digits are independent of
+// each other given the tokens.
+//
+// Sources: Chang et al. 2022 (MaskGIT), Yu et al. 2023 (MAGVIT; the factorised prediction
+// of codes as in MAGVIT-v2), Shazeer 2020 (GEGLU). Attention has one learned key and value
+// in each head, as attend_space has four.
+type Transformer struct {
+	Config Config
+	list   *Tokenizer // the parameters
+}
+
+// NewTransformer checks the configuration and lists the parameters. Keys that default to
+// properties of the codes must have been filled (ForCodes).
+func NewTransformer(c Config) (*Transformer, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	switch p := c.Prior; {
+	case !c.IsPrior():
+		return nil, errors.New(`model.prior.kind: "": the configuration is not that of a prior`)
+	case len(p.Grid) == 0 || len(p.Digits) == 0:
+		return nil, errors.New("model.prior: grid and digits must be decided before the network is made")
+	}
+	m := &Transformer{c, &Tokenizer{Config: c, index: map[string]int{}}}
+	b := newBuilder(m.list, m.shape(1))
+	b.declare = true
+	m.forward(b)
+	return m, b.err
+}
+
+// shape is that of a batch of n clips.
+func (m *Transformer) shape(n int) Shape {
+	g := m.Config.Prior.Grid
+	return Shape{n, g[0], g[1], g[2]}
+}
+
+func (m *Transformer) Declared() []Param                      { return m.list.Params }
+func (m *Transformer) Updates() []Update                      { return nil }
+func (m *Transformer) NumParams() int                         { return m.list.NumParams() }
+func (m *Transformer) Init(seed uint64, i int, dst []float32) { m.list.Init(seed, i, dst) }
+func (m *Transformer) Padded(int) int                         { return m.Config.Prior.Grid[0] }
+
+// Check reports whether a batch holds codes of this grid.
+func (m *Transformer) Check(s Shape) error {
+	if s.N < 1 {
+		return fmt.Errorf("model: a batch of %d clips: want at least one", s.N)
+	}
+	if s != m.shape(s.N) {
+		return fmt.Errorf("model: codes of %d×%d×%d (frames × rows × columns): this prior takes %v", s.T, s.H, s.W, m.Config.Prior.Grid)
+	}
+	if float64(s.N)*float64(m.Config.Prior.Tokens())*float64(m.Config.Prior.Width) > math.MaxInt32 {
+		return fmt.Errorf("model: a batch of %d clips has more than 2^31 values; use a smaller batch", s.N)
+	}
+	return nil
+}
+
+// NoCode is the code of a token that is masked, or in front of the first one.
+const NoCode = -1
+
+// TokenIDs writes the ids of codes, digits for each, to dst.
+func (m *Transformer) TokenIDs(dst []float32, codes []int32) {
+	digits := m.Config.Prior.Digits
+	for i, code := range codes {
+		ids, at, rest := dst[i*len(digits):][:len(digits)], 0, int(code)
+		for d, n := range digits {
+			ids[d] = float32(at + rest%n)
+			if code == NoCode {
+				ids[d] = -1
+			}
+			rest, at = rest/n, at+n
+		}
+		if code == NoCode {
+			ids[0] = float32(at)
+		}
+	}
+}
+
+// Labels writes digit d of codes to dst, and -1 for NoCode.
+func (m *Transformer) Labels(dst []float32, codes []int32, d int) {
+	divisor := 1
+	for _, n := range m.Config.Prior.Digits[:d] {
+		divisor *= n
+	}
+	for i, code := range codes {
+		dst[i] = -1
+		if code != NoCode {
+			dst[i] = float32(int(code) / divisor % m.Config.Prior.Digits[d])
+		}
+	}
+}
