@@ -139,6 +139,12 @@ func (s *arrays) setShape(name string, h npyHeader) error {
 	if !(h.kind == 'f' && h.size >= 4 || h.kind == 'u' && h.size == 1) {
 		return badf("%s: type %s; legal: float32 ('<f4'), float64 ('<f8') in [0,1], or uint8 ('|u1')", name, h.descr)
 	}
+	if h.fortran {
+		return badf("%s: stored in Fortran order; save numpy.ascontiguousarray(a) instead", name)
+	}
+	if h.bigEndian {
+		return badf("%s: big-endian type %q; save a.astype('<%s') instead", name, h.descr, h.descr[1:])
+	}
 	s.n, s.t, s.c, s.h, s.w = h.shape[0], h.shape[1], h.shape[2], h.shape[3], h.shape[4]
 	s.kind, s.size = h.kind, h.size
 	if s.n > maxClips {
@@ -323,15 +329,20 @@ const maxPosition = 1e6
 // maxPosition become NaN, the mark of an unknown position.
 func (s *arrays) readPositions(a *archive, name string, dims int) ([]float32, error) {
 	h, v, err := a.read(name, func(h npyHeader) error {
-		if h.kind != 'f' || !slices.Equal(h.shape, []int{s.n, s.t, dims}) {
-			return badf("%s: %s is %s %v; wanted: float32 [%d,%d,%d], as many clips and frames as videos", s.path, name, h.descr, h.shape, s.n, s.t, dims)
+		if !slices.Contains([]byte("fiu"), h.kind) || !slices.Equal(h.shape, []int{s.n, s.t, dims}) {
+			return badf("%s: %s is %s %v; wanted: numbers [%d,%d,%d], as many clips and frames as videos", s.path, name, h.descr, h.shape, s.n, s.t, dims)
 		}
 		return nil
 	})
 	if err != nil || h == nil {
 		return nil, err
 	}
-	p := v.([]float32)
+	p, ok := v.([]float32)
+	if !ok {
+		for _, n := range v.([]int64) {
+			p = append(p, float32(n))
+		}
+	}
 	unknown, first := 0, -1
 	var value float32
 	for i := 0; i < len(p); i += dims {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,8 +25,11 @@ type npyHeader struct {
 	kind  byte // f, i, u, b, U, S (bytes, read as text)
 	size  int  // bytes of a value
 	shape []int
+	count int64 // of values
 	start int64 // bytes before the numbers
 	bytes int64 // bytes of the numbers
+
+	bigEndian, fortran bool // as stored; decode converts
 }
 
 const (
@@ -41,7 +45,7 @@ var (
 )
 
 // errType matches an array of a type that is not read: Python objects, numpy's
-// variable-width text, structured or big-endian types.
+// variable-width text, structured types.
 var errType = errors.New("unsupported array type")
 
 type typeError struct{ error }
@@ -101,9 +105,7 @@ func readNpyHeader(r io.Reader, name string) (npyHeader, error) {
 	if err := h.parseShape(string(s[1]), name); err != nil {
 		return h, err
 	}
-	if string(o[1]) == "True" && len(h.shape) > 1 {
-		return h, badf("%s: stored in Fortran order; save numpy.ascontiguousarray(a) instead", name)
-	}
+	h.fortran = string(o[1]) == "True" && len(h.shape) > 1
 	return h, nil
 }
 
@@ -123,14 +125,12 @@ func (h *npyHeader) parseType(name string) error {
 	if h.kind == 'U' {
 		h.size *= 4 // UTF-32
 	}
-	if d[0] == '>' && h.size > 1 && h.kind != 'S' {
-		return typef("%s: big-endian type %q; save a.astype('<%s') instead", name, d, d[1:])
-	}
+	h.bigEndian = d[0] == '>' && h.size > 1 && h.kind != 'S'
 	return nil
 }
 
 func (h *npyHeader) parseShape(text, name string) error {
-	h.bytes = int64(h.size)
+	h.count = 1
 	for f := range strings.SplitSeq(text, ",") {
 		f = strings.TrimSuffix(strings.TrimSpace(f), "L")
 		if f == "" {
@@ -141,12 +141,13 @@ func (h *npyHeader) parseShape(text, name string) error {
 			return badf("%s: shape (%s) is not legal", name, text)
 		}
 		// A zero length makes the product 0, so each length is checked too: (0, huge) is absurd.
-		if n > 1<<40 || h.bytes > 0 && n > 0 && h.bytes > (1<<62)/n {
+		if n > 1<<40 || h.count > 0 && n > 0 && h.count > (1<<62)/n/int64(max(h.size, 1)) {
 			return badf("%s: shape (%s) is absurd", name, text)
 		}
-		h.bytes *= n
+		h.count *= n
 		h.shape = append(h.shape, int(n))
 	}
+	h.bytes = h.count * int64(h.size)
 	return nil
 }
 
@@ -195,7 +196,7 @@ func npyBytes(data any) (descr string, b []byte) {
 
 // decodedBytes is the memory that decode needs: float32, int64 or strings.
 func (h npyHeader) decodedBytes() int64 {
-	n := h.bytes / int64(max(h.size, 1))
+	n := h.count
 	switch h.kind {
 	case 'f':
 		return 4 * n
@@ -205,9 +206,55 @@ func (h npyHeader) decodedBytes() int64 {
 	return 8 * n
 }
 
-// decode converts the bytes of an array to []float32, []int64 or []string.
+// decode converts the bytes of an array to []float32, []int64 or []string in C order. It changes raw.
 func (h npyHeader) decode(raw []byte) any {
-	n := len(raw) / max(h.size, 1)
+	if h.bigEndian {
+		unit := h.size
+		if h.kind == 'U' {
+			unit = 4
+		}
+		for value := range slices.Chunk(raw, unit) {
+			slices.Reverse(value)
+		}
+	}
+	switch v := h.values(raw).(type) {
+	case []float32:
+		return inCOrder(h, v)
+	case []int64:
+		return inCOrder(h, v)
+	case []string:
+		return inCOrder(h, v)
+	}
+	panic("data: values of an unknown type")
+}
+
+// inCOrder moves values from the order of the header to that of C.
+func inCOrder[E any](h npyHeader, v []E) []E {
+	if !h.fortran {
+		return v
+	}
+	to := make([]E, len(v))
+	at := make([]int, len(h.shape)) // of the value, the last axis counts fastest
+	for i := range to {
+		from, stride := 0, 1
+		for axis, k := range at {
+			from += k * stride
+			stride *= h.shape[axis]
+		}
+		to[i] = v[from]
+		for axis := len(at) - 1; axis >= 0; axis-- {
+			if at[axis]++; at[axis] < h.shape[axis] {
+				break
+			}
+			at[axis] = 0
+		}
+	}
+	return to
+}
+
+// values converts little-endian values in the order in which they are stored.
+func (h npyHeader) values(raw []byte) any {
+	n := int(h.count)
 	switch h.kind {
 	case 'f':
 		v := make([]float32, n)

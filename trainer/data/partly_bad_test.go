@@ -73,6 +73,33 @@ func TestUnreadableOptionalArraysDoNotRefuseTheFile(t *testing.T) {
 	}
 }
 
+// What is next to the clips may be stored in any byte order, in Fortran's order of axes, as text of no length, and as whole
+// numbers.
+func TestSmallArraysAreReadAsNumpyStoresThem(t *testing.T) {
+	stored := func(descr, order, shape string, b ...byte) []byte {
+		dict := "{'descr': '" + descr + "', 'fortran_order': " + order + ", 'shape': " + shape + ", }\n"
+		return append(append([]byte(npyMagic+"\x01\x00"), byte(len(dict)), byte(len(dict)>>8)), append([]byte(dict), b...)...)
+	}
+	src := mustOpen(t, Options{}, tempFile(t, "a.npz", zipOf(t, zip.Deflate, map[string][]byte{
+		"videos.npy":        npy("|u1", []int{2, 2, 1, 1, 1}, make([]uint8, 4)),
+		"labels.npy":        stored(">i2", "False", "(2,)", 0, 1, 0, 0),
+		"classes.npy":       stored(">U1", "False", "(2,)", 0, 0, 0, 'a', 0, 0, 0, 'b'),
+		"equations.npy":     stored("<U0", "False", "(2,)"),
+		"points_2d.npy":     stored("|u1", "True", "(2, 2, 2)", 0, 4, 2, 6, 1, 5, 3, 7),
+		"trajectory_3d.npy": stored(">f2", "False", "(2, 2, 3)", append(make([]byte, 22), 0x3c, 0)...),
+	})))
+	a, b := mustRead(t, src, 0), mustRead(t, src, 1)
+	if d := cmp.Diff([][]float32{{0, 1, 2, 3}, {4, 5, 6, 7}, {0, 0, 0, 0, 0, 1}}, [][]float32{a.Points, b.Points, b.Trajectory}); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"a.npz/000000 1", "a.npz/000001 0"}, names(src)); d != "" || !cmp.Equal(src.Classes(), []string{"a", "b"}) || b.Equation != "" {
+		t.Errorf("%s, classes %v, equation %q", d, src.Classes(), b.Equation)
+	}
+	if p := src.Problems(); len(p) > 0 {
+		t.Errorf("problems %q", p)
+	}
+}
+
 func TestTheLaterOfTwoMembersCounts(t *testing.T) {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
