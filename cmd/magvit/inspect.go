@@ -64,8 +64,10 @@ func writeInfo(w io.Writer, info data.Info) error {
 	for _, s := range info.Shapes {
 		shapes = append(shapes, fmt.Sprintf("%d×%d×%d×%d (%d clips)", s.Frames, s.Height, s.Width, s.Channels, s.Clips))
 	}
-	fmt.Fprintf(t, "frames×height×width×channels\t%s\n", strings.Join(shapes, ", "))
-	fmt.Fprintf(t, "values\t%.3g to %.3g, mean %.3f\n", info.Min, info.Max, info.Mean)
+	if info.Read > 0 {
+		fmt.Fprintf(t, "frames×height×width×channels\t%s\n", strings.Join(shapes, ", "))
+		fmt.Fprintf(t, "values\t%.3g to %.3g, mean %.3f\n", info.Min, info.Max, info.Mean)
+	}
 	for i, name := range info.Classes {
 		n := 0
 		if i < len(info.PerClass) {

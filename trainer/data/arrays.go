@@ -43,6 +43,7 @@ type arrays struct {
 	problems     []string
 	raw          sync.Pool
 	part         part
+	nested       bool     // found in a folder below one that was opened
 	names, parts []string // of a packed set
 	frames       []int    // of each clip, of a packed set
 }
@@ -136,8 +137,8 @@ func (s *arrays) setShape(name string, h npyHeader) error {
 	if err := checkAxes(name, h.shape); err != nil {
 		return err
 	}
-	if !(h.kind == 'f' && h.size >= 4 || h.kind == 'u' && h.size == 1) {
-		return badf("%s: type %s; legal: float32 ('<f4'), float64 ('<f8') in [0,1], or uint8 ('|u1')", name, h.descr)
+	if !(h.kind == 'f' && h.size >= 2 || h.kind == 'u' && h.size == 1) {
+		return badf("%s: type %s; legal: float16 ('<f2'), float32 ('<f4') or float64 ('<f8') in [0,1], or uint8 ('|u1')", name, h.descr)
 	}
 	if h.fortran {
 		return badf("%s: stored in Fortran order; save numpy.ascontiguousarray(a) instead", name)
@@ -175,7 +176,11 @@ func (s *arrays) readVideos(ctx context.Context, a *archive, f *zip.File, h npyH
 		}
 		return s.scan(ctx, r, nil)
 	}
-	if need := h.bytes / int64(s.size) * int64(min(s.size, 4)); need <= opt.Memory {
+	stored := int64(1) // bytes of a value in memory
+	if s.kind == 'f' {
+		stored = 4
+	}
+	if h.count*stored <= opt.Memory {
 		return s.scan(ctx, r, nil)
 	}
 	spill, err := os.CreateTemp(opt.TempDir, "magvit-*.videos")
@@ -242,16 +247,11 @@ func (s *arrays) decode(dst []float32, raw []byte) {
 		for c := range s.c {
 			out := dst[t*plane*s.c+c:]
 			for p := range plane {
-				var v float32
-				switch {
-				case s.kind == 'u':
-					v = float32(raw[k]) / 255
-				case s.size == 8:
-					v = float32(floatAt(raw[k:], 8))
-				default:
-					v = float32(floatAt(raw[k:], 4))
+				if s.kind == 'u' {
+					out[p*s.c] = float32(raw[k]) / 255
+				} else {
+					out[p*s.c] = float32(floatAt(raw[k:], s.size))
 				}
-				out[p*s.c] = v
 				k += s.size
 			}
 		}

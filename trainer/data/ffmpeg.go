@@ -89,9 +89,9 @@ type seek struct {
 	skip int     // frames to drop instead, of a film without time stamps
 }
 
-// open starts decoding a film. step is the distance of the frames to write, count
-// their number, 0: all.
-func (f *ffmpeg) open(ctx context.Context, input string, at seek, step, count int) (*decoder, error) {
+// open starts decoding a film. codec is the decoder, "" for ffmpeg's choice; step is the
+// distance of the frames to write, count their number, 0: all.
+func (f *ffmpeg) open(ctx context.Context, input, codec string, at seek, step, count int) (*decoder, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	// The whitelist keeps a playlist in disguise from opening addresses.
 	args := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-xerror", "-threads", "1", "-protocol_whitelist", "file,pipe,subfile"}
@@ -112,6 +112,9 @@ func (f *ffmpeg) open(ctx context.Context, input string, at seek, step, count in
 		if dropped = at.from - start; dropped > 0 {
 			filter = fmt.Sprintf("trim=start=%.6f,", dropped) + filter
 		}
+	}
+	if codec != "" {
+		args = append(args, "-c:v", codec)
 	}
 	args = append(args, "-i", input, "-map", "0:V:0", "-an", "-sn", "-dn", "-vf", filter)
 	args = append(args, f.args()...)
@@ -433,6 +436,9 @@ func (t *tail) Write(p []byte) (int, error) {
 func (t *tail) text() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if bytes.Contains(t.b, []byte("matches no streams")) { // of -map
+		return "there is no video in it"
+	}
 	return strings.Join(strings.FieldsFunc(string(bytes.ToValidUTF8(t.b, nil)), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 

@@ -180,6 +180,15 @@ func (f *files) input(i int) string {
 	return name
 }
 
+// decoder is the decoder of film i, "" for ffmpeg's choice.
+func (f *files) decoder(i int) string {
+	var off int64
+	if m := f.more[i]; m != nil {
+		off = m.off
+	}
+	return alphaDecoder(f.path(i), f.kind(i), off)
+}
+
 func (f *files) Read(ctx context.Context, i int) (Clip, error) { return f.readInto(ctx, i, nil) }
 
 // readInto decodes a clip whole, up to maxPixels.
@@ -359,7 +368,7 @@ func (f *files) readWhole(ctx context.Context, i, limit int) (*pixels, error) {
 		}
 		at, count = t.seek(first, lead(f.kind(i))), n
 	}
-	d, err := f.ffmpeg.open(ctx, f.input(i), at, 1, count)
+	d, err := f.ffmpeg.open(ctx, f.input(i), f.decoder(i), at, 1, count)
 	if err != nil {
 		return nil, err
 	}
@@ -445,7 +454,7 @@ func (f *files) decodeFrames(ctx context.Context, i int, t *timeline, frames []i
 			stop := context.AfterFunc(ctx, cancel)
 			defer stop()
 		}
-		if d, err = f.ffmpeg.open(own, f.input(i), t.seek(frames[0], lead), step, count); err != nil {
+		if d, err = f.ffmpeg.open(own, f.input(i), f.decoder(i), t.seek(frames[0], lead), step, count); err != nil {
 			cancel()
 			return c, err
 		}

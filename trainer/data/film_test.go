@@ -284,6 +284,21 @@ func TestBadDecodersAreEndedAndTheClipNamed(t *testing.T) {
 	}
 }
 
+func TestSoundAloneIsToldAsSuch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sound.mp4")
+	if out, err := exec.Command(needFFmpeg(t), "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", "sine=d=0.2", path).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	src := mustOpen(t, Options{}, path)
+	_, readErr := src.Read(t.Context(), 0)
+	_, _, scanErr := length(t.Context(), src, 0)
+	for _, err := range []error{readErr, scanErr} {
+		if bad := (*ClipError)(nil); !errors.As(err, &bad) || !strings.Contains(err.Error(), "no video in it") || strings.Contains(err.Error(), "'?'") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // A list of packets without end, or none, is refused.
 func TestScansEnd(t *testing.T) {
 	for script, want := range map[string]string{
@@ -385,6 +400,7 @@ func TestRotationAspectAndAlpha(t *testing.T) {
 		}
 	}
 	for name, args := range map[string][]string{
+		"vp9.webm": {"-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p"}, "vp8.webm": {"-c:v", "libvpx", "-auto-alt-ref", "0", "-pix_fmt", "yuva420p"}, "vp9.mkv": {"-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p"},
 		"clear.mov": {"-c:v", "qtrle", "-pix_fmt", "argb"}, "clear.mkv": {"-c:v", "ffv1", "-pix_fmt", "yuva420p"}, "png.mov": {"-c:v", "png", "-pix_fmt", "rgba"},
 	} {
 		makeFilm(t, at(name), append([]string{"testsrc2=s=64x48:r=25:d=0.2", "-vf", "format=rgba,colorchannelmixer=rr=0:gg=0:bb=0:aa=0.0"}, args...)...)

@@ -42,6 +42,9 @@ type indexed struct {
 	checked bool // against the file, in this process
 }
 
+// indexKind is the usual extension of an index file.
+const indexKind = ".index"
+
 // indexFormat begins an index file.
 const indexFormat = `{"magvit_set_index":1}`
 

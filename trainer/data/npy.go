@@ -119,7 +119,7 @@ func (h *npyHeader) parseType(name string) error {
 	}
 	n, err := strconv.Atoi(d[2:])
 	if err != nil || !strings.ContainsRune("fiubUS", rune(d[1])) || n < 0 || n > 1<<20 || d[1] != 'U' && d[1] != 'S' && n != 1 && n != 2 && n != 4 && n != 8 {
-		return typef("%s: type %q; legal: floats, whole numbers and text", name, d)
+		return typef("%s: type %q, which is not read: complex numbers, dates and structures are not", name, d)
 	}
 	h.kind, h.size = d[1], n
 	if h.kind == 'U' {

@@ -289,8 +289,11 @@ func writeNPZ(path string, fill func(*npzWriter) error) error {
 func checkAxes(name string, shape []int) error {
 	const want = "wanted: [N,T,3,H,W] (clips, frames, colours, height, width)"
 	colours := func(n int) bool { return n == 3 || n == 1 }
-	if len(shape) == 5 && slices.Contains(shape, 0) {
+	if len(shape) == 5 && shape[0] == 0 {
 		return badf("%s: shape %v holds no clips", name, shape)
+	}
+	if len(shape) == 5 && slices.Contains(shape, 0) {
+		return badf("%s: shape %v holds clips without a value: an axis has the length 0", name, shape)
 	}
 	switch {
 	case len(shape) == 5 && colours(shape[2]):
@@ -299,6 +302,8 @@ func checkAxes(name string, shape []int) error {
 		return badf("%s: shape %v looks like channels last, [N,T,H,W,3]; %s: save videos.transpose(0, 1, 4, 2, 3)", name, shape, want)
 	case len(shape) == 5 && colours(shape[1]):
 		return badf("%s: shape %v looks like [N,3,T,H,W]; %s: save videos.transpose(0, 2, 1, 3, 4)", name, shape, want)
+	case len(shape) == 5 && shape[2] == 4:
+		return badf("%s: shape %v looks like 4 colours, one of them alpha; %s: save videos[:, :, :3]", name, shape, want)
 	case len(shape) == 5:
 		return badf("%s: shape %v has no axis of 3 colours or 1; %s", name, shape, want)
 	case len(shape) == 4 && colours(shape[1]):

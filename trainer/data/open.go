@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"magvit/trainer/usage"
@@ -46,6 +47,9 @@ func Open(ctx context.Context, paths []string, opt Options) (Source, error) {
 	err := o.open(paths)
 	if err == nil && len(opt.Val) > 0 {
 		err = o.openVal()
+	}
+	if err == nil {
+		o.dropPacked()
 	}
 	var parts []Source
 	for _, a := range o.arrays {
@@ -98,6 +102,7 @@ type opener struct {
 	problems []string
 	left     map[string]leftOut // by kind
 	part     part               // of the clips that are opened
+	nested   bool               // they are in a folder below one that was opened
 }
 
 // leftOut counts files of a kind that is not read.
@@ -147,6 +152,9 @@ func (o *opener) openVal() error {
 
 func (o *opener) open(paths []string) error {
 	for _, p := range paths {
+		if p == "" {
+			return badf("a path is empty; wanted: a file, a folder or a pattern")
+		}
 		expanded, err := expand(p)
 		if err != nil {
 			return err
@@ -231,11 +239,44 @@ func (o *opener) array(path string) error {
 	}
 	a, err := open()
 	if err == nil {
-		a.part = o.part
+		a.part, a.nested = o.part, o.nested
 		o.arrays = append(o.arrays, a)
 		o.opt.Memory -= a.inMemory() // all shards share it
 	}
 	return err
+}
+
+// tolerate turns the error of a file that was found in a folder, and not named by the
+// user, into a problem where the file's content or permissions are the reason.
+func (o *opener) tolerate(err error) error {
+	if err == nil || o.ctx.Err() != nil || !errors.Is(err, usage.Error) && !errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EMFILE) {
+		return err
+	}
+	o.problems = append(o.problems, err.Error()+": the file is left out")
+	return nil
+}
+
+// dropPacked leaves out the packed clips of folders below the opened ones, where there
+// are other clips: those they were packed from.
+func (o *opener) dropPacked() {
+	nested := func(a *arrays) bool { return a.names != nil && a.nested }
+	if len(o.files.clips) == 0 && !slices.ContainsFunc(o.arrays, func(a *arrays) bool { return !nested(a) }) {
+		return
+	}
+	dropped, first := 0, ""
+	o.arrays = slices.DeleteFunc(o.arrays, func(a *arrays) bool {
+		if !nested(a) {
+			return false
+		}
+		if dropped++; first == "" {
+			first = filepath.Dir(a.path)
+		}
+		a.Close()
+		return true
+	})
+	if dropped > 0 {
+		o.problems = append(o.problems, fmt.Sprintf("%s: %d shards of packed clips are left out, next to other clips; name that folder alone to read them", first, dropped))
+	}
 }
 
 // splitFolders reports whether a set is divided by the names of its folders: one is
@@ -260,9 +301,16 @@ func (o *opener) folder(root int, dir string, split bool) error {
 	}
 	at := filepath.Join(o.files.roots[root], dir)
 	entries, err := os.ReadDir(at)
+	if err != nil && dir != "" && errors.Is(err, fs.ErrPermission) {
+		o.problems = append(o.problems, err.Error()+": the folder is left out")
+		return nil
+	}
 	if err != nil {
 		return usage.Wrap(err)
 	}
+	was := o.nested
+	o.nested = dir != ""
+	defer func() { o.nested = was }()
 	if isRun(at) {
 		o.problems = append(o.problems, at+": the directory of a training run; its samples are left out")
 		return nil
@@ -300,9 +348,10 @@ func (o *opener) folder(root int, dir string, split bool) error {
 		case !mode.IsRegular():
 			o.problems = append(o.problems, filepath.Join(at, name)+": not a regular file, left out")
 		case slices.Contains(arrayKinds, kind):
-			err, clips = o.array(filepath.Join(at, name)), clips+1
+			err, clips = o.tolerate(o.array(filepath.Join(at, name))), clips+1
 		case kind == ".tar":
-			err, clips = o.shard(filepath.Join(at, name)), clips+1
+			err, clips = o.tolerate(o.shard(filepath.Join(at, name))), clips+1
+		case kind == indexKind: // made by magvit index
 		case isFilm(kind) || slices.Contains(moveKinds, kind) || kind == ".webp" && animatedWebP(filepath.Join(at, name)):
 			o.files.add(root, filepath.Join(dir, name), class(dir), o.part, nil)
 			clips++

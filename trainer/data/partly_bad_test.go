@@ -100,6 +100,55 @@ func TestSmallArraysAreReadAsNumpyStoresThem(t *testing.T) {
 	}
 }
 
+// A folder's files that cannot be read, and what this program wrote into it, cost their clips and a sentence.
+func TestAFolderIsReadWithoutItsBadFiles(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "set")
+	greyFrames(t, filepath.Join(root, "a"), 2, 2, 0, 9)
+	greyFrames(t, filepath.Join(root, "b"), 2, 2, 5)
+	if _, err := Pack(t.Context(), mustOpen(t, Options{}, root), Config{ValShare: .2}, filepath.Join(root, "packed"), nil); err != nil {
+		t.Fatal(err)
+	}
+	good := npy("|u1", []int{1, 1, 1, 2, 2}, make([]uint8, 4))
+	for name, b := range map[string][]byte{
+		"codes.npz": zipOf(t, zip.Deflate, map[string][]byte{"codes.npy": npy("<i4", []int{1}, []int32{7})}), "cut.npz": []byte("PK"), "cut.npy": good[:60],
+		"good.npy": good, "set.index": []byte(indexFormat + "\n"),
+	} {
+		if err := os.WriteFile(filepath.Join(root, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	src := mustOpen(t, Options{}, root)
+	if d := cmp.Diff([]string{"good.npy/000000 -1", "a -1", "b -1"}, names(src)); d != "" {
+		t.Error(d)
+	}
+	told := strings.Join(src.Problems(), "\n")
+	for _, want := range []string{"codes.npz: no array \"videos\"", "cut.npz: not a whole", "cut.npy: cut off", "1 shards of packed clips are left out"} {
+		if !strings.Contains(told, want) {
+			t.Errorf("problems do not say %q:\n%s", want, told)
+		}
+	}
+	if strings.Contains(told, "set.index") {
+		t.Errorf("an index is told as a problem:\n%s", told)
+	}
+	if src := mustOpen(t, Options{}, filepath.Join(root, "packed")); src.Len() != 2 {
+		t.Errorf("%d packed clips, want 2", src.Len())
+	}
+	if _, err := Open(t.Context(), []string{filepath.Join(root, "cut.npz")}, Options{}); err == nil {
+		t.Error("a bad file that was named is opened")
+	}
+}
+
+// Clips of float16, as people store them to save room.
+func TestHalfPrecisionVideos(t *testing.T) {
+	raw := appendNpyHeader(nil, "<f2", []int{1, 1, 1, 1, 2})
+	raw = append(raw, 0, 0x38, 0, 0x3c) // 0.5, 1
+	for name, file := range map[string][]byte{"a.npy": raw, "a.npz": zipOf(t, zip.Deflate, map[string][]byte{"videos.npy": raw})} {
+		if v := mustRead(t, mustOpen(t, Options{}, tempFile(t, name, file)), 0).Video; !cmp.Equal(v, []float32{.5, 1}) {
+			t.Errorf("%s: %v", name, v)
+		}
+	}
+}
+
 func TestTheLaterOfTwoMembersCounts(t *testing.T) {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
