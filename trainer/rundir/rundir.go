@@ -29,16 +29,17 @@ import (
 
 // Dir is the folder of one run, locked for one trainer.
 type Dir struct {
-	path    string
-	lock    *os.File
-	lines   *os.File  // metrics.jsonl
-	hash    hash.Hash // of its content
-	size    int64
-	events  *events.Writer
-	last    map[string]metrics.Number // values of TensorBoard's scalars
-	written time.Time                 // when progress.json was replaced
-	log     *slog.Logger
-	warned  bool // that ornaments fail
+	path      string
+	lock      *os.File
+	lines     *os.File  // metrics.jsonl
+	hash      hash.Hash // of its content
+	size      int64
+	unwritten []byte // of its lines, after an error; Flush tries again
+	events    *events.Writer
+	last      map[string]metrics.Number // values of TensorBoard's scalars
+	written   time.Time                 // when progress.json was replaced
+	log       *slog.Logger
+	warned    bool // that ornaments fail
 }
 
 const (
@@ -208,12 +209,22 @@ func (d *Dir) scalars(step int, now time.Time, list []metrics.Scalar) {
 // record appends a line to metrics.jsonl.
 func (d *Dir) record(v any) error {
 	line, err := json.Marshal(v)
-	if err == nil {
-		line = append(line, '\n')
-		d.hash.Write(line)
-		d.size += int64(len(line))
-		_, err = d.lines.Write(line)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.File(MetricsFile), err)
 	}
+	d.unwritten = append(append(d.unwritten, line...), '\n')
+	return d.writeLines()
+}
+
+// writeLines writes what is still to be written of metrics.jsonl.
+func (d *Dir) writeLines() error {
+	if len(d.unwritten) == 0 {
+		return nil
+	}
+	n, err := d.lines.Write(d.unwritten)
+	d.hash.Write(d.unwritten[:n])
+	d.size += int64(n)
+	d.unwritten = d.unwritten[n:]
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.File(MetricsFile), err)
 	}
@@ -322,7 +333,7 @@ func (d *Dir) Flush() error {
 	if d.events != nil {
 		d.ornament(d.events.Sync())
 	}
-	err := d.lines.Sync()
+	err := errors.Join(d.writeLines(), d.lines.Sync())
 	opened, bad := d.lines.Stat()
 	if named, gone := os.Stat(d.File(MetricsFile)); bad == nil && (gone != nil || !os.SameFile(opened, named)) {
 		d.log.Warn(MetricsFile + " was removed or replaced while the run wrote to it: its records up to here are lost, and a new one begins")

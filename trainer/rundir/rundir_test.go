@@ -68,6 +68,27 @@ func TestRecordsOfLaterStepsAreRemoved(t *testing.T) {
 	}
 }
 
+// A record that could not be written when it was made is written with the next checkpoint.
+func TestRecordsAreWrittenAfterAnError(t *testing.T) {
+	d, cfg, _ := opened(t, filepath.Join(t.TempDir(), "run"))
+	_, err := d.Begin(cfg, -1, time.Unix(1, 0))
+	trainertest.Check(t, err)
+	disk := d.lines
+	d.lines, err = os.Open(d.File(MetricsFile)) // cannot be written to
+	trainertest.Check(t, err)
+	if err := d.record(map[string]int{"step": 1}); err == nil {
+		t.Error("a record that was not written is no error")
+	}
+	before := d.Records()
+	d.lines.Close()
+	d.lines = disk
+	trainertest.Check(t, d.Flush())
+	got, err := os.ReadFile(d.File(MetricsFile))
+	if want := `{"step":1}` + "\n"; err != nil || string(got) != want || before.Bytes != 0 || d.Records().Bytes != int64(len(want)) {
+		t.Errorf("records %q, %v; %d bytes are counted, %d before", got, err, d.Records().Bytes, before.Bytes)
+	}
+}
+
 // Whatever bit of metrics.jsonl flips costs at most the line that it is in, and the line is kept apart.
 func TestDamagedRecordCostsItsLine(t *testing.T) {
 	var lines []string
