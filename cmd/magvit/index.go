@@ -29,15 +29,8 @@ func indexCommand() *cli.Command {
 }
 
 func index(c *cli.Context) error {
-	paths, err := arguments(c, 1, 1<<30, "PATH")
+	paths, out, err := setAndOut(c)
 	if err != nil {
-		return err
-	}
-	if err := need(c, "out"); err != nil {
-		return err
-	}
-	out := c.String("out")
-	if err := protect(out, "--out", paths...); err != nil {
 		return err
 	}
 	x, err := data.ReadIndex(out)
@@ -49,11 +42,8 @@ func index(c *cli.Context) error {
 		return err
 	}
 	defer src.Close()
-	p := newProgress(c, "index", 10*time.Second)
+	p := setProgress(c, "index", src)
 	defer p.close()
-	for _, s := range src.Problems() {
-		p.log.Warn("data: " + s)
-	}
 	bad, err := data.Scan(c.Context, src, runtime.NumCPU(), func(n, of int) {
 		p.set(float64(n)/float64(of), fmt.Sprintf("%d of %d films", n, of))
 	})
@@ -69,6 +59,27 @@ func index(c *cli.Context) error {
 		return err
 	}
 	return printWritten(c, written{Path: out, Clips: x.Len()}, "%d films", x.Len())
+}
+
+// setAndOut are the PATHs of a set, and --out, which is none of them.
+func setAndOut(c *cli.Context) (paths []string, out string, err error) {
+	if paths, err = arguments(c, 1, 1<<30, "PATH"); err != nil {
+		return nil, "", err
+	}
+	if err := need(c, "out"); err != nil {
+		return nil, "", err
+	}
+	out = c.String("out")
+	return paths, out, protect(out, "--out", paths...)
+}
+
+// setProgress starts the progress of a command on a set, and logs the set's problems.
+func setProgress(c *cli.Context, name string, src data.Source) *progress {
+	p := newProgress(c, name, 10*time.Second)
+	for _, s := range src.Problems() {
+		p.log.Warn("data: " + s)
+	}
+	return p
 }
 
 func indexFlag() cli.Flag {

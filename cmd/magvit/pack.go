@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,38 +23,29 @@ func packCommand() *cli.Command {
 			&cli.StringFlag{Name: "windows", Value: "all", Usage: "windows of longer clips: all (without gaps), first, or a number"},
 			&cli.StringFlag{Name: "fit", Value: "crop", Usage: "frames of other proportions: crop (the middle), letterbox or stretch"},
 			indexFlag(),
+			jsonFlag(),
 		},
 		Action: pack,
 	}
 }
 
 func pack(c *cli.Context) error {
-	paths, err := arguments(c, 1, 1<<30, "PATH")
+	paths, out, err := setAndOut(c)
 	if err != nil {
 		return err
 	}
-	if err := need(c, "out"); err != nil {
-		return err
-	}
-	out := c.String("out")
 	if err := checkFolder("--out", out); err != nil {
-		return err
-	}
-	if err := protect(out, "--out", paths...); err != nil {
 		return err
 	}
 	cfg := data.Config{Size: c.Int("size"), Frames: c.Int("frames"), FPS: c.Float64("fps"), Stride: c.Int("stride"),
 		Windows: c.String("windows"), Fit: c.String("fit"), ValShare: .2}
-	p := newProgress(c, "pack", 10*time.Second)
-	defer p.close()
-	src, closeData, err := openData(c, p.log, paths, "", data.Options{})
+	src, closeData, err := openData(c, logger(c.App.ErrWriter), paths, "", data.Options{})
 	if err != nil {
 		return err
 	}
 	defer closeData()
-	for _, s := range src.Problems() {
-		p.log.Warn("data: " + s)
-	}
+	p := setProgress(c, "pack", src)
+	defer p.close()
 	skipped, err := data.Pack(c.Context, src, cfg, out, func(n, of int) {
 		p.set(float64(n)/float64(of), fmt.Sprintf("%d of %d clips", n, of))
 	})
@@ -66,5 +56,6 @@ func pack(c *cli.Context) error {
 		return err
 	}
 	p.close()
-	return printLine(c.App.Writer, "%s: %d clips packed, %d left out", out, src.Len()-len(skipped), len(skipped))
+	packed := src.Len() - len(skipped)
+	return printWritten(c, written{Path: out, Clips: packed}, "%d clips packed, %d left out", packed, len(skipped))
 }

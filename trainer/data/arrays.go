@@ -46,6 +46,7 @@ type arrays struct {
 	nested       bool     // found in a folder below one that was opened
 	names, parts []string // of a packed set
 	frames       []int    // of each clip, of a packed set
+	sums         []int64  // checksums of its clips as stored
 }
 
 // Largest sizes of an array of videos: values of a clip (1 GiB as float32) and clips.
@@ -540,6 +541,9 @@ func (s *arrays) readPadded(ctx context.Context, i int, video []float32) (Clip, 
 		defer s.raw.Put(raw)
 		if _, err := s.disk.ReadAt(*raw, s.start+int64(i)*int64(len(*raw))); err != nil {
 			return Clip{}, fmt.Errorf("%s: reading clip %d: %w", s.path, i, err)
+		}
+		if s.sums != nil && checksum(*raw) != s.sums[i] {
+			return Clip{}, &ClipError{c.Name, fmt.Errorf("clip %d of %s is damaged: its bytes are not those that were packed", i, s.path)}
 		}
 		s.decode(c.Video, *raw)
 		if s.kind == 'f' {

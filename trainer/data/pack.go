@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math"
 	"os"
@@ -17,11 +18,12 @@ import (
 )
 
 // packed are the arrays by which a shard of Pack differs from another .npz: the names,
-// parts and numbers of frames of its clips, and the settings it was made with.
+// parts, numbers of frames and checksums of its clips, and the settings it was made with.
 const (
 	packedNames  = "clip_names"
 	packedParts  = "clip_parts"
 	packedFrames = "clip_frames"
+	packedSums   = "clip_crc32c" // of the bytes of each clip
 	packedBy     = "packed_by"
 )
 
@@ -33,8 +35,10 @@ const PackShard = 64
 // and was made with the same settings is kept, so that an interrupted Pack goes on.
 // done is called after each shard. It returns the clips that could not be read.
 //
-// Why .npz: any program reads it, its members have checksums, and videos that are not
-// compressed are read from their place in the file.
+// Why .npz: any program reads it, and videos that are not compressed are read from their
+// place in the file. Why a checksum for each clip: that of the archive covers all of
+// them, and damage should cost the clip that it is in. Why reads and no mapping: they
+// come from the same page cache, and a mapped file that is cut ends the program.
 func Pack(ctx context.Context, src Source, cfg Config, dir string, done func(n, of int)) (skipped []*ClipError, err error) {
 	all := make([]int, src.Len())
 	for i := range all {
@@ -105,7 +109,7 @@ func packShard(ctx context.Context, src Source, indices []int, cfg Config, path,
 				}
 			}
 		}
-		s.add(src, b)
+		s.add(src, b, raw)
 		if _, err := out.Write(raw); err != nil {
 			return err
 		}
@@ -136,7 +140,7 @@ func packShard(ctx context.Context, src Source, indices []int, cfg Config, path,
 		}
 		arrays := []Array{
 			{packedBy, []int{1}, []string{settings}}, {packedNames, []int{n}, s.names}, {packedParts, []int{n}, s.parts},
-			{packedFrames, []int{n}, s.frames}, {"labels", []int{n}, s.labels},
+			{packedFrames, []int{n}, s.frames}, {packedSums, []int{n}, s.sums}, {"labels", []int{n}, s.labels},
 		}
 		if s.hasPoints {
 			arrays = append(arrays, Array{"points_2d", []int{n, cfg.Frames, 2}, s.points})
@@ -155,17 +159,23 @@ func packShard(ctx context.Context, src Source, indices []int, cfg Config, path,
 type packedClips struct {
 	names, parts, labels []string
 	frames               []int32
+	sums                 []int64
 	points, space        []float32
 	hasPoints, hasSpace  bool
 }
 
-func (s *packedClips) add(src Source, b *Batch) {
+// checksum is CRC-32C.
+func checksum(b []byte) int64 { return int64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))) }
+
+// add appends what is known of the clip in b, whose stored bytes are raw.
+func (s *packedClips) add(src Source, b *Batch, raw []byte) {
 	label := ""
 	if l := b.Labels[0]; l >= 0 {
 		label = src.Classes()[l]
 	}
 	s.names, s.labels = append(s.names, b.Names[0]), append(s.labels, label)
 	s.parts, s.frames = append(s.parts, Part(src, b.Index[0])), append(s.frames, int32(b.Frames[0]))
+	s.sums = append(s.sums, checksum(raw))
 	s.hasPoints, s.hasSpace = s.hasPoints || b.HasPoints[0], s.hasSpace || b.HasSpace[0]
 	s.points, s.space = appendKnown(s.points, b.Points, b.HasPoints[0]), appendKnown(s.space, b.Space, b.HasSpace[0])
 }
@@ -189,13 +199,12 @@ func (s *arrays) readPacked(a *archive) (err error) {
 	if s.parts, err = s.readText(a, packedParts); err != nil {
 		return err
 	}
-	h, v, err := a.read(packedFrames, nil)
-	numbers, ok := v.([]int64)
-	if err != nil || h == nil {
+	if s.sums, err = s.readWhole(a, packedSums); err != nil {
 		return err
 	}
-	if !ok || len(numbers) != s.n {
-		return badf("%s: %s is %s %v; wanted: whole numbers [%d]", s.path, packedFrames, h.descr, h.shape, s.n)
+	numbers, err := s.readWhole(a, packedFrames)
+	if err != nil {
+		return err
 	}
 	for i, n := range numbers {
 		if n < 1 || n > int64(s.t) {
@@ -204,4 +213,17 @@ func (s *arrays) readPacked(a *archive) (err error) {
 		s.frames = append(s.frames, int(n))
 	}
 	return nil
+}
+
+// readWhole reads whole numbers [N], nil if there are none.
+func (s *arrays) readWhole(a *archive, name string) ([]int64, error) {
+	h, v, err := a.read(name, nil)
+	if err != nil || h == nil {
+		return nil, err
+	}
+	numbers, ok := v.([]int64)
+	if !ok || len(numbers) != s.n {
+		return nil, badf("%s: %s is %s %v; wanted: whole numbers [%d]", s.path, name, h.descr, h.shape, s.n)
+	}
+	return numbers, nil
 }

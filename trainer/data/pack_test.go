@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,5 +77,35 @@ func TestPackedSetsReadTheSame(t *testing.T) {
 		if d := cmp.Diff([][]float32{want.Video, want.Points, want.Trajectory}, [][]float32{got.Video, got.Points, got.Trajectory}); d != "" || got.Name != want.Name {
 			t.Errorf("clip %d: %s", i, d)
 		}
+	}
+}
+
+// Damage in a shard costs the clip that it is in.
+func TestDamagedPackedClipIsLeftOut(t *testing.T) {
+	root, dir := filepath.Join(t.TempDir(), "set"), filepath.Join(t.TempDir(), "packed")
+	for i, name := range []string{"a", "b", "c"} {
+		greyFrames(t, filepath.Join(root, name), 4, 4, uint8(50+10*i), uint8(51+10*i))
+	}
+	if _, err := Pack(t.Context(), mustOpen(t, Options{}, root), Config{ValShare: .2}, dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "000000.npz")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(raw, bytes.Repeat([]byte{60}, 16)) // of clip b
+	if at < 0 {
+		t.Fatal("the bytes of a clip are not in the shard")
+	}
+	raw[at] ^= 4
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	src := mustOpen(t, Options{}, dir)
+	var read []string
+	skipped, err := Each(t.Context(), src, upTo(3), Config{ValShare: .2}, 1, func(b *Batch) error { read = append(read, b.Names[0]); return nil })
+	if d := cmp.Diff([]string{"a", "c"}, read); d != "" || err != nil || len(skipped) != 1 || !strings.Contains(skipped[0].Error(), "damaged") {
+		t.Errorf("%s, %v, left out: %v", d, err, skipped)
 	}
 }
