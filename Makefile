@@ -4,7 +4,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # What .ci/setup adds on a machine that lacks it.
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
-.PHONY: setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo bare tdd bench torture clean
+.PHONY: setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo film bare tdd bench torture clean
 
 # Go would name the commit of an enclosing repository, if any, in a linked worktree or an
 # unpacked archive (findings/go-build-worktree.sh).
@@ -115,6 +115,13 @@ demo: build
 	bin/magvit eval --checkpoint runs/demo --data runs/demo-clips.npz --split val
 	@echo "The report, with curves and clips next to their reconstructions: $$PWD/runs/demo/report.html"
 
+# Ten minutes on real film: the parts of testdata/clips that split.csv names for training,
+# judged by the others, next to what H.264 and AV1 do with the same bits.
+film: build
+	bin/magvit train --data testdata/clips/split.csv --out runs/film $(FILM)
+	bin/magvit eval --checkpoint runs/film --data testdata/clips/split.csv --split val --codecs
+	@echo "The report, with curves and clips next to their reconstructions: $$PWD/runs/film/report.html"
+
 # These commands on a fresh Debian: make bare SUITE=trixie. Root only; debootstrap makes it.
 bare:
 	.ci/bare $(SUITE)
@@ -134,4 +141,4 @@ bench: build
 	bin/magvit bench step --preset demo --explain
 
 clean:
-	rm -rf bin gpu/fatbin runs/demo runs/demo-clips.npz
+	rm -rf bin gpu/fatbin runs/demo runs/demo-clips.npz runs/film

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -53,5 +55,24 @@ func TestTrainWithoutPreset(t *testing.T) {
 	_, stderr := magvit(t, "train", "--data", clips(t), "--out", out, "--steps", "1", "--set", "train.samples=0", "--set", "train.eval_clips=4")
 	if !strings.Contains(stderr, "preset demo: the clips have the positions") {
 		t.Errorf("the log does not say which preset was chosen:\n%s", stderr)
+	}
+}
+
+// TestTrainOnTheProjectsFilm trains a step on testdata/clips without naming a preset: film-64, with the clips' mean as
+// background, and the later parts of the films held out.
+func TestTrainOnTheProjectsFilm(t *testing.T) {
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is not on the PATH")
+	}
+	list, err := filepath.Abs("../../testdata/clips/split.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir() + "/run"
+	_, stderr := magvit(t, "train", "--data", list, "--out", out, "--steps", "1", "--set", "train.samples=0")
+	for _, want := range []string{"preset film-64: film of 180x144 pixels", "background=0.", "train=6", "val=5"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("the log does not have %q:\n%s", want, stderr)
+		}
 	}
 }
