@@ -19,9 +19,11 @@ type builder struct {
 	g       *G.ExprGraph
 	graph   *Graph
 	shape   Shape
-	cond    *G.Node   // [N,dim_cond], input; nil: none
-	params  []*G.Node // by index of Tokenizer.Params; nil: unused by this graph
-	declare bool      // unknown parameters are added to the list
+	cond    *G.Node            // [N,dim_cond], input; nil: none
+	params  []*G.Node          // by index of Tokenizer.Params; nil: unused by this graph
+	none    map[int]*G.Node    // zeros in place of biases, by their number
+	stages  map[string]*G.Node // of published networks, for tests; nil: not recorded
+	declare bool               // unknown parameters are added to the list
 	err     error
 }
 
@@ -48,6 +50,25 @@ func (b *builder) constant(name string, values []float32, shape ...int) *G.Node 
 	n := machine.Input(b.g, name, shape...)
 	b.graph.constants = append(b.graph.constants, constant{n, values})
 	return n
+}
+
+// zeros are n zeros that never change.
+func (b *builder) zeros(n int) *G.Node {
+	if b.none == nil {
+		b.none = map[int]*G.Node{}
+	}
+	if b.none[n] == nil {
+		b.none[n] = b.constant(fmt.Sprintf("zeros.%d", n), make([]float32, n), n)
+	}
+	return b.none[n]
+}
+
+// stage records a value inside of a published network under its name.
+func (b *builder) stage(name string, x *G.Node) *G.Node {
+	if b.stages != nil {
+		b.stages[name] = x
+	}
+	return x
 }
 
 // scheduled adds an input that is a function of the step and the batch in it.

@@ -5,7 +5,7 @@ import "strings"
 // Config describes a tokenizer: network, quantizer and loss; or, with
 // classify.network, a Classifier; or, with prior.kind, a Transformer over codes.
 type Config struct {
-	Compat             string    `yaml:"compat"`               // lucidrains: the numbers of magvit2-pytorch, with its known defects; "": none
+	Compat             string    `yaml:"compat"`               // lucidrains: the numbers of magvit2-pytorch, with its known defects; open-magvit2, vidtok: the networks of these tokenizers, of the size in published; "": none
 	ImageSize          int       `yaml:"image_size"`           // side of the square training frames, pixels; other sizes work if they are multiples of the same factor
 	Channels           int       `yaml:"channels"`             // channels of a frame: 1 or 3
 	Patch              int       `yaml:"patch"`                // space-to-depth factor before the first convolution, undone after the last
@@ -31,6 +31,7 @@ type Config struct {
 	Loss               Loss      `yaml:"loss"`
 	Classify           Classify  `yaml:"classify"`
 	Prior              Prior     `yaml:"prior"`
+	Published          Published `yaml:"published,omitempty"`
 }
 
 // Heads is the size of attention.
@@ -46,7 +47,7 @@ type Quantizer struct {
 	CodebookSize      int     `yaml:"codebook_size"`       // number of codes; lfq: a power of two up to 2^18; vq: up to 2^24; bsq: a power of two up to 2^24
 	Codebooks         int     `yaml:"codebooks"`           // codes per position
 	Spherical         bool    `yaml:"spherical"`           // lfq, vq: latents and codes are projected to the unit sphere
-	EntropyWeight     float64 `yaml:"entropy_weight"`      // lfq, bsq: weight of sample entropy - diversity_gamma · codebook entropy
+	EntropyWeight     float64 `yaml:"entropy_weight"`      // lfq, bsq, fsq of compat vidtok: weight of sample entropy - diversity_gamma · codebook entropy
 	EntropyBoost      float64 `yaml:"entropy_boost"`       // lfq: initial multiplier of entropy_weight, decays linearly to 1
 	EntropyBoostSteps int     `yaml:"entropy_boost_steps"` // lfq: steps of that decay; 0: no boost
 	DiversityGamma    float64 `yaml:"diversity_gamma"`     // lfq, bsq: factor of the codebook entropy, which is maximized
@@ -111,7 +112,12 @@ func (c Config) conditional() bool {
 }
 
 // spaceFactor is the number of pixels per code, along height and width.
-func (c Config) spaceFactor() int { return c.Patch << c.count(CompressSpace) }
+func (c Config) spaceFactor() int {
+	if c.published() {
+		return c.Published.spaceFactor()
+	}
+	return c.Patch << c.count(CompressSpace)
+}
 
 // transforms reports whether patches are transformed.
 func (c Config) transforms() bool {
@@ -119,7 +125,12 @@ func (c Config) transforms() bool {
 }
 
 // timeFactor is the number of frames per code.
-func (c Config) timeFactor() int { return max(c.PatchTime, 1) << c.count(CompressTime) }
+func (c Config) timeFactor() int {
+	if c.published() {
+		return c.publishedTimeFactor()
+	}
+	return max(c.PatchTime, 1) << c.count(CompressTime)
+}
 
 // dimsAfter is the number of channels after each layer of the encoder.
 func (c Config) dimsAfter() []int {

@@ -43,6 +43,7 @@ type convOptions struct {
 	bias             float64
 	fixedBias        bool // the bias starts at that value, not at random
 	zero             bool // the weights start at zero
+	noBias           bool // without parameters name.bias
 }
 
 var point = Kernel{1, 1, 1}
@@ -70,9 +71,15 @@ func (b *builder) conv(name string, x *G.Node, out int, k Kernel, f convOptions)
 		weight = initial{}
 	}
 	to, ho, wo := s.Out()
-	return b.apply(s, []int{n, to, ho, wo, out}, x,
-		b.paramAs(name+".weight", weight, []int{out, k[0], k[1], k[2], c}, f.axes.reference(out, c, k)), b.param(name+".bias", bias, out))
+	kernel := b.paramAs(name+".weight", weight, []int{out, k[0], k[1], k[2], c}, f.axes.reference(out, c, k))
+	if f.noBias {
+		return b.apply(s, []int{n, to, ho, wo, out}, x, kernel, b.zeros(out))
+	}
+	return b.apply(s, []int{n, to, ho, wo, out}, x, kernel, b.param(name+".bias", bias, out))
 }
+
+// convInitial is the distribution of parameters with that many terms in a sum.
+func convInitial(fan int) initial { return initial{bound: 1 / math.Sqrt(float64(fan))} }
 
 // causal is a convolution that depends on no later frame; without strides it keeps the
 // shape. Like the reference it pads with zeros, in height and width too, where a clip has

@@ -132,6 +132,12 @@ type golden struct {
 	Order          []string              `json:"optimizer_order"`
 	Tolerance      map[string][]*float64 // abs, nmse, measured ones
 	PerStep        map[string][]float64  `json:"tolerance_per_step"`
+	Network        string
+	Weights        struct {
+		Kind string
+		Seed uint64
+	}
+	Stored []storedParam `json:"params"`
 
 	t               *testing.T
 	be              kernels.Backend

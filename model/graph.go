@@ -108,6 +108,12 @@ func (b *builder) total(terms []Term) (sum *G.Node) {
 // the quantizer's projection.
 func (b *builder) encode(x *G.Node) *G.Node {
 	c := b.t.Config
+	switch c.Compat {
+	case OpenMagvit2:
+		return openMagvit2{b}.encode(x)
+	case VidTok:
+		return vidTok{b}.encode(x)
+	}
 	cond := b.conditionMLP("encoder_cond_in")
 	if c.Background != 0 {
 		n, t, h, w, ch := b.dims(x)
@@ -183,6 +189,12 @@ func (c Config) padding() kernels.PadMode {
 // decode is the decoder: the quantizer's values, projected, to video [N,T,H,W,channels].
 func (b *builder) decode(x *G.Node) *G.Node {
 	c := b.t.Config
+	switch c.Compat {
+	case OpenMagvit2:
+		return openMagvit2{b}.decode(x)
+	case VidTok:
+		return vidTok{b}.decode(x)
+	}
 	cond := b.conditionMLP("decoder_cond_in")
 	dims := c.dimsAfter()
 	for i := len(c.Layers) - 1; i >= 0; i-- {
@@ -258,7 +270,11 @@ func (t *Tokenizer) forward(s Shape, scaled bool) (*Graph, error) {
 	}
 	pixels := b.apply(kernels.ReconLoss{Pixels: s.N * s.T * s.H * s.W, C: ch, Kind: kind, Overshoot: float32(t.Config.Loss.Overshoot)},
 		[]int{}, recon, video, weight)
-	terms := append([]Term{{Name: "recon", Node: pixels, Weight: 1}}, b.structureTerms(recon, video, weight)...)
+	terms := []Term{{Name: "recon", Node: pixels, Weight: 1}}
+	if t.Config.published() {
+		terms = b.publishedLoss(pixels, s)
+	}
+	terms = append(terms, b.structureTerms(recon, video, weight)...)
 	return b.finish(append(terms, q.terms...)...)
 }
 

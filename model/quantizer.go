@@ -47,6 +47,14 @@ func (q Quantizer) of() (quantizer, error) {
 	return nil, fmt.Errorf("model.quantizer.kind: %q: want %s", q.Kind, strings.Join(kinds, ", "))
 }
 
+// width is the number of latent values of a position; 0 of an unknown kind, which New refuses.
+func (q Quantizer) width() int {
+	if kind, err := q.of(); err == nil {
+		return kind.dims()
+	}
+	return 0
+}
+
 // codebookBuffer is the name of the buffer of a learned codebook, of shape
 // [codebooks,codebook size,dim].
 const codebookBuffer = "quantizers.codebook"
@@ -89,6 +97,9 @@ func (b *builder) lookup(codes *G.Node) *G.Node {
 
 // project brings the quantizer's values to the network's width.
 func (b *builder) project(x *G.Node) *G.Node {
+	if b.t.Config.published() {
+		return x
+	}
 	dim := b.t.Config.InitDim
 	if d := b.t.Config.dimsAfter(); len(d) > 0 {
 		dim = d[len(d)-1]

@@ -39,9 +39,28 @@ func (q fsq) spec(b *builder, x *G.Node) kernels.FSQ {
 
 func (q fsq) quantize(b *builder, z *G.Node) quantized {
 	s := q.spec(b, z)
-	return quantized{latents: z,
+	return quantized{latents: z, terms: q.entropies(b, s, z),
 		values: b.apply(kernels.FSQQuantize{FSQ: s}, z.Shape(), z),
 		codes:  b.apply(kernels.FSQIndex{FSQ: s}, b.withChannels(z, q.Codebooks), z)}
+}
+
+// entropies is VidTok's part of the loss; other tokenizers have none.
+func (q fsq) entropies(b *builder, s kernels.FSQ, z *G.Node) []Term {
+	if b.t.Config.Compat != VidTok {
+		return nil
+	}
+	all := b.apply(kernels.FSQLoss{FSQ: s, InvTemp: float32(q.InvTemperature)}, []int{3}, z)
+	pick := func(i int) *G.Node {
+		var w [4]float32
+		w[i] = 1
+		return b.apply(kernels.WeightedSum{Len: 3, W: w}, []int{}, all)
+	}
+	weight, boost := q.AuxWeight*q.EntropyWeight, q.boosted(b)
+	return []Term{
+		{Name: "sample_entropy", Node: pick(0), Weight: weight, Scale: boost},
+		{Name: "codebook_entropy", Node: pick(1), Weight: -weight * q.DiversityGamma, Scale: boost},
+		{Name: "commitment", Node: pick(2), Weight: q.AuxWeight * q.CommitmentWeight},
+	}
 }
 
 func (q fsq) lookup(b *builder, codes *G.Node) *G.Node {

@@ -51,6 +51,9 @@ func (q lfq) radius() float64 {
 	return 1
 }
 
+// lowFirst reports whether channel 0 is the least significant bit of a code.
+func lowFirst(b *builder) bool { return b.t.Config.Compat == OpenMagvit2 }
+
 func (q lfq) spec(b *builder, x *G.Node) kernels.LFQ {
 	n, t, h, w, _ := b.dims(x)
 	return kernels.LFQ{Tokens: n * t * h * w, Books: q.Codebooks, Bits: q.bits()}
@@ -68,7 +71,7 @@ func (q lfq) quantize(b *builder, z *G.Node) quantized {
 	signs := b.scale(z, 1/q.radius())
 	return quantized{latents: z,
 		values: b.scale(b.apply(kernels.LFQSign{LFQ: s}, z.Shape(), signs), q.radius()),
-		codes:  b.apply(kernels.LFQIndex{LFQ: s}, b.withChannels(z, q.Codebooks), z),
+		codes:  b.apply(kernels.LFQIndex{LFQ: s, LowFirst: lowFirst(b)}, b.withChannels(z, q.Codebooks), z),
 		terms:  q.entropies(b, s, z, signs)}
 }
 
@@ -83,15 +86,16 @@ func (q lfq) entropies(b *builder, s kernels.LFQ, z, signs *G.Node) []Term {
 			r2 = 0 // the reference does not compute it then
 		}
 	} else {
-		all = b.apply(kernels.LFQLoss{LFQ: s, InvTemp: float32(q.InvTemperature * r2)}, []int{3}, signs)
+		loss := kernels.LFQLoss{LFQ: s, InvTemp: float32(q.InvTemperature * r2)}
+		if b.t.Config.Compat == OpenMagvit2 {
+			loss.Offset = 1e-5
+		}
+		all = b.apply(loss, []int{3}, signs)
 	}
 	pick := func(sample, codebook, commitment float64) *G.Node {
 		return b.apply(kernels.WeightedSum{Len: 3, W: [4]float32{float32(sample), float32(codebook), float32(commitment)}}, []int{}, all)
 	}
-	var boost *G.Node
-	if q.EntropyBoostSteps > 0 {
-		boost = b.scheduled("entropy_boost", func(p StepPosition, dst []float32) { dst[0] = float32(q.boost(p.Step)) })
-	}
+	boost := q.boosted(b)
 	weight := q.AuxWeight * q.EntropyWeight
 	return []Term{
 		{Name: "sample_entropy", Node: pick(1, 0, 0), Weight: weight, Scale: boost},
@@ -102,7 +106,15 @@ func (q lfq) entropies(b *builder, s kernels.LFQ, z, signs *G.Node) []Term {
 }
 
 func (q lfq) lookup(b *builder, codes *G.Node) *G.Node {
-	return b.scale(b.apply(kernels.LFQValues{LFQ: q.spec(b, codes)}, b.withChannels(codes, q.dims()), codes), q.radius())
+	return b.scale(b.apply(kernels.LFQValues{LFQ: q.spec(b, codes), LowFirst: lowFirst(b)}, b.withChannels(codes, q.dims()), codes), q.radius())
+}
+
+// boosted is that multiplier as an input, nil without one.
+func (q Quantizer) boosted(b *builder) *G.Node {
+	if q.EntropyBoostSteps == 0 {
+		return nil
+	}
+	return b.scheduled("entropy_boost", func(p StepPosition, dst []float32) { dst[0] = float32(q.boost(p.Step)) })
 }
 
 // boost is the multiplier of entropy_weight at a step, from 0: it falls linearly from

@@ -73,7 +73,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("model.patch_time: %d: want 1 with separate_first_frame", c.PatchTime))
 	}
 	if c.Compat != "" {
-		errs = append(errs, oneOf("compat", c.Compat, Lucidrains))
+		errs = append(errs, oneOf("compat", c.Compat, Lucidrains, OpenMagvit2, VidTok))
 	}
 	for _, name := range []string{CompressSpace, CompressTime} {
 		if n := c.count(name); n > 10 { // 2^10 pixels or frames per code; more would overflow
@@ -118,12 +118,16 @@ func (c Config) Validate() error {
 		errs = append(errs, q.validate(c)...)
 	}
 	errs = append(errs, c.validateClassify(), c.validatePrior(), c.compatible())
+	errs = append(errs, c.validatePublished()...)
 	for _, err := range errs {
 		if err != nil {
 			return err
 		}
 	}
 	if f := c.spaceFactor(); c.ImageSize%f != 0 {
+		if c.published() {
+			return fmt.Errorf("model.image_size: %d: %d levels need a multiple of %d", c.ImageSize, len(c.Published.Multipliers), f)
+		}
 		return fmt.Errorf("model.image_size: %d: patch %d and %d compress_space need a multiple of %d", c.ImageSize, c.Patch, c.count(CompressSpace), f)
 	}
 	return nil

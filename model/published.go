@@ -1,0 +1,223 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+)
+
+// Values of Compat for the networks of published tokenizers.
+const (
+	OpenMagvit2 = "open-magvit2" // Luo et al. 2024: LFQ, group norms, adaptive group norms in the decoder
+	VidTok      = "vidtok"       // Tang et al. 2024: causal FSQ, factorised residual blocks, one attention
+)
+
+// Published is the size of such a network. Channels of level i are init_dim·multipliers[i].
+type Published struct {
+	Multipliers []int  `yaml:"multipliers,flow,omitempty"` // open-magvit2, vidtok: channels of each level, as multiples of init_dim
+	Blocks      int    `yaml:"blocks,omitempty"`           // open-magvit2, vidtok: residual blocks of a level
+	Images      bool   `yaml:"images,omitempty"`           // open-magvit2: the network for images, without time
+	Version     string `yaml:"version,omitempty"`          // vidtok: "1.0", or "1.1" with copies of the first frame for zeros and linear upsampling in time
+	TimeDown    []int  `yaml:"time_down,flow,omitempty"`   // vidtok: levels after which the encoder halves time
+	TimeUp      []int  `yaml:"time_up,flow,omitempty"`     // vidtok: levels after which the decoder doubles time
+	Norm        string `yaml:"norm,omitempty"`             // vidtok: layer (over channels), or group (32 groups, of each frame)
+}
+
+// published reports whether the network is that of a published tokenizer.
+func (c Config) published() bool { return c.Compat == OpenMagvit2 || c.Compat == VidTok }
+
+// spaceFactor and timeFactor are pixels and frames per code.
+func (p Published) spaceFactor() int { return 1 << (len(p.Multipliers) - 1) }
+
+func (c Config) publishedTimeFactor() int {
+	p := c.Published
+	if c.Compat == VidTok {
+		return 1 << len(p.TimeDown)
+	}
+	f := 1
+	for i := range p.Multipliers[:len(p.Multipliers)-1] {
+		f *= p.stride(i)
+	}
+	return f
+}
+
+// stride is Open-MAGVIT2's stride in time after level i: a level of the first width keeps time.
+func (p Published) stride(level int) int {
+	if p.Images || p.Multipliers[level] == 1 {
+		return 1
+	}
+	return 2
+}
+
+// width is the number of channels of a level; of level -1 that of the first convolution.
+func (c Config) width(level int) int {
+	if level < 0 {
+		return c.InitDim
+	}
+	return c.InitDim * c.Published.Multipliers[level]
+}
+
+const publishedGroups = 32 // of group norms
+
+// validatePublished checks the keys of published networks.
+func (c Config) validatePublished() []error {
+	p := c.Published
+	if !c.published() {
+		if len(p.Multipliers) > 0 || p.Blocks != 0 || p.Images || p.Version != "" || len(p.TimeDown)+len(p.TimeUp) > 0 || p.Norm != "" {
+			return []error{fmt.Errorf("model.published: only with compat %s or %s", OpenMagvit2, VidTok)}
+		}
+		return nil
+	}
+	errs := []error{
+		between("published.multipliers: their number", len(p.Multipliers), 1, 8),
+		between("published.blocks", p.Blocks, 1, 32),
+		oneOf("loss.kind", c.Loss.Kind, "l1"),
+	}
+	for i, m := range p.Multipliers {
+		errs = append(errs, between(fmt.Sprintf("published.multipliers[%d]", i), m, 1, 64))
+	}
+	for _, d := range []struct {
+		key       string
+		got, want any
+	}{
+		{"channels", c.Channels, 3}, {"patch", c.Patch, 1}, {"background", c.Background, 0.}, {"layers: their number", len(c.Layers), 0}, {"latent_norm", c.LatentNorm, "none"},
+		{"loss.overshoot", c.Loss.Overshoot, 1.}, {"quantizer.codebooks", c.Quantizer.Codebooks, 1}, {"first_frame", c.FirstFrame, !p.Images}, {"separate_first_frame", c.SeparateFirstFrame, false},
+	} {
+		if d.got != d.want {
+			errs = append(errs, fmt.Errorf("model.%s: %v: want %v with compat %s", d.key, d.got, d.want, c.Compat))
+		}
+	}
+	if c.Compat == OpenMagvit2 {
+		errs = append(errs, oneOf("quantizer.kind", c.Quantizer.Kind, "lfq"))
+		if c.InitDim%publishedGroups != 0 {
+			errs = append(errs, fmt.Errorf("model.init_dim: %d: want a multiple of %d, the groups of a norm", c.InitDim, publishedGroups))
+		}
+		if p.Version != "" || len(p.TimeDown)+len(p.TimeUp) > 0 || p.Norm != "" {
+			errs = append(errs, fmt.Errorf("model.published: version, time_down, time_up and norm are keys of compat %s", VidTok))
+		}
+		return errs
+	}
+	errs = append(errs, oneOf("quantizer.kind", c.Quantizer.Kind, "fsq"), oneOf("published.version", p.Version, "1.0", "1.1"), oneOf("published.norm", p.Norm, "layer", "group"))
+	if p.Images {
+		errs = append(errs, fmt.Errorf("model.published.images: true: want false with compat %s", VidTok))
+	}
+	if p.Norm == "group" && c.InitDim%publishedGroups != 0 {
+		errs = append(errs, fmt.Errorf("model.init_dim: %d: want a multiple of %d, the groups of a norm", c.InitDim, publishedGroups))
+	}
+	if len(p.TimeDown) != len(p.TimeUp) {
+		errs = append(errs, fmt.Errorf("model.published.time_up: %v: want as many levels as time_down has, %d", p.TimeUp, len(p.TimeDown)))
+	}
+	for _, l := range []struct {
+		key       string
+		levels    []int
+		low, high int
+	}{{"time_down", p.TimeDown, 0, len(p.Multipliers) - 2}, {"time_up", p.TimeUp, 1, len(p.Multipliers) - 1}} {
+		sorted := slices.Sorted(slices.Values(l.levels))
+		if len(slices.Compact(sorted)) != len(l.levels) {
+			errs = append(errs, fmt.Errorf("model.published.%s: %v: a level occurs twice", l.key, l.levels))
+		}
+		for _, v := range l.levels {
+			errs = append(errs, between("published."+l.key, v, l.low, l.high))
+		}
+	}
+	return errs
+}
+
+// publishedLoss is the reconstruction's part of the loss of a published network, of
+// frames in [-1,1]: the mean absolute error, of VidTok its sum over a frame under a
+// learned scale.
+func (b *builder) publishedLoss(pixels *G.Node, s Shape) []Term {
+	if b.t.Config.Compat == OpenMagvit2 {
+		return []Term{{Name: "recon", Node: b.scale(pixels, 2), Weight: 1}}
+	}
+	values := s.H * s.W * b.t.Config.Channels
+	recon := b.scale(pixels, 2*float64(values))
+	return []Term{
+		{Name: "recon", Node: recon, Derived: true},
+		{Name: "nll", Node: b.apply(kernels.LearnedScale{K: float32(values)}, []int{}, recon, b.logScale()), Weight: 1},
+	}
+}
+
+// logScale is the learned logarithm of VidTok's reconstruction scale.
+func (b *builder) logScale() *G.Node {
+	return b.paramAs("loss.logvar", initial{}, []int{1}, []int{})
+}
+
+// signed maps values in [0,1] to [-1,1], unsigned back.
+func (b *builder) signed(x *G.Node) *G.Node   { return b.affine(x, 2, -1) }
+func (b *builder) unsigned(x *G.Node) *G.Node { return b.affine(x, .5, .5) }
+
+func (b *builder) affine(x *G.Node, mul, add float32) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	return b.apply(kernels.Affine{Len: x.Shape().TotalSize(), Mul: mul, Add: add}, x.Shape(), x)
+}
+
+func (b *builder) swish(x *G.Node) *G.Node { return b.act(kernels.SiLU, x) }
+
+// groupNorm normalizes 32 groups of channels over a clip's frames and pixels, or over
+// each frame's pixels, with gains and shifts [C] or, of each clip, [N,C].
+func (b *builder) groupNorm(x, gamma, beta *G.Node, ofFrames, adaptive bool) *G.Node {
+	n, t, h, w, c := b.dims(x)
+	s := kernels.GroupNorm{N: n, Rows: t * h * w, C: c, Groups: publishedGroups, Eps: 1e-6, Adaptive: adaptive}
+	if ofFrames {
+		s.N, s.Rows = n*t, h*w
+	}
+	return b.apply(s, []int{n, t, h, w, c}, x, gamma, beta)
+}
+
+// gains are the parameters of a norm over c channels.
+func (b *builder) gains(name string, c int) (gamma, beta *G.Node) {
+	return b.param(name+".weight", initial{mean: 1}, c), b.param(name+".bias", initial{}, c)
+}
+
+// concat joins two clips in time.
+func (b *builder) concat(x, y *G.Node) *G.Node {
+	n, tx, h, w, c := b.dims(x)
+	_, ty, _, _, _ := b.dims(y)
+	return b.apply(kernels.ConcatTime{N: n, TA: tx, TB: ty, Inner: h * w * c}, []int{n, tx + ty, h, w, c}, x, y)
+}
+
+// repeatFirst puts copies of the first frame in front.
+func (b *builder) repeatFirst(x *G.Node, frames int) *G.Node {
+	n, t, h, w, c := b.dims(x)
+	if frames == 0 {
+		return x
+	}
+	return b.apply(kernels.Pad{N: n, T: t, H: h, W: w, C: c, PT: frames, Mode: kernels.Replicate}, []int{n, t + frames, h, w, c}, x)
+}
+
+// publishedDefaults is Defaults with what all networks of published tokenizers have in common.
+func publishedDefaults(compat string, width int, p Published) Config {
+	c := Defaults()
+	c.Compat, c.InitDim, c.Published = compat, width, p
+	c.LatentNorm, c.FirstFrame, c.ImageSize = "none", !p.Images, 16*p.spaceFactor()
+	c.Loss.Kind = "l1"
+	q := &c.Quantizer
+	q.InvTemperature, q.EntropyWeight, q.DiversityGamma, q.CommitmentWeight, q.EntropyBoost, q.SoftClamp = 100, .1, 1, .25, 1, 0
+	return c
+}
+
+// OpenMagvit2Config is the configuration of an Open-MAGVIT2 tokenizer with codes of that
+// many bits.
+func OpenMagvit2Config(width, bits int, p Published) Config {
+	c := publishedDefaults(OpenMagvit2, width, p)
+	c.Quantizer.Kind, c.Quantizer.CodebookSize = "lfq", 1<<bits
+	return c
+}
+
+// VidTokConfig is the configuration of a causal VidTok tokenizer with these levels.
+// The weight of the entropies falls from 0.3 to 0.1 over the first 2,000 steps.
+func VidTokConfig(width int, levels []int, p Published) Config {
+	c := publishedDefaults(VidTok, width, p)
+	c.Quantizer.Kind, c.Quantizer.Levels = "fsq", levels
+	c.Quantizer.EntropyBoost, c.Quantizer.EntropyBoostSteps = 3, 2000
+	return c
+}
+
+// VidTokTime are VidTok's usual levels of time for that many levels.
+func VidTokTime(levels int) (down, up []int) { return []int{levels - 3, levels - 2}, []int{1, 2} }
