@@ -51,6 +51,15 @@ type constant struct {
 	values []float32
 }
 
+// Constants are the values of the inputs that never change.
+func (g *Graph) Constants() map[*G.Node][]float32 {
+	all := map[*G.Node][]float32{}
+	for _, c := range g.constants {
+		all[c.node] = c.values
+	}
+	return all
+}
+
 // scheduled is an input that is a function of the step and the batch in it.
 type scheduled struct {
 	node *G.Node

@@ -218,9 +218,11 @@ func (t *Tokenizer) LatentDims() int {
 }
 
 // FirstChannelLowest reports whether the first of a code's latent channels is its lowest
-// digit, as with FSQ; LFQ's and BSQ's first channel is the highest bit.
+// digit, as with FSQ and with the LFQ of open-magvit2; otherwise LFQ's and BSQ's first
+// channel is the highest bit.
 func (t *Tokenizer) FirstChannelLowest() bool {
-	return t.Config.Quantizer.Kind != "lfq" && t.Config.Quantizer.Kind != "bsq"
+	kind := t.Config.Quantizer.Kind
+	return kind != "lfq" && kind != "bsq" || t.Config.Compat == "open-magvit2"
 }
 
 // Codebook is the index of the buffer of a learned codebook, of shape [codebooks,codebook

@@ -17,7 +17,8 @@ import (
 type value struct {
 	name  string
 	shape []int // for the batch that the graph was built for
-	param int   // index of the parameter; -1: computed
+	param int   // index of the parameter, or -1
+	fixed []float32
 	from  *source
 }
 
@@ -46,6 +47,9 @@ func (h half) convert(t *model.Tokenizer, s model.Shape) (g *graph, outputs []st
 		if n != nil {
 			values[n] = value{name: t.Params[i].Name, shape: n.Shape(), param: i}
 		}
+	}
+	for n, v := range m.Constants() {
+		values[n] = value{name: n.Name(), shape: n.Shape(), param: -1, fixed: v}
 	}
 	for name, n := range m.Inputs {
 		values[n] = value{name: name + ".input", shape: n.Shape(), param: -1}
@@ -88,11 +92,14 @@ func (g *graph) add(n *G.Node, values map[*G.Node]value) error {
 	if !ok {
 		return fmt.Errorf("onnx: the kernel %s has no form in ONNX here; rules in model/onnx are by kernel", typeName(s))
 	}
+	if err := r.understands(s); err != nil {
+		return err
+	}
 	from := &source{spec: s}
 	for _, c := range machine.Children(n) {
 		from.in = append(from.in, values[c])
 	}
-	name := r(g, s, n.Shape(), from.in)
+	name := r.write(g, s, n.Shape(), from.in)
 	if g.err != nil {
 		return fmt.Errorf("%s: %w", typeName(s), g.err)
 	}

@@ -26,7 +26,8 @@ type graph struct {
 // weight is an initializer that comes from a parameter.
 type weight struct {
 	name  string
-	index int // of the parameter
+	index int       // of the parameter
+	fixed []float32 // instead of a parameter's values, where the graph has constants
 	shape []int
 	// from is the position in the parameter of value i of the initializer; nil: i.
 	from func(i int) int
@@ -150,25 +151,32 @@ func (g *graph) float(v float64) string {
 	return g.constant(onnxpb.TensorProto_FLOAT, nil, binary.LittleEndian.AppendUint32(nil, math.Float32bits(float32(v))))
 }
 
-// param adds an initializer made of a parameter, once for each form.
+// param adds an initializer made of a parameter or a constant of the graph, once for each form.
 func (g *graph) param(v value, form string, shape []int, from func(i int) int) string {
-	if v.param < 0 {
-		return g.fail("onnx: weights that the graph computes, where those of a parameter are wanted")
-	}
 	key := v.name + form
-	if name, ok := g.params[key]; ok {
-		return name
+	if _, ok := g.params[key]; !ok {
+		g.params[key] = key
+		g.used = append(g.used, weight{key, v.param, v.fixed, shape, from})
 	}
-	g.params[key] = key
-	g.used = append(g.used, weight{key, v.param, shape, from})
 	return key
 }
 
-// asIs is a parameter with the shape that it has.
-func (g *graph) asIs(v value) string { return g.param(v, "", v.shape, nil) }
+// computed reports whether a value is neither a parameter nor a constant.
+func (v value) computed() bool { return v.param < 0 && v.fixed == nil }
 
-// flat is a parameter of some shape as a list.
-func (g *graph) flat(v value) string { return g.param(v, ".flat", []int{size(v.shape)}, nil) }
+// asIs is a weight with the shape that it has.
+func (g *graph) asIs(v value) string { return g.shaped(v, "", v.shape...) }
+
+// flat is a weight of some shape as a list.
+func (g *graph) flat(v value) string { return g.shaped(v, ".flat", size(v.shape)) }
+
+// shaped is a weight in another shape of as many values.
+func (g *graph) shaped(v value, form string, shape ...int) string {
+	if v.computed() {
+		return g.reshape(v.name, shape...)
+	}
+	return g.param(v, form, shape, nil)
+}
 
 func size(shape []int) int {
 	n := 1
@@ -178,13 +186,19 @@ func size(shape []int) int {
 	return n
 }
 
-// transposed is a parameter [O,C] as [C,O].
+// transposed is weights [O,C] as [C,O].
 func (g *graph) transposed(v value, o, c int) string {
+	if v.computed() {
+		return g.transpose(g.reshape(v.name, o, c), 1, 0)
+	}
 	return g.param(v, ".transposed", []int{c, o}, func(i int) int { return i%o*c + i/o })
 }
 
 // channelsFirst is the weights [O,KT,KH,KW,C] of a convolution as [O,C,KT,KH,KW].
 func (g *graph) channelsFirst(v value, s kernels.Conv) string {
+	if v.computed() {
+		return g.transpose(g.reshape(v.name, s.O, s.KT, s.KH, s.KW, s.C), 0, 4, 1, 2, 3)
+	}
 	taps := s.KT * s.KH * s.KW
 	return g.param(v, ".channels_first", []int{s.O, s.C, s.KT, s.KH, s.KW}, func(i int) int {
 		o, c, k := i/(s.C*taps), i/taps%s.C, i%taps
@@ -273,6 +287,9 @@ func (g *graph) text() (string, error) {
 	}
 	for _, w := range g.used {
 		fmt.Fprint(&b, w.name, w.shape)
+		if err := binary.Write(&b, binary.LittleEndian, w.fixed); err != nil {
+			return "", err
+		}
 	}
 	return b.String(), nil
 }

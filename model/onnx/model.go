@@ -29,9 +29,8 @@ type Model struct {
 	MinFrames int      // fewest frames of a clip that it computes right, of those that the tokenizer takes
 	MinSide   int      // smallest height and width
 
-	proto  *onnxpb.ModelProto
-	used   []weight
-	params []model.Param
+	proto *onnxpb.ModelProto
+	used  []weight
 }
 
 // Encoder makes the encoder: video float32 [N,T,C,H,W] in [0,1], and cond [N,dim_cond] where the configuration has one, to
@@ -82,7 +81,7 @@ func (h half) model(t *model.Tokenizer, trained model.Shape, about map[string]st
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Name: h.name, MinFrames: t.Padded(1), MinSide: t.BatchShape([5]int{1, 1, 1, 1, 1}).H, params: t.Params}
+	m := &Model{Name: h.name, MinFrames: t.Padded(1), MinSide: t.BatchShape([5]int{1, 1, 1, 1, 1}).H}
 	for _, a := range axes {
 		if found, err := text(a.change(t, base)); err != nil || found != want {
 			m.Fixed = append(m.Fixed, a.name)

@@ -393,6 +393,14 @@ func TestEveryQuantizer(t *testing.T) {
 	}
 }
 
+// TestConstants has matrices in the graph that are no parameters.
+func TestConstants(t *testing.T) {
+	c := layers()
+	c.Patch, c.PatchTransform = 2, "cosine"
+	n := newNetwork(t, c)
+	compare(t, startReader(t), n, model.Shape{N: 1, T: 9, H: 16, W: 24}).within(t, "cosine")
+}
+
 // TestShortClips runs clips of as few frames as a model says it takes.
 func TestShortClips(t *testing.T) {
 	r := startReader(t)
@@ -442,11 +450,11 @@ func TestFixedAxes(t *testing.T) {
 	old := rules[reflect.TypeFor[kernels.PadFront]()]
 	t.Cleanup(func() { rules[reflect.TypeFor[kernels.PadFront]()] = old })
 	for axis, want := range map[int][]string{0: {"batch"}, 1: {"frames"}, 2: {"height and width"}, 4: nil} {
-		rules[reflect.TypeFor[kernels.PadFront]()] = func(g *graph, s kernels.Spec, y []int, in []value) string {
+		rules[reflect.TypeFor[kernels.PadFront]()] = rule{func(g *graph, s kernels.Spec, y []int, in []value) string {
 			shape := []int{0, 0, 0, 0, 0}
 			shape[axis] = y[axis]
-			return g.reshape(old(g, s, y, in), shape...)
-		}
+			return g.reshape(old.write(g, s, y, in), shape...)
+		}, old.fields}
 		trained := model.Shape{N: 3, T: 13, H: 16, W: 20}
 		m, err := Encoder(n.Tokenizer, trained, nil)
 		if err != nil || !slices.Equal(m.Fixed, want) {
@@ -461,9 +469,11 @@ func TestFixedAxes(t *testing.T) {
 			}
 		}
 	}
-	_, err := Encoder(n.Tokenizer, model.Shape{N: 1, T: 12, H: 16, W: 16}, nil)
-	if err != nil {
-		t.Error(err) // nothing is fixed: the size of training plays no part
+	rules[reflect.TypeFor[kernels.PadFront]()] = rule{func(g *graph, s kernels.Spec, y []int, in []value) string {
+		return g.reshape(old.write(g, s, y, in), 0, y[1], 0, 0, 0)
+	}, old.fields}
+	if _, err := Encoder(n.Tokenizer, model.Shape{N: 1, T: 12, H: 16, W: 16}, nil); err == nil || !strings.Contains(err.Error(), "one size only") {
+		t.Errorf("12 frames, which the tokenizer does not take: %v", err)
 	}
 }
 
@@ -473,6 +483,10 @@ func TestKernelWithoutRule(t *testing.T) {
 	kind := reflect.TypeFor[kernels.TokenShift]()
 	old := rules[kind]
 	t.Cleanup(func() { rules[kind] = old })
+	rules[kind] = rule{old.write, []string{"N", "T", "P"}} // as if C came later
+	if _, err := Decoder(n.Tokenizer, model.Shape{}, nil); err == nil || !strings.Contains(err.Error(), "kernels.TokenShift) with C: ") {
+		t.Errorf("%v; want an error that names the field", err)
+	}
 	delete(rules, kind)
 	if _, err := Decoder(n.Tokenizer, model.Shape{}, nil); err == nil || !strings.Contains(err.Error(), "kernels.TokenShift") || !strings.Contains(err.Error(), "no form in ONNX") {
 		t.Errorf("%v; want an error that names TokenShift", err)

@@ -4,83 +4,107 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
+	"strings"
 
 	"magvit/kernels"
 	"magvit/model/onnx/onnxpb"
 )
 
-// rule writes one kernel. y is the shape of the result, for the batch that the graph was built for: only sizes that no
-// batch changes may be taken from it and from the Spec. Values keep the kernels' layout, [N,T,H,W,C].
-type rule func(g *graph, s kernels.Spec, y []int, in []value) string
+// rule writes one kernel.
+type rule struct {
+	// write adds the operators. y is the shape of the result, for the batch that the graph was built for: only sizes that no
+	// batch changes may be taken from it and from the Spec. Values keep the kernels' layout, [N,T,H,W,C].
+	write func(g *graph, s kernels.Spec, y []int, in []value) string
+	// fields are those of the Spec that write knows. Others must be zero, as they were not there when it was written.
+	fields []string
+}
 
-func of[S kernels.Spec](f func(g *graph, s S, y []int, in []value) string) (reflect.Type, rule) {
-	return reflect.TypeFor[S](), func(g *graph, s kernels.Spec, y []int, in []value) string { return f(g, s.(S), y, in) }
+// understands returns an error for a Spec with a field that the rule does not know.
+func (r rule) understands(s kernels.Spec) error {
+	v := reflect.ValueOf(s)
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if !f.Anonymous && !slices.Contains(r.fields, f.Name) && !v.FieldByIndex(f.Index).IsZero() {
+			return fmt.Errorf("onnx: the kernel %s with %s: %v has no form in ONNX here; rules in model/onnx are by kernel", typeName(s), f.Name, v.FieldByIndex(f.Index))
+		}
+	}
+	return nil
 }
 
 // rules by type of Spec.
 var rules = map[reflect.Type]rule{}
 
-func add(t reflect.Type, r rule) { rules[t] = r }
+// add adds the rule of a kernel whose Spec has these fields.
+func add[S kernels.Spec](fields string, f func(g *graph, s S, y []int, in []value) string) {
+	rules[reflect.TypeFor[S]()] = rule{func(g *graph, s kernels.Spec, y []int, in []value) string { return f(g, s.(S), y, in) }, strings.Fields(fields)}
+}
+
+const convFields = "N T H W C O KT KH KW ST SH SW DT PT PH PW Act Residual"
 
 func init() {
-	add(of(func(g *graph, s kernels.Affine, _ []int, in []value) string {
+	add("Len Mul Add", func(g *graph, s kernels.Affine, _ []int, in []value) string {
 		return g.scaled(in[0].name, float64(s.Mul), float64(s.Add))
-	}))
-	add(of(func(g *graph, s kernels.Act, _ []int, in []value) string { return g.activation(s.Kind, in[0].name) }))
-	add(of(func(g *graph, s kernels.Add, _ []int, in []value) string { return g.op("Add", in[0].name, in[1].name) }))
-	add(of(conv))
-	add(of(modConv))
-	add(of(func(g *graph, s kernels.Modulate, _ []int, in []value) string { return in[1].name })) // part of modConv
-	add(of(pad))
-	add(of(func(g *graph, s kernels.PadFront, _ []int, in []value) string {
+	})
+	add("Kind Len", func(g *graph, s kernels.Act, _ []int, in []value) string { return g.activation(s.Kind, in[0].name) })
+	add("Len", func(g *graph, s kernels.Add, _ []int, in []value) string { return g.op("Add", in[0].name, in[1].name) })
+	add("Len", func(g *graph, s kernels.Blend, _ []int, in []value) string {
+		mix := g.op("Sigmoid", g.flat(in[2]))
+		return g.op("Add", g.op("Mul", in[0].name, mix), g.op("Mul", in[1].name, g.op("Sub", g.float(1), mix)))
+	})
+	add(convFields, conv)
+	add(convFields, modConv)
+	add("N O Taps C Demod", func(g *graph, s kernels.Modulate, _ []int, in []value) string { return in[1].name }) // part of modConv
+	add("N T H W C PT PH PW Mode After", pad)
+	add("N T Inner P", func(g *graph, s kernels.PadFront, _ []int, in []value) string {
 		return g.pad(g.clips(in[0]), "constant", []int{0, s.P, 0, 0, 0}, make([]int, 5))
-	}))
-	add(of(func(g *graph, s kernels.SliceTime, _ []int, in []value) string {
+	})
+	add("N T Inner From To", func(g *graph, s kernels.SliceTime, _ []int, in []value) string {
 		to := s.To
 		if to == s.T {
 			to = last
 		}
 		return g.slice(g.clips(in[0]), 1, s.From, to)
-	}))
-	add(of(func(g *graph, s kernels.ConcatTime, _ []int, in []value) string {
-		return g.concat(1, g.clips(in[0]), g.clips(in[1]))
-	}))
-	add(of(shuffle))
-	add(of(tokenShift))
-	add(of(blur))
-	add(of(func(g *graph, s kernels.LayerNorm, _ []int, in []value) string {
+	})
+	add("N TA TB Inner", concatTime)
+	add("N T H W C FT FH FW Down Act PhaseFirst", shuffle)
+	add("N T P C Back", tokenShift)
+	add("N T H W C Time Space", blur)
+	add("N T Inner Kind Head", resample)
+	add("Rows C Eps", func(g *graph, s kernels.LayerNorm, _ []int, in []value) string {
 		return g.opWith("LayerNormalization", []attr{{"axis", -1}, {"epsilon", s.Eps}}, in[0].name, g.asIs(in[1]), g.asIs(in[2]))
-	}))
-	add(of(func(g *graph, s kernels.RMSNorm, _ []int, in []value) string {
+	})
+	add("N Rows C Groups Eps Adaptive Act", groupNorm)
+	add("N Rows C Eps", channelStats)
+	add("Rows C", func(g *graph, s kernels.RMSNorm, _ []int, in []value) string {
 		return g.op("Mul", g.rms(in[0].name, s.C), g.asIs(in[1]))
-	}))
-	add(of(func(g *graph, s kernels.AdaptiveRMSNorm, _ []int, in []value) string {
+	})
+	add("N Rows C", func(g *graph, s kernels.AdaptiveRMSNorm, _ []int, in []value) string {
 		return g.op("Mul", g.rms(g.clips(in[0]), s.C), g.clips(in[1]))
-	}))
-	add(of(func(g *graph, s kernels.Normalize, _ []int, in []value) string {
+	})
+	add("Rows C", func(g *graph, s kernels.Normalize, _ []int, in []value) string {
 		x := g.reshape(g.clips(in[0]), 0, 0, 0, 0, -1, s.C)
 		return g.reshape(g.op("Div", x, g.norm(x, 1e-12)), 0, 0, 0, 0, in[0].shape[4])
-	}))
-	add(of(framePool))
-	add(of(func(g *graph, s kernels.FrameGate, _ []int, in []value) string {
+	})
+	add("F P C", framePool)
+	add("F P C Residual", func(g *graph, s kernels.FrameGate, _ []int, in []value) string {
 		y := g.op("Mul", g.clips(in[0]), g.clips(in[1]))
 		if s.Residual {
 			y = g.op("Add", y, in[2].name)
 		}
 		return y
-	}))
-	add(of(func(g *graph, s kernels.GEGLU, _ []int, in []value) string {
+	})
+	add("Rows C", func(g *graph, s kernels.GEGLU, _ []int, in []value) string {
 		return g.op("Mul", g.slice(g.clips(in[0]), 4, 0, s.C), g.activation(kernels.GELU, g.slice(in[0].name, 4, s.C, 2*s.C)))
-	}))
-	add(of(attention))
-	add(of(linearAttention))
-	add(of(gateLoop))
-	add(of(fsqIndex))
-	add(of(fsqValues))
-	add(of(lfqIndex))
-	add(of(lfqValues))
-	add(of(vqIndex))
-	add(of(vqValues))
+	})
+	add("N T P Heads Dim Memory Over Causal", attention)
+	add("F P Heads Dim", linearAttention)
+	add("N T P C", gateLoop)
+	add("Tokens Books Dims Levels", fsqIndex)
+	add("Tokens Books Dims Levels", fsqValues)
+	add("Tokens Books Bits LowFirst", lfqIndex)
+	add("Tokens Books Bits LowFirst", lfqValues)
+	add("Tokens Books Codes Dim", vqIndex)
+	add("Tokens Books Codes Dim", vqValues)
 }
 
 // clips is the name of a value that must have the axes [N,T,H,W,C].
@@ -157,7 +181,7 @@ func conv(g *graph, s kernels.Conv, _ []int, in []value) (y string) {
 func modConv(g *graph, s kernels.ModConv, _ []int, in []value) string {
 	x := g.clips(in[0])
 	m := in[1].from
-	if m == nil {
+	if m == nil { // also a matrix that the network computes
 		if !point(s.Conv) || s.N != 1 {
 			return g.fail("onnx: ModConv: weights of each clip are a parameter; want those of Modulate")
 		}
@@ -178,6 +202,9 @@ func modConv(g *graph, s kernels.ModConv, _ []int, in []value) string {
 func pad(g *graph, s kernels.Pad, _ []int, in []value) string {
 	x := g.clips(in[0])
 	front, back := []int{0, s.PT, s.PH, s.PW, 0}, []int{0, 0, s.PH, s.PW, 0}
+	if s.After {
+		front[2], front[3] = 0, 0
+	}
 	switch s.Mode {
 	case kernels.Zeros:
 		return g.pad(x, "constant", front, back)
@@ -207,19 +234,34 @@ func pad(g *graph, s kernels.Pad, _ []int, in []value) string {
 func shuffle(g *graph, s kernels.Shuffle, _ []int, in []value) string {
 	x := g.clips(in[0])
 	factors := []int{1, s.FT, s.FH, s.FW}
+	// The deep array is [N,T,H,W,C,FT,FH,FW], or [N,T,H,W,FT,FH,FW,C] with the phase first; the wide one
+	// [N,T,FT,H,FH,W,FW,C]. Entry i of up is the axis of the deep array that is axis i of the wide one.
+	deep, up := []int{0, 0, 0, 0, s.C, s.FT, s.FH, s.FW}, []int{0, 1, 5, 2, 6, 3, 7, 4}
+	if s.PhaseFirst {
+		deep, up = []int{0, 0, 0, 0, s.FT, s.FH, s.FW, s.C}, []int{0, 1, 4, 2, 5, 3, 6, 7}
+	}
 	var y string
 	if s.Down {
+		down := make([]int, 8)
+		for i, axis := range up {
+			down[axis] = i
+		}
 		small := g.op("Div", g.dims(x, 0, 4), g.ints(factors...))
-		// N,T,H,W,FT,FH,FW,C to N,T,FT,H,FH,W,FW,C
 		shape := g.op("Gather", g.concat(0, small, g.ints(s.FT, s.FH, s.FW, s.C)), g.ints(0, 1, 4, 2, 5, 3, 6, 7))
-		y = g.transpose(g.op("Reshape", x, shape), 0, 1, 3, 5, 7, 2, 4, 6)
-		y = g.reshape(y, 0, 0, 0, 0, s.C*s.FT*s.FH*s.FW)
+		y = g.reshape(g.transpose(g.op("Reshape", x, shape), down...), 0, 0, 0, 0, s.C*s.FT*s.FH*s.FW)
 	} else {
 		wide := g.op("Mul", g.dims(x, 0, 4), g.ints(factors...))
-		y = g.transpose(g.reshape(x, 0, 0, 0, 0, s.C, s.FT, s.FH, s.FW), 0, 1, 5, 2, 6, 3, 7, 4)
-		y = g.reshapeTo(y, wide, s.C)
+		y = g.reshapeTo(g.transpose(g.reshape(x, deep...), up...), wide, s.C)
 	}
 	return g.activation(s.Act, y)
+}
+
+// concatTime joins frames of clips, or rows of weights, whose clips are one.
+func concatTime(g *graph, s kernels.ConcatTime, y []int, in []value) string {
+	if len(y) == 2 && s.N == 1 {
+		return g.concat(0, g.shaped(in[0], ".rows", s.TA, s.Inner), g.shaped(in[1], ".rows", s.TB, s.Inner))
+	}
+	return g.concat(1, g.clips(in[0]), g.clips(in[1]))
 }
 
 func tokenShift(g *graph, s kernels.TokenShift, _ []int, in []value) string {
@@ -253,7 +295,7 @@ func blur(g *graph, s kernels.Blur, _ []int, in []value) string {
 
 func framePool(g *graph, s kernels.FramePool, _ []int, in []value) string {
 	x := g.reshape(g.clips(in[0]), 0, 0, -1, s.C) // [N,T,P,C]
-	k := g.param(in[1], ".column", []int{s.C, 1}, nil)
+	k := g.shaped(in[1], ".column", s.C, 1)
 	a := g.opWith("Softmax", []attr{{"axis", 2}}, g.op("MatMul", x, k))
 	return g.reshape(g.op("MatMul", g.transpose(a, 0, 1, 3, 2), x), 0, 0, 1, 1, s.C)
 }

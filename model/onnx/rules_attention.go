@@ -25,8 +25,12 @@ func attention(g *graph, s kernels.Attention, _ []int, in []value) string {
 	part := func(i int) string { // [N,A,heads,L,dim]
 		return g.transpose(g.opWith("Gather", []attr{{"axis", 3}}, split, g.int(i)), 0, 1, 3, 2, 4)
 	}
-	q, mem := part(0), g.asIs(in[1])
+	q := part(0)
 	known := func(i int) string { // the memory's keys or values, then the tokens'
+		if s.Memory == 0 {
+			return part(i)
+		}
+		mem := g.asIs(in[1])
 		first := g.op("Expand", g.op("Gather", mem, g.int(i-1)), g.concat(0, g.dims(q, 0, 2), g.ints(s.Heads, s.Memory, s.Dim)))
 		return g.concat(3, first, part(i))
 	}

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"math"
+	"slices"
 
 	"magvit/kernels"
 	"magvit/model/onnx/onnxpb"
@@ -47,22 +48,25 @@ func fsqValues(g *graph, s kernels.FSQValues, _ []int, in []value) string {
 	return g.reshape(q, 0, 0, 0, 0, s.Books*s.Dims)
 }
 
-// bitBases are those of bits whose first is the most significant one.
-func bitBases(n int) (bases, levels []int) {
+// bitBases are those of bits whose first is the most significant one, or the least.
+func bitBases(n int, lowFirst bool) (bases, levels []int) {
 	for i := range n {
-		bases, levels = append(bases, 1<<(n-1-i)), append(levels, 2)
+		bases, levels = append(bases, 1<<i), append(levels, 2)
+	}
+	if !lowFirst {
+		slices.Reverse(bases)
 	}
 	return bases, levels
 }
 
 func lfqIndex(g *graph, s kernels.LFQIndex, _ []int, in []value) string {
-	bases, _ := bitBases(s.Bits)
+	bases, _ := bitBases(s.Bits, s.LowFirst)
 	set := g.cast(g.op("Greater", g.clips(in[0]), g.float(0)), integers)
 	return g.codeOf(g.reshape(set, 0, 0, 0, 0, s.Books, s.Bits), bases)
 }
 
 func lfqValues(g *graph, s kernels.LFQValues, _ []int, in []value) string {
-	bases, levels := bitBases(s.Bits)
+	bases, levels := bitBases(s.Bits, s.LowFirst)
 	bits := g.cast(g.digitsOf(g.clips(in[0]), bases, levels), onnxpb.TensorProto_FLOAT)
 	return g.reshape(g.scaled(bits, 2, -1), 0, 0, 0, 0, s.Books*s.Bits)
 }
@@ -82,6 +86,6 @@ func vqValues(g *graph, s kernels.VQValues, _ []int, in []value) string {
 		first[b] = b * s.Codes
 	}
 	rows := g.op("Add", g.clips(in[0]), g.ints(first...))
-	e := g.param(in[1], ".rows", []int{s.Books * s.Codes, s.Dim}, nil)
+	e := g.shaped(in[1], ".rows", s.Books*s.Codes, s.Dim)
 	return g.reshape(g.op("Gather", e, rows), 0, 0, 0, 0, s.Books*s.Dim)
 }

@@ -47,12 +47,14 @@ func (m *Model) write(dir string, values func(i int) ([]float32, error), inline 
 		defer func() { err = errors.Join(err, second.to.Flush(), f.Close()) }()
 	}
 	for _, w := range m.used {
-		from, err := values(w.index)
-		if err != nil {
-			return err
+		from := w.fixed
+		if from == nil {
+			if from, err = values(w.index); err != nil {
+				return err
+			}
 		}
 		if len(from) != size(w.shape) {
-			return fmt.Errorf("onnx: %s: %d values, want %v", m.params[w.index].Name, len(from), w.shape)
+			return fmt.Errorf("onnx: %s: %d values, want %v", w.name, len(from), w.shape)
 		}
 		t := &onnxpb.TensorProto{Name: proto.String(w.name), DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), Dims: wide(w.shape)}
 		raw := make([]byte, 0, 4*len(from))
