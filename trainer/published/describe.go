@@ -1,0 +1,56 @@
+package published
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"magvit/model"
+	"magvit/trainer/usage"
+)
+
+// Description says what a checkpoint file is.
+type Description struct {
+	File     string           `json:"file"`
+	Family   string           `json:"family"` // "": unknown
+	Network  *model.Published `json:"network,omitempty"`
+	Width    int              `json:"width,omitempty"`  // channels of the first convolution
+	Digits   int              `json:"digits,omitempty"` // of a code: bits, or levels
+	Average  bool             `json:"average"`          // it holds averages of the weights
+	Key      string           `json:"key"`              // of the state dict in the file; "": the file is the state dict
+	Groups   []string         `json:"groups"`           // of tensors, with their number
+	Other    []string         `json:"other"`            // keys of the file besides the state dict's
+	Tensors  int              `json:"tensors"`
+	Values   int              `json:"values"`
+	Types    []string         `json:"types"`
+	Unknown  string           `json:"unknown,omitempty"` // why the family is not known, and what to do
+	Mismatch string           `json:"mismatch,omitempty"`
+}
+
+// Describe reads the names and shapes of a checkpoint file's tensors.
+func Describe(path string) (d Description, err error) {
+	f, err := open(path)
+	if err != nil {
+		return d, usage.Errorf("%s: %w", path, err)
+	}
+	defer f.close()
+	names := slices.Sorted(maps.Keys(f.tensors))
+	d = Description{File: path, Key: f.key, Groups: groups(names), Other: f.rest, Tensors: len(names)}
+	types := map[string]bool{}
+	for _, t := range f.tensors {
+		d.Values += t.Len()
+		types[string(t.Dtype)] = true
+	}
+	d.Types = slices.Sorted(maps.Keys(types))
+	d.Average = slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, "model_ema.") })
+	n, ok, err := recognise(f.tensors)
+	switch {
+	case !ok:
+		d.Unknown = unknown(f).Error()
+	case err != nil:
+		d.Family, d.Mismatch = n.family, err.Error()
+	default:
+		d.Family, d.Network, d.Width, d.Digits = n.family, &n.size, n.width, n.bits
+	}
+	return d, nil
+}

@@ -1,0 +1,164 @@
+package published
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"magvit/model"
+	"magvit/trainer/torchfile"
+)
+
+// network is what the names and shapes of tensors say about a network.
+type network struct {
+	family string // model.OpenMagvit2 or model.VidTok
+	width  int
+	bits   int // latent channels: bits of a code, or its digits
+	size   model.Published
+	prefix string // of all names
+}
+
+// tensors are a file's tensors by name, without the parts of names that wrappers insert.
+type tensors map[string]*torchfile.Tensor
+
+// shape is a tensor's shape, nil if there is none.
+func (t tensors) shape(name string) []int {
+	if t[name] == nil {
+		return nil
+	}
+	return t[name].Shape
+}
+
+// count is how many of the names with numbers 0, 1, ... there are.
+func (t tensors) count(format string) (n int) {
+	for t[fmt.Sprintf(format, n)] != nil {
+		n++
+	}
+	return n
+}
+
+// within are the tensors with a prefix, under their names without it.
+func (t tensors) within(prefix string) tensors {
+	own := tensors{}
+	for name, x := range t {
+		if name, ok := strings.CutPrefix(name, prefix); ok {
+			own[name] = x
+		}
+	}
+	return own
+}
+
+// recognise finds the family and size of a network. ok is false where no family is known.
+func recognise(all tensors) (n network, ok bool, err error) {
+	for _, first := range []string{"encoder.conv_in.conv_1.weight", "encoder.conv_in.conv.weight", "encoder.conv_in.weight"} {
+		for name := range all {
+			prefix, found := strings.CutSuffix(name, first)
+			if !found || prefix != "" && !strings.HasSuffix(prefix, ".") {
+				continue
+			}
+			own := all.within(prefix)
+			rank, adaptive := len(all[name].Shape), own["decoder.adaptive.0.gamma.weight"] != nil
+			switch {
+			case adaptive && (first == "encoder.conv_in.conv_1.weight" && rank == 5 || first == "encoder.conv_in.weight" && rank == 4):
+				n, err = openMagvit2(own, rank == 4)
+			case first == "encoder.conv_in.conv.weight" && rank == 5 && own["encoder.down_temporal.0.block.0.conv1.conv.weight"] != nil:
+				n, err = vidTok(own)
+			default:
+				continue
+			}
+			n.prefix = prefix
+			return n, true, err
+		}
+	}
+	return n, false, nil
+}
+
+// multipliers are the widths of levels as multiples of the first one.
+func multipliers(width int, levels int, of func(i int) []int) (m []int, err error) {
+	for i := range levels {
+		s := of(i)
+		if len(s) == 0 || width < 1 || s[0] < width || s[0]%width != 0 {
+			return nil, fmt.Errorf("level %d: its first convolution is of shape %v: want a multiple of %d channels", i, s, width)
+		}
+		m = append(m, s[0]/width)
+	}
+	if len(m) == 0 {
+		return nil, fmt.Errorf("no levels: the residual blocks of the encoder are missing")
+	}
+	return m, nil
+}
+
+// latents is the number of latent channels, the second axis of the decoder's first convolution.
+func latents(t tensors, name string) (int, error) {
+	s := t.shape(name)
+	if len(s) < 2 {
+		return 0, fmt.Errorf("%s is missing, or of shape %v", name, s)
+	}
+	return s[1], nil
+}
+
+func openMagvit2(t tensors, images bool) (n network, err error) {
+	conv := ".conv_1.weight"
+	if images {
+		conv = ".weight"
+	}
+	n = network{family: model.OpenMagvit2, width: t.shape("encoder.conv_in" + conv)[0]}
+	n.size.Images = images
+	n.size.Blocks = t.count("encoder.mid_block.%d.norm1.weight")
+	if n.bits, err = latents(t, "decoder.conv_in"+conv); err != nil {
+		return n, err
+	}
+	n.size.Multipliers, err = multipliers(n.width, t.count("decoder.adaptive.%d.gamma.weight"), func(i int) []int {
+		return t.shape(fmt.Sprintf("encoder.down.%d.block.0.conv1", i) + conv)
+	})
+	return n, err
+}
+
+func vidTok(t tensors) (n network, err error) {
+	n = network{family: model.VidTok, width: t.shape("encoder.conv_in.conv.weight")[0]}
+	n.size.Blocks = t.count("encoder.down.0.block.%d.conv1.weight")
+	n.size.Norm = "group"
+	if t["encoder.norm_out.norm.weight"] != nil {
+		n.size.Norm = "layer"
+	}
+	if n.bits, err = latents(t, "decoder.conv_in.conv.weight"); err != nil {
+		return n, err
+	}
+	if out := t.shape("encoder.conv_out.conv.weight"); len(out) > 0 && out[0] != n.bits {
+		return n, fmt.Errorf("the encoder has %d latent channels and the decoder %d: a continuous (KL) tokenizer, which has no codes", out[0], n.bits)
+	}
+	levels := t.count("encoder.down.%d.block.0.conv1.weight")
+	n.size.Multipliers, err = multipliers(n.width, levels, func(i int) []int {
+		return t.shape(fmt.Sprintf("encoder.down.%d.block.0.conv1.weight", i))
+	})
+	for i := range levels {
+		if t[fmt.Sprintf("encoder.down_temporal.%d.downsample.mix_factor", i)] != nil {
+			n.size.TimeDown = append(n.size.TimeDown, i)
+		}
+		if t[fmt.Sprintf("decoder.up_temporal.%d.upsample.mix_factor", i)] != nil {
+			n.size.TimeUp = append(n.size.TimeUp, i)
+		}
+	}
+	return n, err
+}
+
+// config is the model's configuration. levels are VidTok's, nil: 8 each.
+func (n network) config(version string, levels []int) (model.Config, error) {
+	if n.family == model.OpenMagvit2 {
+		if n.bits < 1 || n.bits > 18 {
+			return model.Config{}, fmt.Errorf("codes of %d bits: want 1 to 18", n.bits)
+		}
+		return model.OpenMagvit2Config(n.width, n.bits, n.size), nil
+	}
+	if levels == nil {
+		levels = slices.Repeat([]int{8}, n.bits)
+	}
+	if len(levels) != n.bits {
+		return model.Config{}, fmt.Errorf("levels %v: the file's codes have %d digits", levels, n.bits)
+	}
+	n.size.Version = version
+	return model.VidTokConfig(n.width, levels, n.size), nil
+}
+
+// averageName is the name of a parameter's average.
+func averageName(name string) string { return "model_ema." + strings.ReplaceAll(name, ".", "") }

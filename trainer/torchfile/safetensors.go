@@ -1,0 +1,86 @@
+package torchfile
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// maxHeader bounds the header of a .safetensors file, as the format does.
+const maxHeader = 100_000_000
+
+// OpenSafetensors reads the header of a .safetensors file; tensors are read when they are asked
+// for, until close is called. They are sorted by name.
+func OpenSafetensors(path string) (list []NamedTensor, closeFile func() error, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if list, err = safetensorsOf(f); err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("not a safetensors file: %w", err)
+	}
+	return list, f.Close, nil
+}
+
+func safetensorsOf(f *os.File) (list []NamedTensor, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var n [8]byte
+	if _, err := io.ReadFull(f, n[:]); err != nil {
+		return nil, err
+	}
+	size := binary.LittleEndian.Uint64(n[:])
+	if size > maxHeader || int64(size) > info.Size()-8 {
+		return nil, fmt.Errorf("a header of %d bytes in a file of %d", size, info.Size())
+	}
+	text := make([]byte, size)
+	if _, err := io.ReadFull(f, text); err != nil {
+		return nil, err
+	}
+	var header map[string]struct {
+		DType   string
+		Shape   []int
+		Offsets [2]int64 `json:"data_offsets"`
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	delete(all, "__metadata__")
+	if text, err = json.Marshal(all); err == nil {
+		err = json.Unmarshal(text, &header)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	rest := info.Size() - 8 - int64(size)
+	for name, h := range header {
+		dtype := safetensorsTypes[h.DType]
+		if dtype == "" {
+			return nil, fmt.Errorf("%.100q is %.20s; want F32, F64, F16 or BF16: convert the weights to float32 before saving", name, h.DType)
+		}
+		elements, err := count(h.Shape)
+		if err != nil {
+			return nil, fmt.Errorf("%.100q: %w", name, err)
+		}
+		if h.Offsets[0] < 0 || h.Offsets[1] > rest || h.Offsets[1]-h.Offsets[0] != int64(elements)*int64(dtype.Size()) {
+			return nil, fmt.Errorf("%.100q of shape %v is at bytes %v of %d", name, h.Shape, h.Offsets, rest)
+		}
+		at := io.NewSectionReader(f, 8+int64(size)+h.Offsets[0], h.Offsets[1]-h.Offsets[0])
+		s := &storage{name: name, dtype: dtype, elements: elements, at: at, checked: true}
+		t, err := newTensor(s, 0, h.Shape, rowMajor(h.Shape))
+		if err != nil {
+			return nil, fmt.Errorf("%.100q: %w", name, err)
+		}
+		list = append(list, NamedTensor{name, t})
+	}
+	slices.SortFunc(list, func(a, b NamedTensor) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
