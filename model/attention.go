@@ -44,11 +44,16 @@ func (b *builder) linearAttention(name string, x, cond *G.Node, m Heads) *G.Node
 
 // feedForward is a GEGLU MLP on each pixel with hidden width int(mult·2/3·C).
 func (b *builder) feedForward(name string, x, cond *G.Node, mult float64) *G.Node {
+	return b.feedForwardOf(timeAndSpace, name, x, cond, mult)
+}
+
+// feedForwardOf is feedForward whose weights have axes a in the reference.
+func (b *builder) feedForwardOf(a axes, name string, x, cond *G.Node, mult float64) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	inner := int(float64(c) * mult * 2 / 3)
-	y := b.conv(name+".net.0", b.rmsNorm(name+".norm", x, cond, 3), 2*inner, point, convOptions{})
+	y := b.conv(name+".net.0", b.rmsNorm(name+".norm", x, cond, len(a.reference(1, 1, point))-2), 2*inner, point, convOptions{axes: a})
 	y = b.apply(kernels.GEGLU{Rows: n * t * h * w, C: inner}, []int{n, t, h, w, inner}, y)
-	return b.conv(name+".net.2", y, c, point, convOptions{})
+	return b.conv(name+".net.2", y, c, point, convOptions{axes: a})
 }
 
 // shift delays half of the channels by one frame.

@@ -14,17 +14,18 @@ import (
 // builder makes a graph for one batch shape. After the first error, which err keeps,
 // every method returns nil and does nothing.
 type builder struct {
-	scaled  bool // terms of the loss have inputs that multiply them
-	t       *Tokenizer
-	g       *G.ExprGraph
-	graph   *Graph
-	shape   Shape
-	cond    *G.Node            // [N,dim_cond], input; nil: none
-	params  []*G.Node          // by index of Tokenizer.Params; nil: unused by this graph
-	none    map[int]*G.Node    // zeros in place of biases, by their number
-	stages  map[string]*G.Node // of published networks, for tests; nil: not recorded
-	declare bool               // unknown parameters are added to the list
-	err     error
+	scaled         bool // terms of the loss have inputs that multiply them
+	t              *Tokenizer
+	g              *G.ExprGraph
+	graph          *Graph
+	shape          Shape
+	cond           *G.Node            // [N,dim_cond], input; nil: none
+	params         []*G.Node          // by index of Tokenizer.Params; nil: unused by this graph
+	none           map[int]*G.Node    // zeros in place of biases, by their number
+	stages         map[string]*G.Node // of published networks, for tests; nil: not recorded
+	declare        bool               // unknown parameters are added to the list
+	discriminating bool               // they are the discriminator's
+	err            error
 }
 
 func newBuilder(t *Tokenizer, s Shape) *builder {
@@ -88,7 +89,7 @@ func (b *builder) register(p Param) (index int) {
 	if !ok {
 		i = len(b.t.Params)
 		b.t.index[p.Name] = i
-		p.Decay = len(p.Reference) > 1 && !p.Buffer
+		p.Decay, p.Discriminator = len(p.Reference) > 1 && !p.Buffer, b.discriminating
 		b.t.Params = append(b.t.Params, p)
 		b.params = append(b.params, nil)
 	}

@@ -5,33 +5,34 @@ import "strings"
 // Config describes a tokenizer: network, quantizer and loss; or, with
 // classify.network, a Classifier; or, with prior.kind, a Transformer over codes.
 type Config struct {
-	Compat             string    `yaml:"compat"`               // lucidrains: the numbers of magvit2-pytorch, with its known defects; open-magvit2, vidtok: the networks of these tokenizers, of the size in published; "": none
-	ImageSize          int       `yaml:"image_size"`           // side of the square training frames, pixels; other sizes work if they are multiples of the same factor
-	Channels           int       `yaml:"channels"`             // channels of a frame: 1 or 3
-	Patch              int       `yaml:"patch"`                // space-to-depth factor before the first convolution, undone after the last
-	PatchTime          int       `yaml:"patch_time"`           // the same of frames: their number in a patch
-	PatchTransform     string    `yaml:"patch_transform"`      // of a patch's values: cosine, coefficients scaled to about the same size, which natural film learns faster in; or none
-	Background         float64   `yaml:"background"`           // pixel value that zero padding represents: subtracted from the input, initial bias of the output
-	InitDim            int       `yaml:"init_dim"`             // channels after the first convolution
-	MaxDim             int       `yaml:"max_dim"`              // upper bound on channels; 0: none
-	DimCond            int       `yaml:"dim_cond"`             // size of a clip's condition vector, for the layers cond_*; 0: no condition
-	CondExpansion      float64   `yaml:"cond_expansion"`       // widening factor of the MLP that maps the condition before the layers cond_*
-	Layers             []Layer   `yaml:"layers"`               // layers of the encoder; the decoder has their mirror images in reverse order
-	InputKernel        Kernel    `yaml:"input_kernel"`         // kernel of the first convolution: time, height, width
-	OutputKernel       Kernel    `yaml:"output_kernel"`        // kernel of the last convolution
-	PadMode            string    `yaml:"pad_mode"`             // padding of these two: constant, replicate, reflect or circular; constant where the kernel is longer than the clip
-	ResidualKernel     Kernel    `yaml:"residual_kernel"`      // kernel of residual units that set none
-	SqueezeExcite      string    `yaml:"squeeze_excite"`       // squeeze-excitation in residual units: none, open (gates start at 1/2) or closed (gates start at 4.5e-5, as in the reference)
-	Attention          Heads     `yaml:"attention"`            // size of attend_space and attend_time
-	LinearAttention    Heads     `yaml:"linear_attention"`     // size of linear_attend_space
-	FirstFrame         bool      `yaml:"first_frame"`          // the first frame has a code of its own: clips have T = 1 + F·k frames instead of F·k
-	SeparateFirstFrame bool      `yaml:"separate_first_frame"` // with first_frame: that frame has its own first and last convolution
-	LatentNorm         string    `yaml:"latent_norm"`          // normalization before the quantizer: layer or none
-	Quantizer          Quantizer `yaml:"quantizer"`
-	Loss               Loss      `yaml:"loss"`
-	Classify           Classify  `yaml:"classify"`
-	Prior              Prior     `yaml:"prior"`
-	Published          Published `yaml:"published,omitempty"`
+	Compat             string        `yaml:"compat"`               // lucidrains: the numbers of magvit2-pytorch, with its known defects; open-magvit2, vidtok: the networks of these tokenizers, of the size in published; "": none
+	ImageSize          int           `yaml:"image_size"`           // side of the square training frames, pixels; other sizes work if they are multiples of the same factor
+	Channels           int           `yaml:"channels"`             // channels of a frame: 1 or 3
+	Patch              int           `yaml:"patch"`                // space-to-depth factor before the first convolution, undone after the last
+	PatchTime          int           `yaml:"patch_time"`           // the same of frames: their number in a patch
+	PatchTransform     string        `yaml:"patch_transform"`      // of a patch's values: cosine, coefficients scaled to about the same size, which natural film learns faster in; or none
+	Background         float64       `yaml:"background"`           // pixel value that zero padding represents: subtracted from the input, initial bias of the output
+	InitDim            int           `yaml:"init_dim"`             // channels after the first convolution
+	MaxDim             int           `yaml:"max_dim"`              // upper bound on channels; 0: none
+	DimCond            int           `yaml:"dim_cond"`             // size of a clip's condition vector, for the layers cond_*; 0: no condition
+	CondExpansion      float64       `yaml:"cond_expansion"`       // widening factor of the MLP that maps the condition before the layers cond_*
+	Layers             []Layer       `yaml:"layers"`               // layers of the encoder; the decoder has their mirror images in reverse order
+	InputKernel        Kernel        `yaml:"input_kernel"`         // kernel of the first convolution: time, height, width
+	OutputKernel       Kernel        `yaml:"output_kernel"`        // kernel of the last convolution
+	PadMode            string        `yaml:"pad_mode"`             // padding of these two: constant, replicate, reflect or circular; constant where the kernel is longer than the clip
+	ResidualKernel     Kernel        `yaml:"residual_kernel"`      // kernel of residual units that set none
+	SqueezeExcite      string        `yaml:"squeeze_excite"`       // squeeze-excitation in residual units: none, open (gates start at 1/2) or closed (gates start at 4.5e-5, as in the reference)
+	Attention          Heads         `yaml:"attention"`            // size of attend_space and attend_time
+	LinearAttention    Heads         `yaml:"linear_attention"`     // size of linear_attend_space
+	FirstFrame         bool          `yaml:"first_frame"`          // the first frame has a code of its own: clips have T = 1 + F·k frames instead of F·k
+	SeparateFirstFrame bool          `yaml:"separate_first_frame"` // with first_frame: that frame has its own first and last convolution
+	LatentNorm         string        `yaml:"latent_norm"`          // normalization before the quantizer: layer or none
+	Quantizer          Quantizer     `yaml:"quantizer"`
+	Loss               Loss          `yaml:"loss"`
+	Discriminator      Discriminator `yaml:"discriminator"`
+	Classify           Classify      `yaml:"classify"`
+	Prior              Prior         `yaml:"prior"`
+	Published          Published     `yaml:"published,omitempty"`
 }
 
 // Heads is the size of attention.
@@ -68,6 +69,8 @@ type Loss struct {
 	GradientWeight float64 `yaml:"gradient_weight"` // weight of the error of image gradients (differences of neighbouring pixels), mean over scales; 0: none
 	GradientScales int     `yaml:"gradient_scales"` // scales of that error, each with half the rows and columns of the one before
 	SSIMWeight     float64 `yaml:"ssim_weight"`     // weight of 1 - SSIM of frames; 0: none
+
+	Adversarial Adversarial `yaml:"adversarial"`
 }
 
 // Defaults is the configuration that a file's keys override. LFQ's latents are clamped
@@ -81,9 +84,10 @@ func Defaults() Config {
 		SqueezeExcite: "open", Attention: Heads{8, 32}, LinearAttention: Heads{16, 8}, LatentNorm: "layer",
 		Quantizer: Quantizer{Kind: "fsq", Codebooks: 1, EntropyWeight: .01, EntropyBoost: 3, DiversityGamma: 2.5,
 			AuxWeight: 1, InvTemperature: 2, SoftClamp: 1, CodeDim: 8, Decay: .99, DeadThreshold: .1},
-		Loss:     Loss{Kind: "mse", Overshoot: 1, GradientScales: 3},
-		Classify: Classify{Forecast: ForecastAuto, ForecastWeight: .5, HeadDim: 64, PoolHeads: 8, HeadLayers: 3, Alpha: 4, Beta: 4},
-		Prior:    Prior{Width: 128, Blocks: 4, Heads: 4, ClassDropout: .1, GivenFrames: .25, LabelSmoothing: .1},
+		Loss:          Loss{Kind: "mse", Overshoot: 1, GradientScales: 3, Adversarial: Adversarial{Kind: "hinge", Weight: .1, Adaptive: "taming", Frames: 1, Penalty: "both", PenaltyWeight: 10, PenaltyEvery: 4}},
+		Discriminator: Discriminator{MaxDim: 512, LinearAttention: Heads{16, 8}, FeedForward: 4},
+		Classify:      Classify{Forecast: ForecastAuto, ForecastWeight: .5, HeadDim: 64, PoolHeads: 8, HeadLayers: 3, Alpha: 4, Beta: 4},
+		Prior:         Prior{Width: 128, Blocks: 4, Heads: 4, ClassDropout: .1, GivenFrames: .25, LabelSmoothing: .1},
 	}
 }
 

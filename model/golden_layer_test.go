@@ -8,6 +8,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model/machine"
+	"magvit/model/op"
 )
 
 // clip is an array's shape as N,T,H,W,C: from four axes on its channels come
@@ -113,7 +114,7 @@ func (g *golden) parameters(b *builder, in feed, cut string) {
 		}
 		a := g.take("param." + name)
 		switch {
-		case (name == "f" || name == "maybe_blur.f") && slices.Equal(a.values, []float32{1, 2, 1}): // of Blur
+		case (name == "f" || strings.HasSuffix(name, "maybe_blur.f")) && slices.Equal(a.values, []float32{1, 2, 1}): // of Blur
 		case name == "mask" || name == "quantizers.mask":
 			for i, v := range a.ints {
 				if v != 1<<(len(a.ints)-1-i) {
@@ -155,8 +156,13 @@ func (g *golden) gradients(b *builder, in feed, name, cut string, y, seed *G.Nod
 		}
 		names, wrt = append(names, key), append(wrt, n)
 	}
-	grads, err := G.Backpropagate(G.Nodes{y}, G.Nodes{seed}, wrt)
+	grads, err := op.Backpropagate(G.Nodes{y}, G.Nodes{seed}, wrt)
 	check(g.t, err)
+	for i, d := range grads {
+		if d == nil {
+			g.t.Fatalf("%s.%s: %v does not depend on it", name, names[i], y)
+		}
+	}
 	for i, v := range g.run(in, grads...) {
 		key := name + "." + names[i]
 		if n := wrt[i]; inputs[names[i]] != nil {
@@ -179,9 +185,6 @@ func (g *golden) layer() {
 	case "EncoderLayer", "DecoderLayer":
 		c = g.reference()
 		cut = map[string]string{"EncoderLayer": "encoder_layers.0.", "DecoderLayer": "decoder_layers.0."}[g.Op]
-	case "DiscriminatorBlock":
-		g.skip("*", "the discriminator belongs to adversarial training")
-		return
 	}
 	b := newBuilder(&Tokenizer{Config: c, index: map[string]int{}}, Shape{})
 	b.declare = true
@@ -199,6 +202,13 @@ func (g *golden) layer() {
 
 func (g *golden) operator(b *builder, in feed, x, cond *G.Node) *G.Node {
 	_, _, _, _, c := b.dims(x)
+	if g.Op == "DiscriminatorBlock" {
+		g.must("input_channels", float64(c))
+		down, blur := true, true // the package's defaults
+		g.config("downsample", &down)
+		g.config("antialiased_downsample", &blur)
+		return b.discriminatorBlock("m", x, g.size("filters", 0), down, blur)
+	}
 	if g.Op != "CausalConv3d" && g.Op != "CausalConvTranspose3d" {
 		g.must("dim", float64(c))
 	}

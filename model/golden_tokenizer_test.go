@@ -1,6 +1,7 @@
 package model
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -14,22 +15,12 @@ func (g *golden) tokenizer() {
 	if g.Op != "VideoTokenizer" {
 		g.t.Fatalf("unknown tokenizer %q", g.Op)
 	}
-	tok, err := New(g.reference())
+	tok, err := New(g.adversarialConfig(g.reference()))
 	check(g.t, err)
 	var statistics bool
 	if g.option("init_statistics", &statistics); statistics {
 		g.statistics(tok)
 		return
-	}
-	if g.adversarial() {
-		for _, pattern := range []string{"loss.total", "loss.generator", "loss.perceptual", "loss.adaptive_weight", "loss_discr.*", "grad.*", "grad_discr.*"} {
-			g.skip(pattern, "the discriminator and perceptual losses belong to adversarial training")
-		}
-		for _, name := range g.names("") {
-			if given(name) && (strings.Contains(name, "discr.") || strings.Contains(name, "vgg.") || strings.HasPrefix(name, "in.frames_")) {
-				g.used[name] = true
-			}
-		}
 	}
 	params := g.state(tok, "param.")
 	s := g.shape(tok, "in.video")
@@ -38,9 +29,17 @@ func (g *golden) tokenizer() {
 		return
 	}
 
-	graph, err := tok.forward(s, false)
-	check(g.t, err)
-	in := g.feed(graph, tok, params)
+	var graph *Graph
+	var ofTarget *G.Node
+	in := feed{}
+	if g.adversarial() {
+		graph, ofTarget = g.generatorGraph(tok, s, in)
+		g.feedSteps(in, graph, "in.frames_generator")
+	} else {
+		graph, err = tok.forward(s, false)
+		check(g.t, err)
+	}
+	maps.Copy(in, g.feed(graph, tok, params))
 	wanted := G.Nodes{graph.Outputs["recon"], graph.Loss}
 	for _, term := range graph.Terms {
 		wanted = append(wanted, term.Node)
@@ -48,37 +47,48 @@ func (g *golden) tokenizer() {
 	values := g.run(in, wanted...)
 	g.compare("out.recon_train", g.take("out.recon_train").like(values[0]))
 	aux := 0. // the quantizer's part of the loss, before its aux_weight
+	others := map[string]float32{"perceptual": 0, "generator": 0, "adaptive_weight": 1}
 	for i, term := range graph.Terms {
 		if name, ok := referenceTerms[term.Name]; ok {
 			g.compare("loss."+name, values[2+i])
 		}
-		if term.Name != "recon" && !term.Derived {
+		if _, other := others[term.Name]; other {
+			others[term.Name] = values[2+i][0]
+		} else if term.Name != "recon" && !term.Derived {
 			aux += term.Weight / tok.Config.Quantizer.AuxWeight * float64(values[2+i][0])
 		}
 	}
 	g.compare("loss.aux", []float32{float32(aux)})
-	if g.adversarial() {
-		return
-	}
 	g.compare("loss.total", values[1])
-	g.compare("loss.perceptual", []float32{0})
-	g.compare("loss.generator", []float32{0})
-	g.used["loss.adaptive_weight"] = true // of no generator loss
+	g.compare("loss.perceptual", []float32{others["perceptual"]})
+	g.compare("loss.generator", []float32{others["generator"]})
+	if g.adversarial() {
+		g.compare("loss.adaptive_weight", []float32{others["adaptive_weight"]})
+		g.discriminatorStep(tok, s, params, values[0])
+	}
+	g.used["loss.adaptive_weight"] = true // without a generator's loss it has no meaning
 
 	inputs := G.Nodes{graph.Inputs["video"]}
 	if graph.Inputs["cond"] != nil {
 		inputs = append(inputs, graph.Inputs["cond"])
 	}
-	others, err := graph.differentiate(tok.Params, inputs...)
+	ofInputs, err := graph.differentiate(tok.Params, inputs...)
 	check(g.t, err)
-	wanted = slices.Clone(others)
+	for _, c := range graph.constants { // differentiating adds some
+		in[c.node] = c.values
+	}
+	wanted = slices.Clone(ofInputs)
+	if ofTarget != nil {
+		wanted = append(wanted, ofTarget)
+	}
+	first := len(wanted)
 	for _, n := range graph.Grads {
 		if n != nil {
 			wanted = append(wanted, n)
 		}
 	}
 	grads := g.run(in, wanted...)
-	own := grads[len(others):]
+	own := grads[first:]
 	for i, p := range tok.Params {
 		key := "grad." + p.Name
 		got := make([]float32, p.Len())
@@ -95,6 +105,9 @@ func (g *golden) tokenizer() {
 	video, target := grads[0], g.take("in.video").channelsLast()
 	for i, x := range target {
 		video[i] += 2 * (x - values[0][i]) / float32(len(target))
+		if ofTarget != nil {
+			video[i] += grads[len(ofInputs)][i]
+		}
 	}
 	g.compare("grad.video", g.take("grad.video").like(video))
 	if graph.Inputs["cond"] != nil {

@@ -224,11 +224,7 @@ func (g *golden) training() {
 	if g.Op != "recipe" {
 		g.t.Fatalf("unknown training %q", g.Op)
 	}
-	c := g.reference()
-	if g.adversarial() {
-		g.skip("*", "the discriminator belongs to adversarial training")
-		return
-	}
+	c := g.adversarialConfig(g.reference())
 	var o recipe
 	g.set("options", g.Options, &o)
 	for _, name := range []string{"lr", "weight_decay", "betas", "eps", "warmup_steps", "grad_accum_every", "max_grad_norm", "apply_gradient_penalty_every", "steps", "ema"} {
@@ -239,21 +235,25 @@ func (g *golden) training() {
 	given := g.state(tok, "param.")
 
 	// Parameters with weight decay come first.
-	offsets, n, decayed := make([]int, len(tok.Params)), 0, 0
-	for _, i := range tok.OptimizerOrder() {
-		offsets[i] = n
-		n += (tok.Params[i].Len() + 15) / 16 * 16
-		if tok.Params[i].Decay {
-			decayed = n
+	offsets, n, ends := make([]int, len(tok.Params)), 0, [4]int{} // of the tokenizer, decayed and not, then of the discriminator
+	for part := range ends {
+		for _, i := range tok.OptimizerOrder() {
+			if p := tok.Params[i]; p.Discriminator == (part > 1) && p.Decay == (part%2 == 0) {
+				offsets[i] = n
+				n += (p.Len() + 15) / 16 * 16
+			}
 		}
+		ends[part] = n
 	}
 	p, m, v, ema, grads, sum := g.alloc(n), g.alloc(n), g.alloc(n), g.alloc(n), g.alloc(n), g.alloc(n)
 	for i, values := range given {
 		check(g.t, g.be.Write(p.Slice(offsets[i], offsets[i]+len(values)), values))
 	}
-	norm2, square := g.norm2(sum)
-	first := g.newAdamW(norm2, p.Slice(0, decayed), m.Slice(0, decayed), v.Slice(0, decayed), ema.Slice(0, decayed), sum.Slice(0, decayed))
-	second := g.newAdamW(norm2, p.Slice(decayed, n), m.Slice(decayed, n), v.Slice(decayed, n), ema.Slice(decayed, n), sum.Slice(decayed, n))
+	norm2, square := g.norm2(sum.Slice(0, ends[1]))
+	update := func(from, to int, gradient kernels.Buffer) adamW {
+		return g.newAdamW(norm2, p.Slice(from, to), m.Slice(from, to), v.Slice(from, to), ema.Slice(from, to), gradient.Slice(from, to))
+	}
+	first, second := update(0, ends[0], sum), update(ends[0], ends[1], sum)
 	add, err := g.be.Prepare(kernels.Add{Len: n})
 	check(g.t, err)
 
@@ -264,11 +264,36 @@ func (g *golden) training() {
 		k %= batches.shape[0]
 		return array{shape: batches.shape[1:], values: batches.values[k*size : (k+1)*size]}.channelsLast()
 	}
-	graph, err := tok.Training(s)
+	build := tok.Training
+	if g.adversarial() {
+		build = func(s Shape) (*Graph, error) { return tok.GeneratorStep(s, false) }
+	}
+	graph, err := build(s)
 	check(g.t, err)
 	prog, err := graph.Compile(g.be, p, grads, offsets)
 	check(g.t, err)
 	check(g.t, g.be.Write(prog.Buffer("weight"), slices.Repeat([]float32{1}, prog.Buffer("weight").Len())))
+
+	var steps [2]*Program // of the discriminator, without and with the penalty
+	for i := range steps {
+		if g.adversarial() {
+			graph, err := tok.DiscriminatorStep(s, i == 1, false)
+			check(g.t, err)
+			graph.Given = map[string]kernels.Buffer{"real": prog.Buffer("video"), "fake": prog.Buffer("recon")}
+			steps[i], err = graph.Compile(g.be, p, grads, offsets)
+			check(g.t, err)
+		}
+	}
+	frames := func(prog *Program, name string, step int) {
+		if !g.adversarial() {
+			return
+		}
+		for _, node := range prog.scheduled {
+			if strings.HasSuffix(node.node.Name(), " frames") {
+				check(g.t, g.be.Write(prog.Plan.Buffer(node.node), positions(g.take(name).ints[step*s.N:(step+1)*s.N])))
+			}
+		}
+	}
 
 	curves := map[string][]float32{}
 	position := 0
@@ -278,19 +303,23 @@ func (g *golden) training() {
 		for range o.Accumulate {
 			check(g.t, g.be.Write(prog.Buffer("video"), batch(position)))
 			position++
+			frames(prog, "in.frames_generator", step)
 			check(g.t, prog.Run())
 			add.Run(sum, sum, grads)
 			share := 1 / float64(o.Accumulate)
 			total := float64(g.read(prog.Loss())[0])
 			sums["total"] += total * share
+			rest, aux := total, false
 			for _, term := range prog.Terms {
-				if term.Name == "recon" {
-					recon := float64(g.read(term.Buffer)[0])
-					sums["recon"] += recon * share
-					if c.Quantizer.AuxWeight != 0 {
-						sums["aux"] += (total - recon) / c.Quantizer.AuxWeight * share
-					}
+				if value := float64(g.read(term.Buffer)[0]); term.Name == "recon" || term.Name == "generator" {
+					sums[term.Name] += value * share
+					rest -= value // both have weight 1
+				} else {
+					aux = true
 				}
+			}
+			if aux && c.Quantizer.AuxWeight != 0 {
+				sums["aux"] += rest / c.Quantizer.AuxWeight * share
 			}
 		}
 		for name, v := range sums {
@@ -303,6 +332,26 @@ func (g *golden) training() {
 		g.step(second, step, lr, 0, or(o.MaxNorm, 0), o.EMA.rate(step), scale, o.Betas, o.Eps)
 		if step == 0 {
 			g.parametersOf(tok, "step1.", p, offsets)
+		}
+		if g.adversarial() { // on the reconstruction of the next batch
+			check(g.t, g.be.Write(prog.Buffer("video"), batch(position)))
+			position++
+			check(g.t, prog.Run())
+			of := steps[0]
+			if step%o.Penalty == 0 {
+				of = steps[1]
+			}
+			frames(of, "in.frames_discriminator", step)
+			check(g.t, of.Run())
+			values := map[string]float32{"total": g.read(of.Loss())[0], "gradient_penalty": 0}
+			for _, term := range of.Terms {
+				values[term.Name] = g.read(term.Buffer)[0]
+			}
+			for name, value := range map[string]float32{"total": values["total"], "hinge": values["discriminator"], "gradient_penalty": values["gradient_penalty"]} {
+				curves["loss_discr."+name] = append(curves["loss_discr."+name], value)
+			}
+			g.step(update(ends[1], ends[2], grads), step, lr, o.WeightDecay, 0, 0, 1, o.Betas, o.Eps)
+			g.step(update(ends[2], ends[3], grads), step, lr, 0, 0, 0, 1, o.Betas, o.Eps)
 		}
 	}
 	for name, curve := range curves {
@@ -329,6 +378,9 @@ func (g *golden) training() {
 func (g *golden) parametersOf(tok *Tokenizer, prefix string, arena kernels.Buffer, offsets []int) {
 	g.t.Helper()
 	for i, p := range tok.Params {
+		if p.Discriminator && prefix != "final." { // the files have no others
+			continue
+		}
 		got := make([]float32, p.Len())
 		p.ToReference(got, g.read(arena.Slice(offsets[i], offsets[i]+p.Len())))
 		if g.has(prefix + p.Name) {

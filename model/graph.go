@@ -43,6 +43,12 @@ type Graph struct {
 	scheduled []scheduled // inputs that depend on the step and the batch in it
 
 	statistics map[int]*G.Node // of buffers, by index of the parameters
+
+	// Given are inputs that are buffers of other programs, by name.
+	Given map[string]kernels.Buffer
+
+	discriminates bool    // the loss is the discriminator's: its parameters have gradients, no others
+	from, seeds   G.Nodes // nodes and their gradients that backpropagation begins with; none: Loss
 }
 
 // constant is an input that Compile fills.
@@ -267,6 +273,20 @@ func (t *Tokenizer) forward(s Shape, scaled bool) (*Graph, error) {
 		return nil, err
 	}
 	b.scaled = scaled
+	r := b.reconstruct()
+	return b.finish(append(r.pixels, r.latents...)...)
+}
+
+// reconstruction is the network applied to a batch, and the terms of its loss: those that
+// are functions of the reconstructed pixels, and the quantizer's.
+type reconstruction struct {
+	recon           *G.Node
+	pixels, latents []Term
+}
+
+// reconstruct encodes and decodes the input video.
+func (b *builder) reconstruct() reconstruction {
+	s, t := b.shape, b.t
 	ch := t.Config.Channels
 	video, weight := b.input("video", s.N, s.T, s.H, s.W, ch), b.input("weight", s.N, s.T, s.H, s.W)
 	q := b.quantize(b.encode(video))
@@ -284,20 +304,25 @@ func (t *Tokenizer) forward(s Shape, scaled bool) (*Graph, error) {
 		terms = b.publishedLoss(pixels, s)
 	}
 	terms = append(terms, b.structureTerms(recon, video, weight)...)
-	return b.finish(append(terms, q.terms...)...)
+	return reconstruction{recon, terms, q.terms}
 }
 
 // differentiate adds the gradients of the parameters and returns those of other nodes.
 func (g *Graph) differentiate(params []Param, others ...*G.Node) (G.Nodes, error) {
 	wrt := slices.Clone(others)
 	for i, p := range g.Params {
-		if p != nil && !params[i].Buffer {
+		if p != nil && g.trains(params[i]) {
 			wrt = append(wrt, p)
 		}
 	}
-	grads, err := G.Grad(g.Loss, wrt...)
+	grads, err := g.backpropagate(wrt)
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
+	}
+	for i, d := range grads {
+		if d == nil {
+			return nil, fmt.Errorf("model: the loss does not depend on %v", wrt[i])
+		}
 	}
 	own := grads[len(others):]
 	g.Grads = make(G.Nodes, len(g.Params))
@@ -307,7 +332,7 @@ func (g *Graph) differentiate(params []Param, others ...*G.Node) (G.Nodes, error
 			g.Grads[i] = g.statistics[i]
 			continue
 		}
-		if p == nil {
+		if p == nil || !g.trains(params[i]) {
 			continue
 		}
 		d := own[0]
@@ -324,6 +349,17 @@ func (g *Graph) differentiate(params []Param, others ...*G.Node) (G.Nodes, error
 	return grads[:len(others)], nil
 }
 
+// trains reports whether the loss has a gradient for a parameter.
+func (g *Graph) trains(p Param) bool { return !p.Buffer && p.Discriminator == g.discriminates }
+
+// backpropagate returns the gradients of the loss.
+func (g *Graph) backpropagate(wrt G.Nodes) (G.Nodes, error) {
+	if len(g.from) > 0 {
+		return op.Backpropagate(g.from, g.seeds, wrt)
+	}
+	return G.Grad(g.Loss, wrt...)
+}
+
 // begin is an empty graph for a batch.
 func (t *Tokenizer) begin(s Shape) (*builder, error) {
 	if err := t.Check(s); err != nil {
@@ -335,13 +371,22 @@ func (t *Tokenizer) begin(s Shape) (*builder, error) {
 }
 
 // finish is the graph that was built, with the loss of these terms.
-func (b *builder) finish(terms ...Term) (*Graph, error) {
-	g := b.graph
+func (b *builder) finish(terms ...Term) (*Graph, error) { return b.sum(b.perBatch(terms)...) }
+
+// perBatch multiplies the terms of one of several batches of a step by inputs, see
+// ScaleInput.
+func (b *builder) perBatch(terms []Term) []Term {
 	if b.scaled {
 		for i, t := range terms {
 			terms[i].Node = b.apply(kernels.FrameGate{F: 1, P: 1, C: 1}, []int{}, t.Node, b.input(ScaleInput(t.Name)))
 		}
 	}
+	return terms
+}
+
+// sum is the graph that was built, whose loss is the weighted sum of these terms.
+func (b *builder) sum(terms ...Term) (*Graph, error) {
+	g := b.graph
 	g.Params, g.Terms, g.Loss = b.params, terms, b.total(terms)
 	return g, b.err
 }

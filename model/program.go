@@ -46,6 +46,9 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 			outputs = append(outputs, g.Grads[i])
 		}
 	}
+	for name, buffer := range g.Given {
+		bound[g.Inputs[name]] = buffer
+	}
 	for _, n := range g.Outputs {
 		outputs = append(outputs, n) // Compile orders them by their creation
 	}

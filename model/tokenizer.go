@@ -49,12 +49,13 @@ import (
 // Param is a parameter of a network, or a buffer: state that no gradient changes but an
 // Update at the end of each step. Checkpoints hold both.
 type Param struct {
-	Name      string  // that of the reference
-	Shape     []int   // convolutions: [O,KT,KH,KW,C]
-	Reference []int   // the reference's shape; convolutions: [O,C], and of the kernel what the reference has
-	Decay     bool    // weight decay applies: the reference's shape has two or more axes
-	Buffer    bool    // a buffer
-	init      initial // distribution of its initial values
+	Name          string  // that of the reference
+	Shape         []int   // convolutions: [O,KT,KH,KW,C]
+	Reference     []int   // the reference's shape; convolutions: [O,C], and of the kernel what the reference has
+	Decay         bool    // weight decay applies: the reference's shape has two or more axes
+	Buffer        bool    // a buffer
+	Discriminator bool    // of the discriminator, which has a loss of its own
+	init          initial // distribution of its initial values
 }
 
 // initial draws uniform values within bound around mean, or normal ones with
@@ -109,6 +110,11 @@ func New(c Config) (*Tokenizer, error) {
 	b.decode(b.quantize(b.encode(b.input("video", s.N, s.T, s.H, s.W, c.Channels))).values)
 	if c.Compat == VidTok {
 		b.logScale()
+	}
+	if c.HasDiscriminator() {
+		b.discriminating = true
+		size := c.DiscriminatorSize()
+		b.discriminate("discr", b.input("frames", 1, 1, size, size, c.Channels))
 	}
 	return t, b.err
 }
@@ -232,10 +238,20 @@ func (t *Tokenizer) Codebook() (index int, ok bool) {
 	return index, ok
 }
 
-// NumParams is the number of trained values.
+// NumParams is the number of trained values, without those of the discriminator.
 func (t *Tokenizer) NumParams() (n int) {
 	for _, p := range t.Params {
-		if !p.Buffer {
+		if !p.Buffer && !p.Discriminator {
+			n += p.Len()
+		}
+	}
+	return n
+}
+
+// DiscriminatorParams is the number of the discriminator's trained values.
+func (t *Tokenizer) DiscriminatorParams() (n int) {
+	for _, p := range t.Params {
+		if p.Discriminator && !p.Buffer {
 			n += p.Len()
 		}
 	}

@@ -15,12 +15,13 @@ func logitsCases() []Case {
 			cs = append(cs, smoothCase(kernels.LogitMean{Len: 5, Of: of}, map[string]Draw{"x": Constant(-3, -.5, .25, .6, 4)}))
 		}
 	}
-	zero := map[string]Draw{"b": Constant(0)}
+	zero, small := map[string]Draw{"b": Constant(0)}, map[string]Draw{"b": Constant(1e-4)}
 	for _, n := range []int{1, 31, 257, 5000} {
 		cs = append(cs,
 			newCase(kernels.GradientRatio{Len: n, Floor: 1e-3, Max: 1e3}, sumTol, sumWhy, nil),
 			newCase(kernels.GradientRatio{Len: n, Eps: 1e-4, Max: 1e4}, sumTol, sumWhy, nil),
 			newCase(kernels.GradientRatio{Len: n, Floor: 1e-3, Max: 1e3}, sumTol, sumWhy, zero),
+			newCase(kernels.GradientRatio{Len: n, Floor: .5, Max: 1e3}, sumTol, sumWhy, small),
 			newCase(kernels.GradientRatio{Len: n, Max: 7}, exactTol, "a NaN counts as 1", map[string]Draw{"a": Constant(0), "b": Constant(0)}))
 	}
 	return append(cs,

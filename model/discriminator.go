@@ -1,0 +1,340 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+	"magvit/kernels/philox"
+	"magvit/model/op"
+)
+
+// Discriminator configures the network that an adversarial loss trains against the
+// tokenizer.
+type Discriminator struct {
+	Kind            string  `yaml:"kind"`             // image: magvit2-pytorch's, of single frames; "": none, and no adversarial loss
+	Size            int     `yaml:"size"`             // side of the frames that it judges, pixels; of larger ones a random window; 0: image_size
+	Dim             int     `yaml:"dim"`              // its first width is 4·dim, and each block doubles it; 0: the width of the latents
+	MaxDim          int     `yaml:"max_dim"`          // upper bound on its widths
+	Blur            bool    `yaml:"blur"`             // blurs before it halves frames
+	LinearAttention Heads   `yaml:"linear_attention"` // size of its linear attention
+	FeedForward     float64 `yaml:"feed_forward"`     // widening factor of its feed-forward layers
+}
+
+// Adversarial configures the loss of tokenizer and discriminator against each other.
+type Adversarial struct {
+	Kind          string  `yaml:"kind"`           // hinge; or logistic, the non-saturating loss
+	Weight        float64 `yaml:"weight"`         // weight of the tokenizer's term
+	Adaptive      string  `yaml:"adaptive"`       // further factor from the gradients at the last convolution: taming (those of all terms on pixels by that of this one), reference (magvit2-pytorch's: of the perceptual term; 1 without) or none
+	Frames        int     `yaml:"frames"`         // random frames of each clip that the discriminator judges; 0: all
+	Start         int     `yaml:"start"`          // steps before the discriminator is trained
+	Ramp          int     `yaml:"ramp"`           // steps after start over which weight rises linearly; 0: none
+	Penalty       string  `yaml:"penalty"`        // squared gradient of the logits: both (of real and reconstructed frames, magvit2-pytorch's), r1 (half of that of real ones, times penalty_every) or none
+	PenaltyWeight float64 `yaml:"penalty_weight"` // weight of the penalty
+	PenaltyEvery  int     `yaml:"penalty_every"`  // steps between penalties
+}
+
+// HasDiscriminator reports whether the loss is adversarial.
+func (c Config) HasDiscriminator() bool { return c.Discriminator.Kind != "" }
+
+// DiscriminatorSize is the side of the frames that the discriminator judges.
+func (c Config) DiscriminatorSize() int {
+	if c.Discriminator.Size > 0 {
+		return c.Discriminator.Size
+	}
+	return c.ImageSize
+}
+
+// halvings is the number of blocks that halve a frame of h×w pixels.
+func halvings(h, w int) int { return int(math.Log2(float64(min(h, w))) - 2) }
+
+// validateDiscriminator checks the keys of discriminator and loss.adversarial.
+func (c Config) validateDiscriminator() error {
+	d, a := c.Discriminator, c.Loss.Adversarial
+	if !c.HasDiscriminator() {
+		return nil
+	}
+	const most = 1 << 30
+	errs := []error{
+		oneOf("discriminator.kind", d.Kind, "image"), between("discriminator.size", d.Size, 0, 4096),
+		between("discriminator.dim", d.Dim, 0, 4096), between("discriminator.max_dim", d.MaxDim, 1, 8192),
+		between("discriminator.linear_attention.heads", d.LinearAttention.Heads, 1, 256), between("discriminator.linear_attention.dim", d.LinearAttention.Dim, 1, 64),
+		inRange("discriminator.feed_forward", d.FeedForward, .01, 64),
+		oneOf("loss.adversarial.kind", a.Kind, "hinge", "logistic"), inRange("loss.adversarial.weight", a.Weight, 0, 1e6),
+		oneOf("loss.adversarial.adaptive", a.Adaptive, "none", "taming", "reference"), between("loss.adversarial.frames", a.Frames, 0, 1<<16),
+		between("loss.adversarial.start", a.Start, 0, most), between("loss.adversarial.ramp", a.Ramp, 0, most),
+		oneOf("loss.adversarial.penalty", a.Penalty, "both", "r1", "none"), inRange("loss.adversarial.penalty_weight", a.PenaltyWeight, 0, 1e6),
+		between("loss.adversarial.penalty_every", a.PenaltyEvery, 1, most),
+	}
+	if c.Classifies() {
+		errs = append(errs, fmt.Errorf("model.discriminator.kind: %s: a classifier has no adversarial loss", d.Kind))
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	size := c.DiscriminatorSize()
+	if size < 4 {
+		return fmt.Errorf("model.discriminator.size: %d: want at least 4", size)
+	}
+	if f := 1 << halvings(size, size); size%f != 0 {
+		return fmt.Errorf("model.discriminator.size: %d: want a multiple of %d, as it is halved %d times", size, f, halvings(size, size))
+	}
+	return nil
+}
+
+// discriminate is the discriminator: frames [M,1,H,W,C] to logits [M,1,1,1,1], large for
+// those that look real.
+func (b *builder) discriminate(name string, x *G.Node) *G.Node {
+	d := b.t.Config.Discriminator
+	_, _, h, w, _ := b.dims(x)
+	if b.err != nil {
+		return nil
+	}
+	dim := d.Dim
+	if dim == 0 {
+		dims := b.t.Config.dimsAfter()
+		dim = append([]int{b.t.Config.InitDim}, dims...)[len(dims)]
+	}
+	for i := range halvings(h, w) + 1 {
+		block := fmt.Sprintf("%s.blocks.%d", name, i)
+		x = b.discriminatorBlock(block+".0", x, min(4*dim<<i, d.MaxDim), i < halvings(h, w), d.Blur)
+		x = b.add(x, b.linearAttention(block+".1.0.fn", x, nil, d.LinearAttention))
+		x = b.add(x, b.feedForwardOf(spaceOnly, block+".1.1.fn", x, nil, d.FeedForward))
+	}
+	n, _, h, w, c := b.dims(x)
+	x = b.act(kernels.LeakyReLU, b.conv(name+".to_logits.0", x, c, Kernel{1, 3, 3}, convOptions{axes: spaceOnly}))
+	if b.err != nil {
+		return nil
+	}
+	// The reference's linear layer of all of a frame's values is a convolution as large as it.
+	s := kernels.Conv{N: n, T: 1, H: h, W: w, C: c, O: 1, KT: 1, KH: h, KW: w, ST: 1, SH: 1, SW: 1, DT: 1}
+	in := initial{bound: 1 / math.Sqrt(float64(h*w*c))}
+	return b.apply(s, []int{n, 1, 1, 1, 1}, x,
+		b.paramAs(name+".to_logits.3.weight", in, []int{1, 1, h, w, c}, []int{1, c * h * w}), b.param(name+".to_logits.3.bias", in, 1))
+}
+
+// discriminatorBlock is two convolutions with a residual, over √2; down halves height and width.
+func (b *builder) discriminatorBlock(name string, x *G.Node, out int, down, blur bool) *G.Node {
+	f := convOptions{axes: spaceOnly}
+	y := b.act(kernels.LeakyReLU, b.conv(name+".net.0", x, out, Kernel{1, 3, 3}, f))
+	y = b.act(kernels.LeakyReLU, b.conv(name+".net.2", y, out, Kernel{1, 3, 3}, f))
+	if down {
+		n, t, h, w, _ := b.dims(y)
+		if blur {
+			y = b.apply(kernels.Blur{N: n, T: t, H: h, W: w, C: out, Space: true}, []int{n, t, h, w, out}, y)
+		}
+		if b.err == nil && (h%2 != 0 || w%2 != 0) {
+			b.err = fmt.Errorf("model: a discriminator's block halves frames of %d×%d pixels: want even sizes", h, w)
+		}
+		y = b.apply(kernels.Shuffle{N: n, T: t, H: h / 2, W: w / 2, C: out, FT: 1, FH: 2, FW: 2, Down: true}, []int{n, t, h / 2, w / 2, 4 * out}, y)
+		y = b.conv(name+".downsample.1", y, out, point, f)
+		f.strideS = 2
+	}
+	return b.scale(b.add(y, b.conv(name+".conv_res", x, out, point, f)), 1/math.Sqrt2)
+}
+
+// windows cuts the frames that the discriminator judges, [M,1,size,size,C], out of
+// clips; purpose names the draw.
+func (b *builder) windows(purpose string, clips ...*G.Node) (frames []*G.Node) {
+	n, t, h, w, c := b.dims(clips[0])
+	k, size := b.t.Config.Loss.Adversarial.Frames, b.t.Config.DiscriminatorSize()
+	if k == 0 || k > t {
+		k = t
+	}
+	at := b.scheduled(purpose, func(p StepPosition, dst []float32) {
+		for clip := range n {
+			r := philox.New(p.Seed, purpose, uint64(p.Step), uint64(p.Batch*n+clip))
+			for i, frame := range r.Perm(t)[:k] {
+				place := dst[(clip*k+i)*3:]
+				place[0], place[1], place[2] = float32(frame), float32(r.IntN(max(h-size, 0)+1)), float32(r.IntN(max(w-size, 0)+1))
+			}
+		}
+	}, n, k, 3)
+	for _, x := range clips {
+		s := kernels.Windows{N: n, T: t, H: h, W: w, C: c, K: k, SH: size, SW: size}
+		frames = append(frames, b.apply(s, []int{n * k, 1, size, size, c}, x, at))
+	}
+	return frames
+}
+
+// logitMean is the mean of a function of logits, a scalar.
+func (b *builder) logitMean(logits *G.Node, of kernels.LogitFunc) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	return b.apply(kernels.LogitMean{Len: logits.Shape().TotalSize(), Of: of}, []int{}, logits)
+}
+
+// DiscriminatorStep is the graph of the discriminator's part of a step: clips real and
+// their reconstructions fake [N,T,H,W,channels] in; loss, terms and gradients of the
+// discriminator's parameters out. penalty adds the gradient penalty, which doubles its
+// work; scaled makes it one of several batches of a step, see Network.
+func (t *Tokenizer) DiscriminatorStep(s Shape, penalty, scaled bool) (*Graph, error) {
+	if !t.Config.HasDiscriminator() {
+		return nil, errors.New("model.discriminator.kind: \"\": this tokenizer has no discriminator")
+	}
+	b, err := t.begin(s)
+	if err != nil {
+		return nil, err
+	}
+	b.scaled, b.graph.discriminates = scaled, true
+	ch, a := t.Config.Channels, t.Config.Loss.Adversarial
+	frames := b.windows("discriminator frames", b.input("real", s.N, s.T, s.H, s.W, ch), b.input("fake", s.N, s.T, s.H, s.W, ch))
+	if b.err != nil {
+		return nil, b.err
+	}
+	m, values := frames[0].Shape()[0], frames[0].Shape().TotalSize()
+	size := t.Config.DiscriminatorSize()
+	both := b.apply(kernels.ConcatTime{N: 1, TA: m, TB: m, Inner: values / m}, []int{2 * m, 1, size, size, ch}, frames...)
+	logits := b.discriminate("discr", both)
+	part := func(x *G.Node, inner, from int) *G.Node {
+		return b.apply(kernels.SliceTime{N: 1, T: 2 * m, Inner: inner, From: from, To: from + m}, []int{m, inner}, x)
+	}
+	real, fake := part(logits, 1, 0), part(logits, 1, m)
+	ofReal, ofFake := kernels.HingeReal, kernels.HingeFake
+	if a.Kind == "logistic" {
+		ofReal, ofFake = kernels.LogisticReal, kernels.LogisticFake
+	}
+	terms := []Term{
+		{Name: "discriminator", Node: b.add(b.logitMean(real, ofReal), b.logitMean(fake, ofFake)), Weight: 1},
+		{Name: "real_logit", Node: b.logitMean(real, kernels.LogitValue), Derived: true},
+		{Name: "fake_logit", Node: b.logitMean(fake, kernels.LogitValue), Derived: true},
+		{Name: "real_accuracy", Node: b.logitMean(real, kernels.IsPositive), Derived: true},
+		{Name: "fake_accuracy", Node: b.logitMean(fake, kernels.IsNegative), Derived: true},
+	}
+	if penalty && a.Penalty != "none" && b.err == nil {
+		ones := make([]float32, 2*m)
+		for i := range ones {
+			ones[i] = 1
+		}
+		of, weight := b.backpropagate(logits, b.constant("ones", ones, logits.Shape()...), both), a.PenaltyWeight
+		if a.Penalty == "r1" {
+			of, weight = part(of, values/m, 0), weight/2*float64(a.PenaltyEvery)
+		}
+		square := b.apply(kernels.SumSquares{Len: of.Shape().TotalSize()}, []int{}, of)
+		terms = append(terms, Term{Name: "gradient_penalty", Node: b.scale(square, 1/float64(m)), Weight: weight})
+	}
+	g, err := b.finish(terms...)
+	if err != nil {
+		return nil, err
+	}
+	g.from, g.seeds = G.Nodes{g.Loss}, G.Nodes{b.one()}
+	_, err = g.differentiate(t.Params)
+	return g, err
+}
+
+// one is the gradient of a loss with respect to itself.
+func (b *builder) one() *G.Node { return b.constant("one", []float32{1}) }
+
+// backpropagate is the gradient of seed·y with respect to x.
+func (b *builder) backpropagate(y, seed, x *G.Node) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	grads, err := op.Backpropagate(G.Nodes{y}, G.Nodes{seed}, G.Nodes{x})
+	switch {
+	case err != nil:
+		b.err = fmt.Errorf("model: %w", err)
+	case grads[0] == nil:
+		b.err = fmt.Errorf("model: %v does not depend on %v", y, x)
+	default:
+		return grads[0]
+	}
+	return nil
+}
+
+// GeneratorStep is the graph of the tokenizer's part of an adversarial step: that of
+// Training with the term generator, of which the discriminator's parameters are constants.
+func (t *Tokenizer) GeneratorStep(s Shape, scaled bool) (*Graph, error) {
+	if !t.Config.HasDiscriminator() {
+		return nil, errors.New("model.discriminator.kind: \"\": this tokenizer has no discriminator")
+	}
+	b, err := t.begin(s)
+	if err != nil {
+		return nil, err
+	}
+	b.scaled = scaled
+	g, err := b.adversarial(b.reconstruct())
+	if err != nil {
+		return nil, err
+	}
+	_, err = g.differentiate(t.Params)
+	return g, err
+}
+
+// adversarial is the graph of a reconstruction's losses with the generator's term.
+//
+// Why the gradient of the reconstruction is put together by hand where the weight is
+// adaptive: the discriminator's backward pass then serves both the weight and the loss.
+func (b *builder) adversarial(r reconstruction) (*Graph, error) {
+	a := b.t.Config.Loss.Adversarial
+	logits := b.discriminate("discr", b.windows("generator frames", r.recon)[0])
+	of, sign := kernels.LogitValue, -1.
+	if a.Kind == "logistic" {
+		of, sign = kernels.LogisticReal, 1
+	}
+	ramp := b.scheduled("adversarial ramp", func(p StepPosition, dst []float32) {
+		dst[0] = float32(min(1, (float64(p.Step)-float64(a.Start)+1)/float64(max(a.Ramp, 1))))
+	})
+	pixels, latents := b.perBatch(r.pixels), b.perBatch(r.latents)
+	generator := b.perBatch([]Term{{Name: "generator", Node: b.scale(b.logitMean(logits, of), sign), Weight: a.Weight, Scale: ramp}})
+	above := pixels
+	if a.Adaptive == "reference" {
+		above = nil
+		for _, t := range pixels {
+			if t.Name == "perceptual" {
+				above = []Term{{Name: t.Name, Node: t.Node, Weight: 1}}
+			}
+		}
+	}
+	if a.Adaptive == "none" || len(above) == 0 || b.err != nil {
+		return b.sum(append(append(pixels, generator...), latents...)...)
+	}
+	one := b.one()
+	slope := func(terms []Term) *G.Node { return b.backpropagate(b.total(terms), one, r.recon) }
+	ofPixels, ofAbove := slope(pixels), slope(above)
+	ofGenerator := slope([]Term{{Node: generator[0].Node, Weight: 1}})
+	weight := b.gradientRatio(r.recon, ofAbove, ofGenerator)
+	if b.err != nil {
+		return nil, b.err
+	}
+	generator[0].Scale = b.apply(kernels.FrameGate{F: 1, P: 1, C: 1}, []int{}, ramp, weight)
+	derived := Term{Name: "adaptive_weight", Node: weight, Derived: true}
+	g, err := b.sum(append(append(append(pixels, generator...), derived), latents...)...)
+	if err != nil {
+		return nil, err
+	}
+	n := ofGenerator.Shape().TotalSize()
+	scaled := b.apply(kernels.FrameGate{F: 1, P: n, C: 1}, ofGenerator.Shape(), b.scale(ofGenerator, a.Weight), generator[0].Scale)
+	g.from, g.seeds = G.Nodes{r.recon}, G.Nodes{b.add(ofPixels, scaled)}
+	if aux := b.total(latents); aux != nil {
+		g.from, g.seeds = append(g.from, aux), append(g.seeds, one)
+	}
+	return g, b.err
+}
+
+// gradientRatio is the adaptive weight from two gradients of the reconstruction: their
+// norms at the weights of the last convolution or, in networks whose last one has another
+// name, at the reconstruction.
+func (b *builder) gradientRatio(recon, above, below *G.Node) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	s := kernels.GradientRatio{Eps: 1e-4, Max: 1e4}
+	if b.t.Config.Loss.Adversarial.Adaptive == "reference" {
+		s = kernels.GradientRatio{Floor: 1e-3, Max: 1e3}
+	}
+	if i, ok := b.t.index["conv_out.conv.weight"]; ok && b.params[i] != nil {
+		above, below = b.backpropagate(recon, above, b.params[i]), b.backpropagate(recon, below, b.params[i])
+	}
+	if b.err != nil {
+		return nil
+	}
+	s.Len = above.Shape().TotalSize()
+	return b.apply(s, []int{}, above, below)
+}
