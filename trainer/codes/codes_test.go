@@ -155,6 +155,32 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// TestTwoCodebooksWithFactors has two codes at a position, each stored as two factors: those of the first come first.
+func TestTwoCodebooksWithFactors(t *testing.T) {
+	want := Block{Codes: []int32{5, 63, 0, 17}, Clips: Clips{Names: []string{"a", "b"}, Frames: []int32{1, 1}, FPS: []float32{0, 0}, FrameRange: [][2]int32{{0, 1}, {0, 1}}}}
+	h := Header{Grid: [3]int{1, 1, 1}, Codebooks: 2, Codebook: 64, Levels: []int{4, 4, 4}, Factors: []int{4, 16}}
+	if got := split(nil, want.Codes, h.Factors); !slices.Equal(got, []int32{1, 1, 3, 15, 0, 0, 1, 4}) || !slices.Equal(h.Stored(), []int{1, 1, 1, 4}) {
+		t.Errorf("stored %v of shape %v", got, h.Stored())
+	}
+	path := filepath.Join(t.TempDir(), "a.npz")
+	if err := WriteNPZ(path, h, want, nil); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := h.content("tar", 0, want)
+	if err == nil {
+		err = os.WriteFile(path[:len(path)-4]+".tar", raw, 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{path, path[:len(path)-4] + ".tar"} {
+		s, got := blocks(t, path)
+		if !reflect.DeepEqual(got, want) || s.Codebooks != 2 || s.Clips != 2 {
+			t.Errorf("%s: %d codebooks, %+v; want 2, %+v", filepath.Ext(path), s.Codebooks, got, want)
+		}
+	}
+}
+
 // TestJobsMakeOneSet compares the files of one run, of three jobs in any order, and of one that is cancelled after each shard.
 func TestJobsMakeOneSet(t *testing.T) {
 	for _, format := range Formats {
