@@ -260,3 +260,31 @@ func TestEncodeSurvivesKills(t *testing.T) {
 		t.Errorf("three jobs: %d files, want the %d of one run, the same", len(got), len(want))
 	}
 }
+
+// TestNextTokenModelInPython runs the program of trainer/README.md for fewer steps: its loss falls, and its samples decode.
+func TestNextTokenModelInPython(t *testing.T) {
+	python3 := pythonWith(t, "numpy", "torch")
+	dir, run := t.TempDir(), trainedRun(t)
+	in := func(name string) string { return filepath.Join(dir, name) }
+	magvit(t, "encode", "--checkpoint", run, "--data", clips(t), "--out", in("codes.npz"))
+	blocks := blocksOf(t, "../../trainer/README.md")
+	if len(blocks) != 1 {
+		t.Fatalf("%d programs in README.md, want one", len(blocks))
+	}
+	program := blocks[0]
+	for old, new := range map[string]string{"range(3000)": "range(12)", "optimizer.step()\n": "optimizer.step(), print(f'{loss:.4f}')\n", "import numpy": "import warnings; warnings.simplefilter('ignore')\nimport numpy"} {
+		if strings.Count(program, old) != 1 {
+			t.Fatalf("the program has %q %d times, want once", old, strings.Count(program, old))
+		}
+		program = strings.Replace(program, old, new, 1)
+	}
+	losses := strings.Fields(python(t, python3, dir, "import torch; torch.manual_seed(1); torch.set_num_threads(1)\n"+program))
+	first, last := 0., 0.
+	if _, err := fmt.Sscan(losses[0]+" "+losses[len(losses)-1], &first, &last); err != nil || len(losses) != 12 || !(last < first-.5) || first < 6 {
+		t.Errorf("losses %v, %v; want 12 that fall from about log 1000", losses, err)
+	}
+	magvit(t, "decode", "--checkpoint", run, "--codes", in("samples.npy"), "--out", in("samples.npz"))
+	if got := arraysOf(t, in("samples.npz"))["videos"].Shape; !reflect.DeepEqual(got, []int{4, 8, 3, 32, 32}) {
+		t.Errorf("samples decoded to %v", got)
+	}
+}
