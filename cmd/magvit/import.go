@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -9,17 +10,21 @@ import (
 	"magvit/kernels"
 	"magvit/trainer/config"
 	"magvit/trainer/lucidrains"
+	"magvit/trainer/published"
 )
 
 func importCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "import",
-		Usage:     "make a run from a magvit2-pytorch checkpoint",
+		Usage:     "make a run from a checkpoint of magvit2-pytorch, Open-MAGVIT2 or VidTok",
 		ArgsUsage: "FILE.pt",
 		Description: example(
 			"magvit import --from lucidrains tokenizer.pt --out runs/theirs",
 			"magvit import --from lucidrains checkpoint.8000.pt --config theirs.yaml --out runs/theirs",
-			"magvit train --config runs/theirs/config.yaml --data clips/ --out runs/theirs --resume auto") + `
+			"magvit train --config runs/theirs/config.yaml --data clips/ --out runs/theirs --resume auto",
+			"magvit import --from open-magvit2 video_128_262144.ckpt --out runs/om",
+			"magvit import --from vidtok --version 1.1 vidtok.ckpt --out runs/vidtok",
+			"magvit train --config runs/om/config.yaml --init runs/om --set train.lr=1e-5 --data clips/ --out runs/mine") + `
 
 FILE is what VideoTokenizer.save or VideoTokenizerTrainer.save wrote, or the weights as
 other programs save them: a state_dict as .pt or .safetensors, or under "state_dict" and
@@ -27,11 +32,19 @@ the like, as Lightning does, with the prefixes of torch.compile (_orig_mod.), DD
 (module.) or of a larger module; these need --config. No code in the file is executed.
 A trainer file brings its average and its optimizer along; it holds no configuration,
 so that --config must describe the tokenizer (model.compat: lucidrains). Discriminators are left out. Tensors that are unknown, missing or of
-another shape are listed and refuse the import.`,
+another shape are listed and refuse the import.
+
+Of Open-MAGVIT2 and VidTok the network follows from names and shapes, and the run holds
+weights alone: use it, or train on from it with --init. Averages are taken where the file has
+them. What VidTok's files do not say must be given: --version, unless the file has its
+published name, and --levels, unless all are 8.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "from", Usage: "whose checkpoint: lucidrains"},
+			&cli.StringFlag{Name: "from", Usage: "whose checkpoint: lucidrains, open-magvit2 or vidtok"},
 			&cli.StringFlag{Name: "out", Usage: "the run's directory to make, `RUN`"},
 			&cli.StringFlag{Name: "config", DefaultText: "from the arguments in a tokenizer file", Usage: "read the configuration from a YAML `FILE`"},
+			&cli.StringFlag{Name: "weights", DefaultText: "ema where there is one", Usage: "open-magvit2, vidtok: ema or plain"},
+			&cli.StringFlag{Name: "version", Usage: "vidtok: 1.0 or 1.1"},
+			&cli.StringFlag{Name: "levels", DefaultText: "8 each", Usage: "vidtok: `LEVELS` of the codes' digits, such as 8,8,5,5"},
 			&cli.StringSliceFlag{Name: "set", Usage: "override a key of the configuration, `KEY=VALUE`; may be given again"},
 			jsonFlag(),
 		},
@@ -47,14 +60,23 @@ func importCheckpoint(c *cli.Context) error {
 	if err := need(c, "from", "out"); err != nil {
 		return err
 	}
-	if from := c.String("from"); from != lucidrains.ToLucidrains {
-		return usagef("--from %s: want %s", from, lucidrains.ToLucidrains)
+	theirs := slices.Contains(published.Families(), c.String("from"))
+	if from := c.String("from"); from != lucidrains.ToLucidrains && !theirs {
+		return usagef("--from %s: want %s", from, strings.Join(append([]string{lucidrains.ToLucidrains}, published.Families()...), ", "))
 	}
 	if err := checkFolder("--out", c.String("out")); err != nil {
 		return err
 	}
 	if err := protect(c.String("out"), "--out", args[0], c.String("config")); err != nil {
 		return err
+	}
+	if theirs {
+		return importPublished(c, args[0])
+	}
+	for _, name := range publishedFlags {
+		if c.IsSet(name) {
+			return usagef("--%s: only with --from %s", name, strings.Join(published.Families(), " or "))
+		}
 	}
 	o := lucidrains.ImportOptions{File: args[0], Out: c.String("out"), Set: c.StringSlice("set")}
 	if c.IsSet("config") {

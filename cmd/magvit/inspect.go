@@ -14,9 +14,9 @@ import (
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "inspect",
-		Usage:       "show the clips of files: count, sizes, range, labels, problems",
+		Usage:       "show the clips of files: count, sizes, range, labels, problems; or what a file of weights is",
 		ArgsUsage:   "PATH...",
-		Description: example("magvit inspect clips.npz", "magvit inspect --limit 50 'videos/*/*.mp4'"),
+		Description: example("magvit inspect clips.npz", "magvit inspect --limit 50 'videos/*/*.mp4'", "magvit inspect video_128_262144.ckpt"),
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "limit", Value: 200, Usage: "clips to decode, evenly spread; 0: all"},
 			indexFlag(),
@@ -33,6 +33,9 @@ func inspect(c *cli.Context) error {
 	}
 	if c.Int("limit") < 0 {
 		return usagef("--limit %d: want 0 (all clips) or more", c.Int("limit"))
+	}
+	if len(paths) == 1 && isCheckpointFile(paths[0]) {
+		return inspectCheckpoint(c, paths[0])
 	}
 	src, closeData, err := openData(c, nil, paths, "", data.Options{})
 	if err != nil {

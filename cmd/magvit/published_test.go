@@ -1,0 +1,45 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A published checkpoint is shown, imported, used and given back.
+func TestPublishedCheckpoint(t *testing.T) {
+	file, err := filepath.Abs("../../testdata/golden_published/checkpoint.vidtok_plain.ckpt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails := func(want string, args ...string) {
+		t.Helper()
+		if _, stderr, status := finish(t, program(t, args...)); status == 0 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: status %d, want %q in:\n%s", args, status, want, stderr)
+		}
+	}
+	dir := t.TempDir()
+	run, clips := filepath.Join(dir, "run"), filepath.Join(dir, "clips.npz")
+	out, _ := magvit(t, "inspect", file)
+	for _, want := range []string{"vidtok", "5 digits", "--version 1.0|1.1"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("inspect does not say %q:\n%s", want, out)
+		}
+	}
+	fails("give --version", "import", "--from", "vidtok", file, "--out", run)
+	fails("only with --from", "import", "--from", "lucidrains", "--weights", "ema", file, "--out", run)
+	out, _ = magvit(t, "import", "--from", "vidtok", "--version", "1.1", file, "--out", run)
+	if !strings.Contains(out, "weights plain") {
+		t.Errorf("%s", out)
+	}
+	magvit(t, "synth", "--clips", "2", "--size", "16", "--frames", "7", "--out", clips)
+	codes := filepath.Join(dir, "codes.npz")
+	magvit(t, "encode", "--checkpoint", run, "--data", clips, "--out", codes)
+	magvit(t, "decode", "--checkpoint", run, "--codes", codes, "--out", filepath.Join(dir, "back.npz"))
+	fails("want open-magvit2", "export", "--to", "open-magvit2", "--checkpoint", run, filepath.Join(dir, "x.ckpt"))
+	theirs := filepath.Join(dir, "theirs.ckpt")
+	magvit(t, "export", "--to", "vidtok", "--checkpoint", run, theirs)
+	magvit(t, "import", "--from", "vidtok", "--version", "1.1", theirs, "--out", filepath.Join(dir, "again"))
+	magvit(t, "train", "--config", filepath.Join(run, "config.yaml"), "--init", run, "--data", clips, "--out", filepath.Join(dir, "mine"),
+		"--set", "train.steps=2", "--set", "data.size=16", "--set", "data.frames=5", "--set", "model.image_size=16", "--set", "train.eval_every=0", "--set", "data.val_share=0.5")
+}
