@@ -59,6 +59,16 @@ func withCondition(*testing.T) (model.Config, model.Shape) {
 	return c, s
 }
 
+// withPatches has patches of frames and pixels, transformed by constant matrices.
+func withPatches(*testing.T) (model.Config, model.Shape) {
+	c := model.Defaults()
+	c.ImageSize, c.InitDim, c.Patch, c.PatchTime, c.PatchTransform, c.Background = 16, 24, 4, 4, "cosine", .4
+	c.InputKernel, c.OutputKernel = model.Kernel{1, 1, 1}, model.Kernel{1, 1, 1}
+	c.Layers = []model.Layer{{Name: model.Residual}}
+	c.Quantizer.Levels, c.Quantizer.Codebooks = []int{8, 5}, 2
+	return c, model.Shape{N: 2, T: 8, H: 16, W: 16}
+}
+
 // outcome is what three training steps leave: of the first one the loss, its terms,
 // codes and gradients, then the parameters and their average.
 type outcome struct {
@@ -144,7 +154,7 @@ func TestTrainingStep(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		config func(*testing.T) (model.Config, model.Shape)
-	}{{"fsq", withFSQ}, {"lfq and squeeze-excite", withLFQ}, {"attention", withAttention}, {"condition", withCondition}} {
+	}{{"fsq", withFSQ}, {"lfq and squeeze-excite", withLFQ}, {"attention", withAttention}, {"condition", withCondition}, {"patches", withPatches}} {
 		t.Run(c.name, func(t *testing.T) {
 			cpu, dev := kernels.NewCPU(1), gpu.Emulated(emul.Open(emul.Shuffled), kernels.F32)
 			defer cpu.Close()

@@ -1,12 +1,13 @@
 // Package model turns a configuration into a gorgonia graph.
 //
-// The network, for frames of H×W pixels, patch p, S layers compress_space and
-// Q layers compress_time, F = 2^Q (all shapes channels-last):
+// The network, for frames of H×W pixels, patch p, patch_time q, S layers compress_space and
+// Q layers compress_time, F = q·2^Q (all shapes channels-last):
 //
 //	video    [N, T, H, W, channels]             values in [0,1]
 //	  minus background; with first_frame F-1 background frames in front
-//	  space to depth p                          [N, T, H/p, W/p, channels·p²]
-//	  conv_in                                   [N, T, H/p, W/p, init_dim]
+//	  space and time to depth p, q              [N, T/q, H/p, W/p, channels·p²·q]
+//	  with patch_transform: scaled cosine coefficients of the same number
+//	  conv_in                                   [N, T/q, H/p, W/p, init_dim]
 //	  encoder_layers                            most keep the shape;
 //	     compress_space: conv 1×3×3, stride 2   [.., H/2, W/2, dim]
 //	     compress_time:  conv 3×1×1, stride 2   [N, T/2, .., dim]
@@ -16,7 +17,8 @@
 //	  quantizers.project_out
 //	  decoder_layers, the mirror images in reverse order
 //	     of compress_*: conv 1×1×1, SiLU, depth to space or time
-//	  conv_out, depth to space p                [N, T, H, W, channels]
+//	  conv_out, inverse of the transform, depth to space and time
+//	                                            [N, T, H, W, channels]
 //
 // Everything is causal in time (but for the option antialias of compress_time). No
 // layer depends on absolute positions: a tokenizer is valid for clips and frames of any size.

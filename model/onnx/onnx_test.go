@@ -401,6 +401,17 @@ func TestConstants(t *testing.T) {
 	compare(t, startReader(t), n, model.Shape{N: 1, T: 9, H: 16, W: 24}).within(t, "cosine")
 }
 
+// TestTransformedPatches has the constant matrices of patch_transform, of pixels and of frames.
+func TestTransformedPatches(t *testing.T) {
+	r := startReader(t)
+	c := model.Defaults()
+	c.ImageSize, c.InitDim, c.Patch, c.PatchTime, c.PatchTransform, c.Background = 16, 12, 4, 2, "cosine", .4
+	c.InputKernel, c.OutputKernel = model.Kernel{1, 1, 1}, model.Kernel{1, 3, 3}
+	c.Layers = []model.Layer{{Name: model.Residual}, {Name: model.CompressTime}}
+	c.Quantizer.Levels, c.Quantizer.Codebooks = []int{8, 5}, 2
+	compare(t, r, newNetwork(t, c), model.Shape{N: 2, T: 8, H: 16, W: 24}, model.Shape{N: 3, T: 4, H: 8, W: 4}).within(t, "cosine")
+}
+
 // TestShortClips runs clips of as few frames as a model says it takes.
 func TestShortClips(t *testing.T) {
 	r := startReader(t)

@@ -185,7 +185,12 @@ func modConv(g *graph, s kernels.ModConv, _ []int, in []value) string {
 		if !point(s.Conv) || s.N != 1 {
 			return g.fail("onnx: ModConv: weights of each clip are a parameter; want those of Modulate")
 		}
-		return g.activation(s.Act, g.op("MatMul", x, g.transposed(in[1], s.O, s.C)))
+		w := g.transposed(in[1], s.O, s.C)
+		if n := in[0].shape[4] / s.C; n > 1 { // a matrix for each s.C consecutive channels
+			y := g.op("MatMul", g.reshape(x, 0, 0, 0, 0, n, s.C), w)
+			return g.activation(s.Act, g.reshape(y, 0, 0, 0, 0, n*s.O))
+		}
+		return g.activation(s.Act, g.op("MatMul", x, w))
 	}
 	mod := m.spec.(kernels.Modulate)
 	gain := g.scaled(g.clips(m.in[1]), 1, 1) // [N,1,1,1,C]
