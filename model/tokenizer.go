@@ -230,7 +230,7 @@ func (t *Tokenizer) LatentDims() int {
 // channel is the highest bit.
 func (t *Tokenizer) FirstChannelLowest() bool {
 	kind := t.Config.Quantizer.Kind
-	return kind != "lfq" && kind != "bsq" || t.Config.Compat == "open-magvit2"
+	return kind != "lfq" && kind != "bsq" || t.Config.Compat == OpenMagvit2
 }
 
 // Codebook is the index of the buffer of a learned codebook, of shape [codebooks,codebook

@@ -26,8 +26,8 @@ const (
 type Model struct {
 	Name      string   // encoder or decoder
 	Fixed     []string // axes whose size is that of the batch it was made for, of clips, frames and pixels; nil: none
-	MinFrames int      // fewest frames of a clip that it computes right, of those that the tokenizer takes
-	MinSide   int      // smallest height and width
+	MinFrames int      // fewest frames, of those that the tokenizer takes, whose own graph is this one
+	MinSide   int      // smallest height and width of that kind
 
 	proto *onnxpb.ModelProto
 	used  []weight
