@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -77,6 +78,9 @@ func encode(c *cli.Context) error {
 		return err
 	}
 	w.p.close()
+	if r.LeftOut > 0 {
+		w.p.log.Warn(fmt.Sprintf("%d clips could not be read and were left out", r.LeftOut))
+	}
 	if r.Kept > 0 {
 		w.p.log.Info("shards that were there were kept", "shards", r.Kept)
 	}
@@ -90,11 +94,12 @@ func encode(c *cli.Context) error {
 
 // encodeFile writes one .npz file.
 func (w *work) encodeFile(h codes.Header, vectors []float32, run func(*data.Batch) ([]int32, error)) error {
-	out, n := w.c.String("out"), 0
+	out, began, n := w.c.String("out"), time.Now(), 0
 	b, skipped, err := codes.Gather(w.c.Context, w.src, w.indices, w.data, workBatch, func(b *data.Batch) ([]int32, error) {
+		codes, err := run(b)
 		n = min(n+b.N, len(w.indices))
-		w.p.set(float64(n)/float64(len(w.indices)), fmt.Sprintf("%d of %d clips", n, len(w.indices)))
-		return run(b)
+		w.showProgress(n, began)
+		return codes, err
 	}, w.rate)
 	if err != nil {
 		return err
