@@ -350,7 +350,9 @@ func (g *Graph) differentiate(params []Param, others ...*G.Node) (G.Nodes, error
 }
 
 // trains reports whether the loss has a gradient for a parameter.
-func (g *Graph) trains(p Param) bool { return !p.Buffer && p.Discriminator == g.discriminates }
+func (g *Graph) trains(p Param) bool {
+	return !p.Frozen && !p.Buffer && p.Discriminator == g.discriminates
+}
 
 // backpropagate returns the gradients of the loss.
 func (g *Graph) backpropagate(wrt G.Nodes) (G.Nodes, error) {

@@ -56,6 +56,7 @@ type Param struct {
 	Reference     []int   // the reference's shape; convolutions: [O,C], and of the kernel what the reference has
 	Decay         bool    // weight decay applies: the reference's shape has two or more axes
 	Buffer        bool    // a buffer
+	Frozen        bool    // it has no gradient and no weight decay, see Freeze
 	Discriminator bool    // of the discriminator, which has a loss of its own
 	init          initial // distribution of its initial values
 }

@@ -157,6 +157,13 @@ func (t *training) resolve(ctx context.Context) (err error) {
 // build makes the state, fresh or from a checkpoint, and what works on it.
 func (t *training) build(from string) (err error) {
 	t.store.Sweep()
+	frozen, err := model.Freeze(t.net.Declared(), t.cfg.Train.Freeze)
+	if err != nil {
+		return usage.Errorf("train.freeze: %w", err)
+	}
+	if frozen > 0 {
+		t.log.Info("parameters that are not trained", "frozen", frozen, "of", len(t.net.Declared()))
+	}
 	if t.stepper, err = newStepper(t.be, t.net, t.cfg); err != nil {
 		return err
 	}

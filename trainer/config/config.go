@@ -44,6 +44,7 @@ type Train struct {
 	Kernels     string     `yaml:"kernels"`      // of convolutions on the CPU in f32: auto, the fastest, Winograd's or direct sums; or exact, direct sums alone
 	Recompute   string     `yaml:"recompute"`    // values that the backward pass makes again, to the same bits, to save memory: none; auto, by kernels of 4 % of the step's cost; or max, by any
 	Seed        uint64     `yaml:"seed"`         // of weights, batches and augmentation
+	Freeze      []string   `yaml:"freeze,flow"`  // parameters that are not trained, by patterns of their names such as encoder.*
 
 	ShuffleLabels bool `yaml:"shuffle_labels"` // control experiment for classifiers: labels are permuted among the clips, and accuracy must fall to chance
 
