@@ -197,20 +197,31 @@ func TestPresetsHaveTheirKernels(t *testing.T) {
 		check(t, err)
 		net, err := model.Build(c.Model.ForClips(4, 8, model.ForecastImage))
 		check(t, err)
-		g, err := net.Training(model.Shape{N: 1, T: net.Padded(8), H: 64, W: 64})
+		shape := model.Shape{N: 1, T: net.Padded(8), H: 64, W: 64}
+		g, err := net.Training(shape)
 		check(t, err)
+		graphs := []*model.Graph{g}
+		if tok, ok := net.(*model.Tokenizer); ok && c.Model.HasDiscriminator() {
+			generator, err := tok.GeneratorStep(shape, true)
+			check(t, err)
+			discriminator, err := tok.DiscriminatorStep(shape, true, true)
+			check(t, err)
+			graphs = append(graphs, generator, discriminator)
+		}
 		dev := gpu.Emulated(emul.Open(emul.Forward), kernels.F32)
 		defer dev.Close()
-		params, err := dev.Alloc(2 * net.NumParams())
-		check(t, err)
 		var offsets []int
 		at := 0
 		for _, p := range net.Declared() {
 			offsets = append(offsets, at)
 			at += p.Len()
 		}
-		if _, err := g.Compile(dev, params, params.Slice(at, 2*at), offsets); err != nil {
-			t.Errorf("%s: %v", name, err)
+		params, err := dev.Alloc(2 * at)
+		check(t, err)
+		for _, g := range graphs {
+			if _, err := g.Compile(dev, params, params.Slice(at, 2*at), offsets); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }

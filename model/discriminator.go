@@ -37,6 +37,9 @@ type Adversarial struct {
 	PenaltyEvery  int     `yaml:"penalty_every"`  // steps between penalties
 }
 
+// DiscriminatorPrefix begins the names of the discriminator's parameters.
+const DiscriminatorPrefix = "discr."
+
 // HasDiscriminator reports whether the loss is adversarial.
 func (c Config) HasDiscriminator() bool { return c.Discriminator.Kind != "" }
 

@@ -47,11 +47,11 @@ func ExplainMemory(net Network, be kernels.Backend, s Shape, how machine.Recompu
 // TrainingBytes is the memory of the training program of a batch, without parameters
 // and gradients, where values are made again as how says.
 func TrainingBytes(net Network, be kernels.Backend, s Shape, how machine.Recompute) (int64, error) {
-	g, err := net.Training(s)
+	graphs, err := trainingGraphs(net, s)
 	if err != nil {
 		return 0, err
 	}
-	g.Recompute = how
+	graphs[0].Recompute = how
 	params := net.Declared()
 	offsets, end := make([]int, len(params)), 0
 	for i, p := range params {
@@ -64,10 +64,33 @@ func TrainingBytes(net Network, be kernels.Backend, s Shape, how machine.Recompu
 		return 0, err
 	}
 	a.Bytes = 0
-	if _, err := g.Compile(a, arena, arena, offsets); err != nil {
-		return 0, err
+	for _, g := range graphs {
+		if _, err := g.Compile(a, arena, arena, offsets); err != nil {
+			return 0, err
+		}
 	}
 	return a.Bytes + a.scratch, nil
+}
+
+// trainingGraphs are the graphs of a step that need memory at once, the network's own first.
+func trainingGraphs(net Network, s Shape) ([]*Graph, error) {
+	t, ok := net.(*Tokenizer)
+	if !ok || !t.Config.HasDiscriminator() {
+		g, err := net.Training(s)
+		return []*Graph{g}, err
+	}
+	g, err := t.GeneratorStep(s, false)
+	if err != nil {
+		return nil, err
+	}
+	graphs := []*Graph{g}
+	for _, penalty := range []bool{false, true} {
+		if g, err = t.DiscriminatorStep(s, penalty, false); err != nil {
+			return nil, err
+		}
+		graphs = append(graphs, g)
+	}
+	return graphs, nil
 }
 
 // memoryEstimate is a backend without memory that also counts the workspace that the

@@ -33,11 +33,11 @@ func newBuffers(s *checkpoint.State, statistics, guard kernels.Buffer) (b *buffe
 		}
 		b.kernels, b.args = append(b.kernels, k), append(b.args, append(args, guard))
 	}
-	if s.Trained < s.Len {
-		if b.copy, err = s.Backend.Prepare(kernels.Affine{Len: s.Len - s.Trained, Mul: 1}); err != nil {
+	if s.Trained < s.To {
+		if b.copy, err = s.Backend.Prepare(kernels.Affine{Len: s.To - s.Trained, Mul: 1}); err != nil {
 			return nil, fmt.Errorf("trainer: %w", err)
 		}
-		b.then, b.now = s.EMA.Slice(s.Trained, s.Len), s.Params.Slice(s.Trained, s.Len)
+		b.then, b.now = s.EMA.Slice(s.Trained, s.To), s.Params.Slice(s.Trained, s.To)
 	}
 	return b, nil
 }

@@ -135,6 +135,13 @@ func (t *training) resolve(ctx context.Context) (err error) {
 			return usage.Errorf("batch %v of the configured data does not fit the configured model: %w", s, err)
 		}
 	}
+	if size := t.cfg.Model.DiscriminatorSize(); t.cfg.Model.HasDiscriminator() {
+		for _, s := range t.cfg.Data.Shapes(t.cfg.Train.Batch) {
+			if s.H < size || s.W < size {
+				return usage.Errorf("batches %v, but the discriminator judges frames of %d×%d pixels; set model.discriminator.size=%d or less, or larger data.crop", s, size, size, min(s.H, s.W))
+			}
+		}
+	}
 	if err := t.checkMemory(); err != nil {
 		return err
 	}
@@ -167,7 +174,7 @@ func (t *training) build(from string) (err error) {
 	if t.stepper, err = newStepper(t.be, t.net, t.cfg); err != nil {
 		return err
 	}
-	t.state = t.stepper.state
+	t.state, t.stepper.step = t.stepper.state, t.snap.Step
 	if err := t.weights(from); err != nil {
 		return err
 	}

@@ -49,17 +49,19 @@ func emaRate(e config.EMA, step int) float64 {
 
 // Position is the position of a step in the schedule.
 type Position struct {
-	Step     int     // steps before it
-	Updates  int     // of these, steps that were applied
-	Progress float64 // fraction of the run that is done, in [0,1]
+	Step                 int     // steps before it
+	Updates              int     // of these, steps that were applied
+	DiscriminatorUpdates int     // the same of the discriminator's steps
+	Progress             float64 // fraction of the run that is done, in [0,1]
 
 	Extension *checkpoint.Extension // where the run was made longer, nil: nowhere
 }
 
-// optimizer updates the parameters from their gradients, all on the backend.
+// optimizer updates the parameters of a section from their gradients, all on the backend.
 type optimizer struct {
-	cfg   config.Train
-	state *checkpoint.State
+	cfg     config.Train
+	state   *checkpoint.State
+	section checkpoint.Section
 
 	gradient            kernels.Buffer // sum over a step's batches; with one batch, the graph's own
 	copy, add           kernels.Kernel // of gradients; nil with one batch
@@ -69,7 +71,12 @@ type optimizer struct {
 	guard               kernels.Kernel
 	hyper               kernels.Buffer // of the updates, in order, line values each
 	updates             []update
-	buffers             *buffers
+	buffers             *buffers // nil: the section has none
+
+	// Of two optimizers whose steps are applied together or not at all, see updateBoth:
+	joint      kernels.Buffer // squared norm and loss of this one, then of the other
+	copyPair   kernels.Kernel
+	guardJoint kernels.Kernel
 }
 
 // Positions of a step's results.
@@ -89,8 +96,20 @@ type update struct {
 	args     []kernels.Buffer
 }
 
+// newOptimizer is the optimizer of a network without its discriminator.
 func newOptimizer(cfg config.Train, s *checkpoint.State) (*optimizer, error) {
-	o := &optimizer{cfg: cfg, state: s, gradient: s.Grads}
+	o, err := newOptimizerOf(cfg, s, s.Section, nil)
+	if err != nil {
+		return nil, err
+	}
+	o.buffers, err = newBuffers(s, o.gradient, o.results.Slice(guarded, guarded+1))
+	return o, err
+}
+
+// newOptimizerOf is the optimizer of a section. gradient is the arena of another section's
+// optimizer where a step's gradients are added up, nil for one of its own.
+func newOptimizerOf(cfg config.Train, s *checkpoint.State, section checkpoint.Section, gradient kernels.Buffer) (*optimizer, error) {
+	o := &optimizer{cfg: cfg, state: s, section: section, gradient: gradient}
 	var first error
 	prepare := func(spec kernels.Spec) kernels.Kernel {
 		k, err := s.Backend.Prepare(spec)
@@ -106,18 +125,23 @@ func newOptimizer(cfg config.Train, s *checkpoint.State) (*optimizer, error) {
 		}
 		return b
 	}
-	for _, u := range []update{{from: 0, to: s.Decayed, decay: cfg.WeightDecay}, {from: s.Decayed, to: s.Trained}} {
+	for _, u := range []update{{from: section.From, to: section.Decayed, decay: cfg.WeightDecay}, {from: section.Decayed, to: section.Trained}} {
 		if u.from < u.to {
 			u.kernel = prepare(kernels.AdamW{Len: u.to - u.from})
 			o.updates = append(o.updates, u)
 		}
 	}
 	if cfg.Accumulate > 1 {
-		o.gradient, o.copy, o.add = alloc(s.Len), prepare(kernels.Affine{Len: s.Len, Mul: 1}), prepare(kernels.Add{Len: s.Len})
+		n := section.To - section.From
+		if o.copy, o.add = prepare(kernels.Affine{Len: n, Mul: 1}), prepare(kernels.Add{Len: n}); gradient == nil {
+			o.gradient = alloc(s.Len)
+		}
+	} else {
+		o.gradient = s.Grads
 	}
 	o.results, o.hyper = alloc(resultsLen), alloc(len(o.updates)*line)
 	o.copyTerms, o.addTerms = prepare(kernels.Affine{Len: line, Mul: 1}), prepare(kernels.Add{Len: line})
-	o.square, o.guard = prepare(kernels.SumSquares{Len: s.Trained}), prepare(kernels.WeightedSum{Len: 2, W: [4]float32{1, 0}})
+	o.square, o.guard = prepare(kernels.SumSquares{Len: section.Trained - section.From}), prepare(kernels.WeightedSum{Len: 2, W: [4]float32{1, 0}})
 	if first != nil {
 		return nil, first
 	}
@@ -128,9 +152,23 @@ func newOptimizer(cfg config.Train, s *checkpoint.State) (*optimizer, error) {
 		}
 		u.args = append(u.args, o.results.Slice(guarded, guarded+1), o.hyper.Slice(i*line, i*line+kernels.HyperLen))
 	}
-	var err error
-	o.buffers, err = newBuffers(s, o.gradient, o.results.Slice(guarded, guarded+1))
-	return o, err
+	return o, nil
+}
+
+// join prepares updateBoth of two optimizers.
+func join(a, b *optimizer) (err error) {
+	for _, o := range []*optimizer{a, b} {
+		if o.joint, err = o.state.Backend.Alloc(4); err != nil {
+			return fmt.Errorf("trainer: %w", err)
+		}
+		if o.copyPair, err = o.state.Backend.Prepare(kernels.Affine{Len: 2, Mul: 1}); err != nil {
+			return fmt.Errorf("trainer: %w", err)
+		}
+		if o.guardJoint, err = o.state.Backend.Prepare(kernels.WeightedSum{Len: 4, W: [4]float32{1}}); err != nil {
+			return fmt.Errorf("trainer: %w", err)
+		}
+	}
+	return nil
 }
 
 // accumulate enqueues the addition of a batch's gradient and scalars to those of its step.
@@ -144,22 +182,54 @@ func (o *optimizer) accumulate(batch kernels.Buffer, first bool) {
 	switch {
 	case o.add == nil:
 	case first:
-		o.copy.Run(o.gradient, o.state.Grads)
+		o.copy.Run(o.own(o.gradient), o.own(o.state.Grads))
 	default:
-		o.add.Run(o.gradient, o.gradient, o.state.Grads)
+		o.add.Run(o.own(o.gradient), o.own(o.gradient), o.own(o.state.Grads))
 	}
+}
+
+// own is the section of an arena.
+func (o *optimizer) own(arena kernels.Buffer) kernels.Buffer {
+	return arena.Slice(o.section.From, o.section.To)
 }
 
 // update enqueues the update of the parameters with the hyper-parameters written last.
 //
 // AdamW changes nothing if the norm is not finite: 0 times the loss makes it so.
 func (o *optimizer) update() {
-	o.square.Run(o.results.Slice(norm2, norm2+1), o.gradient.Slice(0, o.state.Trained))
+	o.measure()
 	o.guard.Run(o.results.Slice(guarded, guarded+1), o.results.Slice(norm2, norm2+2))
+	o.apply()
+}
+
+// measure enqueues the squared norm of the gradient.
+func (o *optimizer) measure() {
+	o.square.Run(o.results.Slice(norm2, norm2+1), o.gradient.Slice(o.section.From, o.section.Trained))
+}
+
+// apply enqueues the update with the guarded norm.
+func (o *optimizer) apply() {
 	for _, u := range o.updates {
 		u.kernel.Run(u.args...)
 	}
-	o.buffers.update()
+	if o.buffers != nil {
+		o.buffers.update()
+	}
+}
+
+// updateBoth enqueues the updates of two sections, none of which changes anything if a norm
+// or a loss of either is not finite.
+func updateBoth(a, b *optimizer) {
+	a.measure()
+	b.measure()
+	for i, o := range []*optimizer{a, b} {
+		other := []*optimizer{b, a}[i]
+		o.copyPair.Run(o.joint.Slice(0, 2), o.results.Slice(norm2, norm2+2))
+		o.copyPair.Run(o.joint.Slice(2, 4), other.results.Slice(norm2, norm2+2))
+		o.guardJoint.Run(o.results.Slice(guarded, guarded+1), o.joint)
+	}
+	a.apply()
+	b.apply()
 }
 
 // schedule writes the hyper-parameters of a step.
@@ -182,7 +252,7 @@ func (o *optimizer) schedule(m Position) error {
 
 // flops returns the work of one step's update.
 func (o *optimizer) flops() int64 {
-	n := kernels.SumSquares{Len: o.state.Trained}.FLOPs()
+	n := kernels.SumSquares{Len: o.section.Trained - o.section.From}.FLOPs()
 	for _, u := range o.updates {
 		n += kernels.AdamW{Len: u.to - u.from}.FLOPs()
 	}

@@ -203,6 +203,10 @@ func (t *training) initialize() error {
 		return err
 	}
 	fitting, misfits := t.state.Overlay(arena, tensors)
+	if rest := slices.DeleteFunc(slices.Clone(misfits), func(m string) bool { return strings.HasPrefix(m, model.DiscriminatorPrefix) }); len(rest) < len(misfits) {
+		t.log.Info("the discriminator is not that of the weights: one of the two has none, or another one", "tensors", len(misfits)-len(rest))
+		misfits = rest
+	}
 	switch {
 	case len(misfits) > 0 && !t.opt.InitPartial:
 		return usage.Errorf("--init %s: weights of another network: %s; --init-partial takes the %d tensors that fit and leaves the others at their first values", t.opt.Init, checkpoint.Shorten(misfits), fitting)

@@ -68,7 +68,7 @@ func (t *training) prefetch(ctx context.Context) {
 
 // enqueue starts the backend on a batch of the step.
 func (t *training) enqueue(part int) error {
-	m := Position{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, Progress: t.fraction(), Extension: t.snap.Extension}
+	m := Position{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, DiscriminatorUpdates: t.snap.DiscriminatorUpdates, Progress: t.fraction(), Extension: t.snap.Extension}
 	t.current.lr = learningRate(t.cfg.Train, m)
 	t.current.clips += t.pendingClips
 	t.pendingClips = 0
@@ -91,6 +91,9 @@ func (t *training) finishStep() (err error) {
 	}
 	if t.current.Applied() {
 		t.snap.BadInARow = 0
+		if t.current.Adversarial {
+			t.snap.DiscriminatorUpdates++
+		}
 	} else if err := t.skip(); err != nil {
 		return err
 	}
@@ -162,6 +165,9 @@ func (t *training) logStep() error {
 			CodesUsed: t.current.used, LR: metrics.Number(t.current.lr), GradNorm: metrics.Number(t.current.Norm), Skipped: t.snap.Unlogged,
 			ClipsPerSecond: metrics.Number(float64(t.loggedClips) / t.busy.Seconds()), Seconds: metrics.Number(t.elapsed()),
 			Waiting: metrics.Number(t.idle.Seconds() / t.busy.Seconds())}
+		if t.current.Adversarial {
+			r.DiscriminatorGradNorm = new(metrics.Number(t.current.DiscriminatorNorm))
+		}
 		if err := t.dir.Step(r, t.clock()); err != nil {
 			return err
 		}

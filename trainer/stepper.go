@@ -26,7 +26,9 @@ type Stepper struct {
 	state     *checkpoint.State
 	optimizer *optimizer
 	task      task.Task
-	programs  map[data.Shape]*program
+	adversary *adversary // of a network with a discriminator, else nil
+	programs  map[programKey]*program
+	step      int                  // of the batch that is fed next, from 0
 	fed, ran  *program             // of the batch that was fed, and of the last that ran
 	counts    []map[string]float64 // of the step's batches, see Weigh
 	values    []float32
@@ -35,17 +37,28 @@ type Stepper struct {
 // program is the training graph for a batch shape.
 type program struct {
 	*model.Program
-	replay map[batchPlace]func() error
+	replay      map[batchPlace]func() error
+	adversarial bool // the discriminator is trained after it
 }
 
-// batchPlace tells whether a batch is the first of its step, and whether it is the last.
-type batchPlace struct{ first, last bool }
+// programKey is what a training graph depends on.
+type programKey struct {
+	shape       data.Shape
+	adversarial bool
+}
+
+// batchPlace tells whether a batch is the first of its step, whether it is the last, and
+// whether its step has a gradient penalty.
+type batchPlace struct{ first, last, penalty bool }
 
 // Outcome is the result of a step, means over its batches.
 type Outcome struct {
 	Loss  float64
-	Terms metrics.Terms
-	Norm  float64 // of the gradient, before clipping; not finite if the step was not applied
+	Terms metrics.Terms // those of the discriminator's loss last
+	Norm  float64       // of the gradient, before clipping; not finite if the step was not applied
+
+	Adversarial       bool    // the discriminator was trained too
+	DiscriminatorNorm float64 // of its gradient, before clipping
 }
 
 // Applied reports whether the step changed the weights: loss and gradient were finite.
@@ -62,7 +75,7 @@ func NewStepper(be kernels.Backend, net model.Network, c config.Config) (*Steppe
 
 // newStepper returns a training whose weights are not set.
 func newStepper(be kernels.Backend, net model.Network, c config.Config) (s *Stepper, err error) {
-	s = &Stepper{cfg: c, be: be, net: net, programs: map[data.Shape]*program{}}
+	s = &Stepper{cfg: c, be: be, net: net, programs: map[programKey]*program{}}
 	if s.state, err = checkpoint.NewState(be, net); err != nil {
 		return nil, err
 	}
@@ -71,7 +84,10 @@ func newStepper(be kernels.Backend, net model.Network, c config.Config) (s *Step
 		weights = s.state.EMA
 	}
 	s.task = task.New(be, net, c, weights)
-	s.optimizer, err = newOptimizer(c.Train, s.state)
+	if s.optimizer, err = newOptimizer(c.Train, s.state); err != nil {
+		return nil, err
+	}
+	s.adversary, err = newAdversary(net, c, s.state, s.optimizer)
 	return s, err
 }
 
@@ -107,12 +123,21 @@ func (s *Stepper) Run(part int, m Position) error {
 	if err := p.SetStep(model.StepPosition{Seed: s.cfg.Train.Seed, Step: m.Step, Batch: part, Batches: s.cfg.Train.Accumulate}); err != nil {
 		return err
 	}
-	if err := s.scale(p, part); err != nil {
+	if err := s.scale(p.Program, part); err != nil {
 		return err
 	}
-	place := batchPlace{part == 0, part == s.cfg.Train.Accumulate-1}
-	if place.last {
+	place := batchPlace{first: part == 0, last: part == s.cfg.Train.Accumulate-1}
+	if s.step = m.Step; place.last {
 		if err := s.optimizer.schedule(m); err != nil {
+			return err
+		}
+		s.step++
+	}
+	var against *model.Program
+	if p.adversarial {
+		place.penalty = s.adversary.penalizes(m.Step)
+		var err error
+		if against, err = s.prepareDiscriminator(p, part, m, place); err != nil {
 			return err
 		}
 	}
@@ -120,7 +145,14 @@ func (s *Stepper) Run(part int, m Position) error {
 		replay, err := kernels.Record(s.be, func() {
 			p.Plan.Enqueue()
 			s.optimizer.accumulate(p.Scalars, place.first)
-			if place.last {
+			if against != nil {
+				against.Plan.Enqueue()
+				s.adversary.optimizer.accumulate(against.Scalars, place.first)
+			}
+			switch {
+			case place.last && against != nil:
+				updateBoth(s.optimizer, s.adversary.optimizer)
+			case place.last:
 				s.optimizer.update()
 			}
 		})
@@ -130,6 +162,24 @@ func (s *Stepper) Run(part int, m Position) error {
 		p.replay[place] = replay
 	}
 	return p.replay[place]()
+}
+
+// prepareDiscriminator is the discriminator's program for a batch, with all that depends on
+// the step.
+func (s *Stepper) prepareDiscriminator(p *program, part int, m Position, place batchPlace) (*model.Program, error) {
+	a := s.adversary
+	d, err := a.program(p, place.penalty)
+	if err != nil {
+		return nil, err
+	}
+	a.ran = d
+	if err := d.SetStep(model.StepPosition{Seed: s.cfg.Train.Seed, Step: m.Step, Batch: part, Batches: s.cfg.Train.Accumulate}); err != nil {
+		return nil, err
+	}
+	if err := s.scale(d, part); err != nil || !place.last {
+		return d, err
+	}
+	return d, a.optimizer.schedule(a.position(m))
 }
 
 // Weigh tells the batches of the step that Run begins next. Each term of the loss is then a
@@ -145,7 +195,7 @@ func (s *Stepper) Weigh(batches []*data.Batch) {
 }
 
 // scale writes the factors of a batch's terms: its count by the mean of the step's batches.
-func (s *Stepper) scale(p *program, part int) error {
+func (s *Stepper) scale(p *model.Program, part int) error {
 	for _, t := range p.Terms {
 		to := p.Buffer(model.ScaleInput(t.Name))
 		if to == nil {
@@ -175,11 +225,25 @@ func (s *Stepper) Wait() (o Outcome, err error) {
 		return o, err
 	}
 	norm, means, err := s.optimizer.read()
-	o = Outcome{Loss: means[0], Norm: norm}
-	for _, t := range s.ran.Terms {
-		o.Terms = append(o.Terms, metrics.Term{Name: t.Name, Value: metrics.Number(means[t.At])})
+	if err != nil {
+		return o, err
 	}
-	return o, err
+	o = Outcome{Loss: means[0], Norm: norm, Terms: termsOf(nil, s.ran.Program, means), Adversarial: s.ran.adversarial}
+	if o.Adversarial {
+		if o.DiscriminatorNorm, means, err = s.adversary.optimizer.read(); err != nil {
+			return o, err
+		}
+		o.Terms = termsOf(o.Terms, s.adversary.ran, means)
+	}
+	return o, nil
+}
+
+// termsOf appends the terms of a program.
+func termsOf(terms metrics.Terms, p *model.Program, means [line]float64) metrics.Terms {
+	for _, t := range p.Terms {
+		terms = append(terms, metrics.Term{Name: t.Name, Value: metrics.Number(means[t.At])})
+	}
+	return terms
 }
 
 // used counts the distinct codes of the last batch that ran, 0 of a network without.
@@ -204,13 +268,19 @@ func (s *Stepper) used() (int, error) {
 
 // program compiles the training graph for a batch shape once.
 func (s *Stepper) program(of data.Shape) (*program, error) {
-	if p := s.programs[of]; p != nil {
+	key := programKey{of, s.adversary.active(s.step)}
+	if p := s.programs[key]; p != nil {
 		return p, nil
 	}
 	shape := model.Shape{N: of.N, T: of.T, H: of.H, W: of.W}
 	build := s.net.Training
 	if s.cfg.Train.Accumulate > 1 {
 		build = s.net.TrainingPart
+	}
+	if key.adversarial {
+		build = func(shape model.Shape) (*model.Graph, error) {
+			return s.adversary.net.GeneratorStep(shape, s.cfg.Train.Accumulate > 1)
+		}
 	}
 	g, err := build(shape)
 	if err != nil {
@@ -224,11 +294,17 @@ func (s *Stepper) program(of data.Shape) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("train.batch: %w", model.ExplainMemory(s.net, s.be, shape, g.Recompute, inUse, err))
 	}
-	s.programs[of] = &program{p, map[batchPlace]func() error{}}
-	return s.programs[of], nil
+	s.programs[key] = &program{p, map[batchPlace]func() error{}, key.adversarial}
+	return s.programs[key], nil
 }
 
 // Program returns the training graph of the last batch that ran, FLOPs the work of a step
 // of one such batch with the optimizer's.
 func (s *Stepper) Program() *model.Program { return s.ran.Program }
-func (s *Stepper) FLOPs() int64            { return s.ran.Plan.Stats().FLOPs() + s.optimizer.flops() }
+func (s *Stepper) FLOPs() int64 {
+	n := s.ran.Plan.Stats().FLOPs() + s.optimizer.flops()
+	if s.ran.adversarial {
+		n += s.adversary.ran.Plan.Stats().FLOPs() + s.adversary.optimizer.flops()
+	}
+	return n
+}

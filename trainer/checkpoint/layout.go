@@ -15,16 +15,25 @@ import (
 
 // Layout is the place of each parameter in an arena, one array of all parameters.
 //
-// Decayed parameters come first, so that the optimizer runs as two kernels, buffers last; every
-// parameter starts at a multiple of 16 values, a cache line. The padding between
-// them is zero and stays zero.
+// Decayed parameters come first, so that the optimizer runs as two kernels, buffers last; a
+// discriminator follows, in the same order. Every parameter starts at a multiple of 16
+// values, a cache line. The padding between them is zero and stays zero.
 type Layout struct {
 	Params  []model.Param
 	Offsets []int // by index of Params
-	Decayed int   // length of the part that weight decay applies to
-	Trained int   // length of the part that the optimizer changes; buffers follow
+	Section       // the network without its discriminator, the first values of an arena
 	Len     int   // values of an arena
 	Updates []model.Update
+
+	Discriminator Section // the last values of an arena; empty without a discriminator
+}
+
+// Section is the part of an arena that one optimizer changes, by positions in the arena.
+type Section struct {
+	From    int
+	Decayed int // end of the part that weight decay applies to
+	Trained int // end of the part that the optimizer changes; buffers follow
+	To      int
 }
 
 // NewLayout arranges the parameters of a network.
@@ -40,9 +49,14 @@ func NewLayout(net model.Network) Layout {
 		}
 		return l.Len
 	}
-	l.Decayed = add(func(p model.Param) bool { return p.Decay })
-	l.Trained = add(func(p model.Param) bool { return !p.Decay && !p.Buffer })
-	add(func(p model.Param) bool { return p.Buffer })
+	section := func(discriminator bool) (s Section) {
+		s.From = l.Len
+		s.Decayed = add(func(p model.Param) bool { return p.Discriminator == discriminator && p.Decay })
+		s.Trained = add(func(p model.Param) bool { return p.Discriminator == discriminator && !p.Decay && !p.Buffer })
+		s.To = add(func(p model.Param) bool { return p.Discriminator == discriminator && p.Buffer })
+		return s
+	}
+	l.Section, l.Discriminator = section(false), section(true)
 	return l
 }
 

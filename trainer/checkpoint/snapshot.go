@@ -38,11 +38,12 @@ type Snapshot struct {
 	ConfigHash string            `json:"config_sha256"` // of config.yaml
 	Files      map[string]Digest `json:"files"`
 
-	Records      Digest     `json:"records,omitzero"`       // of metrics.jsonl up to this step
-	Instructions string     `json:"instructions,omitempty"` // instruction set or device that computed the weights
-	Init         string     `json:"init,omitempty"`         // checkpoint or file whose weights the run began with
-	Extension    *Extension `json:"extension,omitempty"`    // of a finished run; nil: none
-	StateHash    string     `json:"state_sha256,omitempty"` // of state.json with 64 zeros in this place; last
+	Records              Digest     `json:"records,omitzero"`                // of metrics.jsonl up to this step
+	DiscriminatorUpdates int        `json:"discriminator_updates,omitempty"` // steps of the discriminator that were applied
+	Instructions         string     `json:"instructions,omitempty"`          // instruction set or device that computed the weights
+	Init                 string     `json:"init,omitempty"`                  // checkpoint or file whose weights the run began with
+	Extension            *Extension `json:"extension,omitempty"`             // of a finished run; nil: none
+	StateHash            string     `json:"state_sha256,omitempty"`          // of state.json with 64 zeros in this place; last
 }
 
 // Extension is where a run was made longer with a learning rate of its own, see config.Train.

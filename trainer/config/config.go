@@ -48,6 +48,8 @@ type Train struct {
 
 	ShuffleLabels bool `yaml:"shuffle_labels"` // control experiment for classifiers: labels are permuted among the clips, and accuracy must fall to chance
 
+	Discriminator Discriminator `yaml:"discriminator"`
+
 	LogEvery    int `yaml:"log_every"`    // steps between records in metrics.jsonl
 	EvalEvery   int `yaml:"eval_every"`   // steps between evaluations; 0: before the first and after the last step
 	EvalClips   int `yaml:"eval_clips"`   // largest number of held-out clips to evaluate on; 0: all of them
@@ -65,13 +67,23 @@ type EMA struct {
 	UpdateEvery int     `yaml:"update_every"` // steps between updates
 }
 
+// Discriminator configures the optimizer of model.discriminator, whose other settings are
+// those of the network.
+type Discriminator struct {
+	LR       float64    `yaml:"lr"`         // learning rate after the warm-up; 0: train.lr
+	Betas    [2]float64 `yaml:"betas,flow"` // decay of the first and second moments; 0, 0: train.betas
+	Warmup   int        `yaml:"warmup"`     // steps after model.loss.adversarial.start over which the learning rate rises linearly
+	Schedule string     `yaml:"schedule"`   // after the warm-up: cosine, over the whole run, or constant; "": train.schedule
+	ClipNorm float64    `yaml:"clip_norm"`  // largest norm of the whole gradient; 0: no clipping
+}
+
 // Defaults is what a configuration that names no preset starts from. It has no
 // layers and no quantizer levels.
 func Defaults() Config {
 	return Config{Model: model.Defaults(), Data: data.Defaults(), Train: Train{
 		Steps: 10_000, Batch: 8, Accumulate: 1, LR: 1e-3, Betas: [2]float64{.9, .99}, Eps: 1e-8, WeightDecay: 1e-4,
 		Warmup: 100, Schedule: "cosine", Final: .02, Extension: "schedule", ClipNorm: 1,
-		EMA: EMA{UpdateAfter: 100, UpdateEvery: 10}, Precision: "f32", Kernels: "auto", Recompute: "none", Seed: 42,
+		EMA: EMA{UpdateAfter: 100, UpdateEvery: 10}, Discriminator: Discriminator{Warmup: 20, ClipNorm: 1}, Precision: "f32", Kernels: "auto", Recompute: "none", Seed: 42,
 		LogEvery: 10, EvalEvery: 500, EvalClips: 256, Samples: 4, SaveEvery: 500, KeepLast: 3, NaNPatience: 10,
 	}}
 }

@@ -28,7 +28,7 @@ func TestPresetsAreLegal(t *testing.T) {
 			t.Errorf("preset %s: %v", want, d)
 		}
 	}
-	if _, err := Preset("dmo"); err == nil || !strings.Contains(err.Error(), `perhaps "demo"; known: demo, `) {
+	if _, err := Preset("dmo"); err == nil || !strings.Contains(err.Error(), `perhaps "demo"; known: demo-gan, demo, `) {
 		t.Errorf("error %v does not name the known presets", err)
 	}
 }

@@ -66,6 +66,13 @@ func (t Train) validate() error {
 	within("ema.decay", t.EMA.Decay, t.EMA.Decay >= 0 && t.EMA.Decay < 1, "0 (no average) or more, below 1")
 	whole("ema.update_after", t.EMA.UpdateAfter, 0, maxSteps)
 	whole("ema.update_every", t.EMA.UpdateEvery, 1, maxSteps)
+	d := t.Discriminator
+	within("discriminator.lr", d.LR, d.LR >= 0 && d.LR <= 10, "0 (train.lr) to 10")
+	within("discriminator.betas[0]", d.Betas[0], d.Betas[0] >= 0 && d.Betas[0] < 1, "0 or more, below 1")
+	within("discriminator.betas[1]", d.Betas[1], d.Betas[1] >= 0 && d.Betas[1] < 1, "0 or more, below 1")
+	whole("discriminator.warmup", d.Warmup, 0, maxSteps)
+	word("discriminator.schedule", d.Schedule, "", "cosine", "constant")
+	within("discriminator.clip_norm", d.ClipNorm, d.ClipNorm >= 0 && d.ClipNorm <= 1e9, "0 (none) to 1e9")
 	word("precision", t.Precision, "f32", "bf16")
 	word("kernels", t.Kernels, "auto", "exact")
 	word("recompute", t.Recompute, "none", "auto", "max")

@@ -11,21 +11,23 @@ import (
 // Seconds, ClipsPerSecond and Waiting depends on seed, configuration and data
 // alone.
 type StepRecord struct {
-	Step           int    `json:"step"` // from 1
-	Loss           Number `json:"loss"` // what the optimizer sees
-	Terms          Terms  `json:"terms,omitempty"`
-	CodesUsed      int    `json:"codes_used,omitempty"` // different codes in the step's last batch
-	LR             Number `json:"lr"`
-	GradNorm       Number `json:"grad_norm"` // before clipping
-	Skipped        int    `json:"skipped,omitempty"`
-	ClipsPerSecond Number `json:"clips_per_s"`
-	Seconds        Number `json:"seconds"` // since the start of the run, without interruptions
-	Waiting        Number `json:"waiting"` // fraction of the time in which the backend waited for data, in [0,1]
+	Step                  int     `json:"step"` // from 1
+	Loss                  Number  `json:"loss"` // what the optimizer sees
+	Terms                 Terms   `json:"terms,omitempty"`
+	CodesUsed             int     `json:"codes_used,omitempty"` // different codes in the step's last batch
+	LR                    Number  `json:"lr"`
+	GradNorm              Number  `json:"grad_norm"` // before clipping
+	Skipped               int     `json:"skipped,omitempty"`
+	DiscriminatorGradNorm *Number `json:"discriminator_grad_norm,omitempty"` // before clipping; nil: it was not trained
+	ClipsPerSecond        Number  `json:"clips_per_s"`
+	Seconds               Number  `json:"seconds"` // since the start of the run, without interruptions
+	Waiting               Number  `json:"waiting"` // fraction of the time in which the backend waited for data, in [0,1]
 }
 
 // Terms are the unweighted parts of a loss by name, in the model's order. Their names
 // are keys of a step's record: recon, gradient, ssim, sample_entropy, codebook_entropy, entropy,
-// commitment, cross_entropy, forecast.
+// commitment, cross_entropy, forecast; of adversarial training generator, adaptive_weight,
+// discriminator, gradient_penalty, real_logit, fake_logit, real_accuracy, fake_accuracy.
 type Terms []Term
 
 // Term is a part of the loss. Entropies are in nats; forecast is a mean squared error

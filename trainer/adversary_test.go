@@ -1,0 +1,175 @@
+package trainer
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"magvit/kernels"
+	"magvit/model"
+	"magvit/trainer/checkpoint"
+	"magvit/trainer/config"
+	"magvit/trainer/trainertest"
+)
+
+// against is a small discriminator, trained from step 4 on.
+var against = []string{
+	"model.discriminator={kind: image, dim: 1, max_dim: 6, linear_attention: {heads: 2, dim: 2}, feed_forward: 2}",
+	"model.loss.adversarial={weight: 0.5, start: 3, ramp: 4, penalty_every: 2}",
+	"train.discriminator={lr: 1e-3, betas: [0.5, 0.9], warmup: 3, schedule: constant}",
+}
+
+func adversarial(t *testing.T, set ...string) Options {
+	t.Helper()
+	o, _ := small(t, append(slices.Clone(against), set...)...)
+	return o
+}
+
+// A run of 40 steps that was interrupted six times has the bits of one in one piece, of
+// both networks and their moments.
+func TestAdversarialRunInterrupted(t *testing.T) {
+	for name, set := range map[string][]string{
+		"one batch a step":   {"train.eval_every=0"},
+		"two batches a step": {"train.eval_every=0", "train.accumulate=2", "model.loss.adversarial.kind=logistic", "model.loss.adversarial.penalty=r1", "model.loss.adversarial.frames=2", "train.steps=14"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := append([]string{"train.steps=40", "train.batch=2"}, set...)
+			whole := adversarial(t, set...)
+			steps := run(t, t.Context(), whole).Step
+			o := adversarial(t, set...)
+			for _, stop := range []int{2, 3, 5, 6, 11, 13} {
+				ctx, cancel := contextWithStop(t, &o, stop)
+				if _, err := Run(ctx, o); !errors.Is(err, ErrInterrupted) {
+					t.Fatalf("stopped at %d: %v", stop, err)
+				}
+				cancel()
+			}
+			o.OnStep = nil
+			run(t, t.Context(), o)
+			for _, file := range []string{checkpoint.ModelFile, checkpoint.OptimizerFile} {
+				read := func(o Options) []byte {
+					b, err := os.ReadFile(filepath.Join(o.Out, "checkpoints", checkpoint.StepName(steps), file))
+					trainertest.Check(t, err)
+					return b
+				}
+				if !bytes.Equal(read(whole), read(o)) {
+					t.Errorf("%s differs from that of a run in one piece", file)
+				}
+			}
+			if b, _ := os.ReadFile(filepath.Join(o.Out, "checkpoints", checkpoint.StepName(steps), checkpoint.OptimizerFile)); !bytes.Contains(b, []byte("exp_avg.discr.")) {
+				t.Error("the checkpoint has no moments of the discriminator")
+			}
+		})
+	}
+}
+
+// Before its start the discriminator stays as it is and has no terms; then both networks
+// change, and the record names all parts of their losses.
+func TestAdversarialTrainingStarts(t *testing.T) {
+	o := adversarial(t, "train.steps=6", "train.eval_every=0")
+	tr := begun(t, o)
+	first, err := tr.state.Read(tr.state.Params)
+	trainertest.Check(t, err)
+	var atStart, before []float32
+	tr.opt.OnStep = func(step int) {
+		if step == 3 {
+			atStart, err = tr.state.Read(tr.state.Params)
+		} else if step == 4 {
+			before, err = tr.state.Read(tr.state.Params)
+		}
+	}
+	if _, bad := tr.end(tr.train(t.Context())); bad != nil || err != nil {
+		t.Fatal(bad, err)
+	}
+	d := tr.state.Discriminator
+	if d.From == d.To || !slices.Equal(first[d.From:], atStart[d.From:]) {
+		t.Error("the discriminator changed before its start")
+	}
+	if slices.Equal(first[:d.From], atStart[:d.From]) || slices.Equal(before[d.From:], atStart[d.From:]) {
+		t.Error("a network did not change")
+	}
+	records, _ := logged(t, o.Out)
+	for i, r := range records {
+		for _, key := range []string{"generator", "adaptive_weight", "discriminator", "real_logit", "fake_logit", "real_accuracy", "fake_accuracy", "discriminator_grad_norm"} {
+			if _, ok := r[key].(float64); ok != (i >= 3) {
+				t.Errorf("step %d has %s: %v", i+1, key, ok)
+			}
+		}
+		if _, ok := r["gradient_penalty"]; ok != (i == 3 || i == 5) {
+			t.Errorf("step %d has a gradient penalty: %v", i+1, ok)
+		}
+	}
+	if tr.snap.DiscriminatorUpdates != 3 {
+		t.Errorf("%d updates of the discriminator, want 3", tr.snap.DiscriminatorUpdates)
+	}
+}
+
+// A discriminator that is not finite changes neither network.
+func TestNaNGuardOverBothNetworks(t *testing.T) {
+	o := adversarial(t, "train.steps=9", "train.eval_every=0", "model.loss.adversarial.start=0", "model.loss.adversarial.weight=0")
+	tr := begun(t, o)
+	d := tr.state.Discriminator
+	trainertest.Check(t, tr.be.Write(tr.state.Params.Slice(d.From, d.From+1), []float32{float32(math.Inf(1))}))
+	before, err := tr.state.Read(tr.state.Params)
+	trainertest.Check(t, err)
+	for range 3 {
+		trainertest.Check(t, tr.fetch(t.Context()))
+		trainertest.Check(t, tr.enqueue(0))
+		trainertest.Check(t, tr.finishStep())
+	}
+	after, err := tr.state.Read(tr.state.Params)
+	trainertest.Check(t, err)
+	if !slices.Equal(before, after) {
+		t.Error("a step without a finite discriminator changed a network")
+	}
+	if tr.snap.Skipped != 3 || tr.snap.DiscriminatorUpdates != 0 {
+		t.Errorf("%d steps skipped, %d updates of the discriminator", tr.snap.Skipped, tr.snap.DiscriminatorUpdates)
+	}
+	tr.loader.Close()
+	tr.dir.Close()
+}
+
+// The weights of a run without a discriminator begin one with it, and the other way round.
+func TestInitWithAndWithoutDiscriminator(t *testing.T) {
+	base, _ := small(t, "train.steps=1")
+	run(t, t.Context(), base)
+	o := adversarial(t, "train.steps=4")
+	o.Init = base.Out
+	run(t, t.Context(), o)
+	back, _ := small(t, "train.steps=1")
+	back.Init = o.Out
+	run(t, t.Context(), back)
+}
+
+// A step of the preset costs at most 1.35 times that of tokenizer and discriminator alone,
+// by the operations of their plans.
+func TestAdversarialStepCost(t *testing.T) {
+	c, err := config.Preset("demo-gan")
+	trainertest.Check(t, err)
+	tok, err := model.New(c.Model)
+	trainertest.Check(t, err)
+	crop := c.Data.Crop
+	s := model.Shape{N: crop.Batch, T: crop.Frames, H: crop.Size, W: crop.Size}
+	st, err := checkpoint.NewState(&kernels.NullBackend{}, tok)
+	trainertest.Check(t, err)
+	flops := func(g *model.Graph, err error) float64 {
+		trainertest.Check(t, err)
+		p, err := g.Compile(&kernels.NullBackend{}, st.Params, st.Grads, st.Offsets)
+		trainertest.Check(t, err)
+		return float64(p.Plan.Stats().FLOPs())
+	}
+	alone, generator := flops(tok.Training(s)), flops(tok.GeneratorStep(s, false))
+	plain, penalty := flops(tok.DiscriminatorStep(s, false, false)), flops(tok.DiscriminatorStep(s, true, false))
+	every := float64(c.Model.Loss.Adversarial.PenaltyEvery)
+	discriminator := (penalty + (every-1)*plain) / every
+	ratio := (generator + discriminator) / (alone + discriminator)
+	t.Logf("tokenizer %.3g, with the generator's term %.3g, discriminator %.3g, with the penalty %.3g: an adversarial step costs %.3f times both alone, %.3f times the tokenizer alone",
+		alone, generator, plain, penalty, ratio, (generator+discriminator)/alone)
+	if ratio > 1.35 {
+		t.Errorf("an adversarial step costs %.3f times tokenizer and discriminator alone", ratio)
+	}
+}
