@@ -13,10 +13,10 @@ import (
 )
 
 // publishedFlags are those of import that only files of published tokenizers have.
-var publishedFlags = []string{"weights", "version", "levels"}
+var publishedFlags = []string{"weights", "version", "levels", "inflate"}
 
 func importPublished(c *cli.Context, file string) error {
-	o := published.ImportOptions{File: file, Out: c.String("out"), Family: c.String("from"), Weights: c.String("weights"), Version: c.String("version"), Set: c.StringSlice("set")}
+	o := published.ImportOptions{File: file, Out: c.String("out"), Family: c.String("from"), Weights: c.String("weights"), Version: c.String("version"), Inflate: c.Bool("inflate"), Set: c.StringSlice("set")}
 	if c.IsSet("config") {
 		return usagef("--config: the configuration follows from the file's tensors with --from %s; --set changes a key", o.Family)
 	}

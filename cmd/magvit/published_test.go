@@ -1,6 +1,11 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,4 +47,34 @@ func TestPublishedCheckpoint(t *testing.T) {
 	magvit(t, "import", "--from", "vidtok", "--version", "1.1", theirs, "--out", filepath.Join(dir, "again"))
 	magvit(t, "train", "--config", filepath.Join(run, "config.yaml"), "--init", run, "--data", clips, "--out", filepath.Join(dir, "mine"),
 		"--set", "train.steps=2", "--set", "data.size=16", "--set", "data.frames=5", "--set", "model.image_size=16", "--set", "train.eval_every=0", "--set", "data.val_share=0.5")
+}
+
+// An image tokenizer takes image files, a code grid for each.
+func TestImageTokenizerTakesImages(t *testing.T) {
+	file, err := filepath.Abs("../../testdata/golden_published/checkpoint.om_image.ckpt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for i := range 3 {
+		img := image.NewRGBA(image.Rect(0, 0, 16, 16))
+		for p := range img.Pix {
+			img.Pix[p] = byte(p * (i + 3))
+		}
+		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("%d.png", i)))
+		if err == nil {
+			err = errors.Join(png.Encode(f, img), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	run, codes := filepath.Join(dir, "run"), filepath.Join(dir, "codes.npz")
+	magvit(t, "import", "--from", "open-magvit2", file, "--out", run)
+	magvit(t, "encode", "--checkpoint", run, "--data", filepath.Join(dir, "*.png"), "--out", codes)
+	out, _ := magvit(t, "codes", codes)
+	if !strings.Contains(out, "1×64×64") {
+		t.Errorf("codes of three images, resized to 128×128:\n%s", out)
+	}
+	magvit(t, "import", "--from", "open-magvit2", "--inflate", file, "--out", filepath.Join(dir, "video"))
 }

@@ -34,6 +34,7 @@ type ImportOptions struct {
 	Weights string   // Averaged, Plain; "": the average where the file has one
 	Version string   // of VidTok, "1.0" or "1.1"; "": by a published file's name
 	Levels  []int    // of VidTok's codes; nil: 8 each
+	Inflate bool     // makes a video network of an image network of Open-MAGVIT2
 	Set     []string // assignments that override keys, see config.Set
 
 	Progress func(done, of int) // values imported so far; may be nil
@@ -97,7 +98,7 @@ func Import(o ImportOptions) (r Imported, err error) {
 		}
 		done := 0
 		err := checkpoint.NewStore(filepath.Join(dir, "checkpoints")).SaveWeights(l, snap, func(i int, dst []float32) error {
-			if err := read(l.Params[i], found[i], dst); err != nil {
+			if err := o.read(l.Params[i], found[i], dst); err != nil {
 				return usage.Errorf("%s: %s: %w", o.File, l.Params[i].Name, err)
 			}
 			if done += len(dst); o.Progress != nil {
@@ -113,7 +114,7 @@ func Import(o ImportOptions) (r Imported, err error) {
 const large = 16 << 20
 
 // read is a parameter's values; without a tensor they are 0.
-func read(p model.Param, t *torchfile.Tensor, dst []float32) error {
+func (o ImportOptions) read(p model.Param, t *torchfile.Tensor, dst []float32) error {
 	if t == nil {
 		clear(dst)
 		return nil
@@ -121,6 +122,11 @@ func read(p model.Param, t *torchfile.Tensor, dst []float32) error {
 	values, err := t.Float32s()
 	if err != nil {
 		return err
+	}
+	if o.Inflate {
+		wide := make([]float32, len(dst))
+		inflate(p, wide, values)
+		values = wide
 	}
 	p.FromReference(dst, values)
 	if 4*len(dst) >= large {
@@ -141,13 +147,25 @@ func (o ImportOptions) config(f *file, r *Imported) (cfg config.Config, net *mod
 		return cfg, nil, fmt.Errorf("these are tensors of %s: give --from %s", n.family, n.family)
 	}
 	f.tensors = f.tensors.within(n.prefix)
+	if o.Inflate {
+		if !n.size.Images {
+			return cfg, nil, fmt.Errorf("--inflate makes a video network of an image network; these are tensors of a video network")
+		}
+		n.size.Images = false
+		r.note("a video network that begins as the file's image network: train it before use on clips")
+	}
 	version, err := o.version(n, r)
 	if err != nil {
 		return cfg, nil, err
 	}
 	preset := "vidtok-fsq-488"
-	if n.family == model.OpenMagvit2 {
-		preset = map[bool]string{false: "open-magvit2-video", true: "open-magvit2-image-256"}[n.size.Images]
+	switch {
+	case n.family == model.OpenMagvit2 && !n.size.Images:
+		preset = "open-magvit2-video"
+	case n.family == model.OpenMagvit2 && len(n.size.Multipliers) > 4:
+		preset = "open-magvit2-image-256"
+	case n.family == model.OpenMagvit2:
+		preset = "open-magvit2-image-128"
 	}
 	if cfg, err = config.Preset(preset); err != nil {
 		return cfg, nil, err
@@ -197,7 +215,13 @@ func unknown(f *file) error {
 
 // match finds each parameter's tensor and names what is left out.
 func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found []*torchfile.Tensor, err error) {
-	averaged := f.tensors[averageName(l.Params[0].Name)] != nil
+	nameOf := func(p model.Param) string {
+		if o.Inflate {
+			return imageName(p.Name)
+		}
+		return p.Name
+	}
+	averaged := f.tensors[averageName(nameOf(l.Params[0]))] != nil
 	switch {
 	case o.Weights == "" && averaged, o.Weights == Averaged:
 		r.Weights = Averaged
@@ -213,7 +237,7 @@ func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found [
 	var misfits []string
 	used, converted := map[string]bool{}, 0
 	for _, p := range l.Params {
-		name := p.Name
+		name := nameOf(p)
 		if r.Weights == Averaged {
 			name = averageName(name)
 			if used[name] {
@@ -226,6 +250,10 @@ func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found [
 		case t == nil && strings.HasPrefix(p.Name, "loss."): // not part of the network
 		case t == nil:
 			misfits = append(misfits, name+" is missing")
+		case o.Inflate:
+			if err := inflates(p, t.Shape); err != nil {
+				misfits = append(misfits, err.Error())
+			}
 		case !slices.Equal(t.Shape, p.Reference):
 			misfits = append(misfits, fmt.Sprintf("%s is %v, the network has %v", name, t.Shape, p.Reference))
 		case t.Dtype != torchfile.Float32:
