@@ -199,6 +199,9 @@ var mutations = []mutation{
 	{"the newest token left out", "attention_step.cu", "unsigned keys(", "(unsigned)past + 1", "(unsigned)past", "AttentionStep"},
 	{"the cache of another sequence", "attention_step.cu", "const float* vector(", " * s.N + n)", " * s.N)", "AttentionStep"},
 	{"a maximum of each thread", "attention_step.cu", "void attention_step(", "peak = block_max(peak, scratch);", "", "AttentionStep"},
+	{"a length of the other image", "feature_distance.cu", "Lengths feature_lengths(", "sqrtf(warp_sum(ff)), sqrtf(warp_sum(gg))", "sqrtf(warp_sum(gg)), sqrtf(warp_sum(ff))", "FeatureDistance FeatureDistanceGrad"},
+	{"pixels of the next chunk", "feature_distance.cu", "void feature_distance_of(", "min(P, from + chunk)", "min(P, from + chunk + 1)", "FeatureDistance"},
+	{"a length without a slope", "feature_distance.cu", "void feature_distance_grad_of(", "e - a * (along * kf / r.f)", "e", "FeatureDistanceGrad"},
 	{"NaN reaches the weights", "optimizer.cu", "void adam_w", "if (!isfinite(norm2[0])) return;", "", "AdamW"},
 	{"the rate of the other moment", "optimizer.cu", "void adam_w", "(1 - rate2)", "(1 - rate1)", "AdamW"},
 }

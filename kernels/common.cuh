@@ -82,7 +82,7 @@ __device__ inline void load_parameters(float (&v)[V], const float* x) {
 constexpr unsigned FULL_MASK = 0xffffffffu;  // all lanes of a warp
 
 // The values are those of kernels.Activation.
-enum { NONE, ELU, SILU, LEAKY_RELU, SIGMOID, TANH, GELU, SOFT_CLAMP };
+enum { NONE, ELU, SILU, LEAKY_RELU, SIGMOID, TANH, GELU, SOFT_CLAMP, RELU };
 
 constexpr float LEAK = .1f, CLAMP_SCALE = 10;
 
@@ -100,6 +100,7 @@ __device__ inline float activate(int kind, float x) {
     case TANH: return tanhf(x);
     case GELU: return x * normal_cdf(x);
     case SOFT_CLAMP: return CLAMP_SCALE * tanhf(x / CLAMP_SCALE);
+    case RELU: return x > 0 || x != x ? x : 0;
   }
   return x;
 }
@@ -118,6 +119,7 @@ __device__ inline float slope(int kind, float s) {
     case TANH: return 1 - s * s;
     case GELU: return normal_cdf(s) + s * normal_density(s);
     case SOFT_CLAMP: return 1 - s * s / (CLAMP_SCALE * CLAMP_SCALE);
+    case RELU: return s > 0;
   }
   return 1;
 }
@@ -136,6 +138,7 @@ __device__ inline void dispatch_activation(int kind, F f) {
     case TANH: return f(Kind<TANH>{});
     case GELU: return f(Kind<GELU>{});
     case SOFT_CLAMP: return f(Kind<SOFT_CLAMP>{});
+    case RELU: return f(Kind<RELU>{});
     default: return f(Kind<NONE>{});
   }
 }

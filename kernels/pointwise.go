@@ -17,6 +17,7 @@ const (
 	Tanh                        // tanh(x)
 	GELU                        // x·Φ(x), Φ the normal distribution: the exact form, by erf
 	SoftClamp                   // a·tanh(x/a), a = 10
+	ReLU                        // x for x > 0, else 0
 	activations
 )
 
@@ -29,7 +30,7 @@ func (k Activation) String() string {
 	if k < 0 || k >= activations {
 		return fmt.Sprintf("Activation(%d)", int(k))
 	}
-	return [...]string{"None", "ELU", "SiLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "SoftClamp"}[k]
+	return [...]string{"None", "ELU", "SiLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "SoftClamp", "ReLU"}[k]
 }
 
 func (k Activation) validate() error {
@@ -66,6 +67,8 @@ func (k Activation) Apply(x float64) float64 {
 		return x * normalCDF(x)
 	case SoftClamp:
 		return clampScale * math.Tanh(x/clampScale)
+	case ReLU:
+		return max(x, 0)
 	}
 	return x
 }
@@ -94,6 +97,11 @@ func (k Activation) Slope(s float64) float64 {
 		return normalCDF(s) + s*math.Exp(-s*s/2)/math.Sqrt(2*math.Pi)
 	case SoftClamp:
 		return 1 - s*s/(clampScale*clampScale)
+	case ReLU:
+		if s > 0 {
+			return 1
+		}
+		return 0
 	}
 	return 1
 }
@@ -148,7 +156,7 @@ func (s ActGrad) FLOPs() int64 {
 // Grads are those of piecewise linear activations, whose slope is constant around s; nil of
 // the others.
 func (s ActGrad) Grads() []Grad {
-	if s.Kind != None && s.Kind != LeakyReLU {
+	if s.Kind != None && s.Kind != LeakyReLU && s.Kind != ReLU {
 		return nil
 	}
 	return []Grad{grad("dy", s, "ddx", "s")}
@@ -164,7 +172,7 @@ func (s ActGrad) Define(args ...[]float32) {
 // flops counts an exponential as 10 operations.
 func (k Activation) flops() int64 {
 	switch k {
-	case None, LeakyReLU:
+	case None, LeakyReLU, ReLU:
 		return 1
 	}
 	return 12

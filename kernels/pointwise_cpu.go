@@ -73,6 +73,23 @@ func plainSoftClamp(dst, src []float32) {
 	}
 }
 
+func plainReLU(dst, src []float32) {
+	for i, x := range src[:len(dst)] {
+		dst[i] = max(x, 0)
+	}
+}
+
+func plainReLUGrad(dx, dy, s []float32) {
+	dy = dy[:len(dx)]
+	for i, y := range s[:len(dx)] {
+		if y > 0 {
+			dx[i] = dy[i]
+		} else {
+			dx[i] = 0
+		}
+	}
+}
+
 func plainCopyGrad(dx, dy, _ []float32) { copy(dx, dy) }
 
 func plainELUGrad(dx, dy, s []float32) {

@@ -13,6 +13,8 @@ func TestPointwiseLiterals(t *testing.T) {
 		literal{kernels.Act{Kind: kernels.None, Len: 2}, [][]float32{{2, -1}}, []float32{2, -1}},
 		literal{kernels.Act{Kind: kernels.ELU, Len: 3}, [][]float32{{2, 0, -1}}, []float32{2, 0, -.63212056}},
 		literal{kernels.Act{Kind: kernels.SiLU, Len: 3}, [][]float32{{2, 0, -1}}, []float32{1.7615942, 0, -.26894143}},
+		literal{kernels.Act{Kind: kernels.ReLU, Len: 3}, [][]float32{{2, 0, -1}}, []float32{2, 0, 0}},
+		literal{kernels.ActGrad{Kind: kernels.ReLU, Len: 3}, [][]float32{{2, 2, 3}, {3, 0, .5}}, []float32{2, 0, 3}},
 		literal{kernels.Act{Kind: kernels.LeakyReLU, Len: 3}, [][]float32{{2, 0, -1}}, []float32{2, 0, -.1}},
 		literal{kernels.Act{Kind: kernels.Sigmoid, Len: 3}, [][]float32{{2, 0, -1}}, []float32{.88079708, .5, .26894143}},
 		literal{kernels.Act{Kind: kernels.Tanh, Len: 3}, [][]float32{{2, 0, -1}}, []float32{.96402758, 0, -.76159416}},

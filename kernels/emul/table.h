@@ -11,6 +11,7 @@
 #include "../conv_mma.cu"
 #include "../conv_sm90a.cu"
 #include "../embedding.cu"
+#include "../feature_distance.cu"
 #include "../frames.cu"
 #include "../fsq.cu"
 #include "../fsq_loss.cu"
@@ -97,6 +98,11 @@ static const emul::Entry table[] = {
     KERNEL(embedding_grad),
     KERNEL(embedding_half),
     KERNEL(embedding_grad_half),
+    KERNEL(feature_distance),
+    KERNEL(feature_distance_half),
+    KERNEL(feature_distance_end),
+    KERNEL(feature_distance_grad),
+    KERNEL(feature_distance_grad_half),
     KERNEL(pad_front),
     KERNEL(crop_front),
     KERNEL(concat_time),

@@ -74,6 +74,7 @@ func all() []Case {
 		normTangentCases(),
 		gegluTangentCases(),
 		linearAttentionTangentCases(),
+		featureDistanceCases(),
 		optimizerCases(),
 	)
 }
@@ -130,7 +131,7 @@ func largeBenchCase(s kernels.Spec, tol float64, why string, draw map[string]Dra
 }
 
 var allActivations = []kernels.Activation{kernels.None, kernels.ELU, kernels.SiLU, kernels.LeakyReLU,
-	kernels.Sigmoid, kernels.Tanh, kernels.GELU, kernels.SoftClamp}
+	kernels.Sigmoid, kernels.Tanh, kernels.GELU, kernels.SoftClamp, kernels.ReLU}
 
 // edges are lengths around the sizes of vectors, warps, tiles and tasks.
 var edges = []int{1, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 16384, 16385}

@@ -1,0 +1,99 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+)
+
+// Tensor is an array of a file of weights, in the order of its axes.
+type Tensor struct {
+	Shape  []int
+	Values []float32
+}
+
+// frozenConv is a two-dimensional convolution whose weights never change.
+type frozenConv struct {
+	name   string
+	in     int // channels
+	out    int
+	k      int       // side of the kernel
+	weight []float32 // [out,1,k,k,in]
+	bias   []float32 // [out]
+}
+
+// frozenTensor finds a tensor under one of several names, of the given shape. Axes of one
+// value do not count: a linear layer is a convolution of one pixel.
+func frozenTensor(tensors map[string]Tensor, names []string, shape ...int) ([]float32, error) {
+	for _, name := range names {
+		t, ok := tensors[name]
+		if !ok {
+			continue
+		}
+		if !slices.Equal(withoutOnes(t.Shape), withoutOnes(shape)) {
+			return nil, fmt.Errorf("%s has the shape %v, want %v", name, t.Shape, shape)
+		}
+		return t.Values, nil
+	}
+	return nil, fmt.Errorf("no tensor %s of shape %v", strings.Join(names, " or "), shape)
+}
+
+func withoutOnes(shape []int) []int {
+	return slices.DeleteFunc(slices.Clone(shape), func(d int) bool { return d == 1 })
+}
+
+// newFrozenConv reads a convolution of torch, weight [out,in,k,k] and bias [out], under one of several names.
+func newFrozenConv(tensors map[string]Tensor, names []string, out, in, k int) (c frozenConv, err error) {
+	of := func(suffix string) (list []string) {
+		for _, n := range names {
+			list = append(list, n+suffix)
+		}
+		return list
+	}
+	c = frozenConv{name: names[0], in: in, out: out, k: k, weight: make([]float32, out*in*k*k)}
+	weight, err := frozenTensor(tensors, of(".weight"), out, in, k, k)
+	if err != nil {
+		return c, err
+	}
+	for i, v := range weight {
+		p, channel, o := i%(k*k), i/(k*k)%in, i/(k*k)/in
+		c.weight[(o*k*k+p)*in+channel] = v
+	}
+	c.bias, err = frozenTensor(tensors, of(".bias"), out)
+	return c, err
+}
+
+// frozen adds the constants of convolutions to a graph once.
+type frozen struct {
+	b     *builder
+	nodes map[string]*G.Node
+}
+
+func (f *frozen) constant(name string, values []float32, shape ...int) *G.Node {
+	if f.b.err != nil {
+		return nil
+	}
+	if f.nodes[name] == nil {
+		f.nodes[name] = f.b.constant("frozen."+name, values, shape...)
+	}
+	return f.nodes[name]
+}
+
+// conv is a convolution of stride 1 that keeps the size of images x [N,1,H,W,in].
+func (f *frozen) conv(c frozenConv, x *G.Node) *G.Node {
+	n, t, h, w, _ := f.b.dims(x)
+	s := kernels.Conv{N: n, T: t, H: h, W: w, C: c.in, O: c.out, KT: 1, KH: c.k, KW: c.k, ST: 1, SH: 1, SW: 1, DT: 1, PH: c.k / 2, PW: c.k / 2}
+	return f.b.apply(s, []int{n, t, h, w, c.out}, x, f.constant(c.name+".weight", c.weight, c.out, 1, c.k, c.k, c.in), f.constant(c.name+".bias", c.bias, c.out))
+}
+
+// halfPool is the maximum of 2×2 pixels; a last odd row or column is left out.
+func (f *frozen) halfPool(x *G.Node) *G.Node {
+	n, t, h, w, c := f.b.dims(x)
+	s := halved(n, t, h/2, w/2, h, w, c)
+	s.Kind = kernels.MaxPool
+	return f.b.apply(s, []int{n, t, h / 2, w / 2, c}, x)
+}

@@ -1,0 +1,131 @@
+package model
+
+import (
+	"fmt"
+
+	G "gorgonia.org/gorgonia"
+
+	"magvit/kernels"
+)
+
+// LPIPS is the learned perceptual image patch similarity of Zhang et al. (2018), version 0.1, by the
+// features of VGG16 with linear heads: the package lpips with net="vgg".
+//
+// Images in [0,1] become 2x-1 and then (x - shift)/scale, which is ImageNet's normalization.
+// The features after the last ReLU of each of five blocks are scaled to unit length at each pixel; the distance is the
+// mean over pixels of their squared differences, weighted by the heads and summed over blocks.
+type LPIPS struct {
+	convs []frozenConv
+	heads [][]float32 // of each block
+}
+
+// vggBlocks are the convolutions of VGG16's blocks, and their channels.
+var vggBlocks = []struct{ convs, channels int }{{2, 64}, {2, 128}, {3, 256}, {3, 512}, {3, 512}}
+
+// The scaling layer of the package lpips.
+var (
+	lpipsShift = [3]float64{-.030, -.088, -.188}
+	lpipsScale = [3]float64{.458, .448, .450}
+)
+
+// LPIPSMin is the least height and width of an image: each of four poolings halves both.
+const LPIPSMin = 16
+
+// NewLPIPS reads the weights: VGG16's features in torchvision's names (features.0.weight) or in those of the package
+// lpips (net.slice1.0.weight), and the heads in lpips's (lin0.model.1.weight). Further tensors are ignored.
+func NewLPIPS(tensors map[string]Tensor) (*LPIPS, error) {
+	l := &LPIPS{}
+	layer, in := 0, 3
+	for block, v := range vggBlocks {
+		for range v.convs {
+			names := []string{fmt.Sprintf("features.%d", layer), fmt.Sprintf("net.slice%d.%d", block+1, layer)}
+			c, err := newFrozenConv(tensors, names, v.channels, in, 3)
+			if err != nil {
+				return nil, fmt.Errorf("LPIPS: %w; want torchvision's vgg16 or the state_dict of lpips.LPIPS(net='vgg')", err)
+			}
+			l.convs, layer, in = append(l.convs, c), layer+2, v.channels
+		}
+		names := []string{fmt.Sprintf("lin%d.model.1.weight", block), fmt.Sprintf("lins.%d.model.1.weight", block)}
+		head, err := frozenTensor(tensors, names, 1, v.channels, 1, 1)
+		if err != nil {
+			return nil, fmt.Errorf("LPIPS: %w; want lpips's vgg.pth or the state_dict of lpips.LPIPS(net='vgg')", err)
+		}
+		l.heads = append(l.heads, head)
+		layer++ // the pooling
+	}
+	return l, nil
+}
+
+// Wanted reports whether NewLPIPS may read the tensor of a name.
+func (*LPIPS) Wanted(name string) bool {
+	for _, prefix := range []string{"features.", "net.slice", "lin"} {
+		if len(name) > len(prefix) && name[:len(prefix)] == prefix {
+			return true
+		}
+	}
+	return false
+}
+
+// scaled is the scaling layer, of images with 1 or 3 channels.
+func (l *LPIPS) scaled(f *frozen, x *G.Node) *G.Node {
+	_, _, _, _, channels := f.b.dims(x)
+	c := frozenConv{name: "scaling", in: channels, out: 3, k: 1, weight: make([]float32, 3*channels), bias: make([]float32, 3)}
+	for o := range 3 {
+		c.weight[o*channels+o%max(channels, 1)] = float32(2 / lpipsScale[o])
+		c.bias[o] = float32(-(1 + lpipsShift[o]) / lpipsScale[o])
+	}
+	return f.conv(c, x)
+}
+
+// features are those of the five blocks.
+func (l *LPIPS) features(f *frozen, x *G.Node) (taps []*G.Node) {
+	x = l.scaled(f, x)
+	at := 0
+	for block, v := range vggBlocks {
+		if block > 0 {
+			x = f.halfPool(x)
+		}
+		for range v.convs {
+			x = f.b.act(kernels.ReLU, f.conv(l.convs[at], x))
+			at++
+		}
+		taps = append(taps, x)
+	}
+	return taps
+}
+
+// distance is the distances [N] between images x and y [N,1,H,W,1 or 3].
+func (l *LPIPS) distance(b *builder, x, y *G.Node) (sum *G.Node) {
+	f := &frozen{b, map[string]*G.Node{}}
+	xs, ys := l.features(f, x), l.features(f, y)
+	for i := range xs {
+		n, _, h, w, c := b.dims(xs[i])
+		d := b.apply(kernels.FeatureDistance{N: n, P: h * w, C: c}, []int{n}, xs[i], ys[i], f.constant(fmt.Sprintf("lin%d", i), l.heads[i], c))
+		if sum == nil {
+			sum = d
+		} else {
+			sum = b.add(sum, d)
+		}
+	}
+	return sum
+}
+
+// Graph is the graph of the distances between images: inputs original and recon
+// [N,1,H,W,channels], output distance [N].
+func (l *LPIPS) Graph(n, h, w, channels int) (*Graph, error) {
+	if h < LPIPSMin || w < LPIPSMin || channels != 1 && channels != 3 {
+		return nil, fmt.Errorf("LPIPS of images of %d×%d pixels with %d channels: want at least %d×%d, and 1 or 3", h, w, channels, LPIPSMin, LPIPSMin)
+	}
+	b := newBuilder(&Tokenizer{index: map[string]int{}}, Shape{N: n, T: 1, H: h, W: w})
+	b.output("distance", l.distance(b, b.input("recon", n, 1, h, w, channels), b.input("original", n, 1, h, w, channels)))
+	return b.finish()
+}
+
+// meanOf is the mean of the values of x.
+func (b *builder) meanOf(x *G.Node) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	n := x.Shape().TotalSize()
+	return b.apply(kernels.LogitMean{Len: n, Of: kernels.LogitValue}, []int{}, x)
+}
