@@ -71,6 +71,15 @@ type Loss struct {
 	SSIMWeight     float64 `yaml:"ssim_weight"`     // weight of 1 - SSIM of frames; 0: none
 
 	Adversarial Adversarial `yaml:"adversarial"`
+	Perceptual  Perceptual  `yaml:"perceptual"`
+}
+
+// Perceptual is a term of the loss by a network that is not trained.
+type Perceptual struct {
+	Kind    string  `yaml:"kind"`    // none, or lpips: LPIPS of frames, by VGG16
+	Weight  float64 `yaml:"weight"`  // weight of the term
+	Weights string  `yaml:"weights"` // files of that network's weights, separated by commas (see magvit doctor); a resumed run needs the same weights
+	Frames  int     `yaml:"frames"`  // random frames of each clip in each step; 0: all
 }
 
 // Defaults is the configuration that a file's keys override. LFQ's latents are clamped
@@ -84,7 +93,8 @@ func Defaults() Config {
 		SqueezeExcite: "open", Attention: Heads{8, 32}, LinearAttention: Heads{16, 8}, LatentNorm: "layer",
 		Quantizer: Quantizer{Kind: "fsq", Codebooks: 1, EntropyWeight: .01, EntropyBoost: 3, DiversityGamma: 2.5,
 			AuxWeight: 1, InvTemperature: 2, SoftClamp: 1, CodeDim: 8, Decay: .99, DeadThreshold: .1},
-		Loss:          Loss{Kind: "mse", Overshoot: 1, GradientScales: 3, Adversarial: Adversarial{Kind: "hinge", Weight: .1, Adaptive: "taming", Frames: 1, Penalty: "both", PenaltyWeight: 10, PenaltyEvery: 4}},
+		Loss: Loss{Kind: "mse", Overshoot: 1, GradientScales: 3, Perceptual: Perceptual{Kind: "none", Weight: 1, Frames: 1},
+			Adversarial: Adversarial{Kind: "hinge", Weight: .1, Adaptive: "taming", Frames: 1, Penalty: "both", PenaltyWeight: 10, PenaltyEvery: 4}},
 		Discriminator: Discriminator{MaxDim: 512, LinearAttention: Heads{16, 8}, FeedForward: 4},
 		Classify:      Classify{Forecast: ForecastAuto, ForecastWeight: .5, HeadDim: 64, PoolHeads: 8, HeadLayers: 3, Alpha: 4, Beta: 4},
 		Prior:         Prior{Width: 128, Blocks: 4, Heads: 4, ClassDropout: .1, GivenFrames: .25, LabelSmoothing: .1},

@@ -83,7 +83,7 @@ func (f *frozen) constant(name string, values []float32, shape ...int) *G.Node {
 	return f.nodes[name]
 }
 
-// conv is a convolution of stride 1 that keeps the size of images x [N,1,H,W,in].
+// conv is a convolution of stride 1 that keeps the size of frames x [N,T,H,W,in].
 func (f *frozen) conv(c frozenConv, x *G.Node) *G.Node {
 	n, t, h, w, _ := f.b.dims(x)
 	s := kernels.Conv{N: n, T: t, H: h, W: w, C: c.in, O: c.out, KT: 1, KH: c.k, KW: c.k, ST: 1, SH: 1, SW: 1, DT: 1, PH: c.k / 2, PW: c.k / 2}

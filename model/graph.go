@@ -304,6 +304,7 @@ func (b *builder) reconstruct() reconstruction {
 		terms = b.publishedLoss(pixels, s)
 	}
 	terms = append(terms, b.structureTerms(recon, video, weight)...)
+	terms = append(terms, b.perceptualTerms(recon, video)...)
 	return reconstruction{recon, terms, q.terms}
 }
 

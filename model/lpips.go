@@ -94,13 +94,13 @@ func (l *LPIPS) features(f *frozen, x *G.Node) (taps []*G.Node) {
 	return taps
 }
 
-// distance is the distances [N] between images x and y [N,1,H,W,1 or 3].
+// distance is the distances [N·T] between the frames of x and y [N,T,H,W,1 or 3].
 func (l *LPIPS) distance(b *builder, x, y *G.Node) (sum *G.Node) {
 	f := &frozen{b, map[string]*G.Node{}}
 	xs, ys := l.features(f, x), l.features(f, y)
 	for i := range xs {
-		n, _, h, w, c := b.dims(xs[i])
-		d := b.apply(kernels.FeatureDistance{N: n, P: h * w, C: c}, []int{n}, xs[i], ys[i], f.constant(fmt.Sprintf("lin%d", i), l.heads[i], c))
+		n, t, h, w, c := b.dims(xs[i])
+		d := b.apply(kernels.FeatureDistance{N: n * t, P: h * w, C: c}, []int{n * t}, xs[i], ys[i], f.constant(fmt.Sprintf("lin%d", i), l.heads[i], c))
 		if sum == nil {
 			sum = d
 		} else {
@@ -119,13 +119,4 @@ func (l *LPIPS) Graph(n, h, w, channels int) (*Graph, error) {
 	b := newBuilder(&Tokenizer{index: map[string]int{}}, Shape{N: n, T: 1, H: h, W: w})
 	b.output("distance", l.distance(b, b.input("recon", n, 1, h, w, channels), b.input("original", n, 1, h, w, channels)))
 	return b.finish()
-}
-
-// meanOf is the mean of the values of x.
-func (b *builder) meanOf(x *G.Node) *G.Node {
-	if b.err != nil {
-		return nil
-	}
-	n := x.Shape().TotalSize()
-	return b.apply(kernels.LogitMean{Len: n, Of: kernels.LogitValue}, []int{}, x)
 }

@@ -82,6 +82,11 @@ func (p Param) Len() int {
 type Tokenizer struct {
 	Config Config
 	Params []Param // in the order of the network
+
+	// Perceptual is the network of model.loss.perceptual, which graphs of a training step need. Its weights are no
+	// parameters: no checkpoint holds them.
+	Perceptual *LPIPS
+
 	index  map[string]int
 	update []Update
 }

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"magvit/model"
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/data"
+	"magvit/trainer/pretrained"
 	"magvit/trainer/rundir"
 	"magvit/trainer/task"
 	"magvit/trainer/usage"
@@ -112,7 +114,12 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	if t.cfg, err = task.Resolve(ctx, src, train, t.cfg, t.log); err != nil {
 		return err
 	}
-	if t.net, err = model.Build(t.cfg.Model); err != nil {
+	if p := t.cfg.Model.Loss.Perceptual; p.Kind == "lpips" && !t.cfg.Model.Classifies() {
+		if t.perceptual, err = pretrained.LPIPS(p.Weights); err != nil {
+			return fmt.Errorf("model.loss.perceptual: %w", err)
+		}
+	}
+	if err = t.buildNetwork(); err != nil {
 		return usage.Wrap(err)
 	}
 	for i, l := range t.cfg.Model.Layers {
@@ -161,6 +168,15 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	return nil
 }
 
+// buildNetwork builds the network that the configuration describes.
+func (t *training) buildNetwork() (err error) {
+	t.net, err = model.Build(t.cfg.Model)
+	if tok, ok := t.net.(*model.Tokenizer); ok {
+		tok.Perceptual = t.perceptual
+	}
+	return err
+}
+
 // build makes the state, fresh or from a checkpoint, and what works on it.
 func (t *training) build(from string) (err error) {
 	t.store.Sweep()
@@ -179,6 +195,9 @@ func (t *training) build(from string) (err error) {
 		return err
 	}
 	t.snap.Instructions = kernels.InstructionsOf(t.be)
+	if t.perceptual != nil {
+		t.snap.Perceptual = t.perceptual.SHA256()
+	}
 	t.snap.Clips, t.snap.Version = fingerprint(t.opt.Source), version.String()
 	if err := t.snap.SetConfig(t.cfg); err != nil {
 		return err

@@ -64,6 +64,9 @@ func (t *training) resume(fresh bool) (from string, err error) {
 	if err := t.compare(was, from, named && fresh); err != nil {
 		return "", err
 	}
+	if from != "" && t.perceptual != nil && snap.Perceptual != "" && snap.Perceptual != t.perceptual.SHA256() {
+		return "", usage.Errorf("model.loss.perceptual.weights: %s: other weights (sha256 %.16s) than those that %s was trained with (%.16s); want the same", t.cfg.Model.Loss.Perceptual.Weights, t.perceptual.SHA256(), from, snap.Perceptual)
+	}
 	if from != "" && t.opt.Init != "" && snap.Init == "" {
 		return "", usage.Errorf("--init %s: run directory %s holds a run that began with other weights: choose another --out, or leave --init out to continue it", t.opt.Init, out)
 	}
@@ -83,8 +86,7 @@ func (t *training) keepBackground(was config.Config) (err error) {
 		return nil
 	}
 	t.cfg.Model.Background = was.Model.Background
-	t.net, err = model.Build(t.cfg.Model)
-	return err
+	return t.buildNetwork()
 }
 
 // compare refuses to continue with settings that belong to another run. A checkpoint that

@@ -34,14 +34,15 @@ type training struct {
 	log   *slog.Logger
 	clock func() time.Time
 
-	dir     *rundir.Dir
-	store   *checkpoint.Store
-	net     model.Network
-	state   *checkpoint.State
-	stepper *Stepper
-	task    task.Task // with the weights that are evaluated
-	loader  *data.Loader
-	clips   task.Clips // held out
+	dir        *rundir.Dir
+	store      *checkpoint.Store
+	net        model.Network
+	perceptual *model.LPIPS // of model.loss.perceptual, or nil
+	state      *checkpoint.State
+	stepper    *Stepper
+	task       task.Task // with the weights that are evaluated
+	loader     *data.Loader
+	clips      task.Clips // held out
 
 	snap          checkpoint.Snapshot // counts up to the last step
 	began         time.Time

@@ -3,11 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"magvit/kernels"
 	"magvit/trainer/data"
+	"magvit/trainer/pretrained"
 	"magvit/trainer/quality"
 )
 
@@ -18,25 +22,51 @@ func compareCommand() *cli.Command {
 		ArgsUsage: "ORIGINALS RECONSTRUCTIONS",
 		Description: example("magvit compare clips/ recon/", "magvit compare --metrics psnr,ssim clips.npz recon.npz --json",
 			"magvit compare --by order 'clips/*.mp4' 'recon/*.mp4'"),
-		Flags: []cli.Flag{
-			metricsFlag(quality.Default),
+		Flags: append(append(metricsFlags(quality.Default),
 			&cli.StringFlag{Name: "by", Value: "name", Usage: "which clips are a pair: those of one name without its extension, or those of one place in the order"},
 			&cli.IntFlag{Name: "frames", DefaultText: "all", Usage: "compare the first N frames of each clip"},
 			&cli.BoolFlag{Name: "strict", Usage: "stop at a clip that cannot be read, instead of leaving its pair out"},
-			jsonFlag(),
-		},
+			jsonFlag()), deviceFlags()...),
 		Action: compare,
 	}
 }
 
-// metricsFlag chooses the metrics of package quality.
-func metricsFlag(value string) cli.Flag {
-	f := &cli.StringFlag{Name: "metrics", Value: value, Usage: "metrics, separated by commas: psnr, ssim, gradient, sharpness, frechet-pixels"}
+// metricsFlags choose the metrics of package quality.
+func metricsFlags(value string) []cli.Flag {
+	f := &cli.StringFlag{Name: "metrics", Value: value, Usage: "metrics, separated by commas: " + strings.Join(quality.Names(), ", ")}
 	if value == "" {
-		f.DefaultText = "none"
-		f.Usage = "further metrics with confidence intervals, separated by commas: psnr, ssim, gradient, sharpness, frechet-pixels"
+		f.DefaultText, f.Usage = "none", "further "+f.Usage+"; with confidence intervals"
 	}
-	return f
+	return []cli.Flag{f, &cli.StringFlag{Name: "lpips-weights", Usage: "`FILES` with the weights of LPIPS, separated by commas; magvit doctor says which"}}
+}
+
+// checkMetrics checks the flags of metricsFlags.
+func checkMetrics(c *cli.Context) (lpips bool, err error) {
+	names, err := quality.Split(c.String("metrics"))
+	if err != nil {
+		return false, err
+	}
+	lpips = slices.Contains(names, "lpips")
+	switch {
+	case lpips && !c.IsSet("lpips-weights"):
+		return lpips, usagef("--metrics lpips needs --lpips-weights: %s", pretrained.LPIPSFiles)
+	case !lpips && c.IsSet("lpips-weights"):
+		return lpips, usagef("--lpips-weights: --metrics does not name lpips")
+	}
+	return lpips, nil
+}
+
+// newJudge prepares the metrics of --metrics on a backend, which only lpips needs.
+func newJudge(c *cli.Context, be kernels.Backend) (*quality.Judge, error) {
+	o := quality.Options{Backend: be}
+	if lpips, err := checkMetrics(c); err != nil {
+		return nil, err
+	} else if lpips {
+		if o.LPIPS, err = pretrained.LPIPS(c.String("lpips-weights")); err != nil {
+			return nil, usagef("--lpips-weights: %w", err)
+		}
+	}
+	return quality.New(c.String("metrics"), o)
 }
 
 func compare(c *cli.Context) error {
@@ -51,12 +81,21 @@ func compare(c *cli.Context) error {
 	if c.Int("frames") < 0 {
 		return usagef("--frames %d: want 1 or more", c.Int("frames"))
 	}
-	judge, err := quality.New(c.String("metrics"))
+	p := newProgress(c, "compare", 10*time.Second)
+	defer p.close()
+	var be kernels.Backend
+	if lpips, err := checkMetrics(c); err != nil {
+		return err
+	} else if lpips {
+		if be, err = openDevice(c, p.log); err != nil {
+			return err
+		}
+		defer be.Close()
+	}
+	judge, err := newJudge(c, be)
 	if err != nil {
 		return err
 	}
-	p := newProgress(c, "compare", 10*time.Second)
-	defer p.close()
 	var sources [2]data.Source
 	for i, path := range args {
 		src, err := data.Open(c.Context, []string{path}, data.Options{})

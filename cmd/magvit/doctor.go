@@ -17,6 +17,7 @@ import (
 
 	"magvit/gpu"
 	"magvit/kernels"
+	"magvit/trainer/pretrained"
 	"magvit/trainer/version"
 )
 
@@ -47,6 +48,8 @@ type checkup struct {
 	Folder      string   `json:"folder"`
 	FreeBytes   uint64   `json:"free_bytes"`
 	Advice      []string `json:"advice"`
+
+	Weights map[string]string `json:"weights"` // files of weights that the user gives, by the metric or loss that they are for
 }
 
 func doctor(c *cli.Context) error {
@@ -75,6 +78,7 @@ func doctor(c *cli.Context) error {
 	}
 	d.FreeBytes = fs.Bavail * uint64(fs.Bsize)
 	d.GPUCode = gpu.Built()
+	d.Weights = map[string]string{"lpips": strings.ReplaceAll(pretrained.LPIPSFiles, "\n", " ")}
 	problem := d.findGPUs()
 	d.advise(be.ISA(), problem)
 	if c.Bool("json") {
@@ -153,6 +157,7 @@ func (d *checkup) write(w io.Writer) error {
 	if len(d.Advice) == 0 {
 		line("advice", "none: everything works", "")
 	}
+	line("weights of LPIPS", "for --lpips-weights and model.loss.perceptual.weights; none are in this program: "+d.Weights["lpips"], "")
 	return t.Flush()
 }
 

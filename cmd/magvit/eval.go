@@ -19,8 +19,8 @@ func evalCommand() *cli.Command {
 		Usage: "compare clips with their reconstructions, and with trivial baselines",
 		Description: example("magvit eval --checkpoint runs/demo --data clips.npz --split val --json",
 			"magvit eval --checkpoint runs/demo --data clips.npz --metrics psnr,sharpness"),
-		Flags: workFlags("val", framesFlag(), metricsFlag(""), jsonFlag(),
-			&cli.BoolFlag{Name: "codecs", Usage: "also encode the clips with H.264 and AV1 at the codes' bits a pixel, by ffmpeg; of a run's directory the report shows them, too"}),
+		Flags: workFlags("val", append(metricsFlags(""), framesFlag(), jsonFlag(),
+			&cli.BoolFlag{Name: "codecs", Usage: "also encode the clips with H.264 and AV1 at the codes' bits a pixel, by ffmpeg; of a run's directory the report shows them, too"})...),
 		Action: eval,
 	}
 }
@@ -33,12 +33,17 @@ func eval(c *cli.Context) error {
 	defer w.close()
 	var judge *quality.Judge
 	if c.IsSet("metrics") {
-		if judge, err = quality.New(c.String("metrics")); err != nil {
+		if _, err := checkMetrics(c); err != nil {
 			return err
 		}
 	}
 	if w.be, err = openDevice(c, w.p.log); err != nil {
 		return err
+	}
+	if c.IsSet("metrics") {
+		if judge, err = newJudge(c, w.be); err != nil {
+			return err
+		}
 	}
 	t, of, err := task.Open(w.be, c.String("checkpoint"))
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"magvit/kernels"
+	"magvit/model"
 	"magvit/trainer/metrics"
 	"magvit/trainer/usage"
 )
@@ -93,44 +95,66 @@ type Judge struct {
 	recon         []float32
 }
 
-// constructors are those of the metrics, by name.
-var constructors = map[string]func() (metric, error){
-	"psnr":           func() (metric, error) { return &perClip{sums: psnr{}}, nil },
-	"ssim":           func() (metric, error) { return &perClip{sums: ssim{}}, nil },
-	"gradient":       func() (metric, error) { return &perClip{sums: gradient{}}, nil },
-	"sharpness":      func() (metric, error) { return &perClip{sums: newSharpness()}, nil },
-	"frechet-pixels": func() (metric, error) { return newFrechet("frechet-pixels", pixelNote, pixelFeatures{}), nil },
+// Options is what some metrics need.
+type Options struct {
+	Backend kernels.Backend
+	LPIPS   *model.LPIPS // nil: lpips is refused
 }
 
-// Names lists the metrics in the order of reports.
-var Names = []string{"psnr", "ssim", "gradient", "sharpness", "frechet-pixels"}
+// metricsInOrder are the metrics in the order of reports.
+var metricsInOrder = []struct {
+	name string
+	make func(Options) metric
+}{
+	{"psnr", func(Options) metric { return &perClip{sums: psnr{}} }},
+	{"ssim", func(Options) metric { return &perClip{sums: ssim{}} }},
+	{"gradient", func(Options) metric { return &perClip{sums: gradient{}} }},
+	{"sharpness", func(Options) metric { return &perClip{sums: newSharpness()} }},
+	{"lpips", func(o Options) metric { return &perClip{sums: newLPIPS(o.Backend, o.LPIPS)} }},
+	{"frechet-pixels", func(Options) metric { return newFrechet("frechet-pixels", pixelNote, pixelFeatures{}) }},
+}
 
 // Default are the metrics of a comparison that names none.
 const Default = "psnr,ssim,gradient,sharpness"
 
-// New prepares metrics, whose names are separated by commas.
-func New(names string) (*Judge, error) {
-	j := &Judge{}
-	var chosen []string
+// Names are the names of all metrics.
+func Names() (list []string) {
+	for _, m := range metricsInOrder {
+		list = append(list, m.name)
+	}
+	return list
+}
+
+// Split splits names that are separated by commas. A name that is none of Names, and one
+// given twice, is an error.
+func Split(names string) (list []string, err error) {
 	for _, name := range strings.Split(names, ",") {
 		name = strings.TrimSpace(name)
 		switch {
-		case !slices.Contains(Names, name):
-			return nil, usage.Errorf("metric %q: want some of %s, separated by commas", name, strings.Join(Names, ", "))
-		case slices.Contains(chosen, name):
+		case !slices.Contains(Names(), name):
+			return nil, usage.Errorf("metric %q: want some of %s, separated by commas", name, strings.Join(Names(), ", "))
+		case slices.Contains(list, name):
 			return nil, usage.Errorf("metric %q is named twice", name)
 		}
-		chosen = append(chosen, name)
+		list = append(list, name)
 	}
-	for _, name := range Names {
-		if !slices.Contains(chosen, name) {
-			continue
+	return list, nil
+}
+
+// New prepares metrics, whose names are separated by commas.
+func New(names string, o Options) (*Judge, error) {
+	chosen, err := Split(names)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(chosen, "lpips") && (o.LPIPS == nil || o.Backend == nil) {
+		return nil, usage.Errorf("metric lpips: want its weights")
+	}
+	j := &Judge{}
+	for _, m := range metricsInOrder {
+		if slices.Contains(chosen, m.name) {
+			j.list = append(j.list, m.make(o))
 		}
-		m, err := constructors[name]()
-		if err != nil {
-			return nil, err
-		}
-		j.list = append(j.list, m)
 	}
 	return j, nil
 }

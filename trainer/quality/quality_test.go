@@ -30,7 +30,7 @@ func noise(purpose string, n int) []float32 {
 
 func report(t *testing.T, names string, pairs ...Pair) Report {
 	t.Helper()
-	j, err := New(names)
+	j, err := New(names, Options{})
 	check(t, err)
 	for _, p := range pairs {
 		check(t, j.Add(p))
@@ -260,8 +260,8 @@ func TestReport(t *testing.T) {
 	if want := "2 clips, 4 frames"; !strings.Contains(b.String(), want) || !strings.Contains(b.String(), "psnr, dB") {
 		t.Errorf("no %q in\n%s", want, b.String())
 	}
-	for names, want := range map[string]string{"psnr,psrn": `"psrn": want some of psnr`, "ssim,ssim": "named twice", "": `""`} {
-		if _, err := New(names); err == nil || !strings.Contains(err.Error(), want) {
+	for names, want := range map[string]string{"psnr,psrn": `"psrn": want some of psnr`, "ssim,ssim": "named twice", "lpips": "want its weights", "": `""`} {
+		if _, err := New(names, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", names, err, want)
 		}
 	}
@@ -277,7 +277,7 @@ func TestPairsThatCannotBeCompared(t *testing.T) {
 	} {
 		p := good
 		change(&p)
-		j, err := New("psnr")
+		j, err := New("psnr", Options{})
 		check(t, err)
 		if err := j.Add(p); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

@@ -1,0 +1,91 @@
+// Package pretrained turns files of weights of networks that are not trained here into tensors by name.
+//
+// Weights come from the user: .pt, .pth or .bin of torch.save (torch 1.6 or later), or .safetensors.
+package pretrained
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"magvit/model"
+	"magvit/trainer/torchfile"
+	"magvit/trainer/usage"
+)
+
+// LPIPSFiles says which files LPIPS reads, and how to make one.
+const LPIPSFiles = `one file with the state_dict of lpips.LPIPS(net='vgg'), which
+python -c "import lpips, torch; torch.save(lpips.LPIPS(net='vgg').state_dict(), 'lpips-vgg.pt')"
+writes (pip install lpips torchvision; it downloads VGG16 once), or torchvision's VGG16 and lpips's vgg.pth, separated by a comma, each saved again with torch 1.6 or later`
+
+// LPIPS reads the weights of LPIPS from files, separated by commas, see LPIPSFiles.
+func LPIPS(files string) (*model.LPIPS, error) {
+	tensors, err := Read(files, (*model.LPIPS)(nil).Wanted)
+	if err != nil {
+		return nil, err
+	}
+	l, err := model.NewLPIPS(tensors)
+	if err != nil {
+		return nil, usage.Errorf("%s: %w; needed is %s", files, err, LPIPSFiles)
+	}
+	return l, nil
+}
+
+// Read reads the tensors that are wanted from files, separated by commas. A tensor in two of
+// them, and a value that is not finite, are errors.
+func Read(files string, wanted func(name string) bool) (map[string]model.Tensor, error) {
+	tensors, from := map[string]model.Tensor{}, map[string]string{}
+	for _, path := range strings.Split(files, ",") {
+		if path = strings.TrimSpace(path); path == "" {
+			return nil, usage.Errorf("weights %q: want files, separated by commas", files)
+		}
+		err := read(path, func(t torchfile.NamedTensor) error {
+			if !wanted(t.Name) {
+				return nil
+			}
+			if other, ok := from[t.Name]; ok {
+				return fmt.Errorf("%.100q is also in %s", t.Name, other)
+			}
+			values, err := t.Tensor.Float32s()
+			if err != nil {
+				return fmt.Errorf("%.100q: %w", t.Name, err)
+			}
+			for i, v := range values {
+				if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+					return fmt.Errorf("%.100q holds %v at %d", t.Name, v, i)
+				}
+			}
+			tensors[t.Name], from[t.Name] = model.Tensor{Shape: t.Tensor.Shape, Values: values}, path
+			return nil
+		})
+		if err != nil {
+			return nil, usage.Errorf("weights %s: %w", path, err)
+		}
+	}
+	return tensors, nil
+}
+
+// read calls do with each tensor of a file under its own name.
+func read(path string, do func(torchfile.NamedTensor) error) error {
+	var tensors []torchfile.NamedTensor
+	var err error
+	if torchfile.IsSafetensors(path) {
+		tensors, err = torchfile.ReadSafetensors(path)
+	} else {
+		f, bad := torchfile.Open(path, torchfile.Limits{})
+		if bad != nil {
+			return bad
+		}
+		defer f.Close()
+		tensors, _, err = f.StateDict()
+	}
+	if err == nil {
+		tensors, err = torchfile.UnwrapAll(tensors)
+	}
+	for _, t := range tensors {
+		if err == nil {
+			err = do(t)
+		}
+	}
+	return err
+}
