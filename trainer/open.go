@@ -128,12 +128,6 @@ func (t *training) resolve(ctx context.Context) (err error) {
 		}
 	}
 	t.cfg.Data.Frames = t.net.Padded(t.cfg.Data.Frames)
-	if c := &t.cfg.Train; c.Steps == 0 && c.Epochs > 0 {
-		if n := t.cfg.Data.Crop.Batch; n > 0 {
-			return usage.Errorf("train.epochs: %v with data.crop.batch: %d: epochs count whole clips; set train.steps", c.Epochs, n)
-		}
-		c.Steps = max(1, int(math.Round(c.Epochs*float64(len(train))/float64(c.Batch*c.Accumulate))))
-	}
 	if c := t.cfg.Data.Channels; c != t.cfg.Model.Channels {
 		return usage.Errorf("model.channels: %d, but the clips have %d; set model.channels=%d or data.channels=%d", t.cfg.Model.Channels, c, c, t.cfg.Model.Channels)
 	}
@@ -152,8 +146,14 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	if err := t.checkMemory(); err != nil {
 		return err
 	}
+	if c, n := t.cfg.Train, t.cfg.Data.Crop.Batch; c.Steps == 0 && c.Epochs > 0 && n > 0 {
+		return usage.Errorf("train.epochs: %v with data.crop.batch: %d: epochs count whole clips; set train.steps", c.Epochs, n)
+	}
 	if t.loader, err = data.NewLoader(src, train, t.cfg.Data, t.cfg.Train.Batch, t.cfg.Train.Seed, true); err != nil {
 		return err
+	}
+	if c := &t.cfg.Train; c.Steps == 0 && c.Epochs > 0 {
+		c.Steps = max(1, int(math.Round(c.Epochs*float64(t.loader.Items())/float64(c.Batch*c.Accumulate))))
 	}
 	if t.clips, err = task.ValidationClips(ctx, t.cfg, src, train, val); err != nil {
 		return err

@@ -302,6 +302,16 @@ func TestMinutes(t *testing.T) {
 	}
 }
 
+// An epoch is all windows that are taken of the training clips.
+func TestEpochsCountWindows(t *testing.T) {
+	for windows, want := range map[string]int{"random": 2 * 12 / 2, "3": 2 * 12 * 3 / 2, "all": 2 * 12 * 2 / 2} {
+		o, _ := small(t, "train.steps=0", "train.epochs=2", "data.frames=2", "data.windows="+windows)
+		if tr := begun(t, o); tr.cfg.Train.Steps != want {
+			t.Errorf("data.windows=%s: %d steps, want %d", windows, tr.cfg.Train.Steps, want)
+		}
+	}
+}
+
 // A run whose minutes are used up by its first evaluation takes one step and saves it.
 func TestMinutesUsedUpByTheFirstEvaluation(t *testing.T) {
 	o, log := small(t, "train.steps=0", "train.minutes=1")

@@ -26,7 +26,7 @@ type Config struct {
 // computes depends on the machine's speed.
 type Train struct {
 	Steps       int        `yaml:"steps"`        // optimizer steps of the whole run; 0: no limit
-	Epochs      float64    `yaml:"epochs"`       // where steps is 0: length of the run in passes over the training clips; 0: no limit
+	Epochs      float64    `yaml:"epochs"`       // where steps is 0: length of the run in passes over the training clips, each as many windows as data.windows takes of it; 0: no limit
 	Minutes     float64    `yaml:"minutes"`      // wall-clock minutes of the whole run; 0: no limit
 	Batch       int        `yaml:"batch"`        // whole clips in a batch (crops have data.crop.batch)
 	Accumulate  int        `yaml:"accumulate"`   // batches whose mean gradient makes one step

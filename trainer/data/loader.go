@@ -172,6 +172,9 @@ func (l *Loader) Epoch(step int) float64 {
 	return float64(l.cfg.first(step, l.batch)) / float64(l.items.len())
 }
 
+// Items is the number of clips, or of windows of clips (Config.Windows), in an epoch.
+func (l *Loader) Items() int { return l.items.len() }
+
 // Waited is the total time Next has waited for batches.
 func (l *Loader) Waited() time.Duration { return l.waited }
 
