@@ -97,8 +97,8 @@ func FuzzCommandLine(f *testing.F) {
 	f.Add("decode", "--codes", "missing", "--out", "x.gif")
 	f.Add("help", "bench", "step", "-h", "--version")
 	commands := newApp(io.Discard, io.Discard).Commands
-	f.Chdir(f.TempDir())
 	f.Fuzz(func(t *testing.T, name, b, c, d, e string) {
+		t.Chdir(t.TempDir())
 		known := named(commands, name)
 		if known == nil || name == "synth" || name == "bench" || name == "doctor" { // they need no files, and compute
 			name = "inspect"
