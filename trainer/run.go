@@ -47,6 +47,7 @@ type Result struct {
 	Checkpoint string                  // the newest one's name, "" if there is none
 	Report     metrics.Report          // of the last evaluation, of a tokenizer
 	Classified *metrics.Classification // of the last evaluation, of a classifier
+	Likelihood *metrics.Likelihood     // of the last evaluation, of a prior
 	BestPSNR   metrics.Number          // dB, of all evaluations, and its step
 	BestStep   int
 }

@@ -103,8 +103,10 @@ func (s *Stepper) Feed(b *data.Batch) error {
 	if err != nil {
 		return err
 	}
-	if err := s.be.Write(p.Buffer("video"), b.Video); err != nil {
-		return err
+	if video := p.Buffer("video"); video != nil {
+		if err := s.be.Write(video, b.Video); err != nil {
+			return err
+		}
 	}
 	if err := s.task.Feed(p.Program, b); err != nil {
 		return err

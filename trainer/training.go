@@ -230,7 +230,7 @@ func (t *training) end(err error) (Result, error) {
 	} else {
 		t.log.Info("report written", "file", page)
 	}
-	return Result{Step: t.snap.Step, Dir: t.opt.Out, Checkpoint: t.newest, Report: t.evaluation.Val, Classified: t.evaluation.Classify, BestPSNR: t.snap.Best, BestStep: t.snap.BestStep}, err
+	return Result{Step: t.snap.Step, Dir: t.opt.Out, Checkpoint: t.newest, Report: t.evaluation.Val, Classified: t.evaluation.Classify, Likelihood: t.evaluation.Prior, BestPSNR: t.snap.Best, BestStep: t.snap.BestStep}, err
 }
 
 // writeProgress replaces progress.json, if it is old or force is set.

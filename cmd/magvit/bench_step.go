@@ -113,6 +113,9 @@ func benchStep(c *cli.Context) error {
 		return err
 	}
 	shape := model.Shape{N: cfg.Train.Batch, T: net.Padded(either(c.Int("frames"), cfg.Data.Frames, 16)), H: cfg.Model.ImageSize, W: cfg.Model.ImageSize}
+	if g := cfg.Model.Prior.Grid; cfg.Model.IsPrior() {
+		shape.H, shape.W = g[1], g[2]
+	}
 	if n := c.Int("batch"); n > 0 {
 		shape.N = n
 	}

@@ -38,7 +38,7 @@ func exportONNX(c *cli.Context, path, out string) error {
 	}
 	tok, ok := x.Net.(*model.Tokenizer)
 	if !ok {
-		return usagef("checkpoint %s: a classifier on pixels; export --to onnx writes tokenizers", path)
+		return usagef("checkpoint %s: not a tokenizer; export --to onnx writes tokenizers", path)
 	}
 	weights, err := x.Weights()
 	if err != nil {

@@ -30,7 +30,7 @@ type preset struct {
 	Parameters int    `json:"parameters"`
 	Quantizer  string `json:"quantizer,omitempty"` // of a tokenizer
 	Codebook   int    `json:"codebook,omitempty"`
-	Network    string `json:"network,omitempty"` // of a classifier
+	Network    string `json:"network,omitempty"` // of a classifier, or the kind of a prior
 	About      string `json:"about"`
 }
 
@@ -66,11 +66,14 @@ func showPresets(c *cli.Context) error {
 	}
 	t := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
 	for _, p := range list {
-		kind := "classifier, " + p.Network
+		kind, size := "classifier, "+p.Network, fmt.Sprintf("%d×%d", p.ImageSize, p.ImageSize)
+		if p.ImageSize == 0 {
+			kind, size = p.Network, "codes"
+		}
 		if p.Quantizer != "" {
 			kind = fmt.Sprintf("%s, %d codes", strings.ToUpper(p.Quantizer), p.Codebook)
 		}
-		fmt.Fprintf(t, "%s\t%d×%d\t%.1f M parameters\t%s\t%s\n", p.Name, p.ImageSize, p.ImageSize, float64(p.Parameters)/1e6, kind, p.About)
+		fmt.Fprintf(t, "%s\t%s\t%.1f M parameters\t%s\t%s\n", p.Name, size, float64(p.Parameters)/1e6, kind, p.About)
 	}
 	return t.Flush()
 }
@@ -83,6 +86,13 @@ func describePreset(name string) (p preset, err error) {
 	text, err := config.PresetText(name)
 	if err != nil {
 		return p, err
+	}
+	if cfg.Model.IsPrior() {
+		net, err := model.Build(typical(cfg.Model))
+		if err != nil {
+			return p, err
+		}
+		return preset{Name: name, Parameters: net.NumParams(), Network: "prior, " + cfg.Model.Prior.Kind, About: firstSentence(text)}, nil
 	}
 	if cfg.Model.Classifies() {
 		net, err := model.Build(typical(cfg.Model))
@@ -99,9 +109,12 @@ func describePreset(name string) (p preset, err error) {
 		Quantizer: cfg.Model.Quantizer.Kind, Codebook: tok.CodebookSize(), About: firstSentence(text)}, nil
 }
 
-// typical sets what a classifier's configuration takes from the clips: four classes,
-// 16 frames, positions in the image.
+// typical sets what the configuration of a classifier takes from the clips: four classes,
+// 16 frames, positions in the image; and that of a prior from the codes: those of the preset demo.
 func typical(c model.Config) model.Config {
+	if c.IsPrior() {
+		return c.ForCodes([]int{8, 8, 8}, []int{8, 5, 5, 5}, 4, "")
+	}
 	if c.Classifies() {
 		c = c.ForClips(4, 16, model.ForecastImage)
 		c.Classify.Unit = 1

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer"
+	"magvit/trainer/codes"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
@@ -65,7 +66,11 @@ func train(c *cli.Context) error {
 	p := newProgress(c, "train", 0)
 	defer p.close()
 	var src data.Source
+	var cfg config.Config
 	open := func() (func(), error) {
+		if cfg.Model.IsPrior() {
+			return openCodes(c, &src)
+		}
 		s, closeData, err := openData(c, p.log, c.StringSlice("data"), filepath.Join(c.String("out"), "set.index"), data.Options{Val: c.StringSlice("val")})
 		src = s
 		return closeData, err
@@ -85,8 +90,8 @@ func train(c *cli.Context) error {
 			return err
 		}
 	}
-	cfg, err := configuration(c)
-	if err != nil {
+	var err error
+	if cfg, err = configuration(c); err != nil {
 		return err
 	}
 	be, err := openDevice(c, p.log)
@@ -117,9 +122,19 @@ func train(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c, trained{r.Step, r.Dir, r.Checkpoint, r.BestPSNR, r.BestStep, r.Report, r.Classified})
+		return printJSON(c, trained{r.Step, r.Dir, r.Checkpoint, r.BestPSNR, r.BestStep, r.Report, r.Classified, r.Likelihood})
 	}
 	return writeTrained(c.App.Writer, r)
+}
+
+// openCodes opens the clips of a prior: sets of codes.
+func openCodes(c *cli.Context, src *data.Source) (func(), error) {
+	if c.IsSet("val") {
+		return nil, usagef("--val with a prior: held-out clips are chosen by data.val_share")
+	}
+	s, err := codes.OpenSource(c.Context, c.StringSlice("data"))
+	*src = s
+	return func() {}, err
 }
 
 // trained is what train --json prints.
@@ -131,6 +146,7 @@ type trained struct {
 	BestStep   int                     `json:"best_step"`
 	Val        metrics.Report          `json:"val,omitzero"`
 	Classify   *metrics.Classification `json:"classify,omitempty"` // instead, of a classifier
+	Prior      *metrics.Likelihood     `json:"prior,omitempty"`    // instead, of a prior
 }
 
 func writeTrained(w io.Writer, r trainer.Result) error {
@@ -142,6 +158,12 @@ func writeTrained(w io.Writer, r trainer.Result) error {
 	}
 	if r.Classified != nil {
 		if err := metrics.WriteClassification(w, *r.Classified); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	if r.Likelihood != nil {
+		if err := metrics.WriteLikelihood(w, *r.Likelihood); err != nil {
 			return err
 		}
 		fmt.Fprintln(w)

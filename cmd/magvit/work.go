@@ -122,7 +122,12 @@ func (w *work) open() (err error) {
 // checkpoint of step 0 is imported and was trained on clips of another program: clips are
 // as long as the first one.
 func (w *work) openClips(of task.Trained) (err error) {
-	if w.src, w.closeData, err = openData(w.c, w.p.log, w.c.StringSlice("data"), "", data.Options{}); err != nil {
+	if of.Config.Model.IsPrior() {
+		w.closeData, err = openCodes(w.c, &w.src)
+	} else {
+		w.src, w.closeData, err = openData(w.c, w.p.log, w.c.StringSlice("data"), "", data.Options{})
+	}
+	if err != nil {
 		return err
 	}
 	for _, s := range w.src.Problems() {

@@ -75,6 +75,7 @@ type Batch struct {
 	Index         []int     // [N] index in the Source, -1 for a padding row
 	Span          [][2]int  // [N] first frame of the window in the Source's clip, and the last plus 1
 	Names         []string  // [N] "" for a padding row
+	Number        int       // of a Loader's batch, from 0
 }
 
 // Shape is the shape of a batch's video.

@@ -184,6 +184,7 @@ func (l *Loader) Skipped() []*ClipError { return l.reader.skipped() }
 // fill makes the batch of a step.
 func (l *Loader) fill(ctx context.Context, s *sampler, b *Batch, step int) error {
 	b.resize(l.Shape(step))
+	b.Number = step
 	crop := l.train && !l.cfg.whole(step)
 	for n := range b.N {
 		if err := l.row(ctx, s, b, step, n, crop); err != nil {

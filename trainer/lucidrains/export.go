@@ -63,7 +63,7 @@ func Export(path, out, form string) (Exported, error) {
 	case ToLucidrains, ToLucidrainsTrainer:
 		tok, ok := x.Net.(*model.Tokenizer)
 		if !ok {
-			return r, usage.Errorf("checkpoint %s: a classifier on pixels, which has no codes; magvit2-pytorch has tokenizers only", path)
+			return r, usage.Errorf("checkpoint %s: not a tokenizer: it has no codes of its own; magvit2-pytorch has tokenizers only", path)
 		}
 		if form == ToLucidrains {
 			return r, export{x, tok}.toTokenizer(out, &r)

@@ -24,6 +24,9 @@ func (r EvalRecord) Scalars() []Scalar {
 		}
 		return list
 	}
+	if p := r.Prior; p != nil {
+		return []Scalar{{"val/bits_per_token", p.Bits}}
+	}
 	v := r.Val
 	return []Scalar{{"val/psnr", v.PSNR}, {"val/foreground_psnr", v.ForegroundPSNR}, {"val/ssim", v.SSIM}, {"val/mse", v.MSE},
 		{"codes/used_fraction", v.Codes.UsedFraction}, {"codes/perplexity", v.Codes.Perplexity}, {"codes/dead_bits", Number(v.Codes.DeadBits)}}
@@ -39,6 +42,9 @@ func (r EvalRecord) Attributes() []any {
 		return []any{"accuracy", float64(c.Accuracy), "low", float64(c.Low), "high", float64(c.High),
 			"cross_entropy", float64(c.CrossEntropy), "forecast", off}
 	}
+	if p := r.Prior; p != nil {
+		return []any{"bits_per_token", float64(p.Bits), "frame_before", float64(p.FrameBefore), "unigram", float64(p.Unigram)}
+	}
 	v := r.Val
 	name, best := v.BestBaseline(func(s Scores) Number { return s.PSNR })
 	return []any{"psnr", float64(v.PSNR), "foreground_psnr", float64(v.ForegroundPSNR), "ssim", float64(v.SSIM),
@@ -47,7 +53,7 @@ func (r EvalRecord) Attributes() []any {
 
 // PSNR is that of a tokenizer in dB, else NaN.
 func (r EvalRecord) PSNR() Number {
-	if r.Classify != nil {
+	if r.Classify != nil || r.Prior != nil {
 		return Number(math.NaN())
 	}
 	return r.Val.PSNR
@@ -69,11 +75,21 @@ func (r EvalRecord) At(step int) EvalRecord {
 		c.Step = step
 		r.Classify = &c
 	}
+	if r.Prior != nil {
+		p := *r.Prior
+		p.Step = step
+		r.Prior = &p
+	}
 	return r
 }
 
 // Final returns the evaluation at a run's end as a file of the run directory, "" if the task has none.
 func (r EvalRecord) Final(seconds float64) (file string, content any) {
+	if r.Prior != nil {
+		p := *r.Prior
+		p.Seconds = Number(seconds)
+		return PriorFile, p
+	}
 	if r.Classify == nil {
 		return "", nil
 	}
@@ -87,6 +103,9 @@ func (r EvalRecord) Result() any {
 	if r.Classify != nil {
 		return *r.Classify
 	}
+	if r.Prior != nil {
+		return *r.Prior
+	}
 	return r.Val
 }
 
@@ -94,6 +113,9 @@ func (r EvalRecord) Result() any {
 func (r EvalRecord) WriteText(w io.Writer) error {
 	if r.Classify != nil {
 		return WriteClassification(w, *r.Classify)
+	}
+	if r.Prior != nil {
+		return WriteLikelihood(w, *r.Prior)
 	}
 	return WriteText(w, r.Val)
 }

@@ -133,4 +133,5 @@ type EvalRecord struct {
 	Step     int             `json:"step"`
 	Val      Report          `json:"val,omitzero"`       // of a tokenizer
 	Classify *Classification `json:"classify,omitempty"` // of a classifier
+	Prior    *Likelihood     `json:"prior,omitempty"`    // of a prior over codes
 }

@@ -30,6 +30,7 @@ type run struct {
 	steps           []metrics.StepRecord
 	evals           []metrics.EvalRecord
 	classifierEvals []metrics.EvalRecord
+	priorEvals      []metrics.EvalRecord
 	bad             int // unreadable lines of metrics.jsonl, a torn last one left out
 }
 
@@ -92,11 +93,11 @@ func (r *run) read(f io.Reader) error {
 		whole := err == nil
 		if len(bytes.TrimSpace(line)) > 0 {
 			var keys struct {
-				Loss, Val, Classify json.RawMessage
+				Loss, Val, Classify, Prior json.RawMessage
 			}
 			var step metrics.StepRecord
 			var eval metrics.EvalRecord
-			bad := json.Unmarshal(line, &keys) != nil || keys.Loss == nil && keys.Val == nil && keys.Classify == nil
+			bad := json.Unmarshal(line, &keys) != nil || keys.Loss == nil && keys.Val == nil && keys.Classify == nil && keys.Prior == nil
 			if !bad && keys.Loss != nil {
 				if bad = json.Unmarshal(line, &step) != nil; !bad {
 					r.steps = append(r.steps, step)
@@ -106,6 +107,12 @@ func (r *run) read(f io.Reader) error {
 				var eval metrics.EvalRecord
 				if bad = json.Unmarshal(line, &eval) != nil || eval.Classify == nil; !bad {
 					r.classifierEvals = append(r.classifierEvals, eval)
+				}
+			}
+			if !bad && keys.Prior != nil {
+				var eval metrics.EvalRecord
+				if bad = json.Unmarshal(line, &eval) != nil || eval.Prior == nil; !bad {
+					r.priorEvals = append(r.priorEvals, eval)
 				}
 			}
 			if !bad && keys.Val != nil {
@@ -159,7 +166,7 @@ func facts(r *run) (list []Fact) {
 	add("Data", r.find("data", "data.path", "data.paths"))
 	add("Seed", r.find("seed"))
 	add("Image size", r.find("image_size"))
-	if len(r.classifierEvals) == 0 {
+	if len(r.classifierEvals)+len(r.priorEvals) == 0 {
 		add("Quantizer", r.find("quantizer", "quantizer.kind", "quantizer.type", "quantizer.name"))
 		add("Codebook", r.find("levels", "codebook_size"))
 	}
@@ -185,6 +192,11 @@ func facts(r *run) (list []Fact) {
 		if slices.Sort(speeds); len(speeds) > 0 {
 			add("Speed", "median "+short(speeds[len(speeds)/2])+" clips/s")
 		}
+	}
+	if n := len(r.priorEvals); n > 0 {
+		p := r.priorEvals[n-1].Prior
+		add("Network", "prior over codes, "+p.Kind)
+		add("Held-out clips", fmt.Sprintf("%s of %s codes", metrics.Grouped(p.Clips), metrics.Grouped(p.Tokens)))
 	}
 	if n := len(r.classifierEvals); n > 0 {
 		add("Network", r.classifierEvals[n-1].Classify.Network)

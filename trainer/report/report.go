@@ -53,6 +53,7 @@ var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 
 // data is what the page shows.
 type data struct {
+	Task       string // tokenizer, classifier or prior
 	Name       string
 	Verdict    []Finding
 	Facts      []Fact
@@ -122,7 +123,7 @@ func fill(dir string, run *run) (*data, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &data{Name: filepath.Base(full), Verdict: verdict(run.steps, run.evals), Facts: facts(run),
+	d := &data{Name: filepath.Base(full), Task: "tokenizer", Verdict: verdict(run.steps, run.evals), Facts: facts(run),
 		Config: run.config, Bad: run.bad, Scale: ErrorScale, Grow: metrics.Grow, MaxPSNR: metrics.MaxPSNR,
 		GainGood: GainGood, GainFair: GainFair, GainPerBit: GainPerBit, Collapse: metrics.CollapsedPerplexity, UsedGood: 100 * UsedGood}
 	probed, err := loadProbe(dir)
@@ -149,9 +150,19 @@ func fill(dir string, run *run) (*data, error) {
 		return nil, err
 	}
 	if n := len(run.classifierEvals); n > 0 {
+		d.Task = "classifier"
 		d.Step, d.Classify = run.classifierEvals[n-1].Step, run.classifierEvals[n-1].Classify
 		d.Verdict = append(classified(*d.Classify), d.Verdict[1:]...) // the first one misses reconstructions
 		own, err := classifierCharts(run.steps, run.classifierEvals)
+		if err != nil {
+			return nil, err
+		}
+		d.Charts = append(own, d.Charts...)
+	}
+	if n := len(run.priorEvals); n > 0 {
+		d.Task, d.Step = "prior", run.priorEvals[n-1].Step
+		d.Verdict = append([]Finding{likelihood(*run.priorEvals[n-1].Prior)}, d.Verdict[1:]...)
+		own, err := priorCharts(run.steps, run.priorEvals)
 		if err != nil {
 			return nil, err
 		}

@@ -43,6 +43,7 @@ func recordsUntil(text []byte, step int) (r records) {
 			Step     *int                    `json:"step"`
 			Val      *metrics.Report         `json:"val"`
 			Classify *metrics.Classification `json:"classify"`
+			Prior    *metrics.Likelihood     `json:"prior"`
 		}
 		switch err := json.Unmarshal(line, &record); {
 		case err != nil || record.Step == nil:
@@ -60,8 +61,8 @@ func recordsUntil(text []byte, step int) (r records) {
 		if record.Val != nil {
 			r.evals = append(r.evals, metrics.EvalRecord{Step: *record.Step, Val: *record.Val})
 		}
-		if record.Classify != nil {
-			r.evals = append(r.evals, metrics.EvalRecord{Step: *record.Step, Classify: record.Classify})
+		if record.Classify != nil || record.Prior != nil {
+			r.evals = append(r.evals, metrics.EvalRecord{Step: *record.Step, Classify: record.Classify, Prior: record.Prior})
 		}
 	}
 	return r

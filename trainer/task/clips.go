@@ -24,6 +24,7 @@ type Clips struct {
 	Indices []int       // of the clips in Source
 	Data    data.Config // how they are read; resolved
 	Mean    []float32   // [H,W,C] mean frame of the training clips, or nil
+	Train   []int       // indices of the training clips
 	Show    []int       // indices of the clips to draw with their reconstructions
 
 	// Judge, if not nil, is called with each clip and its reconstruction, of a Codec. The pair is valid during the call.
@@ -101,7 +102,7 @@ func samples(src data.Source, indices []int, n int) (chosen []int) {
 
 // ValidationClips returns the held-out clips that a training is evaluated on.
 func ValidationClips(ctx context.Context, c config.Config, src data.Source, train, val []int) (e Clips, err error) {
-	e = Clips{Source: src, Indices: spread(val, c.Train.EvalClips), Data: c.Data}
+	e = Clips{Source: src, Indices: spread(val, c.Train.EvalClips), Data: c.Data, Train: train}
 	e.Show = samples(src, e.Indices, c.Train.Samples)
 	e.Mean, err = baseline(ctx, c, src, train)
 	return e, err
@@ -109,7 +110,7 @@ func ValidationClips(ctx context.Context, c config.Config, src data.Source, trai
 
 // baseline returns the mean frame of the training clips for tasks that predict pixels, nil for others.
 func baseline(ctx context.Context, c config.Config, src data.Source, train []int) ([]float32, error) {
-	if c.Model.Classifies() {
+	if c.Model.Classifies() || c.Model.IsPrior() {
 		return nil, nil
 	}
 	return meanFrame(ctx, src, train, c.Data)
@@ -142,6 +143,7 @@ func NewClips(ctx context.Context, c config.Config, src data.Source, split strin
 	if len(e.Indices) == 0 {
 		return e, usage.Errorf("there are no clips")
 	}
+	e.Train = train
 	e.Mean, err = baseline(ctx, c, src, train)
 	return e, err
 }

@@ -39,6 +39,9 @@ func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
 		return nil, err
 	}
 	tok, ok := o.Net.(*model.Tokenizer)
+	if o.Config.Model.IsPrior() {
+		return nil, usage.Errorf("checkpoint %s: a prior over codes (%s), not the tokenizer that made them; magvit sample uses both", path, o.Config.Model.Prior.Kind)
+	}
 	if !ok {
 		return nil, usage.Errorf("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, o.Config.Model.Classify.Network)
 	}

@@ -1,7 +1,7 @@
 // Package task turns a network's answers on clips into evaluations, and batches into what it learns from.
 //
 // A Codec is a tokenizer, which reconstructs clips through integer codes; a Predictor is a classifier, which predicts
-// their classes and forecasts positions. The training loop knows both as Task.
+// their classes and forecasts positions; a Prior predicts and samples codes. The training loop knows all as Task.
 package task
 
 import (
@@ -70,6 +70,8 @@ func newTask(be kernels.Backend, net model.Network, of Trained, params kernels.B
 		return newCodec(be, net, of, params)
 	case *model.Classifier:
 		return newPredictor(be, net, of, params)
+	case *model.Transformer:
+		return newPrior(be, net, of, params)
 	}
 	panic(fmt.Sprintf("task: no task for a %T", net))
 }
@@ -110,6 +112,9 @@ func Resolve(ctx context.Context, src data.Source, train []int, c config.Config,
 			return c, err
 		}
 		log.Info("model.background is the mean of the training clips", "background", c.Model.Background)
+	}
+	if c.Model.IsPrior() {
+		return resolvePrior(src, c)
 	}
 	if !c.Model.Classifies() {
 		return c, nil

@@ -1,0 +1,358 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"magvit/kernels"
+	"magvit/kernels/philox"
+	"magvit/model"
+	"magvit/trainer/checkpoint"
+	"magvit/trainer/codes"
+	"magvit/trainer/config"
+	"magvit/trainer/data"
+	"magvit/trainer/metrics"
+	"magvit/trainer/usage"
+)
+
+// resolvePrior fills what a prior's configuration leaves to the codes, and refuses what codes do not have.
+func resolvePrior(src data.Source, c config.Config) (config.Config, error) {
+	s, ok := src.(*codes.Source)
+	if !ok {
+		return c, usage.Errorf("model.prior.kind: %s: a prior trains on codes that magvit encode made, with train.shuffle_labels: false", c.Model.Prior.Kind)
+	}
+	if s.Codebook == 0 {
+		return c, usage.Errorf("the codes do not say of which codebook they are; want those of magvit encode")
+	}
+	d := c.Data
+	for _, k := range []struct {
+		key string
+		bad bool
+	}{
+		{"flip", d.Flip}, {"transpose", d.Transpose}, {"reverse", d.Reverse}, {"shift", d.Shift != 0}, {"noise", d.Noise != 0}, {"rotation", d.Rotation != 0},
+		{"crop.batch", d.Crop.Batch != 0}, {"foreground_weight", d.ForegroundWeight != 0}, {"stride", d.Stride > 1}, {"fps", d.FPS != 0},
+	} {
+		if k.bad {
+			return c, usage.Errorf("data.%s: set with model.prior.kind %s; legal: off, as codes are no pixels", k.key, c.Model.Prior.Kind)
+		}
+	}
+	levels := s.Levels
+	if len(levels) == 0 {
+		levels = []int{s.Codebook}
+	}
+	c.Model = c.Model.ForCodes(s.Tokens(), levels, len(s.Classes()), s.Tokenizer)
+	switch p := c.Model.Prior; {
+	case p.CodebookSize() != s.Codebook:
+		return c, usage.Errorf("model.prior.digits: %v: they make %d codes; legal: numbers whose product is the codebook's %d", p.Digits, p.CodebookSize(), s.Codebook)
+	case p.Classes < len(s.Classes()):
+		return c, usage.Errorf("model.prior.classes: %d; legal: the codes' %d or more", p.Classes, len(s.Classes()))
+	case s.Tokenizer != "" && p.Tokenizer != s.Tokenizer:
+		return c, usage.Errorf("model.prior.tokenizer: %.12s; the codes are of the tokenizer %.12s", p.Tokenizer, s.Tokenizer)
+	}
+	return c, nil
+}
+
+// Prior computes how likely codes are, and samples them. It is used by one goroutine at a time.
+type Prior struct {
+	Trained
+	Network *model.Transformer
+
+	be       kernels.Backend
+	offsets  []int
+	params   kernels.Buffer
+	programs map[int]*model.Program // by number of clips
+	unigrams *metrics.CodeModel     // of the training clips, counted once
+}
+
+func newPrior(be kernels.Backend, net *model.Transformer, of Trained, params kernels.Buffer) *Prior {
+	return &Prior{Trained: of, Network: net, be: be, offsets: checkpoint.NewLayout(net).Offsets, params: params, programs: map[int]*model.Program{}}
+}
+
+// OpenPrior reads a prior's checkpoint as Open does.
+func OpenPrior(be kernels.Backend, path string) (*Prior, error) {
+	t, _, err := Open(be, path)
+	if err != nil {
+		return nil, err
+	}
+	p, ok := t.(*Prior)
+	if !ok {
+		return nil, usage.Errorf("checkpoint %s: not a prior over codes; magvit train --preset prior-demo makes one", path)
+	}
+	return p, nil
+}
+
+// settings are those of the network.
+func (p *Prior) settings() model.Prior { return p.Network.Config.Prior }
+
+func (p *Prior) Describe() []any {
+	s := p.settings()
+	return []any{"prior", s.Kind, "codes_per_clip", s.Tokens(), "codebook", s.CodebookSize(), "digits", fmt.Sprint(s.Digits), "of_classes", s.Classes}
+}
+
+// example is what a prior is trained on: what it sees of the codes of clips, and what it is to predict.
+type example struct {
+	tokens, targets []int32   // [N,L]; NoCode: nothing
+	classes         []float32 // [N,L]
+}
+
+// examples of a training batch, by its number alone.
+func (p *Prior) examples(b *data.Batch) (e example) {
+	s, seed, step := p.settings(), p.Config.Train.Seed, uint64(b.Number)
+	length := s.Tokens()
+	for n := range b.N {
+		clip := whole(b.Video[n*length:][:length])
+		class := b.Labels[n]
+		if class < 0 || philox.New(seed, "class", step, uint64(n)).Float64() < s.ClassDropout {
+			class = s.Classes
+		}
+		e.add(class, clip)
+		if s.Kind == model.Autoregressive {
+			e.shift(length)
+			continue
+		}
+		r := philox.New(seed, "mask", step, uint64(n))
+		from := 0
+		if given := r.Float64() < s.GivenFrames; given && s.Grid[0] > 1 {
+			from = (1 + r.IntN(s.Grid[0]-1)) * s.Grid[1] * s.Grid[2]
+		}
+		hidden := int(math.Ceil(math.Cos(math.Pi/2*r.Float64()) * float64(length-from))) // MaskGIT's cosine schedule
+		e.hide(r, length, from, max(hidden, 1))
+	}
+	return e
+}
+
+// whole converts codes from the numbers of a batch.
+func whole(values []float32) []int32 {
+	list := make([]int32, len(values))
+	for i, v := range values {
+		list[i] = int32(v)
+	}
+	return list
+}
+
+// add appends a clip, of which everything is seen and to be predicted.
+func (e *example) add(class int, clip []int32) {
+	e.tokens, e.targets = append(e.tokens, clip...), append(e.targets, clip...)
+	for range clip {
+		e.classes = append(e.classes, float32(class))
+	}
+}
+
+// shift delays the tokens of the last clip by one.
+func (e *example) shift(length int) {
+	last := e.tokens[len(e.tokens)-length:]
+	copy(last[1:], last)
+	last[0] = model.NoCode
+}
+
+// hide masks that many tokens of the last clip from a token on, at random, and makes them the targets.
+func (e *example) hide(r *philox.Stream, length, from, hidden int) {
+	tokens, targets := e.tokens[len(e.tokens)-length:], e.targets[len(e.targets)-length:]
+	for i := range targets {
+		targets[i] = model.NoCode
+	}
+	for _, i := range r.Perm(length - from)[:hidden] {
+		targets[from+i], tokens[from+i] = tokens[from+i], model.NoCode
+	}
+}
+
+// Feed writes what the network sees of the codes, and the targets.
+func (p *Prior) Feed(to *model.Program, b *data.Batch) error {
+	e := p.examples(b)
+	if err := p.write(to, e.tokens, e.classes); err != nil {
+		return err
+	}
+	labels := make([]float32, len(e.targets))
+	for d := range p.settings().Digits {
+		p.Network.Labels(labels, e.targets, d)
+		if err := p.be.Write(to.Buffer(model.LabelInput(d)), labels); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Prior) write(to *model.Program, tokens []int32, classes []float32) error {
+	ids := make([]float32, len(tokens)*len(p.settings().Digits))
+	p.Network.TokenIDs(ids, tokens)
+	if err := p.be.Write(to.Buffer("tokens"), ids); err != nil {
+		return err
+	}
+	return p.be.Write(to.Buffer("classes"), classes)
+}
+
+// Counts are the codes to predict.
+func (p *Prior) Counts(b *data.Batch) map[string]float64 {
+	n := 0.
+	for _, c := range p.examples(b).targets {
+		if c != model.NoCode {
+			n++
+		}
+	}
+	return map[string]float64{"cross_entropy": n}
+}
+
+// Pictures draws nothing: magvit sample decodes codes.
+func (p *Prior) Pictures(context.Context, Clips, Evaluation) ([]Picture, error) { return nil, nil }
+
+// logits of n clips, by digit: [N,L,values].
+func (p *Prior) logits(tokens []int32, classes []float32) (logits [][]float32, err error) {
+	s := p.settings()
+	n := len(tokens) / s.Tokens()
+	prog := p.programs[n]
+	if prog == nil {
+		g, err := p.Network.Predictor(model.Shape{N: n, T: s.Grid[0], H: s.Grid[1], W: s.Grid[2]})
+		if err != nil {
+			return nil, err
+		}
+		if prog, err = g.Compile(p.be, p.params, nil, p.offsets); err != nil {
+			return nil, err
+		}
+		p.programs[n] = prog
+	}
+	if err := p.write(prog, tokens, classes); err != nil {
+		return nil, err
+	}
+	if err := prog.Run(); err != nil {
+		return nil, err
+	}
+	return p.readLogits(prog)
+}
+
+func (p *Prior) readLogits(prog *model.Program) (logits [][]float32, err error) {
+	for d := range p.settings().Digits {
+		from := prog.Buffer(model.LogitsOutput(d))
+		v := make([]float32, from.Len())
+		if err := p.be.Read(v, from); err != nil {
+			return nil, err
+		}
+		logits = append(logits, v)
+	}
+	return logits, nil
+}
+
+// evalMasks is the number of masks of each clip that a masked prior is evaluated with.
+const evalMasks = 8
+
+// bits returns the bits for each code of the clips of a batch: those of an autoregressive
+// prior, or an estimate of the bound of a masked one: the mean, over numbers of masked
+// codes spread from 1 to all, of the bits of the masked ones. The mean over all orders of
+// decoding one by one is the same.
+func (p *Prior) bits(b *data.Batch) ([]float64, error) {
+	s := p.settings()
+	length, rounds := s.Tokens(), evalMasks
+	if s.Kind == model.Autoregressive {
+		rounds = 1
+	}
+	sums := make([]float64, b.N)
+	for round := range rounds {
+		var e example
+		for n, i := range b.Index {
+			class := b.Labels[n]
+			if class < 0 || class >= s.Classes {
+				class = s.Classes
+			}
+			e.add(class, whole(b.Video[n*length:][:length]))
+			if s.Kind == model.Autoregressive {
+				e.shift(length)
+				continue
+			}
+			r := philox.New(p.Config.Train.Seed, "evaluation", uint64(max(i, 0)), uint64(round))
+			e.hide(r, length, 0, 1+int((float64(round)+r.Float64())/evalMasks*float64(length)))
+		}
+		logits, err := p.logits(e.tokens, e.classes)
+		if err != nil {
+			return nil, err
+		}
+		for n := range b.N {
+			nats, count := p.nats(logits, e.targets, n*length, (n+1)*length)
+			sums[n] += nats / count / math.Ln2 / float64(rounds)
+		}
+	}
+	return sums, nil
+}
+
+// nats is the negative logarithm of the probability of the targets from a token to another, and their number.
+func (p *Prior) nats(logits [][]float32, targets []int32, from, to int) (sum, count float64) {
+	labels := make([]float32, to-from)
+	for d, values := range p.settings().Digits {
+		p.Network.Labels(labels, targets[from:to], d)
+		for i, l := range labels {
+			if l >= 0 {
+				row := logits[d][(from+i)*values:][:values]
+				sum += logSumExp(row, 1) - float64(row[int(l)])
+				if d == 0 {
+					count++
+				}
+			}
+		}
+	}
+	return sum, count
+}
+
+// logSumExp is log Σ exp(x·scale).
+func logSumExp(x []float32, scale float64) float64 {
+	most, sum := math.Inf(-1), 0.
+	for _, v := range x {
+		most = max(most, float64(v)*scale)
+	}
+	for _, v := range x {
+		sum += math.Exp(float64(v)*scale - most)
+	}
+	return most + math.Log(sum)
+}
+
+// Evaluate measures the bits of clips' codes, and those of models without a network.
+func (p *Prior) Evaluate(ctx context.Context, e Clips, progress func() error) (found Evaluation, err error) {
+	s := p.settings()
+	if p.unigrams == nil {
+		p.unigrams = metrics.NewCodeModel(s.CodebookSize(), s.Grid[1]*s.Grid[2])
+		for _, i := range spread(e.Train, meanSample*64) {
+			c, err := e.Source.Read(ctx, i)
+			if err != nil {
+				return found, err
+			}
+			p.unigrams.Add(whole(c.Video))
+		}
+	}
+	r := metrics.Likelihood{Preset: p.Config.Preset, Kind: s.Kind, Step: p.Step, Tokens: s.Tokens(), Bound: s.Kind == model.Masked, Uniform: metrics.Number(math.Log2(float64(s.CodebookSize())))}
+	var all []float64
+	found.Unread, err = data.Each(ctx, e.Source, e.Indices, e.Data, EvalBatch, func(b *data.Batch) error {
+		bits, err := p.bits(b)
+		if err != nil {
+			return err
+		}
+		for n, i := range b.Index {
+			if i < 0 {
+				continue // a row that fills up the last batch
+			}
+			all = append(all, bits[n])
+			unigram, before := p.unigrams.Bits(whole(b.Video[n*s.Tokens():][:s.Tokens()]))
+			r.Unigram, r.FrameBefore = r.Unigram+metrics.Number(unigram), r.FrameBefore+metrics.Number(before)
+		}
+		if progress != nil {
+			return progress()
+		}
+		return nil
+	})
+	if err != nil {
+		return found, fmt.Errorf("evaluation: %w", err)
+	}
+	if len(all) == 0 {
+		return found, usage.Errorf("evaluation: none of %d clips can be read", len(e.Indices))
+	}
+	n := metrics.Number(len(all))
+	mean, squares := 0., 0.
+	for _, v := range all {
+		mean += v / float64(n)
+	}
+	for _, v := range all {
+		squares += (v - mean) * (v - mean)
+	}
+	half := metrics.Number(1.96 * math.Sqrt(squares/max(float64(n)-1, 1)/float64(n)))
+	r.Clips, r.Bits, r.Low, r.High = len(all), metrics.Number(mean), metrics.Number(mean)-half, metrics.Number(mean)+half
+	r.Unigram, r.FrameBefore = r.Unigram/n, r.FrameBefore/n
+	found.Prior = &r
+	return found, nil
+}
