@@ -108,7 +108,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Action:                    func(c *cli.Context) error { return unknownCommand(c, c.App.Commands) },
 		Commands: []*cli.Command{
 			synthCommand(), inspectCommand(), indexCommand(), packCommand(),
-			trainCommand(), evalCommand(), compareCommand(), encodeCommand(), codesCommand(), decodeCommand(), reconstructCommand(), probeCommand(), reportCommand(),
+			trainCommand(), evalCommand(), compareCommand(), encodeCommand(), codesCommand(), decodeCommand(), sampleCommand(), reconstructCommand(), probeCommand(), reportCommand(),
 			importCommand(), exportCommand(),
 			presetsCommand(), benchCommand(), doctorCommand(), versionCommand(),
 		},

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A prior is trained on codes by the commands that serve tokenizers, and draws clips of a
+// class, or that go on from given frames: the same ones each time.
+func TestSample(t *testing.T) {
+	dir, tok := t.TempDir(), trainedRun(t)
+	in := func(name string) string { return filepath.Join(dir, name) }
+	magvit(t, "encode", "--checkpoint", tok, "--data", clips(t), "--split", "all", "--out", in("codes.npz"))
+	trained := printed(t, "train", "--preset", "prior-demo", "--data", in("codes.npz"), "--out", in("prior"), "--steps", "2",
+		"--set", "model.prior.width=16", "--set", "model.prior.blocks=1", "--set", "train.batch=2", "--json")
+	look, _ := trained["prior"].(map[string]any)
+	if trained["step"] != 2. || look["kind"] != "masked" || trained["val"] != nil || !(look["frame_before"].(float64) < look["uniform"].(float64)) {
+		t.Errorf("train --json prints %v", trained)
+	}
+	if v := printed(t, "eval", "--checkpoint", in("prior"), "--data", in("codes.npz"), "--json"); v["bits_per_token"] != look["bits_per_token"] {
+		t.Errorf("eval --json prints %v, training ended with %v", v, look)
+	}
+	draw := func(name string, args ...string) (clips, codes []int64) {
+		t.Helper()
+		magvit(t, append([]string{"sample", "--checkpoint", in("prior"), "--tokenizer", tok, "--steps", "3", "--out", in(name + ".npz"), "--codes", in(name + "-codes.npz")}, args...)...)
+		a := arraysOf(t, in(name+"-codes.npz"))
+		if got := arraysOf(t, in(name+".npz"))["videos"].Shape; got[0] != a["codes"].Shape[0] {
+			t.Errorf("%s: clips of shape %v, codes of %v", name, got, a["codes"].Shape)
+		}
+		return a["labels"].Data.([]int64), a["codes"].Data.([]int64)
+	}
+	labels, first := draw("turns", "--seed", "3")
+	if !slices.Equal(labels, []int64{0, 1, 2, 3}) || len(first) != 4*64 {
+		t.Errorf("labels %v, %d codes; want a clip of each class", labels, len(first))
+	}
+	if _, again := draw("again", "--seed", "3"); !slices.Equal(first, again) {
+		t.Error("the same seed draws other codes")
+	}
+	if labels, two := draw("two", "--seed", "4", "--class", "2", "--count", "2", "--guidance", "1", "--top-k", "50", "--top-p", "0.9"); !slices.Equal(labels, []int64{2, 2}) || slices.Equal(two, first[:128]) {
+		t.Errorf("labels %v", labels)
+	}
+	_, on := draw("on", "--from", clips(t), "--count", "3", "--frames-given", "3", "--temperature", "0")
+	all := arraysOf(t, in("codes.npz"))["codes"].Data.([]int64)
+	for clip := range 3 {
+		if got, want := on[clip*64:][:48], all[clip*64:][:48]; !slices.Equal(got, want) {
+			t.Errorf("clip %d: the codes of the first three frames are %v, given %v", clip, got, want)
+		}
+	}
+	page, err := os.ReadFile(in("prior/report.html"))
+	if err != nil || !strings.Contains(string(page), "what the prior learnt") {
+		t.Errorf("the report does not show the prior: %v", err)
+	}
+	sample := func(args ...string) []string {
+		return append([]string{"sample", "--checkpoint", in("prior"), "--tokenizer", tok, "--out", in("x.npz")}, args...)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{sample("--class", "4"), "--class 4: want none, or 0 to 3"},
+		{sample("--frames-given", "2"), "--frames-given without --from"},
+		{sample("--from", clips(t), "--frames-given", "4"), "--frames-given 4: want 1 to 3"},
+		{sample("--top-p", "0"), "top-p 0"},
+		{[]string{"sample", "--checkpoint", tok, "--tokenizer", tok, "--out", in("x.npz")}, "not a prior over codes"},
+		{[]string{"sample", "--checkpoint", in("prior"), "--tokenizer", in("prior"), "--out", in("x.npz")}, "not the tokenizer"},
+		{[]string{"train", "--preset", "prior-demo", "--data", clips(t), "--out", in("y")}, `no array "codes"`},
+		{[]string{"decode", "--checkpoint", in("prior"), "--codes", in("codes.npz"), "--out", in("x.npz")}, "a prior over codes"},
+	} {
+		if _, stderr, status := finish(t, program(t, c.args...)); status != badInput || !strings.Contains(stderr, c.want) {
+			t.Errorf("magvit %v: exit %d, %s; want %q", c.args[0], status, stderr, c.want)
+		}
+	}
+}
