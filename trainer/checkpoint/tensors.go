@@ -2,12 +2,15 @@ package checkpoint
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
-	"os"
 
 	"github.com/nlpodyssey/safetensors"
+
+	"magvit/trainer/torchfile"
 )
 
 // Tensor is a named array of a safetensors file.
@@ -50,27 +53,24 @@ func WriteTensors(w io.Writer, tensors []Tensor, meta map[string]string) error {
 
 // ReadTensors reads a safetensors file.
 func ReadTensors(path string) (map[string]Tensor, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
+	list, closeFile, err := torchfile.OpenSafetensors(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil, err
 	}
-	file, err := safetensors.Deserialize(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s: not a safetensors file: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	defer closeFile()
 	tensors := map[string]Tensor{}
-	for _, v := range file.Tensors() {
-		if v.TensorView.DType() != safetensors.F32 {
-			return nil, fmt.Errorf("%s: %s is %v, want F32", path, v.Name, v.TensorView.DType())
+	for _, x := range list {
+		if x.Dtype != torchfile.Float32 {
+			return nil, fmt.Errorf("%s: %s is %v, want float32", path, x.Name, x.Dtype)
 		}
-		t := Tensor{Name: v.Name, Values: make([]float32, v.TensorView.DataLen()/4)}
-		for _, d := range v.TensorView.Shape() {
-			t.Shape = append(t.Shape, int(d))
+		values, err := x.Float32s()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", path, x.Name, err)
 		}
-		for i := range t.Values {
-			t.Values[i] = math.Float32frombits(binary.LittleEndian.Uint32(v.TensorView.Data()[4*i:]))
-		}
-		tensors[t.Name] = t
+		tensors[x.Name] = Tensor{Name: x.Name, Shape: x.Shape, Values: values}
 	}
 	return tensors, nil
 }

@@ -1,6 +1,7 @@
 package torchfile
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -61,6 +62,7 @@ func safetensorsOf(f *os.File) (list []NamedTensor, err error) {
 		return nil, fmt.Errorf("header: %w", err)
 	}
 	rest := info.Size() - 8 - int64(size)
+	var spans [][2]int64
 	for name, h := range header {
 		dtype := safetensorsTypes[h.DType]
 		if dtype == "" {
@@ -80,6 +82,18 @@ func safetensorsOf(f *os.File) (list []NamedTensor, err error) {
 			return nil, fmt.Errorf("%.100q: %w", name, err)
 		}
 		list = append(list, NamedTensor{name, t})
+		spans = append(spans, h.Offsets)
+	}
+	slices.SortFunc(spans, func(a, b [2]int64) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	end := int64(0)
+	for _, s := range spans {
+		if s[0] != end {
+			return nil, fmt.Errorf("tensors at bytes %d to %d follow byte %d: they overlap, or leave a gap", s[0], s[1], end)
+		}
+		end = s[1]
+	}
+	if end != rest {
+		return nil, fmt.Errorf("tensors of %d bytes in a file with %d", end, rest)
 	}
 	slices.SortFunc(list, func(a, b NamedTensor) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
