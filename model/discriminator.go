@@ -270,10 +270,12 @@ func (t *Tokenizer) GeneratorStep(s Shape, scaled bool) (*Graph, error) {
 	return g, err
 }
 
-// adversarial is the graph of a reconstruction's losses with the generator's term.
+// adversarial is the graph of a reconstruction's losses with the generator's term, and with
+// adversarial_share: how large this term's gradient at the last convolution is, weighted,
+// compared with that of all others on pixels.
 //
-// Why the gradient of the reconstruction is put together by hand where the weight is
-// adaptive: the discriminator's backward pass then serves both the weight and the loss.
+// Why the gradient of the reconstruction is put together by hand: the discriminator's
+// backward pass then serves the weight, the share and the loss.
 func (b *builder) adversarial(r reconstruction) (*Graph, error) {
 	a := b.t.Config.Loss.Adversarial
 	logits := b.discriminate("discr", b.windows("generator frames", r.recon)[0])
@@ -286,29 +288,38 @@ func (b *builder) adversarial(r reconstruction) (*Graph, error) {
 	})
 	pixels, latents := b.perBatch(r.pixels), b.perBatch(r.latents)
 	generator := b.perBatch([]Term{{Name: "generator", Node: b.scale(b.logitMean(logits, of), sign), Weight: a.Weight, Scale: ramp}})
-	above := pixels
-	if a.Adaptive == "reference" {
-		above = nil
-		for _, t := range pixels {
-			if t.Name == "perceptual" {
-				above = []Term{{Name: t.Name, Node: t.Node, Weight: 1}}
-			}
-		}
-	}
-	if a.Adaptive == "none" || len(above) == 0 || b.err != nil {
-		return b.sum(append(append(pixels, generator...), latents...)...)
-	}
 	one := b.one()
 	slope := func(terms []Term) *G.Node { return b.backpropagate(b.total(terms), one, r.recon) }
-	ofPixels, ofAbove := slope(pixels), slope(above)
-	ofGenerator := slope([]Term{{Node: generator[0].Node, Weight: 1}})
-	weight := b.gradientRatio(r.recon, ofAbove, ofGenerator)
+	ofPixels, ofGenerator := slope(pixels), slope([]Term{{Node: generator[0].Node, Weight: 1}})
+	atPixels, atGenerator := b.atLastConvolution(r.recon, ofPixels), b.atLastConvolution(r.recon, ofGenerator)
 	if b.err != nil {
 		return nil, b.err
 	}
-	generator[0].Scale = b.apply(kernels.FrameGate{F: 1, P: 1, C: 1}, []int{}, ramp, weight)
-	derived := Term{Name: "adaptive_weight", Node: weight, Derived: true}
-	g, err := b.sum(append(append(append(pixels, generator...), derived), latents...)...)
+	ratio := kernels.GradientRatio{Len: atPixels.Shape().TotalSize()}
+	var weight *G.Node
+	switch a.Adaptive {
+	case "taming":
+		ratio.Eps, ratio.Max = 1e-4, 1e4
+		weight = b.apply(ratio, []int{}, atPixels, atGenerator)
+	case "reference":
+		for _, t := range pixels {
+			if t.Name == "perceptual" {
+				above := slope([]Term{{Node: t.Node, Weight: 1}})
+				ratio.Floor, ratio.Max = 1e-3, 1e3
+				weight = b.apply(ratio, []int{}, b.atLastConvolution(r.recon, above), atGenerator)
+			}
+		}
+	}
+	var derived []Term
+	if weight != nil {
+		generator[0].Scale = b.apply(kernels.FrameGate{F: 1, P: 1, C: 1}, []int{}, ramp, weight)
+		derived = append(derived, Term{Name: "adaptive_weight", Node: weight, Derived: true})
+	}
+	ratio.Eps, ratio.Floor, ratio.Max = 0, 1e-12, 1e6
+	share := b.scale(b.apply(ratio, []int{}, atGenerator, atPixels), a.Weight)
+	share = b.apply(kernels.FrameGate{F: 1, P: 1, C: 1}, []int{}, share, generator[0].Scale)
+	derived = append(derived, Term{Name: "adversarial_share", Node: share, Derived: true})
+	g, err := b.sum(append(append(append(pixels, generator...), derived...), latents...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -321,23 +332,11 @@ func (b *builder) adversarial(r reconstruction) (*Graph, error) {
 	return g, b.err
 }
 
-// gradientRatio is the adaptive weight from two gradients of the reconstruction: their
-// norms at the weights of the last convolution or, in networks whose last one has another
-// name, at the reconstruction.
-func (b *builder) gradientRatio(recon, above, below *G.Node) *G.Node {
-	if b.err != nil {
-		return nil
-	}
-	s := kernels.GradientRatio{Eps: 1e-4, Max: 1e4}
-	if b.t.Config.Loss.Adversarial.Adaptive == "reference" {
-		s = kernels.GradientRatio{Floor: 1e-3, Max: 1e3}
-	}
+// atLastConvolution is the gradient of the weights of the last convolution, from that of
+// the reconstruction; in networks whose last convolution has another name the latter.
+func (b *builder) atLastConvolution(recon, d *G.Node) *G.Node {
 	if i, ok := b.t.index["conv_out.conv.weight"]; ok && b.params[i] != nil {
-		above, below = b.backpropagate(recon, above, b.params[i]), b.backpropagate(recon, below, b.params[i])
+		return b.backpropagate(recon, d, b.params[i])
 	}
-	if b.err != nil {
-		return nil
-	}
-	s.Len = above.Shape().TotalSize()
-	return b.apply(s, []int{}, above, below)
+	return d
 }

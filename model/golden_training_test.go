@@ -314,7 +314,7 @@ func (g *golden) training() {
 				if value := float64(g.read(term.Buffer)[0]); term.Name == "recon" || term.Name == "generator" {
 					sums[term.Name] += value * share
 					rest -= value // both have weight 1
-				} else {
+				} else if term.Name != "adversarial_share" {
 					aux = true
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"magvit/kernels"
@@ -94,7 +95,7 @@ func TestAdversarialTrainingStarts(t *testing.T) {
 	}
 	records, _ := logged(t, o.Out)
 	for i, r := range records {
-		for _, key := range []string{"generator", "adaptive_weight", "discriminator", "real_logit", "fake_logit", "real_accuracy", "fake_accuracy", "discriminator_grad_norm"} {
+		for _, key := range []string{"generator", "adaptive_weight", "discriminator", "real_logit", "fake_logit", "real_accuracy", "fake_accuracy", "discriminator_grad_norm", "adversarial_share"} {
 			if _, ok := r[key].(float64); ok != (i >= 3) {
 				t.Errorf("step %d has %s: %v", i+1, key, ok)
 			}
@@ -171,5 +172,28 @@ func TestAdversarialStepCost(t *testing.T) {
 		alone, generator, plain, penalty, ratio, (generator+discriminator)/alone)
 	if ratio > 1.35 {
 		t.Errorf("an adversarial step costs %.3f times tokenizer and discriminator alone", ratio)
+	}
+}
+
+// Provoked failures of adversarial training are told, each with what to change, in the log
+// and in the report.
+func TestAdversarialTrainingIsWatched(t *testing.T) {
+	always := []string{"train.steps=60", "train.eval_every=0", "model.loss.adversarial.start=0", "model.loss.adversarial.ramp=0", "train.discriminator.warmup=0"}
+	for want, set := range map[string][]string{
+		// A tokenizer that cannot learn, and a discriminator without a bound on its slope.
+		"the discriminator has won": {"train.lr=1e-9", "train.discriminator.lr=1e-2", "model.loss.adversarial.penalty=none"},
+		// A weight that follows no gradients and is far too small, or far too large.
+		"the tokenizer ignores the discriminator": {"model.loss.adversarial.adaptive=none", "model.loss.adversarial.weight=1e-7", "train.steps=12"},
+		"the adversarial term drowns all others":  {"model.loss.adversarial.adaptive=none", "model.loss.adversarial.weight=1e5", "train.steps=12"},
+	} {
+		o, log := small(t, slices.Concat(against, always, set)...)
+		run(t, t.Context(), o)
+		if n := strings.Count(log.String(), "adversarial training: "+want); n != 1 {
+			t.Errorf("%q was logged %d times:\n%s", want, n, log)
+		}
+		page, err := os.ReadFile(filepath.Join(o.Out, "report.html"))
+		if err != nil || !strings.Contains(string(page), want) {
+			t.Errorf("the report does not say %q (%v)", want, err)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"magvit/trainer/data"
@@ -171,6 +172,7 @@ func (t *training) logStep() error {
 		if err := t.dir.Step(r, t.clock()); err != nil {
 			return err
 		}
+		t.watchAdversary(r)
 		t.progress.Loss, t.progress.Terms, t.progress.Recon, t.progress.ClipsPerSecond = r.Loss, r.Terms, r.Terms.Of("recon"), r.ClipsPerSecond
 		t.snap.Unlogged, t.busy, t.idle, t.loggedClips = 0, 0, 0, 0
 		t.log.Info("step", "step", r.Step, "loss", float64(r.Loss), "grad_norm", float64(r.GradNorm), "lr", float64(r.LR),
@@ -181,4 +183,19 @@ func (t *training) logStep() error {
 	}
 	t.writeProgress("training", false)
 	return nil
+}
+
+// watchAdversary warns, once, of adversarial training that goes wrong.
+func (t *training) watchAdversary(r metrics.StepRecord) {
+	if !r.Adversarial() {
+		return
+	}
+	t.recent = append(t.recent, r)
+	t.recent = t.recent[max(0, len(t.recent)-metrics.AdversaryWindow):]
+	problem, advice := metrics.JudgeAdversary(t.recent)
+	kind, _, _ := strings.Cut(problem, ":")
+	if kind != t.problem && problem != "" {
+		t.log.Warn("adversarial training: "+problem+"; "+advice, "step", r.Step)
+	}
+	t.problem = kind
 }

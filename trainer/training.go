@@ -56,6 +56,9 @@ type training struct {
 	updating      bool               // the update of a step is on the backend and not counted yet
 	progress      rundir.Progress
 
+	recent  []metrics.StepRecord // the last ones that JudgeAdversary looks at
+	problem string               // of adversarial training, as logged last
+
 	current      step
 	batches      []*data.Batch // the others of the step, where it has several
 	pendingClips int           // clips of the batch that was prefetched, 0 without one

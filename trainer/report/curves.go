@@ -265,12 +265,22 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 		return list
 	}
 	var others []curve // of all terms but the reconstruction's
-	for _, s := range steps[:min(1, len(steps))] {
+	seen := map[string]bool{"recon": true}
+	for _, s := range steps {
 		for _, term := range s.Terms {
-			if term.Name != "recon" {
+			if !seen[term.Name] && !metrics.IsAdversarial(term.Name) {
 				others = append(others, ofSteps(inWords(term.Name), func(s metrics.StepRecord) metrics.Number { return s.Terms.Of(term.Name) }))
 			}
+			seen[term.Name] = true
 		}
+	}
+	terms := func(names ...string) (list []curve) {
+		for _, name := range names {
+			if seen[name] {
+				list = append(list, ofSteps(inWords(name), func(s metrics.StepRecord) metrics.Number { return s.Terms.Of(name) }))
+			}
+		}
+		return list
 	}
 	type spec struct {
 		title, definition string
@@ -296,6 +306,19 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 			ofSteps("learning rate", func(s metrics.StepRecord) metrics.Number { return s.LR })}},
 		{"Gradient norm", "Length of the gradient of all parameters, before clipping.", true, []curve{
 			ofSteps("gradient norm", func(s metrics.StepRecord) metrics.Number { return s.GradNorm })}},
+		{"Losses of adversarial training", "What tokenizer and discriminator minimize against each other, unweighted, and the penalty on the discriminator's slope.", false,
+			terms("generator", "discriminator", "gradient_penalty")},
+		{"Accuracy of the discriminator", "Fraction of the frames that it judges rightly: 1/2 is chance; near 1 on both kinds it has won.", false,
+			terms("real_accuracy", "fake_accuracy")},
+		{"Weight of the adversarial term", "The adaptive factor, and the size of the weighted term's gradient compared with all others on pixels.", true,
+			terms("adaptive_weight", "adversarial_share")},
+		{"Gradient norm of the discriminator", "Length of the gradient of its parameters, before clipping.", true, []curve{
+			ofSteps("gradient norm", func(s metrics.StepRecord) metrics.Number {
+				if s.DiscriminatorGradNorm == nil {
+					return metrics.Number(math.NaN())
+				}
+				return *s.DiscriminatorGradNorm
+			})}},
 		{"Clips per second", "Training clips that went through a step, per second.", false, []curve{
 			ofSteps("clips/s", func(s metrics.StepRecord) metrics.Number { return s.ClipsPerSecond })}},
 	} {

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"magvit/trainer/metrics"
@@ -48,6 +49,11 @@ func verdict(steps []metrics.StepRecord, evals []metrics.EvalRecord) []Finding {
 	}
 	if skipped > 0 {
 		list = append(list, Finding{"fair", "Stability", fmt.Sprintf("%d steps were skipped because the loss or a gradient was not finite. A lower learning rate usually cures this.", skipped)})
+	}
+	if problem, advice := metrics.JudgeAdversary(steps); problem != "" {
+		list = append(list, Finding{"poor", "Adversarial training", fmt.Sprintf("At the end %s. Remedies: %s.", problem, advice)})
+	} else if slices.ContainsFunc(steps, metrics.StepRecord.Adversarial) {
+		list = append(list, Finding{"good", "Adversarial training", "Neither side has won, and the tokenizer follows the discriminator."})
 	}
 	if n > 0 && waiting/n > WaitingTooBig {
 		list = append(list, Finding{"fair", "Speed", fmt.Sprintf("Training waited for data during %.0f %% of the time: the reader, not the network, sets the speed.", 100*waiting/n)})

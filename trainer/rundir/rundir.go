@@ -234,12 +234,20 @@ func (d *Dir) writeLines() error {
 // Step logs a training step.
 func (d *Dir) Step(r metrics.StepRecord, now time.Time) error {
 	list := []metrics.Scalar{{Name: "train/loss", Value: r.Loss}}
+	var adversarial []metrics.Scalar // zeros too: an accuracy may be 0
 	for _, t := range r.Terms {
+		if metrics.IsAdversarial(t.Name) {
+			adversarial = append(adversarial, metrics.Scalar{Name: "train/" + t.Name, Value: t.Value})
+			continue
+		}
 		list = append(list, metrics.Scalar{Name: "train/" + t.Name, Value: t.Value})
+	}
+	if r.DiscriminatorGradNorm != nil {
+		adversarial = append(adversarial, metrics.Scalar{Name: "train/discriminator_grad_norm", Value: *r.DiscriminatorGradNorm})
 	}
 	list = append(list, metrics.Scalar{Name: "train/codes_used", Value: metrics.Number(r.CodesUsed)}, metrics.Scalar{Name: "train/grad_norm", Value: r.GradNorm},
 		metrics.Scalar{Name: "train/lr", Value: r.LR}, metrics.Scalar{Name: "speed/clips_per_s", Value: r.ClipsPerSecond}, metrics.Scalar{Name: "speed/waiting", Value: r.Waiting})
-	d.scalars(r.Step, now, slices.DeleteFunc(list, func(s metrics.Scalar) bool { return s.Value == 0 }))
+	d.scalars(r.Step, now, append(slices.DeleteFunc(list, func(s metrics.Scalar) bool { return s.Value == 0 }), adversarial...))
 	return d.record(r)
 }
 
