@@ -393,14 +393,6 @@ func TestEveryQuantizer(t *testing.T) {
 	}
 }
 
-// TestConstants has matrices in the graph that are no parameters.
-func TestConstants(t *testing.T) {
-	c := layers()
-	c.Patch, c.PatchTransform = 2, "cosine"
-	n := newNetwork(t, c)
-	compare(t, startReader(t), n, model.Shape{N: 1, T: 9, H: 16, W: 24}).within(t, "cosine")
-}
-
 // TestTransformedPatches has the constant matrices of patch_transform, of pixels and of frames.
 func TestTransformedPatches(t *testing.T) {
 	r := startReader(t)

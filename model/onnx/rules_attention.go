@@ -73,17 +73,21 @@ func linearAttention(g *graph, s kernels.LinearAttention, _ []int, in []value) s
 func gateLoop(g *graph, s kernels.GateLoop, _ []int, in []value) string {
 	x := g.clips(in[0])
 	third := func(i int) string { return g.slice(x, 4, i*s.C, (i+1)*s.C) }
-	float := func(name string) *onnxpb.ValueInfoProto {
+	unknown := &onnxpb.TensorShapeProto_Dimension{}
+	channels := &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(s.C)}}
+	// onnxruntime needs shapes here where it cannot infer them (findings/onnxruntime-scan-shape.sh).
+	frame := func(name string) *onnxpb.ValueInfoProto {
 		return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-			TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnxpb.TensorProto_FLOAT))}}}}
+			TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)),
+				Shape: &onnxpb.TensorShapeProto{Dim: []*onnxpb.TensorShapeProto_Dimension{unknown, unknown, unknown, channels}}}}}}
 	}
 	node := func(op, out string, in ...string) *onnxpb.NodeProto {
 		return &onnxpb.NodeProto{OpType: &op, Name: proto.String("step_" + out), Input: in, Output: []string{out}}
 	}
 	step := &onnxpb.GraphProto{Name: proto.String("gate_step"),
 		Node:   []*onnxpb.NodeProto{node("Mul", "kept", "gate", "state"), node("Add", "next", "kept", "kv"), node("Identity", "seen", "next")},
-		Input:  []*onnxpb.ValueInfoProto{float("state"), float("gate"), float("kv")},
-		Output: []*onnxpb.ValueInfoProto{float("next"), float("seen")}}
+		Input:  []*onnxpb.ValueInfoProto{frame("state"), frame("gate"), frame("kv")},
+		Output: []*onnxpb.ValueInfoProto{frame("next"), frame("seen")}}
 	start := g.fill(g.concat(0, g.dims(x, 0, 1), g.dims(x, 2, 4), g.ints(s.C)), 0)
 	h := g.node("Scan", 2, []string{start, g.op("Sigmoid", third(2)), third(1)},
 		attr{"body", step}, attr{"num_scan_inputs", 2}, attr{"scan_input_axes", []int{1, 1}}, attr{"scan_output_axes", []int{1}})
