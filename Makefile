@@ -118,6 +118,7 @@ demo: build
 # Ten minutes on real film: the parts of testdata/clips that split.csv names for training,
 # judged by the others, next to what H.264 and AV1 do with the same bits.
 film: build
+	@.ci/setup ffmpeg
 	bin/magvit train --data testdata/clips/split.csv --out runs/film $(FILM)
 	bin/magvit eval --checkpoint runs/film --data testdata/clips/split.csv --split val --codecs
 	@echo "The report, with curves and clips next to their reconstructions: $$PWD/runs/film/report.html"
