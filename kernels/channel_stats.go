@@ -98,9 +98,12 @@ func (s ChannelStatsGrad) cpu(*CPU) []stage {
 
 // definedBySample runs the definition of each of n samples, a task each.
 func definedBySample(n int, s Spec) []stage {
+	parts := make([][][]float32, n)
+	for i := range parts {
+		parts[i] = make([][]float32, len(s.Args()))
+	}
 	return []stage{{n, func(args [][]float32, i, _ int) {
-		part := make([][]float32, len(args))
-		sampleOf(part, args, n, i)
-		s.Define(part...)
+		sampleOf(parts[i], args, n, i)
+		s.Define(parts[i]...)
 	}}}
 }

@@ -153,8 +153,10 @@ func (s GroupNormGradGamma) cpu(c *CPU) []stage {
 			parts[n*s.C+k] = scale * (g.sums[3][n*g.ld+k] - m*g.sums[2][n*g.ld+k])
 		}
 	})
+	sums := make([]float64, s.N*s.C)
 	return append(stages, stage{1, func(args [][]float32, _, _ int) {
-		sum := make([]float64, len(args[0]))
+		sum := sums[:len(args[0])] // [C], or [N,C] where it is adaptive
+		clear(sum)
 		for i, v := range parts {
 			sum[i%len(sum)] += v
 		}
