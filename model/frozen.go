@@ -1,7 +1,11 @@
 package model
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -67,11 +71,22 @@ func newFrozenConv(tensors map[string]Tensor, names []string, out, in, k int) (c
 	return c, err
 }
 
+// FrozenNet is a network that a term of the loss is made of and that is not trained.
+type FrozenNet interface {
+	// SHA256 is the hash of the weights in hexadecimal: of their values alone, whatever file they came from.
+	SHA256() string
+
+	least() int // height and width of a frame
+	loss(b *builder, recon, video *G.Node) *G.Node
+}
+
 // frozen adds the constants of convolutions to a graph once.
 type frozen struct {
 	b     *builder
-	nodes map[string]*G.Node
+	nodes nodesByName
 }
+
+type nodesByName map[string]*G.Node
 
 func (f *frozen) constant(name string, values []float32, shape ...int) *G.Node {
 	if f.b.err != nil {
@@ -84,10 +99,34 @@ func (f *frozen) constant(name string, values []float32, shape ...int) *G.Node {
 }
 
 // conv is a convolution of stride 1 that keeps the size of frames x [N,T,H,W,in].
-func (f *frozen) conv(c frozenConv, x *G.Node) *G.Node {
+func (f *frozen) conv(c frozenConv, x *G.Node) *G.Node { return f.strided(c, x, 1) }
+
+// strided is a convolution with as many zeros on both sides as keep the size with stride 1.
+func (f *frozen) strided(c frozenConv, x *G.Node, stride int) *G.Node {
 	n, t, h, w, _ := f.b.dims(x)
-	s := kernels.Conv{N: n, T: t, H: h, W: w, C: c.in, O: c.out, KT: 1, KH: c.k, KW: c.k, ST: 1, SH: 1, SW: 1, DT: 1, PH: c.k / 2, PW: c.k / 2}
+	s := kernels.Conv{N: n, T: t, H: h, W: w, C: c.in, O: c.out, KT: 1, KH: c.k, KW: c.k, ST: 1, SH: stride, SW: stride, DT: 1, PH: c.k / 2, PW: c.k / 2}
+	_, h, w = s.Out()
 	return f.b.apply(s, []int{n, t, h, w, c.out}, x, f.constant(c.name+".weight", c.weight, c.out, 1, c.k, c.k, c.in), f.constant(c.name+".bias", c.bias, c.out))
+}
+
+// scaled is gain·x + offset for each of three channels, of frames with 1 or 3.
+func (f *frozen) scaled(x *G.Node, gain, offset [3]float64) *G.Node {
+	_, _, _, _, channels := f.b.dims(x)
+	c := frozenConv{name: "scaling", in: channels, out: 3, k: 1, weight: make([]float32, 3*channels), bias: make([]float32, 3)}
+	for o := 0; o < 3 && channels > 0; o++ {
+		c.weight[o*channels+o%channels] = float32(gain[o])
+		c.bias[o] = float32(offset[o])
+	}
+	return f.conv(c, x)
+}
+
+// normalized is frames in [0,1] less ImageNet's mean, by its standard deviation.
+func (f *frozen) normalized(x *G.Node) *G.Node {
+	var gain, offset [3]float64
+	for i, std := range imageNetStd {
+		gain[i], offset[i] = 1/std, -imageNetMean[i]/std
+	}
+	return f.scaled(x, gain, offset)
 }
 
 // halfPool is the maximum of 2×2 pixels; a last odd row or column is left out.
@@ -96,4 +135,18 @@ func (f *frozen) halfPool(x *G.Node) *G.Node {
 	s := halved(n, t, h/2, w/2, h, w, c)
 	s.Kind = kernels.MaxPool
 	return f.b.apply(s, []int{n, t, h / 2, w / 2, c}, x)
+}
+
+// weightsHash is the SHA-256 of weights in hexadecimal.
+func weightsHash(list [][]float32) string {
+	hash := sha256.New()
+	var block []byte
+	for _, values := range list {
+		block = block[:0]
+		for _, v := range values {
+			block = binary.LittleEndian.AppendUint32(block, math.Float32bits(v))
+		}
+		hash.Write(block)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
 }

@@ -66,20 +66,13 @@ func (*LPIPS) Wanted(name string) bool {
 	return false
 }
 
-// scaled is the scaling layer, of images with 1 or 3 channels.
-func (l *LPIPS) scaled(f *frozen, x *G.Node) *G.Node {
-	_, _, _, _, channels := f.b.dims(x)
-	c := frozenConv{name: "scaling", in: channels, out: 3, k: 1, weight: make([]float32, 3*channels), bias: make([]float32, 3)}
-	for o := range 3 {
-		c.weight[o*channels+o%max(channels, 1)] = float32(2 / lpipsScale[o])
-		c.bias[o] = float32(-(1 + lpipsShift[o]) / lpipsScale[o])
-	}
-	return f.conv(c, x)
-}
-
 // features are those of the five blocks.
 func (l *LPIPS) features(f *frozen, x *G.Node) (taps []*G.Node) {
-	x = l.scaled(f, x)
+	var gain, offset [3]float64
+	for i, scale := range lpipsScale {
+		gain[i], offset[i] = 2/scale, -(1+lpipsShift[i])/scale
+	}
+	x = f.scaled(x, gain, offset)
 	at := 0
 	for block, v := range vggBlocks {
 		if block > 0 {
@@ -96,7 +89,7 @@ func (l *LPIPS) features(f *frozen, x *G.Node) (taps []*G.Node) {
 
 // distance is the distances [N·T] between the frames of x and y [N,T,H,W,1 or 3].
 func (l *LPIPS) distance(b *builder, x, y *G.Node) (sum *G.Node) {
-	f := &frozen{b, map[string]*G.Node{}}
+	f := &frozen{b, nodesByName{}}
 	xs, ys := l.features(f, x), l.features(f, y)
 	for i := range xs {
 		n, t, h, w, c := b.dims(xs[i])
@@ -119,4 +112,20 @@ func (l *LPIPS) Graph(n, h, w, channels int) (*Graph, error) {
 	b := newBuilder(&Tokenizer{index: map[string]int{}}, Shape{N: n, T: 1, H: h, W: w})
 	b.output("distance", l.distance(b, b.input("recon", n, 1, h, w, channels), b.input("original", n, 1, h, w, channels)))
 	return b.finish()
+}
+
+// loss is the mean distance.
+func (l *LPIPS) loss(b *builder, recon, video *G.Node) *G.Node {
+	return b.meanOf(l.distance(b, recon, video))
+}
+
+func (*LPIPS) least() int { return LPIPSMin }
+
+// SHA256 is that of FrozenNet.
+func (l *LPIPS) SHA256() string {
+	var list [][]float32
+	for _, c := range l.convs {
+		list = append(list, c.weight, c.bias)
+	}
+	return weightsHash(append(list, l.heads...))
 }

@@ -141,3 +141,26 @@ func TestLPIPSWeights(t *testing.T) {
 		tensors = before
 	}
 }
+
+func TestPerceptualKeys(t *testing.T) {
+	for want, change := range map[string]func(*Config){
+		`model.loss.perceptual.kind: "vgg": want none, lpips, resnet50`: func(c *Config) { c.Loss.Perceptual.Kind = "vgg" },
+		"model.loss.perceptual.weight: -1":                              func(c *Config) { c.Loss.Perceptual.Weight = -1 },
+		`model.loss.perceptual.weights: ""`:                             func(c *Config) { c.Loss.Perceptual.Kind = "lpips" },
+	} {
+		c := small()
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	c := small()
+	c.Loss.Perceptual.Kind, c.Loss.Perceptual.Weights = "resnet50", "w.pt"
+	tok := create(t, c)
+	if _, err := tok.Training(Shape{1, 4, 32, 32}); err == nil || !strings.Contains(err.Error(), "the weights were not loaded") {
+		t.Errorf("%v", err)
+	}
+	if _, err := tok.Encoder(Shape{1, 4, 32, 32}); err != nil {
+		t.Errorf("encoding needs the weights of the loss: %v", err)
+	}
+}

@@ -85,7 +85,7 @@ type Tokenizer struct {
 
 	// Perceptual is the network of model.loss.perceptual, which graphs of a training step need. Its weights are no
 	// parameters: no checkpoint holds them.
-	Perceptual *LPIPS
+	Perceptual FrozenNet
 
 	index  map[string]int
 	update []Update

@@ -117,6 +117,7 @@ func (c Config) Validate() error {
 	} else if !c.Classifies() && !c.IsPrior() { // these have no quantizer
 		errs = append(errs, q.validate(c)...)
 	}
+	errs = append(errs, c.Loss.Perceptual.validate(c)...)
 	errs = append(errs, c.validateClassify(), c.validatePrior(), c.validateDiscriminator(), c.compatible())
 	errs = append(errs, c.validatePublished()...)
 	for _, err := range errs {

@@ -114,8 +114,8 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	if t.cfg, err = task.Resolve(ctx, src, train, t.cfg, t.log); err != nil {
 		return err
 	}
-	if p := t.cfg.Model.Loss.Perceptual; p.Kind == "lpips" && !t.cfg.Model.Classifies() {
-		if t.perceptual, err = pretrained.LPIPS(p.Weights); err != nil {
+	if p := t.cfg.Model.Loss.Perceptual; p.Kind != "none" && !t.cfg.Model.Classifies() {
+		if t.perceptual, err = pretrained.Perceptual(p.Kind, p.Weights); err != nil {
 			return fmt.Errorf("model.loss.perceptual: %w", err)
 		}
 	}

@@ -37,7 +37,7 @@ type training struct {
 	dir        *rundir.Dir
 	store      *checkpoint.Store
 	net        model.Network
-	perceptual *model.LPIPS // of model.loss.perceptual, or nil
+	perceptual model.FrozenNet // of model.loss.perceptual, or nil
 	state      *checkpoint.State
 	stepper    *Stepper
 	task       task.Task // with the weights that are evaluated

@@ -31,6 +31,34 @@ func LPIPS(files string) (*model.LPIPS, error) {
 	return l, nil
 }
 
+// ResNet50Files says which file ResNet50 reads, and how to make it.
+const ResNet50Files = `torchvision's resnet50, which
+python -c "import torch, torchvision as v; torch.save(v.models.resnet50(weights='IMAGENET1K_V1').state_dict(), 'resnet50.pt')"
+writes (pip install torchvision; it downloads the weights once)`
+
+// ResNet50 reads the weights of ResNet-50, see ResNet50Files.
+func ResNet50(files string) (*model.ResNet50, error) {
+	tensors, err := Read(files, func(name string) bool { return !strings.HasSuffix(name, "num_batches_tracked") })
+	if err != nil {
+		return nil, err
+	}
+	r, err := model.NewResNet50(tensors)
+	if err != nil {
+		return nil, usage.Errorf("%s: %w; needed is %s", files, err, ResNet50Files)
+	}
+	return r, nil
+}
+
+// Perceptual reads the network of a kind of model.loss.perceptual.
+func Perceptual(kind, files string) (model.FrozenNet, error) {
+	if kind == "resnet50" {
+		r, err := ResNet50(files)
+		return r, err
+	}
+	l, err := LPIPS(files)
+	return l, err
+}
+
 // Read reads the tensors that are wanted from files, separated by commas. A tensor in two of
 // them, and a value that is not finite, are errors.
 func Read(files string, wanted func(name string) bool) (map[string]model.Tensor, error) {
