@@ -36,7 +36,7 @@ func (u usage) only(n *G.Node) (int, bool) {
 // fuse merges instructions for which there is one kernel, where the values between them
 // have no other use:
 //
-//	Conv, Act                           Conv with that activation
+//	Conv, Act                           Conv with that activation; so does GroupNorm
 //	Conv, Add                           Conv with the other summand as residual; so do
 //	                                    ConvGradX, RMSNormGradX and FrameGate
 //	ConvGradX, ActGrad                  ConvGradX times the slope of the activation in front
@@ -100,6 +100,10 @@ func joined(first, second instr) (kernels.Spec, []*G.Node) {
 		if c, ok := first.spec.(kernels.Conv); ok && c.Act == kernels.None && !c.Residual {
 			c.Act = s.Kind
 			return c, reads
+		}
+		if g, ok := first.spec.(kernels.GroupNorm); ok && g.Act == kernels.None {
+			g.Act = s.Kind
+			return g, reads
 		}
 	case kernels.Shuffle:
 		if a, ok := first.spec.(kernels.Act); ok && s.Act == kernels.None && !a.Kind.FromOutput() {

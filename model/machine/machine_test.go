@@ -322,6 +322,42 @@ func TestNormFusion(t *testing.T) {
 	}
 }
 
+// The activation of a group norm is part of it, unless its input has another use.
+func TestGroupNormTakesItsActivation(t *testing.T) {
+	g, be := G.NewGraph(), cpu(t, 1)
+	x, gamma, beta := Input(g, "x", 6, 4), Input(g, "gamma", 4), Input(g, "beta", 4)
+	n := apply(t, kernels.GroupNorm{N: 1, Rows: 6, C: 4, Groups: 2, Eps: 1e-6}, []int{6, 4}, x, gamma, beta)
+	y := apply(t, kernels.Act{Kind: kernels.SiLU, Len: 24}, []int{6, 4}, n)
+	for _, c := range []struct {
+		outputs G.Nodes
+		kinds   int
+	}{{G.Nodes{y}, 1}, {G.Nodes{y, n}, 2}} {
+		p, err := Compile(be, c.outputs, nil, RecomputeNone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k := p.Stats().Kinds; k["GroupNorm"].Count != 1 || len(k) != c.kinds {
+			t.Errorf("%v, want %d kinds", k, c.kinds)
+		}
+		want := map[*G.Node][]float32{}
+		for _, in := range []*G.Node{x, gamma, beta} {
+			want[in] = draw(in.Name(), size(in))
+			if err := be.Write(p.Buffer(in), want[in]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		define(t, G.Nodes{n, y}, want)
+		if err := p.Run(); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range read(t, be, p.Buffer(y)) {
+			if d := v - want[y][i]; d > 1e-6 || d < -1e-6 {
+				t.Fatalf("value %d is %v, want %v", i, v, want[y][i])
+			}
+		}
+	}
+}
+
 // An upsampling is one pass over its values, and so is its gradient, where the slope is
 // taken from the input. They mean what the graph does.
 func TestUpsamplingIsFused(t *testing.T) {
