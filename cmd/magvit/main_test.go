@@ -350,7 +350,7 @@ func TestSmallCommandsPrintJSON(t *testing.T) {
 
 func TestPresetIsAConfiguration(t *testing.T) {
 	list, _ := magvit(t, "presets")
-	for _, name := range []string{"tiny", "demo", "demo-gan", "seed", "small", "i3d-small", "slowfast-small", "film-64", "film-128"} {
+	for _, name := range []string{"tiny", "demo", "demo-gan", "seed", "small", "i3d-small", "slowfast-small", "film-64", "film-64-gan", "film-128"} {
 		if !strings.Contains(list, name+" ") {
 			t.Errorf("presets does not list %s:\n%s", name, list)
 		}

@@ -16,9 +16,13 @@ import (
 
 const lives = 6 // times that a run is killed
 
-func trainFor40(t *testing.T, out, cores string) *exec.Cmd {
-	cmd := program(t, "train", "--preset", "tiny", "--data", clips(t), "--out", out, "--steps", "40", "--resume", "auto",
-		"--set", "train.save_every=2", "--set", "train.log_every=1", "--set", "train.eval_every=10", "--set", "train.samples=0")
+func trainFor40(t *testing.T, out, cores string, set ...string) *exec.Cmd {
+	args := []string{"train", "--preset", "tiny", "--data", clips(t), "--out", out, "--steps", "40", "--resume", "auto",
+		"--set", "train.save_every=2", "--set", "train.log_every=1", "--set", "train.eval_every=10", "--set", "train.samples=0"}
+	for _, s := range set {
+		args = append(args, "--set", s)
+	}
+	cmd := program(t, args...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS="+cores)
 	return cmd
 }
@@ -47,6 +51,28 @@ func TestResumeAfterKill(t *testing.T) {
 			same(t, straight, parts)
 		})
 	}
+}
+
+// The same with an adversarial loss: both networks have the bits of a run in one piece.
+func TestAdversarialResumeAfterKill(t *testing.T) {
+	set := []string{"model.discriminator={kind: image, size: 16, dim: 1, max_dim: 8, linear_attention: {heads: 2, dim: 4}, feed_forward: 2}",
+		"model.loss.adversarial={start: 5, ramp: 5, penalty_every: 3}", "train.discriminator.lr=1e-3"}
+	straight, parts := filepath.Join(t.TempDir(), "straight"), filepath.Join(t.TempDir(), "parts")
+	if _, stderr, status := finish(t, trainFor40(t, straight, "2", set...)); status != done {
+		t.Fatalf("exit %d\n%s", status, stderr)
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("moments drawn with seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for life := range lives {
+		if !killed(t, trainFor40(t, parts, []string{"1", "2"}[life%2], set...), r) {
+			t.Fatalf("the run ended by itself before it was killed %d times", lives)
+		}
+	}
+	if _, stderr, status := finish(t, trainFor40(t, parts, "2", set...)); status != done {
+		t.Fatalf("exit %d\n%s", status, stderr)
+	}
+	same(t, straight, parts)
 }
 
 // killed starts a run and kills it some moment after one or two checkpoints have
