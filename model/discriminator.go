@@ -15,13 +15,13 @@ import (
 // Discriminator configures the network that an adversarial loss trains against the
 // tokenizer.
 type Discriminator struct {
-	Kind            string  `yaml:"kind"`             // image: magvit2-pytorch's, of single frames; "": none, and no adversarial loss
+	Kind            string  `yaml:"kind"`             // image: magvit2-pytorch's, of single frames; patch3d: four 3-D convolutions with strides over all frames of a clip, a logit for each patch; "": none, and no adversarial loss
 	Size            int     `yaml:"size"`             // side of the frames that it judges, pixels; of larger ones a random window; 0: image_size
-	Dim             int     `yaml:"dim"`              // its first width is 4·dim, and each block doubles it; 0: the width of the latents
+	Dim             int     `yaml:"dim"`              // image: its first width is 4·dim, patch3d: dim; each block or layer doubles it; 0: the width of the latents
 	MaxDim          int     `yaml:"max_dim"`          // upper bound on its widths
-	Blur            bool    `yaml:"blur"`             // blurs before it halves frames
-	LinearAttention Heads   `yaml:"linear_attention"` // size of its linear attention
-	FeedForward     float64 `yaml:"feed_forward"`     // widening factor of its feed-forward layers
+	Blur            bool    `yaml:"blur"`             // image: blurs before it halves frames
+	LinearAttention Heads   `yaml:"linear_attention"` // image: size of its linear attention
+	FeedForward     float64 `yaml:"feed_forward"`     // image: widening factor of its feed-forward layers
 }
 
 // Adversarial configures the loss of tokenizer and discriminator against each other.
@@ -29,7 +29,7 @@ type Adversarial struct {
 	Kind          string  `yaml:"kind"`           // hinge; or logistic, the non-saturating loss
 	Weight        float64 `yaml:"weight"`         // weight of the tokenizer's term
 	Adaptive      string  `yaml:"adaptive"`       // further factor from the gradients at the last convolution: taming (those of all terms on pixels by that of this one), reference (magvit2-pytorch's: of the perceptual term; 1 without) or none
-	Frames        int     `yaml:"frames"`         // random frames of each clip that the discriminator judges; 0: all
+	Frames        int     `yaml:"frames"`         // image: random frames of each clip that the discriminator judges; 0: all
 	Start         int     `yaml:"start"`          // steps before the discriminator is trained
 	Ramp          int     `yaml:"ramp"`           // steps after start over which weight rises linearly; 0: none
 	Penalty       string  `yaml:"penalty"`        // squared gradient of the logits: both (of real and reconstructed frames, magvit2-pytorch's), r1 (half of that of real ones, times penalty_every) or none
@@ -39,6 +39,9 @@ type Adversarial struct {
 
 // DiscriminatorPrefix begins the names of the discriminator's parameters.
 const DiscriminatorPrefix = "discr."
+
+// patch3D is the kind of discriminator that judges whole clips.
+const patch3D = "patch3d"
 
 // HasDiscriminator reports whether the loss is adversarial.
 func (c Config) HasDiscriminator() bool { return c.Discriminator.Kind != "" }
@@ -62,7 +65,7 @@ func (c Config) validateDiscriminator() error {
 	}
 	const most = 1 << 30
 	errs := []error{
-		oneOf("discriminator.kind", d.Kind, "image"), between("discriminator.size", d.Size, 0, 4096),
+		oneOf("discriminator.kind", d.Kind, "image", patch3D), between("discriminator.size", d.Size, 0, 4096),
 		between("discriminator.dim", d.Dim, 0, 4096), between("discriminator.max_dim", d.MaxDim, 1, 8192),
 		between("discriminator.linear_attention.heads", d.LinearAttention.Heads, 1, 256), between("discriminator.linear_attention.dim", d.LinearAttention.Dim, 1, 64),
 		inRange("discriminator.feed_forward", d.FeedForward, .01, 64),
@@ -84,14 +87,14 @@ func (c Config) validateDiscriminator() error {
 	if size < 4 {
 		return fmt.Errorf("model.discriminator.size: %d: want at least 4", size)
 	}
-	if f := 1 << halvings(size, size); size%f != 0 {
+	if f := 1 << halvings(size, size); d.Kind == "image" && size%f != 0 {
 		return fmt.Errorf("model.discriminator.size: %d: want a multiple of %d, as it is halved %d times", size, f, halvings(size, size))
 	}
 	return nil
 }
 
-// discriminate is the discriminator: frames [M,1,H,W,C] to logits [M,1,1,1,1], large for
-// those that look real.
+// discriminate is the discriminator: frames [M,1,H,W,C] to logits [M,1,1,1,1], or clips
+// [M,T,H,W,C] to logits of patches [M,T',H',W',1], large for those that look real.
 func (b *builder) discriminate(name string, x *G.Node) *G.Node {
 	d := b.t.Config.Discriminator
 	_, _, h, w, _ := b.dims(x)
@@ -102,6 +105,9 @@ func (b *builder) discriminate(name string, x *G.Node) *G.Node {
 	if dim == 0 {
 		dims := b.t.Config.dimsAfter()
 		dim = append([]int{b.t.Config.InitDim}, dims...)[len(dims)]
+	}
+	if d.Kind == patch3D {
+		return b.discriminatePatches(name, x, dim)
 	}
 	for i := range halvings(h, w) + 1 {
 		block := fmt.Sprintf("%s.blocks.%d", name, i)
@@ -119,6 +125,17 @@ func (b *builder) discriminate(name string, x *G.Node) *G.Node {
 	in := initial{bound: 1 / math.Sqrt(float64(h*w*c))}
 	return b.apply(s, []int{n, 1, 1, 1, 1}, x,
 		b.paramAs(name+".to_logits.3.weight", in, []int{1, 1, h, w, c}, []int{1, c * h * w}), b.param(name+".to_logits.3.bias", in, 1))
+}
+
+// discriminatePatches is patch3d: the strides and kernels of Open-MAGVIT2's discriminator of
+// videos, without its batch norm, with this program's leaky ReLU, and causal in time.
+func (b *builder) discriminatePatches(name string, x *G.Node, dim int) *G.Node {
+	for i, stride := range [][2]int{{2, 2}, {2, 2}, {1, 2}, {1, 1}} { // in time, in space
+		f := convOptions{strideT: stride[0], strideS: stride[1], padT: 2}
+		out := min(dim<<i, b.t.Config.Discriminator.MaxDim)
+		x = b.act(kernels.LeakyReLU, b.conv(fmt.Sprintf("%s.main.%d", name, 2*i), x, out, Kernel{3, 3, 3}, f))
+	}
+	return b.conv(name+".main.8", x, 1, Kernel{3, 3, 3}, convOptions{padT: 2})
 }
 
 // discriminatorBlock is two convolutions with a residual, over √2; down halves height and width.
@@ -141,12 +158,13 @@ func (b *builder) discriminatorBlock(name string, x *G.Node, out int, down, blur
 	return b.scale(b.add(y, b.conv(name+".conv_res", x, out, point, f)), 1/math.Sqrt2)
 }
 
-// windows cuts the frames that the discriminator judges, [M,1,size,size,C], out of
-// clips; purpose names the draw.
-func (b *builder) windows(purpose string, clips ...*G.Node) (frames []*G.Node) {
+// windows cuts what the discriminator judges out of clips: frames [M,1,size,size,C], or
+// clips [N,T,size,size,C]; purpose names the draw.
+func (b *builder) windows(purpose string, clips ...*G.Node) (parts []*G.Node) {
 	n, t, h, w, c := b.dims(clips[0])
 	k, size := b.t.Config.Loss.Adversarial.Frames, b.t.Config.DiscriminatorSize()
-	if k == 0 || k > t {
+	whole := b.t.Config.Discriminator.Kind == patch3D
+	if k == 0 || k > t || whole {
 		k = t
 	}
 	at := b.scheduled(purpose, func(p StepPosition, dst []float32) {
@@ -155,14 +173,22 @@ func (b *builder) windows(purpose string, clips ...*G.Node) (frames []*G.Node) {
 			for i, frame := range r.Perm(t)[:k] {
 				place := dst[(clip*k+i)*3:]
 				place[0], place[1], place[2] = float32(frame), float32(r.IntN(max(h-size, 0)+1)), float32(r.IntN(max(w-size, 0)+1))
+				if whole { // frames in order, at one place
+					place[0] = float32(i)
+					copy(place[1:3], dst[clip*k*3+1:])
+				}
 			}
 		}
 	}, n, k, 3)
 	for _, x := range clips {
 		s := kernels.Windows{N: n, T: t, H: h, W: w, C: c, K: k, SH: size, SW: size}
-		frames = append(frames, b.apply(s, []int{n * k, 1, size, size, c}, x, at))
+		shape := []int{n * k, 1, size, size, c}
+		if whole {
+			shape = []int{n, k, size, size, c}
+		}
+		parts = append(parts, b.apply(s, shape, x, at))
 	}
-	return frames
+	return parts
 }
 
 // logitMean is the mean of a function of logits, a scalar.
@@ -191,14 +217,19 @@ func (t *Tokenizer) DiscriminatorStep(s Shape, penalty, scaled bool) (*Graph, er
 	if b.err != nil {
 		return nil, b.err
 	}
-	m, values := frames[0].Shape()[0], frames[0].Shape().TotalSize()
-	size := t.Config.DiscriminatorSize()
-	both := b.apply(kernels.ConcatTime{N: 1, TA: m, TB: m, Inner: values / m}, []int{2 * m, 1, size, size, ch}, frames...)
+	shape, values := frames[0].Shape().Clone(), frames[0].Shape().TotalSize()
+	m := shape[0]
+	shape[0] *= 2
+	both := b.apply(kernels.ConcatTime{N: 1, TA: m, TB: m, Inner: values / m}, shape, frames...)
 	logits := b.discriminate("discr", both)
+	if b.err != nil {
+		return nil, b.err
+	}
+	each := logits.Shape().TotalSize() / (2 * m)
 	part := func(x *G.Node, inner, from int) *G.Node {
 		return b.apply(kernels.SliceTime{N: 1, T: 2 * m, Inner: inner, From: from, To: from + m}, []int{m, inner}, x)
 	}
-	real, fake := part(logits, 1, 0), part(logits, 1, m)
+	real, fake := part(logits, each, 0), part(logits, each, m)
 	ofReal, ofFake := kernels.HingeReal, kernels.HingeFake
 	if a.Kind == "logistic" {
 		ofReal, ofFake = kernels.LogisticReal, kernels.LogisticFake
@@ -211,7 +242,7 @@ func (t *Tokenizer) DiscriminatorStep(s Shape, penalty, scaled bool) (*Graph, er
 		{Name: "fake_accuracy", Node: b.logitMean(fake, kernels.IsNegative), Derived: true},
 	}
 	if penalty && a.Penalty != "none" && b.err == nil {
-		ones := make([]float32, 2*m)
+		ones := make([]float32, 2*m*each)
 		for i := range ones {
 			ones[i] = 1
 		}
