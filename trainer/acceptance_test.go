@@ -26,7 +26,7 @@ func trajectories(t *testing.T, clips int, seed uint64) data.Source {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "clips.npz")
-	if err := set.WriteNPZ(path); err != nil {
+	if err := set.WriteNPZ(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
 	src, err := data.Open(t.Context(), []string{path}, data.Options{})

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,6 +95,18 @@ func TestClosedLogSaves(t *testing.T) {
 	}
 	r.Close()
 	ended(t, cmd, out)
+}
+
+// A set that is being made is given up when it is interrupted, and nothing of it is left.
+func TestInterruptedSynthLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	status := run(ctx, []string{"magvit", "synth", "--clips", "3000", "--out", filepath.Join(dir, "a.npz")}, io.Discard, io.Discard)
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 || status == done || time.Since(began) > 10*time.Second {
+		t.Errorf("exit %d after %v, left %v, %v", status, time.Since(began), left, err)
+	}
 }
 
 // A log on a full disk costs the log.

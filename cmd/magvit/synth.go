@@ -46,7 +46,7 @@ func synth(c *cli.Context) error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
 		return err
 	}
-	if err := set.WriteNPZ(out); err != nil {
+	if err := set.WriteNPZ(c.Context, out); err != nil {
 		return err
 	}
 	return printWritten(c, written{Path: out, Clips: cfg.Clips}, "%d clips of %d frames, %d×%d pixels", cfg.Clips, cfg.Frames, cfg.Size, cfg.Size)

@@ -327,7 +327,7 @@ func TestNumpyReadsWhatIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "a.npz")
-	if err := set.WriteNPZ(path); err != nil {
+	if err := set.WriteNPZ(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(python, "-c", `import numpy, sys

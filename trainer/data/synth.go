@@ -107,7 +107,7 @@ func drawDisc(frame []float32, side int, at [2]float64, radius float64) {
 // int64 [N], trajectory_3d float32 [N,T,3], points_2d float32 [N,T,2] (the
 // centre in pixels, x and y, before rounding down), equations and descriptions
 // text [N], classes text [4]. The file appears under its name when it is whole.
-func (s *Set) WriteNPZ(path string) error {
+func (s *Set) WriteNPZ(ctx context.Context, path string) error {
 	n, t, side := len(s.clips), s.cfg.Frames, s.cfg.Size
 	return writeNPZ(path, func(w *npzWriter) error {
 		videos, err := w.array("videos", "<f4", []int{n, t, 3, side, side})
@@ -119,7 +119,10 @@ func (s *Set) WriteNPZ(path string) error {
 		var equations, descriptions []string
 		raw := make([]byte, t*3*side*side*4)
 		for i, clip := range s.clips {
-			c, err := s.readInto(context.Background(), i, video)
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			c, err := s.readInto(ctx, i, video)
 			if err != nil {
 				return err
 			}

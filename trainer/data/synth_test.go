@@ -127,7 +127,7 @@ func TestWrittenSetReadsTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "synth")
-	if err := set.WriteNPZ(path + ".npz"); err != nil {
+	if err := set.WriteNPZ(t.Context(), path+".npz"); err != nil {
 		t.Fatal(err)
 	}
 	src := mustOpen(t, Options{}, path+".npz")
