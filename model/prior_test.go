@@ -214,8 +214,11 @@ func TestPriorStepsMatchTheWholeSequence(t *testing.T) {
 	length := r.m.Config.Prior.Tokens()
 	codes := []int32{NoCode, 1, 2, 3, 4, 5, NoCode, 4, 3, 2, 1, 0}
 	classes := []int{1, 2}
-	want := r.logits(r.compile(r.m.Predictor(r.m.shape(n))), codes, classes)
-	step := r.compile(r.m.Step(n))
+	whole, step := r.compile(r.m.Predictor(r.m.shape(n))), r.compile(r.m.Step(n))
+	want := r.logits(whole, codes, classes)
+	if all, one := whole.Plan.Stats().FLOPs(), step.Plan.Stats().FLOPs(); one*int64(length) > 3*all/2 {
+		t.Errorf("%d steps of %d FLOPs each; the whole sequence has %d", length, one, all)
+	}
 	r.write(step, "classes", []float32{1, 2})
 	for i := range length {
 		r.write(step, "tokens", r.ids([]int32{codes[i], codes[length+i]}))
