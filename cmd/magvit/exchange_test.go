@@ -95,7 +95,7 @@ func TestBadExchange(t *testing.T) {
 		"into a run":      {[]string{"import", "--from", "lucidrains", file, "--out", run}, []string{"not empty"}},
 		"wrong tensors":   {imports("--from", "lucidrains", file, "--set", "model.init_dim=9"), []string{"conv_in.conv.bias is [8], the model has [9]"}},
 		"ours, mended":    {[]string{"export", "--to", "lucidrains", "--checkpoint", run, "out.pt"}, []string{"model.compat: lucidrains"}},
-		"form":            {[]string{"export", "--to", "onnx", "--checkpoint", run, "out.onnx"}, []string{"onnx", "safetensors"}},
+		"form":            {[]string{"export", "--to", "gguf", "--checkpoint", run, "out.gguf"}, []string{"gguf", "safetensors"}},
 		"nowhere to go":   {[]string{"export", "--to", "lean", "--checkpoint", run}, []string{"path to write to is missing"}},
 		"over a run":      {[]string{"export", "--to", "lean", "--checkpoint", run, run}, []string{"is in that folder"}},
 		"no checkpoint":   {[]string{"export", "--to", "lean", "--checkpoint", "nowhere", "lean"}, []string{"nowhere"}},
