@@ -157,3 +157,32 @@ func TestDiscriminatorRefusals(t *testing.T) {
 		t.Error("a tokenizer without a discriminator has an adversarial step")
 	}
 }
+
+// With a perceptual loss the reference's weight is of that term, taming's of all on pixels.
+func TestAdaptiveWeightWithPerceptualLoss(t *testing.T) {
+	net, err := NewLPIPS(randomLPIPS(false))
+	check(t, err)
+	for _, rule := range []string{"reference", "taming"} {
+		tok := opposed(t, "image", func(c *Config) {
+			c.Loss.Adversarial.Adaptive = rule
+			c.Loss.Perceptual = Perceptual{Kind: "lpips", Weights: "w.pt", Weight: .1, Frames: 1}
+		})
+		tok.Perceptual = net
+		g, err := tok.GeneratorStep(Shape{N: 1, T: 2, H: 16, W: 16}, false)
+		check(t, err)
+		var names []string
+		for _, term := range g.Terms {
+			names = append(names, term.Name)
+		}
+		for _, name := range []string{"recon", "perceptual", "generator", "adaptive_weight", "adversarial_share"} {
+			if !slices.Contains(names, name) {
+				t.Errorf("%s: no term %s among %v", rule, name, names)
+			}
+		}
+		for i, p := range tok.Params {
+			if (g.Grads[i] != nil) == p.Discriminator {
+				t.Errorf("%s: gradient of %s: %v", rule, p.Name, g.Grads[i] != nil)
+			}
+		}
+	}
+}
