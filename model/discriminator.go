@@ -46,6 +46,13 @@ const patch3D = "patch3d"
 // HasDiscriminator reports whether the loss is adversarial.
 func (c Config) HasDiscriminator() bool { return c.Discriminator.Kind != "" }
 
+// WithoutDiscriminator is the configuration of the tokenizer alone, as it is used.
+func (c Config) WithoutDiscriminator() Config {
+	d := Defaults()
+	c.Discriminator, c.Loss.Adversarial = d.Discriminator, d.Loss.Adversarial
+	return c
+}
+
 // DiscriminatorSize is the side of the frames that the discriminator judges.
 func (c Config) DiscriminatorSize() int {
 	if c.Discriminator.Size > 0 {

@@ -14,6 +14,7 @@ import (
 	"magvit/model"
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
+	"magvit/trainer/task"
 	"magvit/trainer/trainertest"
 )
 
@@ -195,5 +196,28 @@ func TestAdversarialTrainingIsWatched(t *testing.T) {
 		if err != nil || !strings.Contains(string(page), want) {
 			t.Errorf("the report does not say %q (%v)", want, err)
 		}
+	}
+}
+
+// A checkpoint with a discriminator is used without it: no tensor of it is read, and the
+// weights' hash is that of the tokenizer alone.
+func TestUseWithoutDiscriminator(t *testing.T) {
+	o := adversarial(t, "train.steps=5", "train.eval_every=0")
+	run(t, t.Context(), o)
+	opened, err := checkpoint.Open(o.Out)
+	trainertest.Check(t, err)
+	for _, p := range opened.Params {
+		if p.Discriminator {
+			t.Errorf("%s is opened", p.Name)
+		}
+	}
+	weights, err := opened.Weights()
+	trainertest.Check(t, err)
+	m, _, err := opened.Moments()
+	if err != nil || len(m) != len(weights) || !opened.Config.Model.HasDiscriminator() {
+		t.Errorf("%d moments of %d weights, discriminator in the configuration: %v (%v)", len(m), len(weights), opened.Config.Model.HasDiscriminator(), err)
+	}
+	if _, err := task.OpenCodec(o.Backend, o.Out); err != nil {
+		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -39,8 +40,12 @@ func Configuration(path string) (config.Config, error) {
 	return snap.Configuration(filepath.Join(dir, StateFile))
 }
 
-// Open reads the checkpoint at a path, see Find, without the optimizer's state.
-func Open(path string) (*Opened, error) {
+// Open reads the checkpoint at a path, see Find, without the optimizer's state and without a
+// discriminator, which only training needs.
+func Open(path string) (*Opened, error) { return open(path, model.Config.WithoutDiscriminator) }
+
+// open is Open of the network that of makes of the configuration.
+func open(path string, of func(model.Config) model.Config) (*Opened, error) {
 	o := &Opened{}
 	var err error
 	if o.Dir, o.Snapshot, o.Skipped, err = Find(path); err != nil {
@@ -49,7 +54,7 @@ func Open(path string) (*Opened, error) {
 	if o.Config, err = o.Snapshot.Configuration(filepath.Join(o.Dir, StateFile)); err != nil {
 		return nil, err
 	}
-	if o.Net, err = model.Build(o.Config.Model); err != nil {
+	if o.Net, err = model.Build(of(o.Config.Model)); err != nil {
 		return nil, usage.Wrap(err)
 	}
 	o.Layout = NewLayout(o.Net)
@@ -93,7 +98,12 @@ func (o *Opened) Moments() (m, v []float32, err error) {
 }
 
 func (o *Opened) finite(file string, tensors map[string]Tensor, prefix string) ([]float32, error) {
-	arena, err := o.Fill(tensors, prefix)
+	own := tensors
+	if o.Discriminator.From == o.Discriminator.To {
+		own = maps.Clone(tensors)
+		maps.DeleteFunc(own, func(name string, _ Tensor) bool { return strings.HasPrefix(name, prefix+model.DiscriminatorPrefix) })
+	}
+	arena, err := o.Fill(own, prefix)
 	if err == nil {
 		if bad := o.FirstNonFinite(arena); bad != "" {
 			err = usage.Errorf("%s%s is not finite", prefix, bad)
@@ -127,7 +137,7 @@ func ReadWeights(path string) (tensors map[string]Tensor, source string, err err
 			return nil, "", usage.Wrap(err)
 		}
 	default:
-		o, err := Open(path)
+		o, err := open(path, func(c model.Config) model.Config { return c })
 		if err != nil {
 			return nil, "", err
 		}

@@ -65,7 +65,7 @@ func (x export) reference(arena []float32) (state []torchfile.NamedTensor, err e
 // arguments are those of the reference's constructor. The error names the keys of
 // the configuration that they cannot express.
 func (x export) arguments(r *Exported) (*torchfile.Dict, error) {
-	c := x.Config.Model
+	c := x.Config.Model.WithoutDiscriminator()
 	args, err := referenceArguments(c)
 	if err != nil {
 		return nil, usage.Errorf("export: magvit2-pytorch cannot express this configuration: %w", err)
