@@ -25,8 +25,8 @@ type frozenConv struct {
 	name   string
 	in     int // channels
 	out    int
-	k      int       // side of the kernel
-	weight []float32 // [out,1,k,k,in]
+	kh, kw int
+	weight []float32 // [out,1,kh,kw,in]
 	bias   []float32 // [out]
 }
 
@@ -58,7 +58,7 @@ func newFrozenConv(tensors map[string]Tensor, names []string, out, in, k int) (c
 		}
 		return list
 	}
-	c = frozenConv{name: names[0], in: in, out: out, k: k, weight: make([]float32, out*in*k*k)}
+	c = frozenConv{name: names[0], in: in, out: out, kh: k, kw: k, weight: make([]float32, out*in*k*k)}
 	weight, err := frozenTensor(tensors, of(".weight"), out, in, k, k)
 	if err != nil {
 		return c, err
@@ -103,16 +103,28 @@ func (f *frozen) conv(c frozenConv, x *G.Node) *G.Node { return f.strided(c, x, 
 
 // strided is a convolution with as many zeros on both sides as keep the size with stride 1.
 func (f *frozen) strided(c frozenConv, x *G.Node, stride int) *G.Node {
+	return f.convolve(c, x, stride, c.kh/2, c.kw/2)
+}
+
+// convolve is a convolution with ph rows and pw columns of zeros on both sides.
+func (f *frozen) convolve(c frozenConv, x *G.Node, stride, ph, pw int) *G.Node {
 	n, t, h, w, _ := f.b.dims(x)
-	s := kernels.Conv{N: n, T: t, H: h, W: w, C: c.in, O: c.out, KT: 1, KH: c.k, KW: c.k, ST: 1, SH: stride, SW: stride, DT: 1, PH: c.k / 2, PW: c.k / 2}
+	s := kernels.Conv{N: n, T: t, H: h, W: w, C: c.in, O: c.out, KT: 1, KH: c.kh, KW: c.kw, ST: 1, SH: stride, SW: stride, DT: 1, PH: ph, PW: pw}
 	_, h, w = s.Out()
-	return f.b.apply(s, []int{n, t, h, w, c.out}, x, f.constant(c.name+".weight", c.weight, c.out, 1, c.k, c.k, c.in), f.constant(c.name+".bias", c.bias, c.out))
+	return f.b.apply(s, []int{n, t, h, w, c.out}, x, f.constant(c.name+".weight", c.weight, c.out, 1, c.kh, c.kw, c.in), f.constant(c.name+".bias", c.bias, c.out))
+}
+
+// pixelMean is the mean over the pixels of each frame, [N,T,1,1,C].
+func (f *frozen) pixelMean(x *G.Node) *G.Node {
+	n, t, h, w, c := f.b.dims(x)
+	mean := kernels.Pool{N: n, T: t, H: h, W: w, C: c, KT: 1, KH: h, KW: w, ST: 1, SH: 1, SW: 1, OT: t, OH: 1, OW: 1}
+	return f.b.apply(mean, []int{n, t, 1, 1, c}, x)
 }
 
 // scaled is gain·x + offset for each of three channels, of frames with 1 or 3.
 func (f *frozen) scaled(x *G.Node, gain, offset [3]float64) *G.Node {
 	_, _, _, _, channels := f.b.dims(x)
-	c := frozenConv{name: "scaling", in: channels, out: 3, k: 1, weight: make([]float32, 3*channels), bias: make([]float32, 3)}
+	c := frozenConv{name: "scaling", in: channels, out: 3, kh: 1, kw: 1, weight: make([]float32, 3*channels), bias: make([]float32, 3)}
 	for o := 0; o < 3 && channels > 0; o++ {
 		c.weight[o*channels+o%channels] = float32(gain[o])
 		c.bias[o] = float32(offset[o])

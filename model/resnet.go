@@ -41,7 +41,7 @@ func NewResNet50(tensors map[string]Tensor) (r *ResNet50, err error) {
 	r = &ResNet50{}
 	conv := func(c *frozenConv, name, norm string, out, in, k int) {
 		if err == nil {
-			*c, err = newNormedConv(tensors, name, norm, out, in, k)
+			*c, err = newNormedConv(tensors, name, norm, out, in, k, k, 1e-5)
 		}
 	}
 	conv(&r.stem, "conv1", "bn1", 64, 3, 7)
@@ -72,9 +72,9 @@ func NewResNet50(tensors map[string]Tensor) (r *ResNet50, err error) {
 	return r, nil
 }
 
-// newNormedConv reads a convolution without bias and folds the batch norm after it, with torch's eps 1e-5.
-func newNormedConv(tensors map[string]Tensor, name, norm string, out, in, k int) (c frozenConv, err error) {
-	weight, err := frozenTensor(tensors, []string{name + ".weight"}, out, in, k, k)
+// newNormedConv reads a convolution without bias and folds the batch norm after it.
+func newNormedConv(tensors map[string]Tensor, name, norm string, out, in, kh, kw int, eps float64) (c frozenConv, err error) {
+	weight, err := frozenTensor(tensors, []string{name + ".weight"}, out, in, kh, kw)
 	if err != nil {
 		return c, err
 	}
@@ -84,12 +84,13 @@ func newNormedConv(tensors map[string]Tensor, name, norm string, out, in, k int)
 			return c, err
 		}
 	}
-	c = frozenConv{name: name, in: in, out: out, k: k, weight: make([]float32, len(weight)), bias: make([]float32, out)}
+	c = frozenConv{name: name, in: in, out: out, kh: kh, kw: kw, weight: make([]float32, len(weight)), bias: make([]float32, out)}
+	taps := kh * kw
 	for o := range out {
-		gain := float64(parts[0][o]) / math.Sqrt(float64(parts[3][o])+1e-5)
+		gain := float64(parts[0][o]) / math.Sqrt(float64(parts[3][o])+eps)
 		c.bias[o] = float32(float64(parts[1][o]) - gain*float64(parts[2][o]))
-		for i := range in * k * k {
-			c.weight[(o*k*k+i%(k*k))*in+i/(k*k)] = float32(gain * float64(weight[o*in*k*k+i]))
+		for i := range in * taps {
+			c.weight[(o*taps+i%taps)*in+i/taps] = float32(gain * float64(weight[o*in*taps+i]))
 		}
 	}
 	return c, nil
@@ -113,9 +114,7 @@ func (r *ResNet50) forward(f *frozen, x *G.Node) *G.Node {
 			x = b.act(kernels.ReLU, b.add(y, x))
 		}
 	}
-	n, t, h, w, c = b.dims(x)
-	mean := kernels.Pool{N: n, T: t, H: h, W: w, C: c, KT: 1, KH: h, KW: w, ST: 1, SH: 1, SW: 1, OT: t, OH: 1, OW: 1}
-	return f.conv(r.logits, b.apply(mean, []int{n, t, 1, 1, c}, x))
+	return f.conv(r.logits, f.pixelMean(x))
 }
 
 // loss is the mean squared error of the logits of recon and video, as in MAGVIT (Yu et al. 2023).

@@ -37,33 +37,47 @@ func metricsFlags(value string) []cli.Flag {
 	if value == "" {
 		f.DefaultText, f.Usage = "none", "further "+f.Usage+"; with confidence intervals"
 	}
-	return []cli.Flag{f, &cli.StringFlag{Name: "lpips-weights", Usage: "`FILES` with the weights of LPIPS, separated by commas; magvit doctor says which"}}
+	return []cli.Flag{f,
+		&cli.StringFlag{Name: "lpips-weights", Usage: "`FILES` with the weights of LPIPS, separated by commas; magvit doctor says which"},
+		&cli.StringFlag{Name: "fid-weights", Usage: "`FILE` with the weights of FID's Inception V3; magvit doctor says which"}}
 }
 
-// checkMetrics checks the flags of metricsFlags.
-func checkMetrics(c *cli.Context) (lpips bool, err error) {
+// checkMetrics checks the flags of metricsFlags, and reports which metrics need a network.
+func checkMetrics(c *cli.Context) (lpips, fid bool, err error) {
 	names, err := quality.Split(c.String("metrics"))
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	lpips = slices.Contains(names, "lpips")
-	switch {
-	case lpips && !c.IsSet("lpips-weights"):
-		return lpips, usagef("--metrics lpips needs --lpips-weights: %s", pretrained.LPIPSFiles)
-	case !lpips && c.IsSet("lpips-weights"):
-		return lpips, usagef("--lpips-weights: --metrics does not name lpips")
+	lpips, fid = slices.Contains(names, "lpips"), slices.Contains(names, "fid")
+	for _, m := range []struct {
+		name, files string
+		wanted      bool
+	}{{"lpips", pretrained.LPIPSFiles, lpips}, {"fid", pretrained.InceptionFiles, fid}} {
+		switch flag := m.name + "-weights"; {
+		case m.wanted && !c.IsSet(flag):
+			return lpips, fid, usagef("--metrics %s needs --%s: %s", m.name, flag, m.files)
+		case !m.wanted && c.IsSet(flag):
+			return lpips, fid, usagef("--%s: --metrics does not name %s", flag, m.name)
+		}
 	}
-	return lpips, nil
+	return lpips, fid, nil
 }
 
-// newJudge prepares the metrics of --metrics on a backend, which only lpips needs.
+// newJudge prepares the metrics of --metrics on a backend, which only lpips and fid need.
 func newJudge(c *cli.Context, be kernels.Backend) (*quality.Judge, error) {
 	o := quality.Options{Backend: be}
-	if lpips, err := checkMetrics(c); err != nil {
+	lpips, fid, err := checkMetrics(c)
+	if err != nil {
 		return nil, err
-	} else if lpips {
+	}
+	if lpips {
 		if o.LPIPS, err = pretrained.LPIPS(c.String("lpips-weights")); err != nil {
 			return nil, usagef("--lpips-weights: %w", err)
+		}
+	}
+	if fid {
+		if o.FID, err = pretrained.Inception(c.String("fid-weights")); err != nil {
+			return nil, usagef("--fid-weights: %w", err)
 		}
 	}
 	return quality.New(c.String("metrics"), o)
@@ -84,9 +98,11 @@ func compare(c *cli.Context) error {
 	p := newProgress(c, "compare", 10*time.Second)
 	defer p.close()
 	var be kernels.Backend
-	if lpips, err := checkMetrics(c); err != nil {
+	lpips, fid, err := checkMetrics(c)
+	if err != nil {
 		return err
-	} else if lpips {
+	}
+	if lpips || fid {
 		if be, err = openDevice(c, p.log); err != nil {
 			return err
 		}

@@ -40,10 +40,12 @@ func TestCompareRefuses(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "other.npz")
 	magvit(t, "synth", "--clips", "24", "--size", "16", "--frames", "8", "--out", other)
 	for want, args := range map[string][]string{
-		"RECONSTRUCTIONS is missing":      {clips(t)},
-		"--by chance: want name or order": {clips(t), clips(t), "--by", "chance"},
-		`"vmaf": want some of psnr`:       {clips(t), clips(t), "--metrics", "vmaf"},
-		"8 frames of 32×32 pixels":        {clips(t), other},
+		"RECONSTRUCTIONS is missing":                                       {clips(t)},
+		"--by chance: want name or order":                                  {clips(t), clips(t), "--by", "chance"},
+		`"vmaf": want some of psnr`:                                        {clips(t), clips(t), "--metrics", "vmaf"},
+		"--metrics fid needs --fid-weights: the state_dict of pytorch-fid": {clips(t), clips(t), "--metrics", "psnr,fid"},
+		"--lpips-weights: --metrics does not name lpips":                   {clips(t), clips(t), "--lpips-weights", "w.pt"},
+		"8 frames of 32×32 pixels":                                         {clips(t), other},
 	} {
 		_, stderr, status := finish(t, program(t, append([]string{"compare"}, args...)...))
 		if status != badInput || !strings.Contains(stderr, want) {

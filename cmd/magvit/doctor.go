@@ -78,7 +78,7 @@ func doctor(c *cli.Context) error {
 	}
 	d.FreeBytes = fs.Bavail * uint64(fs.Bsize)
 	d.GPUCode = gpu.Built()
-	d.Weights = map[string]string{"lpips": oneLine(pretrained.LPIPSFiles), "resnet50": oneLine(pretrained.ResNet50Files)}
+	d.Weights = map[string]string{"lpips": oneLine(pretrained.LPIPSFiles), "resnet50": oneLine(pretrained.ResNet50Files), "fid": oneLine(pretrained.InceptionFiles)}
 	problem := d.findGPUs()
 	d.advise(be.ISA(), problem)
 	if c.Bool("json") {
@@ -158,6 +158,7 @@ func (d *checkup) write(w io.Writer) error {
 		line("advice", "none: everything works", "")
 	}
 	line("weights of LPIPS", "for --lpips-weights and model.loss.perceptual.weights; none are in this program: "+d.Weights["lpips"], "")
+	line("weights of FID", "for --fid-weights: "+d.Weights["fid"], "")
 	line("weights of ResNet-50", "for model.loss.perceptual.kind resnet50: "+d.Weights["resnet50"], "")
 	return t.Flush()
 }

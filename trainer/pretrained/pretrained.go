@@ -49,6 +49,24 @@ func ResNet50(files string) (*model.ResNet50, error) {
 	return r, nil
 }
 
+// InceptionFiles says which file FID reads, and how to make it.
+const InceptionFiles = `the state_dict of pytorch-fid's Inception V3, which
+python -c "import torch; from pytorch_fid.inception import fid_inception_v3; torch.save(fid_inception_v3().state_dict(), 'inception.pt')"
+writes (pip install pytorch-fid; it downloads the weights once)`
+
+// Inception reads the weights of Inception V3, see InceptionFiles.
+func Inception(files string) (*model.Inception, error) {
+	tensors, err := Read(files, func(name string) bool { return strings.HasPrefix(name, "Conv2d_") || strings.HasPrefix(name, "Mixed_") })
+	if err != nil {
+		return nil, err
+	}
+	net, err := model.NewInception(tensors)
+	if err != nil {
+		return nil, usage.Errorf("%s: %w; needed is %s", files, err, InceptionFiles)
+	}
+	return net, nil
+}
+
 // Perceptual reads the network of a kind of model.loss.perceptual.
 func Perceptual(kind, files string) (model.FrozenNet, error) {
 	if kind == "resnet50" {

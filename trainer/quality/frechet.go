@@ -79,20 +79,16 @@ func (m *moments) covariance() *mat.SymDense {
 //
 //	|mean1 - mean2|² + trace(C1 + C2 - 2·(C1·C2)^½)
 //
-// The trace of the root of C1·C2 is the sum of the roots of the eigenvalues of
-// C1^½·C2·C1^½, which is symmetric; eigenvalues below 0 are roundings and count as 0.
+// The trace of the root of C1·C2 is the sum of the roots of the eigenvalues of R'·C2·R, which
+// is symmetric, for any R with R·R' = C1; eigenvalues below 0 are roundings and count as 0.
 func frechetDistance(mean1, mean2 []float64, c1, c2 mat.Symmetric) (float64, error) {
-	var of mat.EigenSym
-	if !of.Factorize(c1, true) {
-		return 0, fmt.Errorf("the eigenvalues of a covariance of %d features do not converge", len(mean1))
+	root, err := squareRoot(c1)
+	if err != nil {
+		return 0, err
 	}
-	var vectors, scaled, root, product, inner mat.Dense
-	of.VectorsTo(&vectors)
-	values := of.Values(nil)
-	scaled.Apply(func(_, j int, v float64) float64 { return v * math.Sqrt(max(values[j], 0)) }, &vectors)
-	root.Mul(&scaled, vectors.T())
-	product.Mul(&root, c2)
-	inner.Mul(&product, &root)
+	var product, inner mat.Dense
+	product.Mul(root.T(), c2)
+	inner.Mul(&product, root)
 	d := len(mean1)
 	symmetric := mat.NewSymDense(d, nil)
 	for i := range d {
@@ -100,6 +96,7 @@ func frechetDistance(mean1, mean2 []float64, c1, c2 mat.Symmetric) (float64, err
 			symmetric.SetSym(i, j, (inner.At(i, j)+inner.At(j, i))/2)
 		}
 	}
+	var of mat.EigenSym
 	if !of.Factorize(symmetric, false) {
 		return 0, fmt.Errorf("the eigenvalues of a product of covariances of %d features do not converge", d)
 	}
@@ -111,6 +108,25 @@ func frechetDistance(mean1, mean2 []float64, c1, c2 mat.Symmetric) (float64, err
 		sum += (mean1[i] - mean2[i]) * (mean1[i] - mean2[i])
 	}
 	return sum, nil
+}
+
+// squareRoot is a matrix R with R·R' = c: Cholesky's, or by the eigenvalues of a singular c.
+func squareRoot(c mat.Symmetric) (mat.Matrix, error) {
+	var cholesky mat.Cholesky
+	if cholesky.Factorize(c) {
+		var lower mat.TriDense
+		cholesky.LTo(&lower)
+		return &lower, nil
+	}
+	var of mat.EigenSym
+	if !of.Factorize(c, true) {
+		return nil, fmt.Errorf("the eigenvalues of a covariance of %d features do not converge", c.SymmetricDim())
+	}
+	var vectors, scaled mat.Dense
+	of.VectorsTo(&vectors)
+	values := of.Values(nil)
+	scaled.Apply(func(_, j int, v float64) float64 { return v * math.Sqrt(max(values[j], 0)) }, &vectors)
+	return &scaled, nil
 }
 
 // features turns a clip [t,h,w,c] into vectors, all of one length.

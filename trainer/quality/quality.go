@@ -98,7 +98,8 @@ type Judge struct {
 // Options is what some metrics need.
 type Options struct {
 	Backend kernels.Backend
-	LPIPS   *model.LPIPS // nil: lpips is refused
+	LPIPS   *model.LPIPS     // nil: lpips is refused
+	FID     *model.Inception // nil: fid is refused
 }
 
 // metricsInOrder are the metrics in the order of reports.
@@ -111,6 +112,7 @@ var metricsInOrder = []struct {
 	{"gradient", func(Options) metric { return &perClip{sums: gradient{}} }},
 	{"sharpness", func(Options) metric { return &perClip{sums: newSharpness()} }},
 	{"lpips", func(o Options) metric { return &perClip{sums: newLPIPS(o.Backend, o.LPIPS)} }},
+	{"fid", func(o Options) metric { return newFrechet("fid", fidNote, newInceptionFeatures(o.Backend, o.FID)) }},
 	{"frechet-pixels", func(Options) metric { return newFrechet("frechet-pixels", pixelNote, pixelFeatures{}) }},
 }
 
@@ -147,8 +149,10 @@ func New(names string, o Options) (*Judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	if slices.Contains(chosen, "lpips") && (o.LPIPS == nil || o.Backend == nil) {
-		return nil, usage.Errorf("metric lpips: want its weights")
+	for name, absent := range map[string]bool{"lpips": o.LPIPS == nil, "fid": o.FID == nil} {
+		if slices.Contains(chosen, name) && (absent || o.Backend == nil) {
+			return nil, usage.Errorf("metric %s: want its weights", name)
+		}
 	}
 	j := &Judge{}
 	for _, m := range metricsInOrder {

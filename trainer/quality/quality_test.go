@@ -260,7 +260,7 @@ func TestReport(t *testing.T) {
 	if want := "2 clips, 4 frames"; !strings.Contains(b.String(), want) || !strings.Contains(b.String(), "psnr, dB") {
 		t.Errorf("no %q in\n%s", want, b.String())
 	}
-	for names, want := range map[string]string{"psnr,psrn": `"psrn": want some of psnr`, "ssim,ssim": "named twice", "lpips": "want its weights", "": `""`} {
+	for names, want := range map[string]string{"psnr,psrn": `"psrn": want some of psnr`, "ssim,ssim": "named twice", "lpips": "lpips: want its weights", "fid": "fid: want its weights", "": `""`} {
 		if _, err := New(names, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", names, err, want)
 		}
@@ -284,6 +284,27 @@ func TestPairsThatCannotBeCompared(t *testing.T) {
 		}
 		if _, err := j.Report(); err == nil {
 			t.Error("a report of no clips")
+		}
+	}
+}
+
+// A singular covariance has a square root too.
+func TestSquareRootOfASingularCovariance(t *testing.T) {
+	var m moments
+	for _, v := range [][]float32{{1, 2, 3}, {2, 4, 7}, {0, 0, 1}} { // two of three features are proportional
+		check(t, m.add(v))
+	}
+	c := m.covariance()
+	root, err := squareRoot(c)
+	check(t, err)
+	for i := range 3 {
+		for j := range 3 {
+			sum := 0.
+			_, n := root.Dims()
+			for k := range n {
+				sum += root.At(i, k) * root.At(j, k)
+			}
+			near(t, "an entry", sum, c.At(i, j))
 		}
 	}
 }
