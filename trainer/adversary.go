@@ -30,19 +30,19 @@ type adversaryKey struct {
 	penalty bool
 }
 
-// newAdversary returns nil for a network without a discriminator. beside is the
+// newAdversary returns nil for a network without a discriminator. own is the
 // tokenizer's optimizer.
-func newAdversary(net model.Network, c config.Config, s *checkpoint.State, beside *optimizer) (*adversary, error) {
+func newAdversary(net model.Network, c config.Config, s *checkpoint.State, own *optimizer) (*adversary, error) {
 	tok, ok := net.(*model.Tokenizer)
 	if !ok || !c.Model.HasDiscriminator() {
 		return nil, nil
 	}
 	a := &adversary{net: tok, state: s, loss: c.Model.Loss.Adversarial, scaled: c.Train.Accumulate > 1, programs: map[adversaryKey]*model.Program{}}
 	var err error
-	if a.optimizer, err = newOptimizerOf(discriminatorTrain(c.Train), s, s.Discriminator, beside.gradient); err != nil {
+	if a.optimizer, err = newOptimizerOf(discriminatorTrain(c.Train), s, s.Discriminator, own.gradient); err != nil {
 		return nil, err
 	}
-	return a, join(beside, a.optimizer)
+	return a, join(own, a.optimizer)
 }
 
 // discriminatorTrain is the configuration of the discriminator's optimizer.

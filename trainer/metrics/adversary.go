@@ -9,7 +9,7 @@ import (
 const (
 	AdversaryWindow = 10  // records that it judges
 	WonAccuracy     = .98 // accuracy on both kinds of frames from which the discriminator has won
-	BlindAccuracy   = .55 // mean accuracy up to which it tells nothing
+	BlindAccuracy   = .55 // mean accuracy up to which it is blind
 	IgnoredShare    = .01 // adversarial_share below which the tokenizer ignores it
 	DrowningShare   = 10. // adversarial_share above which it ignores everything else
 	blindDistance   = .05 // of mean logits
