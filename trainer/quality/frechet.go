@@ -16,6 +16,7 @@ type moments struct {
 	mean    []float64
 	scatter *mat.SymDense // sum of outer products of deviations from the mean
 	block   []float64     // rows that are not counted yet
+	all     []float64     // every vector, as long as there are no more than features
 }
 
 // blockRows is the number of vectors that are counted together.
@@ -33,6 +34,11 @@ func (m *moments) add(v []float32) error {
 			return fmt.Errorf("feature %d is %v", i, x)
 		}
 		m.block = append(m.block, float64(x))
+	}
+	if d := len(v); m.n+len(m.block)/d <= d {
+		m.all = append(m.all, m.block[len(m.block)-d:]...)
+	} else {
+		m.all = nil
 	}
 	if len(m.block) == blockRows*len(v) {
 		m.flush()
@@ -75,37 +81,53 @@ func (m *moments) covariance() *mat.SymDense {
 	return c
 }
 
+// root is a matrix R with R·R' = the covariance, of as few columns as there are vectors.
+func (m *moments) root() (mat.Matrix, error) {
+	c := m.covariance()
+	if m.all == nil {
+		return squareRoot(c)
+	}
+	d := len(m.mean)
+	by := 1 / math.Sqrt(float64(m.n-1))
+	r := mat.NewDense(d, m.n, nil)
+	for i, x := range m.all {
+		r.Set(i%d, i/d, (x-m.mean[i%d])*by)
+	}
+	return r, nil
+}
+
 // frechetDistance is that of two normal distributions (Dowson, Landau 1982),
 //
 //	|mean1 - mean2|² + trace(C1 + C2 - 2·(C1·C2)^½)
 //
 // The trace of the root of C1·C2 is the sum of the roots of the eigenvalues of R'·C2·R, which
 // is symmetric, for any R with R·R' = C1; eigenvalues below 0 are roundings and count as 0.
-func frechetDistance(mean1, mean2 []float64, c1, c2 mat.Symmetric) (float64, error) {
-	root, err := squareRoot(c1)
+func frechetDistance(a, b *moments) (float64, error) {
+	root, err := a.root()
 	if err != nil {
 		return 0, err
 	}
+	c1, c2 := a.covariance(), b.covariance()
 	var product, inner mat.Dense
 	product.Mul(root.T(), c2)
 	inner.Mul(&product, root)
-	d := len(mean1)
-	symmetric := mat.NewSymDense(d, nil)
-	for i := range d {
-		for j := i; j < d; j++ {
+	_, n := root.Dims()
+	symmetric := mat.NewSymDense(n, nil)
+	for i := range n {
+		for j := i; j < n; j++ {
 			symmetric.SetSym(i, j, (inner.At(i, j)+inner.At(j, i))/2)
 		}
 	}
 	var of mat.EigenSym
 	if !of.Factorize(symmetric, false) {
-		return 0, fmt.Errorf("the eigenvalues of a product of covariances of %d features do not converge", d)
+		return 0, fmt.Errorf("the eigenvalues of a product of covariances of %d features do not converge", len(a.mean))
 	}
 	sum := mat.Trace(c1) + mat.Trace(c2)
 	for _, v := range of.Values(nil) {
 		sum -= 2 * math.Sqrt(max(v, 0))
 	}
-	for i := range mean1 {
-		sum += (mean1[i] - mean2[i]) * (mean1[i] - mean2[i])
+	for i := range a.mean {
+		sum += (a.mean[i] - b.mean[i]) * (a.mean[i] - b.mean[i])
 	}
 	return sum, nil
 }
@@ -155,12 +177,13 @@ func (m *frechet) add(p Pair) error {
 
 func (m *frechet) value() (Value, error) {
 	v := Value{Name: m.name, Value: unknown, Low: unknown, High: unknown, Better: "lower", Note: m.note}
-	c1, c2 := m.original.covariance(), m.recon.covariance()
+	m.original.flush()
+	m.recon.flush()
 	if m.original.n < 2 {
 		v.Note = "needs two vectors of features or more; " + m.note
 		return v, nil
 	}
-	d, err := frechetDistance(m.original.mean, m.recon.mean, c1, c2)
+	d, err := frechetDistance(&m.original, &m.recon)
 	v.Value = metrics.Number(d)
 	if n := len(m.original.mean); m.original.n <= n {
 		v.Note = fmt.Sprintf("%d vectors of %d features: the covariances are singular and the value depends on the number; %s", m.original.n, n, m.note)

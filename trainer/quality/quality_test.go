@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"gonum.org/v1/gonum/mat"
+
 	"magvit/kernels/philox"
 )
 
@@ -146,8 +148,7 @@ func TestFrechetDistanceIsScipys(t *testing.T) {
 		for _, v := range c.Y {
 			check(t, y.add(v))
 		}
-		c1, c2 := x.covariance(), y.covariance()
-		got, err := frechetDistance(x.mean, y.mean, c1, c2)
+		got, err := frechetDistance(&x, &y)
 		check(t, err)
 		if math.Abs(got-c.Distance) > 1e-6*math.Max(1, c.Distance) {
 			t.Errorf("%s: %.9f, want %.9f", c.Name, got, c.Distance)
@@ -295,16 +296,24 @@ func TestSquareRootOfASingularCovariance(t *testing.T) {
 		check(t, m.add(v))
 	}
 	c := m.covariance()
-	root, err := squareRoot(c)
+	byVectors, err := m.root()
 	check(t, err)
-	for i := range 3 {
-		for j := range 3 {
-			sum := 0.
-			_, n := root.Dims()
-			for k := range n {
-				sum += root.At(i, k) * root.At(j, k)
+	byEigenvalues, err := squareRoot(c)
+	check(t, err)
+	for _, root := range []mat.Matrix{byVectors, byEigenvalues} {
+		for i := range 3 {
+			for j := range 3 {
+				sum := 0.
+				_, n := root.Dims()
+				for k := range n {
+					sum += root.At(i, k) * root.At(j, k)
+				}
+				near(t, "an entry", sum, c.At(i, j))
 			}
-			near(t, "an entry", sum, c.At(i, j))
 		}
+	}
+	check(t, m.add([]float32{5, 1, 1}))
+	if m.all != nil {
+		t.Error("more vectors than features are kept")
 	}
 }
