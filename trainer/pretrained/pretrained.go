@@ -38,7 +38,7 @@ writes (pip install torchvision; it downloads the weights once)`
 
 // ResNet50 reads the weights of ResNet-50, see ResNet50Files.
 func ResNet50(files string) (*model.ResNet50, error) {
-	tensors, err := Read(files, func(name string) bool { return !strings.HasSuffix(name, "num_batches_tracked") })
+	tensors, err := Read(files, func(string) bool { return true })
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func Perceptual(kind, files string) (model.FrozenNet, error) {
 	return l, err
 }
 
-// Read reads the tensors that are wanted from files, separated by commas. A tensor in two of
+// Read reads the tensors that are wanted from files, separated by commas. Counters of batch norms are left out. A tensor in two of
 // them, and a value that is not finite, are errors.
 func Read(files string, wanted func(name string) bool) (map[string]model.Tensor, error) {
 	tensors, from := map[string]model.Tensor{}, map[string]string{}
@@ -86,7 +86,7 @@ func Read(files string, wanted func(name string) bool) (map[string]model.Tensor,
 			return nil, usage.Errorf("weights %q: want files, separated by commas", files)
 		}
 		err := read(path, func(t torchfile.NamedTensor) error {
-			if !wanted(t.Name) {
+			if strings.HasSuffix(t.Name, "num_batches_tracked") || !wanted(t.Name) {
 				return nil
 			}
 			if other, ok := from[t.Name]; ok {

@@ -20,6 +20,9 @@ func write(t *testing.T, tensors map[string][]float32) string {
 		trainertest.Check(t, err)
 		root.Set(name, tensor)
 	}
+	counter, err := torchfile.FromInt64(nil, []int64{7}) // as batch norms have
+	trainertest.Check(t, err)
+	root.Set("bn.num_batches_tracked", counter)
 	path := filepath.Join(t.TempDir(), "w.pth")
 	f, err := os.Create(path)
 	trainertest.Check(t, err)
