@@ -20,7 +20,11 @@ func blendCases() []Case {
 		smoothCase(kernels.Blend{Len: 5}, nil),
 		smoothCase(kernels.LearnedScale{K: 3}, map[string]Draw{"x": Constant(2), "v": Constant(.3)}))
 	large := kernels.Blend{Len: 1 << 20}
+	learned := kernels.LearnedScale{K: 1 << 20}
 	return append(cs,
 		benchCase(large, roundTol, roundWhy, nil),
+		benchCase(kernels.BlendGrad{Len: large.Len}, roundTol, roundWhy, nil),
+		benchCase(learned, roundTol, roundWhy, nil),
+		benchCase(kernels.LearnedScaleGrad{LearnedScale: learned}, roundTol, roundWhy, nil),
 		benchCase(kernels.BlendGradMix(large), 1e-10, "sums in float32 of a million terms, partly cancelling", nil))
 }
