@@ -104,7 +104,9 @@ extern "C" __global__ void fsq_loss_grad(float* dz, const float* dterms, const f
   mean += (size_t)(blockIdx.x % books) * codes;
   float centre[8], sum[8] = {};
   const float* of = p;
-  for (int i = 0; i < dims; i++) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (i == dims) break;
     centre[i] = 0;
     for (int j = 0; j < levels.count[i]; j++) centre[i] += of[j] * fsq_codes::value(j, levels.count[i]);
     of += levels.count[i];
@@ -113,12 +115,16 @@ extern "C" __global__ void fsq_loss_grad(float* dz, const float* dterms, const f
     float q = fsq_codes::probability(p, j, dims, levels);
     float g = q * (dterms[0] * fsq_codes::surprise_slope(q) + dterms[1] * fsq_codes::surprise_slope(mean[j]));
     unsigned rest = j;
-    for (int i = 0; i < dims; i++) {
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      if (i == dims) break;
       sum[i] += g * (fsq_codes::value(rest % levels.count[i], levels.count[i]) - centre[i]);
       rest /= levels.count[i];
     }
   }
-  for (int i = 0; i < dims; i++) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (i == dims) break;
     float total = block_sum(sum[i], partial);
     if (threadIdx.x) continue;
     size_t at = (size_t)blockIdx.x * dims + i;
