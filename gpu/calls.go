@@ -18,6 +18,14 @@ typedef struct {
 	unsigned char args[];
 } record;
 
+// A kernel, and where each of its parameters is. The first one's offset is not 0 if it is a
+// tensor map: nvcc aligns these to 64 bytes of the constant bank, where parameters begin at 0x210.
+typedef struct {
+	CUfunction f;
+	int params;
+	size_t offset[32];
+} function;
+
 // Enqueues a list; done counts what was enqueued. With wait it waits after each launch,
 // so that an error belongs to the launch that caused it.
 static CUresult launch(CUcontext ctx, CUstream s, const char* at, size_t size, int wait, int* done) {
@@ -25,12 +33,12 @@ static CUresult launch(CUcontext ctx, CUstream s, const char* at, size_t size, i
 	const char* end = at + size;
 	for (*done = 0; !r && at < end; *done += !r) {
 		const record* l = (const record*)at;
-		size_t length = l->length;
-		void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void*)l->args, CU_LAUNCH_PARAM_BUFFER_SIZE, &length, CU_LAUNCH_PARAM_END};
-		r = cuLaunchKernel((CUfunction)l->function, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->block[1], l->block[2],
-			l->shared, s, NULL, extra);
+		const function* k = (const function*)l->function;
+		void* params[32];
+		for (int i = 0; i < k->params; i++) params[i] = (char*)l->args + (k->offset[i] - k->offset[0]);
+		r = cuLaunchKernel(k->f, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->block[1], l->block[2], l->shared, s, params, NULL);
 		if (!r && wait) r = cuStreamSynchronize(s);
-		at += (sizeof *l + length + 7) / 8 * 8;
+		at += (sizeof *l + l->length + 7) / 8 * 8;
 	}
 	return r;
 }
@@ -55,14 +63,25 @@ static CUresult replay(CUcontext ctx, CUgraphExec graph, CUstream s) {
 	return r ? r : cuGraphLaunch(graph, s);
 }
 
-// Finds a function and allows it all the shared memory that a block may have.
-static CUresult find(CUcontext ctx, CUmodule m, const char* name, int shared, CUfunction* f) {
+// Of CUDA 12.4; older headers lack it.
+CUresult cuFuncGetParamInfo(CUfunction, size_t, size_t*, size_t*);
+
+// Finds a kernel and allows it all the shared memory that a block may have. *k is not freed.
+static CUresult find(CUcontext ctx, CUmodule m, const char* name, int shared, function** k) {
 	int fixed = 0;
+	CUfunction f = NULL;
 	CUresult r = cuCtxSetCurrent(ctx);
-	if (!r) r = cuModuleGetFunction(f, m, name);
-	if (!r) r = cuFuncGetAttribute(&fixed, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, *f);
-	if (!r) r = cuFuncSetAttribute(*f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared - fixed);
-	return r;
+	if (!r) r = cuModuleGetFunction(&f, m, name);
+	if (!r) r = cuFuncGetAttribute(&fixed, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, f);
+	if (!r) r = cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared - fixed);
+	if (r) return r;
+	function found = {f};
+	size_t size;
+	while (found.params < 32 && !(r = cuFuncGetParamInfo(f, found.params, &found.offset[found.params], &size))) found.params++;
+	if (r != CUDA_ERROR_INVALID_VALUE) return r ? r : CUDA_ERROR_INVALID_SOURCE; // after the last parameter
+	if (!(*k = malloc(sizeof found))) return CUDA_ERROR_OUT_OF_MEMORY;
+	**k = found;
+	return CUDA_SUCCESS;
 }
 
 static CUresult load(CUcontext ctx, const void* image, CUmodule* m) {
@@ -178,9 +197,9 @@ func (c calls) unload(module unsafe.Pointer) error {
 func (c calls) find(module unsafe.Pointer, name string, shared int) (uint64, error) {
 	s := C.CString(name)
 	defer C.free(unsafe.Pointer(s))
-	var f C.CUfunction
-	r := C.find(C.CUcontext(c.ctx), C.CUmodule(module), s, C.int(shared), &f)
-	return uint64(uintptr(unsafe.Pointer(f))), failed(int(r))
+	var k *C.function
+	r := C.find(C.CUcontext(c.ctx), C.CUmodule(module), s, C.int(shared), &k)
+	return uint64(uintptr(unsafe.Pointer(k))), failed(int(r))
 }
 
 // pinned is host memory that the device copies from by itself, of n values.

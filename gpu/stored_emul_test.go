@@ -66,3 +66,14 @@ func TestAnyActivationOfProductsMayBeHalf(t *testing.T) {
 		}
 	}
 }
+
+// A Spec with activations in bfloat16 is timed with buffers of their sizes.
+func TestTimeOfStoredActivations(t *testing.T) {
+	be := gpu.Emulated(emul.Open(emul.Forward), kernels.BF16)
+	defer be.Close()
+	for _, c := range kerneltest.Halved(be, []kerneltest.Case{{Spec: kernels.Act{Kind: kernels.ELU, Len: 33}}}) {
+		if _, err := kerneltest.Time(be, c, 0); err != nil {
+			t.Error(err)
+		}
+	}
+}

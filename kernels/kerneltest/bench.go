@@ -27,10 +27,16 @@ func Time(be kernels.Backend, c Case, budget time.Duration) (Timing, error) {
 		return fail(err)
 	}
 	var args []kernels.Buffer
-	for _, values := range Arguments(c) {
-		b, err := be.Alloc(len(values))
+	specs := c.Spec.Args()
+	for i, values := range Arguments(c) {
+		b, err := be.Alloc(specs[i].Words())
 		if err != nil {
 			return fail(err)
+		}
+		if specs[i].BF16 {
+			packed := make([]float32, specs[i].Words())
+			kernels.PackBF16(packed, values)
+			values = packed
 		}
 		if err := be.Write(b, values); err != nil {
 			return fail(err)

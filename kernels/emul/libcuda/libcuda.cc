@@ -144,6 +144,10 @@ API cuModuleGetFunction(void** f, void*, const char* name) {
   return *f = &functions[name], OK;
 }
 API cuFuncGetAttribute(int* v, int, void*) { return *v = 0, OK; }
+// A kernel has one parameter here, the whole block of arguments, at the offset that nvcc gives to tensor maps.
+API cuFuncGetParamInfo(void* f, size_t i, size_t* offset, size_t* size) {
+  return i ? INVALID_VALUE : (*offset = 48, *size = table[static_cast<Function*>(f)->kernel].length, OK);
+}
 API cuFuncSetAttribute(void* f, int a, int v) { return a == 8 && v <= 227 << 10 ? (static_cast<Function*>(f)->shared = v, OK) : INVALID_VALUE; }
 
 API cuMemAlloc_v2(uint64_t* p, size_t n) {
@@ -228,11 +232,10 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
                    void* s, void** params, void** extra) {
   NEED;
   const Function& f = *static_cast<Function*>(function);
-  // 1 and 2 name the buffer and its size, 0 ends the list.
-  if (params || extra[0] != (void*)1 || extra[2] != (void*)2 || extra[4] || shared > unsigned(f.shared)) return INVALID_VALUE;
+  if (!params || extra || shared > unsigned(f.shared)) return INVALID_VALUE;
   const char* name = table[f.kernel].name;
   if (int r = injected("FAKE_CUDA_LAUNCH", name)) return r;
-  std::string args(static_cast<const char*>(extra[1]), *static_cast<size_t*>(extra[3]));
+  std::string args(static_cast<const char*>(params[0]), table[f.kernel].length);
   return add(*static_cast<Stream*>(s), [=] {
     if (int r = injected("FAKE_CUDA_FAULT", name)) return r;
     while (!std::strcmp(option("FAKE_CUDA_HANG", ""), name)) pause();
