@@ -31,8 +31,9 @@ lint: setup
 	$(GO) tool staticcheck -checks inherit,-ST1005,-S1016 ./... # errors begin with names of fields (T, H, W); literals name theirs
 
 # The race detector, without tests that only train longer or only read and write files.
+TRAIN_LONGER = LossDecreases|ReconstructionImproves|Import|Export|RecomputeKeepsBits|TrainKernels|NetworksLearn|RunInterrupted|Extending|TestInit|FarBackground|EntropyBoost|CodebookResumes|Freeze
 race: setup
-	$(GO) test -race -short -timeout 30m -skip 'LossDecreases|ReconstructionImproves|Import|Export|RecomputeKeepsBits|TrainKernels' ./trainer ./trainer/data
+	$(GO) test -race -short -timeout 30m -skip '$(TRAIN_LONGER)' ./trainer ./trainer/data
 
 # Campaigns of random faults: 155 kills, 281 damaged run directories, 124 full disks (as root), 60 errors of reading and
 # writing (with strace), 40 signals, 84 stand-ins for ffmpeg, 94 archives; TORTURE scales them. Each logs its counts and
