@@ -31,7 +31,7 @@ together they write what one run writes. trainer/codes/README.md specifies the f
 			&cli.StringFlag{Name: "format", DefaultText: "npz for a name that ends so, else npy", Usage: "npz, npy (arrays to map into memory) or tar (samples for webdataset)"},
 			&cli.StringFlag{Name: "shard", DefaultText: "all", Usage: "make only the shards whose number is I modulo N, `I/N`; I counts from 0"},
 			&cli.IntFlag{Name: "shard-clips", Value: 256, Usage: "clips, or films with --windows all, in a shard"},
-			&cli.StringFlag{Name: "factors", Usage: "store each code as several of a smaller vocabulary, of so many `DIGITS` each, the lowest first: 6,12 makes 2^6 and 2^12 of 18 bits"})...),
+			&cli.StringFlag{Name: "factors", Usage: "store each code as several of a smaller vocabulary, with these numbers of `DIGITS`, the lowest first: 6,12 makes 2^6 and 2^12 of 18 bits"})...),
 		Action: encode,
 	}
 }

@@ -97,7 +97,7 @@ type Block struct {
 	Clips
 }
 
-// SplitDigits is the sizes of sub-vocabularies of so many digits of a code each, the lowest digits first. Together they
+// SplitDigits returns the sizes of sub-vocabularies with the given numbers of a code's digits, the lowest digits first. Together they
 // must have all digits.
 func SplitDigits(levels, digits []int) (factors []int, err error) {
 	at := 0

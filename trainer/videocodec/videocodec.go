@@ -172,7 +172,7 @@ func (s *set) measure(ctx context.Context, c Codec, bitsPerPixel float64) (r met
 		BitsPerPixel: metrics.Number(bits / pixels), Scores: scores}, err
 }
 
-// search is the lowest constant rate factor whose stream has at most so many bits, by
+// search is the lowest constant rate factor whose stream has at most the given bits, by
 // bisection, or else the highest one; bits are those of its stream.
 func search(c Codec, most float64, size func(crf float64) (float64, error)) (crf, bits float64, err error) {
 	low, high := 0, int(math.Round((c.highest-c.lowest)/c.step))
