@@ -95,7 +95,7 @@ func (b *Batch) Clone() *Batch {
 	c := *b
 	c.Video, c.Weight, c.Points, c.Space = slices.Clone(b.Video), slices.Clone(b.Weight), slices.Clone(b.Points), slices.Clone(b.Space)
 	c.HasPoints, c.HasSpace = slices.Clone(b.HasPoints), slices.Clone(b.HasSpace)
-	c.Frames, c.Labels, c.Index, c.Names = slices.Clone(b.Frames), slices.Clone(b.Labels), slices.Clone(b.Index), slices.Clone(b.Names)
+	c.Frames, c.Labels, c.Index, c.Names, c.Span = slices.Clone(b.Frames), slices.Clone(b.Labels), slices.Clone(b.Index), slices.Clone(b.Names), slices.Clone(b.Span)
 	return &c
 }
 

@@ -88,11 +88,7 @@ func next(t *testing.T, l *Loader) Batch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := *b
-	c.Video, c.Weight = slices.Clone(b.Video), slices.Clone(b.Weight)
-	c.Points, c.Space, c.HasPoints, c.HasSpace = slices.Clone(b.Points), slices.Clone(b.Space), slices.Clone(b.HasPoints), slices.Clone(b.HasSpace)
-	c.Frames, c.Labels, c.Index, c.Names = slices.Clone(b.Frames), slices.Clone(b.Labels), slices.Clone(b.Index), slices.Clone(b.Names)
-	return c
+	return *b.Clone()
 }
 
 func TestBatchesDependOnSeedAndStepOnly(t *testing.T) {
