@@ -1,0 +1,96 @@
+package ranks
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"unsafe"
+)
+
+// Gather returns what each rank gives, by rank, to all of them. Lengths may differ.
+func (g *Group) Gather(ctx context.Context, data []byte) ([][]byte, error) {
+	if g.Size() == 1 {
+		return [][]byte{data}, nil
+	}
+	lengths, err := g.gather(ctx, binary.LittleEndian.AppendUint64(nil, uint64(len(data))), func(int) int { return 8 })
+	if err != nil {
+		return nil, err
+	}
+	return g.gather(ctx, data, func(rank int) int { return int(binary.LittleEndian.Uint64(lengths[rank])) })
+}
+
+// gather is Gather with known lengths.
+func (g *Group) gather(ctx context.Context, data []byte, length func(rank int) int) ([][]byte, error) {
+	send, recv := make([][]byte, g.Size()), make([][]byte, g.Size())
+	for i := range recv {
+		if i == g.Rank() {
+			continue
+		}
+		send[i], recv[i] = data, make([]byte, length(i))
+	}
+	err := g.Exchange(ctx, send, recv)
+	recv[g.Rank()] = data
+	return recv, err
+}
+
+// Broadcast overwrites data by that of rank root. Its length is the same on all ranks.
+func (g *Group) Broadcast(ctx context.Context, root int, data []byte) error {
+	if g.Size() == 1 {
+		return nil
+	}
+	send, recv := make([][]byte, g.Size()), make([][]byte, g.Size())
+	if g.Rank() != root {
+		recv[root] = data
+		return g.Exchange(ctx, send, recv)
+	}
+	for i := range send {
+		send[i] = data
+	}
+	return g.Exchange(ctx, send, recv)
+}
+
+// Any reports to all ranks whether flag is set on one of them.
+func (g *Group) Any(ctx context.Context, flag bool) (bool, error) {
+	b := []byte{0}
+	if flag {
+		b[0] = 1
+	}
+	all, err := g.Gather(ctx, b)
+	for _, other := range all {
+		flag = flag || bytes.Equal(other, []byte{1})
+	}
+	return flag, err
+}
+
+// Barrier waits until all ranks have come to it.
+func (g *Group) Barrier(ctx context.Context) error {
+	_, err := g.Any(ctx, false)
+	return err
+}
+
+// Same fails, naming ranks, if what is not the same on all ranks. The values are short texts.
+func (g *Group) Same(ctx context.Context, what, value string) error {
+	all, err := g.Gather(ctx, []byte(value))
+	if err != nil {
+		return fmt.Errorf("comparing %s: %w", what, err)
+	}
+	for i := range all {
+		if a, b := string(all[0]), string(all[i]); a != b {
+			return fmt.Errorf("%s: %s on %s, but %s on %s; want the same on all ranks", what, a, g.Name(0), b, g.Name(i))
+		}
+	}
+	return nil
+}
+
+// Bytes is the memory of values.
+func Bytes(values []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
+}
+
+// Shard is the part [from,to) of n values that a rank adds up: the parts are equal but for
+// the last ones.
+func Shard(n, rank, size int) (from, to int) {
+	each := (n + size - 1) / size
+	return min(n, rank*each), min(n, (rank+1)*each)
+}
