@@ -12,18 +12,26 @@ import (
 var referenceLosses = []string{"use_gan", "vgg", "vgg_weights", "perceptual_loss_weight", "discr_kwargs", "multiscale_discrs",
 	"adversarial_loss_weight", "grad_penalty_loss_weight", "multiscale_adversarial_loss_weight", "flash_attn", "lfq_activation"}
 
-// FromReference is the configuration, with compat lucidrains, of a magvit2-pytorch
-// VideoTokenizer that was made with these arguments; those left out have its
-// defaults. Values are those of JSON: numbers, strings, booleans, nil for None and
-// []any for lists and tuples. The error names the argument that is unknown or that
-// this program cannot follow.
-func FromReference(args map[string]any) (Config, error) {
+// ReferenceDefaults is the configuration, with compat lucidrains, of a magvit2-pytorch VideoTokenizer that was made without
+// arguments.
+func ReferenceDefaults() Config {
 	c := Defaults()
 	c.Compat, c.SqueezeExcite, c.LatentNorm, c.FirstFrame = Lucidrains, "closed", "none", true
 	q := &c.Quantizer
 	q.Kind, q.EntropyWeight, q.EntropyBoost, q.CommitmentWeight = "lfq", .1, 1, 1
 	q.InvTemperature, q.SoftClamp = 100, 10
 	c.Layers = []Layer{{Name: Residual}, {Name: Residual}, {Name: Residual}}
+	return c
+}
+
+// FromReference is the configuration, with compat lucidrains, of a magvit2-pytorch
+// VideoTokenizer that was made with these arguments; those left out have its
+// defaults. Values are those of JSON: numbers, strings, booleans, nil for None and
+// []any for lists and tuples. The error names the argument that is unknown or that
+// this program cannot follow.
+func FromReference(args map[string]any) (Config, error) {
+	c := ReferenceDefaults()
+	q := &c.Quantizer
 	dropout := 0.
 	to := map[string]any{
 		"image_size": &c.ImageSize, "channels": &c.Channels, "init_dim": &c.InitDim, "max_dim": &c.MaxDim,

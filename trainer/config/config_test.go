@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"magvit/model"
 	"magvit/trainer/usage"
 )
 
@@ -51,6 +52,21 @@ func TestOverridesKeepTheRest(t *testing.T) {
 }
 
 // Each mistake is answered with its place, its key, its value and what is legal.
+// Keys that a model of the reference leaves out have the values of VideoTokenizer's own arguments.
+func TestReferenceDefaults(t *testing.T) {
+	c, err := Parse("theirs.yaml", []byte("model: {compat: lucidrains, image_size: 16, init_dim: 8, quantizer: {codebook_size: 64}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := model.FromReference(map[string]any{"image_size": 16., "init_dim": 8., "codebook_size": 64.})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(c.Model, want) {
+		t.Errorf("%+v\nwant %+v", c.Model, want)
+	}
+}
+
 func TestConfigErrors(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"train:\n  lr: fast", `c.yaml:2: train.lr: "fast": want a number`},

@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"magvit/model"
 	"magvit/trainer/usage"
 )
 
@@ -68,7 +69,8 @@ func Load(file string) (Config, error) {
 }
 
 // Parse reads a configuration from YAML text; errors call it name. Keys that the text
-// leaves out have the values of the preset that it names, or else of Defaults.
+// leaves out have the values of the preset that it names, or else of Defaults; those of
+// a model with compat lucidrains are the reference's own.
 // Errors name every wrong key, its line, its value and what would be legal.
 func Parse(name string, text []byte) (Config, error) {
 	o := newOverlay(name)
@@ -81,6 +83,8 @@ func Parse(name string, text []byte) (Config, error) {
 		if c, err = Preset(preset); err != nil {
 			return c, usage.Errorf("%s:%d: %w", name, line, err)
 		}
+	} else if _, compat := scalar(member(root, "model"), "compat"); compat == model.Lucidrains {
+		c.Model = model.ReferenceDefaults()
 	}
 	if err := o.into(&c, text); err != nil {
 		return c, usage.Wrap(err)

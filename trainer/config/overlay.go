@@ -78,12 +78,20 @@ func (o *overlay) parse(text []byte) (*yaml.Node, error) {
 	return root, nil
 }
 
-// scalar returns a value of the mapping n by its key, and its line.
-func scalar(n *yaml.Node, key string) (line int, v string) {
+// member returns a value of the mapping n by its key; nil if there is none.
+func member(n *yaml.Node, key string) *yaml.Node {
 	for i := 0; n != nil && i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {
-			return n.Content[i].Line, n.Content[i+1].Value
+			return n.Content[i+1]
 		}
+	}
+	return nil
+}
+
+// scalar is the text of a member, and its line.
+func scalar(n *yaml.Node, key string) (line int, v string) {
+	if m := member(n, key); m != nil {
+		return m.Line, m.Value
 	}
 	return 0, ""
 }
