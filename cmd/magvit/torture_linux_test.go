@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"magvit/trainer/torture"
 	"magvit/trainer/trainertest"
@@ -114,6 +115,48 @@ func TestTortureFullDisksOfOutputs(t *testing.T) {
 		unmount()
 	}
 	t.Logf("full disks of outputs: %d; %d failed with a sentence, %d were large enough", n, refused, fits)
+}
+
+// A command that is interrupted at a random moment leaves its whole output or nothing of it.
+func TestTortureInterrupts(t *testing.T) {
+	n, r := torture.Campaign(t, 2, 80)
+	commands := outputs(t)
+	gaveUp, ended := 0, 0
+	for range n {
+		args := commands[r.IntN(len(commands))]
+		name := args[len(args)-1]
+		to := func(dir string) *exec.Cmd {
+			return program(t, append(args[:len(args)-1:len(args)-1], filepath.Join(dir, name))...)
+		}
+		whole, dir := t.TempDir(), t.TempDir()
+		began := time.Now()
+		if status, log := outcome(t, to(whole), args[0]); status != done {
+			t.Fatalf("%v: exit %d\n%s", args, status, log)
+		}
+		wait := moment(r, time.Since(began))
+		cmd := to(dir)
+		what := fmt.Sprintf("%s to %s, interrupted after %v", args[0], name, wait)
+		trainertest.Check(t, cmd.Start())
+		send := time.AfterFunc(wait, func() { cmd.Process.Signal(syscall.SIGINT) })
+		cmd.Wait()
+		send.Stop()
+		entries, err := os.ReadDir(dir)
+		trainertest.Check(t, err)
+		switch code := cmd.ProcessState.ExitCode(); {
+		case code == done && sizeOf(dir) > sizeOf(whole)*9/10:
+			ended++
+		case code != interrupted && code != -1: // -1: before the program had its handler
+			t.Errorf("%s: %v, %d bytes of %d", what, cmd.ProcessState, sizeOf(dir), sizeOf(whole))
+		case len(entries) > 0 && args[0] != "pack": // pack goes on from the shards that are there
+			t.Errorf("%s: left behind %v", what, entries)
+		default:
+			gaveUp++
+		}
+		if left := litter(dir); len(left) > 0 {
+			t.Errorf("%s: left behind %v", what, left)
+		}
+	}
+	t.Logf("interrupted commands: %d; %d left nothing, %d had ended", n, gaveUp, ended)
 }
 
 // Errors that reading or writing a file meets end a training with a sentence or cost an ornament, and what continues
