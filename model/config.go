@@ -21,6 +21,7 @@ type Config struct {
 	OutputKernel       Kernel        `yaml:"output_kernel"`        // kernel of the last convolution
 	PadMode            string        `yaml:"pad_mode"`             // padding of these two: constant, replicate, reflect or circular; constant where the kernel is longer than the clip
 	ResidualKernel     Kernel        `yaml:"residual_kernel"`      // kernel of residual units that set none
+	InitialWeights     string        `yaml:"initial_weights"`      // random; or codec: the network begins as a transform codec, which keeps the largest cosine coefficients of a patch
 	SqueezeExcite      string        `yaml:"squeeze_excite"`       // squeeze-excitation in residual units: none, open (gates start at 1/2) or closed (gates start at 4.5e-5, as in the reference)
 	Attention          Heads         `yaml:"attention"`            // size of attend_space and attend_time
 	LinearAttention    Heads         `yaml:"linear_attention"`     // size of linear_attend_space
@@ -88,7 +89,7 @@ type Perceptual struct {
 // (FromReference) the demo's network learns far more slowly.
 func Defaults() Config {
 	return Config{
-		ImageSize: 64, Channels: 3, Patch: 1, PatchTime: 1, PatchTransform: "none", InitDim: 64, CondExpansion: 4,
+		ImageSize: 64, Channels: 3, Patch: 1, PatchTime: 1, PatchTransform: "none", InitialWeights: "random", InitDim: 64, CondExpansion: 4,
 		InputKernel: Kernel{7, 7, 7}, OutputKernel: Kernel{3, 3, 3}, PadMode: "constant", ResidualKernel: Kernel{3, 3, 3},
 		SqueezeExcite: "open", Attention: Heads{8, 32}, LinearAttention: Heads{16, 8}, LatentNorm: "layer",
 		Quantizer: Quantizer{Kind: "fsq", Codebooks: 1, EntropyWeight: .01, EntropyBoost: 3, DiversityGamma: 2.5,

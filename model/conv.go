@@ -41,9 +41,10 @@ type convOptions struct {
 	padded           bool            // x is padded in height and width already
 	repeat           int             // upsampling: number of consecutive output channels that start equal
 	bias             float64
-	fixedBias        bool // the bias starts at that value, not at random
-	zero             bool // the weights start at zero
-	noBias           bool // without parameters name.bias
+	fixedBias        bool                // the bias starts at that value, not at random
+	zero             bool                // the weights start at zero
+	noBias           bool                // without parameters name.bias
+	values           func(dst []float32) // sets weights that start at zero; nil: at random
 }
 
 var point = Kernel{1, 1, 1}
@@ -67,8 +68,8 @@ func (b *builder) conv(name string, x *G.Node, out int, k Kernel, f convOptions)
 	if f.fixedBias {
 		bias = initial{mean: f.bias}
 	}
-	if f.zero {
-		weight = initial{}
+	if f.zero || f.values != nil {
+		weight = initial{values: f.values}
 	}
 	to, ho, wo := s.Out()
 	kernel := b.paramAs(name+".weight", weight, []int{out, k[0], k[1], k[2], c}, f.axes.reference(out, c, k))

@@ -139,7 +139,12 @@ func (b *builder) encode(x *G.Node) *G.Node {
 	}
 	x = b.toPatches(x)
 	in := func(x *G.Node) *G.Node {
-		return b.causal("conv_in.conv", x, c.InitDim, c.InputKernel, convOptions{mode: c.padding()})
+		f := convOptions{}
+		if d := c.codec(); d != nil {
+			f = d.convIn(c.InitDim, c.InputKernel)
+		}
+		f.mode = c.padding()
+		return b.causal("conv_in.conv", x, c.InitDim, c.InputKernel, f)
 	}
 	if c.separate() {
 		x = b.padFirstFrame(b.separateFirstFrame(x, c.InitDim, "conv_in_first_frame", c.InputKernel, convOptions{}, in))
@@ -226,6 +231,9 @@ func (b *builder) decode(x *G.Node) *G.Node {
 	f := convOptions{bias: c.Background, fixedBias: c.Background != 0}
 	if c.transforms() {
 		f = convOptions{fixedBias: true}
+	}
+	if d := c.codec(); d != nil {
+		f = d.convOut(c.InitDim, c.OutputKernel)
 	}
 	last := func(x *G.Node) *G.Node {
 		f := f

@@ -126,6 +126,7 @@ func TestShapes(t *testing.T) {
 		{func() Config { c := withLFQ(64); c.Quantizer.Codebooks = 2; return c }(), Shape{1, 4, 16, 12}, [5]int{1, 2, 4, 3, 2}},
 		{func() Config { c := vqConfig(64); c.Quantizer.Codebooks = 2; return c }(), Shape{1, 4, 16, 12}, [5]int{1, 2, 4, 3, 2}},
 		{cosinePatches(), Shape{2, 4, 16, 16}, [5]int{2, 1, 2, 2, 1}},
+		{asCodec(), Shape{2, 4, 16, 16}, [5]int{2, 2, 8, 8, 12}},
 		{func() Config { c := cosinePatches(); c.FirstFrame = true; return c }(), Shape{2, 5, 16, 16}, [5]int{2, 2, 2, 2, 1}},
 		{bsqConfig(1 << 24), Shape{2, 4, 16, 16}, [5]int{2, 2, 4, 4, 1}},
 	} {

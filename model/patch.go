@@ -33,11 +33,7 @@ func patchCosines(channels, p int) (forward, inverse []float32) {
 	forward, inverse = make([]float32, n*n), make([]float32, n*n)
 	for k := range n {
 		q, u, v := k/(p*p), k/p%p, k%p
-		size := amplitudes[0]
-		if channels == 3 {
-			size = amplitudes[q]
-		}
-		size *= float64(p) * math.Pow(1+8/float64(p)*math.Hypot(float64(u), float64(v)), -1.5)
+		size := patchSize(channels, p, k)
 		for i := range n {
 			c, y, x := i/(p*p), i/p%p, i%p
 			e := cosine(p, u, y) * cosine(p, v, x)
@@ -51,6 +47,16 @@ func patchCosines(channels, p int) (forward, inverse []float32) {
 		}
 	}
 	return forward, inverse
+}
+
+// patchSize is the amplitude by which coefficient k of patchCosines is divided.
+func patchSize(channels, p, k int) float64 {
+	q, u, v := k/(p*p), k/p%p, k%p
+	size := amplitudes[0]
+	if channels == 3 {
+		size = amplitudes[q]
+	}
+	return size * float64(p) * math.Pow(1+8/float64(p)*math.Hypot(float64(u), float64(v)), -1.5)
 }
 
 // cosine is the value at x of the orthonormal cosine function k of p points.
@@ -68,7 +74,7 @@ func cosine(p, k, x int) float64 {
 func frameCosines(t int) (forward, inverse []float32) {
 	forward, inverse = make([]float32, t*t), make([]float32, t*t)
 	for k := range t {
-		size := math.Sqrt(float64(t)) / (1 + 8*float64(k)/float64(t))
+		size := frameSize(t, k)
 		for i := range t {
 			e := cosine(t, k, i)
 			forward[k*t+i], inverse[i*t+k] = float32(e/size), float32(e*size)
@@ -76,6 +82,9 @@ func frameCosines(t int) (forward, inverse []float32) {
 	}
 	return forward, inverse
 }
+
+// frameSize is the amplitude by which coefficient k of frameCosines is divided.
+func frameSize(t, k int) float64 { return math.Sqrt(float64(t)) / (1 + 8*float64(k)/float64(t)) }
 
 // toPatches moves the values of patches of patch_time frames, patch rows and columns to
 // channels, and transforms them.

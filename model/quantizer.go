@@ -76,7 +76,12 @@ func (b *builder) quantize(x *G.Node) (out quantized) {
 	}
 	z := x
 	if c != q.dims() {
-		z = b.conv("quantizers.project_in", x, q.dims(), point, convOptions{axes: noAxes})
+		f := convOptions{}
+		if d := b.t.Config.codec(); d != nil {
+			f = d.projectIn(c)
+		}
+		f.axes = noAxes
+		z = b.conv("quantizers.project_in", x, q.dims(), point, f)
 	}
 	if b.err != nil {
 		return out
@@ -107,7 +112,12 @@ func (b *builder) project(x *G.Node) *G.Node {
 	if _, _, _, _, c := b.dims(x); c == dim {
 		return x
 	}
-	return b.conv("quantizers.project_out", x, dim, point, convOptions{axes: noAxes})
+	f := convOptions{}
+	if d := b.t.Config.codec(); d != nil {
+		f = d.projectOut(dim)
+	}
+	f.axes = noAxes
+	return b.conv("quantizers.project_out", x, dim, point, f)
 }
 
 func (b *builder) quantizer() quantizer {

@@ -39,6 +39,7 @@
 //
 // Parameters have that package's names and initial distributions: uniform within 1/√fan-in, upsampling convolutions within √(6/fan-in) with
 // equal sub-pixels and zero bias, gains 1, memory of attention normal.
+// With initial_weights: codec the network begins as a transform codec instead, see codecInit.
 package model
 
 import (
@@ -65,7 +66,8 @@ type Param struct {
 // deviation std; repeat consecutive rows (first-axis entries) are equal.
 type initial struct {
 	mean, bound, std float64
-	repeat           int // 0: 1
+	repeat           int                 // 0: 1
+	values           func(dst []float32) // changes values that start at mean; nil: nothing
 }
 
 // Len is the number of values.
@@ -147,6 +149,9 @@ func (t *Tokenizer) Init(seed uint64, i int, dst []float32) {
 			}
 			dst[o*row+k] = float32(v)
 		}
+	}
+	if p.init.values != nil {
+		p.init.values(dst)
 	}
 }
 

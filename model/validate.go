@@ -118,6 +118,7 @@ func (c Config) Validate() error {
 		errs = append(errs, q.validate(c)...)
 	}
 	errs = append(errs, c.Loss.Perceptual.validate(c)...)
+	errs = append(errs, c.validateInitialWeights())
 	errs = append(errs, c.validateClassify(), c.validatePrior(), c.validateDiscriminator(), c.compatible())
 	errs = append(errs, c.validatePublished()...)
 	for _, err := range errs {

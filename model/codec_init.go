@@ -1,0 +1,148 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// codecInit is the kind of initial weights with which a network begins as a transform
+// codec: each latent value is one cosine coefficient of the patch, the largest ones on
+// the dimensions with most levels, and residual units add nothing.
+//
+// Why: the network codes pictures from its first step, and training changes what is worth
+// a change. From random weights most of a short training is spent on learning a transform.
+const codecInit = "codec"
+
+// coefficient is a channel of a transformed patch, and the mean amplitude of its values in
+// natural film. toPatches scales by rougher amplitudes, with which networks are trained.
+type coefficient struct {
+	channel   int
+	amplitude float64 // of its pixels, [0,1] values
+	scaled    float64 // of the channel's values
+}
+
+// spectrum is the coefficients of a patch, the largest first. Of the channels' values
+// those of the mean have amplitudes of about 1, other luminance 1/3, other colour 1/6.
+func (c Config) spectrum() []coefficient {
+	p, t := c.Patch, max(c.PatchTime, 1)
+	var all []coefficient
+	for k := range c.Channels * p * p {
+		for f := range t {
+			s := 1.
+			switch {
+			case k%(p*p) == 0 && f == 0:
+			case c.Channels == 3 && k >= p*p:
+				s = 1. / 6
+			default:
+				s = 1. / 3
+			}
+			all = append(all, coefficient{k*t + f, s * patchSize(c.Channels, p, k) * frameSize(t, f), s})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b coefficient) int { return cmp.Compare(b.amplitude, a.amplitude) })
+	return all
+}
+
+// codec holds the initial weights of a network that begins as a transform codec. Channel
+// i of the network is the i-th largest coefficient, divided by its amplitude.
+type codec struct {
+	spectrum []coefficient
+	levels   []int // of the dimensions of a latent
+	order    []int // dimensions, those with most levels first
+}
+
+// codec is nil where weights begin at random.
+func (c Config) codec() *codec {
+	if c.InitialWeights != codecInit {
+		return nil
+	}
+	d := &codec{spectrum: c.spectrum()}
+	for range c.Quantizer.Codebooks {
+		d.levels = append(d.levels, c.Quantizer.Levels...)
+	}
+	for i := range d.levels {
+		d.order = append(d.order, i)
+	}
+	slices.SortStableFunc(d.order, func(a, b int) int { return cmp.Compare(d.levels[b], d.levels[a]) })
+	return d
+}
+
+// gain brings a coefficient of amplitude 1 into the range where FSQ's tanh uses all levels:
+// near the least squared error of a normal value at 3 levels, with room for the tails of
+// coefficients worth more levels.
+func gain(levels int) float64 { return .4 + 1.5/float64(levels) }
+
+// The four methods are the weights of conv_in, quantizers.project_in, quantizers.project_out
+// and conv_out. Channels beyond the largest coefficients begin at zero.
+
+func (d *codec) convIn(out int, k Kernel) convOptions {
+	return d.convolution(k, len(d.spectrum), func(set func(o, c int, v float64)) {
+		for i := range min(out, len(d.spectrum)) {
+			set(i, d.spectrum[i].channel, 1/d.spectrum[i].scaled)
+		}
+	})
+}
+
+func (d *codec) projectIn(in int) convOptions {
+	return d.convolution(point, in, func(set func(o, c int, v float64)) {
+		for i, dim := range d.order[:min(in, len(d.order))] {
+			set(dim, i, gain(d.levels[dim]))
+		}
+	})
+}
+
+func (d *codec) projectOut(out int) convOptions {
+	return d.convolution(point, len(d.order), func(set func(o, c int, v float64)) {
+		for i, dim := range d.order[:min(out, len(d.order))] {
+			set(i, dim, 1.1/gain(d.levels[dim])) // 1.1: tanh compresses
+		}
+	})
+}
+
+func (d *codec) convOut(in int, k Kernel) convOptions {
+	return d.convolution(k, in, func(set func(o, c int, v float64)) {
+		for i := range min(in, len(d.spectrum)) {
+			set(d.spectrum[i].channel, i, d.spectrum[i].scaled)
+		}
+	})
+}
+
+// convolution has weights [O,KT,KH,KW,in] that are zero but for the present pixel's, which
+// fill sets, and zero biases.
+func (d *codec) convolution(k Kernel, in int, fill func(set func(o, c int, v float64))) convOptions {
+	return convOptions{fixedBias: true, values: func(dst []float32) {
+		taps := k[0] * k[1] * k[2]
+		tap := ((k[0]-1)*k[1]+k[1]/2)*k[2] + k[2]/2
+		fill(func(o, c int, v float64) { dst[(o*taps+tap)*in+c] = float32(v) })
+	}}
+}
+
+// validateInitialWeights names what a transform codec does not have.
+func (c Config) validateInitialWeights() error {
+	if err := oneOf("initial_weights", c.InitialWeights, "random", codecInit); err != nil || c.InitialWeights != codecInit {
+		return err
+	}
+	for _, l := range c.Layers {
+		if l.Name != Residual && l.Name != ConsecutiveResidual {
+			return fmt.Errorf("model.initial_weights: codec: layer %s: want residual and consecutive_residual alone", l.Name)
+		}
+	}
+	for _, d := range []struct {
+		key string
+		bad bool
+		is  any
+		ok  string
+	}{
+		{"patch_transform", !c.transforms(), c.PatchTransform, cosines + ", with patch or patch_time above 1"},
+		{"quantizer.kind", c.Quantizer.Kind != "fsq", c.Quantizer.Kind, "fsq"},
+		{"latent_norm", c.LatentNorm != "none", c.LatentNorm, "none: amplitudes are coded"},
+		{"first_frame", c.FirstFrame, c.FirstFrame, "false"},
+		{"compat", c.Compat != "", c.Compat, `""`},
+	} {
+		if d.bad {
+			return fmt.Errorf("model.initial_weights: codec: %s: %v: want %s", d.key, d.is, d.ok)
+		}
+	}
+	return nil
+}
