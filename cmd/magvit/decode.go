@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -46,6 +47,14 @@ func decode(c *cli.Context) error {
 	set, err := codes.Open(c.String("codes"))
 	if err != nil {
 		return err
+	}
+	for _, path := range set.Source {
+		if _, err := os.Stat(path); err != nil {
+			continue // of another machine, or gone
+		}
+		if err := protect(c.String("out"), "--out", path); err != nil {
+			return fmt.Errorf("%w: the codes were made of it", err)
+		}
 	}
 	p := newProgress(c, "decode", 10*time.Second)
 	defer p.close()

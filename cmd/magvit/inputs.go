@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
+
+	"magvit/trainer/data"
 )
 
 // protect refuses an output path that is, contains or links to an input of the command, or that is a file within an
@@ -35,6 +37,37 @@ func protect(output, name string, inputs ...string) error {
 		}
 		if m := linked(target, matches); m != "" {
 			return usagef("%s %s: the same file as the input %s; name another path, so that it is not lost", name, output, m)
+		}
+		for _, m := range matches {
+			if err := protectListed(output, name, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// protectListed refuses an output path that is or contains what a list names. A list may have a million lines, so that
+// links are followed only where the output exists.
+func protectListed(output, name, list string) error {
+	full, err := filepath.Abs(output)
+	if err != nil {
+		return err
+	}
+	st, err := os.Stat(output)
+	exists := err == nil
+	for _, m := range data.Listed(list) {
+		input, err := filepath.Abs(m)
+		if err != nil {
+			return err
+		}
+		same := input == full || within(input, full)
+		if !same && exists {
+			other, err := os.Stat(m)
+			same = err == nil && (os.SameFile(st, other) || other.IsDir() && within(full, input))
+		}
+		if same {
+			return usagef("%s %s: %s lists %s, which is there; name another path, so that it is not lost", name, output, list, m)
 		}
 	}
 	return nil

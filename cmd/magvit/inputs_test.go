@@ -36,6 +36,9 @@ func TestProtect(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(in("list.csv"), []byte("path,label\ndata/a/1.mp4,x\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		out, input string
 		refused    bool
@@ -56,6 +59,12 @@ func TestProtect(t *testing.T) {
 		{"data", "data/a/1.mp4", true},
 		{".", "clips.npz", true},
 		{"run/checkpoints/step-000001/state.json", "run/checkpoints", true},
+		{"data/a/1.mp4", "list.csv", true},
+		{"films/a/1.mp4", "list.csv", true},
+		{"hard.mp4", "*.csv", true},
+		{"data/a", "list.csv", true},
+		{"data/a/2.mp4", "list.csv", false},
+		{"list.csv", "list.csv", true},
 		{"data/new.mp4", "data", false},
 		{"new.npz", "clips.npz", false},
 		{"other.npz", "clips.npz", false},
@@ -96,6 +105,7 @@ func TestInputsStay(t *testing.T) {
 		{"reconstruct", "--checkpoint", run, "--data", dir, "--out", data},
 		{"decode", "--checkpoint", run, "--codes", codes, "--out", codes},
 		{"decode", "--checkpoint", run, "--codes", codes, "--out", dir},
+		{"decode", "--checkpoint", run, "--codes", codes, "--out", data},
 		{"train", "--preset", "tiny", "--data", data, "--out", dir, "--steps", "1"},
 		{"train", "--preset", "tiny", "--data", data, "--out", data, "--steps", "1"},
 		{"export", "--to", "safetensors", "--checkpoint", run, weights[0]},

@@ -29,28 +29,15 @@ type listed struct {
 // list opens the clips that a .csv, .tsv, .jsonl or .txt file names. Paths are
 // relative to the list's folder.
 func (o *opener) list(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return usage.Wrap(err)
-	}
-	defer f.Close()
 	root := o.files.root(filepath.Dir(path))
 	n := 0
-	add := func(line int, l listed) error {
+	err := readList(path, func(line int, l listed) error {
 		if err := o.listed(root, l); err != nil {
 			return badf("%s:%d: %w", path, line, err)
 		}
 		n++
 		return o.ctx.Err()
-	}
-	switch kindOf(path) {
-	case ".jsonl":
-		err = listJSON(f, add)
-	case ".txt":
-		err = listText(f, filepath.Dir(path), add)
-	default:
-		err = listCSV(f, kindOf(path) == ".tsv", add)
-	}
+	})
 	if err == nil && n == 0 {
 		err = errors.New("no clips in the list")
 	}
@@ -58,6 +45,37 @@ func (o *opener) list(path string) error {
 		err = badf("%s: %w", path, err)
 	}
 	return err
+}
+
+// readList calls add with each line of a list.
+func readList(path string, add func(line int, l listed) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return usage.Wrap(err)
+	}
+	defer f.Close()
+	switch kindOf(path) {
+	case ".jsonl":
+		return listJSON(f, add)
+	case ".txt":
+		return listText(f, filepath.Dir(path), add)
+	}
+	return listCSV(f, kindOf(path) == ".tsv", add)
+}
+
+// Listed returns the paths that a list of clips names, as far as it can be read; none if path is no list.
+func Listed(path string) (paths []string) {
+	if !slices.Contains(listKinds, kindOf(path)) {
+		return nil
+	}
+	readList(path, func(_ int, l listed) error {
+		if !filepath.IsAbs(l.Path) {
+			l.Path = filepath.Join(filepath.Dir(path), l.Path)
+		}
+		paths = append(paths, l.Path)
+		return nil
+	})
+	return paths
 }
 
 func (o *opener) listed(root int, l listed) error {
