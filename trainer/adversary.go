@@ -32,14 +32,14 @@ type adversaryKey struct {
 
 // newAdversary returns nil for a network without a discriminator. own is the
 // tokenizer's optimizer.
-func newAdversary(net model.Network, c config.Config, s *checkpoint.State, own *optimizer) (*adversary, error) {
+func newAdversary(net model.Network, c config.Config, s *checkpoint.State, own *optimizer, p part) (*adversary, error) {
 	tok, ok := net.(*model.Tokenizer)
 	if !ok || !c.Model.HasDiscriminator() {
 		return nil, nil
 	}
 	a := &adversary{net: tok, state: s, loss: c.Model.Loss.Adversarial, scaled: c.Train.Accumulate > 1, programs: map[adversaryKey]*model.Program{}}
 	var err error
-	if a.optimizer, err = newOptimizerOf(discriminatorTrain(c.Train), s, s.Discriminator, own.gradient); err != nil {
+	if a.optimizer, err = newOptimizerOf(discriminatorTrain(c.Train), s, s.Discriminator, p, own.sums); err != nil {
 		return nil, err
 	}
 	return a, join(own, a.optimizer)

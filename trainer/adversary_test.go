@@ -121,7 +121,7 @@ func TestNaNGuardOverBothNetworks(t *testing.T) {
 	for range 3 {
 		trainertest.Check(t, tr.fetch(t.Context()))
 		trainertest.Check(t, tr.enqueue(0))
-		trainertest.Check(t, tr.finishStep())
+		trainertest.Check(t, tr.finishStep(t.Context()))
 	}
 	after, err := tr.state.Read(tr.state.Params)
 	trainertest.Check(t, err)

@@ -99,7 +99,7 @@ func TestBuffersFollowAppliedSteps(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if out, err = s.Wait(); err != nil {
+		if out, err = s.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return out

@@ -23,7 +23,7 @@ import (
 // open prepares a run: it resolves the configuration against the clips, enters
 // the run directory, and restores the newest checkpoint if there is one.
 func open(ctx context.Context, o Options) (*training, error) {
-	t := &training{opt: o, cfg: o.Config, be: o.Backend, log: o.Log, clock: time.Now, evaluated: -1}
+	t := &training{opt: o, cfg: o.Config, be: o.Backend, log: o.Log, clock: time.Now, group: o.Ranks, evaluated: -1}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -40,20 +40,25 @@ func open(ctx context.Context, o Options) (*training, error) {
 		}
 		be.UseConvKernels(k)
 	}
-	dir, fresh, err := rundir.Open(o.Out, t.log)
-	if err != nil {
-		return nil, err
+	fresh := true
+	if t.group.First() {
+		dir, empty, err := rundir.Open(o.Out, t.log)
+		if err != nil {
+			return nil, err
+		}
+		fresh, t.dir, t.store = empty, dir, checkpoint.NewStore(dir.File("checkpoints"))
+		t.store.Log = t.log
 	}
-	t.dir, t.store = dir, checkpoint.NewStore(dir.File("checkpoints"))
-	t.store.Log = t.log
 	if err := t.prepare(ctx, fresh); err != nil {
 		if t.loader != nil {
 			t.loader.Close()
 		}
-		if !dir.Begun() {
-			dir.Abandon()
-		} else {
-			dir.Close()
+		switch {
+		case t.dir == nil:
+		case !t.dir.Begun():
+			t.dir.Abandon()
+		default:
+			t.dir.Close()
 		}
 		return nil, err
 	}
@@ -61,17 +66,35 @@ func open(ctx context.Context, o Options) (*training, error) {
 }
 
 func (t *training) prepare(ctx context.Context, fresh bool) error {
+	if err := t.meet(ctx); err != nil {
+		return err
+	}
+	if err := t.divide(ctx); err != nil {
+		return err
+	}
 	if err := t.resolve(ctx); err != nil {
 		return err
 	}
-	from, err := t.resume(fresh)
-	if err != nil {
+	if err := t.sameClips(ctx); err != nil {
 		return err
 	}
-	if err := t.build(from); err != nil {
+	from := ""
+	var err error
+	if t.dir != nil {
+		if from, err = t.resume(fresh); err != nil {
+			return err
+		}
+	}
+	if from, err = t.adopt(ctx, from); err != nil {
 		return err
 	}
-	t.began, t.secondsBefore = t.clock(), t.snap.Seconds
+	if err := t.build(ctx, from); err != nil {
+		return err
+	}
+	t.began, t.secondsBefore, t.agreed = t.clock(), t.snap.Seconds, t.snap.Seconds
+	if t.dir == nil {
+		return nil
+	}
 	step := -1
 	if from != "" {
 		step = t.snap.Step
@@ -178,8 +201,10 @@ func (t *training) buildNetwork() (err error) {
 }
 
 // build makes the state, fresh or from a checkpoint, and what works on it.
-func (t *training) build(from string) (err error) {
-	t.store.Sweep()
+func (t *training) build(ctx context.Context, from string) (err error) {
+	if t.dir != nil {
+		t.store.Sweep()
+	}
 	frozen, err := model.Freeze(t.net.Declared(), t.cfg.Train.Freeze)
 	if err != nil {
 		return usage.Errorf("train.freeze: %w", err)
@@ -187,11 +212,14 @@ func (t *training) build(from string) (err error) {
 	if frozen > 0 {
 		t.log.Info("parameters that are not trained", "frozen", frozen, "of", len(t.net.Declared()))
 	}
-	if t.stepper, err = newStepper(t.be, t.net, t.cfg); err != nil {
+	if t.stepper, err = newStepper(t.be, t.net, t.cfg, t.group); err != nil {
 		return err
 	}
 	t.state, t.stepper.step = t.stepper.state, t.snap.Step
 	if err := t.weights(from); err != nil {
+		return err
+	}
+	if err := t.copyState(ctx); err != nil {
 		return err
 	}
 	t.snap.Instructions = kernels.InstructionsOf(t.be)
@@ -203,6 +231,9 @@ func (t *training) build(from string) (err error) {
 		return err
 	}
 	t.task = t.stepper.task
+	if p := t.part(); t.group.Size() > 1 {
+		t.loader.Restrict(t.cfg.Train.Accumulate, p.from, p.to)
+	}
 	t.loader.Seek(t.snap.Step * t.cfg.Train.Accumulate)
 	t.progress = rundir.Progress{Device: t.be.Name(), Precision: t.cfg.Train.Precision, Parameters: t.net.NumParams(), Version: t.snap.Version,
 		Steps: t.cfg.Train.Steps, Minutes: t.cfg.Train.Minutes, Loss: unknown, Recon: unknown, PSNR: unknown, Accuracy: unknown, ClipsPerSecond: unknown}

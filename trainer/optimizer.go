@@ -8,6 +8,7 @@ import (
 	"magvit/model"
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
+	"magvit/trainer/ranks"
 )
 
 // learningRate returns the learning rate of the step at a position.
@@ -63,10 +64,11 @@ type optimizer struct {
 	state   *checkpoint.State
 	section checkpoint.Section
 
-	gradient            kernels.Buffer // sum over a step's batches; with one batch, the graph's own
-	copy, add           kernels.Kernel // of gradients; nil with one batch
-	results             kernels.Buffer // of a step, at the positions below
-	copyTerms, addTerms kernels.Kernel // of a batch's scalars
+	gradient            kernels.Buffer   // sum over a step's batches, the first of sums
+	sums, terms         []kernels.Buffer // of gradients and of a batch's scalars, see ranks.Tree; with one batch, sums is the graph's own
+	copy, add           kernels.Kernel   // of gradients; nil with one batch
+	results             kernels.Buffer   // of a step, at the positions below
+	copyTerms, addTerms kernels.Kernel   // of a batch's scalars
 	square              kernels.Kernel
 	guard               kernels.Kernel
 	hyper               kernels.Buffer // of the updates, in order, line values each
@@ -96,9 +98,29 @@ type update struct {
 	args     []kernels.Buffer
 }
 
+// part is what this process computes of a step's batches: from up to to, added as tree says.
+type part struct {
+	tree     ranks.Tree
+	from, to int
+}
+
+// all is the part of a process on its own.
+func all(batches int) part { return part{ranks.Tree{Leaves: batches}, 0, batches} }
+
+// nodes is the number of sums that a step leaves, see ranks.Tree.
+func (p part) nodes() int { return len(p.tree.Nodes(p.from, p.to)) }
+
+// push is what becomes of a batch's gradient, see ranks.Tree.Push.
+type push struct{ depth, merges int }
+
+func (p part) push(batch int) push {
+	depth, merges := p.tree.Push(p.from, batch)
+	return push{depth, merges}
+}
+
 // newOptimizer is the optimizer of a network without its discriminator.
-func newOptimizer(cfg config.Train, s *checkpoint.State) (*optimizer, error) {
-	o, err := newOptimizerOf(cfg, s, s.Section, nil)
+func newOptimizer(cfg config.Train, s *checkpoint.State, p part) (*optimizer, error) {
+	o, err := newOptimizerOf(cfg, s, s.Section, p, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -106,10 +128,10 @@ func newOptimizer(cfg config.Train, s *checkpoint.State) (*optimizer, error) {
 	return o, err
 }
 
-// newOptimizerOf is the optimizer of a section. gradient is the arena of another section's
-// optimizer where a step's gradients are added up, nil for one of its own.
-func newOptimizerOf(cfg config.Train, s *checkpoint.State, section checkpoint.Section, gradient kernels.Buffer) (*optimizer, error) {
-	o := &optimizer{cfg: cfg, state: s, section: section, gradient: gradient}
+// newOptimizerOf is the optimizer of a section. sums are the arenas of another section's
+// optimizer where a step's gradients are added up, nil for arenas of its own.
+func newOptimizerOf(cfg config.Train, s *checkpoint.State, section checkpoint.Section, p part, sums []kernels.Buffer) (*optimizer, error) {
+	o := &optimizer{cfg: cfg, state: s, section: section, sums: sums}
 	var first error
 	prepare := func(spec kernels.Spec) kernels.Kernel {
 		k, err := s.Backend.Prepare(spec)
@@ -131,15 +153,25 @@ func newOptimizerOf(cfg config.Train, s *checkpoint.State, section checkpoint.Se
 			o.updates = append(o.updates, u)
 		}
 	}
-	if cfg.Accumulate > 1 {
+	depth := max(1, p.tree.Depth(p.from, p.to))
+	if p.to-p.from > 1 {
 		n := section.To - section.From
-		if o.copy, o.add = prepare(kernels.Affine{Len: n, Mul: 1}), prepare(kernels.Add{Len: n}); gradient == nil {
-			o.gradient = alloc(s.Len)
+		o.copy, o.add = prepare(kernels.Affine{Len: n, Mul: 1}), prepare(kernels.Add{Len: n})
+		for sums == nil && len(o.sums) < depth {
+			o.sums = append(o.sums, alloc(s.Len))
 		}
 	} else {
-		o.gradient = s.Grads
+		o.sums = []kernels.Buffer{s.Grads}
 	}
+	o.gradient = o.sums[0]
 	o.results, o.hyper = alloc(resultsLen), alloc(len(o.updates)*line)
+	if first != nil {
+		return nil, first
+	}
+	o.terms = []kernels.Buffer{o.results.Slice(scalars, resultsLen)}
+	for len(o.terms) < depth {
+		o.terms = append(o.terms, alloc(line))
+	}
 	o.copyTerms, o.addTerms = prepare(kernels.Affine{Len: line, Mul: 1}), prepare(kernels.Add{Len: line})
 	o.square, o.guard = prepare(kernels.SumSquares{Len: section.Trained - section.From}), prepare(kernels.WeightedSum{Len: 2, W: [4]float32{1, 0}})
 	if first != nil {
@@ -172,19 +204,19 @@ func join(a, b *optimizer) (err error) {
 }
 
 // accumulate enqueues the addition of a batch's gradient and scalars to those of its step.
-func (o *optimizer) accumulate(batch kernels.Buffer, first bool) {
-	sum := o.results.Slice(scalars, resultsLen)
-	if first {
-		o.copyTerms.Run(sum, batch)
-	} else {
-		o.addTerms.Run(sum, sum, batch)
+func (o *optimizer) accumulate(batch kernels.Buffer, p push) {
+	if p.merges == 0 {
+		o.copyTerms.Run(o.terms[p.depth], batch)
+		if o.copy != nil {
+			o.copy.Run(o.own(o.sums[p.depth]), o.own(o.state.Grads))
+		}
+		return
 	}
-	switch {
-	case o.add == nil:
-	case first:
-		o.copy.Run(o.own(o.gradient), o.own(o.state.Grads))
-	default:
-		o.add.Run(o.own(o.gradient), o.own(o.gradient), o.own(o.state.Grads))
+	gradient := o.state.Grads
+	for i := p.depth - 1; i >= p.depth-p.merges; i-- {
+		o.addTerms.Run(o.terms[i], o.terms[i], batch)
+		o.add.Run(o.own(o.sums[i]), o.own(o.sums[i]), o.own(gradient))
+		batch, gradient = o.terms[i], o.sums[i]
 	}
 }
 

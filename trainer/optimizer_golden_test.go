@@ -88,7 +88,7 @@ func TestOptimizerFollowsReference(t *testing.T) {
 	start := func(t *testing.T, cfg config.Train, tok *model.Tokenizer) (*checkpoint.State, *optimizer) {
 		st, err := checkpoint.NewState(be, tok)
 		trainertest.Check(t, err)
-		v, err := newOptimizer(cfg, st)
+		v, err := newOptimizer(cfg, st, all(max(1, cfg.Accumulate)))
 		trainertest.Check(t, err)
 		return st, v
 	}

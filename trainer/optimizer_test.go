@@ -64,7 +64,7 @@ func TestOptimizerStep(t *testing.T) {
 		}
 		cfg := config.Train{LR: .125, Betas: [2]float64{.5, .75}, Eps: 1e-12, WeightDecay: 2, Schedule: "constant", ClipNorm: c.clip, Accumulate: 2,
 			EMA: config.EMA{Decay: .5, UpdateEvery: 1}}
-		v, err := newOptimizer(cfg, st)
+		v, err := newOptimizer(cfg, st, all(max(1, cfg.Accumulate)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,10 +77,10 @@ func TestOptimizerStep(t *testing.T) {
 		for part, g := range [][2]float32{{2, 6}, {4, 2}} {
 			write(st.Grads, g[0], g[1])
 			if part == 0 {
-				v.accumulate(make(kernels.Host, model.MaxScalars), true)
+				v.accumulate(make(kernels.Host, model.MaxScalars), push{})
 			}
 		}
-		if norm := finishOptimizerStep(t, v, Position{}, make(kernels.Host, model.MaxScalars), false); norm != 5 {
+		if norm := finishOptimizerStep(t, v, Position{}, make(kernels.Host, model.MaxScalars), push{1, 1}); norm != 5 {
 			t.Fatalf("norm %v, want 5", norm)
 		}
 		for _, w := range []struct {
@@ -111,16 +111,16 @@ func TestOptimizerStep(t *testing.T) {
 // optimizerStep is a step of one batch, on the CPU. It returns the norm.
 func optimizerStep(t *testing.T, v *optimizer, m Position, batch kernels.Buffer) float64 {
 	t.Helper()
-	return finishOptimizerStep(t, v, m, batch, true)
+	return finishOptimizerStep(t, v, m, batch, push{})
 }
 
 // finishOptimizerStep is the last batch of a step, and the update.
-func finishOptimizerStep(t *testing.T, v *optimizer, m Position, batch kernels.Buffer, first bool) float64 {
+func finishOptimizerStep(t *testing.T, v *optimizer, m Position, batch kernels.Buffer, p push) float64 {
 	t.Helper()
 	if err := v.schedule(m); err != nil {
 		t.Fatal(err)
 	}
-	v.accumulate(batch, first)
+	v.accumulate(batch, p)
 	v.update()
 	norm, _, err := v.read()
 	if err != nil {
@@ -152,7 +152,7 @@ func TestOptimizerRefusesWhatIsNotFinite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := newOptimizer(config.Train{LR: .1, Betas: [2]float64{.9, .99}, Eps: 1e-8, Accumulate: 2, EMA: config.EMA{Decay: .5, UpdateEvery: 1}}, st)
+		v, err := newOptimizer(config.Train{LR: .1, Betas: [2]float64{.9, .99}, Eps: 1e-8, Accumulate: 2, EMA: config.EMA{Decay: .5, UpdateEvery: 1}}, st, all(2))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,10 +162,10 @@ func TestOptimizerRefusesWhatIsNotFinite(t *testing.T) {
 				scalars[0], scalars[1] = loss[part], 10*loss[part]
 				st.Grads.(kernels.Host)[0] = grad[part]
 				if part == 0 {
-					v.accumulate(scalars, true)
+					v.accumulate(scalars, push{})
 				}
 			}
-			finishOptimizerStep(t, v, Position{}, scalars, false)
+			finishOptimizerStep(t, v, Position{}, scalars, push{1, 1})
 			norm, means, err := v.read()
 			if err != nil {
 				t.Fatal(err)

@@ -93,7 +93,7 @@ func TestStepOfTheReference(t *testing.T) {
 	for i := range p.Buffer("weight").Len() {
 		p.Buffer("weight").(kernels.Host)[i] = 1
 	}
-	opt, err := newOptimizer(c.Train, st)
+	opt, err := newOptimizer(c.Train, st, all(c.Train.Accumulate))
 	if err != nil {
 		t.Fatal(err)
 	}

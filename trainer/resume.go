@@ -163,6 +163,11 @@ func (t *training) weights(from string) error {
 			return err
 		}
 		t.snap = checkpoint.Snapshot{Best: unknown, Seed: t.cfg.Train.Seed}
+	}
+	switch {
+	case t.dir == nil:
+		return nil // they are those of rank 0
+	case from == "":
 		return t.initialize()
 	}
 	was, err := t.snap.Configuration(filepath.Join(from, checkpoint.StateFile))

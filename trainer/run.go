@@ -20,6 +20,7 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/ranks"
 	"magvit/trainer/task"
 )
 
@@ -36,6 +37,8 @@ type Options struct {
 	Backend kernels.Backend // where the kernels run
 	Log     *slog.Logger    // nil: nothing is logged
 	OnStep  func(step int)  // called after each step, if not nil
+
+	Ranks *ranks.Group // that train together; nil: this process alone
 
 	InitPartial bool // Init may lack tensors or hold others: those that fit are taken
 }
@@ -68,7 +71,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	err = t.train(ctx)
 	switch stop := ctx.Err(); {
-	case stop != nil && (err == nil || errors.Is(err, stop)):
+	case stop != nil && (err == nil || errors.Is(err, stop)), errors.Is(err, errStopped):
 		err = t.interrupt()
 	case err != nil:
 		err = t.rescue(err)
@@ -85,18 +88,20 @@ func (t *training) train(ctx context.Context) error {
 	if t.snap.Step == 0 && t.fraction() >= 1 {
 		t.log.Warn("the first evaluation used up the run's minutes: it takes one step; a larger train.minutes trains longer, a smaller train.eval_clips evaluates faster", "minutes", t.cfg.Train.Minutes)
 	}
+	work := t.patient(ctx)
 	for !t.finished() {
 		t.current = step{began: t.clock()}
-		for part := range t.cfg.Train.Accumulate {
-			if err := t.fetch(ctx); err != nil {
-				return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
-			}
-			if err := t.enqueue(part); err != nil {
-				return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
-			}
+		if err := t.fetch(work); err != nil {
+			return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
 		}
-		t.prefetch(ctx)
-		if err := t.finishStep(); err != nil {
+		if err := t.agree(ctx); err != nil {
+			return err
+		}
+		if err := t.runBatches(work); err != nil {
+			return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
+		}
+		t.prefetch(work)
+		if err := t.finishStep(work); err != nil {
 			return err
 		}
 		if err := t.logStep(); err != nil {
@@ -105,22 +110,35 @@ func (t *training) train(ctx context.Context) error {
 		if err := t.evaluateAndSave(ctx); err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
+		if err := work.Err(); err != nil {
 			return err
 		}
 	}
 	return t.evaluateAndSave(ctx)
 }
 
-// evaluateAndSave evaluates, saves and draws, where these are due.
+// evaluateAndSave evaluates, saves and draws, where these are due. Of several ranks the first
+// does so; an interruption there is agreed on before the next step.
 func (t *training) evaluateAndSave(ctx context.Context) error {
-	if err := t.evaluate(ctx); err != nil {
-		return err
+	if t.evaluationDue() || t.saveDue() {
+		if err := t.verify(ctx); err != nil {
+			return err
+		}
 	}
-	if err := t.save(); err != nil {
-		return err
+	if t.dir == nil {
+		return nil
 	}
-	return t.draw(ctx)
+	err := t.evaluate(ctx)
+	if err == nil {
+		err = t.save()
+	}
+	if err == nil {
+		err = t.draw(ctx)
+	}
+	if stop := ctx.Err(); t.group.Size() > 1 && stop != nil && errors.Is(err, stop) {
+		return nil
+	}
+	return err
 }
 
 // EvaluateCheckpoint evaluates a checkpoint, see checkpoint.Find, on the clips of a split, see task.NewClips.

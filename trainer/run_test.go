@@ -44,7 +44,7 @@ func again(t *testing.T, tr *training, b *data.Batch) {
 	if err := tr.enqueue(0); err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.finishStep(); err != nil {
+	if err := tr.finishStep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

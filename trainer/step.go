@@ -20,10 +20,10 @@ type step struct {
 	lr   float64
 }
 
-// fetch writes the next batch to the backend, unless it was prefetched. With the first one
-// it reads all of a step's batches, whose counts weigh each other.
+// fetch writes the next batch of this rank to the backend, unless it was prefetched. With the
+// first one it reads all of the rank's batches of a step, whose counts weigh each other.
 func (t *training) fetch(ctx context.Context) error {
-	if t.pendingClips > 0 || t.prefetchErr != nil {
+	if t.pendingClips > 0 || t.prefetchErr != nil || t.part().from == t.part().to {
 		return t.prefetchErr
 	}
 	b, err := t.next(ctx)
@@ -37,9 +37,12 @@ func (t *training) fetch(ctx context.Context) error {
 	return nil
 }
 
+// part is what this rank computes of a step's batches.
+func (t *training) part() part { return t.stepper.part }
+
 func (t *training) next(ctx context.Context) (*data.Batch, error) {
-	n := t.cfg.Train.Accumulate
-	if n == 1 {
+	n := t.part().to - t.part().from
+	if t.cfg.Train.Accumulate == 1 {
 		return t.loader.Next(ctx)
 	}
 	if len(t.batches) == 0 {
@@ -51,8 +54,7 @@ func (t *training) next(ctx context.Context) (*data.Batch, error) {
 			}
 			all = append(all, b.Clone())
 		}
-		t.stepper.Weigh(all)
-		t.batches = all
+		t.counts, t.batches = t.stepper.Counts(all), all
 	}
 	b := t.batches[0]
 	t.batches = t.batches[1:]
@@ -67,26 +69,48 @@ func (t *training) prefetch(ctx context.Context) {
 	}
 }
 
-// enqueue starts the backend on a batch of the step.
-func (t *training) enqueue(part int) error {
+// runBatches starts the backend on this rank's batches of the step.
+func (t *training) runBatches(ctx context.Context) error {
+	p := t.part()
+	if p.from == p.to {
+		return t.stepper.Idle(t.position())
+	}
+	for n := p.from; n < p.to; n++ {
+		if err := t.fetch(ctx); err != nil {
+			return err
+		}
+		if err := t.enqueue(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// position is that of the next step in the schedule.
+func (t *training) position() Position {
 	m := Position{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, DiscriminatorUpdates: t.snap.DiscriminatorUpdates, Progress: t.fraction(), Extension: t.snap.Extension}
 	t.current.lr = learningRate(t.cfg.Train, m)
+	return m
+}
+
+// enqueue starts the backend on a batch of the step.
+func (t *training) enqueue(n int) error {
 	t.current.clips += t.pendingClips
 	t.pendingClips = 0
-	t.updating = part == t.cfg.Train.Accumulate-1
-	return t.stepper.Run(part, m)
+	t.updating = n == t.part().to-1 && t.group.Size() == 1
+	return t.stepper.Run(n, t.position())
 }
 
 // finishStep waits for the step and counts it. It fails when too many in a row were not
 // applied because their loss or gradient was not finite.
-func (t *training) finishStep() (err error) {
+func (t *training) finishStep(ctx context.Context) (err error) {
 	asked := t.clock()
-	if t.current.Outcome, err = t.stepper.Wait(); err != nil {
+	if t.current.Outcome, err = t.stepper.Wait(ctx); err != nil {
 		return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
 	}
 	hidden := t.clock().Sub(asked) > time.Millisecond // the backend was still at work when the next batch was there
 	if t.logDue(t.snap.Step + 1) {
-		if t.current.used, err = t.stepper.used(); err != nil {
+		if t.current.used, err = t.used(ctx); err != nil {
 			return err
 		}
 	}
@@ -95,7 +119,7 @@ func (t *training) finishStep() (err error) {
 		if t.current.Adversarial {
 			t.snap.DiscriminatorUpdates++
 		}
-	} else if err := t.skip(); err != nil {
+	} else if err := t.skip(ctx); err != nil {
 		return err
 	}
 	t.snap.Step++
@@ -110,9 +134,12 @@ func (t *training) finishStep() (err error) {
 }
 
 // skip counts a step that was not applied and logs why.
-func (t *training) skip() error {
+func (t *training) skip(ctx context.Context) error {
 	what, err := t.firstNonFinite()
 	if err != nil {
+		return err
+	}
+	if what, err = t.blame(ctx, what); err != nil {
 		return err
 	}
 	t.snap.Skipped++
@@ -161,7 +188,9 @@ func (t *training) logDue(step int) bool {
 
 // logStep writes the step's record, where it is due, and progress.json.
 func (t *training) logStep() error {
-	if t.logDue(t.snap.Step) {
+	if t.logDue(t.snap.Step) && t.dir == nil {
+		t.snap.Unlogged, t.busy, t.idle, t.loggedClips = 0, 0, 0, 0
+	} else if t.logDue(t.snap.Step) {
 		r := metrics.StepRecord{Step: t.snap.Step, Loss: metrics.Number(t.current.Loss), Terms: t.current.Terms,
 			CodesUsed: t.current.used, LR: metrics.Number(t.current.lr), GradNorm: metrics.Number(t.current.Norm), Skipped: t.snap.Unlogged,
 			ClipsPerSecond: metrics.Number(float64(t.loggedClips) / t.busy.Seconds()), Seconds: metrics.Number(t.elapsed()),

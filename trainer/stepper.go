@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -11,6 +12,7 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/ranks"
 	"magvit/trainer/task"
 )
 
@@ -19,6 +21,9 @@ import (
 // last one, their norm, new weights and their average.
 //
 // Feed may be called before Wait: the next batch is copied while a step is computed.
+//
+// Of several ranks each computes its part of a step's batches; Wait then adds up what all
+// have computed, and each rank updates its copy of the weights.
 type Stepper struct {
 	cfg       config.Config
 	be        kernels.Backend
@@ -32,6 +37,9 @@ type Stepper struct {
 	fed, ran  *program             // of the batch that was fed, and of the last that ran
 	counts    []map[string]float64 // of the step's batches, see Weigh
 	values    []float32
+	position  Position // of the step that runs
+	part      part     // of a step's batches, of this rank
+	reducer   *reducer // nil in a process on its own
 }
 
 // program is the training graph for a batch shape.
@@ -47,9 +55,12 @@ type programKey struct {
 	adversarial bool
 }
 
-// batchPlace tells whether a batch is the first of its step, whether it is the last, and
-// whether its step has a gradient penalty.
-type batchPlace struct{ first, last, penalty bool }
+// batchPlace tells what becomes of a batch's gradient, whether the batch is the last of this
+// rank's in its step, and whether its step has a gradient penalty.
+type batchPlace struct {
+	push
+	last, penalty bool
+}
 
 // Outcome is the result of a step, means over its batches.
 type Outcome struct {
@@ -66,16 +77,17 @@ func (o Outcome) Applied() bool { return finite(o.Norm) }
 
 // NewStepper starts a training of a network from its first weights.
 func NewStepper(be kernels.Backend, net model.Network, c config.Config) (*Stepper, error) {
-	s, err := newStepper(be, net, c)
+	s, err := newStepper(be, net, c, nil)
 	if err != nil {
 		return nil, err
 	}
 	return s, s.begin()
 }
 
-// newStepper returns a training whose weights are not set.
-func newStepper(be kernels.Backend, net model.Network, c config.Config) (s *Stepper, err error) {
-	s = &Stepper{cfg: c, be: be, net: net, programs: map[programKey]*program{}}
+// newStepper returns a training whose weights are not set. g are the ranks that share its
+// steps, nil for none.
+func newStepper(be kernels.Backend, net model.Network, c config.Config, g *ranks.Group) (s *Stepper, err error) {
+	s = &Stepper{cfg: c, be: be, net: net, programs: map[programKey]*program{}, part: partOf(c.Train.Accumulate, g)}
 	if s.state, err = checkpoint.NewState(be, net); err != nil {
 		return nil, err
 	}
@@ -84,10 +96,12 @@ func newStepper(be kernels.Backend, net model.Network, c config.Config) (s *Step
 		weights = s.state.EMA
 	}
 	s.task = task.New(be, net, c, weights)
-	if s.optimizer, err = newOptimizer(c.Train, s.state); err != nil {
+	if s.optimizer, err = newOptimizer(c.Train, s.state, s.part); err != nil {
 		return nil, err
 	}
-	s.adversary, err = newAdversary(net, c, s.state, s.optimizer)
+	if s.adversary, err = newAdversary(net, c, s.state, s.optimizer, s.part); err == nil && g.Size() > 1 {
+		s.reducer = newReducer(g, s)
+	}
 	return s, err
 }
 
@@ -115,47 +129,43 @@ func (s *Stepper) Feed(b *data.Batch) error {
 	return nil
 }
 
-// Run enqueues the work on the batch that was fed, number part (0-based) of its step.
-func (s *Stepper) Run(part int, m Position) error {
+// Run enqueues the work on the batch that was fed, number n (0-based) of its step.
+func (s *Stepper) Run(n int, m Position) error {
 	p := s.fed
 	if p == nil {
 		panic("trainer: Run without Feed")
 	}
-	s.fed, s.ran = nil, p
-	if err := p.SetStep(model.StepPosition{Seed: s.cfg.Train.Seed, Step: m.Step, Batch: part, Batches: s.cfg.Train.Accumulate}); err != nil {
+	s.fed, s.ran, s.position = nil, p, m
+	if err := p.SetStep(model.StepPosition{Seed: s.cfg.Train.Seed, Step: m.Step, Batch: n, Batches: s.cfg.Train.Accumulate}); err != nil {
 		return err
 	}
-	if err := s.scale(p.Program, part); err != nil {
+	if err := s.scale(p.Program, n); err != nil {
 		return err
 	}
-	place := batchPlace{first: part == 0, last: part == s.cfg.Train.Accumulate-1}
+	place := batchPlace{push: s.part.push(n), last: n == s.part.to-1}
 	if s.step = m.Step; place.last {
-		if err := s.optimizer.schedule(m); err != nil {
+		if err := s.schedule(m); err != nil {
 			return err
 		}
-		s.step++
 	}
 	var against *model.Program
 	if p.adversarial {
 		place.penalty = s.adversary.penalizes(m.Step)
 		var err error
-		if against, err = s.prepareDiscriminator(p, part, m, place); err != nil {
+		if against, err = s.prepareDiscriminator(p, n, m, place); err != nil {
 			return err
 		}
 	}
 	if p.replay[place] == nil {
 		replay, err := kernels.Record(s.be, func() {
 			p.Plan.Enqueue()
-			s.optimizer.accumulate(p.Scalars, place.first)
+			s.optimizer.accumulate(p.Scalars, place.push)
 			if against != nil {
 				against.Plan.Enqueue()
-				s.adversary.optimizer.accumulate(against.Scalars, place.first)
+				s.adversary.optimizer.accumulate(against.Scalars, place.push)
 			}
-			switch {
-			case place.last && against != nil:
-				updateBoth(s.optimizer, s.adversary.optimizer)
-			case place.last:
-				s.optimizer.update()
+			if place.last && s.reducer == nil {
+				s.update(against != nil)
 			}
 		})
 		if err != nil {
@@ -166,38 +176,63 @@ func (s *Stepper) Run(part int, m Position) error {
 	return p.replay[place]()
 }
 
+// Idle takes part in a step of which this rank has no batch.
+func (s *Stepper) Idle(m Position) error {
+	s.position = m
+	return s.schedule(m)
+}
+
+// schedule writes the hyper-parameters of a step. The batch that is fed next is one of the
+// step after it.
+func (s *Stepper) schedule(m Position) error {
+	s.step = m.Step + 1
+	if err := s.optimizer.schedule(m); err != nil || !s.adversary.active(m.Step) {
+		return err
+	}
+	return s.adversary.optimizer.schedule(s.adversary.position(m))
+}
+
+// update enqueues the update of all that a step trains.
+func (s *Stepper) update(adversarial bool) {
+	if adversarial {
+		updateBoth(s.optimizer, s.adversary.optimizer)
+	} else {
+		s.optimizer.update()
+	}
+}
+
 // prepareDiscriminator is the discriminator's program for a batch, with all that depends on
 // the step.
-func (s *Stepper) prepareDiscriminator(p *program, part int, m Position, place batchPlace) (*model.Program, error) {
+func (s *Stepper) prepareDiscriminator(p *program, n int, m Position, place batchPlace) (*model.Program, error) {
 	a := s.adversary
 	d, err := a.program(p, place.penalty)
 	if err != nil {
 		return nil, err
 	}
 	a.ran = d
-	if err := d.SetStep(model.StepPosition{Seed: s.cfg.Train.Seed, Step: m.Step, Batch: part, Batches: s.cfg.Train.Accumulate}); err != nil {
+	if err := d.SetStep(model.StepPosition{Seed: s.cfg.Train.Seed, Step: m.Step, Batch: n, Batches: s.cfg.Train.Accumulate}); err != nil {
 		return nil, err
 	}
-	if err := s.scale(d, part); err != nil || !place.last {
-		return d, err
-	}
-	return d, a.optimizer.schedule(a.position(m))
+	return d, s.scale(d, n)
 }
 
-// Weigh tells the batches of the step that Run begins next. Each term of the loss is then a
-// mean over all that counts in the step, as if its batches were one: a batch of short
-// clips, or of few labels, counts less. Without it the batches count alike.
-func (s *Stepper) Weigh(batches []*data.Batch) {
-	s.counts = s.counts[:0]
+// Counts are what the terms of the loss are means over, of each of some batches.
+func (s *Stepper) Counts(batches []*data.Batch) (all []map[string]float64) {
 	for _, b := range batches {
 		c := s.task.Counts(b)
 		c[""] = float64(b.Shape().Pixels())
-		s.counts = append(s.counts, c)
+		all = append(all, c)
 	}
+	return all
 }
 
+// Weigh is given the Counts of all batches of the step that Run begins next. Each term of the
+// loss is then a mean over all that counts in the step, as if its batches were one: a batch
+// of short clips, or of few labels, counts less. Without it the batches count alike.
+func (s *Stepper) Weigh(counts []map[string]float64) { s.counts = counts }
+
 // scale writes the factors of a batch's terms: its count by the mean of the step's batches.
-func (s *Stepper) scale(p *model.Program, part int) error {
+func (s *Stepper) scale(p *model.Program, n int) error {
 	for _, t := range p.Terms {
 		to := p.Buffer(model.ScaleInput(t.Name))
 		if to == nil {
@@ -212,7 +247,7 @@ func (s *Stepper) scale(p *model.Program, part int) error {
 			total += c[of]
 		}
 		if total > 0 {
-			factor = s.counts[part][of] * float64(len(s.counts)) / total
+			factor = s.counts[n][of] * float64(len(s.counts)) / total
 		}
 		if err := s.be.Write(to, []float32{float32(factor)}); err != nil {
 			return err
@@ -221,8 +256,14 @@ func (s *Stepper) scale(p *model.Program, part int) error {
 	return nil
 }
 
-// Wait waits for the step.
-func (s *Stepper) Wait() (o Outcome, err error) {
+// Wait waits for the step, of which all ranks have computed their batches. ctx ends the wait
+// for other ranks.
+func (s *Stepper) Wait(ctx context.Context) (o Outcome, err error) {
+	if s.reducer != nil {
+		if err := s.reducer.reduce(ctx, s); err != nil {
+			return o, err
+		}
+	}
 	if err := s.be.Sync(); err != nil {
 		return o, err
 	}
@@ -230,12 +271,17 @@ func (s *Stepper) Wait() (o Outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	o = Outcome{Loss: means[0], Norm: norm, Terms: termsOf(nil, s.ran.Program, means), Adversarial: s.ran.adversarial}
+	o = Outcome{Loss: means[0], Norm: norm, Adversarial: s.adversary.active(s.position.Step)}
+	if s.ran != nil {
+		o.Terms = termsOf(nil, s.ran.Program, means)
+	}
 	if o.Adversarial {
 		if o.DiscriminatorNorm, means, err = s.adversary.optimizer.read(); err != nil {
 			return o, err
 		}
-		o.Terms = termsOf(o.Terms, s.adversary.ran, means)
+		if s.ran != nil {
+			o.Terms = termsOf(o.Terms, s.adversary.ran, means)
+		}
 	}
 	return o, nil
 }
@@ -248,12 +294,12 @@ func termsOf(terms metrics.Terms, p *model.Program, means [line]float64) metrics
 	return terms
 }
 
-// used counts the distinct codes of the last batch that ran, 0 of a network without.
+// used counts the distinct codes of the last batch that ran here, 0 without codes.
 func (s *Stepper) used() (int, error) {
-	from := s.ran.Buffer("codes")
-	if from == nil {
+	if s.ran == nil || s.ran.Buffer("codes") == nil {
 		return 0, nil
 	}
+	from := s.ran.Buffer("codes")
 	if cap(s.values) < from.Len() {
 		s.values = make([]float32, from.Len())
 	}

@@ -18,6 +18,7 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/ranks"
 	"magvit/trainer/report"
 	"magvit/trainer/rundir"
 	"magvit/trainer/task"
@@ -33,8 +34,9 @@ type training struct {
 	be    kernels.Backend
 	log   *slog.Logger
 	clock func() time.Time
+	group *ranks.Group // nil: this process alone
 
-	dir        *rundir.Dir
+	dir        *rundir.Dir // nil on ranks but the first
 	store      *checkpoint.Store
 	net        model.Network
 	perceptual model.FrozenNet // of model.loss.perceptual, or nil
@@ -47,6 +49,8 @@ type training struct {
 	snap          checkpoint.Snapshot // counts up to the last step
 	began         time.Time
 	secondsBefore float64            // of the run before this process
+	agreed        float64            // seconds of the run, as several ranks agreed on before the step
+	verified      int                // step after which all ranks had the same weights
 	newest        string             // newest checkpoint's name
 	savedStep     int                // step of the newest checkpoint
 	evaluated     int                // step of the last evaluation, -1 before the first
@@ -60,19 +64,26 @@ type training struct {
 	problem string               // of adversarial training, as logged last
 
 	current      step
-	batches      []*data.Batch // the others of the step, where it has several
-	pendingClips int           // clips of the batch that was prefetched, 0 without one
-	prefetchErr  error         // why the prefetched batch is missing
-	waited       time.Duration // by the loader, up to the last step
-	busy, idle   time.Duration // since the last record: steps with their waiting, and waiting alone
-	loggedClips  int           // clips trained on since the last record
+	batches      []*data.Batch        // the others of the step, where it has several
+	counts       []map[string]float64 // of all of these, see Stepper.Weigh; nil of steps of one batch
+	pendingClips int                  // clips of the batch that was prefetched, 0 without one
+	prefetchErr  error                // why the prefetched batch is missing
+	waited       time.Duration        // by the loader, up to the last step
+	busy, idle   time.Duration        // since the last record: steps with their waiting, and waiting alone
+	loggedClips  int                  // clips trained on since the last record
 }
 
 // elapsed returns the run's time in seconds, without interruptions.
 func (t *training) elapsed() float64 { return t.secondsBefore + t.clock().Sub(t.began).Seconds() }
 
 // fraction returns how much of the run is done, in [0,1].
-func (t *training) fraction() float64 { return fraction(t.cfg.Train, t.snap.Step, t.elapsed()) }
+func (t *training) fraction() float64 {
+	seconds := t.agreed
+	if t.group.Size() == 1 {
+		seconds = t.elapsed()
+	}
+	return fraction(t.cfg.Train, t.snap.Step, seconds)
+}
 
 // finished reports whether the run's steps or minutes are used up. A run takes at least one step.
 func (t *training) finished() bool { return t.snap.Step > 0 && t.fraction() >= 1 }
@@ -86,12 +97,17 @@ func (t *training) recordEval(e metrics.EvalRecord) {
 	}
 }
 
-// evaluate runs an evaluation before the first step, every eval_every steps and at
-// the end, once for each step.
-func (t *training) evaluate(ctx context.Context) error {
+// evaluationDue reports whether the step has an evaluation: that before the first step, every
+// eval_every steps, and at the end.
+func (t *training) evaluationDue() bool {
 	step, every := t.snap.Step, t.cfg.Train.EvalEvery
-	due := step == 0 || every > 0 && step%every == 0 || t.finished()
-	if !due || t.evaluated == step {
+	return step == 0 || every > 0 && step%every == 0 || t.finished()
+}
+
+// evaluate runs an evaluation where it is due, once for each step.
+func (t *training) evaluate(ctx context.Context) error {
+	step := t.snap.Step
+	if !t.evaluationDue() || t.evaluated == step {
 		return nil
 	}
 	t.writeProgress("evaluating", true)
@@ -150,19 +166,24 @@ func (t *training) final(e metrics.EvalRecord) error {
 // save writes a checkpoint every save_every steps, at a new best and at the end, but
 // not while steps fail.
 func (t *training) save() error {
-	step, every := t.snap.Step, t.cfg.Train.SaveEvery
 	if t.snap.BadInARow > 0 && !t.finished() {
 		return nil
 	}
-	if every > 0 && step%every == 0 || t.snap.BestStep == step || t.finished() {
+	if t.saveDue() || t.snap.BestStep == t.snap.Step {
 		return t.checkpoint()
 	}
 	return nil
 }
 
+// saveDue reports whether the step has a checkpoint, whatever its evaluation.
+func (t *training) saveDue() bool {
+	every := t.cfg.Train.SaveEvery
+	return every > 0 && t.snap.Step%every == 0 || t.finished()
+}
+
 // checkpoint saves the run, once for each step.
 func (t *training) checkpoint() error {
-	if t.snap.Step == 0 {
+	if t.snap.Step == 0 || t.dir == nil {
 		return nil
 	}
 	if t.savedStep == t.snap.Step { // evaluated after it was saved, as after an interruption
@@ -190,7 +211,7 @@ func (t *training) checkpoint() error {
 // rescue saves a checkpoint of a run that ends with an error, where the state is that of
 // a whole step, and adds its name to the error.
 func (t *training) rescue(err error) error {
-	if t.unsaved || t.updating || t.snap.BadInARow > 0 || t.snap.Step == 0 || t.savedStep == t.snap.Step {
+	if t.dir == nil || t.unsaved || t.updating || t.snap.BadInARow > 0 || t.snap.Step == 0 || t.savedStep == t.snap.Step {
 		return err
 	}
 	if bad := t.checkpoint(); bad != nil {
@@ -205,7 +226,7 @@ func (t *training) interrupt() error {
 	if err := t.checkpoint(); err != nil {
 		return fmt.Errorf("interrupted after step %d, and saving failed: %w", t.snap.Step, err)
 	}
-	if t.newest == "" {
+	if t.snap.Step == 0 {
 		return fmt.Errorf("%w before the first step", ErrInterrupted)
 	}
 	return fmt.Errorf("%w after step %d; saved as %s, go on with --resume auto", ErrInterrupted, t.snap.Step, t.newest)
@@ -224,6 +245,9 @@ func (t *training) end(err error) (Result, error) {
 	for _, e := range t.loader.Skipped() {
 		t.log.Warn("clip left out: " + e.Error())
 	}
+	if t.dir == nil {
+		return Result{Step: t.snap.Step, Dir: t.opt.Out}, err
+	}
 	t.writeProgress(state, true)
 	if closed := t.dir.Close(); closed != nil && err == nil {
 		err = closed
@@ -238,6 +262,9 @@ func (t *training) end(err error) (Result, error) {
 
 // writeProgress replaces progress.json, if it is old or force is set.
 func (t *training) writeProgress(state string, force bool) {
+	if t.dir == nil {
+		return
+	}
 	p := t.progress
 	p.State, p.Step, p.Fraction, p.Seconds, p.Heartbeat = state, t.snap.Step, t.fraction(), t.elapsed(), t.clock()
 	p.Skipped, p.UnreadClips, p.Checkpoint, p.BestPSNR = t.snap.Skipped, len(t.loader.Skipped()), t.newest, t.snap.Best

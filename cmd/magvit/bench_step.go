@@ -269,7 +269,7 @@ func (m *measured) run() error {
 	if err := m.steps.Feed(m.batch); err != nil {
 		return err
 	}
-	o, err := m.steps.Wait()
+	o, err := m.steps.Wait(context.Background())
 	if err == nil && !o.Applied() {
 		err = fmt.Errorf("step %d: the loss is %v, the gradient's norm %v: such a step is not applied, and its time means nothing", m.done, o.Loss, o.Norm)
 	}

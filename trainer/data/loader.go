@@ -26,7 +26,9 @@ type Loader struct {
 	seed   uint64
 	train  bool
 
-	step    int // of the next batch
+	every, first, count int // see Restrict
+
+	step    int // number of the next batch, among those that are made
 	slots   []slot
 	held    int // slot used by the caller, -1: none
 	jobs    chan int
@@ -68,7 +70,7 @@ func NewLoader(src Source, indices []int, cfg Config, batch int, seed uint64, tr
 	}
 	l := &Loader{
 		cfg: cfg, reader: newReader(src, cfg), items: items, batch: batch, seed: seed, train: train,
-		orders: map[int][]int{}, held: -1,
+		orders: map[int][]int{}, held: -1, every: 1, count: 1,
 	}
 	workers := max(cfg.Workers, 1)
 	l.slots = make([]slot, workers+extraSlots)
@@ -99,10 +101,16 @@ func (l *Loader) start() {
 		l.slots[k].step, l.slots[k].ready = l.step+i, make(chan error, 1)
 		l.jobs <- k
 	}
+	if l.count == 0 {
+		return
+	}
 	for range max(l.cfg.Workers, 1) {
 		l.workers.Go(func() { l.work(ctx, l.jobs) })
 	}
 }
+
+// numbered is the step of the k-th batch that is made.
+func (l *Loader) numbered(k int) int { return k/l.count*l.every + l.first + k%l.count }
 
 func (l *Loader) work(ctx context.Context, jobs <-chan int) {
 	s := sampler{cfg: l.cfg}
@@ -111,7 +119,7 @@ func (l *Loader) work(ctx context.Context, jobs <-chan int) {
 		case <-ctx.Done():
 			return
 		case k := <-jobs:
-			l.slots[k].ready <- l.fill(ctx, &s, &l.slots[k].batch, l.slots[k].step)
+			l.slots[k].ready <- l.fill(ctx, &s, &l.slots[k].batch, l.numbered(l.slots[k].step))
 		}
 	}
 }
@@ -140,7 +148,7 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	case err := <-l.slots[k].ready:
 		if err != nil {
 			l.slots[k].ready <- err // the following calls return it too
-			return nil, fmt.Errorf("batch of step %d: %w", l.step, err)
+			return nil, fmt.Errorf("batch of step %d: %w", l.numbered(l.step), err)
 		}
 	}
 	l.held = k
@@ -148,10 +156,18 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	return &l.slots[k].batch, nil
 }
 
-// Seek makes step the next one.
+// Seek makes step the next one; a multiple of every, see Restrict.
 func (l *Loader) Seek(step int) {
 	l.stop()
-	l.step = step
+	l.step = step / l.every * l.count
+	l.start()
+}
+
+// Restrict leaves out the batches but those of steps from up to to of each run of every
+// steps, and begins again with the first one. Without any, Next must not be called.
+func (l *Loader) Restrict(every, from, to int) {
+	l.stop()
+	l.every, l.first, l.count, l.step = every, from, to-from, 0
 	l.start()
 }
 

@@ -91,6 +91,31 @@ func next(t *testing.T, l *Loader) Batch {
 	return *b.Clone()
 }
 
+// TestRestrict makes steps 0 and 1 of each 3 on one loader, and step 2 on another.
+func TestRestrict(t *testing.T) {
+	all := mustLoad(t, dots(10, 5, 16, 16), augmented(), 2, true)
+	var want []Batch
+	for range 9 {
+		want = append(want, next(t, all))
+	}
+	for _, part := range [][2]int{{0, 2}, {2, 3}} {
+		l := mustLoad(t, dots(10, 5, 16, 16), augmented(), 2, true)
+		l.Restrict(3, part[0], part[1])
+		for _, start := range []int{0, 3} {
+			l.Seek(start)
+			for step := start; step < len(want); step++ {
+				if step%3 < part[0] || step%3 >= part[1] {
+					continue
+				}
+				if d := cmp.Diff(want[step], next(t, l)); d != "" {
+					t.Errorf("steps %v of 3, from %d, step %d: %s", part, start, step, d)
+				}
+			}
+		}
+	}
+	mustLoad(t, dots(10, 5, 16, 16), augmented(), 2, true).Restrict(3, 1, 1) // no step, and nothing waits for it
+}
+
 func TestBatchesDependOnSeedAndStepOnly(t *testing.T) {
 	src := dots(10, 5, 16, 16)
 	src.bad = map[int]bool{0: true, 3: true, 5: true, 8: true}

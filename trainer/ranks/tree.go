@@ -20,9 +20,11 @@ func (t Tree) span(n Node) (from, to int) {
 // root is the node of the whole sum.
 func (t Tree) root() Node { return Node{Level: bits.Len(uint(t.Leaves - 1))} }
 
-// Part is the range of micro-batches that a rank computes.
+// Part is the range of micro-batches that a rank computes. Of more ranks than micro-batches
+// some compute none, but never the first one.
 func (t Tree) Part(rank, size int) (from, to int) {
-	return rank * t.Leaves / size, (rank + 1) * t.Leaves / size
+	first := func(rank int) int { return (rank*t.Leaves + size - 1) / size }
+	return first(rank), first(rank + 1)
 }
 
 // Nodes are the largest sums of micro-batches from..to alone, in order. A rank that computes

@@ -1,0 +1,316 @@
+package trainer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"magvit/kernels"
+	"magvit/trainer/checkpoint"
+	"magvit/trainer/config"
+	"magvit/trainer/ranks"
+	"magvit/trainer/usage"
+)
+
+// Several ranks train as one. Rank 0 alone writes the run directory; the others keep a copy of
+// the weights, and take from it what it knows of the run. What follows are the points where
+// all ranks meet, in the order of a run.
+
+// errStopped ends the steps of all ranks, one of which was interrupted.
+var errStopped = errors.New("interrupted on one of the ranks")
+
+// patient is the context of work that other ranks wait for: an interruption does not end it,
+// but is agreed on before the next step.
+func (t *training) patient(ctx context.Context) context.Context {
+	if t.group.Size() > 1 {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
+}
+
+// divide makes a step's batches at least as many as there are ranks, of fewer clips each. A
+// run keeps the division it began with, so that it has the same bits with other ranks.
+func (t *training) divide(ctx context.Context) error {
+	c, n := &t.cfg.Train, t.group.Size()
+	if t.dir != nil {
+		if was, ok, err := t.dir.Config(); err == nil && ok {
+			w := was.Train
+			if w.Accumulate > c.Accumulate && w.Accumulate%c.Accumulate == 0 && w.Batch*w.Accumulate == c.Batch*c.Accumulate {
+				t.log.Info("the run's steps are of more, smaller batches than configured", "batches", w.Accumulate, "clips", w.Batch)
+				c.Batch, c.Accumulate = w.Batch, w.Accumulate
+			} else if n > 1 && c.Accumulate < n && w.Accumulate == c.Accumulate {
+				n = 1 // its batches are as they were
+			}
+		}
+	}
+	if n > 1 && c.Accumulate < n && t.cfg.Data.Crop.Batch == 0 {
+		for parts := 2; parts <= c.Batch; parts++ {
+			if c.Batch%parts == 0 && c.Accumulate*parts%n == 0 {
+				t.log.Info("a step's batches are divided among the ranks", "batches", c.Accumulate*parts, "clips", c.Batch/parts)
+				c.Batch, c.Accumulate = c.Batch/parts, c.Accumulate*parts
+				break
+			}
+		}
+	}
+	division, err := t.fromFirst(ctx, [2]int{c.Batch, c.Accumulate})
+	if err != nil {
+		return err
+	}
+	c.Batch, c.Accumulate = division[0], division[1]
+	if n := t.group.Size(); n > 1 && c.Accumulate%n != 0 {
+		t.log.Warn(fmt.Sprintf("%d batches a step on %d ranks: some ranks wait for others; train.accumulate=%d with a train.batch to match uses all", c.Accumulate, n, n))
+	}
+	return nil
+}
+
+// fromFirst is a value of rank 0.
+func (t *training) fromFirst(ctx context.Context, v [2]int) ([2]int, error) {
+	b := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(v[0])), uint64(v[1]))
+	err := t.group.Broadcast(t.patient(ctx), 0, b)
+	return [2]int{int(binary.LittleEndian.Uint64(b)), int(binary.LittleEndian.Uint64(b[8:]))}, err
+}
+
+// meet refuses ranks that would not compute the same.
+func (t *training) meet(ctx context.Context) error {
+	if t.group.Size() == 1 {
+		return nil
+	}
+	ctx = t.patient(ctx)
+	program, err := programHash()
+	if err != nil {
+		return err
+	}
+	for _, of := range []struct{ what, value, advice string }{
+		{"program", program, "install one program everywhere"},
+		{"instruction set or device", kernels.InstructionsOf(t.be), "MAGVIT_ISA=avx2 on all ranks chooses one that most processors have"},
+		{"clips", fingerprint(t.opt.Source), "give all ranks the same --data"},
+	} {
+		if err := t.group.Same(ctx, of.what, of.value); err != nil {
+			return usage.Errorf("%w: %s", err, of.advice)
+		}
+	}
+	text, err := t.cfg.YAML()
+	if err != nil {
+		return err
+	}
+	texts, err := t.group.Gather(ctx, text)
+	if err != nil {
+		return err
+	}
+	first, err := config.Parse("configuration of "+t.group.Name(0), texts[0])
+	if err != nil {
+		return err
+	}
+	for i, text := range texts {
+		other, err := config.Parse("configuration of "+t.group.Name(i), text)
+		if err != nil {
+			return err
+		}
+		if d := config.Differences(first, other, "data.workers"); len(d) > 0 {
+			return usage.Errorf("configuration: on %s it is another one than on %s: %s; want the same on all ranks", t.group.Name(i), t.group.Name(0), d)
+		}
+	}
+	return nil
+}
+
+// sameClips refuses ranks whose clips have the same names and other pixels, as far as their
+// mean frame shows it.
+func (t *training) sameClips(ctx context.Context) error {
+	if t.group.Size() == 1 || t.clips.Mean == nil {
+		return nil
+	}
+	if err := t.group.Same(t.patient(ctx), "mean frame of the training clips", hash(t.clips.Mean)); err != nil {
+		return usage.Errorf("%w: clips of the same names differ", err)
+	}
+	return nil
+}
+
+// programHash identifies the program that runs.
+func programHash() (string, error) {
+	name, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return "sha256 " + hex.EncodeToString(h.Sum(nil)[:8]), err
+}
+
+func hash(values []float32) string {
+	h := sha256.Sum256(ranks.Bytes(values))
+	return "sha256 " + hex.EncodeToString(h[:8])
+}
+
+// shared is what rank 0 knows of a run that the others take over.
+type shared struct {
+	From   string              `json:"from"`
+	Config []byte              `json:"config"`
+	Snap   checkpoint.Snapshot `json:"snap"`
+}
+
+// adopt takes over rank 0's checkpoint, configuration and counts.
+func (t *training) adopt(ctx context.Context, from string) (string, error) {
+	if t.group.Size() == 1 {
+		return from, nil
+	}
+	text, err := t.cfg.YAML()
+	if err != nil {
+		return "", err
+	}
+	mine, err := json.Marshal(shared{from, text, t.snap})
+	if err != nil {
+		return "", err
+	}
+	if !t.group.First() {
+		mine = nil
+	}
+	all, err := t.group.Gather(t.patient(ctx), mine)
+	if err != nil || t.group.First() {
+		return from, err
+	}
+	var b shared
+	if err := json.Unmarshal(all[0], &b); err != nil {
+		return "", err
+	}
+	if t.cfg, err = config.Parse("configuration of "+t.group.Name(0), b.Config); err != nil {
+		return "", err
+	}
+	t.snap = b.Snap
+	return b.From, t.buildNetwork()
+}
+
+// copyState gives all ranks the weights and the optimizer's state of rank 0.
+func (t *training) copyState(ctx context.Context) error {
+	if t.group.Size() == 1 {
+		return nil
+	}
+	for _, b := range []kernels.Buffer{t.state.Params, t.state.M, t.state.V, t.state.EMA} {
+		arena, err := t.state.Read(b)
+		if err != nil {
+			return err
+		}
+		if err := t.group.Broadcast(t.patient(ctx), 0, ranks.Bytes(arena)); err != nil {
+			return err
+		}
+		if err := t.be.Write(b, arena); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// word is what each rank tells the others before a step.
+type word struct {
+	Stop    bool                 `json:"stop,omitempty"`
+	Seconds float64              `json:"seconds"` // of the run
+	Counts  []map[string]float64 `json:"counts,omitempty"`
+}
+
+// agree tells the other ranks of an interruption and of what this rank's batches count. The
+// clock is rank 0's.
+func (t *training) agree(ctx context.Context) error {
+	if t.group.Size() == 1 {
+		if t.counts != nil {
+			t.stepper.Weigh(t.counts)
+		}
+		return nil
+	}
+	mine, err := json.Marshal(word{ctx.Err() != nil, t.elapsed(), t.counts})
+	if err != nil {
+		return err
+	}
+	words, err := t.group.Gather(t.patient(ctx), mine)
+	if err != nil {
+		return err
+	}
+	var counts []map[string]float64
+	stop := false
+	for i, text := range words {
+		var w word
+		if err := json.Unmarshal(text, &w); err != nil {
+			return fmt.Errorf("%s: %w", t.group.Name(i), err)
+		}
+		if i == 0 {
+			t.agreed = w.Seconds
+		}
+		stop, counts = stop || w.Stop, append(counts, w.Counts...)
+	}
+	t.stepper.Weigh(counts)
+	if stop {
+		return errStopped
+	}
+	return nil
+}
+
+// used counts the distinct codes of the step's last batch, and the clips of all ranks since
+// the last record.
+func (t *training) used(ctx context.Context) (int, error) {
+	used, err := t.stepper.used()
+	if err != nil || t.group.Size() == 1 {
+		return used, err
+	}
+	mine := binary.LittleEndian.AppendUint64(nil, uint64(used))
+	mine = binary.LittleEndian.AppendUint64(mine, uint64(t.loggedClips+t.current.clips))
+	all, err := t.group.Gather(ctx, mine)
+	if err != nil {
+		return 0, err
+	}
+	clips := 0
+	for rank, b := range all {
+		if from, to := t.part().tree.Part(rank, len(all)); from < to && to == t.part().tree.Leaves {
+			used = int(binary.LittleEndian.Uint64(b))
+		}
+		clips += int(binary.LittleEndian.Uint64(b[8:]))
+	}
+	t.loggedClips = clips - t.current.clips
+	return used, nil
+}
+
+// blame adds the ranks to what was not finite.
+func (t *training) blame(ctx context.Context, what string) (string, error) {
+	if t.group.Size() == 1 {
+		return what, nil
+	}
+	all, err := t.group.Gather(ctx, []byte(t.stepper.reducer.nonFinite()))
+	for i, found := range all {
+		if len(found) > 0 {
+			what += "; " + string(found) + " on " + t.group.Name(i)
+		}
+	}
+	return what, err
+}
+
+// verify compares the weights of all ranks before what may be a checkpoint.
+func (t *training) verify(ctx context.Context) error {
+	if t.group.Size() == 1 || t.snap.Step == 0 || t.verified == t.snap.Step {
+		return nil
+	}
+	var b bytes.Buffer
+	for _, arena := range []kernels.Buffer{t.state.Params, t.state.M, t.state.V, t.state.EMA} {
+		values, err := t.state.Read(arena)
+		if err != nil {
+			return err
+		}
+		b.WriteString(hash(values))
+	}
+	sum := sha256.Sum256(b.Bytes())
+	err := t.group.Same(t.patient(ctx), fmt.Sprintf("weights after step %d", t.snap.Step), hex.EncodeToString(sum[:8]))
+	if err != nil {
+		t.unsaved = true // what is here is not worth a checkpoint
+		return fmt.Errorf("%w: memory or a processor errs; the last checkpoint is that of ranks that agreed", err)
+	}
+	t.verified = t.snap.Step
+	return nil
+}
