@@ -82,7 +82,7 @@ func newDevice(c *cli.Context) (be kernels.Backend, why, err error) {
 
 // newCPU starts the CPU backend.
 func newCPU(p kernels.Precision) (*kernels.CPU, error) {
-	be, err := kernels.NewCPUIn(p, 0)
+	be, err := kernels.NewCPUIn(p, launched.cores)
 	if err != nil {
 		return nil, usagef("--precision %v on the CPU: %w", p, err)
 	}

@@ -38,7 +38,8 @@ func main() {
 	go interruptOn(signals, stop, os.Exit)
 	// A write to a closed pipe is an error then, and no end of the program.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	os.Exit(run(ctx, os.Args, watchPipe(os.Stdout, stop), watchPipe(os.Stderr, stop)))
+	status := run(ctx, os.Args, watchPipe(os.Stdout, stop), watchPipe(os.Stderr, stop))
+	launched.exit(status)
 }
 
 // interruptOn asks the command to stop at the first signal. A second Ctrl-C or SIGTERM
@@ -87,7 +88,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if status == interrupted && !errors.Is(err, trainer.ErrInterrupted) {
 		err = errors.New("interrupted")
 	}
-	fmt.Fprintf(stderr, "magvit: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	status, text := launched.fail(err, status)
+	if text != "" {
+		fmt.Fprintf(stderr, "magvit: %s\n", strings.ReplaceAll(strings.TrimSpace(text), "\n", "; "))
+	}
 	return status
 }
 

@@ -34,10 +34,14 @@ const barParts = 1000
 
 // newProgress starts a bar called name if the log goes to a terminal; elsewhere a line is
 // logged at most once in the interval every, or never if that is 0. With --quiet there is
-// neither, and only warnings and errors are logged.
+// neither, and only warnings and errors are logged; nor has a rank but the first.
 func newProgress(c *cli.Context, name string, every time.Duration) *progress {
 	w := c.App.ErrWriter
 	p := &progress{log: logger(w), every: every}
+	if !launched.first() {
+		p.log, p.every = launched.named(p.log), 0
+		return p
+	}
 	if c.Bool("quiet") {
 		p.log, p.every = slog.New(atLeast{p.log.Handler(), slog.LevelWarn}), 0
 		return p

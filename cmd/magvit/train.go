@@ -63,15 +63,24 @@ func train(c *cli.Context) error {
 	if err := protect(c.String("out"), "--out", append(c.StringSlice("data"), c.StringSlice("val")...)...); err != nil {
 		return err
 	}
+	group, err := openRanks(c)
+	if err != nil {
+		return err
+	}
 	p := newProgress(c, "train", 0)
 	defer p.close()
+	launched.describe(p.log)
 	var src data.Source
 	var cfg config.Config
 	open := func() (func(), error) {
 		if cfg.Model.IsPrior() {
 			return openCodes(c, &src)
 		}
-		s, closeData, err := openData(c, p.log, c.StringSlice("data"), filepath.Join(c.String("out"), "set.index"), data.Options{Val: c.StringSlice("val")})
+		cache := ""
+		if launched.first() {
+			cache = filepath.Join(c.String("out"), "set.index")
+		}
+		s, closeData, err := openData(c, p.log, c.StringSlice("data"), cache, data.Options{Val: c.StringSlice("val")})
 		src = s
 		return closeData, err
 	}
@@ -90,16 +99,18 @@ func train(c *cli.Context) error {
 			return err
 		}
 	}
-	var err error
 	if cfg, err = configuration(c); err != nil {
 		return err
+	}
+	if group != nil {
+		group.SetTimeout(time.Duration(cfg.Train.Timeout * float64(time.Second)))
 	}
 	be, err := openDevice(c, p.log)
 	if err != nil {
 		return err
 	}
 	defer be.Close()
-	if addr := c.String("metrics-addr"); addr != "" {
+	if addr := c.String("metrics-addr"); addr != "" && launched.first() {
 		stop, err := serveMetrics(addr, c.String("out"), p.log)
 		if err != nil {
 			return err
@@ -115,10 +126,10 @@ func train(c *cli.Context) error {
 	}
 	r, err := trainer.Run(c.Context, trainer.Options{
 		Config: cfg, Source: src, Out: c.String("out"), Resume: c.String("resume"), Init: c.String("init"), InitPartial: c.Bool("init-partial"), Backend: be, Log: p.log,
-		OnStep: fractionOfRun(p, cfg.Train, c.String("out")),
+		OnStep: fractionOfRun(p, cfg.Train, c.String("out")), Ranks: group,
 	})
 	p.close()
-	if err != nil {
+	if err != nil || !launched.first() {
 		return err
 	}
 	if c.Bool("json") {
