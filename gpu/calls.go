@@ -10,13 +10,70 @@ package gpu
 #include <stdlib.h>
 #include <string.h>
 #include "lazy.h"
+#include "nccl.h"
 
-// A launch as list.go writes it.
+// An entry of a list as list.go writes it: a launch, or without a function an operation.
 typedef struct {
 	uint64_t function;
 	uint32_t grid[3], block[3], shared, length;
 	unsigned char args[];
 } record;
+
+// What a list runs on: the stream of kernels; with other ranks a second stream, the events
+// between the two, and the communicator.
+typedef struct {
+	CUstream compute, second;
+	CUevent forked, joined;
+	ncclComm_t comm;
+	int ranks;
+} streams;
+
+// Results of NCCL among those of the driver.
+enum { NCCL_ERRORS = 100000 };
+
+// Operations, by the number that stands for the grid's first.
+enum { FORK = 1, BACK, JOIN, ALL_REDUCE, REDUCE_SCATTER, ALL_GATHER, EXCHANGE };
+
+// Enqueues a collective operation on s. Lengths count values of the type that grid[1] chooses.
+static CUresult collective(const streams* on, CUstream s, const record* l) {
+	const struct { uint64_t dst, src, n; }* a = (const void*)l->args;
+	void* dst = (void*)a->dst;
+	const char* src = (const char*)a->src;
+	unsigned type = l->grid[1] ? NCCL_BFLOAT16 : NCCL_FLOAT32, r = 0;
+	size_t size = l->grid[1] ? 2 : 4;
+	switch (l->grid[0]) {
+	case ALL_REDUCE: r = nccl.ncclAllReduce(src, dst, a->n, type, NCCL_SUM, on->comm, s); break;
+	case REDUCE_SCATTER: r = nccl.ncclReduceScatter(src, dst, a->n, type, NCCL_SUM, on->comm, s); break;
+	case ALL_GATHER: r = nccl.ncclAllGather(src, dst, a->n, type, on->comm, s); break;
+	case EXCHANGE:
+		r = nccl.ncclGroupStart();
+		for (int i = 0; !r && i < on->ranks; i++) {
+			r = nccl.ncclSend(src + size * a->n * i, a->n, type, i, on->comm, s);
+			if (!r) r = nccl.ncclRecv((char*)dst + size * a->n * i, a->n, type, i, on->comm, s);
+		}
+		unsigned ended = nccl.ncclGroupEnd();
+		if (!r) r = ended;
+	}
+	return r ? NCCL_ERRORS + r : CUDA_SUCCESS;
+}
+
+// Enqueues an entry without a function. *s is the stream that entries go to.
+static CUresult operate(const streams* on, CUstream* s, const record* l) {
+	CUresult r = CUDA_SUCCESS;
+	switch (l->grid[0]) {
+	case FORK:
+		r = cuEventRecord(on->forked, *s);
+		*s = on->second;
+		return r ? r : cuStreamWaitEvent(*s, on->forked, 0);
+	case BACK:
+		*s = on->compute;
+		return r;
+	case JOIN:
+		r = cuEventRecord(on->joined, on->second);
+		return r ? r : cuStreamWaitEvent(on->compute, on->joined, 0);
+	}
+	return collective(on, *s, l);
+}
 
 // A kernel, and where each of its parameters is. The first one's offset is not 0 if it is a
 // tensor map: nvcc aligns these to 64 bytes of the constant bank, where parameters begin at 0x210.
@@ -28,15 +85,20 @@ typedef struct {
 
 // Enqueues a list; done counts what was enqueued. With wait it waits after each launch,
 // so that an error belongs to the launch that caused it.
-static CUresult launch(CUcontext ctx, CUstream s, const char* at, size_t size, int wait, int* done) {
+static CUresult launch(CUcontext ctx, const streams* on, const char* at, size_t size, int wait, int* done) {
 	CUresult r = cuCtxSetCurrent(ctx);
+	CUstream s = on->compute;
 	const char* end = at + size;
 	for (*done = 0; !r && at < end; *done += !r) {
 		const record* l = (const record*)at;
 		const function* k = (const function*)l->function;
 		void* params[32];
-		for (int i = 0; i < k->params; i++) params[i] = (char*)l->args + (k->offset[i] - k->offset[0]);
-		r = cuLaunchKernel(k->f, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->block[1], l->block[2], l->shared, s, params, NULL);
+		if (k) {
+			for (int i = 0; i < k->params; i++) params[i] = (char*)l->args + (k->offset[i] - k->offset[0]);
+			r = cuLaunchKernel(k->f, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->block[1], l->block[2], l->shared, s, params, NULL);
+		} else {
+			r = operate(on, &s, l);
+		}
 		if (!r && wait) r = cuStreamSynchronize(s);
 		at += (sizeof *l + l->length + 7) / 8 * 8;
 	}
@@ -44,14 +106,14 @@ static CUresult launch(CUcontext ctx, CUstream s, const char* at, size_t size, i
 }
 
 // Makes a graph of a list.
-static CUresult capture(CUcontext ctx, CUstream s, const char* list, size_t size, CUgraphExec* graph, int* done) {
+static CUresult capture(CUcontext ctx, const streams* on, const char* list, size_t size, CUgraphExec* graph, int* done) {
 	*done = 0;
 	CUresult r = cuCtxSetCurrent(ctx);
-	if (!r) r = cuStreamBeginCapture(s, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+	if (!r) r = cuStreamBeginCapture(on->compute, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
 	if (r) return r;
 	CUgraph g = NULL;
-	r = launch(ctx, s, list, size, 0, done);
-	CUresult ended = cuStreamEndCapture(s, &g);
+	r = launch(ctx, on, list, size, 0, done);
+	CUresult ended = cuStreamEndCapture(on->compute, &g);
 	if (!r) r = ended;
 	if (!r) r = cuGraphInstantiateWithFlags(graph, g, 0);
 	if (g) cuGraphDestroy(g);
@@ -82,6 +144,11 @@ static CUresult find(CUcontext ctx, CUmodule m, const char* name, int shared, fu
 	if (!(*k = malloc(sizeof found))) return CUDA_ERROR_OUT_OF_MEMORY;
 	**k = found;
 	return CUDA_SUCCESS;
+}
+
+static CUresult query(CUcontext ctx, CUstream s) {
+	CUresult r = cuCtxSetCurrent(ctx);
+	return r ? r : cuStreamQuery(s);
 }
 
 static CUresult load(CUcontext ctx, const void* image, CUmodule* m) {
@@ -131,6 +198,26 @@ type calls struct {
 	ctx    unsafe.Pointer // CUcontext
 	stream unsafe.Pointer // CUstream of kernels
 	wait   bool           // after each launch
+	peers  *peers         // nil: no other ranks
+}
+
+// streams is what lists run on.
+func (c calls) streams() C.streams {
+	s := C.streams{compute: C.CUstream(c.stream)}
+	if p := c.peers; p != nil {
+		s.second, s.forked, s.joined = C.CUstream(p.second), C.CUevent(p.forked), C.CUevent(p.joined)
+		s.comm, s.ranks = C.ncclComm_t(p.comm), C.int(p.Size)
+	}
+	return s
+}
+
+// done reports whether all that was enqueued has run.
+func (c calls) done() (bool, error) {
+	r := C.query(C.CUcontext(c.ctx), C.CUstream(c.stream))
+	if r == C.CUDA_ERROR_NOT_READY {
+		return false, nil
+	}
+	return r == 0, failed(int(r))
 }
 
 // openLibrary opens libcuda and starts it.
@@ -149,6 +236,9 @@ func failed(code int) error {
 	if code == 0 {
 		return nil
 	}
+	if code > C.NCCL_ERRORS {
+		return ncclFailed(code - C.NCCL_ERRORS)
+	}
 	e := cudaError{code: code, name: fmt.Sprintf("CUDA error %d", code)}
 	if s := C.name_of(C.CUresult(code)); s != nil {
 		e.name = C.GoString(s)
@@ -164,14 +254,16 @@ func (c calls) launch(list []byte) (int, error) {
 	if c.wait {
 		wait = 1
 	}
-	r := C.launch(C.CUcontext(c.ctx), C.CUstream(c.stream), (*C.char)(unsafe.Pointer(unsafe.SliceData(list))), C.size_t(len(list)), wait, &done)
+	on := c.streams()
+	r := C.launch(C.CUcontext(c.ctx), &on, (*C.char)(unsafe.Pointer(unsafe.SliceData(list))), C.size_t(len(list)), wait, &done)
 	return int(done), failed(int(r))
 }
 
 func (c calls) capture(list []byte) (graph unsafe.Pointer, done int, err error) {
 	var g C.CUgraphExec
 	var n C.int
-	r := C.capture(C.CUcontext(c.ctx), C.CUstream(c.stream), (*C.char)(unsafe.Pointer(unsafe.SliceData(list))), C.size_t(len(list)), &g, &n)
+	on := c.streams()
+	r := C.capture(C.CUcontext(c.ctx), &on, (*C.char)(unsafe.Pointer(unsafe.SliceData(list))), C.size_t(len(list)), &g, &n)
 	return unsafe.Pointer(g), int(n), failed(int(r))
 }
 

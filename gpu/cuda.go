@@ -249,6 +249,11 @@ func (c *cuda) Read(dst []float32, src uint64) error {
 	if len(dst) == 0 {
 		return nil
 	}
+	if c.peers != nil { // the copy would wait without a time limit
+		if err := c.Sync(); err != nil {
+			return err
+		}
+	}
 	return c.do(func() error {
 		if err := cu.MemcpyDtoHAsync(unsafe.Pointer(&dst[0]), cu.DevicePtr(src), 4*int64(len(dst)), c.compute); err != nil {
 			return err
@@ -279,13 +284,21 @@ func (c *cuda) Capture(list []byte) (func() error, int, error) {
 	return func() error { c.upload.epoch++; return c.replay(g) }, n, nil
 }
 
-func (c *cuda) Sync() error { return c.do(c.compute.Synchronize) }
+func (c *cuda) Sync() error {
+	if c.peers != nil {
+		return c.syncPeers()
+	}
+	return c.do(c.compute.Synchronize)
+}
 
 func (c *cuda) Close() error {
 	return c.do(func() error {
 		var errs []error
 		for _, g := range c.graphs {
 			errs = append(errs, c.drop(g))
+		}
+		if c.peers != nil { // NCCL wants the graphs dropped
+			errs = append(errs, c.disconnect())
 		}
 		for _, m := range c.modules {
 			errs = append(errs, c.unload(m))

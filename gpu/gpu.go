@@ -14,7 +14,7 @@ import (
 )
 
 // driver is all that Device asks of a machine. Addresses count bytes, lengths count
-// float32 values. Three more methods are optional: forgetter, mapper, capturer.
+// float32 values. More methods are optional: forgetter, mapper, capturer, connecter.
 type driver interface {
 	// Name is the device in a few words.
 	Name() string
@@ -58,6 +58,8 @@ type Device struct {
 	size      int      // values of workspace
 	list      list     // of the kernel that runs, or of all that Record is told
 	record    bool     // list grows, nothing is launched
+	second    bool     // list grows by what overlaps, see Overlap
+	peers     Peers    // the zero value without other ranks
 	noGraphs  bool
 	err       error // the first one since the last Sync
 }

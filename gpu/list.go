@@ -9,7 +9,9 @@ import (
 
 // list is launches, one after another, as drivers take them: of each the function (8
 // bytes), grid and block (3 of 4 bytes each), bytes of dynamic shared memory (4) and
-// of arguments (4), then the argument block, padded to 8.
+// of arguments (4), then the argument block, padded to 8. An entry whose function is 0 is an
+// operation of collective.go: its number and whether values are bfloat16 are the grid's
+// first two numbers, and its arguments 8 bytes each.
 type list struct {
 	bytes []byte
 	of    []*packed // the launches, for error messages
@@ -31,12 +33,27 @@ func (l *list) add(p *packed) {
 	l.bytes, l.of = b, append(l.of, p)
 }
 
+// operate adds an operation, which errors call by its name.
+func (l *list) operate(op operation, bf16 bool, name string, args ...uint64) {
+	p := &packed{Launch: kernels.Launch{Kernel: name, Grid: [3]uint32{uint32(op)}}}
+	if bf16 {
+		p.Grid[1] = 1
+	}
+	for _, a := range args {
+		p.args = binary.LittleEndian.AppendUint64(p.args, a)
+	}
+	l.add(p)
+}
+
 // wrap says which launch an error is about.
 func (l *list) wrap(n int, err error) error {
 	if err == nil || n >= len(l.of) {
 		return err
 	}
 	p := l.of[n]
+	if p.spec == nil { // an operation
+		return fmt.Errorf("gpu: %s: %w", p.Kernel, err)
+	}
 	return fmt.Errorf("gpu: %s: kernel %s, grid %v, block %v, %d bytes of shared memory: %w", kernels.Name(p.spec), p.Kernel, p.Grid, p.Block, p.Shared, err)
 }
 
@@ -88,6 +105,9 @@ func (k *kernel) Run(args ...kernels.Buffer) {
 		}
 	}
 	d := k.dev
+	if d.second && k.workspace > 0 {
+		panic(fmt.Sprintf("gpu: %s: a kernel with a workspace cannot overlap", kernels.Name(k.spec)))
+	}
 	if f, ok := d.drv.(forgetter); ok && k.workspace > 0 {
 		f.Forget(d.workspace, k.workspace)
 	}

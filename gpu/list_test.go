@@ -13,7 +13,7 @@ import (
 
 // notes is a driver that only writes down what it is told.
 type notes struct {
-	names []string // of functions: their numbers are positions
+	names []string // of functions: their numbers are positions, from 1
 	next  uint64
 	told  []string
 	fail  string // the kernel whose launch fails
@@ -23,7 +23,7 @@ type notes struct {
 func (d *notes) Name() string { return "notes" }
 func (d *notes) Function(name string) (uint64, error) {
 	d.names = append(d.names, name)
-	return uint64(len(d.names) - 1), nil
+	return uint64(len(d.names)), nil
 }
 func (d *notes) Alloc(n int) (uint64, error) {
 	d.next += 1 << 20
@@ -47,15 +47,21 @@ func (d *notes) Launch(list []byte) (int, error) { return d.note("launch", list)
 
 func (d *notes) note(how string, list []byte) (int, error) {
 	for n := 0; len(list) > 0; n++ {
-		name := d.names[binary.LittleEndian.Uint64(list)]
-		if name == d.fail {
-			return n, errRefused
-		}
 		v := make([]uint32, 8)
 		for i := range v {
 			v[i] = binary.LittleEndian.Uint32(list[8+4*i:])
 		}
 		args := list[listHead:][:v[7]]
+		name := fmt.Sprint("operation ", v[0])
+		if f := binary.LittleEndian.Uint64(list); f > 0 {
+			name = d.names[f-1]
+		}
+		if name == d.fail {
+			return n, errRefused
+		}
+		if len(args) == 0 {
+			args = make([]byte, 8)
+		}
 		d.told = append(d.told, fmt.Sprintf("%s %s %v %v %d bytes, %d of arguments, first at %#x", how, name, v[:3], v[3:6], v[6], v[7], binary.LittleEndian.Uint64(args)))
 		list = list[(listHead+int(v[7])+7)/8*8:]
 	}

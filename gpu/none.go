@@ -13,3 +13,9 @@ func Devices() ([]Info, error) { return nil, ErrNoGPU }
 
 // Built is what the GPU code of this build was compiled for: nothing.
 func Built() string { return "" }
+
+// NCCL is the version of libnccl. Its error is that of Open.
+func NCCL() (string, error) { return "", ErrNoGPU }
+
+// NewUniqueID is for Connect. Its error is that of Open.
+func NewUniqueID() (UniqueID, error) { return UniqueID{}, ErrNoGPU }

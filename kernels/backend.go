@@ -84,6 +84,27 @@ type WorkspaceSizer interface{ WorkspaceBytes(Spec) int64 }
 // operations a second.
 type PeakMeasurer interface{ PeakGFLOPS() float64 }
 
+// Collective is a Backend that exchanges its memory with those of other ranks of a training.
+// Each method enqueues; all ranks enqueue the same ones, of the same lengths, in the same order.
+type Collective interface {
+	// Ranks is this backend's rank, from 0, and their number; 1 without others.
+	Ranks() (rank, size int)
+	// AllReduce replaces b by its sum over all ranks, in an order that the backend chooses, the same on
+	// all ranks. With bf16 a word of b is two values.
+	AllReduce(b Buffer, bf16 bool)
+	// ReduceScatter leaves part i of such a sum of src in rank i's dst, which may be that part.
+	ReduceScatter(dst, src Buffer, bf16 bool)
+	// AllGather copies rank i's src, which may be that part, to part i of every rank's dst.
+	AllGather(dst, src Buffer)
+	// Exchange copies part j of rank i's src to part i of rank j's dst.
+	Exchange(dst, src Buffer)
+	// Overlap enqueues what run enqueues to run after all before it, and at the same time as what
+	// follows, up to Join. Kernels with a workspace must not be among it.
+	Overlap(run func())
+	// Join makes what follows wait for all that overlaps.
+	Join()
+}
+
 // Recorder is a Backend that can record the kernels that run enqueues, and enqueue them
 // again at once. run must do nothing else with the backend, and may be called again.
 type Recorder interface {

@@ -43,6 +43,7 @@ type checkup struct {
 	GPUCode     string   `json:"gpu_code"`   // architectures that this build has code for
 	GPU         string   `json:"gpu"`        // as nvidia-smi prints it
 	GPUDriver   string   `json:"gpu_driver"` // path of libcuda
+	NCCL        string   `json:"nccl"`       // version of libnccl, for several GPUs
 	FFmpeg      string   `json:"ffmpeg"`
 	FFprobe     string   `json:"ffprobe"`
 	Folder      string   `json:"folder"`
@@ -78,9 +79,14 @@ func doctor(c *cli.Context) error {
 	}
 	d.FreeBytes = fs.Bavail * uint64(fs.Bsize)
 	d.GPUCode = gpu.Built()
+	nccl, noNCCL := gpu.NCCL()
+	d.NCCL = nccl
 	d.Weights = map[string]string{"lpips": oneLine(pretrained.LPIPSFiles), "resnet50": oneLine(pretrained.ResNet50Files), "fid": oneLine(pretrained.InceptionFiles)}
 	problem := d.findGPUs()
 	d.advise(be.ISA(), problem)
+	if len(d.Devices) > 2 && noNCCL != nil {
+		d.Advice = append(d.Advice, "training on several of these GPUs needs NCCL: "+noNCCL.Error())
+	}
 	if c.Bool("json") {
 		return printJSON(c, d)
 	}
@@ -148,6 +154,7 @@ func (d *checkup) write(w io.Writer) error {
 	line("gpu code", d.GPUCode, "none in this build (make gpu builds it)")
 	line("gpu", d.GPU, "none found (no nvidia-smi)")
 	line("gpu driver", d.GPUDriver, "none found (no libcuda.so.1)")
+	line("nccl", d.NCCL, "none found (no libnccl.so.2; only several GPUs need it: python3 -m pip install nvidia-nccl-cu13, and its folder in LD_LIBRARY_PATH)")
 	line("ffmpeg", d.FFmpeg, "not found")
 	line("ffprobe", d.FFprobe, "not found")
 	line("free space", inBytes(d.FreeBytes)+" in "+d.Folder, "")

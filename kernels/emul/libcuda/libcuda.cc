@@ -2,7 +2,7 @@
 //
 // Streams are lazy: work runs when someone waits for it, so that a missing event between streams
 // shows as work that runs too early or too late. With FAKE_CUDA_EAGER all streams but the first
-// run work when it is enqueued. Copies from pinned memory read it when they run, all others when
+// run work when it is enqueued, and in a graph as early as it may. Copies from pinned memory read it when they run, all others when
 // they are enqueued. New memory is NaN. Calls without a current context fail.
 //
 // The environment injects failures: FAKE_CUDA_DEVICES (their number), FAKE_CUDA_MEMORY
@@ -13,26 +13,46 @@
 // FAKE_CUDA_LOG names a file for what was called, and ran.
 #include <unistd.h>
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
+#include <thread>
 
 #define API extern "C" __attribute__((visibility("default"))) int
 
 namespace fake {
-enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_SUPPORTED = 801 };
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, NOT_SUPPORTED = 801,
+  STREAM_CAPTURE_UNJOINED = 904, STREAM_CAPTURE_ISOLATION = 905 };
 
 using Work = std::function<int()>;
-struct Graph { std::vector<Work> work; };
+struct Stream;
+// A graph has a lane for each stream that took part in the capture, its own first. A node is
+// work, or else waits for the first nodes of another lane.
+struct Node {
+  Work work;
+  int other;
+  size_t upto;
+};
+struct Graph {
+  std::vector<std::vector<Node>> lanes;
+  std::vector<Stream*> streams;
+};
 struct Stream {
   std::deque<Work> todo;
   uint64_t enqueued = 0, done = 0;
   Graph* capture = nullptr;
+  int lane = 0;
   bool eager = false;
+  std::thread runner;  // of work that is queried
+  std::atomic<bool> running{false};
 };
 struct Event {
   Stream* stream = nullptr;
   uint64_t at = 0;
+  Graph* capture = nullptr;  // at counts the nodes of a lane
+  int lane = 0;
 };
 struct Function { int kernel; int shared = 48 << 10; };
 
@@ -75,9 +95,18 @@ static int run(Stream& s, uint64_t upto) {
 
 static int add(Stream& s, Work w) {
   if (sticky) return sticky;
-  if (s.capture) return s.capture->work.push_back(w), OK;
+  if (s.capture) return s.capture->lanes[s.lane].push_back({w, 0, 0}), OK;
   s.todo.push_back(w), s.enqueued++;
   return s.eager ? run(s, s.enqueued) : OK;
+}
+
+// Runs the first nodes of a lane; done counts those of each lane that have run.
+static int run(const Graph& g, std::vector<size_t>& done, int lane, size_t upto) {
+  while (done[lane] < upto && !sticky) {
+    const Node& n = g.lanes[lane][done[lane]++];
+    sticky = n.work ? n.work() : run(g, done, n.other, n.upto);
+  }
+  return sticky;
 }
 
 static bool inside(const std::map<char*, size_t>& m, const void* p, size_t n) {
@@ -181,14 +210,32 @@ API cuStreamCreate(void** s, unsigned) {
   made->eager = !first && *option("FAKE_CUDA_EAGER", "");
   return first = false, *s = made, OK;
 }
-API cuStreamDestroy_v2(void* s) { return delete static_cast<Stream*>(s), OK; }
+API cuStreamDestroy_v2(void* s) {
+  Stream* on = static_cast<Stream*>(s);
+  if (on->runner.joinable()) on->runner.join();
+  return delete on, OK;
+}
 API cuStreamSynchronize(void* s) { NEED; return run(*static_cast<Stream*>(s), static_cast<Stream*>(s)->enqueued); }
 API cuEventCreate(void** e, unsigned) { NEED; return *e = new Event, OK; }
 API cuEventDestroy_v2(void* e) { return delete static_cast<Event*>(e), OK; }
+API cuStreamQuery(void* s) {
+  NEED;
+  Stream& on = *static_cast<Stream*>(s);
+  if (on.running) return NOT_READY;
+  if (on.runner.joinable()) on.runner.join();
+  if (on.done == on.enqueued) return sticky;
+  on.running = true;
+  on.runner = std::thread([&on] { run(on, on.enqueued), on.running = false; });
+  return NOT_READY;
+}
+API cuLaunchHostFunc(void* s, void (*f)(void*), void* data) {
+  NEED;
+  return add(*static_cast<Stream*>(s), [=] { return f(data), OK; });
+}
 API cuEventRecord(void* e, void* s) {
   NEED;
   Stream* on = static_cast<Stream*>(s);
-  *static_cast<Event*>(e) = {on, on->enqueued};
+  *static_cast<Event*>(e) = on->capture ? Event{on, on->capture->lanes[on->lane].size(), on->capture, on->lane} : Event{on, on->enqueued};
   return OK;
 }
 API cuEventSynchronize(void* e) {
@@ -200,6 +247,13 @@ API cuEventSynchronize(void* e) {
 API cuStreamWaitEvent(void* s, void* e, unsigned) {
   NEED;
   Event v = *static_cast<Event*>(e);
+  Stream* on = static_cast<Stream*>(s);
+  if (on->capture && on->capture != v.capture) return STREAM_CAPTURE_ISOLATION;
+  if (v.capture && !on->capture) {
+    on->capture = v.capture, on->lane = int(v.capture->lanes.size());
+    v.capture->lanes.emplace_back(), v.capture->streams.push_back(on);
+  }
+  if (v.capture) return v.capture->lanes[on->lane].push_back({lost("wait") ? Work([] { return OK; }) : Work(), v.lane, v.at}), OK;
   if (lost("wait")) return OK;
   return add(*static_cast<Stream*>(s), [=] { return v.stream ? run(*v.stream, v.at) : OK; });
 }
@@ -264,22 +318,39 @@ API cuTensorMapEncodeTiled(TensorMap* m, int type, unsigned rank, void* address,
   return 2 * box[0] % 16 || 2 * box[0] > 128 ? INVALID_VALUE : OK;
 }
 
-API cuStreamBeginCapture_v2(void* s, int) { NEED; return static_cast<Stream*>(s)->capture = new Graph, OK; }
-API cuStreamEndCapture(void* s, void** g) {
-  *g = static_cast<Stream*>(s)->capture;
-  static_cast<Stream*>(s)->capture = nullptr;
+API cuStreamBeginCapture_v2(void* s, int) {
+  NEED;
+  Stream* on = static_cast<Stream*>(s);
+  on->capture = new Graph{std::vector<std::vector<Node>>(1), {on}}, on->lane = 0;
   return OK;
 }
+API cuStreamEndCapture(void* s, void** g) {
+  Graph* made = static_cast<Stream*>(s)->capture;
+  std::vector<size_t> joined(made->lanes.size());
+  for (const Node& n : made->lanes[0]) joined[n.other] = std::max(joined[n.other], n.upto);
+  for (size_t i = 1; i < made->lanes.size(); i++)
+    if (joined[i] != made->lanes[i].size()) return STREAM_CAPTURE_UNJOINED;
+  for (Stream* on : made->streams) on->capture = nullptr;
+  made->streams.clear();
+  return *g = made, OK;
+}
 API cuGraphInstantiateWithFlags(void** exec, void* g, unsigned long long) {
-  log("graph of " + std::to_string(static_cast<Graph*>(g)->work.size()));
-  return *exec = new Graph(*static_cast<Graph*>(g)), OK;
+  size_t n = 0;
+  for (const auto& lane : static_cast<Graph*>(g)->lanes)
+    for (const Node& node : lane) n += bool(node.work);
+  log("graph of " + std::to_string(n));
+  return *exec = new std::shared_ptr<Graph>(new Graph(*static_cast<Graph*>(g))), OK;
 }
 API cuGraphDestroy(void* g) { return delete static_cast<Graph*>(g), OK; }
-API cuGraphExecDestroy(void* g) { return log("graph dropped"), delete static_cast<Graph*>(g), OK; }
+API cuGraphExecDestroy(void* g) { return log("graph dropped"), delete static_cast<std::shared_ptr<Graph>*>(g), OK; }
 API cuGraphLaunch(void* exec, void* s) {
   NEED;
   log("graph launched");
-  for (const Work& w : static_cast<Graph*>(exec)->work)
-    if (int r = add(*static_cast<Stream*>(s), w)) return r;
-  return OK;
+  std::shared_ptr<Graph> g = *static_cast<std::shared_ptr<Graph>*>(exec);
+  return add(*static_cast<Stream*>(s), [g] {
+    std::vector<size_t> done(g->lanes.size());
+    for (size_t i = 1; i < g->lanes.size() && *option("FAKE_CUDA_EAGER", ""); i++)
+      if (int r = run(*g, done, int(i), g->lanes[i].size())) return r;
+    return run(*g, done, 0, g->lanes[0].size());
+  });
 }
