@@ -15,6 +15,7 @@ type Program struct {
 	Shape   Shape
 	Terms   []Value
 	Scalars kernels.Buffer // [MaxScalars]: the loss, then the Terms; nil without a loss
+	Final   []int          // by index of the parameters: the launches of Plan after which the gradient has its value
 
 	be        kernels.Backend
 	buffers   map[string]kernels.Buffer
@@ -70,6 +71,12 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 	var err error
 	if p.Plan, err = machine.Compile(be, outputs, bound, g.Recompute); err != nil {
 		return nil, err
+	}
+	p.Final = make([]int, len(g.Params))
+	for i, n := range g.Grads {
+		if n != nil {
+			p.Final[i] = p.Plan.Final(n)
+		}
 	}
 	for _, named := range []map[string]*G.Node{g.Inputs, g.Outputs} {
 		for name, n := range named {

@@ -205,18 +205,35 @@ func join(a, b *optimizer) (err error) {
 
 // accumulate enqueues the addition of a batch's gradient and scalars to those of its step.
 func (o *optimizer) accumulate(batch kernels.Buffer, p push) {
+	o.accumulateTerms(batch, p)
+	if o.copy != nil {
+		o.accumulateGradient(p, o.section.From, o.section.To, o.copy, o.add)
+	}
+}
+
+func (o *optimizer) accumulateTerms(batch kernels.Buffer, p push) {
 	if p.merges == 0 {
 		o.copyTerms.Run(o.terms[p.depth], batch)
-		if o.copy != nil {
-			o.copy.Run(o.own(o.sums[p.depth]), o.own(o.state.Grads))
-		}
 		return
 	}
-	gradient := o.state.Grads
 	for i := p.depth - 1; i >= p.depth-p.merges; i-- {
 		o.addTerms.Run(o.terms[i], o.terms[i], batch)
-		o.add.Run(o.own(o.sums[i]), o.own(o.sums[i]), o.own(gradient))
-		batch, gradient = o.terms[i], o.sums[i]
+		batch = o.terms[i]
+	}
+}
+
+// accumulateGradient is accumulate for the gradients from up to to of an arena, with kernels
+// of that length.
+func (o *optimizer) accumulateGradient(p push, from, to int, copy, add kernels.Kernel) {
+	gradient := o.state.Grads.Slice(from, to)
+	if p.merges == 0 {
+		copy.Run(o.sums[p.depth].Slice(from, to), gradient)
+		return
+	}
+	for i := p.depth - 1; i >= p.depth-p.merges; i-- {
+		sum := o.sums[i].Slice(from, to)
+		add.Run(sum, sum, gradient)
+		gradient = sum
 	}
 }
 

@@ -2,8 +2,10 @@ package trainer
 
 import (
 	"context"
+	"fmt"
 
 	"magvit/kernels"
+	"magvit/model"
 	"magvit/trainer/ranks"
 )
 
@@ -18,88 +20,232 @@ func partOf(batches int, g *ranks.Group) part {
 // buffers such as learned codebooks, and the scalars of the loss.
 //
 // The sums are of a ranks.Tree, which is that of one process with all batches: so the weights
-// have the same bits for any number of ranks.
+// have the same bits for any number of ranks, and any division into buckets.
+//
+// A bucket is added up as soon as the plan of the last batch has its gradients, while the
+// backward pass goes on. On a backend whose kernels run in Run, the CPU, a goroutine does so;
+// on a kernels.Collective, GPUs with NCCL, a second stream within the recorded step. On other
+// backends all is added up after the backward pass.
 type reducer struct {
-	group  *ranks.Group
-	part   part
-	plans  map[bool]*reduction // by whether the step is adversarial
-	memory []float32
-	own    []float32 // sums of the last step, before those of other ranks
+	group   *ranks.Group
+	part    part
+	device  kernels.Collective  // nil: sums go through the host's memory
+	records bool                // the backend is a kernels.Recorder
+	plans   map[bool]*reduction // by whether the step is adversarial
+	last    *reduction          // that of the last step
+	sums    *sums               // on their way; nil: none
+
+	send, recv kernels.Buffer // of one bucket, on the device
 }
 
 // reduction is the reduction of the sections that a step trains.
 type reduction struct {
 	optimizers []*optimizer
-	n          int // values of all sections and their scalars
-	summer     *ranks.Summer
-	update     func() error // enqueues the update of the weights
+	buckets    [][]*bucket // of each optimizer's gradients, then of all scalars
+	update     func() error
 }
 
-func newReducer(g *ranks.Group, s *Stepper) *reducer {
-	return &reducer{group: g, part: s.part, plans: map[bool]*reduction{}}
+// sums are a step's sums, made by a goroutine that takes buckets in order.
+type sums struct {
+	buckets chan *bucket
+	done    chan error
+	stop    context.CancelCauseFunc
 }
+
+func newReducer(g *ranks.Group, s *Stepper) (*reducer, error) {
+	r := &reducer{group: g, part: s.part, plans: map[bool]*reduction{}}
+	_, r.records = s.be.(kernels.Recorder)
+	c, ok := s.be.(kernels.Collective)
+	if !ok {
+		return r, nil
+	}
+	rank, size := c.Ranks()
+	if size == 1 {
+		return r, nil
+	}
+	if rank != g.Rank() || size != g.Size() {
+		return nil, fmt.Errorf("trainer: the device is rank %d of %d, the process rank %d of %d", rank, size, g.Rank(), g.Size())
+	}
+	for i := range size {
+		if nodes := s.part.tree.Nodes(s.part.tree.Part(i, size)); len(nodes) != 1 {
+			return r, nil // the sums of several nodes of a rank go through the host's memory
+		}
+	}
+	r.device = c
+	return r, nil
+}
+
+// onDevice reports whether sums are a part of the recorded step.
+func (r *reducer) onDevice() bool { return r != nil && r.device != nil }
+
+// onHost reports whether kernels run in Run, so that the host's work may come between them.
+func (r *reducer) onHost() bool { return r != nil && r.device == nil && !r.records }
 
 // plan prepares the reduction of a step once.
 func (r *reducer) plan(s *Stepper, adversarial bool) (p *reduction, err error) {
-	if p := r.plans[adversarial]; p != nil {
-		return p, nil
+	if r.last = r.plans[adversarial]; r.last != nil {
+		return r.last, nil
 	}
 	p = &reduction{optimizers: []*optimizer{s.optimizer}}
 	if adversarial {
 		p.optimizers = append(p.optimizers, s.adversary.optimizer)
 	}
+	var scalars []*bucket
 	for _, o := range p.optimizers {
-		p.n += o.section.To - o.section.From + line
+		var list []*bucket
+		for _, b := range cut(o, int(s.cfg.Train.Bucket*1e6/4)) {
+			if err := r.prepare(s.be, b); err != nil {
+				return nil, err
+			}
+			list = append(list, b)
+		}
+		p.buckets = append(p.buckets, list)
+		b := &bucket{of: o, to: line, scalars: true}
+		if err := r.prepare(s.be, b); err != nil {
+			return nil, err
+		}
+		scalars = append(scalars, b)
 	}
-	p.summer = ranks.NewSummer(r.group, r.part.tree, p.n)
+	p.buckets = append(p.buckets, scalars)
 	p.update, err = kernels.Record(s.be, func() { s.update(adversarial) })
-	r.plans[adversarial] = p
+	r.plans[adversarial], r.last = p, p
 	return p, err
 }
 
-// reduce adds up the step's sums and enqueues the update.
-func (r *reducer) reduce(ctx context.Context, s *Stepper) error {
-	p, err := r.plan(s, s.adversary.active(s.position.Step))
+// each enqueues the last batch of a step, and calls f with each bucket once the values of this
+// rank are in it.
+func (r *reducer) each(p *reduction, programs []*model.Program, to push, f func(*bucket) error) error {
+	for k, o := range p.optimizers {
+		plan, at := programs[k].Plan, 0
+		for _, b := range p.buckets[k] {
+			final := max(at, b.final(programs[k]))
+			plan.EnqueueRange(at, final)
+			at = final
+			if b.copy != nil {
+				o.accumulateGradient(to, b.from, b.to, b.copy, b.add)
+			}
+			if err := f(b); err != nil {
+				return err
+			}
+		}
+		plan.EnqueueRange(at, plan.Launches())
+		o.accumulateTerms(programs[k].Scalars, to)
+	}
+	for _, b := range p.buckets[len(p.optimizers)] {
+		if err := f(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enqueue is a step's last batch, with the sums over all ranks and the update.
+func (r *reducer) enqueue(s *Stepper, plan *reduction, p, against *model.Program, to push) {
+	_ = r.each(plan, []*model.Program{p, against}, to, func(b *bucket) error { // which returns no error
+		r.device.Overlap(func() { r.exchange(b) })
+		return nil
+	})
+	r.device.Join()
+	s.update(against != nil)
+}
+
+// overlap computes a step's last batch, and begins the sums over all ranks.
+func (r *reducer) overlap(s *Stepper, p, against *model.Program, to push) error {
+	plan, err := r.plan(s, against != nil)
 	if err != nil {
 		return err
 	}
-	nodes := r.part.nodes()
-	if need := (nodes + 1) * p.n; len(r.memory) < need {
-		r.memory = make([]float32, need)
+	r.begin(plan)
+	err = r.each(plan, []*model.Program{p, against}, to, func(b *bucket) error { return r.hand(s.be, b) })
+	close(r.sums.buckets)
+	if err != nil {
+		r.sums.stop(err)
+		<-r.sums.done
+		r.sums = nil
 	}
-	own, total := r.memory[:nodes*p.n], r.memory[nodes*p.n:(nodes+1)*p.n]
-	r.own = own
-	rest := own
-	for i := range nodes {
-		for _, o := range p.optimizers {
-			for _, from := range []kernels.Buffer{o.own(o.sums[i]), o.terms[i]} {
-				if err := s.be.Read(rest[:from.Len()], from); err != nil {
-					return err
-				}
-				rest = rest[from.Len():]
+	return err
+}
+
+// begin starts the goroutine that adds up the buckets of a step.
+func (r *reducer) begin(p *reduction) {
+	ctx, stop := context.WithCancelCause(context.Background())
+	n := 0
+	for _, list := range p.buckets {
+		n += len(list)
+	}
+	t := &sums{make(chan *bucket, n), make(chan error, 1), stop}
+	r.sums = t
+	go func() {
+		var err error
+		for b := range t.buckets {
+			if err == nil {
+				err = b.summer.Sum(ctx, b.own, b.total)
 			}
 		}
+		t.done <- err
+	}()
+}
+
+// hand reads this rank's values of a bucket, and gives it to the goroutine.
+func (r *reducer) hand(be kernels.Backend, b *bucket) error {
+	n := b.to - b.from
+	for i := range r.part.nodes() {
+		if err := be.Read(b.own[i*n:(i+1)*n], b.node(i)); err != nil {
+			return err
+		}
 	}
-	if err := p.summer.Sum(ctx, own, total); err != nil {
+	r.sums.buckets <- b
+	return nil
+}
+
+// reduce waits for the step's sums, which it begins unless overlap has, and enqueues the update.
+func (r *reducer) reduce(ctx context.Context, s *Stepper) error {
+	p := r.last
+	if r.sums == nil {
+		var err error
+		if p, err = r.plan(s, s.adversary.active(s.position.Step)); err != nil {
+			return err
+		}
+		r.begin(p)
+		for _, list := range p.buckets {
+			for _, b := range list {
+				if err == nil {
+					err = r.hand(s.be, b)
+				}
+			}
+		}
+		close(r.sums.buckets)
+		if err != nil {
+			r.sums.stop(err)
+		}
+	}
+	t := r.sums
+	r.sums = nil
+	defer context.AfterFunc(ctx, func() { t.stop(context.Cause(ctx)) })()
+	if err := <-t.done; err != nil {
 		return err
 	}
-	rest = total
-	for _, o := range p.optimizers {
-		for _, to := range []kernels.Buffer{o.own(o.sums[0]), o.terms[0]} {
-			if err := s.be.Write(to, rest[:to.Len()]); err != nil {
+	t.stop(nil)
+	for _, list := range p.buckets {
+		for _, b := range list {
+			if err := s.be.Write(b.node(0), b.total); err != nil {
 				return err
 			}
-			rest = rest[to.Len():]
 		}
 	}
 	return p.update()
 }
 
-// nonFinite names what is not finite in this rank's sums of the last step, "" if all is finite.
+// nonFinite names what is not finite in this rank's sums of the last step, "" if all is finite
+// or they were not read.
 func (r *reducer) nonFinite() string {
-	for _, v := range r.own {
-		if !finite(float64(v)) {
-			return "before the sum it was not finite"
+	for _, list := range r.last.buckets {
+		for _, b := range list {
+			for _, v := range b.own {
+				if !finite(float64(v)) {
+					return "before the sum it was not finite"
+				}
+			}
 		}
 	}
 	return ""

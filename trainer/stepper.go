@@ -100,7 +100,7 @@ func newStepper(be kernels.Backend, net model.Network, c config.Config, g *ranks
 		return nil, err
 	}
 	if s.adversary, err = newAdversary(net, c, s.state, s.optimizer, s.part); err == nil && g.Size() > 1 {
-		s.reducer = newReducer(g, s)
+		s.reducer, err = newReducer(g, s)
 	}
 	return s, err
 }
@@ -156,8 +156,22 @@ func (s *Stepper) Run(n int, m Position) error {
 			return err
 		}
 	}
+	if place.last && s.reducer.onHost() {
+		return s.reducer.overlap(s, p.Program, against, place.push)
+	}
 	if p.replay[place] == nil {
+		var sums *reduction
+		if place.last && s.reducer.onDevice() {
+			var err error
+			if sums, err = s.reducer.plan(s, against != nil); err != nil {
+				return err
+			}
+		}
 		replay, err := kernels.Record(s.be, func() {
+			if sums != nil {
+				s.reducer.enqueue(s, sums, p.Program, against, place.push)
+				return
+			}
 			p.Plan.Enqueue()
 			s.optimizer.accumulate(p.Scalars, place.push)
 			if against != nil {
@@ -259,7 +273,7 @@ func (s *Stepper) scale(p *model.Program, n int) error {
 // Wait waits for the step, of which all ranks have computed their batches. ctx ends the wait
 // for other ranks.
 func (s *Stepper) Wait(ctx context.Context) (o Outcome, err error) {
-	if s.reducer != nil {
+	if s.reducer != nil && !s.reducer.onDevice() {
 		if err := s.reducer.reduce(ctx, s); err != nil {
 			return o, err
 		}

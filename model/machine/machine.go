@@ -26,6 +26,7 @@ type Plan struct {
 	steps   []step
 	buffers map[*G.Node]kernels.Buffer
 	zeros   map[int]*G.Node // as many as are asked for
+	final   map[*G.Node]int // number of launches after which a value does not change
 	replay  func() error    // enqueues the steps, after the first Run
 	stats   Stats
 }
@@ -49,7 +50,7 @@ type instr struct {
 // outputs such as gradients. An input that is not bound gets a place of its own. how says
 // which values may be made twice to save memory.
 func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buffer, how Recompute) (*Plan, error) {
-	p := &Plan{be: be, buffers: map[*G.Node]kernels.Buffer{}, zeros: map[int]*G.Node{}}
+	p := &Plan{be: be, buffers: map[*G.Node]kernels.Buffer{}, zeros: map[int]*G.Node{}, final: map[*G.Node]int{}}
 	nodes, err := Reachable(outputs)
 	if err != nil {
 		return nil, err
@@ -179,7 +180,12 @@ func (p *Plan) constant(n *G.Node) error {
 func (p *Plan) prepare(prog []instr) error {
 	kinds := map[kernels.Spec]kernels.Kernel{}
 	p.stats.Kinds = map[string]Kind{}
-	for _, in := range prog {
+	for i, in := range prog {
+		for j, a := range in.spec.Args() {
+			if a.Out {
+				p.final[in.args[j]] = i + 1
+			}
+		}
 		k, ok := kinds[in.spec]
 		if !ok {
 			var err error
@@ -216,11 +222,20 @@ func (p *Plan) Run() (err error) {
 }
 
 // Enqueue is Run without the wait, kernel by kernel: a part of what kernels.Record records.
-func (p *Plan) Enqueue() {
-	for i := range p.steps {
-		p.steps[i].kernel.Run(p.steps[i].args...)
+func (p *Plan) Enqueue() { p.EnqueueRange(0, len(p.steps)) }
+
+// EnqueueRange is Enqueue for the launches from up to to.
+func (p *Plan) EnqueueRange(from, to int) {
+	for _, s := range p.steps[from:to] {
+		s.kernel.Run(s.args...)
 	}
 }
+
+// Launches is the number of launches of a Run.
+func (p *Plan) Launches() int { return len(p.steps) }
+
+// Final is the number of a Run's launches after which an output has its value.
+func (p *Plan) Final(n *G.Node) int { return p.final[n] }
 
 // Input adds a leaf of the given shape to the graph.
 func Input(g *G.ExprGraph, name string, shape ...int) *G.Node {

@@ -58,6 +58,7 @@ type Train struct {
 	KeepLast    int `yaml:"keep_last"`    // newest checkpoints kept, besides the best one; 0: all
 	NaNPatience int `yaml:"nan_patience"` // consecutive steps with NaN or Inf after which the run stops
 
+	Bucket  float64 `yaml:"bucket"`  // of several ranks: least MB of gradients that are added up at once, while the backward pass goes on; 0: all at its end
 	Timeout float64 `yaml:"timeout"` // of several ranks: seconds to wait for one that does not answer; more than an evaluation takes
 }
 
@@ -86,11 +87,11 @@ func Defaults() Config {
 		Steps: 10_000, Batch: 8, Accumulate: 1, LR: 1e-3, Betas: [2]float64{.9, .99}, Eps: 1e-8, WeightDecay: 1e-4,
 		Warmup: 100, Schedule: "cosine", Final: .02, Extension: "schedule", ClipNorm: 1,
 		EMA: EMA{UpdateAfter: 100, UpdateEvery: 10}, Discriminator: Discriminator{Warmup: 20, ClipNorm: 1}, Precision: "f32", Kernels: "auto", Recompute: "none", Seed: 42,
-		LogEvery: 10, EvalEvery: 500, EvalClips: 256, Samples: 4, SaveEvery: 500, KeepLast: 3, NaNPatience: 10, Timeout: 600,
+		LogEvery: 10, EvalEvery: 500, EvalClips: 256, Samples: 4, SaveEvery: 500, KeepLast: 3, NaNPatience: 10, Bucket: 1, Timeout: 600,
 	}}
 }
 
 // Resumable are the keys that a resumed run may change: they set how long a run is, what it shows and keeps, and how it
 // reads clips, not what a step computes. Of the files of frozen weights only the place may change: checkpoints have their hash.
 var Resumable = []string{"preset", "train.steps", "train.epochs", "train.minutes", "train.extension", "train.log_every", "train.eval_every", "train.eval_clips",
-	"train.samples", "train.save_every", "train.keep_last", "train.nan_patience", "train.timeout", "train.recompute", "data.workers", "data.strict", "model.loss.perceptual.weights"}
+	"train.samples", "train.save_every", "train.keep_last", "train.nan_patience", "train.timeout", "train.recompute", "train.bucket", "data.workers", "data.strict", "model.loss.perceptual.weights"}

@@ -83,6 +83,7 @@ func (t Train) validate() error {
 	whole("save_every", t.SaveEvery, 0, maxSteps)
 	whole("keep_last", t.KeepLast, 0, maxSteps)
 	whole("nan_patience", t.NaNPatience, 1, maxSteps)
+	within("bucket", t.Bucket, t.Bucket >= 0 && t.Bucket <= 1e6, "0 to 1e6 MB")
 	within("timeout", t.Timeout, t.Timeout >= 1 && t.Timeout <= 1e6, "1 to 1e6 s")
 	if len(errs) > 0 {
 		return errs[0]

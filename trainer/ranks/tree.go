@@ -72,20 +72,30 @@ func (t Tree) Depth(from, to int) (most int) {
 // Add adds the values of nodes, which are those that Nodes lists for consecutive ranges of
 // all micro-batches. The values are overwritten; the whole sum is in the first one.
 func (t Tree) Add(nodes []Node, values [][]float32) []float32 {
+	for _, p := range t.Pairs(nodes) {
+		addTo(values[p[0]], values[p[1]])
+	}
+	return values[0]
+}
+
+// Pairs are the additions of Add in order: to the value of the first of two nodes that of the
+// second, by their positions.
+func (t Tree) Pairs(nodes []Node) (list [][2]int) {
 	i := 0
-	var add func(n Node) []float32
-	add = func(n Node) []float32 {
+	var add func(n Node) int
+	add = func(n Node) int {
 		if nodes[i] == n {
 			i++
-			return values[i-1]
+			return i - 1
 		}
 		sum := add(Node{n.Level - 1, 2 * n.Index})
 		if right := (Node{n.Level - 1, 2*n.Index + 1}); right.Index<<right.Level < t.Leaves {
-			addTo(sum, add(right))
+			list = append(list, [2]int{sum, add(right)})
 		}
 		return sum
 	}
-	return add(t.root())
+	add(t.root())
+	return list
 }
 
 func addTo(sum, x []float32) {

@@ -1,0 +1,120 @@
+package trainer
+
+import (
+	"fmt"
+	"slices"
+
+	"magvit/kernels"
+	"magvit/model"
+	"magvit/trainer/ranks"
+)
+
+// bucket is a part of a section that is added up over the ranks at once: gradients, or the
+// scalars of the loss.
+type bucket struct {
+	of       *optimizer
+	from, to int // of an arena, or of the scalars
+	scalars  bool
+	params   []int // indices of the parameters in it
+
+	copy, add  kernels.Kernel // of a batch's gradients to the step's; nil with one batch
+	summer     *ranks.Summer
+	own, total []float32 // sums of this rank and of all, on the host
+	load       kernels.Kernel
+	pair       kernels.Kernel // adds shards on the device
+}
+
+// cut divides the gradients of an optimizer's section into buckets of at least size values, each of
+// whole parameters, in the order in which a backward pass has them: from the last parameter
+// to the first, with weight decay and then without. It is the same on all ranks.
+func cut(o *optimizer, size int) (list []*bucket) {
+	l, s := o.state.Layout, o.section
+	for _, region := range [][2]int{{s.From, s.Decayed}, {s.Decayed, s.To}} {
+		var inside []int
+		for i := range l.Params {
+			if at := l.Offsets[i]; region[0] <= at && at < region[1] {
+				inside = append(inside, i)
+			}
+		}
+		slices.SortFunc(inside, func(i, j int) int { return l.Offsets[j] - l.Offsets[i] })
+		b := &bucket{of: o, to: region[1]}
+		for k, i := range inside {
+			b.params, b.from = append(b.params, i), l.Offsets[i]
+			if k == len(inside)-1 || size > 0 && b.to-b.from >= size {
+				list = append(list, b)
+				b = &bucket{of: o, to: b.from}
+			}
+		}
+	}
+	return list
+}
+
+// final is the number of a program's launches after which all gradients of the bucket have
+// their values.
+func (b *bucket) final(p *model.Program) (n int) {
+	for _, i := range b.params {
+		n = max(n, p.Final[i])
+	}
+	return n
+}
+
+// node is this rank's sum number i, see ranks.Tree.
+func (b *bucket) node(i int) kernels.Buffer {
+	if b.scalars {
+		return b.of.terms[i]
+	}
+	return b.of.sums[i].Slice(b.from, b.to)
+}
+
+// prepare makes the kernels and the memory of a bucket.
+func (r *reducer) prepare(be kernels.Backend, b *bucket) (err error) {
+	n := b.to - b.from
+	prepare := func(s kernels.Spec) (k kernels.Kernel) {
+		if err == nil {
+			k, err = be.Prepare(s)
+		}
+		return k
+	}
+	if r.part.to-r.part.from > 1 && !b.scalars {
+		b.copy, b.add = prepare(kernels.Affine{Len: n, Mul: 1}), prepare(kernels.Add{Len: n})
+	}
+	if r.device == nil {
+		b.summer = ranks.NewSummer(r.group, r.part.tree, n)
+		b.own, b.total = make([]float32, n*r.part.nodes()), make([]float32, n)
+	} else {
+		shard := r.shard(n)
+		b.load, b.pair = prepare(kernels.Affine{Len: n, Mul: 1}), prepare(kernels.Add{Len: shard})
+		if err == nil && (r.send == nil || r.send.Len() < shard*r.group.Size()) {
+			if r.send, err = be.Alloc(shard * r.group.Size()); err == nil {
+				r.recv, err = be.Alloc(shard * r.group.Size())
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("trainer: %w", err)
+	}
+	return nil
+}
+
+// shard is the number of values of a bucket that each device adds up.
+func (r *reducer) shard(n int) int { return (n + r.group.Size() - 1) / r.group.Size() }
+
+// exchange enqueues the sum of a bucket over all devices: each adds up a shard, in the order of
+// the tree, and all gather the sums.
+func (r *reducer) exchange(b *bucket) {
+	n, size := b.to-b.from, r.group.Size()
+	shard := r.shard(n)
+	send, recv := r.send.Slice(0, shard*size), r.recv.Slice(0, shard*size)
+	part := func(i int) kernels.Buffer { return recv.Slice(i*shard, (i+1)*shard) }
+	b.load.Run(send.Slice(0, n), b.node(0))
+	r.device.Exchange(recv, send)
+	var nodes []ranks.Node
+	for i := range size {
+		nodes = append(nodes, r.part.tree.Nodes(r.part.tree.Part(i, size))...)
+	}
+	for _, p := range r.part.tree.Pairs(nodes) {
+		b.pair.Run(part(p[0]), part(p[0]), part(p[1]))
+	}
+	r.device.AllGather(send, part(0))
+	b.load.Run(b.node(0), send.Slice(0, n))
+}
