@@ -92,8 +92,10 @@ func (t *training) meet(ctx context.Context) error {
 		{"instruction set or device", kernels.InstructionsOf(t.be), "MAGVIT_ISA=avx2 on all ranks chooses one that most processors have"},
 		{"clips", fingerprint(t.opt.Source), "give all ranks the same --data"},
 	} {
-		if err := t.group.Same(ctx, of.what, of.value); err != nil {
+		if err := t.group.Same(ctx, of.what, of.value); errors.Is(err, ranks.ErrDiffer) {
 			return usage.Errorf("%w: %s", err, of.advice)
+		} else if err != nil {
+			return err
 		}
 	}
 	text, err := t.cfg.YAML()
@@ -126,10 +128,11 @@ func (t *training) sameClips(ctx context.Context) error {
 	if t.group.Size() == 1 || t.clips.Mean == nil {
 		return nil
 	}
-	if err := t.group.Same(t.patient(ctx), "mean frame of the training clips", hash(t.clips.Mean)); err != nil {
+	err := t.group.Same(t.patient(ctx), "mean frame of the training clips", hash(t.clips.Mean))
+	if errors.Is(err, ranks.ErrDiffer) {
 		return usage.Errorf("%w: clips of the same names differ", err)
 	}
-	return nil
+	return err
 }
 
 // programHash identifies the program that runs.
@@ -307,10 +310,10 @@ func (t *training) verify(ctx context.Context) error {
 	}
 	sum := sha256.Sum256(b.Bytes())
 	err := t.group.Same(t.patient(ctx), fmt.Sprintf("weights after step %d", t.snap.Step), hex.EncodeToString(sum[:8]))
-	if err != nil {
+	if errors.Is(err, ranks.ErrDiffer) {
 		t.unsaved = true // what is here is not worth a checkpoint
 		return fmt.Errorf("%w: memory or a processor errs; the last checkpoint is that of ranks that agreed", err)
 	}
 	t.verified = t.snap.Step
-	return nil
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"unsafe"
 )
@@ -69,6 +70,9 @@ func (g *Group) Barrier(ctx context.Context) error {
 	return err
 }
 
+// ErrDiffer is what errors.Is finds in the error of Same.
+var ErrDiffer = errors.New("want the same on all ranks")
+
 // Same fails, naming ranks, if what is not the same on all ranks. The values are short texts.
 func (g *Group) Same(ctx context.Context, what, value string) error {
 	all, err := g.Gather(ctx, []byte(value))
@@ -77,7 +81,7 @@ func (g *Group) Same(ctx context.Context, what, value string) error {
 	}
 	for i := range all {
 		if a, b := string(all[0]), string(all[i]); a != b {
-			return fmt.Errorf("%s: %s on %s, but %s on %s; want the same on all ranks", what, a, g.Name(0), b, g.Name(i))
+			return fmt.Errorf("%s: %s on %s, but %s on %s; %w", what, a, g.Name(0), b, g.Name(i), ErrDiffer)
 		}
 	}
 	return nil

@@ -1,0 +1,194 @@
+package trainer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"magvit/kernels"
+	"magvit/trainer/data"
+	"magvit/trainer/ranks"
+)
+
+// fewSteps is a short run of 4 batches a step, with little besides.
+var fewSteps = []string{"train.batch=1", "train.accumulate=4", "train.steps=4", "train.eval_every=0", "train.eval_clips=1", "train.samples=0"}
+
+// faulty is a source whose clips are not what they were after a number of reads.
+type faulty struct {
+	data.Source
+	after int32
+	reads *atomic.Int32
+	fault func(*data.Clip) error
+}
+
+func (f faulty) Read(ctx context.Context, i int) (data.Clip, error) {
+	c, err := f.Source.Read(ctx, i)
+	if f.reads.Add(1) > f.after && err == nil {
+		err = f.fault(&c)
+	}
+	return c, err
+}
+
+// onRank gives one rank a faulty source.
+func onRank(t *testing.T, rank int, after int32, fault func(*data.Clip) error) func(int, *Options) context.Context {
+	return func(i int, o *Options) context.Context {
+		if i == rank {
+			o.Source = faulty{o.Source, after, &atomic.Int32{}, fault}
+		}
+		return t.Context()
+	}
+}
+
+// TestRunGoesOnWithOtherRanks interrupts a run on one of 3 ranks, then on 1, and ends it on 2. It
+// has the bits of a run in one piece.
+func TestRunGoesOnWithOtherRanks(t *testing.T) {
+	straight, errs := runRanks(t, 1, time.Minute, nil, fewSteps...)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "run")
+	for _, life := range []struct{ ranks, stopAfter int }{{3, 1}, {1, 2}, {2, 99}} {
+		_, errs := runRanks(t, life.ranks, time.Minute, func(rank int, o *Options) context.Context {
+			o.Out = out
+			ctx, cancel := context.WithCancel(t.Context())
+			o.OnStep = func(step int) {
+				if rank == life.ranks-1 && step == life.stopAfter {
+					cancel()
+				}
+			}
+			return ctx
+		}, fewSteps...)
+		for rank, err := range errs {
+			if stopped := errors.Is(err, ErrInterrupted); stopped != (life.stopAfter < 99) || err != nil && !stopped {
+				t.Fatalf("rank %d of %d: %v", rank, life.ranks, err)
+			}
+		}
+	}
+	if !bytes.Equal(tensorsOf(t, out), tensorsOf(t, straight.Out)) {
+		t.Error("other weights than those of a run in one piece")
+	}
+}
+
+// TestBatchIsDividedAmongRanks trains a batch of 4 clips on 2 ranks as two batches of 2, and
+// goes on so on one rank.
+func TestBatchIsDividedAmongRanks(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	for _, n := range []int{2, 1} {
+		if _, errs := runRanks(t, n, time.Minute, func(_ int, o *Options) context.Context {
+			o.Out, o.Config.Train.Steps = out, 4-n
+			return t.Context()
+		}, append(fewSteps, "train.batch=4", "train.accumulate=1")...); errors.Join(errs...) != nil {
+			t.Fatal(errs)
+		}
+	}
+	divided, errs := runRanks(t, 1, time.Minute, nil, append(fewSteps, "train.batch=2", "train.accumulate=2", "train.steps=3")...)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := logged(t, divided.Out)
+	got, _ := logged(t, out)
+	if len(got) != 3 || got[0]["loss"] != want[0]["loss"] {
+		t.Errorf("records %v, want those of 2 batches of 2: %v", got, want)
+	}
+}
+
+func TestFailureOfOneRankEndsAll(t *testing.T) {
+	o, errs := runRanks(t, 2, time.Minute, onRank(t, 1, 30, func(*data.Clip) error { return errors.New("the disk is gone") }), append(fewSteps, "train.steps=40", "data.strict=true")...)
+	for rank, err := range errs {
+		var f *ranks.Failure
+		if err == nil || !strings.Contains(err.Error(), "the disk is gone") {
+			t.Fatalf("rank %d: %v, want what rank 1 met", rank, err)
+		}
+		if isFailure := errors.As(err, &f); isFailure != (rank == 0) || rank == 0 && (f.Rank != 1 || !strings.Contains(err.Error(), "was saved as")) {
+			t.Errorf("rank %d: %v, want rank 1 named, and a checkpoint", rank, err)
+		}
+	}
+	tensorsOf(t, o.Out)
+}
+
+func TestNaNOnOneRankStopsTheStepOnAll(t *testing.T) {
+	_, errs := runRanks(t, 2, time.Minute, onRank(t, 1, 30, func(c *data.Clip) error { c.Video[0] = float32(math.NaN()); return nil }),
+		append(fewSteps, "train.steps=40", "train.nan_patience=2")...)
+	for rank, err := range errs {
+		if err == nil || !strings.Contains(err.Error(), "2 steps in a row met NaN or Inf") || !strings.Contains(err.Error(), "not finite on rank 1") || strings.Contains(err.Error(), "not finite on rank 0") {
+			t.Errorf("rank %d: %v, want a stop that names rank 1", rank, err)
+		}
+	}
+}
+
+func TestStuckRankIsNamed(t *testing.T) {
+	goOn := make(chan struct{})
+	time.AfterFunc(6*time.Second, func() { close(goOn) })
+	_, errs := runRanks(t, 2, 3*time.Second, onRank(t, 1, 30, func(*data.Clip) error { <-goOn; return nil }), append(fewSteps, "train.steps=400")...)
+	if !errors.Is(errs[0], ranks.ErrTimeout) || !strings.Contains(errs[0].Error(), "rank 1 on this machine") {
+		t.Errorf("rank 0: %v, want a timeout that names rank 1", errs[0])
+	}
+	if errs[1] == nil {
+		t.Error("rank 1 goes on alone")
+	}
+}
+
+func TestRanksThatDifferAreRefused(t *testing.T) {
+	for what, change := range map[string]func(o *Options){
+		"configuration: on rank 1 on this machine it is another one than on rank 0 on this machine: train.lr": func(o *Options) { o.Config.Train.LR *= 2 },
+		"clips: ": func(o *Options) { o.Source = fewer{o.Source} },
+		"mean frame of the training clips: ": func(o *Options) {
+			o.Source = faulty{o.Source, 0, &atomic.Int32{}, func(c *data.Clip) error { c.Video[0] /= 2; return nil }}
+		},
+	} {
+		_, errs := runRanks(t, 2, time.Minute, func(rank int, o *Options) context.Context {
+			if rank == 1 {
+				change(o)
+			}
+			return t.Context()
+		}, fewSteps...)
+		for rank, err := range errs {
+			if err == nil || !strings.Contains(err.Error(), what) {
+				t.Errorf("rank %d: %v, want %q", rank, err, what)
+			}
+		}
+	}
+}
+
+// fewer is a source without its last clip.
+type fewer struct{ data.Source }
+
+func (f fewer) Len() int { return f.Source.Len() - 1 }
+
+// flipping is a backend that errs once: the first value of a sum of gradients.
+type flipping struct {
+	*kernels.CPU
+	sums int
+}
+
+func (f *flipping) Write(dst kernels.Buffer, src []float32) error {
+	if len(src) > 5000 { // more than clips
+		if f.sums++; f.sums == 8 { // six arenas were written, and the first sum
+			src[0] *= 1.5
+		}
+	}
+	return f.CPU.Write(dst, src)
+}
+
+func TestWeightsAreComparedBeforeTheyAreSaved(t *testing.T) {
+	o, errs := runRanks(t, 2, time.Minute, func(rank int, o *Options) context.Context {
+		if rank == 1 {
+			o.Backend = &flipping{CPU: o.Backend.(*kernels.CPU)}
+		}
+		return t.Context()
+	}, append(fewSteps, "train.save_every=1")...)
+	for rank, err := range errs {
+		if err == nil || !strings.Contains(err.Error(), "weights after step 2: ") {
+			t.Errorf("rank %d: %v, want a difference after step 2", rank, err)
+		}
+	}
+	if steps, err := filepath.Glob(filepath.Join(o.Out, "checkpoints", "step-*")); err != nil || len(steps) != 1 {
+		t.Errorf("checkpoints %v, want that of step 1 alone", steps)
+	}
+}
