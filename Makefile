@@ -4,7 +4,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # What .ci/setup adds on a machine that lacks it.
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
-.PHONY: setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo film bare tdd bench torture clean
+.PHONY: mpi mpi-gpu mpi-test torture-ranks setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo film bare tdd bench torture clean
 
 # Go would name the commit of an enclosing repository, if any, in a linked worktree or an
 # unpacked archive (findings/go-build-worktree.sh).
@@ -22,8 +22,31 @@ setup:
 	@.ci/setup go c++ ffmpeg
 
 # What CI and the README call.
-test: setup build lint race emul-short
+test: setup build lint race emul-short mpi-test
 	$(GO) test -timeout 30m ./...
+
+# bin/magvit for mpirun, compiled with MPICC, the compiler of the MPI library that starts it;
+# mpi-gpu has the code for GPUs too.
+MPICC ?= mpicc
+mpi: setup-go
+	@command -v $(MPICC) >/dev/null || { echo "$(MPICC) is missing: install libopenmpi-dev or libmpich-dev, load your cluster's MPI module, or name its compiler: make mpi MPICC=..."; exit 1; }
+	CC=$(MPICC) CGO_ENABLED=1 $(GO) build $(VCS) -tags mpi -o bin/magvit ./cmd/magvit
+
+mpi-gpu: kernels .tools/stub/libcuda.so $(CUDA_H)
+	CC=$(MPICC) $(WITH_CUDA) build $(VCS) -tags gpu,mpi -o bin/magvit ./cmd/magvit
+
+# Ranks under the launcher of each MPI library that is installed.
+MPI_TESTS = MPI
+MPI_FLAGS = -short
+mpi-test: setup-go
+	@found=; for mpi in openmpi mpich; do \
+	  command -v mpicc.$$mpi mpirun.$$mpi >/dev/null || continue; found=1; \
+	  echo "$$mpi:"; CC=mpicc.$$mpi CGO_ENABLED=1 MAGVIT_MPIRUN=mpirun.$$mpi $(GO) test $(MPI_FLAGS) -tags mpi -run '$(MPI_TESTS)' ./trainer/ranks/mpi ./cmd/magvit || exit 1; \
+	done; test -n "$$found" || echo "skipped: make mpi-test: neither Open MPI nor MPICH is installed (.ci/setup mpi)"
+
+# 100 kills of random ranks under each MPI library, see torture.
+torture-ranks:
+	MAGVIT_TORTURE=$(TORTURE) $(MAKE) mpi-test MPI_TESTS=TortureRanks MPI_FLAGS="-v -timeout 0"
 
 lint: setup
 	@changed="$$($(GOFMT) -l cmd gpu kernels model trainer)"; test -z "$$changed" || { echo "gofmt would change:"; echo "$$changed"; exit 1; }

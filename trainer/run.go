@@ -65,6 +65,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	t, err := open(ctx, o)
 	if stop := ctx.Err(); err != nil && stop != nil && errors.Is(err, stop) {
 		err = fmt.Errorf("%w before the first step", ErrInterrupted)
+		o.Ranks.Fail(err, 130) // others may not have been interrupted
 	}
 	if err != nil {
 		return Result{Dir: o.Out}, err

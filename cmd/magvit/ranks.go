@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"magvit/trainer"
 	"magvit/trainer/ranks"
 	"magvit/trainer/ranks/mpi"
 )
@@ -125,12 +126,15 @@ func (j *job) fail(err error, status int) (int, string) {
 	case errors.As(err, &other):
 		return other.Status, ""
 	}
+	if errors.Is(err, trainer.ErrInterrupted) { // all ranks know
+		if !j.first() {
+			return status, ""
+		}
+		return status, err.Error()
+	}
 	j.stuck = errors.Is(err, ranks.ErrTimeout)
 	if j.group != nil {
 		j.group.Fail(err, status)
-	}
-	if status == interrupted && !j.first() {
-		return status, ""
 	}
 	return status, fmt.Sprintf("rank %d on %s: %s", j.transport.Rank(), j.transport.Host(), err)
 }
@@ -141,7 +145,10 @@ func (j *job) exit(status int) {
 		os.Exit(status)
 	}
 	wait := meetWithin // rank 0 may be saving
-	if j.first() || j.stuck {
+	switch {
+	case j.first() && j.stuck:
+		wait = 3 * time.Second
+	case j.first() || j.stuck:
 		wait = 15 * time.Second
 	}
 	mpi.Exit(j.transport, status, wait)

@@ -12,7 +12,7 @@ package mpi
 
 // What belongs to MPI stays here: handles and constants are of other types in other libraries.
 
-enum { FAILURE_BYTES = 4096, DATA = 1, REQUESTS = 64 };
+enum { FAILURE_BYTES = 1024, DATA = 1, REQUESTS = 64 };
 
 static MPI_Comm data_comm, failure_comm;
 static MPI_Request failure_request = MPI_REQUEST_NULL;

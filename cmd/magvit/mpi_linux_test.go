@@ -1,0 +1,277 @@
+//go:build mpi
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"magvit/trainer/torture"
+	"magvit/trainer/trainertest"
+)
+
+// These tests run the program under the launcher that MAGVIT_MPIRUN names, of the MPI library
+// whose mpicc is CC: make mpi-test.
+
+func init() { buildFlags = []string{"-tags", "mpi"} }
+
+// mpiEnvironment lets Open MPI's launcher run as root, and more ranks than there are cores.
+var mpiEnvironment = []string{"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", "OMPI_MCA_rmaps_base_oversubscribe=1", "PRTE_ALLOW_RUN_AS_ROOT=1",
+	"PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1", "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe", "OMPI_MCA_hwloc_base_binding_policy=none", "OMPI_MCA_btl=self,vader,tcp", "OMPI_MCA_btl_tcp_if_include=lo"}
+
+// mpirun is a command line of the launcher; programs are separated by ":".
+func mpirun(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	launcher := os.Getenv("MAGVIT_MPIRUN")
+	if launcher == "" {
+		t.Fatal("MAGVIT_MPIRUN is not set: want the launcher of the MPI library that the program is built for, see make mpi-test")
+	}
+	cmd := exec.CommandContext(t.Context(), launcher, args...)
+	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), mpiEnvironment...)
+	return cmd
+}
+
+// several runs a command of the program on n ranks.
+func several(t *testing.T, n int, args ...string) *exec.Cmd {
+	t.Helper()
+	return mpirun(t, append([]string{"-n", strconv.Itoa(n), binary}, args...)...)
+}
+
+// mpiVariants are trainings of 4 batches a step, each of something else that is added up.
+var mpiVariants = map[string][]string{
+	"fsq": nil,
+	"lfq": {"--set", "model.quantizer={kind: lfq, levels: [], codebook_size: 64, entropy_weight: 0.5, diversity_gamma: 1, commitment_weight: 0.25}"},
+	"gan": {"--set", "model.discriminator={kind: image, dim: 1, max_dim: 6, linear_attention: {heads: 2, dim: 2}, feed_forward: 2}",
+		"--set", "model.loss.adversarial={weight: 0.5, start: 3, ramp: 4, penalty_every: 2}"},
+}
+
+// mpiTraining are the arguments of a training of the campaigns with 4 batches a step.
+func mpiTraining(t *testing.T, out, variant string) []string {
+	return append(append(tortured(t, out).Args[1:], "--set", "train.batch=1", "--set", "train.accumulate=4", "--set", "train.schedule=constant"), mpiVariants[variant]...)
+}
+
+func succeeds(t *testing.T, cmd *exec.Cmd, what string) {
+	t.Helper()
+	if status, log := outcome(t, cmd, what); status != done {
+		t.Fatalf("%s: exit %d\n%s", what, status, log)
+	}
+}
+
+// TestMPISameBits trains on one process, on 2 and on 4 ranks.
+func TestMPISameBits(t *testing.T) {
+	for variant := range mpiVariants {
+		dir := t.TempDir()
+		alone := filepath.Join(dir, "alone")
+		succeeds(t, program(t, mpiTraining(t, alone, variant)...), variant)
+		for _, n := range []int{2, 4} {
+			if n == 4 && variant != "fsq" && testing.Short() {
+				continue
+			}
+			out := filepath.Join(dir, fmt.Sprint(n))
+			succeeds(t, several(t, n, mpiTraining(t, out, variant)...), fmt.Sprintf("%s on %d ranks", variant, n))
+			if d := differs(t, alone, out); d != "" {
+				t.Errorf("%s, %d ranks: %s", variant, n, d)
+			}
+		}
+	}
+}
+
+// ranksOf are the process numbers of the ranks that train in a run directory, by rank.
+func ranksOf(out string) map[int]int {
+	found := map[int]int{}
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range processes {
+		line, err := os.ReadFile(filepath.Join(p, "cmdline"))
+		if args := bytes.Split(line, []byte{0}); err != nil || string(args[0]) != binary || !slices.ContainsFunc(args, func(a []byte) bool { return string(a) == out }) {
+			continue
+		}
+		environ, err := os.ReadFile(filepath.Join(p, "environ"))
+		if err != nil {
+			continue
+		}
+		for _, v := range strings.Split(string(environ), "\x00") {
+			name, value, _ := strings.Cut(v, "=")
+			if rank, err := strconv.Atoi(value); err == nil && (name == "OMPI_COMM_WORLD_RANK" || name == "PMI_RANK") {
+				found[rank], _ = strconv.Atoi(filepath.Base(p))
+			}
+		}
+	}
+	return found
+}
+
+// signalAt sends a rank a signal once the run has saved a checkpoint.
+func signalAt(t *testing.T, out string, rank int, s syscall.Signal) {
+	for range 600 {
+		if saved, _ := filepath.Glob(filepath.Join(out, "checkpoints", "step-*")); len(saved) > 0 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	pid := ranksOf(out)[rank]
+	if pid == 0 {
+		t.Errorf("there is no rank %d", rank)
+		return
+	}
+	trainertest.Check(t, syscall.Kill(pid, s))
+}
+
+// long makes a training one that its faults meet.
+func long(args []string) []string { return append(args, "--steps", "2000", "--set", "train.timeout=3") }
+
+// TestMPIKilledRank kills a rank. The job ends, and goes on with another number of ranks to the
+// bits of a run in one piece.
+func TestMPIKilledRank(t *testing.T) {
+	dir := t.TempDir()
+	out, alone := filepath.Join(dir, "run"), filepath.Join(dir, "alone")
+	succeeds(t, program(t, mpiTraining(t, alone, "fsq")...), "alone")
+	go signalAt(t, out, 1, syscall.SIGKILL)
+	began := time.Now()
+	if status, log := outcome(t, several(t, 3, long(mpiTraining(t, out, "fsq"))...), "killed"); status == done {
+		t.Errorf("exit %d\n%s", status, log)
+	}
+	t.Logf("the job took %v", time.Since(began))
+	newest(t, out, 5)
+	succeeds(t, several(t, 2, append(mpiTraining(t, out, "fsq"), "--resume", "auto")...), "resumed")
+	if d := differs(t, alone, out); d != "" {
+		t.Error(d)
+	}
+}
+
+// newest removes the checkpoints after a step, which a longer run has.
+func newest(t *testing.T, out string, step int) {
+	t.Helper()
+	saved, err := filepath.Glob(filepath.Join(out, "checkpoints", "step-*"))
+	trainertest.Check(t, err)
+	for _, s := range saved {
+		if filepath.Base(s) > fmt.Sprintf("step-%06d", step) {
+			trainertest.Check(t, os.RemoveAll(s))
+		}
+	}
+	trainertest.Check(t, os.WriteFile(filepath.Join(out, "checkpoints", "latest"), []byte(fmt.Sprintf("step-%06d\n", step)), 0o666))
+}
+
+// TestMPIStuckRank stops a rank. The others end the job, and name it.
+func TestMPIStuckRank(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	go signalAt(t, out, 1, syscall.SIGSTOP)
+	status, log := outcome(t, several(t, 2, long(mpiTraining(t, out, "fsq"))...), "stuck")
+	host, err := os.Hostname()
+	trainertest.Check(t, err)
+	if status == done || !strings.Contains(log, "no answer in time: rank 1 on "+host) {
+		t.Errorf("exit %d\n%s", status, log)
+	}
+}
+
+// TestMPIInterrupt interrupts the launcher. The run is saved.
+func TestMPIInterrupt(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	cmd := several(t, 2, append(mpiTraining(t, out, "fsq"), "--steps", "2000", "--set", "train.save_every=3")...)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	trainertest.Check(t, cmd.Start())
+	for range 600 {
+		if saved, _ := filepath.Glob(filepath.Join(out, "checkpoints", "step-*")); len(saved) > 0 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	trainertest.Check(t, cmd.Process.Signal(syscall.SIGINT))
+	cmd.Wait()
+	if !strings.Contains(log.String(), "interrupted after step") { // the status of MPICH's launcher is 0
+		t.Errorf("%v\n%s", cmd.ProcessState, &log)
+	}
+}
+
+// TestMPIDifferentRanks gives the second rank something else.
+func TestMPIDifferentRanks(t *testing.T) {
+	other := filepath.Join(t.TempDir(), "magvit")
+	program, err := os.ReadFile(binary)
+	trainertest.Check(t, err)
+	trainertest.Check(t, os.WriteFile(other, append(program, 0), 0o777))
+	args := mpiTraining(t, filepath.Join(t.TempDir(), "run"), "fsq")
+	for want, second := range map[string][]string{
+		"program: sha256 ":          append([]string{other}, args...),
+		"train.lr":                  append(append([]string{binary}, args...), "--set", "train.lr=1e-4"),
+		"instruction set or device": append([]string{"/usr/bin/env", "MAGVIT_ISA=generic", binary}, args...),
+	} {
+		status, log := outcome(t, mpirun(t, append(append(append([]string{"-n", "1", binary}, args...), ":", "-n", "1"), second...)...), want)
+		if status == done || !strings.Contains(log, want) || !strings.Contains(log, "rank 1 on ") {
+			t.Errorf("%s: exit %d\n%s", want, status, log)
+		}
+	}
+}
+
+// TestMPIOtherLauncher starts the program as another library's launcher would.
+func TestMPIOtherLauncher(t *testing.T) {
+	cmd := program(t, mpiTraining(t, filepath.Join(t.TempDir(), "run"), "fsq")...)
+	cmd.Env = append(append(os.Environ(), mpiEnvironment...), "SLURM_STEP_NUM_TASKS=2")
+	if status, log := outcome(t, cmd, "alone"); status != badInput || !strings.Contains(log, "srun started 2 processes, but ") || !strings.Contains(log, "sees 1") {
+		t.Errorf("exit %d\n%s", status, log)
+	}
+}
+
+// TestTortureRanks kills random ranks at random moments of jobs with random numbers of ranks. Each
+// run ends with the bits of one process.
+func TestTortureRanks(t *testing.T) {
+	n, r := torture.Campaign(t, 2, 100)
+	dir := t.TempDir()
+	alone := map[string]string{}
+	var took time.Duration
+	for variant := range mpiVariants {
+		alone[variant] = filepath.Join(dir, variant)
+		succeeds(t, program(t, mpiTraining(t, alone[variant], variant)...), variant)
+	}
+	began := time.Now()
+	succeeds(t, several(t, 2, mpiTraining(t, filepath.Join(dir, "timed"), "fsq")...), "timed")
+	took = time.Since(began)
+	kills, runs := 0, 0
+	names := []string{"fsq", "gan", "lfq"}
+	var slowest time.Duration
+	for lives := 0; kills < n; runs++ {
+		variant := names[r.IntN(len(names))]
+		out := filepath.Join(dir, fmt.Sprint("run", runs))
+		for range 8 {
+			if lives++; lives > 4*n+20 {
+				t.Fatalf("%d kills in %d lives: the others had ended before", kills, lives)
+			}
+			size := 2 + r.IntN(3)
+			cmd := several(t, size, mpiTraining(t, out, variant)...)
+			trainertest.Check(t, cmd.Start())
+			killed := make(chan time.Time, 1)
+			rank := r.IntN(size)
+			kill := time.AfterFunc(moment(r, took), func() {
+				if pid := ranksOf(out)[rank]; pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
+					killed <- time.Now()
+				}
+			})
+			cmd.Wait()
+			kill.Stop()
+			if cmd.ProcessState.ExitCode() == done {
+				break
+			}
+			select {
+			case at := <-killed:
+				kills, slowest = kills+1, max(slowest, time.Since(at))
+			default:
+				t.Errorf("%s: exit %d, and no rank was killed", variant, cmd.ProcessState.ExitCode())
+			}
+			if kills == n {
+				break
+			}
+		}
+		succeeds(t, several(t, 1+r.IntN(4), mpiTraining(t, out, variant)...), variant)
+		if d := differs(t, alone[variant], out); d != "" {
+			t.Errorf("%s, run %d after %d kills: %s", variant, runs, kills, d)
+		}
+	}
+	t.Logf("kills of ranks: %d in %d runs; the others ended within %v", kills, runs, slowest.Round(time.Millisecond))
+}
