@@ -114,6 +114,7 @@ type planResult struct {
 	Step         planRow   `json:"step"`
 	Kinds        []planRow `json:"kinds"`
 	Largest      []planRow `json:"largest"` // Specs
+	Scaling      []scaling `json:"scaling,omitempty"`
 }
 
 // benchPlan estimates a step of the network by the cost model.
@@ -121,6 +122,12 @@ func benchPlan(c *cli.Context, p *costModel, net model.Network, cfg config.Confi
 	at, err := parsePeaks(c.String("peak"))
 	if err != nil {
 		return err
+	}
+	var between link
+	if c.IsSet("ranks") {
+		if between, err = parseLink(c.String("link")); err != nil {
+			return err
+		}
 	}
 	s, err := newMeasured(p, net, cfg, shape)
 	if err != nil {
@@ -134,10 +141,20 @@ func benchPlan(c *cli.Context, p *costModel, net model.Network, cfg config.Confi
 		Batch: shape.N, Frames: shape.T, Size: shape.H, PeakBytes: p.Allocated()}
 	r.Step, r.Kinds, r.Largest = p.rows(at)
 	r.Largest = r.Largest[:min(20, len(r.Largest))]
+	var launches []float64
+	for _, k := range p.ran {
+		launches = append(launches, k.row(at).Seconds)
+	}
+	for n := 1; n <= c.Int("ranks"); n *= 2 {
+		r.Scaling = append(r.Scaling, predict(launches, s.steps.Program().Plan.Launches(), s.steps.Buckets(), between, n))
+	}
 	if c.Bool("json") {
 		return printJSON(c, r)
 	}
-	return r.write(c.App.Writer, at)
+	if err := r.write(c.App.Writer, at); err != nil || r.Scaling == nil {
+		return err
+	}
+	return writeScaling(c.App.Writer, r.Scaling, between)
 }
 
 // rows sums the recorded launches: in total, by kind, and by Spec.

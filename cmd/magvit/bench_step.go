@@ -34,6 +34,8 @@ func benchStepCommand() *cli.Command {
 			&cli.BoolFlag{Name: "plan", Usage: "only estimate operations and least time on a GPU; needs none"},
 			&cli.StringFlag{Name: "architecture", Value: "sm_90", Usage: "of that GPU"},
 			&cli.StringFlag{Name: "peak", Value: "790,60,3015", Usage: "`TENSOR,FLOAT,MEMORY`: its TFLOP/s of tensor cores and of float32, and GB/s; those of an H100 SXM, nine tenths of its memory's"},
+			&cli.IntFlag{Name: "ranks", Usage: "with --plan: also 1, 2, 4 … up to `N` GPUs, one rank each"},
+			&cli.StringFlag{Name: "link", Usage: "`LATENCY,RATE` between ranks: µs of an exchange, and GB/s that each sends; magvit bench reduce measures them"},
 			&cli.BoolFlag{Name: "explain", Usage: "show the plan: nodes, memory, work and time of each kind of kernel"},
 			kernelsFlag(),
 			&cli.StringFlag{Name: "recompute", Value: "none", Usage: "values that the backward pass makes again to save memory: none, auto or max"},
@@ -82,7 +84,10 @@ func benchStep(c *cli.Context) error {
 			return usagef("--%s %d: want 1 or more", f, c.Int(f))
 		}
 	}
-	for _, f := range []string{"peak", "architecture"} {
+	if n := c.Int("ranks"); c.IsSet("ranks") && (n < 1 || n > 4096) {
+		return usagef("--ranks %d: want 1 to 4096", n)
+	}
+	for _, f := range []string{"peak", "architecture", "ranks", "link"} {
 		if c.IsSet(f) && !c.Bool("plan") {
 			return usagef("--%s is for --plan, which is not given", f)
 		}

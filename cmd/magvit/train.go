@@ -110,6 +110,12 @@ func train(c *cli.Context) error {
 		return err
 	}
 	defer be.Close()
+	switch why, err := connectGPUs(c.Context, be, group, time.Duration(cfg.Train.Timeout*float64(time.Second))); {
+	case err != nil:
+		return err
+	case why != nil:
+		p.log.Warn("gradients go through the hosts' memory: " + why.Error())
+	}
 	if addr := c.String("metrics-addr"); addr != "" && launched.first() {
 		stop, err := serveMetrics(addr, c.String("out"), p.log)
 		if err != nil {
