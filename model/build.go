@@ -14,7 +14,8 @@ import (
 // builder makes a graph for one batch shape. After the first error, which err keeps,
 // every method returns nil and does nothing.
 type builder struct {
-	scaled         bool // terms of the loss have inputs that multiply them
+	prefix         string // of the names of parameters and constants
+	scaled         bool   // terms of the loss have inputs that multiply them
 	t              *Tokenizer
 	g              *G.ExprGraph
 	graph          *Graph
@@ -48,7 +49,7 @@ func (b *builder) output(name string, n *G.Node) *G.Node {
 
 // constant adds an input that never changes.
 func (b *builder) constant(name string, values []float32, shape ...int) *G.Node {
-	n := machine.Input(b.g, name, shape...)
+	n := machine.Input(b.g, b.prefix+name, shape...)
 	b.graph.constants = append(b.graph.constants, constant{n, values})
 	return n
 }
@@ -101,6 +102,7 @@ func (b *builder) paramAs(name string, in initial, shape, reference []int) *G.No
 	if b.err != nil {
 		return nil
 	}
+	name = b.prefix + name
 	i := b.register(Param{Name: name, Shape: shape, Reference: reference, init: in})
 	if b.err != nil {
 		return nil

@@ -15,12 +15,17 @@ type Classify struct {
 	Forecast       string  `yaml:"forecast"`        // positions to forecast: image (points_2d), space (trajectory_3d), none, or auto: space, else image, else none, by what the clips have
 	Horizon        int     `yaml:"horizon"`         // frames at the end of a clip whose positions are forecast from the frames before; 0: a quarter of the clip
 	Unit           float64 `yaml:"unit"`            // scale of forecast targets, in pixels or units of trajectory_3d; 0: standard deviation of the training clips' positions
-	ForecastWeight float64 `yaml:"forecast_weight"` // weight of the forecast's mean squared error; that of the cross-entropy is 1
+	ForecastWeight float64 `yaml:"forecast_weight"` // weight of the forecast's error; that of the cross-entropy is 1
+	ForecastLoss   string  `yaml:"forecast_loss"`   // mse: mean squared error, or l1: mean absolute error, which large errors weigh less in
 	HeadDim        int     `yaml:"head_dim"`        // channels of a frame's features
 	PoolHeads      int     `yaml:"pool_heads"`      // attention heads that pool a frame
 	HeadLayers     int     `yaml:"head_layers"`     // residual units over time, with dilation 1, 2, 4, ...
 	Alpha          int     `yaml:"alpha"`           // slowfast: temporal stride of the slow path
 	Beta           int     `yaml:"beta"`            // slowfast: ratio of the channels of the slow path to those of the fast path
+	Path           Path    `yaml:"path"`            // heads on the path of the moving object
+	Input          string  `yaml:"input"`           // what the network gets: pixels, codes (of train.tokenizer), or fused: a network on each, whose logits and forecasts are added
+
+	Codes CodeGrid `yaml:"codes"` // codes that the network gets, by the tokenizer
 }
 
 // What a Classifier forecasts.
@@ -67,6 +72,8 @@ func (c Config) validateClassify() error {
 		between("classify.head_layers", k.HeadLayers, 0, 8), between("classify.alpha", k.Alpha, 1, 64), between("classify.beta", k.Beta, 1, 64),
 		inRange("classify.unit", k.Unit, 0, 1e9), inRange("classify.forecast_weight", k.ForecastWeight, 0, 1e6),
 	}
+	errs = append(errs, k.Path.validate()...)
+	errs = append(errs, k.validateCodes()...)
 	for _, d := range []struct {
 		key string
 		bad bool
@@ -171,13 +178,16 @@ func NewClassifier(c Config) (*Classifier, error) {
 		return nil, errors.New(`model.classify.network: "": the configuration is that of a tokenizer`)
 	case k.Forecast == ForecastAuto || k.Horizon == 0:
 		return nil, errors.New("model.classify: forecast and horizon must be decided before the network is made")
+	case k.Path.Rotations > 0 && k.Forecast == ForecastImage && k.Unit == 0:
+		return nil, errors.New("model.classify.unit: 0: the scale of forecasts must be decided before the network is made")
+	case k.OnCodes() && !k.Codes.decided():
+		return nil, fmt.Errorf("model.classify.input: %s: the tokenizer whose codes it gets must be known before the network is made; set train.tokenizer", k.Input)
 	case k.Classes < 2 && k.Forecast == ForecastNone:
 		return nil, fmt.Errorf("model.classify: clips of %d classes and no positions to forecast: nothing to learn", k.Classes)
 	}
 	m := &Classifier{c, &Tokenizer{Config: c, index: map[string]int{}}}
-	f := m.factor()
-	side := 4 * c.spaceFactor()
-	s := Shape{N: 1, T: m.Padded(k.Horizon + f), H: side, W: side}
+	side := 4 * m.side()
+	s := Shape{N: 1, T: m.Padded(k.Horizon + m.factor() + 1), H: side, W: side}
 	b := newBuilder(m.list, s)
 	b.declare = true
 	m.forward(b)
@@ -189,26 +199,76 @@ func (m *Classifier) Updates() []Update                      { return m.list.Upd
 func (m *Classifier) NumParams() int                         { return m.list.NumParams() }
 func (m *Classifier) Init(seed uint64, i int, dst []float32) { m.list.Init(seed, i, dst) }
 
+// alpha is the temporal stride of the slow path, of frames or of frames of codes.
+func (k Classify) alpha(codes bool) int {
+	if codes {
+		return max(k.Alpha/k.Codes.Frames, 1)
+	}
+	return k.Alpha
+}
+
 // factor is the number of frames per feature.
 func (m *Classifier) factor() int {
-	if m.Config.Classify.Network == "slowfast" {
-		return m.Config.Classify.Alpha
+	k, f := m.Config.Classify, 1
+	slow := func(codes bool) int {
+		if k.Network == "slowfast" {
+			return k.alpha(codes)
+		}
+		return 1
 	}
-	return m.Config.timeFactor()
+	if k.onPixels() {
+		if f = slow(false); k.Network == "i3d" {
+			f = m.Config.timeFactor()
+		}
+	}
+	if k.OnCodes() {
+		f = lcm(f, slow(true)*k.Codes.Frames)
+	}
+	return f
+}
+
+// side is the number that height and width are multiples of.
+func (m *Classifier) side() int {
+	k, f := m.Config.Classify, 1
+	if k.onPixels() {
+		f = m.Config.spaceFactor()
+	}
+	if k.OnCodes() {
+		f = lcm(f, k.Codes.Side)
+	}
+	return f
+}
+
+func lcm(a, b int) int {
+	n := a
+	for n%b != 0 {
+		n += a
+	}
+	return n
+}
+
+// alone is the number of frames in front of a clip's multiples of factor: 1 where the
+// tokenizer codes the first frame alone, else 0.
+func (m *Classifier) alone() int {
+	if k := m.Config.Classify; k.OnCodes() && k.Codes.FirstFrame {
+		return 1
+	}
+	return 0
 }
 
 func (m *Classifier) Padded(frames int) int {
-	f := m.factor()
-	return (max(frames, 1) + f - 1) / f * f
+	f, a := m.factor(), m.alone()
+	return (max(frames-a, 1-a)+f-1)/f*f + a
 }
 
 // Seen is the number of frames, of a clip of this many, that a forecast depends on.
 func (m *Classifier) Seen(frames int) int {
-	return (frames - m.Config.Classify.Horizon) / m.factor() * m.factor()
+	f, a := m.factor(), m.alone()
+	return (frames-a-m.Config.Classify.Horizon)/f*f + a
 }
 
 func (m *Classifier) Check(s Shape) error {
-	f, k := m.Config.spaceFactor(), m.Config.Classify
+	f, k := m.side(), m.Config.Classify
 	switch {
 	case s.N < 1 || s.T < 1 || s.H < 1 || s.W < 1:
 		return fmt.Errorf("model: a batch of %d clips of %d frames of %d×%d pixels: want at least one of each", s.N, s.T, s.H, s.W)

@@ -8,8 +8,9 @@ import (
 	"magvit/kernels"
 )
 
-// Training is the graph of a training step: video, labels, target and counts in, where
-// there are heads for them; loss, terms, logits, forecast and gradients out.
+// Training is the graph of a training step: video, labels, target and counts, positions and
+// located in, where there are heads for them; loss, terms, logits, forecast, path and
+// gradients out.
 func (m *Classifier) Training(s Shape) (*Graph, error) { return m.training(s, false) }
 
 // TrainingPart is Training for one of several batches of a step, see Network.
@@ -21,18 +22,35 @@ func (m *Classifier) training(s Shape, scaled bool) (*Graph, error) {
 	}
 	b, k := newBuilder(m.list, s), m.Config.Classify
 	b.scaled = scaled
-	logits, forecast := m.forward(b)
+	h := m.forward(b)
 	var terms []Term
-	if logits != nil {
+	if h.logits != nil {
 		labels := b.input("labels", s.N)
 		terms = append(terms, Term{Name: "cross_entropy", Weight: 1,
-			Node: b.apply(kernels.CrossEntropy{Rows: s.N, C: k.Classes}, []int{}, logits, labels)})
+			Node: b.apply(kernels.CrossEntropy{Rows: s.N, C: k.Classes}, []int{}, h.logits, labels)})
 	}
-	if forecast != nil {
+	if h.forecast != nil {
 		dims := k.positionDims()
 		target, counts := b.input("target", s.N, k.Horizon, dims), b.input("counts", s.N, k.Horizon)
+		kind := kernels.MSE
+		if k.ForecastLoss == "l1" {
+			kind = kernels.L1
+		}
 		terms = append(terms, Term{Name: "forecast", Weight: k.ForecastWeight,
-			Node: b.apply(kernels.ReconLoss{Pixels: s.N * k.Horizon, C: dims, Kind: kernels.MSE, Overshoot: 1}, []int{}, forecast, target, counts)})
+			Node: b.apply(kernels.ReconLoss{Pixels: s.N * k.Horizon, C: dims, Kind: kind, Overshoot: 1}, []int{}, h.forecast, target, counts)})
+	}
+	if len(h.paths) > 0 && k.Path.Weight > 0 {
+		positions, located := b.input("positions", s.N, s.T, 2), b.input("located", s.N, s.T)
+		var sum *G.Node
+		for _, path := range h.paths {
+			l := b.apply(kernels.ReconLoss{Pixels: s.N * s.T, C: 2, Kind: kernels.L1, Overshoot: 1}, []int{}, path, positions, located)
+			if sum == nil {
+				sum = l
+			} else {
+				sum = b.add(sum, l)
+			}
+		}
+		terms = append(terms, Term{Name: "path", Weight: k.Path.Weight, Node: sum})
 	}
 	g, err := b.finish(terms...)
 	if err != nil {
@@ -52,30 +70,91 @@ func (m *Classifier) Predictor(s Shape) (*Graph, error) {
 	return b.finish()
 }
 
-// forward builds the network; nil where there is no such head.
-func (m *Classifier) forward(b *builder) (logits, forecast *G.Node) {
-	s, c := b.shape, m.Config
-	video := b.input("video", s.N, s.T, s.H, s.W, c.Channels)
-	var x *G.Node
-	if c.Classify.Network == "slowfast" {
-		x = b.slowFast(video)
-	} else {
-		x = b.attentionPoolFrames("head", b.encode(video), c.Classify.HeadDim)
+// heads are the results of a Classifier or of one of its networks; nil where there is no
+// such head.
+type heads struct {
+	logits, forecast *G.Node
+	paths            []*G.Node // [N,T,1,1,2] of each network
+}
+
+// forward builds the networks and adds what their heads give.
+func (m *Classifier) forward(b *builder) (all heads) {
+	s, c, k := b.shape, m.Config, m.Config.Classify
+	if k.onPixels() {
+		all = m.network(b, b.input("video", s.N, s.T, s.H, s.W, c.Channels), false)
+	}
+	if k.OnCodes() {
+		b.prefix = "codes."
+		h := m.network(b, b.embedCodes(), true)
+		b.prefix = ""
+		all.paths = append(all.paths, h.paths...)
+		if k.onPixels() {
+			h.logits, h.forecast = b.both(all.logits, h.logits), b.both(all.forecast, h.forecast)
+		}
+		all.logits, all.forecast = h.logits, h.forecast
+	}
+	if all.logits != nil {
+		b.output("logits", all.logits)
+	}
+	if all.forecast != nil {
+		b.output("forecast", all.forecast)
+	}
+	return all
+}
+
+// network is the heads of a network on pixels [N,T,H,W,channels] or on embedded codes
+// [N,T',H',W',C].
+func (m *Classifier) network(b *builder, x *G.Node, codes bool) (h heads) {
+	s, k := b.shape, m.Config.Classify
+	var frames *G.Node // features of the finest frame rate
+	switch {
+	case k.Network == "slowfast":
+		x, frames = b.slowFast(x, codes)
+	case codes:
+		x = b.attentionPoolFrames("head", b.encodeCodes(x), k.HeadDim)
+		frames = x
+	default:
+		x = b.attentionPoolFrames("head", b.encode(x), k.HeadDim)
+		frames = x
 	}
 	b.graph.features = x
-	for i := range c.Classify.HeadLayers {
+	for i := range k.HeadLayers {
 		x = b.residual(fmt.Sprintf("head.time.%d", i), x, Kernel{3, 1, 1}, convOptions{dilation: 1 << i})
 	}
-	if n := c.Classify.Classes; n > 1 {
-		y := b.act(kernels.ELU, b.conv("head.classes.0", b.attentionPool("head.time", x, 0, true), 2*c.Classify.HeadDim, point, convOptions{}))
-		logits = b.output("logits", b.conv("head.classes.1", y, n, point, convOptions{zero: true, fixedBias: true}))
+	var path *G.Node
+	if k.Path.Rotations > 0 {
+		path = b.locate("head.path.position", frames, s.T)
+		h.paths = []*G.Node{path}
+		b.output(b.prefix+"path", path)
 	}
-	if dims := c.Classify.positionDims(); dims > 0 {
-		last := m.Seen(s.T) / m.factor()
-		y := b.act(kernels.ELU, b.conv("head.forecast.0", b.frames(x, last-1, last), 2*c.Classify.HeadDim, point, convOptions{}))
-		forecast = b.output("forecast", b.conv("head.forecast.1", y, c.Classify.Horizon*dims, point, convOptions{zero: true, fixedBias: true}))
+	if n := k.Classes; n > 1 {
+		y := b.conv("head.classes.0", b.attentionPool("head.time", x, 0, true), 2*k.HeadDim, point, convOptions{})
+		if path != nil {
+			y = b.add(y, b.conv("head.path.classes.0", b.pathForm("head.path.classes", path), 2*k.HeadDim, point, convOptions{}))
+		}
+		h.logits = b.conv("head.classes.1", b.act(kernels.ELU, y), n, point, convOptions{zero: true, fixedBias: true})
 	}
-	return logits, forecast
+	dims, seen := k.positionDims(), m.Seen(s.T)
+	switch {
+	case dims == 0:
+	case path != nil && k.Forecast == ForecastImage:
+		h.forecast = b.pathForecast("head.path.forecast", b.frames(path, 0, seen), s)
+	default:
+		_, t, _, _, _ := b.dims(x)
+		alone := m.alone()
+		last := alone + (seen-alone)*(t-alone)/(s.T-alone)
+		y := b.act(kernels.ELU, b.conv("head.forecast.0", b.frames(x, last-1, last), 2*k.HeadDim, point, convOptions{}))
+		h.forecast = b.conv("head.forecast.1", y, k.Horizon*dims, point, convOptions{zero: true, fixedBias: true})
+	}
+	return h
+}
+
+// both is x + y, nil where both are.
+func (b *builder) both(x, y *G.Node) *G.Node {
+	if x == nil || y == nil {
+		return nil
+	}
+	return b.add(x, y)
 }
 
 // attentionPoolFrames pools each frame of x [N,T,H,W,C] to features [N,T,1,1,dim] with
@@ -131,26 +210,25 @@ func coordinates(frames, h, w int) []float32 {
 }
 
 // slowFast is the features [N,T/alpha,1,1,head_dim] of two encoders (Feichtenhofer et
-// al. 2019).
-func (b *builder) slowFast(x *G.Node) *G.Node {
+// al. 2019), and those of the fast one [N,T,1,1,head_dim].
+func (b *builder) slowFast(x *G.Node, codes bool) (both, frames *G.Node) {
 	c := b.t.Config
-	alpha, thin := c.Classify.Alpha, func(dim int) int { return max(dim/c.Classify.Beta, 1) }
-	n, t, h, w, ch := b.dims(x)
-	if c.Background != 0 {
-		x = b.apply(kernels.Affine{Len: n * t * h * w * ch, Mul: 1, Add: float32(-c.Background)}, []int{n, t, h, w, ch}, x)
-	}
-	if p := c.Patch; p > 1 {
-		x = b.apply(kernels.Shuffle{N: n, T: t, H: h / p, W: w / p, C: ch, FT: 1, FH: p, FW: p, Down: true}, []int{n, t, h / p, w / p, ch * p * p}, x)
+	alpha, thin := c.Classify.alpha(codes), func(dim int) int { return max(dim/c.Classify.Beta, 1) }
+	down := func(name string, x *G.Node, dim int, l Layer) *G.Node { return b.down(name, x, dim, true, l.Antialias) }
+	if codes {
+		down = func(name string, x *G.Node, dim int, _ Layer) *G.Node { return b.widen(name, x, dim) }
+	} else {
+		x = b.cells(x)
 	}
 	flat := func(k Kernel) Kernel { return Kernel{1, k[1], k[2]} }
 	fast := b.act(kernels.ELU, b.causal("fast.conv_in.conv", x, thin(c.InitDim), c.InputKernel, convOptions{}))
 	slow := b.act(kernels.ELU, b.conv("slow.conv_in.conv", x, c.InitDim, flat(c.InputKernel), convOptions{strideT: alpha}))
-	slow = b.lateral("lateral.in", slow, fast)
+	slow = b.lateral("lateral.in", slow, fast, alpha)
 	for i, dim := range c.dimsAfter() {
 		l, name := c.Layers[i], fmt.Sprintf(".encoder_layers.%d", i)
 		if l.compresses() {
-			fast = b.down("fast"+name, fast, thin(dim), true, l.Antialias)
-			slow = b.lateral(fmt.Sprintf("lateral.%d", i), b.down("slow"+name, slow, dim, true, l.Antialias), fast)
+			fast = down("fast"+name, fast, thin(dim), l)
+			slow = b.lateral(fmt.Sprintf("lateral.%d", i), down("slow"+name, slow, dim, l), fast, alpha)
 			continue
 		}
 		fast = b.layer("fast"+name, l, fast, nil)
@@ -163,13 +241,26 @@ func (b *builder) slowFast(x *G.Node) *G.Node {
 		slow, fast = b.layerNorm("slow.norm", slow), b.layerNorm("fast.norm", fast)
 	}
 	d := c.Classify.HeadDim
-	return b.lateral("lateral.out", b.attentionPoolFrames("slow.head", slow, d), b.attentionPoolFrames("fast.head", fast, d))
+	slow, fast = b.attentionPoolFrames("slow.head", slow, d), b.attentionPoolFrames("fast.head", fast, d)
+	return b.lateral("lateral.out", slow, fast, alpha), fast
+}
+
+// cells is pixels [N,T,H,W,channels] without the background, in patches.
+func (b *builder) cells(x *G.Node) *G.Node {
+	c := b.t.Config
+	n, t, h, w, ch := b.dims(x)
+	if c.Background != 0 {
+		x = b.apply(kernels.Affine{Len: n * t * h * w * ch, Mul: 1, Add: float32(-c.Background)}, []int{n, t, h, w, ch}, x)
+	}
+	if p := c.Patch; p > 1 {
+		x = b.apply(kernels.Shuffle{N: n, T: t, H: h / p, W: w / p, C: ch, FT: 1, FH: p, FW: p, Down: true}, []int{n, t, h / p, w / p, ch * p * p}, x)
+	}
+	return x
 }
 
 // lateral is slow plus a convolution over time, with stride alpha, of the fast path.
 // Feature t of the result depends on the frames up to alpha·t + alpha-1.
-func (b *builder) lateral(name string, slow, fast *G.Node) *G.Node {
+func (b *builder) lateral(name string, slow, fast *G.Node, alpha int) *G.Node {
 	_, _, _, _, dim := b.dims(slow)
-	alpha := b.t.Config.Classify.Alpha
 	return b.add(slow, b.conv(name, fast, dim, Kernel{alpha + 1, 1, 1}, convOptions{axes: timeOnly, strideT: alpha, padT: 1}))
 }

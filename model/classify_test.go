@@ -16,8 +16,24 @@ func tinyClassifier(network string) Config {
 	c.ImageSize, c.Patch, c.InitDim, c.Background = 16, 4, 4, 1
 	c.InputKernel, c.ResidualKernel, c.LatentNorm, c.SqueezeExcite = Kernel{3, 3, 3}, Kernel{3, 3, 3}, "none", "none"
 	c.Layers = []Layer{{Name: Residual}, {Name: CompressSpace, Dim: 6}, {Name: Residual}}
-	c.Classify = Classify{Network: network, Forecast: ForecastImage, ForecastWeight: .5, HeadDim: 5, PoolHeads: 2, HeadLayers: 2, Alpha: 2, Beta: 2}
+	c.Classify = Classify{Network: network, Forecast: ForecastImage, ForecastWeight: .5, HeadDim: 5, PoolHeads: 2, HeadLayers: 2, Alpha: 2, Beta: 2, Input: InputPixels, ForecastLoss: "mse"}
 	return c.ForClips(3, 8, ForecastNone)
+}
+
+// variants are classifiers of each network: on features alone, on the path too, and on codes
+// of two frames of 8×8 pixels.
+func variants() map[string]Config {
+	all := map[string]Config{}
+	for _, network := range []string{"i3d", "slowfast"} {
+		c := tinyClassifier(network)
+		all[network] = c
+		c.Classify.Path, c.Classify.Unit = Path{Rotations: 3, Mirror: true, Weight: 2}, 4
+		all[network+", path"] = c
+		c.Classify.Codes = CodeGrid{Digits: []int{3, 2}, Codebooks: 1, Frames: 2, Side: 8}
+		c.Classify.Input = map[string]string{"i3d": InputCodes, "slowfast": InputFused}[network]
+		all[network+", "+c.Classify.Input] = c
+	}
+	return all
 }
 
 // trial is a training graph on the CPU with values of its own for all it takes.
@@ -39,7 +55,7 @@ func newTrial(t *testing.T, c Config, s Shape) *trial {
 	at := 0
 	for i, p := range m.Declared() {
 		m.Init(1, i, r.params[at:][:p.Len()])
-		if strings.HasPrefix(p.Name, "head.") { // some start at zero, which hides what is before them
+		if strings.HasPrefix(strings.TrimPrefix(p.Name, "codes."), "head.") { // some start at zero, which hides what is before them
 			draw(r.params[at:][:p.Len()], p.Name, .3)
 		}
 		r.offsets = append(r.offsets, at)
@@ -54,7 +70,24 @@ func newTrial(t *testing.T, c Config, s Shape) *trial {
 	if r.p, err = g.Compile(be, r.params, r.grads, r.offsets); err != nil {
 		t.Fatal(err)
 	}
-	draw(r.p.Buffer("video").(kernels.Host), "video", .5)
+	if video := r.p.Buffer("video"); video != nil {
+		draw(video.(kernels.Host), "video", .5)
+	}
+	if codes := r.p.Buffer("codes"); codes != nil {
+		ids, random := codes.(kernels.Host), philox.New(5, "codes", 0, 0)
+		for i := range ids {
+			ids[i] = float32(random.IntN(c.Classify.Codes.vocabulary()))
+		}
+	}
+	if positions := r.p.Buffer("positions"); positions != nil {
+		draw(positions.(kernels.Host), "positions", 1)
+		for i := range positions.(kernels.Host) { // far from the located ones: the distance has no slope at 0
+			positions.(kernels.Host)[i] += 3
+		}
+		for i := range r.p.Buffer("located").(kernels.Host)[1:] {
+			r.p.Buffer("located").(kernels.Host)[i+1] = 1
+		}
+	}
 	draw(r.p.Buffer("target").(kernels.Host), "target", 1)
 	copy(r.p.Buffer("labels").(kernels.Host), []float32{2, -1, 0})
 	for i := range r.p.Buffer("counts").(kernels.Host)[1:] { // the first one does not count
@@ -106,8 +139,11 @@ func TestClassifierLoss(t *testing.T) {
 
 // Every parameter's gradient, at one of its values, is a difference of the loss.
 func TestClassifierGradients(t *testing.T) {
-	for _, network := range []string{"i3d", "slowfast"} {
-		r := newTrial(t, tinyClassifier(network), Shape{N: 3, T: 8, H: 16, W: 16})
+	for network, c := range variants() {
+		if network == "slowfast, path" {
+			continue // slowfast, fused has its parts
+		}
+		r := newTrial(t, c, Shape{N: 3, T: 8, H: 16, W: 16})
 		r.run(t)
 		grads := slices.Clone(r.grads)
 		still := 0
@@ -138,8 +174,11 @@ func TestClassifierGradients(t *testing.T) {
 // A forecast is a function of the frames before the horizon, exactly; the classes are
 // told from all of them.
 func TestForecastDependsOnNoFrameOfTheHorizon(t *testing.T) {
-	for _, network := range []string{"i3d", "slowfast"} {
-		r := newTrial(t, tinyClassifier(network), Shape{N: 3, T: 8, H: 16, W: 16})
+	for network, c := range variants() {
+		if c.Classify.OnCodes() {
+			continue // of a causal tokenizer: package task checks that it is
+		}
+		r := newTrial(t, c, Shape{N: 3, T: 8, H: 16, W: 16})
 		r.run(t)
 		video, forecast, logits := r.p.Buffer("video").(kernels.Host), slices.Clone(r.p.Buffer("forecast").(kernels.Host)), slices.Clone(r.p.Buffer("logits").(kernels.Host))
 		seen, frame := r.m.Seen(8), 16*16*3
@@ -177,10 +216,20 @@ func TestClassifierErrors(t *testing.T) {
 	}{
 		{func(c *Config) { c.Classify.Network = "i4d" }, `model.classify.network: "i4d": want i3d, slowfast`},
 		{func(c *Config) { c.Classify.Forecast = "sound" }, "model.classify.forecast"},
+		{func(c *Config) { c.Classify.ForecastLoss = "l3" }, `model.classify.forecast_loss: "l3": want mse, l1`},
 		{func(c *Config) { c.Classify.HeadDim = 0 }, "model.classify.head_dim: 0: want 1"},
 		{func(c *Config) { c.Classify.Alpha = 0 }, "model.classify.alpha"},
 		{func(c *Config) { c.Classify.ForecastWeight = math.NaN() }, "model.classify.forecast_weight: NaN"},
 		{func(c *Config) { c.FirstFrame = true }, "model.first_frame"},
+		{func(c *Config) { c.Classify.Path.Rotations = 1 }, "model.classify.path.rotations: 1: want 2"},
+		{func(c *Config) { c.Classify.Path.Rotations = 4 }, "model.classify.unit: 0"},
+		{func(c *Config) { c.Classify.Path.Weight = -1 }, "model.classify.path.weight: -1"},
+		{func(c *Config) { c.Classify.Input = "sound" }, `model.classify.input: "sound": want pixels, codes, fused`},
+		{func(c *Config) { c.Classify.Input = InputCodes }, "set train.tokenizer"},
+		{func(c *Config) { c.Classify.Input, c.Classify.Codes.FirstFrame = InputFused, true }, "codes the first frame alone"},
+		{func(c *Config) {
+			c.Classify.Network, c.Classify.Input, c.Classify.Codes.FirstFrame = "slowfast", InputCodes, true
+		}, "legal: i3d"},
 		{func(c *Config) { c.Quantizer.Levels = []int{8} }, "model.quantizer.levels"},
 		{func(c *Config) { c.Layers[1] = Layer{Name: CompressTime, Antialias: true} }, "model.layers[1].antialias"},
 		{func(c *Config) { c.Classify.Network = "slowfast"; c.Layers[1].Name = CompressTime }, "model.layers[1]: compress_time"},

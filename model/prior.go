@@ -11,6 +11,7 @@ import (
 type Prior struct {
 	Kind           string  `yaml:"kind"`            // masked (MaskGIT) or autoregressive: a prior over codes instead of a tokenizer; "": a tokenizer
 	Grid           []int   `yaml:"grid,flow"`       // codes of a clip: frames, rows and columns; []: those of the codes file
+	Clip           []int   `yaml:"clip,flow"`       // frames, height and width of the clips that train.tokenizer makes the codes of; []: those of the data, or none where the data are codes
 	Digits         []int   `yaml:"digits,flow"`     // numbers of values of the digits that a code is embedded and predicted by, the first one varying fastest; []: the codebook's levels, combined up to 1024 values
 	Classes        int     `yaml:"classes"`         // number of classes; 0: that of the codes file
 	Tokenizer      string  `yaml:"tokenizer"`       // SHA-256 of the weights of the tokenizer that made the codes; "": that of the codes file
@@ -93,6 +94,12 @@ func (c Config) validatePrior() error {
 	if len(p.Grid) != 0 && len(p.Grid) != 3 {
 		errs = append(errs, fmt.Errorf("model.prior.grid: %v: want three numbers, frames, rows and columns of codes, or []", p.Grid))
 	}
+	if len(p.Clip) != 0 && len(p.Clip) != 3 {
+		errs = append(errs, fmt.Errorf("model.prior.clip: %v: want three numbers, frames, height and width of a clip, or []", p.Clip))
+	}
+	for i, n := range p.Clip {
+		errs = append(errs, between(fmt.Sprintf("prior.clip[%d]", i), n, 1, 1<<16))
+	}
 	for i, n := range p.Grid {
 		errs = append(errs, between(fmt.Sprintf("prior.grid[%d]", i), n, 1, 4096))
 	}
@@ -113,7 +120,7 @@ func (c Config) validatePrior() error {
 		{"classify.network", c.Classifies(), "is set with model.prior.kind: a network is one of them"},
 		{"compat", c.Compat != "", "is set with model.prior.kind: that is a tokenizer's"},
 		{"layers", len(c.Layers) > 0, "is set with model.prior.kind: these are a tokenizer's"},
-		{"channels", c.Channels != 1, fmt.Sprintf("%d: want 1 with model.prior.kind: a code is one number", c.Channels)},
+		{"channels", c.Channels != 1 && len(p.Clip) == 0, fmt.Sprintf("%d: want 1 with model.prior.kind: a code is one number", c.Channels)},
 		{"quantizer.levels", len(c.Quantizer.Levels) > 0, "is set with model.prior.kind: the quantizer is the tokenizer's"},
 	} {
 		if d.bad {
@@ -174,14 +181,27 @@ func (m *Transformer) Declared() []Param                      { return m.list.Pa
 func (m *Transformer) Updates() []Update                      { return nil }
 func (m *Transformer) NumParams() int                         { return m.list.NumParams() }
 func (m *Transformer) Init(seed uint64, i int, dst []float32) { m.list.Init(seed, i, dst) }
-func (m *Transformer) Padded(int) int                         { return m.Config.Prior.Grid[0] }
 
-// Check reports whether a batch holds codes of this grid.
+func (m *Transformer) Padded(int) int { return m.batch(1).T }
+
+// batch is the shape of a batch of n clips that is trained on: of codes, or of the clips
+// whose codes are made on the way.
+func (m *Transformer) batch(n int) Shape {
+	if c := m.Config.Prior.Clip; len(c) > 0 {
+		return Shape{n, c[0], c[1], c[2]}
+	}
+	return m.shape(n)
+}
+
+// Check reports whether a batch holds codes of this grid, or clips of which they are made.
 func (m *Transformer) Check(s Shape) error {
 	if s.N < 1 {
 		return fmt.Errorf("model: a batch of %d clips: want at least one", s.N)
 	}
-	if s != m.shape(s.N) {
+	if c := m.Config.Prior.Clip; s != m.batch(s.N) && len(c) > 0 {
+		return fmt.Errorf("model: clips of %d×%d×%d (frames × height × width): the codes of this prior are of clips of %v", s.T, s.H, s.W, c)
+	}
+	if s != m.batch(s.N) {
 		return fmt.Errorf("model: codes of %d×%d×%d (frames × rows × columns): this prior takes %v", s.T, s.H, s.W, m.Config.Prior.Grid)
 	}
 	if float64(s.N)*float64(m.Config.Prior.Tokens())*float64(m.Config.Prior.Width) > math.MaxInt32 {

@@ -25,7 +25,7 @@ func (m *Transformer) training(s Shape, scaled bool) (*Graph, error) {
 	if err := m.Check(s); err != nil {
 		return nil, err
 	}
-	b, p := newBuilder(m.list, s), m.Config.Prior
+	b, p := newBuilder(m.list, m.shape(s.N)), m.Config.Prior
 	b.scaled = scaled
 	var loss *G.Node
 	for d, logits := range m.forward(b) {
@@ -50,12 +50,12 @@ func (m *Transformer) training(s Shape, scaled bool) (*Graph, error) {
 func LabelInput(d int) string   { return fmt.Sprintf("label.%d", d) }
 func LogitsOutput(d int) string { return fmt.Sprintf("logits.%d", d) }
 
-// Predictor is the graph from tokens and classes to logits.d.
-func (m *Transformer) Predictor(s Shape) (*Graph, error) {
-	if err := m.Check(s); err != nil {
+// Predictor is the graph from tokens and classes of n clips to logits.d.
+func (m *Transformer) Predictor(n int) (*Graph, error) {
+	if err := m.Check(m.batch(n)); err != nil {
 		return nil, err
 	}
-	b := newBuilder(m.list, s)
+	b := newBuilder(m.list, m.shape(n))
 	m.forward(b)
 	return b.finish()
 }

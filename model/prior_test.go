@@ -142,7 +142,7 @@ func TestGoldenPrior(t *testing.T) {
 		if loss := r.read(p.Loss())[0]; math.Abs(float64(loss)-g.Loss) > 1e-5 {
 			t.Errorf("%s: loss %v, torch's %v", g.Kind, loss, g.Loss)
 		}
-		predictor := r.compile(r.m.Predictor(r.m.shape(golden.Clips)))
+		predictor := r.compile(r.m.Predictor(golden.Clips))
 		for d, logits := range r.logits(predictor, g.Tokens, g.Classes) {
 			close5(t, fmt.Sprintf("%s: logits of digit %d", g.Kind, d), logits, g.Logits[d])
 		}
@@ -172,7 +172,7 @@ func close5(t *testing.T, what string, got, want []float32) {
 func TestPriorsDependOnWhatTheySee(t *testing.T) {
 	for _, kind := range []string{Masked, Autoregressive} {
 		r := newPriorRun(t, tinyPrior(kind))
-		p := r.compile(r.m.Predictor(r.m.shape(2)))
+		p := r.compile(r.m.Predictor(2))
 		length := r.m.Config.Prior.Tokens()
 		codes := []int32{0, 1, 2, 3, 4, 5, 5, 4, 3, 2, 1, 0}
 		before := r.logits(p, codes, []int{0, 1})
@@ -214,7 +214,7 @@ func TestPriorStepsMatchTheWholeSequence(t *testing.T) {
 	length := r.m.Config.Prior.Tokens()
 	codes := []int32{NoCode, 1, 2, 3, 4, 5, NoCode, 4, 3, 2, 1, 0}
 	classes := []int{1, 2}
-	whole, step := r.compile(r.m.Predictor(r.m.shape(n))), r.compile(r.m.Step(n))
+	whole, step := r.compile(r.m.Predictor(n)), r.compile(r.m.Step(n))
 	want := r.logits(whole, codes, classes)
 	if all, one := whole.Plan.Stats().FLOPs(), step.Plan.Stats().FLOPs(); one*int64(length) > 3*all/2 {
 		t.Errorf("%d steps of %d FLOPs each; the whole sequence has %d", length, one, all)

@@ -64,7 +64,8 @@ func (c Config) Validate() error {
 	}
 	if c.Classifies() {
 		errs = append(errs, oneOf("classify.network", c.Classify.Network, "i3d", "slowfast"),
-			oneOf("classify.forecast", c.Classify.Forecast, ForecastAuto, ForecastImage, ForecastSpace, ForecastNone))
+			oneOf("classify.forecast", c.Classify.Forecast, ForecastAuto, ForecastImage, ForecastSpace, ForecastNone),
+			oneOf("classify.forecast_loss", c.Classify.ForecastLoss, "mse", "l1"), oneOf("classify.input", c.Classify.Input, InputPixels, InputCodes, InputFused))
 	}
 	if c.Classifies() && (c.PatchTime > 1 || c.PatchTransform != "none") {
 		errs = append(errs, fmt.Errorf("model.patch_time: %d, patch_transform: %s: classifiers have patches of one frame, not transformed", c.PatchTime, c.PatchTransform))

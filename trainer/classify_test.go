@@ -53,7 +53,7 @@ func TestClassifiersOverfitEightClips(t *testing.T) {
 		t.Skip("-short: trains for longer")
 	}
 	for _, preset := range []string{"i3d-small", "slowfast-small"} {
-		o := looking(t, preset, 10, 50)
+		o := looking(t, preset, 10, 100)
 		c := &o.Config
 		c.Data.Flip, c.Data.Transpose, c.Data.Reverse, c.Data.Shift, c.Data.Rotation = false, false, false, 0, 0
 		c.Train.WeightDecay, c.Train.LR = 0, 3e-3
@@ -189,6 +189,7 @@ func TestClassifierIsNoCodec(t *testing.T) {
 // Epochs become steps: 30 times 9 clips in batches of 4 are 67.5, rounded.
 func TestEpochs(t *testing.T) {
 	o := looking(t, "i3d-small", 11, 0)
+	o.Config.Train.Epochs = 30
 	tr, err := open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

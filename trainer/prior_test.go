@@ -76,6 +76,10 @@ func TestPriorsLearn(t *testing.T) {
 		if r == nil || r.Clips != 40 || r.Tokens != 6 || r.Kind != kind || !(r.Bits < r.FrameBefore) || !(r.Bits < r.Unigram-1) || r.Bound != (kind == model.Masked) {
 			t.Errorf("%s: %+v", kind, r)
 		}
+		// Codes of class 1 are none of class 0: each class but the own one is wrong.
+		if c := r.Classes; c == nil || c.Clips != 40 || c.Accuracy < .9 || !(c.Low < c.Accuracy) || c.Chance != .5 || !(c.Other > r.Bits+1) || !(c.Without > r.Bits) {
+			t.Errorf("%s: classes by likelihood %+v", kind, c)
+		}
 		if _, err := os.Stat(filepath.Join(o.Out, metrics.PriorFile)); err != nil {
 			t.Error(err)
 		}
@@ -130,6 +134,8 @@ func TestPriorRefusals(t *testing.T) {
 		{"model.prior.tokenizer=other", "model.prior.tokenizer: other"},
 		{"model.prior.grid=[3, 2, 2]", "this prior takes [3 2 2]"},
 		{"train.shuffle_labels=true", "train.shuffle_labels: false"},
+		{"train.tokenizer=runs/demo", "the data are codes already"},
+		{"model.prior.clip=[1, 2]", "model.prior.clip: [1 2]"},
 	} {
 		o := priorRun(t, model.Masked, 10, 1)
 		if err := o.Config.Set(c.set); err != nil {

@@ -97,7 +97,7 @@ func TestReadmeListsEveryKey(t *testing.T) {
 	}
 	rows := []string{"| key | default | demo | meaning |", "|---|---|---|---|"}
 	keys(t, &rows, "", reflect.ValueOf(config.Defaults()), reflect.ValueOf(demo),
-		comments(t, "../../model/config.go", "../../model/published.go", "../../model/classify.go", "../../model/discriminator.go", "../../model/prior.go", "../../trainer/data/config.go", "../../trainer/config/config.go"))
+		comments(t, "../../model/config.go", "../../model/published.go", "../../model/classify.go", "../../model/classify_path.go", "../../model/classify_codes.go", "../../model/discriminator.go", "../../model/prior.go", "../../trainer/data/config.go", "../../trainer/config/config.go"))
 	text, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)

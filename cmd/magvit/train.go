@@ -40,6 +40,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "resume", Value: "auto", Usage: "auto: resume the run in --out, if there is one; never; or a checkpoint's `DIR`, which continues in an empty --out with other training settings too"},
 			&cli.StringFlag{Name: "init", Usage: "begin a new run with the weights of `RUN`, a checkpoint or a .safetensors file; settings are free"},
 			&cli.BoolFlag{Name: "init-partial", Usage: "with --init: take the tensors that fit, name the others"},
+			&cli.StringFlag{Name: "tokenizer", Usage: "of a prior or a classifier on codes: the `RUN` or checkpoint of the tokenizer that makes the codes of the clips"},
 			&cli.Uint64Flag{Name: "seed", DefaultText: "the preset's", Usage: "of weights, batches and augmentation"},
 			&cli.StringSliceFlag{Name: "set", Usage: "override a key of the configuration, `KEY=VALUE`; may be given again"},
 			&cli.BoolFlag{Name: "strict", Usage: "stop at a clip that cannot be read, instead of leaving it out"},
@@ -73,7 +74,7 @@ func train(c *cli.Context) error {
 	var src data.Source
 	var cfg config.Config
 	open := func() (func(), error) {
-		if cfg.Model.IsPrior() {
+		if cfg.Model.IsPrior() && cfg.Train.Tokenizer == "" {
 			return openCodes(c, &src)
 		}
 		cache := ""
@@ -216,6 +217,9 @@ func configuration(c *cli.Context) (cfg config.Config, err error) {
 		return cfg, usagef("--minutes %v: want more than 0", c.Float64("minutes"))
 	case steps || minutes:
 		t.Steps, t.Minutes, t.Epochs = c.Int("steps"), c.Float64("minutes"), 0
+	}
+	if c.IsSet("tokenizer") {
+		t.Tokenizer = c.String("tokenizer")
 	}
 	if c.IsSet("seed") {
 		t.Seed = c.Uint64("seed")

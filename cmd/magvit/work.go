@@ -122,7 +122,7 @@ func (w *work) open() (err error) {
 // checkpoint of step 0 is imported and was trained on clips of another program: clips are
 // as long as the first one.
 func (w *work) openClips(of task.Trained) (err error) {
-	if of.Config.Model.IsPrior() {
+	if of.Config.Model.IsPrior() && len(of.Config.Model.Prior.Clip) == 0 {
 		w.closeData, err = openCodes(w.c, &w.src)
 	} else {
 		w.src, w.closeData, err = openData(w.c, w.p.log, w.c.StringSlice("data"), "", data.Options{})

@@ -149,5 +149,5 @@ func (s *Snapshot) Configuration(name string) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, err
 	}
-	return config.Parse(name+": config", text)
+	return config.ParseResolved(name+": config", text)
 }

@@ -46,7 +46,8 @@ type Train struct {
 	Seed        uint64     `yaml:"seed"`         // of weights, batches and augmentation
 	Freeze      []string   `yaml:"freeze,flow"`  // parameters that are not trained, by patterns of their names such as encoder.*
 
-	ShuffleLabels bool `yaml:"shuffle_labels"` // control experiment for classifiers: labels are permuted among the clips, and accuracy must fall to chance
+	Tokenizer     string `yaml:"tokenizer"`      // run or checkpoint whose codes of the clips a network on codes gets (model.classify.input, model.prior.kind); "": none
+	ShuffleLabels bool   `yaml:"shuffle_labels"` // control experiment for classifiers: labels are permuted among the clips, and accuracy must fall to chance
 
 	Discriminator Discriminator `yaml:"discriminator"`
 
@@ -94,4 +95,4 @@ func Defaults() Config {
 // Resumable are the keys that a resumed run may change: they set how long a run is, what it shows and keeps, and how it
 // reads clips, not what a step computes. Of the files of frozen weights only the place may change: checkpoints have their hash.
 var Resumable = []string{"preset", "train.steps", "train.epochs", "train.minutes", "train.extension", "train.log_every", "train.eval_every", "train.eval_clips",
-	"train.samples", "train.save_every", "train.keep_last", "train.nan_patience", "train.timeout", "train.recompute", "train.bucket", "data.workers", "data.strict", "model.loss.perceptual.weights"}
+	"train.samples", "train.save_every", "train.keep_last", "train.nan_patience", "train.timeout", "train.recompute", "train.bucket", "data.workers", "data.strict", "model.loss.perceptual.weights", "train.tokenizer"}

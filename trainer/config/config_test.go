@@ -131,3 +131,19 @@ func TestSetErrors(t *testing.T) {
 		}
 	}
 }
+
+// A configuration that a run wrote before there were some keys has their defaults, not what
+// its preset says by now.
+func TestResolvedConfigurationsKeepTheirNetwork(t *testing.T) {
+	text := []byte("preset: i3d-small\nmodel:\n  classify: {network: i3d, head_dim: 32}\n")
+	was, err := ParseResolved("state.json", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k := was.Model.Classify; was.Preset != "i3d-small" || k.HeadDim != 32 || k.Path.Rotations != 0 || k.Input != "pixels" || k.ForecastLoss != "mse" {
+		t.Errorf("%+v", was.Model.Classify)
+	}
+	if c, err := Parse("mine.yaml", text); err != nil || c.Model.Classify.Path.Rotations == 0 {
+		t.Errorf("a user's configuration does not begin with its preset: %+v, %v", c.Model.Classify, err)
+	}
+}

@@ -72,14 +72,21 @@ func Load(file string) (Config, error) {
 // leaves out have the values of the preset that it names, or else of Defaults; those of
 // a model with compat lucidrains are the reference's own.
 // Errors name every wrong key, its line, its value and what would be legal.
-func Parse(name string, text []byte) (Config, error) {
+func Parse(name string, text []byte) (Config, error) { return parse(name, text, false) }
+
+// ParseResolved is Parse of a configuration that a run wrote, with every key of its time.
+// Keys that it lacks are of later versions and have the values of Defaults, whatever its
+// preset says by now: the network stays as it was.
+func ParseResolved(name string, text []byte) (Config, error) { return parse(name, text, true) }
+
+func parse(name string, text []byte, resolved bool) (Config, error) {
 	o := newOverlay(name)
 	c := Defaults()
 	root, err := o.parse(text)
 	if err != nil {
 		return c, usage.Wrap(err)
 	}
-	if line, preset := scalar(root, "preset"); preset != "" {
+	if line, preset := scalar(root, "preset"); preset != "" && !resolved {
 		if c, err = Preset(preset); err != nil {
 			return c, usage.Errorf("%s:%d: %w", name, line, err)
 		}

@@ -26,6 +26,20 @@ type Likelihood struct {
 	Uniform     Number `json:"uniform"`     // log2 of the codebook
 	Unigram     Number `json:"unigram"`     // by how often each code is in the training clips
 	FrameBefore Number `json:"frame_before"`
+
+	Classes *ClassBits `json:"classes,omitempty"` // nil without labels, or of too many classes
+}
+
+// ClassBits is what a prior knows of the classes: by how many bits a clip's own class predicts its codes better than
+// another, and how often no other class predicts them better, which makes the prior a classifier of held-out clips.
+type ClassBits struct {
+	Clips    int    `json:"clips"`                  // with a label
+	Without  Number `json:"bits_without_class"`     // for each code
+	Other    Number `json:"bits_with_other_class"`  // mean over the other classes
+	Accuracy Number `json:"accuracy_by_likelihood"` // fraction of the clips whose own class has the fewest bits
+	Low      Number `json:"low"`                    // 95 % interval of the accuracy (Wilson 1927)
+	High     Number `json:"high"`
+	Chance   Number `json:"chance"`
 }
 
 // CodeModel accumulates the models without a network: unigrams, and codes given the one at the same place in the frame before,
@@ -82,5 +96,9 @@ func WriteLikelihood(w io.Writer, r Likelihood) error {
 	}
 	_, err := fmt.Fprintf(w, "%d clips of %d codes: bits for each code\n\n%-22s%s (95 %%: %s to %s)\n%-22s%s\n%-22s%s\n%-22s%s\n", r.Clips, r.Tokens,
 		name, r.Bits.Text(3), r.Low.Text(3), r.High.Text(3), "frame before", r.FrameBefore.Text(3), "unigram", r.Unigram.Text(3), "uniform", r.Uniform.Text(3))
+	if c := r.Classes; c != nil && err == nil {
+		_, err = fmt.Fprintf(w, "\n%-22s%s\n%-22s%s\n%-22s%s %% (95 %%: %s to %s) of %d clips; chance %s\n",
+			"with another class", c.Other.Text(3), "without a class", c.Without.Text(3), "own class likeliest", (100 * c.Accuracy).Text(1), (100 * c.Low).Text(1), (100 * c.High).Text(1), c.Clips, (100 * c.Chance).Text(1))
+	}
 	return err
 }

@@ -35,6 +35,17 @@ func resolveClassifier(ctx context.Context, src data.Source, train []int, c conf
 	if want := c.Model.Classify.Classes; want != 0 && want != classes {
 		return c, usage.Errorf("model.classify.classes: %d, but the clips have %d", want, classes)
 	}
+	if c.Model.Classify.OnCodes() {
+		var tok *model.Tokenizer
+		var sha256 string
+		if c.Train.Tokenizer == "" {
+			return c, usage.Errorf("model.classify.input: %s: want the run of a tokenizer in train.tokenizer (magvit train --tokenizer RUN)", c.Model.Classify.Input)
+		}
+		if c, tok, sha256, err = tokenizer(c); err != nil {
+			return c, err
+		}
+		c.Model = c.Model.ForTokenizer(model.GridOf(tok, sha256))
+	}
 	c.Model = c.Model.ForClips(classes, c.Data.Frames, forecast)
 	kind := c.Model.Classify.Forecast
 	if !has[kind] {
@@ -51,9 +62,26 @@ func resolveClassifier(ctx context.Context, src data.Source, train []int, c conf
 		d.Flip, d.Transpose, d.Rotation = false, false, 0
 	}
 	if k := &c.Model.Classify; kind != model.ForecastNone && k.Unit == 0 {
-		k.Unit, err = positionSpread(ctx, src, train, c)
+		if k.Unit, err = positionSpread(ctx, src, train, c); err != nil {
+			return c, err
+		}
 	}
-	return c, err
+	if kind == model.ForecastNone || !c.Model.Classify.OnCodes() {
+		return c, nil
+	}
+	net, err := model.NewClassifier(c.Model)
+	if err != nil {
+		return c, usage.Wrap(err)
+	}
+	padded := c
+	padded.Data.Frames = net.Padded(c.Data.Frames)
+	be := kernels.NewCPU(0)
+	defer be.Close()
+	codec, err := OpenCodec(be, c.Train.Tokenizer)
+	if err != nil {
+		return c, err
+	}
+	return c, causal(ctx, padded, src, train, net.Seen(padded.Data.Frames), codec.Encode)
 }
 
 // positions reports which positions the training clips have, by four of them.
@@ -129,6 +157,24 @@ func forecastTargets(b *data.Batch, k model.Classify, seen int) (target, counts 
 	return target, counts
 }
 
+// pathTargets returns the positions of a batch's moving objects [N,T,2], from the frame's
+// middle in units of half its longer side, and their weights [N,T]: 0 where a clip has none.
+func pathTargets(b *data.Batch) (positions, located []float32) {
+	positions, located = make([]float32, b.N*b.T*2), make([]float32, b.N*b.T)
+	half := float32(max(b.H, b.W)) / 2
+	for n := range b.N {
+		if b.Index[n] < 0 || !b.HasPoints[n] {
+			continue
+		}
+		for t := range b.Frames[n] {
+			i := n*b.T + t
+			located[i] = 1
+			positions[2*i], positions[2*i+1] = (b.Points[2*i]-float32(b.W-1)/2)/half, (b.Points[2*i+1]-float32(b.H-1)/2)/half
+		}
+	}
+	return positions, located
+}
+
 // Predictor computes the classes and forecasts of a classifier. It is used by
 // one goroutine at a time.
 type Predictor struct {
@@ -139,25 +185,40 @@ type Predictor struct {
 	offsets  []int
 	params   kernels.Buffer
 	programs map[model.Shape]*model.Program
+	coder    coder
 }
 
 func newPredictor(be kernels.Backend, net *model.Classifier, of Trained, params kernels.Buffer) *Predictor {
-	return &Predictor{Trained: of, Network: net, be: be, offsets: checkpoint.NewLayout(net).Offsets, params: params, programs: map[model.Shape]*model.Program{}}
+	return &Predictor{Trained: of, Network: net, be: be, offsets: checkpoint.NewLayout(net).Offsets, params: params, programs: map[model.Shape]*model.Program{},
+		coder: coder{be: be, path: of.Config.Train.Tokenizer, sha256: net.Config.Classify.Codes.Tokenizer}}
 }
 
 func (p *Predictor) Describe() []any {
 	k := p.Config.Model.Classify
-	return []any{"network", k.Network, "forecast", k.Forecast, "steps", p.Config.Train.Steps}
+	return []any{"network", k.Network, "input", k.Input, "forecast", k.Forecast, "steps", p.Config.Train.Steps}
 }
 
-// Feed writes labels, and the targets of forecasts with their weights.
+// Feed writes codes, labels, and the targets of forecasts and of located positions with
+// their weights.
 func (p *Predictor) Feed(to *model.Program, b *data.Batch) error {
+	if err := p.feedCodes(to, b.Video, b.Shape()); err != nil {
+		return err
+	}
 	if to.Buffer("labels") != nil {
 		labels := make([]float32, b.N)
 		for n, l := range b.Labels {
 			labels[n] = float32(l)
 		}
 		if err := p.be.Write(to.Buffer("labels"), labels); err != nil {
+			return err
+		}
+	}
+	if to.Buffer("positions") != nil {
+		positions, located := pathTargets(b)
+		if err := p.be.Write(to.Buffer("positions"), positions); err != nil {
+			return err
+		}
+		if err := p.be.Write(to.Buffer("located"), located); err != nil {
 			return err
 		}
 	}
@@ -171,7 +232,21 @@ func (p *Predictor) Feed(to *model.Program, b *data.Batch) error {
 	return p.be.Write(to.Buffer("counts"), counts)
 }
 
-// Counts are the clips with labels, and the positions that are to be forecast.
+// feedCodes writes the codes of clips [N,T,H,W,C], where the network gets codes.
+func (p *Predictor) feedCodes(to *model.Program, video []float32, s data.Shape) error {
+	if to.Buffer("codes") == nil {
+		return nil
+	}
+	codes, err := p.coder.codes(video, s)
+	if err != nil {
+		return err
+	}
+	ids := make([]float32, to.Buffer("codes").Len())
+	p.Network.CodeIDs(ids, codes)
+	return p.be.Write(to.Buffer("codes"), ids)
+}
+
+// Counts are the clips with labels, and the positions that are to be forecast and located.
 func (p *Predictor) Counts(b *data.Batch) map[string]float64 {
 	labelled, positions := 0., 0.
 	for _, l := range b.Labels {
@@ -185,7 +260,12 @@ func (p *Predictor) Counts(b *data.Batch) map[string]float64 {
 			positions += float64(c)
 		}
 	}
-	return map[string]float64{"cross_entropy": labelled, "forecast": positions}
+	seen := 0.
+	_, located := pathTargets(b)
+	for _, v := range located {
+		seen += float64(v)
+	}
+	return map[string]float64{"cross_entropy": labelled, "forecast": positions, "path": seen}
 }
 
 // Pictures draws nothing: classes and positions are no pictures.
@@ -209,7 +289,12 @@ func (p *Predictor) Predict(video []float32, s data.Shape) (logits, forecast []f
 		}
 		p.programs[shape] = prog
 	}
-	if err := p.be.Write(prog.Buffer("video"), video); err != nil {
+	if to := prog.Buffer("video"); to != nil {
+		if err := p.be.Write(to, video); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := p.feedCodes(prog, video, s); err != nil {
 		return nil, nil, err
 	}
 	if err := prog.Run(); err != nil {

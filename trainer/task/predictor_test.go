@@ -2,9 +2,12 @@ package task
 
 import (
 	"math"
+	"strings"
 	"testing"
 
+	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
@@ -44,5 +47,82 @@ func TestForecastBaselines(t *testing.T) {
 		if math.Abs(float64(c.got-c.want)) > 1e-6 {
 			t.Errorf("%s is off by %v, want %v", c.what, c.got, c.want)
 		}
+	}
+}
+
+// A tokenizer that has collapsed gives every clip the same codes, and a classifier on codes
+// the same answer: the accuracy is that of one class.
+func TestCollapsedCodesAreAtChance(t *testing.T) {
+	be := kernels.NewCPU(1)
+	defer be.Close()
+	tiny, err := config.Preset("tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := model.New(tiny.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := make(kernels.Host, checkpoint.NewLayout(tok).Len) // all zero: collapsed
+	c, err := config.Preset("i3d-small")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Model.Classify.Input, c.Model.Classify.Unit, c.Model.Classify.Forecast = model.InputCodes, 1, model.ForecastImage
+	c.Model = c.Model.ForTokenizer(model.GridOf(tok, "")).ForClips(4, 8, "")
+	net, err := model.NewClassifier(c.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := make(kernels.Host, checkpoint.NewLayout(net).Len)
+	for i, param := range net.Declared() {
+		at := checkpoint.NewLayout(net).Offsets[i]
+		for k := range weights[at : at+param.Len()] {
+			weights[at+k] = float32(math.Sin(float64(5*k+i))) / 8
+		}
+	}
+	p := newPredictor(be, net, Trained{Config: c}, weights)
+	p.coder.codec = newCodec(be, tok, Trained{Config: tiny}, params)
+	set, err := data.Synth(data.SynthConfig{Clips: 8, Seed: 1, Size: 32, Frames: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Data.Height, c.Data.Width, c.Data.Frames, c.Data.Channels, c.Data.Size = 32, 32, 8, 3, 0
+	e, err := p.Evaluate(t.Context(), Clips{Source: set, Indices: []int{0, 1, 2, 3, 4, 5, 6, 7}, Data: c.Data}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Classify.Accuracy != .25 || e.Classify.Clips != 8 {
+		t.Errorf("accuracy %v of %d clips, want .25 of 8", e.Classify.Accuracy, e.Classify.Clips)
+	}
+}
+
+// A tokenizer whose codes depend on later frames is refused where positions are forecast.
+func TestForecastsRefuseCodesThatSeeTheHorizon(t *testing.T) {
+	set, err := data.Synth(data.SynthConfig{Clips: 4, Seed: 1, Size: 32, Frames: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := func(seen int) func([]float32, data.Shape) ([]int32, error) {
+		return func(video []float32, s data.Shape) ([]int32, error) {
+			var list []int32
+			for t := range s.T {
+				sum := float32(0)
+				for _, v := range video[:min(t+1+seen, s.T)*s.H*s.W*s.C] {
+					sum += v
+				}
+				list = append(list, int32(sum))
+			}
+			return list, nil
+		}
+	}
+	c := config.Defaults()
+	c.Data.Height, c.Data.Width, c.Data.Frames, c.Data.Channels = 32, 32, 8, 3
+	c.Model.Classify.Codes = model.CodeGrid{Frames: 1, Side: 32, Codebooks: 1}
+	if err := causal(t.Context(), c, set, []int{0, 1}, 6, codes(0)); err != nil {
+		t.Error(err)
+	}
+	if err := causal(t.Context(), c, set, []int{0, 1}, 6, codes(1)); err == nil || !strings.Contains(err.Error(), "the first 6 frames depend on later ones") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"magvit/kernels"
 	"magvit/kernels/philox"
@@ -16,15 +17,63 @@ import (
 	"magvit/trainer/usage"
 )
 
-// resolvePrior fills what a prior's configuration leaves to the codes, and refuses what codes do not have.
+// resolvePrior fills what a prior's configuration leaves to the codes, or to the clips and the tokenizer that makes their
+// codes, and refuses what codes do not have.
 func resolvePrior(src data.Source, c config.Config) (config.Config, error) {
+	classes := src.Classes()
 	s, ok := src.(*codes.Source)
-	if !ok {
-		return c, usage.Errorf("model.prior.kind: %s: a prior trains on codes that magvit encode made, with train.shuffle_labels: false", c.Model.Prior.Kind)
+	if !ok && c.Train.Tokenizer == "" {
+		return c, usage.Errorf("model.prior.kind: %s: a prior trains on codes that magvit encode made, with train.shuffle_labels: false, or on clips with the tokenizer that makes their codes in train.tokenizer (magvit train --tokenizer RUN)", c.Model.Prior.Kind)
 	}
-	if s.Codebook == 0 {
-		return c, usage.Errorf("the codes do not say of which codebook they are; want those of magvit encode")
+	if ok && c.Train.Tokenizer != "" {
+		return c, usage.Errorf("train.tokenizer: %s: the data are codes already; leave it out", c.Train.Tokenizer)
 	}
+	codebook, sha256 := 0, ""
+	var levels []int
+	if ok {
+		if s.Codebook == 0 {
+			return c, usage.Errorf("the codes do not say of which codebook they are; want those of magvit encode")
+		}
+		if err := onlyPixels(c); err != nil {
+			return c, err
+		}
+		if codebook, sha256, levels = s.Codebook, s.Tokenizer, s.Levels; len(levels) == 0 {
+			levels = []int{s.Codebook}
+		}
+		c.Model = c.Model.ForCodes(s.Tokens(), levels, len(classes), sha256)
+	} else {
+		var tok *model.Tokenizer
+		var err error
+		if c, tok, sha256, err = tokenizer(c); err != nil {
+			return c, err
+		}
+		if c.Data.Crop.Batch != 0 {
+			return c, usage.Errorf("data.crop.batch: %d: a prior is of whole clips; legal: 0", c.Data.Crop.Batch)
+		}
+		clip := model.Shape{N: 1, T: tok.Padded(c.Data.Frames), H: c.Data.Height, W: c.Data.Width}
+		if err := tok.Check(clip); err != nil {
+			return c, usage.Errorf("train.tokenizer: %w", err)
+		}
+		grid := tok.CodeShape(clip)
+		codebook, levels = tok.CodebookSize(), tok.CodebookLevels()
+		if c.Model.Channels = c.Data.Channels; len(c.Model.Prior.Clip) == 0 {
+			c.Model.Prior.Clip = []int{clip.T, clip.H, clip.W}
+		}
+		c.Model = c.Model.ForCodes([]int{grid[1], grid[2], grid[3] * grid[4]}, levels, len(classes), sha256)
+	}
+	switch p := c.Model.Prior; {
+	case p.CodebookSize() != codebook:
+		return c, usage.Errorf("model.prior.digits: %v: they make %d codes; legal: numbers whose product is the codebook's %d", p.Digits, p.CodebookSize(), codebook)
+	case p.Classes < len(classes):
+		return c, usage.Errorf("model.prior.classes: %d; legal: the codes' %d or more", p.Classes, len(classes))
+	case sha256 != "" && p.Tokenizer != sha256:
+		return c, usage.Errorf("model.prior.tokenizer: %.12s; the codes are of the tokenizer %.12s", p.Tokenizer, sha256)
+	}
+	return c, nil
+}
+
+// onlyPixels refuses settings of data that codes do not have.
+func onlyPixels(c config.Config) error {
 	d := c.Data
 	for _, k := range []struct {
 		key string
@@ -34,23 +83,10 @@ func resolvePrior(src data.Source, c config.Config) (config.Config, error) {
 		{"crop.batch", d.Crop.Batch != 0}, {"foreground_weight", d.ForegroundWeight != 0}, {"stride", d.Stride > 1}, {"fps", d.FPS != 0},
 	} {
 		if k.bad {
-			return c, usage.Errorf("data.%s: set with model.prior.kind %s; legal: off, as codes are no pixels", k.key, c.Model.Prior.Kind)
+			return usage.Errorf("data.%s: set with model.prior.kind %s; legal: off, as codes are no pixels", k.key, c.Model.Prior.Kind)
 		}
 	}
-	levels := s.Levels
-	if len(levels) == 0 {
-		levels = []int{s.Codebook}
-	}
-	c.Model = c.Model.ForCodes(s.Tokens(), levels, len(s.Classes()), s.Tokenizer)
-	switch p := c.Model.Prior; {
-	case p.CodebookSize() != s.Codebook:
-		return c, usage.Errorf("model.prior.digits: %v: they make %d codes; legal: numbers whose product is the codebook's %d", p.Digits, p.CodebookSize(), s.Codebook)
-	case p.Classes < len(s.Classes()):
-		return c, usage.Errorf("model.prior.classes: %d; legal: the codes' %d or more", p.Classes, len(s.Classes()))
-	case s.Tokenizer != "" && p.Tokenizer != s.Tokenizer:
-		return c, usage.Errorf("model.prior.tokenizer: %.12s; the codes are of the tokenizer %.12s", p.Tokenizer, s.Tokenizer)
-	}
-	return c, nil
+	return nil
 }
 
 // Prior computes how likely codes are, and samples them. It is used by one goroutine at a time.
@@ -63,10 +99,12 @@ type Prior struct {
 	params   kernels.Buffer
 	programs map[int]*model.Program // by number of clips
 	unigrams *metrics.CodeModel     // of the training clips, counted once
+	coder    coder                  // of a prior that is trained on clips
 }
 
 func newPrior(be kernels.Backend, net *model.Transformer, of Trained, params kernels.Buffer) *Prior {
-	return &Prior{Trained: of, Network: net, be: be, offsets: checkpoint.NewLayout(net).Offsets, params: params, programs: map[int]*model.Program{}}
+	return &Prior{Trained: of, Network: net, be: be, offsets: checkpoint.NewLayout(net).Offsets, params: params, programs: map[int]*model.Program{},
+		coder: coder{be: be, path: of.Config.Train.Tokenizer, sha256: net.Config.Prior.Tokenizer}}
 }
 
 // OpenPrior reads a prior's checkpoint as Open does.
@@ -96,12 +134,20 @@ type example struct {
 	classes         []float32 // [N,L]
 }
 
-// examples of a training batch, by its number alone.
-func (p *Prior) examples(b *data.Batch) (e example) {
+// codes returns the codes of a batch's clips [N,L].
+func (p *Prior) codes(b *data.Batch) ([]int32, error) {
+	if len(p.settings().Clip) == 0 {
+		return whole(b.Video), nil
+	}
+	return p.coder.codes(b.Video, b.Shape())
+}
+
+// examples of a training batch with these codes, by its number alone.
+func (p *Prior) examples(b *data.Batch, codes []int32) (e example) {
 	s, seed, step := p.settings(), p.Config.Train.Seed, uint64(b.Number)
 	length := s.Tokens()
 	for n := range b.N {
-		clip := whole(b.Video[n*length:][:length])
+		clip := codes[n*length:][:length]
 		class := b.Labels[n]
 		if class < 0 || philox.New(seed, "class", step, uint64(n)).Float64() < s.ClassDropout {
 			class = s.Classes
@@ -159,7 +205,11 @@ func (e *example) hide(r *philox.Stream, length, from, hidden int) {
 
 // Feed writes what the network sees of the codes, and the targets.
 func (p *Prior) Feed(to *model.Program, b *data.Batch) error {
-	e := p.examples(b)
+	codes, err := p.codes(b)
+	if err != nil {
+		return err
+	}
+	e := p.examples(b, codes)
 	if err := p.write(to, e.tokens, e.classes); err != nil {
 		return err
 	}
@@ -182,10 +232,10 @@ func (p *Prior) write(to *model.Program, tokens []int32, classes []float32) erro
 	return p.be.Write(to.Buffer("classes"), classes)
 }
 
-// Counts are the codes to predict.
+// Counts are the codes to predict, whatever they are.
 func (p *Prior) Counts(b *data.Batch) map[string]float64 {
 	n := 0.
-	for _, c := range p.examples(b).targets {
+	for _, c := range p.examples(b, make([]int32, b.N*p.settings().Tokens())).targets {
 		if c != model.NoCode {
 			n++
 		}
@@ -202,7 +252,7 @@ func (p *Prior) logits(tokens []int32, classes []float32) (logits [][]float32, e
 	n := len(tokens) / s.Tokens()
 	prog := p.programs[n]
 	if prog == nil {
-		g, err := p.Network.Predictor(model.Shape{N: n, T: s.Grid[0], H: s.Grid[1], W: s.Grid[2]})
+		g, err := p.Network.Predictor(n)
 		if err != nil {
 			return nil, err
 		}
@@ -235,11 +285,11 @@ func (p *Prior) readLogits(prog *model.Program) (logits [][]float32, err error) 
 // evalMasks is the number of masks of each clip that a masked prior is evaluated with.
 const evalMasks = 8
 
-// bits returns the bits for each code of the clips of a batch: those of an autoregressive
-// prior, or an estimate of the bound of a masked one: the mean, over numbers of masked
-// codes spread from 1 to all, of the bits of the masked ones. The mean over all orders of
-// decoding one by one is the same.
-func (p *Prior) bits(b *data.Batch) ([]float64, error) {
+// bits returns the bits for each code of the clips of a batch, given their classes: those
+// of an autoregressive prior, or an estimate of the bound of a masked one: the mean, over
+// numbers of masked codes spread from 1 to all, of the bits of the masked ones. The mean
+// over all orders of decoding one by one is the same.
+func (p *Prior) bits(b *data.Batch, codes []int32, classes []int) ([]float64, error) {
 	s := p.settings()
 	length, rounds := s.Tokens(), evalMasks
 	if s.Kind == model.Autoregressive {
@@ -249,11 +299,7 @@ func (p *Prior) bits(b *data.Batch) ([]float64, error) {
 	for round := range rounds {
 		var e example
 		for n, i := range b.Index {
-			class := b.Labels[n]
-			if class < 0 || class >= s.Classes {
-				class = s.Classes
-			}
-			e.add(class, whole(b.Video[n*length:][:length]))
+			e.add(classes[n], codes[n*length:][:length])
 			if s.Kind == model.Autoregressive {
 				e.shift(length)
 				continue
@@ -303,32 +349,91 @@ func logSumExp(x []float32, scale float64) float64 {
 	return most + math.Log(sum)
 }
 
+// maxClasses is the largest number of classes that clips are compared under.
+const maxClasses = 16
+
+// evaluated accumulates what Evaluate measures.
+type evaluated struct {
+	bits                 []float64 // of each clip
+	without, other       float64   // sums of the bits without a class and with each of the others
+	labelled, ofOwnClass int
+}
+
+// compare adds the clips of a batch. Clips with a class are also measured without one and,
+// of few classes, with each of the others.
+func (p *Prior) compare(a *evaluated, b *data.Batch, codes []int32) error {
+	s := p.settings()
+	known := func(n int) bool { return b.Index[n] >= 0 && b.Labels[n] >= 0 && b.Labels[n] < s.Classes }
+	own, any := make([]int, b.N), false
+	for n := range own {
+		if own[n] = s.Classes; known(n) {
+			own[n], any = b.Labels[n], true
+		}
+	}
+	bits, err := p.bits(b, codes, own)
+	if err != nil {
+		return err
+	}
+	for n, i := range b.Index {
+		if i >= 0 { // the others fill up the last batch
+			a.bits = append(a.bits, bits[n])
+		}
+	}
+	if !any || s.Classes < 2 || s.Classes > maxClasses {
+		return nil
+	}
+	fewest := slices.Clone(bits)
+	for class := range s.Classes + 1 {
+		of := slices.Repeat([]int{class}, b.N)
+		with, err := p.bits(b, codes, of)
+		if err != nil {
+			return err
+		}
+		for n := range with {
+			switch {
+			case !known(n) || class == own[n]:
+			case class == s.Classes:
+				a.without += with[n]
+			default:
+				a.other += with[n] / float64(s.Classes-1)
+				fewest[n] = min(fewest[n], with[n])
+			}
+		}
+	}
+	for n := range own {
+		if known(n) {
+			a.labelled++
+			if fewest[n] == bits[n] {
+				a.ofOwnClass++
+			}
+		}
+	}
+	return nil
+}
+
 // Evaluate measures the bits of clips' codes, and those of models without a network.
 func (p *Prior) Evaluate(ctx context.Context, e Clips, progress func() error) (found Evaluation, err error) {
 	s := p.settings()
 	if p.unigrams == nil {
-		p.unigrams = metrics.NewCodeModel(s.CodebookSize(), s.Grid[1]*s.Grid[2])
-		for _, i := range spread(e.Train, meanSample*64) {
-			c, err := e.Source.Read(ctx, i)
-			if err != nil {
-				return found, err
-			}
-			p.unigrams.Add(whole(c.Video))
+		if err := p.countUnigrams(ctx, e); err != nil {
+			return found, err
 		}
 	}
 	r := metrics.Likelihood{Preset: p.Config.Preset, Kind: s.Kind, Step: p.Step, Tokens: s.Tokens(), Bound: s.Kind == model.Masked, Uniform: metrics.Number(math.Log2(float64(s.CodebookSize())))}
-	var all []float64
+	var all evaluated
 	found.Unread, err = data.Each(ctx, e.Source, e.Indices, e.Data, EvalBatch, func(b *data.Batch) error {
-		bits, err := p.bits(b)
+		codes, err := p.codes(b)
 		if err != nil {
+			return err
+		}
+		if err := p.compare(&all, b, codes); err != nil {
 			return err
 		}
 		for n, i := range b.Index {
 			if i < 0 {
-				continue // a row that fills up the last batch
+				continue
 			}
-			all = append(all, bits[n])
-			unigram, before := p.unigrams.Bits(whole(b.Video[n*s.Tokens():][:s.Tokens()]))
+			unigram, before := p.unigrams.Bits(codes[n*s.Tokens():][:s.Tokens()])
 			r.Unigram, r.FrameBefore = r.Unigram+metrics.Number(unigram), r.FrameBefore+metrics.Number(before)
 		}
 		if progress != nil {
@@ -339,20 +444,47 @@ func (p *Prior) Evaluate(ctx context.Context, e Clips, progress func() error) (f
 	if err != nil {
 		return found, fmt.Errorf("evaluation: %w", err)
 	}
-	if len(all) == 0 {
+	if len(all.bits) == 0 {
 		return found, usage.Errorf("evaluation: none of %d clips can be read", len(e.Indices))
 	}
-	n := metrics.Number(len(all))
+	n := metrics.Number(len(all.bits))
 	mean, squares := 0., 0.
-	for _, v := range all {
+	for _, v := range all.bits {
 		mean += v / float64(n)
 	}
-	for _, v := range all {
+	for _, v := range all.bits {
 		squares += (v - mean) * (v - mean)
 	}
 	half := metrics.Number(1.96 * math.Sqrt(squares/max(float64(n)-1, 1)/float64(n)))
-	r.Clips, r.Bits, r.Low, r.High = len(all), metrics.Number(mean), metrics.Number(mean)-half, metrics.Number(mean)+half
+	r.Clips, r.Bits, r.Low, r.High = len(all.bits), metrics.Number(mean), metrics.Number(mean)-half, metrics.Number(mean)+half
 	r.Unigram, r.FrameBefore = r.Unigram/n, r.FrameBefore/n
+	if k := all.labelled; k > 0 {
+		low, high := metrics.Wilson(all.ofOwnClass, k)
+		r.Classes = &metrics.ClassBits{Clips: k, Without: metrics.Number(all.without / float64(k)), Other: metrics.Number(all.other / float64(k)),
+			Accuracy: metrics.Number(all.ofOwnClass) / metrics.Number(k), Low: low, High: high, Chance: 1 / metrics.Number(s.Classes)}
+	}
 	found.Prior = &r
 	return found, nil
+}
+
+// countUnigrams counts the codes of some of the training clips.
+func (p *Prior) countUnigrams(ctx context.Context, e Clips) error {
+	s := p.settings()
+	m := metrics.NewCodeModel(s.CodebookSize(), s.Grid[1]*s.Grid[2])
+	_, err := data.Each(ctx, e.Source, spread(e.Train, meanSample*64), e.Data, EvalBatch, func(b *data.Batch) error {
+		codes, err := p.codes(b)
+		if err != nil {
+			return err
+		}
+		for n, i := range b.Index {
+			if i >= 0 {
+				m.Add(codes[n*s.Tokens():][:s.Tokens()])
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		p.unigrams = m
+	}
+	return err
 }

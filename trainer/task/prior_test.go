@@ -162,8 +162,8 @@ func TestExamples(t *testing.T) {
 	for n := range b.N {
 		b.Labels = append(b.Labels, n%3-1)
 	}
-	e := p.examples(b)
-	masked, whole, none := 0, 0, 0
+	e := p.examples(b, whole(b.Video))
+	masked, frame, none := 0, 0, 0
 	for n := range b.N {
 		first, hidden := 0, 0
 		for i := range 8 {
@@ -183,7 +183,7 @@ func TestExamples(t *testing.T) {
 		}
 		masked += hidden
 		if first == 0 {
-			whole++
+			frame++
 		}
 		if class := int(e.classes[8*n]); class == 2 {
 			none++
@@ -192,17 +192,17 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	// Half of 8·2/π + 1/2 codes, half of 4·2/π + 1/2 of the second frame; a third and a half of the others have no class.
-	if m := float64(masked) / 400; m < 4 || m > 5 || whole < 200 || whole > 300 || none < 230 || none > 300 {
-		t.Errorf("%v masked codes a clip, %d clips with a whole first frame, %d without class", m, whole, none)
+	if m := float64(masked) / 400; m < 4 || m > 5 || frame < 200 || frame > 300 || none < 230 || none > 300 {
+		t.Errorf("%v masked codes a clip, %d clips with a whole first frame, %d without class", m, frame, none)
 	}
-	if again := p.examples(b); !slices.Equal(again.tokens, e.tokens) || p.Counts(b)["cross_entropy"] != float64(masked) {
+	if again := p.examples(b, whole(b.Video)); !slices.Equal(again.tokens, e.tokens) || p.Counts(b)["cross_entropy"] != float64(masked) {
 		t.Error("an example is not a function of its batch")
 	}
 	b.Number++
-	if again := p.examples(b); slices.Equal(again.tokens, e.tokens) {
+	if again := p.examples(b, whole(b.Video)); slices.Equal(again.tokens, e.tokens) {
 		t.Error("the next batch has the same masks")
 	}
-	e = tinyPrior(t, model.Autoregressive).examples(&data.Batch{N: 1, Video: []float32{1, 2, 3, 4, 5, 0, 1, 2}, Labels: []int{0}})
+	e = tinyPrior(t, model.Autoregressive).examples(&data.Batch{N: 1, Labels: []int{0}}, []int32{1, 2, 3, 4, 5, 0, 1, 2})
 	if !slices.Equal(e.tokens, []int32{-1, 1, 2, 3, 4, 5, 0, 1}) || !slices.Equal(e.targets, []int32{1, 2, 3, 4, 5, 0, 1, 2}) {
 		t.Errorf("%v %v", e.tokens, e.targets)
 	}
