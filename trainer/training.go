@@ -245,6 +245,9 @@ func (t *training) end(err error) (Result, error) {
 	for _, e := range t.loader.Skipped() {
 		t.log.Warn("clip left out: " + e.Error())
 	}
+	if s := t.loader.CacheProblem(); s != "" {
+		t.log.Warn(s)
+	}
 	if t.dir == nil {
 		return Result{Step: t.snap.Step, Dir: t.opt.Out}, err
 	}

@@ -27,7 +27,7 @@ func benchCommand() *cli.Command {
 			kernelsFlag(),
 			jsonFlag(),
 		}, deviceFlags()...),
-		Subcommands: []*cli.Command{benchStepCommand(), benchReduceCommand(), benchCodecCommand("encode", "clips to codes"), benchCodecCommand("decode", "codes to clips")},
+		Subcommands: []*cli.Command{benchStepCommand(), benchReduceCommand(), benchCodecCommand("encode", "clips to codes"), benchCodecCommand("decode", "codes to clips"), benchDataCommand()},
 		Action:      bench,
 	}
 }

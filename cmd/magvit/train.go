@@ -191,8 +191,8 @@ func writeTrained(w io.Writer, r trainer.Result) error {
 	return err
 }
 
-// configuration is that of --config or --preset, with the other flags laid over it.
-func configuration(c *cli.Context) (cfg config.Config, err error) {
+// baseConfiguration is that of --config or --preset with --set laid over it, not validated.
+func baseConfiguration(c *cli.Context) (cfg config.Config, err error) {
 	switch {
 	case c.IsSet("preset") && c.IsSet("config"):
 		return cfg, usagef("--preset and --config: give one of them; a configuration file can name a preset")
@@ -208,6 +208,14 @@ func configuration(c *cli.Context) (cfg config.Config, err error) {
 		if err := cfg.Set(s); err != nil {
 			return cfg, err
 		}
+	}
+	return cfg, nil
+}
+
+// configuration is baseConfiguration with the other flags laid over it.
+func configuration(c *cli.Context) (cfg config.Config, err error) {
+	if cfg, err = baseConfiguration(c); err != nil {
+		return cfg, err
 	}
 	t := &cfg.Train
 	switch steps, minutes := c.IsSet("steps"), c.IsSet("minutes"); {

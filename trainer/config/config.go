@@ -95,4 +95,4 @@ func Defaults() Config {
 // Resumable are the keys that a resumed run may change: they set how long a run is, what it shows and keeps, and how it
 // reads clips, not what a step computes. Of the files of frozen weights only the place may change: checkpoints have their hash.
 var Resumable = []string{"preset", "train.steps", "train.epochs", "train.minutes", "train.extension", "train.log_every", "train.eval_every", "train.eval_clips",
-	"train.samples", "train.save_every", "train.keep_last", "train.nan_patience", "train.timeout", "train.recompute", "train.bucket", "data.workers", "data.strict", "model.loss.perceptual.weights", "train.tokenizer"}
+	"train.samples", "train.save_every", "train.keep_last", "train.nan_patience", "train.timeout", "train.recompute", "train.bucket", "data.workers", "data.strict", "data.cache", "data.cache_mb", "model.loss.perceptual.weights", "train.tokenizer"}

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,14 +84,19 @@ type reader struct {
 	src    Source
 	strict bool
 	timed  bool // frames are chosen by their times
+	cache  *diskCache
 	mu     sync.Mutex
 	bg     map[int][3]float32
 	bad    map[int]*ClipError
 	order  []*ClipError // the same in the order of discovery
 }
 
-func newReader(src Source, cfg Config) *reader {
-	return &reader{src: src, strict: cfg.Strict, timed: cfg.FPS > 0, bg: map[int][3]float32{}, bad: map[int]*ClipError{}}
+func newReader(src Source, cfg Config) (r *reader, err error) {
+	r = &reader{src: src, strict: cfg.Strict, timed: cfg.FPS > 0, bg: map[int][3]float32{}, bad: map[int]*ClipError{}}
+	if cfg.Cache != "" {
+		r.cache, err = openCache(cfg.Cache, int64(cmp.Or(cfg.CacheMB, defaultCache))*1e6)
+	}
+	return r, err
 }
 
 // read returns the part of clip i that want chooses, how it is to be fitted, and its
@@ -107,7 +113,7 @@ func (r *reader) read(ctx context.Context, i int, want request, cur *cursor, vid
 	}
 	var frames []int
 	choose := want.choose
-	want.timed = r.timed
+	want.timed, want.cache = r.timed, r.cache
 	want.choose = func(n int, times func(int) float64) ([]int, fit) {
 		frames, f = choose(n, times)
 		return frames, f
@@ -172,7 +178,11 @@ func Each(ctx context.Context, src Source, indices []int, cfg Config, batch int,
 	if cfg, err = Resolve(ctx, src, indices, cfg); err != nil {
 		return nil, err
 	}
-	r, s, b := newReader(src, cfg), sampler{cfg: cfg}, &Batch{}
+	r, err := newReader(src, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s, b := sampler{cfg: cfg}, &Batch{}
 	b.resize(cfg.Whole(batch))
 	w := cfg.windowing(cfg.Frames)
 	row := 0
@@ -189,7 +199,7 @@ func Each(ctx context.Context, src Source, indices []int, cfg Config, batch int,
 					return first(n, times)
 				}
 			}
-			c, fit, bg, keep, skip, err := r.read(ctx, i, request{choose: choose}, &cur, s.video)
+			c, fit, bg, keep, skip, err := r.read(ctx, i, request{choose: choose, repeats: true}, &cur, s.video)
 			s.video = keep
 			if err != nil {
 				return r.skipped(), err

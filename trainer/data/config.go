@@ -34,6 +34,8 @@ type Config struct {
 	ValShare float64 `yaml:"val_share"` // fraction of the clips held out for validation
 	Strict   bool    `yaml:"strict"`    // fail on a clip that cannot be read, instead of skipping it
 	Workers  int     `yaml:"workers"`   // goroutines that prefetch batches; the batches do not depend on it
+	Cache    string  `yaml:"cache"`     // a folder that keeps decoded clips from run to run: whole short clips, and windows of films that repeat (data.windows first or all, evaluation); the batches do not depend on it; "": none
+	CacheMB  int     `yaml:"cache_mb"`  // upper bound of the files in it, in MB; 0: 8000
 }
 
 // Crop configures training crops.
@@ -74,7 +76,7 @@ func (c Config) Validate() error {
 		inRange("crop.batch", c.Crop.Batch, 0, maxCrops),
 		inRange("shift", c.Shift, 0, maxSide), inRange("noise", c.Noise, 0, 1), inRange("rotation", c.Rotation, 0, maxRotation),
 		inRange("foreground_weight", c.ForegroundWeight, 0, 1e6), inRange("grow", c.Grow, 0, 64),
-		inRange("val_share", c.ValShare, 0, 1), inRange("workers", c.Workers, 0, maxWorkers),
+		inRange("val_share", c.ValShare, 0, 1), inRange("workers", c.Workers, 0, maxWorkers), inRange("cache_mb", c.CacheMB, 0, math.MaxInt32),
 	} {
 		if err != nil {
 			return err
@@ -178,6 +180,9 @@ func (c Config) Shapes(batch int) []Shape {
 func (c Config) whole(step int) bool {
 	return c.Crop.Batch == 0 || c.Crop.WholeEvery > 0 && (step+1)%c.Crop.WholeEvery == 0
 }
+
+// cropsAtRandom reports whether training cuts a random part out of frames of other proportions.
+func (c Config) cropsAtRandom() bool { return c.Fit == "" || c.Fit == fitCrop }
 
 // first is the number of clips and crops used by the steps before this one.
 func (c Config) first(step, batch int) int {

@@ -45,7 +45,11 @@ const stallTimeout = 30 * time.Second
 type ffmpeg struct {
 	path  string
 	stall time.Duration
-	args  func() []string // options that depend on its version
+	text  func() string   // first line of its version
+	args  func() []string // options of its output that depend on the version
+	// reading are options of its input: newer versions would cut frames to the clean aperture that
+	// a film declares, which older ones, PyAV and torchcodec do not.
+	reading func() []string
 }
 
 // findFFmpeg looks for ffmpeg on the PATH; what needs it is named in the error.
@@ -55,11 +59,26 @@ func findFFmpeg(what string) (*ffmpeg, error) {
 		return nil, badf("%s: reading video files needs ffmpeg, which is not on the PATH: install it (apt-get install ffmpeg, brew install ffmpeg), or convert the clips to .npz, .gif or folders of frames", what)
 	}
 	f := &ffmpeg{path: path, stall: stallTimeout}
-	f.args = sync.OnceValue(func() []string {
+	f.text = sync.OnceValue(func() string {
 		ctx, cancel := context.WithTimeout(context.Background(), f.stall)
 		defer cancel()
 		out, _ := exec.CommandContext(ctx, path, "-version").Output()
-		if major, minor, ok := ffmpegVersion(string(out)); ok && (major < 5 || major == 5 && minor < 1) {
+		line, _, _ := strings.Cut(string(out), "\n")
+		return line
+	})
+	f.reading = sync.OnceValue(func() []string {
+		if major, _, ok := ffmpegVersion(f.text()); ok && major < 7 {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), f.stall)
+		defer cancel()
+		if out, _ := exec.CommandContext(ctx, path, "-hide_banner", "-h", "long").Output(); bytes.Contains(out, []byte("-apply_cropping[")) {
+			return []string{"-apply_cropping", "codec"}
+		}
+		return nil
+	})
+	f.args = sync.OnceValue(func() []string {
+		if major, minor, ok := ffmpegVersion(f.text()); ok && (major < 5 || major == 5 && minor < 1) {
 			return []string{"-vsync", "passthrough"}
 		}
 		return []string{"-fps_mode", "passthrough"}
@@ -87,11 +106,20 @@ type seek struct {
 	from float64 // seconds after the film's first time stamp; frames before it are dropped
 	lead float64 // ffmpeg seeks to this many seconds before from
 	skip int     // frames to drop instead, of a film without time stamps
+	to   float64 // seconds after the film's first time stamp at which it ends; 0: with its last frame
 }
 
-// open starts decoding a film. codec is the decoder, "" for ffmpeg's choice; step is the
-// distance of the frames to write, count their number, 0: all.
-func (f *ffmpeg) open(ctx context.Context, input, codec string, at seek, step, count int) (*decoder, error) {
+// film is what ffmpeg reads.
+type film struct {
+	input string    // as ffmpeg names it
+	bytes io.Reader // of input pipe:0
+	kind  string    // ffmpeg's name of the container; "": it finds out
+	codec string    // the decoder; "": ffmpeg's choice
+}
+
+// open starts decoding a film. step is the distance of the frames to write, count their
+// number, 0: all.
+func (f *ffmpeg) open(ctx context.Context, of film, at seek, step, count int) (*decoder, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	// The whitelist keeps a playlist in disguise from opening addresses.
 	args := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-xerror", "-threads", "1", "-protocol_whitelist", "file,pipe,subfile"}
@@ -113,26 +141,33 @@ func (f *ffmpeg) open(ctx context.Context, input, codec string, at seek, step, c
 			filter = fmt.Sprintf("trim=start=%.6f,", dropped) + filter
 		}
 	}
-	if codec != "" {
-		args = append(args, "-c:v", codec)
+	if at.to > 0 {
+		filter = fmt.Sprintf("trim=end=%.6f,", at.to-max(at.from-at.lead, 0)) + filter
 	}
-	args = append(args, "-i", input, "-map", "0:V:0", "-an", "-sn", "-dn", "-vf", filter)
+	args = append(args, f.reading()...)
+	if of.codec != "" {
+		args = append(args, "-c:v", of.codec)
+	}
+	if of.kind != "" {
+		args = append(args, "-f", of.kind)
+	}
+	args = append(args, "-i", of.input, "-map", "0:V:0", "-an", "-sn", "-dn", "-vf", filter)
 	args = append(args, f.args()...)
 	if count > 0 {
 		args = append(args, "-frames:v", strconv.Itoa(count))
 	}
 	args = append(args, "-f", "image2pipe", "-c:v", "pam", "pipe:1")
 	d := &decoder{cancel: cancel, quiet: f.stall + time.Duration(min(dropped, 1e6)*float64(time.Second))}
-	if err := d.start(ctx, f.path, args); err != nil {
+	if err := d.start(ctx, f.path, args, of.bytes); err != nil {
 		cancel()
 		return nil, err
 	}
 	return d, nil
 }
 
-func (d *decoder) start(ctx context.Context, path string, args []string) error {
+func (d *decoder) start(ctx context.Context, path string, args []string, in io.Reader) error {
 	d.cmd = exec.CommandContext(ctx, path, args...)
-	d.cmd.Stderr = &d.log
+	d.cmd.Stdin, d.cmd.Stderr = in, &d.log
 	d.cmd.WaitDelay = time.Second // children of a stand-in may hold the pipes open
 	out, err := d.cmd.StdoutPipe()
 	if err != nil {
@@ -251,6 +286,7 @@ type timeline struct {
 	Height  int       `json:"height"`
 	Codec   string    `json:"codec,omitempty"`
 	Keys    int       `json:"keys"`              // key frames
+	KeyAt   []int     `json:"key_at,omitempty"`  // their numbers, where not every frame is one
 	Untimed bool      `json:"untimed,omitempty"` // without time stamps: it cannot be sought in
 	First   float64   `json:"first"`             // time of frame 0
 	Period  float64   `json:"period"`            // distance of frames, if it is constant
@@ -275,13 +311,13 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 	defer cancel()
 	d := &decoder{cancel: cancel, quiet: f.stall}
 	if err := d.start(ctx, f.path, []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file,pipe,subfile",
-		"-fflags", "+genpts", "-i", input, "-map", "0:V:0", "-c", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"}); err != nil {
+		"-fflags", "+genpts", "-i", input, "-map", "0:V:0", "-c", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"}, nil); err != nil {
 		return nil, err
 	}
 	defer d.close()
 	t := &timeline{}
 	base := 0.
-	var stamps []int64
+	var stamps, keys []int64
 	missing, length := 0, int64(1)
 	lines, packets := 0, 0
 	for {
@@ -320,7 +356,7 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 			}
 		}
 		if key {
-			t.Keys++
+			keys = append(keys, pts)
 		}
 		stamps = append(stamps, pts)
 	}
@@ -335,10 +371,17 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 		return nil, fmt.Errorf("no frames: %s", d.log.text())
 	}
 	if missing > 2 { // the last frames of some containers have none
-		t.N, t.Untimed, t.Period = len(stamps), true, float64(length)*base
+		t.N, t.Keys, t.Untimed, t.Period = len(stamps), len(keys), true, float64(length)*base
 		return t, nil
 	}
 	t.set(stamps, base)
+	if t.Keys = len(keys); t.Keys < t.N {
+		for _, k := range keys {
+			at, _ := slices.BinarySearch(stamps, k) // set has sorted them
+			t.KeyAt = append(t.KeyAt, at)
+		}
+		slices.Sort(t.KeyAt)
+	}
 	return t, nil
 }
 
@@ -464,9 +507,11 @@ func isEOF(err error) bool { return err == io.EOF }
 // lead is the time in seconds by which a film is sought early. Containers with an
 // index of their key frames need none; in the others ffmpeg may land late.
 func lead(kind string) float64 {
-	switch kind {
-	case ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm":
+	if slices.Contains(mp4Kinds, kind) || kind == ".mkv" || kind == ".webm" {
 		return 0
 	}
 	return 10
 }
+
+// mp4Kinds are the extensions of MP4 and QuickTime files.
+var mp4Kinds = []string{".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2"}

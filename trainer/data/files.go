@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // files is the Source of video files, pictures and folders of frames, a clip each.
@@ -27,7 +29,8 @@ type files struct {
 	mu        sync.Mutex
 	cacheRoom int64
 	cache     map[int]*pixels
-	films     map[int]bool // found too large to be read whole
+	films     map[int]bool   // found too large to be read whole
+	stamps    map[int]string // what the pixels of a clip depend on
 	problems  []string
 }
 
@@ -109,6 +112,7 @@ func (f *files) finish(opt Options) error {
 	f.classes, f.classNo = names, nil
 
 	f.cache, f.films, f.cacheRoom = map[int]*pixels{}, map[int]bool{}, opt.Cache
+	f.stamps = map[int]string{}
 	if opt.Cache == 0 {
 		f.cacheRoom = 512 << 20
 	}
@@ -169,6 +173,9 @@ func (f *files) path(i int) string {
 	}
 	return filepath.Join(f.roots[c.root], c.name)
 }
+
+// film is clip i for ffmpeg.
+func (f *files) film(i int) film { return film{input: f.input(i), codec: f.decoder(i)} }
 
 // input is clip i as ffmpeg names it.
 func (f *files) input(i int) string {
@@ -244,9 +251,8 @@ func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, 
 		return c, true, err
 	}
 	if !isFilm(f.kind(i)) || !f.large(i) {
-		p, err := f.pixels(ctx, i, maxWhole)
+		c, err := f.wholeClip(ctx, i, want.cache, video)
 		if err == nil {
-			c := f.clip(i, p, video)
 			if want.timed && c.Times == nil && isFilm(f.kind(i)) {
 				c.Times, err = f.times(ctx, i, c.T)
 			}
@@ -268,11 +274,101 @@ func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, 
 	for j := range frames {
 		frames[j] += first
 	}
-	c, err := f.readFrames(ctx, i, t, frames, fit, cur, video)
+	cache := want.cache
+	if !want.repeats {
+		cache = nil
+	}
+	c, err := cache.through(f.key(i, cache, frames, fit), video, false, func() (Clip, error) {
+		return f.readFrames(ctx, i, t, frames, fit, want.resized, cur, video)
+	})
+	c.Name, c.Label = f.Name(i), f.Label(i)
 	if err != nil && ctx.Err() == nil {
 		err = &ClipError{f.Name(i), err}
 	}
 	return c, false, err
+}
+
+// wholeClip decodes clip i whole, up to maxWhole bytes of a film.
+func (f *files) wholeClip(ctx context.Context, i int, cache *diskCache, video []float32) (Clip, error) {
+	f.mu.Lock()
+	held := f.cache[i] != nil
+	f.mu.Unlock()
+	if held {
+		cache = nil
+	}
+	c, err := cache.through(f.key(i, cache, nil, fit{}), video, true, func() (Clip, error) {
+		p, err := f.pixels(ctx, i, maxWhole)
+		if err != nil {
+			return Clip{}, err
+		}
+		return f.clip(i, p, video), nil
+	})
+	c.Name, c.Label = f.Name(i), f.Label(i)
+	return c, err
+}
+
+// key names what the pixels of a clip or of a window of it depend on, "" where that is not known
+// or there is no cache. frames nil is the whole clip.
+func (f *files) key(i int, cache *diskCache, frames []int, ft fit) string {
+	if cache == nil {
+		return ""
+	}
+	f.mu.Lock()
+	stamp, ok := f.stamps[i]
+	f.mu.Unlock()
+	if !ok {
+		stamp = f.stamp(i)
+		f.mu.Lock()
+		f.stamps[i] = stamp
+		f.mu.Unlock()
+	}
+	if stamp == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s, frames %v, fit %q %dx%d at %v %v", stamp, frames, ft.mode, ft.H, ft.W, ft.fy, ft.fx)
+}
+
+// stamp is the part of a key that does not change from read to read.
+func (f *files) stamp(i int) string {
+	m, kind := f.more[i], f.kind(i)
+	text := kind
+	if isFilm(kind) {
+		text += ", " + f.ffmpeg.text()
+	}
+	if m != nil {
+		text += fmt.Sprintf(", part %d+%d, from %v to %v s, members %v", m.off, m.size, m.start, m.end, m.members)
+	}
+	if kind == "/" {
+		entries, err := os.ReadDir(f.path(i))
+		for _, e := range entries {
+			info, bad := e.Info()
+			if err = errors.Join(err, bad); bad == nil {
+				text += fmt.Sprintf(", %q %d %d", e.Name(), info.Size(), info.ModTime().UnixNano())
+			}
+		}
+		if err != nil {
+			return ""
+		}
+		return text
+	}
+	file, err := os.Open(f.path(i))
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	st, err := file.Stat()
+	if err != nil {
+		return ""
+	}
+	off, size := int64(0), st.Size()
+	if m != nil && m.size > 0 {
+		off, size = m.off, m.size
+	}
+	hash, err := contentHash(file, off, size)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s, %d bytes at %d, content %s", text, st.Size(), st.ModTime().UnixNano(), hash)
 }
 
 // large reports whether clip i is known to be too large to be read whole.
@@ -302,7 +398,11 @@ func (f *files) timeline(ctx context.Context, i int) (*timeline, error) {
 	if err != nil {
 		return nil, &ClipError{f.Name(i), err}
 	}
-	f.index.put(path, m, t)
+	label := ""
+	if l := f.Label(i); l >= 0 {
+		label = f.classes[l]
+	}
+	f.index.put(path, m, t, label)
 	return t, nil
 }
 
@@ -368,7 +468,7 @@ func (f *files) readWhole(ctx context.Context, i, limit int) (*pixels, error) {
 		}
 		at, count = t.seek(first, lead(f.kind(i))), n
 	}
-	d, err := f.ffmpeg.open(ctx, f.input(i), f.decoder(i), at, 1, count)
+	d, err := f.ffmpeg.open(ctx, f.film(i), at, 1, count)
 	if err != nil {
 		return nil, err
 	}
@@ -415,20 +515,58 @@ func (c *cursor) close() {
 
 // readFrames decodes some frames, in ascending order, of film i and fits each, so
 // that one frame of the film is in memory at a time.
-func (f *files) readFrames(ctx context.Context, i int, t *timeline, frames []int, ft fit, cur *cursor, video []float32) (Clip, error) {
+func (f *files) readFrames(ctx context.Context, i int, t *timeline, frames []int, ft fit, resized *time.Duration, cur *cursor, video []float32) (Clip, error) {
 	if len(frames) == 0 {
 		return Clip{}, errors.New("no frames are wanted")
 	}
-	c, err := f.decodeFrames(ctx, i, t, frames, lead(f.kind(i)), ft, cur, video)
+	if cur == nil {
+		if short, at, done, ok := f.shortened(i, t, frames); ok {
+			c, err := f.decodeFrames(ctx, i, short, at, frames, ft, resized, nil, video)
+			done()
+			if err == nil && c.T == len(frames) || ctx.Err() != nil {
+				return c, err
+			}
+		}
+	}
+	c, err := f.decodeFrames(ctx, i, f.film(i), t.seek(frames[0], lead(f.kind(i))), frames, ft, resized, cur, video)
 	if err == nil && c.T == 0 { // the film could not be sought in
-		if c, err = f.decodeFrames(ctx, i, t, frames, t.at(t.N-1)+1, ft, nil, video); err == nil && c.T == 0 {
+		if c, err = f.decodeFrames(ctx, i, f.film(i), t.seek(frames[0], t.at(t.N-1)+1), frames, ft, resized, nil, video); err == nil && c.T == 0 {
 			err = fmt.Errorf("frame %d of %d is not there", frames[0], t.N)
 		}
 	}
 	return c, err
 }
 
-func (f *files) decodeFrames(ctx context.Context, i int, t *timeline, frames []int, lead float64, ft fit, cur *cursor, video []float32) (c Clip, err error) {
+// shortened is film i for ffmpeg, cut to what some frames need; ok is false where that is not
+// possible. done closes its file.
+func (f *files) shortened(i int, t *timeline, frames []int) (short film, at seek, done func(), ok bool) {
+	if !slices.Contains(mp4Kinds, f.kind(i)) || t.Codec != "h264" {
+		return short, at, nil, false
+	}
+	file, err := os.Open(f.path(i))
+	if err != nil {
+		return short, at, nil, false
+	}
+	st, err := file.Stat()
+	if err == nil {
+		off, size := int64(0), st.Size()
+		if m := f.more[i]; m != nil && m.size > 0 {
+			off, size = m.off, m.size
+		}
+		var mp4 *mp4Film
+		if mp4, err = readMP4(io.NewSectionReader(file, off, size), size); err == nil && len(mp4.shown) == t.N {
+			if short.bytes, at, err = mp4.shorten(frames[0], frames[len(frames)-1]); err == nil {
+				short.input, short.kind = "pipe:0", "mov"
+				return short, at, func() { file.Close() }, true
+			}
+		}
+	}
+	file.Close()
+	return short, at, nil, false
+}
+
+// decodeFrames decodes frames of film i, read from `from`, whose first frame at `at` is frames[0].
+func (f *files) decodeFrames(ctx context.Context, i int, from film, at seek, frames []int, ft fit, resized *time.Duration, cur *cursor, video []float32) (c Clip, err error) {
 	c = Clip{Name: f.Name(i), Label: f.Label(i), C: 3}
 	step := 1
 	if n := len(frames); n > 1 {
@@ -454,7 +592,7 @@ func (f *files) decodeFrames(ctx context.Context, i int, t *timeline, frames []i
 			stop := context.AfterFunc(ctx, cancel)
 			defer stop()
 		}
-		if d, err = f.ffmpeg.open(own, f.input(i), f.decoder(i), t.seek(frames[0], lead), step, count); err != nil {
+		if d, err = f.ffmpeg.open(own, from, at, step, count); err != nil {
 			cancel()
 			return c, err
 		}
@@ -491,9 +629,13 @@ func (f *files) decodeFrames(ctx context.Context, i int, t *timeline, frames []i
 			}
 			c.Video = grown(video, len(frames)*size)
 		}
+		began := time.Now()
 		for c.T < len(frames) && frames[c.T] == next {
 			fitFrame(s, c.Video[c.T*size:(c.T+1)*size], frame.rgb, frame.h, frame.w, 3, ft, 1./255)
 			c.T++
+		}
+		if resized != nil {
+			*resized += time.Since(began)
 		}
 		next += step
 	}

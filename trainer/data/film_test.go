@@ -22,7 +22,7 @@ import (
 func makeFilm(t *testing.T, path string, args ...string) {
 	t.Helper()
 	source := "testsrc2=s=64x48:r=25:d=3"
-	if len(args) > 0 && strings.HasPrefix(args[0], "testsrc2") {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		source, args = args[0], args[1:]
 	}
 	source += ",hue=h=37*n" // frames that differ everywhere

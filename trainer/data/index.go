@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +39,9 @@ type indexed struct {
 	Path  string `json:"path"` // absolute
 	Off   int64  `json:"off,omitempty"`
 	Size  int64  `json:"size"`
-	MTime int64  `json:"mtime"` // nanoseconds since 1970
+	MTime int64  `json:"mtime"`           // nanoseconds since 1970
+	Hash  string `json:"hash,omitempty"`  // contentHash: the size, and the first and last 64 KiB
+	Label string `json:"label,omitempty"` // the class that the set gives it, for who reads the file; not read
 	*timeline
 	checked bool // against the file, in this process
 }
@@ -59,32 +63,87 @@ func ReadIndex(path string) (*Index, error) {
 		return nil, err
 	}
 	defer f.Close()
-	r := bufio.NewReaderSize(f, 1<<20)
-	for n := 0; ; n++ {
-		line, err := r.ReadBytes('\n')
-		if errors.Is(err, io.EOF) && len(line) == 0 {
-			return x, nil
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
-		}
-		if n == 0 {
-			if string(bytes.TrimSpace(line)) != indexFormat {
-				return nil, badf("%s: not an index of a set; magvit index writes one", path)
-			}
-			continue
-		}
-		e := &indexed{timeline: &timeline{}}
-		if err := json.Unmarshal(line, e); err != nil || !e.timeline.legal() {
-			return nil, badf("%s:%d: damaged; remove the file, it is made again", path, n+1)
-		}
-		x.films[indexKey{e.Path, e.Off}] = e
+	if err := x.parse(bufio.NewReaderSize(f, 1<<20), path); err != nil {
+		return nil, err
 	}
+	return x, nil
+}
+
+// parse reads the lines of an index on all cores.
+func (x *Index) parse(r *bufio.Reader, path string) error {
+	type lines struct {
+		first int // line number
+		text  [][]byte
+	}
+	const chunk = 512
+	jobs := make(chan lines)
+	var bad error // of the first damaged line
+	badLine := math.MaxInt
+	var group sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for l := range jobs {
+				entries := make([]*indexed, 0, len(l.text))
+				for k, line := range l.text {
+					e := &indexed{timeline: &timeline{}}
+					if err := json.Unmarshal(line, e); err != nil || !e.timeline.legal() {
+						x.mu.Lock()
+						if n := l.first + k; n < badLine {
+							badLine, bad = n, badf("%s:%d: damaged; remove the file, it is made again", path, n)
+						}
+						x.mu.Unlock()
+						break
+					}
+					entries = append(entries, e)
+				}
+				x.mu.Lock()
+				for _, e := range entries {
+					x.films[indexKey{e.Path, e.Off}] = e
+				}
+				x.mu.Unlock()
+			}
+		})
+	}
+	next := lines{first: 2}
+	var failed error
+	for n := 1; ; n++ {
+		line, err := r.ReadBytes('\n')
+		ended := errors.Is(err, io.EOF)
+		if err != nil && !ended {
+			failed = err
+			break
+		}
+		if n == 1 && len(line) > 0 && string(bytes.TrimSpace(line)) != indexFormat {
+			failed = badf("%s: not an index of a set; magvit index writes one", path)
+			break
+		}
+		if n > 1 && len(line) > 0 {
+			next.text = append(next.text, line)
+		}
+		if len(next.text) == chunk || ended {
+			jobs <- next
+			next = lines{first: n + 1}
+		}
+		if ended {
+			break
+		}
+	}
+	close(jobs)
+	group.Wait()
+	if failed != nil {
+		return failed
+	}
+	return bad
 }
 
 func (t *timeline) legal() bool {
 	if t.N < 1 || t.N > maxFilmFrames || t.Times != nil && len(t.Times) != t.N || t.Width < 0 || t.Height < 0 || !(t.Period >= 0) {
 		return false
+	}
+	for k, at := range t.KeyAt {
+		if at < 0 || at >= t.N || k > 0 && at < t.KeyAt[k-1] {
+			return false
+		}
 	}
 	for k := 1; k < len(t.Times); k++ {
 		if t.Times[k] < t.Times[k-1] {
@@ -154,11 +213,24 @@ func (x *Index) find(path string, m *fileMore) *timeline {
 	return e.timeline
 }
 
-func (x *Index) put(path string, m *fileMore, t *timeline) {
+func (x *Index) put(path string, m *fileMore, t *timeline, label string) {
 	if x == nil {
 		return
 	}
-	st, err := os.Stat(path)
+	file, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	st, err := file.Stat()
+	if err != nil {
+		return
+	}
+	off, size := int64(0), st.Size()
+	if m != nil && m.size > 0 {
+		off, size = m.off, m.size
+	}
+	hash, err := contentHash(file, off, size)
 	if err != nil {
 		return
 	}
@@ -168,7 +240,7 @@ func (x *Index) put(path string, m *fileMore, t *timeline) {
 	if x.films == nil {
 		x.films = map[indexKey]*indexed{}
 	}
-	x.films[key] = &indexed{Path: key.path, Off: key.off, Size: st.Size(), MTime: st.ModTime().UnixNano(), timeline: t, checked: true}
+	x.films[key] = &indexed{Path: key.path, Off: key.off, Size: st.Size(), MTime: st.ModTime().UnixNano(), Hash: hash, Label: label, timeline: t, checked: true}
 	x.changed = true
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"magvit/kernels/philox"
@@ -35,6 +37,7 @@ type Loader struct {
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
 	waited  time.Duration
+	clock   stageClock
 
 	mu     sync.Mutex
 	orders map[int][]int // epoch to order, the last few
@@ -68,8 +71,12 @@ func NewLoader(src Source, indices []int, cfg Config, batch int, seed uint64, tr
 	if err != nil {
 		return nil, err
 	}
+	reader, err := newReader(src, cfg)
+	if err != nil {
+		return nil, err
+	}
 	l := &Loader{
-		cfg: cfg, reader: newReader(src, cfg), items: items, batch: batch, seed: seed, train: train,
+		cfg: cfg, reader: reader, items: items, batch: batch, seed: seed, train: train,
 		orders: map[int][]int{}, held: -1, every: 1, count: 1,
 	}
 	workers := max(cfg.Workers, 1)
@@ -197,6 +204,9 @@ func (l *Loader) Waited() time.Duration { return l.waited }
 // Skipped lists the unreadable clips found until now.
 func (l *Loader) Skipped() []*ClipError { return l.reader.skipped() }
 
+// CacheProblem says which decoded clips could not be stored in Config.Cache and why; "" if all were.
+func (l *Loader) CacheProblem() string { return l.reader.cache.problem() }
+
 // fill makes the batch of a step.
 func (l *Loader) fill(ctx context.Context, s *sampler, b *Batch, step int) error {
 	b.resize(l.Shape(step))
@@ -226,14 +236,27 @@ func (l *Loader) row(ctx context.Context, s *sampler, b *Batch, step, n int, cro
 		if crop && start > 0 {
 			start = -1 // a crop is shorter than the windows that tile a film
 		}
-		c, f, bg, keep, skip, err := l.reader.read(ctx, i, request{choose: s.choose(l.cfg.windowing(b.T), start, r)}, nil, s.video)
+		began, resized := time.Now(), s.resized
+		c, f, bg, keep, skip, err := l.reader.read(ctx, i, request{
+			choose: s.choose(l.cfg.windowing(b.T), start, r), resized: &s.resized,
+			repeats: start >= 0 && (r == nil || !l.cfg.cropsAtRandom()),
+		}, nil, s.video)
 		s.video = keep
 		if err != nil {
 			return err
 		}
+		spent := Stages{Resize: s.resized - resized}
+		spent.Decode = time.Since(began) - spent.Resize
 		if skip == nil {
+			began, resized = time.Now(), s.resized
 			s.sample(b, n, c, bg, f, crop, r)
 			b.Index[n] = i
+			spent.Batch = time.Since(began) - (s.resized - resized)
+			spent.Resize += s.resized - resized
+			spent.Clips, spent.Frames = 1, c.T
+		}
+		l.clock.add(spent)
+		if skip == nil {
 			return nil
 		}
 		last, item = skip, replace.IntN(items)
@@ -243,11 +266,11 @@ func (l *Loader) row(ctx context.Context, s *sampler, b *Batch, step, n int, cro
 
 // items are what an epoch consists of: windows of clips.
 type items struct {
-	clips []int   // by clip; each is count items
-	count int     // 1 or more
-	start int     // of every window; -1: at random
-	tiles [][]int // instead of count: the starts of each clip's windows
-	first []int   // number of tiles before each clip's, and the total
+	clips []int    // by clip; each is count items
+	count int      // 1 or more
+	start int      // of every window; -1: at random
+	tiles []tiling // instead of count: each clip's windows
+	first []int    // number of tiles before each clip's, and the total
 }
 
 func newItems(ctx context.Context, src Source, indices []int, cfg Config, train bool) (*items, error) {
@@ -262,21 +285,53 @@ func newItems(ctx context.Context, src Source, indices []int, cfg Config, train 
 	if !all && (train || count == 1) {
 		return it, nil
 	}
-	w := cfg.windowing(cfg.Frames)
-	it.first = []int{0}
-	for _, i := range indices {
-		n, times, err := length(ctx, src, i)
-		if bad := (*ClipError)(nil); errors.As(err, &bad) && !cfg.Strict {
-			n, times = 1, nil // it is left out when it is read
-			it.tiles = append(it.tiles, []int{0})
-		} else if err != nil {
-			return nil, err
-		} else {
-			it.tiles = append(it.tiles, cfg.fixed(n, w, times))
-		}
-		it.first = append(it.first, it.first[len(it.first)-1]+len(it.tiles[len(it.tiles)-1]))
+	it.tiles, it.first = make([]tiling, len(indices)), make([]int, len(indices)+1)
+	if err := it.tile(ctx, src, cfg); err != nil {
+		return nil, err
+	}
+	for k, t := range it.tiles {
+		it.first[k+1] = it.first[k] + t.n
 	}
 	return it, nil
+}
+
+// tile finds the windows of each clip, on all cores: of a large set each file is looked at.
+func (it *items) tile(ctx context.Context, src Source, cfg Config) error {
+	const chunk = 256
+	w := cfg.windowing(cfg.Frames)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var next atomic.Int64
+	var once sync.Once
+	var failed error
+	var group sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(it.clips)/chunk+1) {
+		group.Go(func() {
+			for {
+				at := int(next.Add(chunk)) - chunk
+				if at >= len(it.clips) || ctx.Err() != nil {
+					return
+				}
+				for k := at; k < min(at+chunk, len(it.clips)); k++ {
+					n, times, err := length(ctx, src, it.clips[k])
+					if bad := (*ClipError)(nil); errors.As(err, &bad) && !cfg.Strict {
+						it.tiles[k] = tiling{n: 1} // it is left out when it is read
+						continue
+					}
+					if err != nil {
+						once.Do(func() { failed = err; cancel() })
+						return
+					}
+					it.tiles[k] = cfg.tiling(n, w, times)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if failed != nil {
+		return failed
+	}
+	return ctx.Err()
 }
 
 func (it *items) len() int {
@@ -292,7 +347,7 @@ func (it *items) at(item int) (clip, start int) {
 		return it.clips[item%len(it.clips)], it.start
 	}
 	k := sort.SearchInts(it.first, item+1) - 1
-	return it.clips[k], it.tiles[k][item-it.first[k]]
+	return it.clips[k], it.tiles[k].start(item - it.first[k])
 }
 
 // order is the permutation of the clips in an epoch. The last few are cached:

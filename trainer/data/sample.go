@@ -2,6 +2,7 @@ package data
 
 import (
 	"math"
+	"time"
 
 	"magvit/kernels/philox"
 )
@@ -9,15 +10,16 @@ import (
 // sampler converts clips to rows of a batch. It holds the scratch memory of one
 // worker; its output depends on its arguments only.
 type sampler struct {
-	cfg    Config // resolved
-	video  []float32
-	colour []float32
-	scale  scaled
-	mask   []bool
-	row    []bool
-	from   []source
-	pose   pose  // of the row being filled
-	frames []int // of the clip, that the row consists of
+	cfg     Config // resolved
+	video   []float32
+	colour  []float32
+	scale   scaled
+	mask    []bool
+	row     []bool
+	from    []source
+	pose    pose          // of the row being filled
+	frames  []int         // of the clip, that the row consists of
+	resized time.Duration // time spent on scaling frames
 }
 
 // source is the origin of a pixel of a row: four neighbours and their weights, or
@@ -37,7 +39,9 @@ func (s *sampler) choose(w windowing, start int, r *philox.Stream) func(int, fun
 			if at < 0 {
 				at = r.IntN(w.starts(n, times))
 			}
-			f.fy, f.fx = r.Float64(), r.Float64()
+			if fy, fx := r.Float64(), r.Float64(); s.cfg.cropsAtRandom() {
+				f.fy, f.fx = fy, fx
+			}
 		}
 		at = max(min(at, n-1), 0)
 		s.frames = w.pick(s.frames[:0], n, at, times)
@@ -59,7 +63,9 @@ func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, f fit, crop b
 	}
 	by := f.scaling(clip.H, clip.W)
 	if clip.H != H || clip.W != W {
+		began := time.Now()
 		frames = s.scale.fitted(frames, real, clip.H, clip.W, b.C, f)
+		s.resized += time.Since(began)
 	}
 
 	weighted := cfg.ForegroundWeight > 0

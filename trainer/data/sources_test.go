@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -276,8 +277,15 @@ func TestIndexIsUsedUntilTheFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := x.find(path, nil)
-	if d := cmp.Diff(want, again.find(path, nil), cmp.AllowUnexported(timeline{})); d != "" || want.N != 75 || want.Keys != 8 {
+	if d := cmp.Diff(want, again.find(path, nil), cmp.AllowUnexported(timeline{})); d != "" || want.N != 75 || want.Keys != 8 || !slices.Equal(want.KeyAt, []int{0, 10, 20, 30, 40, 50, 60, 70}) {
 		t.Errorf("%+v: %s", want, d)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hash, err := contentHash(bytes.NewReader(raw), 0, int64(len(raw))); err != nil || again.films[keyOf(path, nil)].Hash != hash {
+		t.Errorf("hash %q, want %q, %v", again.films[keyOf(path, nil)].Hash, hash, err)
 	}
 	now := time.Now()
 	os.Chtimes(path, now, now)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"sort"
 	"strconv"
+	"time"
 )
 
 // windowing chooses the frames of a film that a clip consists of.
@@ -114,12 +115,43 @@ func (c Config) fixed(n int, w windowing, times func(int) float64) []int {
 	return at
 }
 
+// tiling is the n windows of a film in an epoch: they start at the frames of starts or, where that
+// is nil, every step frames, the last one at frame last at most.
+type tiling struct {
+	starts        []int
+	n, step, last int
+}
+
+// tiling is fixed without a list where the windows have equal distances: a large set has millions of them.
+func (c Config) tiling(n int, w windowing, times func(int) float64) tiling {
+	if _, all, _, _ := c.windows(); !all || w.fps > 0 {
+		starts := c.fixed(n, w, times)
+		return tiling{starts: starts, n: len(starts)}
+	}
+	step, last := w.frames*w.stride, w.starts(n, times)-1
+	return tiling{n: (last+step-1)/step + 1, step: step, last: last}
+}
+
+// start is the first frame of window k.
+func (t tiling) start(k int) int {
+	if t.starts != nil {
+		return t.starts[k]
+	}
+	return min(k*t.step, t.last)
+}
+
 // request is the part of a clip that a reader wants.
 type request struct {
 	// choose returns the frames, in ascending order, of a clip of n frames shown at
 	// times (seconds), and how they are fitted; no size: as they are stored.
 	choose func(n int, times func(int) float64) ([]int, fit)
 	timed  bool // a clip that is read whole needs Times
+	// cache, if not nil, holds decoded clips; a window is stored in it where repeats says that the
+	// same frames, fitted the same, will be asked for again.
+	cache   *diskCache
+	repeats bool
+	// resized, if not nil, is increased by the time spent on scaling frames.
+	resized *time.Duration
 }
 
 // filmSource is a Source that reads parts of clips which are too long to be read whole.
