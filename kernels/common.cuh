@@ -82,9 +82,9 @@ __device__ inline void load_parameters(float (&v)[V], const float* x) {
 constexpr unsigned FULL_MASK = 0xffffffffu;  // all lanes of a warp
 
 // The values are those of kernels.Activation.
-enum { NONE, ELU, SILU, LEAKY_RELU, SIGMOID, TANH, GELU, SOFT_CLAMP, RELU };
+enum { NONE, ELU, SILU, LEAKY_RELU, SIGMOID, TANH, GELU, SOFT_CLAMP, RELU, LEAKY_RELU_5 };
 
-constexpr float LEAK = .1f, CLAMP_SCALE = 10;
+constexpr float LEAK = .1f, LEAK_5 = .2f, CLAMP_SCALE = 10;
 
 __device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 __device__ inline float normal_cdf(float x) { return .5f * erfcf(-x * .70710678f); }
@@ -101,6 +101,7 @@ __device__ inline float activate(int kind, float x) {
     case GELU: return x * normal_cdf(x);
     case SOFT_CLAMP: return CLAMP_SCALE * tanhf(x / CLAMP_SCALE);
     case RELU: return x > 0 || x != x ? x : 0;
+    case LEAKY_RELU_5: return x > 0 ? x : LEAK_5 * x;
   }
   return x;
 }
@@ -120,6 +121,7 @@ __device__ inline float slope(int kind, float s) {
     case GELU: return normal_cdf(s) + s * normal_density(s);
     case SOFT_CLAMP: return 1 - s * s / (CLAMP_SCALE * CLAMP_SCALE);
     case RELU: return s > 0;
+    case LEAKY_RELU_5: return s > 0 ? 1 : LEAK_5;
   }
   return 1;
 }
@@ -139,6 +141,7 @@ __device__ inline void dispatch_activation(int kind, F f) {
     case GELU: return f(Kind<GELU>{});
     case SOFT_CLAMP: return f(Kind<SOFT_CLAMP>{});
     case RELU: return f(Kind<RELU>{});
+    case LEAKY_RELU_5: return f(Kind<LEAKY_RELU_5>{});
     default: return f(Kind<NONE>{});
   }
 }

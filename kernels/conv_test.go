@@ -330,7 +330,7 @@ func TestConvValidate(t *testing.T) {
 		{good.with(func(s *Conv) { s.PT = -1 }), "PT is -1, want 0 to 2^31-1"},
 		{good.with(func(s *Conv) { s.PT, s.DT = 0, 3 }), "T+PT is 4, smaller than the kernel's extent 7: the result would be empty"},
 		{good.with(func(s *Conv) { s.H, s.W, s.C = 1<<15, 1<<15, 2 }), "the input [1 4 32768 32768 2] would have 2^31 values or more"},
-		{good.with(func(s *Conv) { s.Act = 99 }), "unknown activation 99, want 0 (None) to 8 (ReLU)"},
+		{good.with(func(s *Conv) { s.Act = 99 }), "unknown activation 99, want 0 (None) to 9 (LeakyReLU5)"},
 		{ConvGradX{good.with(func(s *Conv) { s.Act = SiLU })}, "the slope of SiLU does not follow from its output; use an activation gradient of its own"},
 		{ConvGradW{good.with(func(s *Conv) { s.Act = ELU })}, "Act and Residual must be unset: the gradient of the weights does not depend on them"},
 	} {

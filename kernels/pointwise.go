@@ -9,20 +9,22 @@ import (
 type Activation int
 
 const (
-	None      Activation = iota // x
-	ELU                         // x for x > 0, else exp(x)-1
-	SiLU                        // x·sigmoid(x)
-	LeakyReLU                   // x for x > 0, else x/10
-	Sigmoid                     // 1/(1+exp(-x))
-	Tanh                        // tanh(x)
-	GELU                        // x·Φ(x), Φ the normal distribution: the exact form, by erf
-	SoftClamp                   // a·tanh(x/a), a = 10
-	ReLU                        // x for x > 0, else 0
+	None       Activation = iota // x
+	ELU                          // x for x > 0, else exp(x)-1
+	SiLU                         // x·sigmoid(x)
+	LeakyReLU                    // x for x > 0, else x/10
+	Sigmoid                      // 1/(1+exp(-x))
+	Tanh                         // tanh(x)
+	GELU                         // x·Φ(x), Φ the normal distribution: the exact form, by erf
+	SoftClamp                    // a·tanh(x/a), a = 10
+	ReLU                         // x for x > 0, else 0
+	LeakyReLU5                   // x for x > 0, else x/5
 	activations
 )
 
 const (
 	leak       = .1 // slope of LeakyReLU below zero
+	leak5      = .2 // slope of LeakyReLU5 below zero
 	clampScale = 10 // a of SoftClamp
 )
 
@@ -30,7 +32,7 @@ func (k Activation) String() string {
 	if k < 0 || k >= activations {
 		return fmt.Sprintf("Activation(%d)", int(k))
 	}
-	return [...]string{"None", "ELU", "SiLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "SoftClamp", "ReLU"}[k]
+	return [...]string{"None", "ELU", "SiLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "SoftClamp", "ReLU", "LeakyReLU5"}[k]
 }
 
 func (k Activation) validate() error {
@@ -69,6 +71,8 @@ func (k Activation) Apply(x float64) float64 {
 		return clampScale * math.Tanh(x/clampScale)
 	case ReLU:
 		return max(x, 0)
+	case LeakyReLU5:
+		return max(x, leak5*x)
 	}
 	return x
 }
@@ -102,6 +106,11 @@ func (k Activation) Slope(s float64) float64 {
 			return 1
 		}
 		return 0
+	case LeakyReLU5:
+		if s > 0 {
+			return 1
+		}
+		return leak5
 	}
 	return 1
 }
@@ -156,7 +165,7 @@ func (s ActGrad) FLOPs() int64 {
 // Grads are those of piecewise linear activations, whose slope is constant around s; nil of
 // the others.
 func (s ActGrad) Grads() []Grad {
-	if s.Kind != None && s.Kind != LeakyReLU && s.Kind != ReLU {
+	if s.Kind != None && s.Kind != LeakyReLU && s.Kind != LeakyReLU5 && s.Kind != ReLU {
 		return nil
 	}
 	return []Grad{grad("dy", s, "ddx", "s")}
@@ -172,7 +181,7 @@ func (s ActGrad) Define(args ...[]float32) {
 // flops counts an exponential as 10 operations.
 func (k Activation) flops() int64 {
 	switch k {
-	case None, LeakyReLU, ReLU:
+	case None, LeakyReLU, LeakyReLU5, ReLU:
 		return 1
 	}
 	return 12

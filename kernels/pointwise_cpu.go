@@ -46,6 +46,12 @@ func plainLeaky(dst, src []float32) {
 	}
 }
 
+func plainLeaky5(dst, src []float32) {
+	for i, x := range src[:len(dst)] {
+		dst[i] = max(x, leak5*x)
+	}
+}
+
 func plainSigmoid(dst, src []float32) {
 	for i, x := range src[:len(dst)] {
 		dst[i] = sigmoid32(x)
@@ -104,6 +110,17 @@ func plainSiLUGrad(dx, dy, s []float32) {
 	for i, x := range s[:len(dx)] {
 		p := sigmoid32(x)
 		dx[i] = dy[i] * p * (1 + x*(1-p))
+	}
+}
+
+func plainLeaky5Grad(dx, dy, s []float32) {
+	dy = dy[:len(dx)]
+	for i, y := range s[:len(dx)] {
+		if y > 0 {
+			dx[i] = dy[i]
+		} else {
+			dx[i] = leak5 * dy[i]
+		}
 	}
 }
 

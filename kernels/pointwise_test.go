@@ -16,6 +16,8 @@ func TestPointwiseLiterals(t *testing.T) {
 		literal{kernels.Act{Kind: kernels.ReLU, Len: 3}, [][]float32{{2, 0, -1}}, []float32{2, 0, 0}},
 		literal{kernels.ActGrad{Kind: kernels.ReLU, Len: 3}, [][]float32{{2, 2, 3}, {3, 0, .5}}, []float32{2, 0, 3}},
 		literal{kernels.Act{Kind: kernels.LeakyReLU, Len: 3}, [][]float32{{2, 0, -1}}, []float32{2, 0, -.1}},
+		literal{kernels.Act{Kind: kernels.LeakyReLU5, Len: 3}, [][]float32{{2, 0, -1}}, []float32{2, 0, -.2}},
+		literal{kernels.ActGrad{Kind: kernels.LeakyReLU5, Len: 3}, [][]float32{{2, 2, 2}, {3, 0, -.5}}, []float32{2, .4, .4}},
 		literal{kernels.Act{Kind: kernels.Sigmoid, Len: 3}, [][]float32{{2, 0, -1}}, []float32{.88079708, .5, .26894143}},
 		literal{kernels.Act{Kind: kernels.Tanh, Len: 3}, [][]float32{{2, 0, -1}}, []float32{.96402758, 0, -.76159416}},
 		literal{kernels.Act{Kind: kernels.GELU, Len: 3}, [][]float32{{2, 0, -1}}, []float32{1.9544997, 0, -.15865526}},

@@ -62,8 +62,8 @@ func (c *CPU) vec() *vectors { return isaVectors[c.isa] }
 func padded(c int) int { return (c + 15) / 16 * 16 }
 
 var plainVectors = vectors{
-	act:  [activations]func(dst, x []float32){None: plainCopy, ELU: plainELU, SiLU: plainSiLU, LeakyReLU: plainLeaky, Sigmoid: plainSigmoid, Tanh: plainTanh, GELU: plainGELU, SoftClamp: plainSoftClamp, ReLU: plainReLU},
-	grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, ELU: plainELUGrad, SiLU: plainSiLUGrad, LeakyReLU: plainLeakyGrad, Sigmoid: plainSigmoidGrad, Tanh: plainTanhGrad, GELU: plainGELUGrad, SoftClamp: plainSoftClampGrad, ReLU: plainReLUGrad},
+	act:  [activations]func(dst, x []float32){None: plainCopy, ELU: plainELU, SiLU: plainSiLU, LeakyReLU: plainLeaky, Sigmoid: plainSigmoid, Tanh: plainTanh, GELU: plainGELU, SoftClamp: plainSoftClamp, ReLU: plainReLU, LeakyReLU5: plainLeaky5},
+	grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, ELU: plainELUGrad, SiLU: plainSiLUGrad, LeakyReLU: plainLeakyGrad, Sigmoid: plainSigmoidGrad, Tanh: plainTanhGrad, GELU: plainGELUGrad, SoftClamp: plainSoftClampGrad, ReLU: plainReLUGrad, LeakyReLU5: plainLeaky5Grad},
 	add:  plainAdd, affine: plainAffine, axpy: plainAxpy, adam: plainAdam,
 	sum: plainSum, squares: plainSquares, dot: plainDot, greatest: plainGreatest, exps: plainExps, softmaxSlope: plainSoftmaxSlope,
 	rowSums: plainRowSums, rowSquares: plainRowSquares, rowDots: plainRowDots, rowPairs: plainRowPairs, rowAlong: plainRowAlong,

@@ -3,9 +3,9 @@ package kernels
 var isaVectors = map[ISA]*vectors{
 	Generic: &plainVectors,
 	AVX2: {
-		act: [activations]func(dst, x []float32){None: plainCopy, SoftClamp: plainSoftClamp, ReLU: plainReLU,
+		act: [activations]func(dst, x []float32){None: plainCopy, SoftClamp: plainSoftClamp, ReLU: plainReLU, LeakyReLU5: plainLeaky5,
 			ELU: eluAVX2, SiLU: siluAVX2, LeakyReLU: leakyAVX2, Sigmoid: sigmoidAVX2, Tanh: tanhAVX2, GELU: geluAVX2},
-		grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, SoftClamp: plainSoftClampGrad, ReLU: plainReLUGrad,
+		grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, SoftClamp: plainSoftClampGrad, ReLU: plainReLUGrad, LeakyReLU5: plainLeaky5Grad,
 			ELU: eluGradAVX2, SiLU: siluGradAVX2, LeakyReLU: leakyGradAVX2, Sigmoid: sigmoidGradAVX2, Tanh: tanhGradAVX2, GELU: geluGradAVX2},
 		add: addAVX2, affine: affineAVX2, axpy: axpyAVX2, adam: adamAVX2,
 		sum: sumAVX2, squares: squaresAVX2, dot: dotAVX2, greatest: greatestAVX2, exps: expsAVX2, softmaxSlope: softmaxSlopeAVX2,
@@ -18,9 +18,9 @@ var isaVectors = map[ISA]*vectors{
 		lossSlope: [2]func(dx, x, target, weight []float32, overshoot float32){MSE: squareErrorSlopeAVX2, L1: absoluteErrorSlopeAVX2},
 	},
 	AVX512: {
-		act: [activations]func(dst, x []float32){None: plainCopy, SoftClamp: plainSoftClamp, ReLU: plainReLU,
+		act: [activations]func(dst, x []float32){None: plainCopy, SoftClamp: plainSoftClamp, ReLU: plainReLU, LeakyReLU5: plainLeaky5,
 			ELU: eluAVX512, SiLU: siluAVX512, LeakyReLU: leakyAVX512, Sigmoid: sigmoidAVX512, Tanh: tanhAVX512, GELU: geluAVX512},
-		grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, SoftClamp: plainSoftClampGrad, ReLU: plainReLUGrad,
+		grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, SoftClamp: plainSoftClampGrad, ReLU: plainReLUGrad, LeakyReLU5: plainLeaky5Grad,
 			ELU: eluGradAVX512, SiLU: siluGradAVX512, LeakyReLU: leakyGradAVX512, Sigmoid: sigmoidGradAVX512, Tanh: tanhGradAVX512, GELU: geluGradAVX512},
 		add: addAVX512, affine: affineAVX512, axpy: axpyAVX512, adam: adamAVX512,
 		sum: sumAVX512, squares: squaresAVX512, dot: dotAVX512, greatest: greatestAVX512, exps: expsAVX512, softmaxSlope: softmaxSlopeAVX512,

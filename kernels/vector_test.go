@@ -27,6 +27,7 @@ func TestVectorActivations(t *testing.T) {
 			{SiLU, 2e-7, func(x float64) float64 { return sigmoid(x) * (1 + math.Abs(x)) }},
 			{LeakyReLU, 1e-7, nil},
 			{ReLU, 0, nil},
+			{LeakyReLU5, 1e-7, nil},
 			{Sigmoid, 2e-7, func(y float64) float64 { return y }},
 			{Tanh, 3e-7, func(float64) float64 { return 1 }},
 			{GELU, 5e-7, func(x float64) float64 { return normalCDF(x) + math.Abs(x)*math.Exp(-x*x/2) }},

@@ -35,6 +35,8 @@ type Adversarial struct {
 	Penalty       string  `yaml:"penalty"`        // squared gradient of the logits: both (of real and reconstructed frames, magvit2-pytorch's), r1 (half of that of real ones, times penalty_every) or none
 	PenaltyWeight float64 `yaml:"penalty_weight"` // weight of the penalty
 	PenaltyEvery  int     `yaml:"penalty_every"`  // steps between penalties
+	LeCam         float64 `yaml:"lecam"`          // weight of LeCam regularization of the discriminator: squares of how far logits are beyond the running average of the other kind; 0: none
+	LeCamDecay    float64 `yaml:"lecam_decay"`    // decay of these averages, for each step of the discriminator; they begin at 0
 }
 
 // DiscriminatorPrefix begins the names of the discriminator's parameters.
@@ -81,6 +83,7 @@ func (c Config) validateDiscriminator() error {
 		between("loss.adversarial.start", a.Start, 0, most), between("loss.adversarial.ramp", a.Ramp, 0, most),
 		oneOf("loss.adversarial.penalty", a.Penalty, "both", "r1", "none"), inRange("loss.adversarial.penalty_weight", a.PenaltyWeight, 0, 1e6),
 		between("loss.adversarial.penalty_every", a.PenaltyEvery, 1, most),
+		inRange("loss.adversarial.lecam", a.LeCam, 0, 1e6), inRange("loss.adversarial.lecam_decay", a.LeCamDecay, 0, .999999),
 	}
 	if c.Classifies() {
 		errs = append(errs, fmt.Errorf("model.discriminator.kind: %s: a classifier has no adversarial loss", d.Kind))
@@ -241,12 +244,16 @@ func (t *Tokenizer) DiscriminatorStep(s Shape, penalty, scaled bool) (*Graph, er
 	if a.Kind == "logistic" {
 		ofReal, ofFake = kernels.LogisticReal, kernels.LogisticFake
 	}
+	realMean, fakeMean := b.logitMean(real, kernels.LogitValue), b.logitMean(fake, kernels.LogitValue)
 	terms := []Term{
 		{Name: "discriminator", Node: b.add(b.logitMean(real, ofReal), b.logitMean(fake, ofFake)), Weight: 1},
-		{Name: "real_logit", Node: b.logitMean(real, kernels.LogitValue), Derived: true},
-		{Name: "fake_logit", Node: b.logitMean(fake, kernels.LogitValue), Derived: true},
+		{Name: "real_logit", Node: realMean, Derived: true},
+		{Name: "fake_logit", Node: fakeMean, Derived: true},
 		{Name: "real_accuracy", Node: b.logitMean(real, kernels.IsPositive), Derived: true},
 		{Name: "fake_accuracy", Node: b.logitMean(fake, kernels.IsNegative), Derived: true},
+	}
+	if a.LeCam > 0 {
+		terms = append(terms, b.lecam(real, fake, realMean, fakeMean)...)
 	}
 	if penalty && a.Penalty != "none" && b.err == nil {
 		ones := make([]float32, 2*m*each)
@@ -267,6 +274,54 @@ func (t *Tokenizer) DiscriminatorStep(s Shape, penalty, scaled bool) (*Graph, er
 	g.from, g.seeds = G.Nodes{g.Loss}, G.Nodes{b.one()}
 	_, err = g.differentiate(t.Params)
 	return g, err
+}
+
+// LeCam's buffers, the running averages of the logits of real and reconstructed frames.
+const (
+	lecamReal = DiscriminatorPrefix + "lecam.real"
+	lecamFake = DiscriminatorPrefix + "lecam.fake"
+)
+
+// lecamAverages declares the buffers and their updates.
+func (b *builder) lecamAverages() (real, fake *G.Node) {
+	real, fake = b.buffer(lecamReal, initial{}, 1), b.buffer(lecamFake, initial{}, 1)
+	for _, name := range []string{lecamReal, lecamFake} {
+		b.updateBuffers(kernels.RunningUpdate{Len: 1, Rate: b.t.Config.Loss.Adversarial.lecamRate()}, name)
+	}
+	return real, fake
+}
+
+func (a Adversarial) lecamRate() float32 { return float32(1 - a.LeCamDecay) }
+
+// lecam is LeCam regularization (Tseng et al. 2021): each kind's logits against the running
+// average of the other kind, after this batch's mean went into it. Its sum is one term, the
+// averages are two more.
+func (b *builder) lecam(real, fake, realMean, fakeMean *G.Node) []Term {
+	averages := []Term{{Name: "lecam_real", Derived: true}, {Name: "lecam_fake", Derived: true}}
+	ofReal, ofFake := b.lecamAverages()
+	for i, of := range []struct {
+		buffer        string
+		average, mean *G.Node
+	}{{lecamReal, ofReal, realMean}, {lecamFake, ofFake, fakeMean}} {
+		averages[i].Node = b.apply(kernels.RunningAverage{Len: 1, Rate: b.t.Config.Loss.Adversarial.lecamRate()}, []int{}, of.average, of.mean)
+		b.statistic(of.buffer, b.meanOverBatches(of.mean))
+	}
+	if b.err != nil {
+		return nil
+	}
+	values := real.Shape().TotalSize()
+	sum := b.add(b.apply(kernels.LeCam{Len: values}, []int{}, real, averages[1].Node), b.apply(kernels.LeCam{Len: values, Fake: true}, []int{}, fake, averages[0].Node))
+	return append([]Term{{Name: "lecam", Node: sum, Weight: b.t.Config.Loss.Adversarial.LeCam}}, averages...)
+}
+
+// meanOverBatches is a statistic x of one channel vector whose sum over the batches of a step is their mean.
+func (b *builder) meanOverBatches(x *G.Node) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	n := max(x.Shape().TotalSize(), 1)
+	by := b.scheduled("one by the batches", func(p StepPosition, dst []float32) { dst[0] = 1 / float32(p.Batches) })
+	return b.apply(kernels.FrameGate{F: 1, P: n, C: 1}, []int{n}, x, by)
 }
 
 // one is the gradient of a loss with respect to itself.

@@ -29,10 +29,11 @@ func opposed(t *testing.T, kind string, change func(c *Config)) *Tokenizer {
 // The discriminator's gradients, second derivatives among them, are the slopes of its loss.
 func TestDiscriminatorGradients(t *testing.T) {
 	for _, kind := range []string{"image", patch3D} {
-		for _, a := range []Adversarial{{Kind: "hinge", Penalty: "both", Frames: 1}, {Kind: "logistic", Penalty: "r1", Frames: 0}} {
+		for _, a := range []Adversarial{{Kind: "hinge", Penalty: "both", Frames: 1}, {Kind: "logistic", Penalty: "r1", Frames: 0, LeCam: 1e4}} {
 			t.Run(fmt.Sprintf("%s %s %s", kind, a.Kind, a.Penalty), func(t *testing.T) {
 				tok := opposed(t, kind, func(c *Config) {
-					a.Adaptive, a.PenaltyWeight, a.PenaltyEvery = "none", 1e4, 2
+					// Running averages are constants for gradients, and hardly move.
+					a.Adaptive, a.PenaltyWeight, a.PenaltyEvery, a.LeCamDecay = "none", 1e4, 2, .9999
 					c.Loss.Adversarial = a
 				})
 				g, err := tok.DiscriminatorStep(Shape{N: 2, T: 3, H: 16, W: 12}, true, false)
@@ -76,6 +77,11 @@ func TestDiscriminatorGradients(t *testing.T) {
 				loss(first)
 				d := make([]float32, n)
 				check(t, be.Read(d, grads))
+				for i, p := range tok.Params {
+					if p.Buffer { // its statistic, no gradient
+						clear(d[offsets[i]:][:p.Len()])
+					}
+				}
 				norm := 0.
 				for _, v := range d {
 					norm += float64(v) * float64(v)
@@ -95,6 +101,9 @@ func TestDiscriminatorGradients(t *testing.T) {
 					t.Errorf("the loss %.5g changes by %.5g along its gradient, of length %.5g", loss(first), slope, norm)
 				}
 				penalized := slices.ContainsFunc(prog.Terms, func(v Value) bool { return v.Name == "gradient_penalty" })
+				if regular := slices.ContainsFunc(prog.Terms, func(v Value) bool { return v.Name == "lecam" }); regular != (a.LeCam > 0) {
+					t.Errorf("LeCam: %v", regular)
+				}
 				if !penalized || norm == 0 {
 					t.Errorf("penalty: %v, gradient of length %g", penalized, norm)
 				}
@@ -141,6 +150,7 @@ func TestDiscriminatorRefusals(t *testing.T) {
 		"model.discriminator.kind: \"vgg\": want image, patch3d": func(c *Config) { c.Discriminator.Kind = "vgg" },
 		"model.discriminator.size: 36: want a multiple of 8":     func(c *Config) { c.Discriminator.Size = 36 },
 		"model.loss.adversarial.adaptive: \"yes\"":               func(c *Config) { c.Loss.Adversarial.Adaptive = "yes" },
+		"model.loss.adversarial.lecam_decay: 1: want 0 to":       func(c *Config) { c.Loss.Adversarial.LeCamDecay = 1 },
 		"model.loss.adversarial.penalty_every: 0: want 1 to":     func(c *Config) { c.Loss.Adversarial.PenaltyEvery = 0 },
 	} {
 		c := c

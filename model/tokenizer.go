@@ -125,6 +125,9 @@ func New(c Config) (*Tokenizer, error) {
 		b.discriminating = true
 		size := c.DiscriminatorSize()
 		b.discriminate("discr", b.input("frames", 1, 1, size, size, c.Channels))
+		if c.Loss.Adversarial.LeCam > 0 {
+			b.lecamAverages()
+		}
 	}
 	return t, b.err
 }

@@ -36,7 +36,7 @@ func adversarial(t *testing.T, set ...string) Options {
 func TestAdversarialRunInterrupted(t *testing.T) {
 	for name, set := range map[string][]string{
 		"one batch a step":   {"train.eval_every=0"},
-		"two batches a step": {"train.eval_every=0", "train.accumulate=2", "model.loss.adversarial.kind=logistic", "model.loss.adversarial.penalty=r1", "model.loss.adversarial.frames=2", "train.steps=14"},
+		"two batches a step": {"train.eval_every=0", "train.accumulate=2", "model.loss.adversarial.kind=logistic", "model.loss.adversarial.penalty=r1", "model.loss.adversarial.frames=2", "model.loss.adversarial.lecam=0.1", "train.steps=14"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			set := append([]string{"train.steps=40", "train.batch=2"}, set...)
@@ -107,6 +107,45 @@ func TestAdversarialTrainingStarts(t *testing.T) {
 	}
 	if tr.snap.DiscriminatorUpdates != 3 {
 		t.Errorf("%d updates of the discriminator, want 3", tr.snap.DiscriminatorUpdates)
+	}
+}
+
+// LeCam's averages follow the mean logits of each step by their definition, and checkpoints
+// hold them.
+func TestLeCamAverages(t *testing.T) {
+	const decay = .75
+	o := adversarial(t, "train.steps=8", "train.eval_every=0", "train.accumulate=2", "train.log_every=1", "model.loss.adversarial={lecam: 0.3, lecam_decay: 0.75}")
+	tr := begun(t, o)
+	if _, err := tr.end(tr.train(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	records, _ := logged(t, o.Out)
+	want := map[string]float64{}
+	for i, r := range records {
+		for average, logit := range map[string]string{"lecam_real": "real_logit", "lecam_fake": "fake_logit"} {
+			if i < 3 {
+				if _, ok := r[average]; ok {
+					t.Errorf("step %d has %s before the discriminator's start", i+1, average)
+				}
+				continue
+			}
+			want[average] = decay*want[average] + (1-decay)*r[logit].(float64)
+			if got := r[average].(float64); math.Abs(got-want[average]) > 1e-6 || got == 0 {
+				t.Errorf("step %d: %s is %v, want %v", i+1, average, got, want[average])
+			}
+		}
+		if v, ok := r["lecam"].(float64); ok != (i >= 3) || ok && !(v > 0) {
+			t.Errorf("step %d: the term is %v", i+1, r["lecam"])
+		}
+	}
+	tensors, err := checkpoint.ReadTensors(filepath.Join(o.Out, "checkpoints", checkpoint.StepName(8), checkpoint.ModelFile))
+	trainertest.Check(t, err)
+	for tensor, term := range map[string]string{"discr.lecam.real": "lecam_real", "discr.lecam.fake": "lecam_fake"} {
+		for _, name := range []string{tensor, checkpoint.AveragePrefix + tensor} {
+			if got := tensors[name].Values; len(got) != 1 || math.Abs(float64(got[0])-want[term]) > 1e-6 {
+				t.Errorf("the checkpoint has %s = %v, want %v", name, got, want[term])
+			}
+		}
 	}
 }
 

@@ -12,15 +12,21 @@ import (
 type buffers struct {
 	kernels   []kernels.Kernel
 	args      [][]kernels.Buffer
-	copy      kernels.Kernel // to the average; nil without buffers
+	copy      kernels.Kernel // to the average
 	now, then kernels.Buffer
 }
 
-// newBuffers prepares the updates. statistics is an arena with the sums over a step's
-// batches, guard a scalar that is finite if the step is applied.
-func newBuffers(s *checkpoint.State, statistics, guard kernels.Buffer) (b *buffers, err error) {
-	b = &buffers{}
+// newBuffers prepares the updates of a section. statistics is an arena with the sums over a
+// step's batches, guard a scalar that is finite if the step is applied. It returns nil for a section without buffers.
+func newBuffers(s *checkpoint.State, of checkpoint.Section, statistics, guard kernels.Buffer) (b *buffers, err error) {
+	if of.Trained == of.To {
+		return nil, nil
+	}
+	b = &buffers{then: s.EMA.Slice(of.Trained, of.To), now: s.Params.Slice(of.Trained, of.To)}
 	for _, u := range s.Updates {
+		if at := s.Offsets[u.Buffers[0]]; at < of.Trained || at >= of.To {
+			continue
+		}
 		k, err := s.Backend.Prepare(u.Spec)
 		if err != nil {
 			return nil, fmt.Errorf("trainer: %w", err)
@@ -33,11 +39,8 @@ func newBuffers(s *checkpoint.State, statistics, guard kernels.Buffer) (b *buffe
 		}
 		b.kernels, b.args = append(b.kernels, k), append(b.args, append(args, guard))
 	}
-	if s.Trained < s.To {
-		if b.copy, err = s.Backend.Prepare(kernels.Affine{Len: s.To - s.Trained, Mul: 1}); err != nil {
-			return nil, fmt.Errorf("trainer: %w", err)
-		}
-		b.then, b.now = s.EMA.Slice(s.Trained, s.To), s.Params.Slice(s.Trained, s.To)
+	if b.copy, err = s.Backend.Prepare(kernels.Affine{Len: of.To - of.Trained, Mul: 1}); err != nil {
+		return nil, fmt.Errorf("trainer: %w", err)
 	}
 	return b, nil
 }
@@ -47,7 +50,5 @@ func (b *buffers) update() {
 	for i, k := range b.kernels {
 		k.Run(b.args[i]...)
 	}
-	if b.copy != nil {
-		b.copy.Run(b.then, b.now)
-	}
+	b.copy.Run(b.then, b.now)
 }

@@ -120,12 +120,7 @@ func (p part) push(batch int) push {
 
 // newOptimizer is the optimizer of a network without its discriminator.
 func newOptimizer(cfg config.Train, s *checkpoint.State, p part) (*optimizer, error) {
-	o, err := newOptimizerOf(cfg, s, s.Section, p, nil)
-	if err != nil {
-		return nil, err
-	}
-	o.buffers, err = newBuffers(s, o.gradient, o.results.Slice(guarded, guarded+1))
-	return o, err
+	return newOptimizerOf(cfg, s, s.Section, p, nil)
 }
 
 // newOptimizerOf is the optimizer of a section. sums are the arenas of another section's
@@ -184,7 +179,8 @@ func newOptimizerOf(cfg config.Train, s *checkpoint.State, section checkpoint.Se
 		}
 		u.args = append(u.args, o.results.Slice(guarded, guarded+1), o.hyper.Slice(i*line, i*line+kernels.HyperLen))
 	}
-	return o, nil
+	o.buffers, first = newBuffers(s, section, o.gradient, o.results.Slice(guarded, guarded+1))
+	return o, first
 }
 
 // join prepares updateBoth of two optimizers.

@@ -2,6 +2,7 @@
 #include "../attention.cu"
 #include "../attention_mma.cu"
 #include "../attention_step.cu"
+#include "../batch_norm.cu"
 #include "../blend.cu"
 #include "../blur.cu"
 #include "../bsq.cu"
@@ -20,6 +21,7 @@
 #include "../geglu.cu"
 #include "../geglu_tangent.cu"
 #include "../image_gradient.cu"
+#include "../lecam.cu"
 #include "../lfq.cu"
 #include "../lfq_floored.cu"
 #include "../linear_attention.cu"
@@ -37,6 +39,7 @@
 #include "../pool.cu"
 #include "../reduce.cu"
 #include "../resample.cu"
+#include "../running.cu"
 #include "../shift.cu"
 #include "../shuffle.cu"
 #include "../ssim.cu"
@@ -59,6 +62,7 @@ static const emul::Entry table[] = {
     KERNEL(attention_grad_memory_mma),
     KERNEL(attention_step_scores),
     KERNEL(attention_step),
+    KERNEL(batch_moments),
     KERNEL(blend),
     KERNEL(blend_grad),
     KERNEL(blend_grad_mix),
@@ -158,6 +162,8 @@ static const emul::Entry table[] = {
     KERNEL(geglu_tangent_grad),
     KERNEL(image_gradient_loss),
     KERNEL(image_gradient_loss_grad),
+    KERNEL(lecam),
+    KERNEL(lecam_grad),
     KERNEL(lfq_sign),
     KERNEL(lfq_index),
     KERNEL(lfq_values),
@@ -304,6 +310,8 @@ static const emul::Entry table[] = {
     KERNEL(resample_grad),
     KERNEL(resample_half),
     KERNEL(resample_grad_half),
+    KERNEL(running_average),
+    KERNEL(running_update),
     KERNEL(token_shift),
     KERNEL(token_shift_8),
     KERNEL(token_shift_half),

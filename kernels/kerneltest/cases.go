@@ -44,6 +44,7 @@ func all() []Case {
 		normCases(),
 		normSampleCases(),
 		normGroupCases(),
+		batchNormCases(),
 		channelStatsCases(),
 		resampleCases(),
 		blendCases(),
@@ -71,6 +72,8 @@ func all() []Case {
 		ssimCases(),
 		windowCases(),
 		logitsCases(),
+		lecamCases(),
+		runningCases(),
 		normTangentCases(),
 		gegluTangentCases(),
 		linearAttentionTangentCases(),
@@ -131,7 +134,7 @@ func largeBenchCase(s kernels.Spec, tol float64, why string, draw map[string]Dra
 }
 
 var allActivations = []kernels.Activation{kernels.None, kernels.ELU, kernels.SiLU, kernels.LeakyReLU,
-	kernels.Sigmoid, kernels.Tanh, kernels.GELU, kernels.SoftClamp, kernels.ReLU}
+	kernels.Sigmoid, kernels.Tanh, kernels.GELU, kernels.SoftClamp, kernels.ReLU, kernels.LeakyReLU5}
 
 // edges are lengths around the sizes of vectors, warps, tiles and tasks.
 var edges = []int{1, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 16384, 16385}

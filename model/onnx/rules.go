@@ -125,6 +125,8 @@ func (g *graph) activation(k kernels.Activation, x string) string {
 		return g.op("Mul", x, g.op("Sigmoid", x))
 	case kernels.LeakyReLU:
 		return g.opWith("LeakyRelu", []attr{{"alpha", float32(.1)}}, x)
+	case kernels.LeakyReLU5:
+		return g.opWith("LeakyRelu", []attr{{"alpha", float32(.2)}}, x)
 	case kernels.Sigmoid:
 		return g.op("Sigmoid", x)
 	case kernels.Tanh:

@@ -17,7 +17,7 @@ const (
 
 // adversarialTerms are the terms of adversarial training in a step's record.
 var adversarialTerms = []string{"generator", "adaptive_weight", "adversarial_share", "discriminator", "gradient_penalty",
-	"real_logit", "fake_logit", "real_accuracy", "fake_accuracy"}
+	"real_logit", "fake_logit", "real_accuracy", "fake_accuracy", "lecam", "lecam_real", "lecam_fake"}
 
 // IsAdversarial reports whether a term belongs to adversarial training.
 func IsAdversarial(term string) bool { return slices.Contains(adversarialTerms, term) }

@@ -27,7 +27,8 @@ type StepRecord struct {
 // Terms are the unweighted parts of a loss by name, in the model's order. Their names
 // are keys of a step's record: recon, gradient, ssim, perceptual, sample_entropy, codebook_entropy, entropy,
 // commitment, cross_entropy, forecast; of adversarial training generator, adaptive_weight,
-// adversarial_share, discriminator, gradient_penalty, real_logit, fake_logit, real_accuracy, fake_accuracy.
+// adversarial_share, discriminator, gradient_penalty, real_logit, fake_logit, real_accuracy, fake_accuracy,
+// lecam, lecam_real, lecam_fake.
 type Terms []Term
 
 // Term is a part of the loss. Entropies are in nats; forecast is a mean squared error

@@ -306,10 +306,12 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 			ofSteps("learning rate", func(s metrics.StepRecord) metrics.Number { return s.LR })}},
 		{"Gradient norm", "Length of the gradient of all parameters, before clipping.", true, []curve{
 			ofSteps("gradient norm", func(s metrics.StepRecord) metrics.Number { return s.GradNorm })}},
-		{"Losses of adversarial training", "What tokenizer and discriminator minimize against each other, unweighted, and the penalty on the discriminator's slope.", false,
-			terms("generator", "discriminator", "gradient_penalty")},
+		{"Losses of adversarial training", "What tokenizer and discriminator minimize against each other, unweighted, the penalty on the discriminator's slope, and LeCam regularization.", false,
+			terms("generator", "discriminator", "gradient_penalty", "lecam")},
 		{"Accuracy of the discriminator", "Fraction of the frames that it judges rightly: 1/2 is chance; near 1 on both kinds it has won.", false,
 			terms("real_accuracy", "fake_accuracy")},
+		{"Logits of the discriminator", "Means of its output for real and reconstructed frames, large for those that look real, and LeCam's running averages of them.", false,
+			terms("real_logit", "fake_logit", "lecam_real", "lecam_fake")},
 		{"Weight of the adversarial term", "The adaptive factor, and the size of the weighted term's gradient compared with all others on pixels.", true,
 			terms("adaptive_weight", "adversarial_share")},
 		{"Gradient norm of the discriminator", "Length of the gradient of its parameters, before clipping.", true, []curve{
