@@ -132,7 +132,13 @@ func (s PoolGrad) Args() []Arg {
 	return list
 }
 
-func (s PoolGrad) Grads() []Grad { return nil }
+// Grads are those of means, which are linear; nil of maxima.
+func (s PoolGrad) Grads() []Grad {
+	if s.Kind == MaxPool {
+		return nil
+	}
+	return []Grad{grad("dy", s.Pool, "ddx")}
+}
 
 func (s PoolGrad) Define(args ...[]float32) {
 	sum := make([]float64, len(args[0]))

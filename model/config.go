@@ -96,7 +96,7 @@ func Defaults() Config {
 			AuxWeight: 1, InvTemperature: 2, SoftClamp: 1, CodeDim: 8, Decay: .99, DeadThreshold: .1},
 		Loss: Loss{Kind: "mse", Overshoot: 1, GradientScales: 3, Perceptual: Perceptual{Kind: "none", Weight: 1, Frames: 1},
 			Adversarial: Adversarial{Kind: "hinge", Weight: .1, Adaptive: "taming", Frames: 1, Penalty: "both", PenaltyWeight: 10, PenaltyEvery: 4, LeCamDecay: .999}},
-		Discriminator: Discriminator{MaxDim: 512, LinearAttention: Heads{16, 8}, FeedForward: 4},
+		Discriminator: Discriminator{Scales: 1, MaxDim: 512, LinearAttention: Heads{16, 8}, FeedForward: 4},
 		Classify:      Classify{Forecast: ForecastAuto, ForecastWeight: .5, ForecastLoss: "mse", HeadDim: 64, PoolHeads: 8, HeadLayers: 3, Alpha: 4, Beta: 4, Path: Path{Mirror: true, Weight: 10}, Input: InputPixels},
 		Prior:         Prior{Width: 128, Blocks: 4, Heads: 4, ClassDropout: .1, GivenFrames: .25, LabelSmoothing: .1},
 	}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"math"
 
 	G "gorgonia.org/gorgonia"
@@ -38,11 +39,13 @@ type convOptions struct {
 	dilation         int             // in time; 0: 1
 	mode             kernels.PadMode // causal only
 	padT             int             // zero frames in front
+	padS             int             // zeros on both sides in height and width; 0: half of the kernel
 	padded           bool            // x is padded in height and width already
 	repeat           int             // upsampling: number of consecutive output channels that start equal
 	bias             float64
 	fixedBias        bool                // the bias starts at that value, not at random
 	zero             bool                // the weights start at zero
+	std              float64             // the weights start normal with that deviation; 0: uniform
 	noBias           bool                // without parameters name.bias
 	values           func(dst []float32) // sets weights that start at zero; nil: at random
 }
@@ -58,7 +61,7 @@ func (b *builder) conv(name string, x *G.Node, out int, k Kernel, f convOptions)
 	s := kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: out, KT: k[0], KH: k[1], KW: k[2],
 		ST: max(f.strideT, 1), SH: max(f.strideS, 1), SW: max(f.strideS, 1), DT: max(f.dilation, 1), PT: f.padT}
 	if !f.padded {
-		s.PH, s.PW = k[1]/2, k[2]/2
+		s.PH, s.PW = cmp.Or(f.padS, k[1]/2), cmp.Or(f.padS, k[2]/2)
 	}
 	fan := float64(c * k[0] * k[1] * k[2])
 	weight, bias := initial{bound: 1 / math.Sqrt(fan)}, initial{bound: 1 / math.Sqrt(fan)}
@@ -70,6 +73,9 @@ func (b *builder) conv(name string, x *G.Node, out int, k Kernel, f convOptions)
 	}
 	if f.zero || f.values != nil {
 		weight = initial{values: f.values}
+	}
+	if f.std > 0 {
+		weight = initial{std: f.std}
 	}
 	to, ho, wo := s.Out()
 	kernel := b.paramAs(name+".weight", weight, []int{out, k[0], k[1], k[2], c}, f.axes.reference(out, c, k))

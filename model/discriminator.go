@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	G "gorgonia.org/gorgonia"
 
@@ -15,9 +16,10 @@ import (
 // Discriminator configures the network that an adversarial loss trains against the
 // tokenizer.
 type Discriminator struct {
-	Kind            string  `yaml:"kind"`             // image: magvit2-pytorch's, of single frames; patch3d: four 3-D convolutions with strides over all frames of a clip, a logit for each patch; "": none, and no adversarial loss
+	Kind            string  `yaml:"kind"`             // image: magvit2-pytorch's, of single frames; of all frames of a clip patch3d: four causal 3-D convolutions with strides, a logit for each patch, patchgan3d: the same with batch norm as Open-MAGVIT2 has it, stylegan3d: residual blocks with blur pooling as in MAGVIT, a logit for a clip; patchgan: VidTok's and taming-transformers' with batch norm, of single frames, a logit for each patch; "": none, and no adversarial loss
 	Size            int     `yaml:"size"`             // side of the frames that it judges, pixels; of larger ones a random window; 0: image_size
-	Dim             int     `yaml:"dim"`              // image: its first width is 4·dim, patch3d: dim; each block or layer doubles it; 0: the width of the latents
+	Scales          int     `yaml:"scales"`           // discriminators, each of frames half the size of those before; losses are means over them
+	Dim             int     `yaml:"dim"`              // image: its first width is 4·dim, of the others dim; each block or layer doubles it; 0: 64 of patchgan and patchgan3d, else the width of the latents
 	MaxDim          int     `yaml:"max_dim"`          // upper bound on its widths
 	Blur            bool    `yaml:"blur"`             // image: blurs before it halves frames
 	LinearAttention Heads   `yaml:"linear_attention"` // image: size of its linear attention
@@ -29,7 +31,7 @@ type Adversarial struct {
 	Kind          string  `yaml:"kind"`           // hinge; or logistic, the non-saturating loss
 	Weight        float64 `yaml:"weight"`         // weight of the tokenizer's term
 	Adaptive      string  `yaml:"adaptive"`       // further factor from the gradients at the last convolution: taming (those of all terms on pixels by that of this one), reference (magvit2-pytorch's: of the perceptual term; 1 without) or none
-	Frames        int     `yaml:"frames"`         // image: random frames of each clip that the discriminator judges; 0: all
+	Frames        int     `yaml:"frames"`         // image, patchgan: random frames of each clip that the discriminator judges; 0: all
 	Start         int     `yaml:"start"`          // steps before the discriminator is trained
 	Ramp          int     `yaml:"ramp"`           // steps after start over which weight rises linearly; 0: none
 	Penalty       string  `yaml:"penalty"`        // squared gradient of the logits: both (of real and reconstructed frames, magvit2-pytorch's), r1 (half of that of real ones, times penalty_every) or none
@@ -42,8 +44,16 @@ type Adversarial struct {
 // DiscriminatorPrefix begins the names of the discriminator's parameters.
 const DiscriminatorPrefix = "discr."
 
-// patch3D is the kind of discriminator that judges whole clips.
-const patch3D = "patch3d"
+// Kinds of discriminators besides image.
+const (
+	patch3D    = "patch3d"
+	patchGAN   = "patchgan"
+	patchGAN3D = "patchgan3d"
+	styleGAN3D = "stylegan3d"
+)
+
+// judgesClips reports whether the discriminator judges whole clips, not frames.
+func (d Discriminator) judgesClips() bool { return d.Kind != "image" && d.Kind != patchGAN }
 
 // HasDiscriminator reports whether the loss is adversarial.
 func (c Config) HasDiscriminator() bool { return c.Discriminator.Kind != "" }
@@ -74,7 +84,7 @@ func (c Config) validateDiscriminator() error {
 	}
 	const most = 1 << 30
 	errs := []error{
-		oneOf("discriminator.kind", d.Kind, "image", patch3D), between("discriminator.size", d.Size, 0, 4096),
+		oneOf("discriminator.kind", d.Kind, "image", patch3D, patchGAN, patchGAN3D, styleGAN3D), between("discriminator.scales", d.Scales, 1, 6), between("discriminator.size", d.Size, 0, 4096),
 		between("discriminator.dim", d.Dim, 0, 4096), between("discriminator.max_dim", d.MaxDim, 1, 8192),
 		between("discriminator.linear_attention.heads", d.LinearAttention.Heads, 1, 256), between("discriminator.linear_attention.dim", d.LinearAttention.Dim, 1, 64),
 		inRange("discriminator.feed_forward", d.FeedForward, .01, 64),
@@ -93,79 +103,27 @@ func (c Config) validateDiscriminator() error {
 			return err
 		}
 	}
-	size := c.DiscriminatorSize()
-	if size < 4 {
-		return fmt.Errorf("model.discriminator.size: %d: want at least 4", size)
+	if patchNetworks[d.Kind].normed && a.Penalty != "none" {
+		return fmt.Errorf("model.loss.adversarial.penalty: %s: want none with discriminator.kind: %s, whose batch norm makes each logit a function of all frames of the batch: "+
+			"the gradient of a frame's own logit is not defined; patch3d, image and stylegan3d can have a penalty", a.Penalty, d.Kind)
 	}
-	if f := 1 << halvings(size, size); d.Kind == "image" && size%f != 0 {
-		return fmt.Errorf("model.discriminator.size: %d: want a multiple of %d, as it is halved %d times", size, f, halvings(size, size))
+	size := c.DiscriminatorSize()
+	least, multiple := 4, 1
+	if d.Kind == patchGAN { // its last two convolutions take a pixel of an eighth each
+		least = 24
+	}
+	for i := range d.Scales {
+		if size>>i < least || i > 0 && size%(1<<i) != 0 {
+			return fmt.Errorf("model.discriminator.size: %d: want a multiple of %d of at least %d with %d scales of kind %s", size, 1<<(d.Scales-1), least<<(d.Scales-1), d.Scales, d.Kind)
+		}
+		if d.Kind == "image" || d.Kind == styleGAN3D {
+			multiple = max(multiple, 1<<(halvings(size>>i, size>>i)+i))
+		}
+	}
+	if size%multiple != 0 {
+		return fmt.Errorf("model.discriminator.size: %d: want a multiple of %d, as it is halved %d times", size, multiple, halvings(size, size))
 	}
 	return nil
-}
-
-// discriminate is the discriminator: frames [M,1,H,W,C] to logits [M,1,1,1,1], or clips
-// [M,T,H,W,C] to logits of patches [M,T',H',W',1], large for those that look real.
-func (b *builder) discriminate(name string, x *G.Node) *G.Node {
-	d := b.t.Config.Discriminator
-	_, _, h, w, _ := b.dims(x)
-	if b.err != nil {
-		return nil
-	}
-	dim := d.Dim
-	if dim == 0 {
-		dims := b.t.Config.dimsAfter()
-		dim = append([]int{b.t.Config.InitDim}, dims...)[len(dims)]
-	}
-	if d.Kind == patch3D {
-		return b.discriminatePatches(name, x, dim)
-	}
-	for i := range halvings(h, w) + 1 {
-		block := fmt.Sprintf("%s.blocks.%d", name, i)
-		x = b.discriminatorBlock(block+".0", x, min(4*dim<<i, d.MaxDim), i < halvings(h, w), d.Blur)
-		x = b.add(x, b.linearAttention(block+".1.0.fn", x, nil, d.LinearAttention))
-		x = b.add(x, b.feedForwardOf(spaceOnly, block+".1.1.fn", x, nil, d.FeedForward))
-	}
-	n, _, h, w, c := b.dims(x)
-	x = b.act(kernels.LeakyReLU, b.conv(name+".to_logits.0", x, c, Kernel{1, 3, 3}, convOptions{axes: spaceOnly}))
-	if b.err != nil {
-		return nil
-	}
-	// The reference's linear layer of all of a frame's values is a convolution as large as it.
-	s := kernels.Conv{N: n, T: 1, H: h, W: w, C: c, O: 1, KT: 1, KH: h, KW: w, ST: 1, SH: 1, SW: 1, DT: 1}
-	in := initial{bound: 1 / math.Sqrt(float64(h*w*c))}
-	return b.apply(s, []int{n, 1, 1, 1, 1}, x,
-		b.paramAs(name+".to_logits.3.weight", in, []int{1, 1, h, w, c}, []int{1, c * h * w}), b.param(name+".to_logits.3.bias", in, 1))
-}
-
-// discriminatePatches is patch3d: the strides and kernels of Open-MAGVIT2's discriminator of
-// videos, without its batch norm, with this program's leaky ReLU, and causal in time.
-func (b *builder) discriminatePatches(name string, x *G.Node, dim int) *G.Node {
-	for i, stride := range [][2]int{{2, 2}, {2, 2}, {1, 2}, {1, 1}} { // in time, in space
-		f := convOptions{strideT: stride[0], strideS: stride[1], padT: 2}
-		out := min(dim<<i, b.t.Config.Discriminator.MaxDim)
-		x = b.act(kernels.LeakyReLU, b.conv(fmt.Sprintf("%s.main.%d", name, 2*i), x, out, Kernel{3, 3, 3}, f))
-	}
-	return b.conv(name+".main.8", x, 1, Kernel{3, 3, 3}, convOptions{padT: 2})
-}
-
-// discriminatorBlock is two convolutions with a residual, over √2; down halves height and width.
-func (b *builder) discriminatorBlock(name string, x *G.Node, out int, down, blur bool) *G.Node {
-	f := convOptions{axes: spaceOnly}
-	y := b.act(kernels.LeakyReLU, b.conv(name+".net.0", x, out, Kernel{1, 3, 3}, f))
-	y = b.act(kernels.LeakyReLU, b.conv(name+".net.2", y, out, Kernel{1, 3, 3}, f))
-	if down {
-		n, t, h, w, _ := b.dims(y)
-		if blur {
-			y = b.apply(kernels.Blur{N: n, T: t, H: h, W: w, C: out, Space: true}, []int{n, t, h, w, out}, y)
-		}
-		if b.err == nil && (h%2 != 0 || w%2 != 0) {
-			b.err = fmt.Errorf("model: a discriminator's block halves frames of %d×%d pixels: want even sizes", h, w)
-		}
-		y = b.apply(kernels.Shuffle{N: n, T: t, H: h / 2, W: w / 2, C: out, FT: 1, FH: 2, FW: 2, Down: true}, []int{n, t, h / 2, w / 2, 4 * out}, y)
-		y = b.conv(name+".downsample.1", y, out, point, f)
-		f.strideS = 2
-	}
-	return b.scale(b.add(y, b.conv(name+".conv_res", x, out, point, f)), 1/math.Sqrt2)
 }
 
 // windows cuts what the discriminator judges out of clips: frames [M,1,size,size,C], or
@@ -173,7 +131,7 @@ func (b *builder) discriminatorBlock(name string, x *G.Node, out int, down, blur
 func (b *builder) windows(purpose string, clips ...*G.Node) (parts []*G.Node) {
 	n, t, h, w, c := b.dims(clips[0])
 	k, size := b.t.Config.Loss.Adversarial.Frames, b.t.Config.DiscriminatorSize()
-	whole := b.t.Config.Discriminator.Kind == patch3D
+	whole := b.t.Config.Discriminator.judgesClips()
 	if k == 0 || k > t || whole {
 		k = t
 	}
@@ -201,12 +159,26 @@ func (b *builder) windows(purpose string, clips ...*G.Node) (parts []*G.Node) {
 	return parts
 }
 
-// logitMean is the mean of a function of logits, a scalar.
-func (b *builder) logitMean(logits *G.Node, of kernels.LogitFunc) *G.Node {
-	if b.err != nil {
-		return nil
+// logitMean is the mean of a function of logits, a scalar: the mean over scales of each
+// scale's mean.
+func (b *builder) logitMean(logits []*G.Node, of kernels.LogitFunc) *G.Node {
+	return b.overScales(logits, func(x *G.Node, n int) *G.Node { return b.apply(kernels.LogitMean{Len: n, Of: of}, []int{}, x) })
+}
+
+// overScales is the mean of a scalar function of each scale's logits and their number.
+func (b *builder) overScales(logits []*G.Node, of func(x *G.Node, n int) *G.Node) (sum *G.Node) {
+	for _, x := range logits {
+		if b.err != nil {
+			return nil
+		}
+		y := of(x, x.Shape().TotalSize())
+		if sum == nil {
+			sum = y
+		} else {
+			sum = b.add(sum, y)
+		}
 	}
-	return b.apply(kernels.LogitMean{Len: logits.Shape().TotalSize(), Of: of}, []int{}, logits)
+	return b.scale(sum, 1/float64(len(logits)))
 }
 
 // DiscriminatorStep is the graph of the discriminator's part of a step: clips real and
@@ -231,15 +203,19 @@ func (t *Tokenizer) DiscriminatorStep(s Shape, penalty, scaled bool) (*Graph, er
 	m := shape[0]
 	shape[0] *= 2
 	both := b.apply(kernels.ConcatTime{N: 1, TA: m, TB: m, Inner: values / m}, shape, frames...)
-	logits := b.discriminate("discr", both)
+	logits := b.discriminate(both, 2)
 	if b.err != nil {
 		return nil, b.err
 	}
-	each := logits.Shape().TotalSize() / (2 * m)
-	part := func(x *G.Node, inner, from int) *G.Node {
+	part := func(x *G.Node, from int) *G.Node {
+		inner := x.Shape().TotalSize() / (2 * m)
 		return b.apply(kernels.SliceTime{N: 1, T: 2 * m, Inner: inner, From: from, To: from + m}, []int{m, inner}, x)
 	}
-	real, fake := part(logits, each, 0), part(logits, each, m)
+	var real, fake, ones []*G.Node
+	for _, x := range logits {
+		real, fake = append(real, part(x, 0)), append(fake, part(x, m))
+		ones = append(ones, b.constant("ones", slices.Repeat([]float32{1}, x.Shape().TotalSize()), x.Shape()...))
+	}
 	ofReal, ofFake := kernels.HingeReal, kernels.HingeFake
 	if a.Kind == "logistic" {
 		ofReal, ofFake = kernels.LogisticReal, kernels.LogisticFake
@@ -256,13 +232,9 @@ func (t *Tokenizer) DiscriminatorStep(s Shape, penalty, scaled bool) (*Graph, er
 		terms = append(terms, b.lecam(real, fake, realMean, fakeMean)...)
 	}
 	if penalty && a.Penalty != "none" && b.err == nil {
-		ones := make([]float32, 2*m*each)
-		for i := range ones {
-			ones[i] = 1
-		}
-		of, weight := b.backpropagate(logits, b.constant("ones", ones, logits.Shape()...), both), a.PenaltyWeight
+		of, weight := b.backpropagateAll(logits, ones, both), a.PenaltyWeight
 		if a.Penalty == "r1" {
-			of, weight = part(of, values/m, 0), weight/2*float64(a.PenaltyEvery)
+			of, weight = part(of, 0), weight/2*float64(a.PenaltyEvery)
 		}
 		square := b.apply(kernels.SumSquares{Len: of.Shape().TotalSize()}, []int{}, of)
 		terms = append(terms, Term{Name: "gradient_penalty", Node: b.scale(square, 1/float64(m)), Weight: weight})
@@ -276,63 +248,20 @@ func (t *Tokenizer) DiscriminatorStep(s Shape, penalty, scaled bool) (*Graph, er
 	return g, err
 }
 
-// LeCam's buffers, the running averages of the logits of real and reconstructed frames.
-const (
-	lecamReal = DiscriminatorPrefix + "lecam.real"
-	lecamFake = DiscriminatorPrefix + "lecam.fake"
-)
-
-// lecamAverages declares the buffers and their updates.
-func (b *builder) lecamAverages() (real, fake *G.Node) {
-	real, fake = b.buffer(lecamReal, initial{}, 1), b.buffer(lecamFake, initial{}, 1)
-	for _, name := range []string{lecamReal, lecamFake} {
-		b.updateBuffers(kernels.RunningUpdate{Len: 1, Rate: b.t.Config.Loss.Adversarial.lecamRate()}, name)
-	}
-	return real, fake
-}
-
-func (a Adversarial) lecamRate() float32 { return float32(1 - a.LeCamDecay) }
-
-// lecam is LeCam regularization (Tseng et al. 2021): each kind's logits against the running
-// average of the other kind, after this batch's mean went into it. Its sum is one term, the
-// averages are two more.
-func (b *builder) lecam(real, fake, realMean, fakeMean *G.Node) []Term {
-	averages := []Term{{Name: "lecam_real", Derived: true}, {Name: "lecam_fake", Derived: true}}
-	ofReal, ofFake := b.lecamAverages()
-	for i, of := range []struct {
-		buffer        string
-		average, mean *G.Node
-	}{{lecamReal, ofReal, realMean}, {lecamFake, ofFake, fakeMean}} {
-		averages[i].Node = b.apply(kernels.RunningAverage{Len: 1, Rate: b.t.Config.Loss.Adversarial.lecamRate()}, []int{}, of.average, of.mean)
-		b.statistic(of.buffer, b.meanOverBatches(of.mean))
-	}
-	if b.err != nil {
-		return nil
-	}
-	values := real.Shape().TotalSize()
-	sum := b.add(b.apply(kernels.LeCam{Len: values}, []int{}, real, averages[1].Node), b.apply(kernels.LeCam{Len: values, Fake: true}, []int{}, fake, averages[0].Node))
-	return append([]Term{{Name: "lecam", Node: sum, Weight: b.t.Config.Loss.Adversarial.LeCam}}, averages...)
-}
-
-// meanOverBatches is a statistic x of one channel vector whose sum over the batches of a step is their mean.
-func (b *builder) meanOverBatches(x *G.Node) *G.Node {
-	if b.err != nil {
-		return nil
-	}
-	n := max(x.Shape().TotalSize(), 1)
-	by := b.scheduled("one by the batches", func(p StepPosition, dst []float32) { dst[0] = 1 / float32(p.Batches) })
-	return b.apply(kernels.FrameGate{F: 1, P: n, C: 1}, []int{n}, x, by)
-}
-
 // one is the gradient of a loss with respect to itself.
 func (b *builder) one() *G.Node { return b.constant("one", []float32{1}) }
 
 // backpropagate is the gradient of seed·y with respect to x.
 func (b *builder) backpropagate(y, seed, x *G.Node) *G.Node {
+	return b.backpropagateAll(G.Nodes{y}, G.Nodes{seed}, x)
+}
+
+// backpropagateAll is the gradient of the sum of seeds·y with respect to x.
+func (b *builder) backpropagateAll(y, seeds G.Nodes, x *G.Node) *G.Node {
 	if b.err != nil {
 		return nil
 	}
-	grads, err := op.Backpropagate(G.Nodes{y}, G.Nodes{seed}, G.Nodes{x})
+	grads, err := op.Backpropagate(y, seeds, G.Nodes{x})
 	switch {
 	case err != nil:
 		b.err = fmt.Errorf("model: %w", err)
@@ -371,7 +300,7 @@ func (t *Tokenizer) GeneratorStep(s Shape, scaled bool) (*Graph, error) {
 // backward pass then serves the weight, the share and the loss.
 func (b *builder) adversarial(r reconstruction) (*Graph, error) {
 	a := b.t.Config.Loss.Adversarial
-	logits := b.discriminate("discr", b.windows("generator frames", r.recon)[0])
+	logits := b.discriminate(b.windows("generator frames", r.recon)[0], 1)
 	of, sign := kernels.LogitValue, -1.
 	if a.Kind == "logistic" {
 		of, sign = kernels.LogisticReal, 1

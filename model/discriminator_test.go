@@ -17,7 +17,7 @@ func opposed(t *testing.T, kind string, change func(c *Config)) *Tokenizer {
 	c.ImageSize, c.InitDim, c.Patch, c.SqueezeExcite = 16, 6, 4, "none"
 	c.Layers, c.InputKernel, c.OutputKernel = []Layer{{Name: Residual}}, Kernel{1, 3, 3}, Kernel{1, 3, 3}
 	c.Quantizer.Levels = []int{8, 5}
-	c.Discriminator = Discriminator{Kind: kind, Size: 8, Dim: 2, MaxDim: 6, LinearAttention: Heads{2, 2}, FeedForward: 2, Blur: true}
+	c.Discriminator = Discriminator{Kind: kind, Size: 8, Dim: 2, MaxDim: 6, LinearAttention: Heads{2, 2}, FeedForward: 2, Blur: true, Scales: 1}
 	if change != nil {
 		change(&c)
 	}
@@ -28,15 +28,19 @@ func opposed(t *testing.T, kind string, change func(c *Config)) *Tokenizer {
 
 // The discriminator's gradients, second derivatives among them, are the slopes of its loss.
 func TestDiscriminatorGradients(t *testing.T) {
-	for _, kind := range []string{"image", patch3D} {
-		for _, a := range []Adversarial{{Kind: "hinge", Penalty: "both", Frames: 1}, {Kind: "logistic", Penalty: "r1", Frames: 0, LeCam: 1e4}} {
+	for _, kind := range []string{"image", patch3D, styleGAN3D, patchGAN, patchGAN3D} {
+		for i, a := range []Adversarial{{Kind: "hinge", Penalty: "both", Frames: 1}, {Kind: "logistic", Penalty: "r1", Frames: 0, LeCam: 1e4}} {
 			t.Run(fmt.Sprintf("%s %s %s", kind, a.Kind, a.Penalty), func(t *testing.T) {
 				tok := opposed(t, kind, func(c *Config) {
+					c.Discriminator.Scales = 1 + i
+					if c.Discriminator.Size = 8 * (1 + i); patchNetworks[kind].normed {
+						a.Penalty, c.Discriminator.Scales, c.Discriminator.Size = "none", 1, 24
+					}
 					// Running averages are constants for gradients, and hardly move.
 					a.Adaptive, a.PenaltyWeight, a.PenaltyEvery, a.LeCamDecay = "none", 1e4, 2, .9999
 					c.Loss.Adversarial = a
 				})
-				g, err := tok.DiscriminatorStep(Shape{N: 2, T: 3, H: 16, W: 12}, true, false)
+				g, err := tok.DiscriminatorStep(Shape{N: 2, T: 3, H: 24, W: 24}, true, false)
 				check(t, err)
 				be := kernels.NewCPU(1)
 				offsets, n := make([]int, len(tok.Params)), 0
@@ -52,7 +56,7 @@ func TestDiscriminatorGradients(t *testing.T) {
 				for i, p := range tok.Params {
 					tok.Init(3, i, first[offsets[i]:][:p.Len()])
 				}
-				if kind == patch3D { // first values give logits of almost 0
+				if kind != "image" { // first values give logits of almost 0
 					for i := range first {
 						first[i] *= 3
 					}
@@ -104,7 +108,7 @@ func TestDiscriminatorGradients(t *testing.T) {
 				if regular := slices.ContainsFunc(prog.Terms, func(v Value) bool { return v.Name == "lecam" }); regular != (a.LeCam > 0) {
 					t.Errorf("LeCam: %v", regular)
 				}
-				if !penalized || norm == 0 {
+				if penalized != (a.Penalty != "none") || norm == 0 {
 					t.Errorf("penalty: %v, gradient of length %g", penalized, norm)
 				}
 			})
@@ -115,7 +119,7 @@ func TestDiscriminatorGradients(t *testing.T) {
 // Windows are inside the frames, whole clips in order and at one place, and both sides of
 // a discriminator's step see the same ones.
 func TestDiscriminatorWindows(t *testing.T) {
-	for _, kind := range []string{"image", patch3D} {
+	for _, kind := range []string{"image", patch3D, styleGAN3D} {
 		tok := opposed(t, kind, func(c *Config) { c.Loss.Adversarial.Frames = 2 })
 		s := Shape{N: 3, T: 5, H: 16, W: 20}
 		g, err := tok.DiscriminatorStep(s, false, false)
@@ -130,7 +134,7 @@ func TestDiscriminatorWindows(t *testing.T) {
 				if frame < 0 || frame > 4 || y < 0 || y > 8 || x < 0 || x > 12 {
 					t.Errorf("%s: window %d at %v", kind, i, at[3*i:][:3])
 				}
-				if first := i / 5 * 15; kind == patch3D && (frame != float32(i%5) || y != at[first+1] || x != at[first+2]) {
+				if first := i / 5 * 15; kind != "image" && (frame != float32(i%5) || y != at[first+1] || x != at[first+2]) {
 					t.Errorf("window %d of a clip at %v, the first at %v", i%5, at[3*i:][:3], at[first:][:3])
 				}
 				if kind == "image" && i%2 == 1 && frame == at[3*i-3] {
@@ -147,11 +151,13 @@ func TestDiscriminatorWindows(t *testing.T) {
 func TestDiscriminatorRefusals(t *testing.T) {
 	c := opposed(t, "image", nil).Config
 	for want, change := range map[string]func(c *Config){
-		"model.discriminator.kind: \"vgg\": want image, patch3d": func(c *Config) { c.Discriminator.Kind = "vgg" },
-		"model.discriminator.size: 36: want a multiple of 8":     func(c *Config) { c.Discriminator.Size = 36 },
-		"model.loss.adversarial.adaptive: \"yes\"":               func(c *Config) { c.Loss.Adversarial.Adaptive = "yes" },
-		"model.loss.adversarial.lecam_decay: 1: want 0 to":       func(c *Config) { c.Loss.Adversarial.LeCamDecay = 1 },
-		"model.loss.adversarial.penalty_every: 0: want 1 to":     func(c *Config) { c.Loss.Adversarial.PenaltyEvery = 0 },
+		"model.discriminator.kind: \"vgg\": want image, patch3d, patchgan":                    func(c *Config) { c.Discriminator.Kind = "vgg" },
+		"model.discriminator.size: 36: want a multiple of 8":                                  func(c *Config) { c.Discriminator.Size = 36 },
+		"model.discriminator.size: 8: want a multiple of 4 of at least 16 with 3 scales":      func(c *Config) { c.Discriminator.Scales = 3 },
+		"model.loss.adversarial.penalty: both: want none with discriminator.kind: patchgan3d": func(c *Config) { c.Discriminator.Kind, c.Discriminator.Size = patchGAN3D, 16 },
+		"model.loss.adversarial.adaptive: \"yes\"":                                            func(c *Config) { c.Loss.Adversarial.Adaptive = "yes" },
+		"model.loss.adversarial.lecam_decay: 1: want 0 to":                                    func(c *Config) { c.Loss.Adversarial.LeCamDecay = 1 },
+		"model.loss.adversarial.penalty_every: 0: want 1 to":                                  func(c *Config) { c.Loss.Adversarial.PenaltyEvery = 0 },
 	} {
 		c := c
 		change(&c)

@@ -27,10 +27,10 @@ func (g *golden) discriminator() {
 	if got := inputs["real"].Shape()[4]; got != channels {
 		g.t.Fatalf("frames of %d channels, want %d", got, channels)
 	}
-	real, fake := b.discriminate("discr", inputs["real"]), b.discriminate("discr", inputs["fake"])
+	real, fake := b.discriminateAt("discr", inputs["real"], 1), b.discriminateAt("discr", inputs["fake"], 1)
 	g.parameters(b, in, "discr.")
-	hinge := b.add(b.logitMean(real, kernels.HingeReal), b.logitMean(fake, kernels.HingeFake))
-	generator := b.scale(b.logitMean(fake, kernels.LogitValue), -1)
+	hinge := b.add(b.logitMean(G.Nodes{real}, kernels.HingeReal), b.logitMean(G.Nodes{fake}, kernels.HingeFake))
+	generator := b.scale(b.logitMean(G.Nodes{fake}, kernels.LogitValue), -1)
 	m := real.Shape()[0]
 	ones, one := b.input("ones", real.Shape()...), b.input("one")
 	in[ones], in[one] = slices.Repeat([]float32{1}, m), []float32{1}

@@ -124,7 +124,7 @@ func New(c Config) (*Tokenizer, error) {
 	if c.HasDiscriminator() {
 		b.discriminating = true
 		size := c.DiscriminatorSize()
-		b.discriminate("discr", b.input("frames", 1, 1, size, size, c.Channels))
+		b.discriminate(b.input("frames", 1, 1, size, size, c.Channels), 1)
 		if c.Loss.Adversarial.LeCam > 0 {
 			b.lecamAverages()
 		}

@@ -37,6 +37,8 @@ func TestAdversarialRunInterrupted(t *testing.T) {
 	for name, set := range map[string][]string{
 		"one batch a step":   {"train.eval_every=0"},
 		"two batches a step": {"train.eval_every=0", "train.accumulate=2", "model.loss.adversarial.kind=logistic", "model.loss.adversarial.penalty=r1", "model.loss.adversarial.frames=2", "model.loss.adversarial.lecam=0.1", "train.steps=14"},
+		"batch norm":         {"train.eval_every=0", "train.accumulate=2", "model.discriminator.kind=patchgan3d", "model.loss.adversarial.penalty=none", "train.steps=14"},
+		"two blurred scales": {"train.eval_every=0", "model.discriminator.kind=stylegan3d", "model.discriminator.scales=2", "model.loss.adversarial.penalty=r1", "train.steps=14"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			set := append([]string{"train.steps=40", "train.batch=2"}, set...)

@@ -9,7 +9,7 @@ func batchNormCases() []Case {
 		for _, s.Variance = range []bool{false, true} {
 			cs = append(cs, newCase(s, sumTol, momentsWhy, map[string]Draw{"x": shifted}))
 		}
-		norm := kernels.BatchNorm(s.N, s.Rows, s.C, 1e-5)
+		norm := kernels.BatchNorm(s.N, max(s.Rows, 5), s.C, 1e-5) // of two rows the gradient cancels
 		x := map[string]Draw{"x": shifted}
 		cs = append(cs, newCase(norm, sumTol, momentsWhy, x),
 			newCase(kernels.GroupNormGradX{GroupNorm: norm}, sumTol, sumWhy, x),

@@ -20,7 +20,7 @@ func poolCases() []Case {
 	}
 	for _, s := range []kernels.Pool{halves, overlap, strided} {
 		s.C = 2
-		cs = append(cs, smoothCase(s, nil))
+		cs = append(cs, smoothCase(s, nil), smoothCase(kernels.PoolGrad{Pool: s}, nil))
 		s.Kind = kernels.MaxPool
 		cs = append(cs, smoothCase(s, map[string]Draw{"x": spaced}))
 	}

@@ -123,7 +123,7 @@ func (o ImportOptions) read(p model.Param, t *torchfile.Tensor, dst []float32) e
 	if err != nil {
 		return err
 	}
-	if o.Inflate {
+	if o.Inflate && !p.Discriminator {
 		wide := make([]float32, len(dst))
 		inflate(p, wide, values)
 		values = wide
@@ -216,6 +216,9 @@ func unknown(f *file) error {
 // match finds each parameter's tensor and names what is left out.
 func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found []*torchfile.Tensor, err error) {
 	nameOf := func(p model.Param) string {
+		if p.Discriminator {
+			return "loss.discriminator." + strings.TrimPrefix(p.Name, model.DiscriminatorPrefix)
+		}
 		if o.Inflate {
 			return imageName(p.Name)
 		}
@@ -238,7 +241,7 @@ func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found [
 	used, converted := map[string]bool{}, 0
 	for _, p := range l.Params {
 		name := nameOf(p)
-		if r.Weights == Averaged {
+		if r.Weights == Averaged && !p.Discriminator {
 			name = averageName(name)
 			if used[name] {
 				return nil, fmt.Errorf("%s is the average of two parameters", name)
@@ -247,10 +250,11 @@ func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found [
 		t := f.tensors[name]
 		used[name] = true
 		switch {
-		case t == nil && strings.HasPrefix(p.Name, "loss."): // not part of the network
+		case t == nil && strings.HasPrefix(p.Name, "loss."), // not part of the network
+			t == nil && strings.HasPrefix(p.Name, model.DiscriminatorPrefix+"lecam."): // neither project saves the averages
 		case t == nil:
 			misfits = append(misfits, name+" is missing")
-		case o.Inflate:
+		case o.Inflate && !p.Discriminator:
 			if err := inflates(p, t.Shape); err != nil {
 				misfits = append(misfits, err.Error())
 			}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"magvit/kernels"
@@ -28,7 +29,11 @@ func drawn(t *testing.T, c model.Config) string {
 		p.ToReference(theirs, ours)
 		x, err := torchfile.FromFloat32(p.Reference, theirs)
 		trainertest.Check(t, err)
-		dict.Set(p.Name, x)
+		name := p.Name
+		if p.Discriminator {
+			name = "loss.discriminator." + strings.TrimPrefix(name, model.DiscriminatorPrefix)
+		}
+		dict.Set(name, x)
 	}
 	var b bytes.Buffer
 	trainertest.Check(t, torchfile.Write(&b, dict))
