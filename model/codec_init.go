@@ -15,11 +15,11 @@ import (
 const codecInit = "codec"
 
 // coefficient is a channel of a transformed patch, and the mean amplitude of its values in
-// natural film. toPatches scales by rougher amplitudes, with which networks are trained.
+// natural film. The sizes by which toPatches divides are rougher estimates of it.
 type coefficient struct {
 	channel   int
-	amplitude float64 // of its pixels, [0,1] values
-	scaled    float64 // of the channel's values
+	amplitude float64 // of the orthonormal coefficient of pixel values
+	scaled    float64 // of the channel, which is that coefficient divided by its size
 }
 
 // spectrum is the coefficients of a patch, the largest first. Of the channels' values
