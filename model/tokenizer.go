@@ -105,15 +105,7 @@ func New(c Config) (*Tokenizer, error) {
 		return nil, fmt.Errorf("model.prior.kind: %s: a prior over codes, not a tokenizer", c.Prior.Kind)
 	}
 	t := &Tokenizer{Config: c, index: map[string]int{}}
-	// Building the graph of a small batch declares all parameters, if it has more than a
-	// first frame and pixels enough for any pad_mode.
-	const kernels = 15
-	f := c.spaceFactor()
-	side := (kernels*c.Patch + f - 1) / f * f
-	if c.published() {
-		side = 2 * f
-	}
-	s := Shape{N: 1, T: t.Padded(2), H: side, W: side}
+	s := t.SmallestBatch()
 	b := newBuilder(t, s)
 	b.declare = true
 	b.condition()
@@ -130,6 +122,19 @@ func New(c Config) (*Tokenizer, error) {
 		}
 	}
 	return t, b.err
+}
+
+// SmallestBatch is the shape of a small clip whose graphs have all parameters: it has more
+// than a first frame, and pixels enough for any pad_mode.
+func (t *Tokenizer) SmallestBatch() Shape {
+	const kernels = 15
+	c := t.Config
+	f := c.spaceFactor()
+	side := (kernels*c.Patch + f - 1) / f * f
+	if c.published() {
+		side = 2 * f
+	}
+	return Shape{N: 1, T: t.Padded(2), H: side, W: side}
 }
 
 // Init draws the initial values of parameter i into dst.

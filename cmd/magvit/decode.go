@@ -58,7 +58,7 @@ func decode(c *cli.Context) error {
 	}
 	p := newProgress(c, "decode", 10*time.Second)
 	defer p.close()
-	be, codec, err := openCheckpoint(c, p.log)
+	be, codec, err := openCheckpoint(c, p.log, task.OpenDecoder)
 	if err != nil {
 		return err
 	}

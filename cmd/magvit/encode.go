@@ -13,6 +13,7 @@ import (
 
 	"magvit/trainer/codes"
 	"magvit/trainer/data"
+	"magvit/trainer/task"
 )
 
 func encodeCommand() *cli.Command {
@@ -52,7 +53,7 @@ func encode(c *cli.Context) error {
 	if err := protect(out, "--out", append(c.StringSlice("data"), checkpointInputs(c)...)...); err != nil {
 		return err
 	}
-	w, err := openWork(c)
+	w, err := openWork(c, task.OpenEncoder)
 	if err != nil {
 		return err
 	}

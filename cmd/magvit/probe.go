@@ -11,6 +11,7 @@ import (
 	"magvit/trainer/data"
 	"magvit/trainer/probe"
 	"magvit/trainer/report"
+	"magvit/trainer/task"
 	"magvit/trainer/usage"
 )
 
@@ -55,7 +56,7 @@ func probeClips(c *cli.Context) error {
 		}
 		compared = append(compared, other)
 	}
-	w, err := openWork(c)
+	w, err := openWork(c, task.OpenCodec)
 	if err != nil {
 		return err
 	}

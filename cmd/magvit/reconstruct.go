@@ -4,6 +4,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer/data"
+	"magvit/trainer/task"
 )
 
 func reconstructCommand() *cli.Command {
@@ -28,7 +29,7 @@ func reconstruct(c *cli.Context) (err error) {
 	if err := protect(c.String("out"), "--out", append(c.StringSlice("data"), checkpointInputs(c)...)...); err != nil {
 		return err
 	}
-	w, err := openWork(c)
+	w, err := openWork(c, task.OpenCodec)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ type work struct {
 	p         *progress
 	be        kernels.Backend
 	codec     *task.Codec
+	openCodec codecOpener
 	src       data.Source
 	closeData func()
 	indices   []int       // chosen clips
@@ -56,13 +57,16 @@ func framesFlag() cli.Flag {
 	return &cli.IntFlag{Name: "frames", DefaultText: "as in training, 0 for imported weights", Usage: "frames of a clip: longer ones are cut, shorter ones repeat their last; 0: as many as the first clip has"}
 }
 
+// codecOpener is one of task.OpenCodec, OpenEncoder and OpenDecoder.
+type codecOpener func(be kernels.Backend, path string) (*task.Codec, error)
+
 // openCheckpoint starts the device and reads the checkpoint.
-func openCheckpoint(c *cli.Context, log *slog.Logger) (kernels.Backend, *task.Codec, error) {
+func openCheckpoint(c *cli.Context, log *slog.Logger, open codecOpener) (kernels.Backend, *task.Codec, error) {
 	be, err := openDevice(c, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	codec, err := task.OpenCodec(be, c.String("checkpoint"))
+	codec, err := open(be, c.String("checkpoint"))
 	if err != nil {
 		be.Close()
 		return nil, nil, err
@@ -80,11 +84,12 @@ func logCheckpoint(c *cli.Context, log *slog.Logger, of task.Trained) {
 }
 
 // openWork opens what the flags name. The caller closes it.
-func openWork(c *cli.Context) (*work, error) {
+func openWork(c *cli.Context, open codecOpener) (*work, error) {
 	w, err := newWork(c)
 	if err != nil {
 		return nil, err
 	}
+	w.openCodec = open
 	if err := w.open(); err != nil {
 		w.close()
 		return nil, err
@@ -112,7 +117,7 @@ func newWork(c *cli.Context) (*work, error) {
 }
 
 func (w *work) open() (err error) {
-	if w.be, w.codec, err = openCheckpoint(w.c, w.p.log); err != nil {
+	if w.be, w.codec, err = openCheckpoint(w.c, w.p.log, w.openCodec); err != nil {
 		return err
 	}
 	return w.openClips(w.codec.Trained)

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"runtime"
@@ -104,39 +105,75 @@ func (l Layout) Fill(tensors map[string]Tensor, prefix string) ([]float32, error
 			own[name] = t
 		}
 	}
-	if _, misfits := l.Overlay(arena, own); len(misfits) > 0 {
-		for i := range misfits {
-			misfits[i] = prefix + misfits[i]
-		}
-		return nil, usage.Errorf("tensors of another configuration: %s", Shorten(misfits))
+	if err := l.fits(shapesOf(own), prefix); err != nil {
+		return nil, err
 	}
+	l.Overlay(arena, own)
 	return arena, nil
+}
+
+// fits lists the tensors that do not fit, under names with a prefix, as an error.
+func (l Layout) fits(shapes map[string][]int, prefix string) error {
+	misfits := l.misfits(shapes)
+	if len(misfits) == 0 {
+		return nil
+	}
+	for i := range misfits {
+		misfits[i] = prefix + misfits[i]
+	}
+	return usage.Errorf("tensors of another configuration: %s", Shorten(misfits))
+}
+
+// order is the indices of the parameters in the order of the arena.
+func (l Layout) order() []int {
+	order := make([]int, len(l.Params))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(l.Offsets[i], l.Offsets[j]) })
+	return order
 }
 
 // Overlay copies the tensors that fit to an arena and counts them. misfits lists the
 // others: missing, of another shape, unknown to the model.
 func (l Layout) Overlay(arena []float32, tensors map[string]Tensor) (fitting int, misfits []string) {
-	known := map[string]bool{}
 	for i, p := range l.Params {
-		known[p.Name] = true
-		switch got, ok := tensors[p.Name]; {
-		case !ok:
-			misfits = append(misfits, p.Name+" is missing")
-		case !slices.Equal(got.Shape, p.Shape):
-			misfits = append(misfits, fmt.Sprintf("%s is %v, the model has %v", p.Name, got.Shape, p.Shape))
-		default:
+		if got, ok := tensors[p.Name]; ok && slices.Equal(got.Shape, p.Shape) {
 			copy(l.Part(arena, i), got.Values)
 			fitting++
 		}
 	}
+	return fitting, l.misfits(shapesOf(tensors))
+}
+
+func shapesOf(tensors map[string]Tensor) map[string][]int {
+	shapes := map[string][]int{}
+	for name, t := range tensors {
+		shapes[name] = t.Shape
+	}
+	return shapes
+}
+
+// misfits lists the tensors that are missing, of another shape, or unknown to the model.
+func (l Layout) misfits(shapes map[string][]int) (misfits []string) {
+	known := map[string]bool{}
+	for _, p := range l.Params {
+		known[p.Name] = true
+		switch got, ok := shapes[p.Name]; {
+		case !ok:
+			misfits = append(misfits, p.Name+" is missing")
+		case !slices.Equal(got, p.Shape):
+			misfits = append(misfits, fmt.Sprintf("%s is %v, the model has %v", p.Name, got, p.Shape))
+		}
+	}
 	var unknown []string
-	for name := range tensors {
+	for name := range shapes {
 		if !known[name] {
 			unknown = append(unknown, name+" is unknown to the model")
 		}
 	}
 	slices.Sort(unknown)
-	return fitting, append(misfits, unknown...)
+	return append(misfits, unknown...)
 }
 
 // Shorten lists the first eight of a list and counts the rest.

@@ -6,16 +6,18 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
+	"magvit/kernels"
 	"magvit/model"
 	"magvit/trainer/atomicfile"
 	"magvit/trainer/config"
+	"magvit/trainer/torchfile"
 	"magvit/trainer/usage"
 )
 
@@ -28,7 +30,7 @@ type Opened struct {
 	Net      model.Network
 	Skipped  []error // newer checkpoints that do not verify
 
-	tensors map[string]Tensor
+	averaged bool
 }
 
 // Configuration returns the configuration of the checkpoint at a path, see Find.
@@ -58,61 +60,112 @@ func open(path string, of func(model.Config) model.Config) (*Opened, error) {
 		return nil, usage.Wrap(err)
 	}
 	o.Layout = NewLayout(o.Net)
-	if o.tensors, err = ReadTensors(filepath.Join(o.Dir, ModelFile)); err != nil {
+	err = withTensors(filepath.Join(o.Dir, ModelFile), func(list []torchfile.NamedTensor) error {
+		o.averaged = slices.ContainsFunc(list, func(x torchfile.NamedTensor) bool { return strings.HasPrefix(x.Name, AveragePrefix) })
+		return nil
+	})
+	if err != nil {
 		return nil, usage.Wrap(err)
 	}
 	return o, nil
 }
 
 // Averaged reports whether the checkpoint holds an average of the weights.
-func (o *Opened) Averaged() bool {
-	return len(o.Params) > 0 && o.tensors[AveragePrefix+o.Params[0].Name].Name != ""
-}
+func (o *Opened) Averaged() bool { return o.averaged }
 
 // Weights returns the arena that evaluation uses: the average where there is one.
-func (o *Opened) Weights() ([]float32, error) {
-	if o.Averaged() {
-		return o.Arena(AveragePrefix)
+func (o *Opened) Weights() ([]float32, error) { return o.Arena(o.evaluated()) }
+
+// evaluated is the prefix of the weights that evaluation uses.
+func (o *Opened) evaluated() string {
+	if o.averaged {
+		return AveragePrefix
 	}
-	return o.Arena("")
+	return ""
 }
 
 // Arena returns the parameters ("") or their average (AveragePrefix), all of them finite.
-func (o *Opened) Arena(prefix string) ([]float32, error) {
-	return o.finite(ModelFile, o.tensors, prefix)
-}
+func (o *Opened) Arena(prefix string) ([]float32, error) { return o.arena(ModelFile, prefix) }
 
 // Moments returns the optimizer's first and second moments.
 func (o *Opened) Moments() (m, v []float32, err error) {
-	tensors, err := ReadTensors(filepath.Join(o.Dir, OptimizerFile))
+	if m, err = o.arena(OptimizerFile, firstMoment); err == nil {
+		v, err = o.arena(OptimizerFile, secondMoment)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, usage.Errorf("%s: a checkpoint for use only, without the optimizer's state", o.Dir)
-	}
-	if err != nil {
-		return nil, nil, usage.Wrap(err)
-	}
-	if m, err = o.finite(OptimizerFile, tensors, firstMoment); err == nil {
-		v, err = o.finite(OptimizerFile, tensors, secondMoment)
 	}
 	return m, v, err
 }
 
-func (o *Opened) finite(file string, tensors map[string]Tensor, prefix string) ([]float32, error) {
-	own := tensors
-	if o.Discriminator.From == o.Discriminator.To {
-		own = maps.Clone(tensors)
-		maps.DeleteFunc(own, func(name string, _ Tensor) bool { return strings.HasPrefix(name, prefix+model.DiscriminatorPrefix) })
-	}
-	arena, err := o.Fill(own, prefix)
-	if err == nil {
-		if bad := o.FirstNonFinite(arena); bad != "" {
-			err = usage.Errorf("%s%s is not finite", prefix, bad)
+func (o *Opened) arena(file, prefix string) ([]float32, error) {
+	arena := make([]float32, o.Len)
+	return arena, o.each(file, prefix, func(i, from int, values []float32) error {
+		copy(o.Part(arena, i)[from:], values)
+		return nil
+	})
+}
+
+// Load writes the weights that evaluation uses to an arena of a backend and returns their
+// Hash. Parameters for which used is false are read and not written. Only a part of a
+// parameter is in memory at a time.
+func (o *Opened) Load(be kernels.Backend, params kernels.Buffer, used func(i int) bool) (sha256 string, err error) {
+	h, end := newWeightHash(), 0
+	var gap [16]float32
+	err = o.each(ModelFile, o.evaluated(), func(i, from int, values []float32) error {
+		at := o.Offsets[i] + from
+		h.add(gap[:at-end])
+		h.add(values)
+		end = at + len(values)
+		if !used(i) {
+			return nil
 		}
+		return be.Write(params.Slice(at, end), values)
+	})
+	h.add(gap[:o.Len-end])
+	return h.String(), err
+}
+
+// each calls do with the values of the parameters in a file under names with a prefix, all
+// of them finite, in the order of the arena: those of parameter i from position from.
+func (o *Opened) each(file, prefix string, do func(i, from int, values []float32) error) error {
+	err := withTensors(filepath.Join(o.Dir, file), func(list []torchfile.NamedTensor) error {
+		own, shapes := map[string]*torchfile.Tensor{}, map[string][]int{}
+		for _, x := range list {
+			name, ok := strings.CutPrefix(x.Name, prefix)
+			if !ok || prefix == "" && strings.HasPrefix(name, AveragePrefix) || o.without(name) {
+				continue
+			}
+			own[name], shapes[name] = x.Tensor, x.Shape
+		}
+		if err := o.fits(shapes, prefix); err != nil {
+			return err
+		}
+		for _, i := range o.order() {
+			p := o.Params[i]
+			err := own[p.Name].EachFloat32(func(from int, values []float32) error {
+				for k, v := range values {
+					if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+						return usage.Errorf("%s%s[%d] = %v is not finite", prefix, p.Name, from+k, v)
+					}
+				}
+				return do(i, from, values)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = usage.Wrap(err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(o.Dir, file), err)
-	}
-	return arena, nil
+	return err
+}
+
+// without reports whether a tensor is of a discriminator that this network is opened without.
+func (o *Opened) without(name string) bool {
+	return o.Discriminator.From == o.Discriminator.To && strings.HasPrefix(name, model.DiscriminatorPrefix)
 }
 
 // named returns the parameters of an arena as tensors.

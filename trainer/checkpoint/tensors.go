@@ -53,24 +53,38 @@ func WriteTensors(w io.Writer, tensors []Tensor, meta map[string]string) error {
 
 // ReadTensors reads a safetensors file.
 func ReadTensors(path string) (map[string]Tensor, error) {
+	tensors := map[string]Tensor{}
+	err := withTensors(path, func(list []torchfile.NamedTensor) error {
+		for _, x := range list {
+			values, err := x.Float32s()
+			if err != nil {
+				return fmt.Errorf("%s: %w", x.Name, err)
+			}
+			tensors[x.Name] = Tensor{Name: x.Name, Shape: x.Shape, Values: values}
+		}
+		return nil
+	})
+	return tensors, err
+}
+
+// withTensors calls do with the tensors of a safetensors file, all of float32, which is open
+// until it returns.
+func withTensors(path string, do func(list []torchfile.NamedTensor) error) error {
 	list, closeFile, err := torchfile.OpenSafetensors(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return nil, err
+		return err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	defer closeFile()
-	tensors := map[string]Tensor{}
 	for _, x := range list {
 		if x.Dtype != torchfile.Float32 {
-			return nil, fmt.Errorf("%s: %s is %v, want float32", path, x.Name, x.Dtype)
+			return fmt.Errorf("%s: %s is %v, want float32", path, x.Name, x.Dtype)
 		}
-		values, err := x.Float32s()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", path, x.Name, err)
-		}
-		tensors[x.Name] = Tensor{Name: x.Name, Shape: x.Shape, Values: values}
 	}
-	return tensors, nil
+	if err := do(list); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"fmt"
 
 	"magvit/kernels"
@@ -20,6 +21,7 @@ type Codec struct {
 	Tokenizer *model.Tokenizer
 
 	be       kernels.Backend
+	part     networkPart
 	offsets  []int
 	params   kernels.Buffer
 	encoders map[model.Shape]*model.Program
@@ -32,9 +34,50 @@ func newCodec(be kernels.Backend, tok *model.Tokenizer, of Trained, params kerne
 		encoders: map[model.Shape]*model.Program{}, decoders: map[model.Shape]*model.Program{}}
 }
 
+// networkPart is the part of a tokenizer whose weights are read.
+type networkPart int
+
+const (
+	wholeNetwork networkPart = iota
+	encoderOnly
+	decoderOnly
+)
+
+// of reports which parameters of a network the part uses, by their index. Buffers always are.
+func (part networkPart) of(net model.Network) (func(i int) bool, error) {
+	tok, ok := net.(*model.Tokenizer)
+	if !ok || part == wholeNetwork {
+		return func(int) bool { return true }, nil
+	}
+	graph := tok.Encoder
+	if part == decoderOnly {
+		graph = tok.Decoder
+	}
+	g, err := graph(tok.SmallestBatch())
+	if err != nil {
+		return nil, err
+	}
+	return func(i int) bool { return g.Params[i] != nil || tok.Params[i].Buffer }, nil
+}
+
 // OpenCodec reads a tokenizer's checkpoint as Open does.
 func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
-	o, params, arena, err := openWeights(be, path)
+	return openCodec(be, path, wholeNetwork)
+}
+
+// OpenEncoder is OpenCodec for Encode alone: weights that only the decoder uses are not in
+// memory.
+func OpenEncoder(be kernels.Backend, path string) (*Codec, error) {
+	return openCodec(be, path, encoderOnly)
+}
+
+// OpenDecoder is OpenCodec for Decode alone.
+func OpenDecoder(be kernels.Backend, path string) (*Codec, error) {
+	return openCodec(be, path, decoderOnly)
+}
+
+func openCodec(be kernels.Backend, path string, part networkPart) (*Codec, error) {
+	o, params, hash, err := openWeights(be, path, part)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +89,10 @@ func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
 		return nil, usage.Errorf("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, o.Config.Model.Classify.Network)
 	}
 	of := trained(o)
-	of.SHA256 = checkpoint.Hash(arena)
-	return newCodec(be, tok, of, params), nil
+	of.SHA256 = hash
+	c := newCodec(be, tok, of, params)
+	c.part = part
+	return c, nil
 }
 
 func (c *Codec) Describe() []any {
@@ -98,6 +143,9 @@ func (c *Codec) VideoShape(codes [5]int) data.Shape {
 // in [0, CodebookSize). Clips of a length that the network does not take repeat
 // their last frame.
 func (c *Codec) Encode(video []float32, s data.Shape) ([]int32, error) {
+	if c.part == decoderOnly {
+		return nil, errors.New("encode: a codec that was opened for decoding alone")
+	}
 	p, err := c.padded(s)
 	if err != nil {
 		return nil, err
@@ -158,6 +206,9 @@ func (c *Codec) EncodeWithLatents(video []float32, s data.Shape) (codes []int32,
 
 // Decode turns codes into clips [N,T,H,W,C] of shape s, not clamped to [0,1].
 func (c *Codec) Decode(codes []int32, s data.Shape) ([]float32, error) {
+	if c.part == encoderOnly {
+		return nil, errors.New("decode: a codec that was opened for encoding alone")
+	}
 	p, err := c.padded(s)
 	if err != nil {
 		return nil, err

@@ -78,7 +78,7 @@ func newTask(be kernels.Backend, net model.Network, of Trained, params kernels.B
 
 // Open reads a checkpoint, see checkpoint.Find. The average of the weights is used where there is one.
 func Open(be kernels.Backend, path string) (Task, Trained, error) {
-	o, params, _, err := openWeights(be, path)
+	o, params, _, err := openWeights(be, path, wholeNetwork)
 	if err != nil {
 		return nil, Trained{}, err
 	}
@@ -86,18 +86,21 @@ func Open(be kernels.Backend, path string) (Task, Trained, error) {
 	return newTask(be, o.Net, of, params), of, nil
 }
 
-// openWeights reads a checkpoint and puts the weights that evaluation uses on a backend.
-func openWeights(be kernels.Backend, path string) (o *checkpoint.Opened, params kernels.Buffer, arena []float32, err error) {
+// openWeights reads a checkpoint and puts the weights that evaluation uses on a backend, of
+// a tokenizer those of the parts that are wanted. hash is that of all weights.
+func openWeights(be kernels.Backend, path string, part networkPart) (o *checkpoint.Opened, params kernels.Buffer, hash string, err error) {
 	if o, err = checkpoint.Open(path); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, "", err
 	}
-	if arena, err = o.Weights(); err != nil {
-		return nil, nil, nil, err
+	used, err := part.of(o.Net)
+	if err != nil {
+		return nil, nil, "", err
 	}
 	if params, err = be.Alloc(o.Len); err != nil {
-		return nil, nil, nil, fmt.Errorf("memory for %d parameters: %w", o.Net.NumParams(), err)
+		return nil, nil, "", fmt.Errorf("memory for %d parameters: %w", o.Net.NumParams(), err)
 	}
-	return o, params, arena, be.Write(params, arena)
+	hash, err = o.Load(be, params, used)
+	return o, params, hash, err
 }
 
 func trained(o *checkpoint.Opened) Trained {

@@ -261,3 +261,41 @@ func TestSafetensorsOfTypesThatAreNotRead(t *testing.T) {
 		}
 	}
 }
+
+// A tensor that is read in parts has the elements of one that is read at once.
+func TestEachFloat32(t *testing.T) {
+	values := make([]float32, 1<<18+3)
+	for i := range values {
+		values[i] = float32(i) / 7
+	}
+	x, err := FromFloat32([]int{len(values)}, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []float32
+	err = x.EachFloat32(func(from int, part []float32) error {
+		if from != len(got) {
+			t.Errorf("a part at %d after %d elements", from, len(got))
+		}
+		got = append(got, part...)
+		return nil
+	})
+	if err != nil || !slices.Equal(got, values) {
+		t.Errorf("%d elements, %v", len(got), err)
+	}
+	turned, err := newTensor(x.storage, 0, []int{2, 3}, []int{1, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = nil
+	if err := turned.EachFloat32(func(_ int, part []float32) error { got = append(got, part...); return nil }); err != nil || !slices.Equal(got, []float32{0, 2. / 7, 4. / 7, 1. / 7, 3. / 7, 5. / 7}) {
+		t.Errorf("%v, %v of a transposed tensor", got, err)
+	}
+	whole, err := FromInt64([]int{1}, []int64{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := whole.EachFloat32(nil); err == nil || !strings.Contains(err.Error(), "want float32") {
+		t.Errorf("%v of integers", err)
+	}
+}

@@ -298,6 +298,40 @@ func (t *Tensor) Float32s() ([]float32, error) {
 	return out, nil
 }
 
+// EachFloat32 reads the elements of a float32 tensor in row-major order, a part at a time: do gets the position of the
+// part's first element, and values that are valid until it returns.
+func (t *Tensor) EachFloat32(do func(from int, values []float32) error) error {
+	const most = 1 << 18
+	if t.Dtype != Float32 {
+		return fmt.Errorf("a tensor of %s; want float32", t.Dtype)
+	}
+	if !t.Contiguous() {
+		values, err := t.Float32s()
+		if err != nil {
+			return err
+		}
+		return do(0, values)
+	}
+	if err := t.storage.verify(); err != nil {
+		return err
+	}
+	n := t.Len()
+	raw, values := make([]byte, 4*min(n, most)), make([]float32, min(n, most))
+	for from := 0; from < n; from += most {
+		some := values[:min(most, n-from)]
+		if got, err := t.storage.at.ReadAt(raw[:4*len(some)], 4*int64(t.Offset+from)); got < 4*len(some) {
+			return fmt.Errorf("storage %q: %w", t.storage.name, err)
+		}
+		for i := range some {
+			some[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+		}
+		if err := do(from, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // half converts an IEEE 754 binary16 number.
 func half(h uint16) float32 {
 	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10&31), uint32(h&1023)
