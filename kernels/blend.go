@@ -6,7 +6,7 @@ import "math"
 //
 //	y = s·a + (1-s)·b, s = sigmoid(m)
 //
-// Arguments: y; a, b, all [Len], m [1].
+// Arguments: y; a, b, all [Len], m [1]. y may be a or b.
 type Blend struct{ Len int }
 
 func (s Blend) Validate() error { return positive([]string{"Len"}, s.Len) }

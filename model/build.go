@@ -26,6 +26,7 @@ type builder struct {
 	stages         map[string]*G.Node // of published networks, for tests; nil: not recorded
 	declare        bool               // unknown parameters are added to the list
 	discriminating bool               // they are the discriminator's
+	pieces         Pieces
 	err            error
 }
 

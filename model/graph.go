@@ -127,7 +127,7 @@ func (b *builder) encode(x *G.Node) *G.Node {
 	case OpenMagvit2:
 		return openMagvit2{b}.encode(x)
 	case VidTok:
-		return vidTok{b}.encode(x)
+		return vidTok{builder: b}.encode(x)
 	}
 	cond := b.conditionMLP("encoder_cond_in")
 	if c.Background != 0 {
@@ -213,7 +213,7 @@ func (b *builder) decode(x *G.Node) *G.Node {
 	case OpenMagvit2:
 		return openMagvit2{b}.decode(x)
 	case VidTok:
-		return vidTok{b}.decode(x)
+		return vidTok{builder: b}.decode(x)
 	}
 	cond := b.conditionMLP("decoder_cond_in")
 	dims := c.dimsAfter()
@@ -224,7 +224,7 @@ func (b *builder) decode(x *G.Node) *G.Node {
 		}
 		x = b.decodeLayer(i, x, cond, before)
 	}
-	skip, out := 0, c.Channels*c.Patch*c.Patch*c.PatchTime
+	skip, out := 0, c.patchChannels()
 	if c.FirstFrame {
 		skip = c.timeFactor() - 1
 	}
@@ -408,6 +408,7 @@ func (t *Tokenizer) Encoder(s Shape) (*Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.pieces = t.pieces
 	b.graph.features = b.encode(b.input("video", s.N, s.T, s.H, s.W, t.Config.Channels))
 	q := b.quantize(b.graph.features)
 	b.output("codes", q.codes)
@@ -421,6 +422,7 @@ func (t *Tokenizer) Decoder(s Shape) (*Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.pieces = t.pieces
 	c := t.CodeShape(s)
 	b.graph.features = b.lookup(b.input("codes", c[:]...))
 	b.output("recon", b.decode(b.graph.features))

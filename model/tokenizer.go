@@ -91,6 +91,7 @@ type Tokenizer struct {
 
 	index  map[string]int
 	update []Update
+	pieces Pieces
 }
 
 // New checks the configuration and lists the parameters.

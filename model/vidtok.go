@@ -11,17 +11,22 @@ import (
 
 // vidTok is the network of VidTok's causal tokenizers. Space is halved and doubled by 2-D
 // layers, time by blends of interpolation and convolution.
-type vidTok struct{ *builder }
+type vidTok struct {
+	*builder
+	piece *piece // nil: the clip at once
+}
 
 func (m vidTok) newer() bool { return m.t.Config.Published.Version == "1.1" }
 
 // conv is a convolution that is causal in time: kernel - stride frames in front, zeros in
 // version 1.0 and copies of the first frame in 1.1.
 func (m vidTok) conv(name string, x *G.Node, out int, k Kernel, f convOptions) *G.Node {
-	front := k[0] - max(f.strideT, 1)
-	if m.newer() {
+	switch front := k[0] - max(f.strideT, 1); {
+	case front > 0 && m.piece != nil:
+		x = m.remembered(name, x, front)
+	case m.newer():
 		x = m.repeatFirst(x, front)
-	} else {
+	default:
 		f.padT = front
 	}
 	return m.builder.conv(name+".conv", x, out, k, f)
@@ -144,16 +149,23 @@ func (m vidTok) timeDown(name string, x *G.Node) *G.Node {
 	if m.newer() {
 		kind = kernels.MeanOfThreeCut
 	}
-	return m.blend(name, m.resampled(x, kind, 0), m.conv(name+".conv", x, c, Kernel{3, 3, 3}, convOptions{strideT: 2}))
+	means := m.resampled
+	if m.piece != nil {
+		means = func(x *G.Node, kind kernels.Interpolation, _ int) *G.Node { return m.meansOfThree(name, x, kind) }
+	}
+	return m.blend(name, means(x, kind, 0), m.conv(name+".conv", x, c, Kernel{3, 3, 3}, convOptions{strideT: 2}))
 }
 
 // timeUp doubles time; of a clip in version 1.1 the first head frames are interpolated on
 // their own.
 func (m vidTok) timeUp(name string, x *G.Node, head int) *G.Node {
 	_, _, _, _, c := m.dims(x)
-	if m.newer() {
+	switch {
+	case m.newer() && m.piece != nil:
+		x = m.stretched(name, x, head)
+	case m.newer():
 		x = m.resampled(x, kernels.Linear, head)
-	} else {
+	default:
 		x = m.resampled(x, kernels.Nearest, 0)
 	}
 	return m.blend(name, x, m.conv(name+".conv", x, c, Kernel{3, 3, 3}, convOptions{}))
@@ -172,10 +184,17 @@ func (m vidTok) frontFrames(t int) int {
 }
 
 func (m vidTok) encode(x *G.Node) *G.Node {
+	_, t, _, _, _ := m.dims(x)
+	x = m.repeatFirst(m.toPatches(m.signed(x)), m.frontFrames(t))
+	if m.pieces.Frames > 0 {
+		return m.inPieces(x, m.t.Config.timeFactor(), m.pieces.Frames, 0, vidTok.encodeFrames)
+	}
+	return m.encodeFrames(x)
+}
+
+func (m vidTok) encodeFrames(x *G.Node) *G.Node {
 	c := m.t.Config
 	p, last := c.Published, len(c.Published.Multipliers)-1
-	_, t, _, _, _ := m.dims(x)
-	x = m.repeatFirst(m.signed(x), m.frontFrames(t))
 	x = m.stage("encoder.conv_in", m.conv("encoder.conv_in", x, c.InitDim, Kernel{3, 3, 3}, convOptions{}))
 	for i := range last + 1 {
 		x = m.level("encoder.down", i, p.Blocks, x, c.width(i))
@@ -193,6 +212,25 @@ func (m vidTok) encode(x *G.Node) *G.Node {
 
 func (m vidTok) decode(q *G.Node) *G.Node {
 	c := m.t.Config
+	x, look := q, 0
+	if m.newer() { // the interpolation of a code's frames needs those of the next one
+		look = 1
+	}
+	if m.pieces.Frames > 0 {
+		x = m.inPieces(q, 1, m.pieces.Frames/c.timeFactor(), look, vidTok.decodeFrames)
+	} else {
+		x = m.decodeFrames(q)
+	}
+	_, t, _, _, _ := m.dims(x)
+	skip := c.timeFactor() - 1 // also of clips in front of which the encoder put no frames
+	if m.newer() {
+		skip = max(t-m.shape.T, 0)
+	}
+	return m.unsigned(m.fromPatches(m.frames(x, skip, t)))
+}
+
+func (m vidTok) decodeFrames(q *G.Node) *G.Node {
+	c := m.t.Config
 	p, last := c.Published, len(c.Published.Multipliers)-1
 	x := m.stage("decoder.conv_in", m.conv("decoder.conv_in", q, c.width(last), Kernel{3, 3, 3}, convOptions{}))
 	x = m.stage("decoder.mid", m.mid("decoder.mid", x))
@@ -208,11 +246,5 @@ func (m vidTok) decode(q *G.Node) *G.Node {
 		}
 		m.stage(fmt.Sprintf("decoder.level.%d", i), x)
 	}
-	x = m.conv("decoder.conv_out", m.swish(m.norm("decoder.norm_out", x)), c.Channels, Kernel{3, 3, 3}, convOptions{})
-	_, t, _, _, _ := m.dims(x)
-	skip := c.timeFactor() - 1 // also of clips in front of which the encoder put no frames
-	if m.newer() {
-		skip = max(t-m.shape.T, 0)
-	}
-	return m.unsigned(m.frames(x, skip, t))
+	return m.conv("decoder.conv_out", m.swish(m.norm("decoder.norm_out", x)), c.patchChannels(), Kernel{3, 3, 3}, convOptions{})
 }

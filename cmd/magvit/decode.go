@@ -25,6 +25,7 @@ func decodeCommand() *cli.Command {
 			checkpointFlag(),
 			&cli.StringFlag{Name: "codes", Usage: "the .npz `FILE` or folder that encode wrote, one of its shards, or a .npz, .npy or .tar of int32 codes [N,T',H',W']"},
 			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .npz, .mp4, .gif or a folder of PNG; an existing file is replaced"},
+			piecesFlag(),
 			&cli.BoolFlag{Name: "other-tokenizer", Usage: "decode codes that another tokenizer made"},
 		}, append(mediaFlags(), deviceFlags()...)...),
 		Action: decode,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -41,6 +42,14 @@ func TestPublishedCheckpoint(t *testing.T) {
 	codes := filepath.Join(dir, "codes.npz")
 	magvit(t, "encode", "--checkpoint", run, "--data", clips, "--out", codes)
 	magvit(t, "decode", "--checkpoint", run, "--codes", codes, "--out", filepath.Join(dir, "back.npz"))
+	pieces := filepath.Join(dir, "pieces.npz")
+	magvit(t, "encode", "--checkpoint", run, "--data", clips, "--out", pieces, "--pieces", "4")
+	magvit(t, "decode", "--checkpoint", run, "--codes", pieces, "--out", filepath.Join(dir, "again.npz"), "--pieces", "4")
+	a, err := os.ReadFile(codes)
+	if b, errPieces := os.ReadFile(pieces); err != nil || errPieces != nil || !bytes.Equal(a, b) {
+		t.Errorf("encoding in pieces gives other codes (%v, %v)", err, errPieces)
+	}
+	fails("want a multiple of", "encode", "--checkpoint", run, "--data", clips, "--out", pieces, "--pieces", "3")
 	fails("want open-magvit2", "export", "--to", "open-magvit2", "--checkpoint", run, filepath.Join(dir, "x.ckpt"))
 	theirs := filepath.Join(dir, "theirs.ckpt")
 	magvit(t, "export", "--to", "vidtok", "--checkpoint", run, theirs)

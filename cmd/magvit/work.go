@@ -50,6 +50,7 @@ func clipFlags() []cli.Flag {
 		framesFlag(),
 		&cli.StringFlag{Name: "windows", DefaultText: "first", Usage: "windows of films longer than a clip: first, all (without gaps), or a number"},
 		&cli.IntFlag{Name: "limit", DefaultText: "all", Usage: "upper bound of the number of clips"},
+		piecesFlag(),
 	}
 }
 
@@ -71,8 +72,17 @@ func openCheckpoint(c *cli.Context, log *slog.Logger, open codecOpener) (kernels
 		be.Close()
 		return nil, nil, err
 	}
+	if err := codec.SetPieces(c.Int("pieces")); err != nil {
+		be.Close()
+		return nil, nil, err
+	}
 	logCheckpoint(c, log, codec.Trained)
 	return be, codec, nil
+}
+
+// piecesFlag belongs to commands that encode or decode clips.
+func piecesFlag() cli.Flag {
+	return &cli.IntFlag{Name: "pieces", DefaultText: "the whole clip", Usage: "vidtok: go through clips in pieces of `FRAMES`, in the memory that a piece needs, with the same results; a multiple of the frames of a code"}
 }
 
 // logCheckpoint logs which checkpoint was read.

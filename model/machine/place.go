@@ -88,17 +88,20 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 	return nil
 }
 
-// inherits returns the life that the result of in can go on with: a sum may be
+// inherits returns the life that the result of in can go on with: a sum or a blend may be
 // written over a summand that is needed no longer.
 func inherits(in instr, i int, lives map[*G.Node]*life, last map[*G.Node]int, keep map[*G.Node]bool) *life {
 	s, _ := kernels.Plain(in.spec)
-	if _, ok := s.(kernels.Add); !ok {
+	_, sum := s.(kernels.Add)
+	if _, blend := s.(kernels.Blend); !sum && !blend {
 		return nil
 	}
 	for side := 1; side <= 2; side++ {
 		a := in.args[side]
 		if l := lives[a]; l != nil && last[a] == i && !keep[a] && in.args[1] != in.args[2] {
-			in.args[1], in.args[side] = a, in.args[1] // Add allows its first summand only
+			if sum {
+				in.args[1], in.args[side] = a, in.args[1] // Add allows its first summand only
+			}
 			return l
 		}
 	}

@@ -95,6 +95,16 @@ func openCodec(be kernels.Backend, path string, part networkPart) (*Codec, error
 	return c, nil
 }
 
+// SetPieces goes through clips in pieces of frames, see model.Tokenizer.SetPieces.
+func (c *Codec) SetPieces(frames int) error {
+	if err := c.Tokenizer.SetPieces(model.Pieces{Frames: frames}); err != nil {
+		return usage.Wrap(err)
+	}
+	clear(c.encoders)
+	clear(c.decoders)
+	return nil
+}
+
 func (c *Codec) Describe() []any {
 	d := c.Config.Data
 	codes := c.Tokenizer.CodeShape(model.Shape{N: 1, T: d.Frames, H: d.Height, W: d.Width})
