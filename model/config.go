@@ -129,7 +129,7 @@ func (c Config) conditional() bool {
 // spaceFactor is the number of pixels per code, along height and width.
 func (c Config) spaceFactor() int {
 	if c.published() {
-		return c.Published.spaceFactor()
+		return c.publishedSpaceFactor()
 	}
 	return c.Patch << c.count(CompressSpace)
 }
@@ -138,6 +138,9 @@ func (c Config) spaceFactor() int {
 func (c Config) transforms() bool {
 	return c.PatchTransform == cosines && (c.Patch > 1 || c.PatchTime > 1)
 }
+
+// patchChannels is the number of values of a patch.
+func (c Config) patchChannels() int { return c.Channels * c.Patch * c.Patch * c.PatchTime }
 
 // timeFactor is the number of frames per code.
 func (c Config) timeFactor() int {

@@ -51,7 +51,7 @@ func (m openMagvit2) blocks(format string, x *G.Node, out int) *G.Node {
 func (m openMagvit2) encode(x *G.Node) *G.Node {
 	c := m.t.Config
 	last := len(c.Published.Multipliers) - 1
-	x = m.stage("encoder.conv_in", m.conv("encoder.conv_in", m.signed(x), c.InitDim, 3, convOptions{noBias: true}))
+	x = m.stage("encoder.conv_in", m.conv("encoder.conv_in", m.toPatches(m.signed(x)), c.InitDim, 3, convOptions{noBias: true}))
 	for i := range last + 1 {
 		name := fmt.Sprintf("encoder.down.%d", i)
 		x = m.blocks(name+".block.%d", x, c.width(i))
@@ -82,7 +82,8 @@ func (m openMagvit2) decode(q *G.Node) *G.Node {
 		}
 		m.stage(fmt.Sprintf("decoder.level.%d", i), x)
 	}
-	return m.unsigned(m.conv("decoder.conv_out", m.swish(m.norm("decoder.norm_out", x)), c.Channels, 3, convOptions{}))
+	x = m.conv("decoder.conv_out", m.swish(m.norm("decoder.norm_out", x)), c.patchChannels(), 3, convOptions{})
+	return m.unsigned(m.fromPatches(x))
 }
 
 // latentStatistics are the mean and deviation [N,1,1,1,z] of each latent channel of a clip.

@@ -29,8 +29,8 @@ type Published struct {
 // published reports whether the network is that of a published tokenizer.
 func (c Config) published() bool { return c.Compat == OpenMagvit2 || c.Compat == VidTok }
 
-// spaceFactor and timeFactor are pixels and frames per code.
-func (p Published) spaceFactor() int { return 1 << (len(p.Multipliers) - 1) }
+// publishedSpaceFactor and publishedTimeFactor are pixels and frames per code.
+func (c Config) publishedSpaceFactor() int { return c.Patch << (len(c.Published.Multipliers) - 1) }
 
 func (c Config) publishedTimeFactor() int {
 	p := c.Published
@@ -74,7 +74,6 @@ func (c Config) validatePublished() []error {
 	errs := []error{
 		between("published.multipliers: their number", len(p.Multipliers), 1, 8),
 		between("published.blocks", p.Blocks, 1, 32),
-		oneOf("loss.kind", c.Loss.Kind, "l1"),
 	}
 	for i, m := range p.Multipliers {
 		errs = append(errs, between(fmt.Sprintf("published.multipliers[%d]", i), m, 1, 64))
@@ -83,15 +82,15 @@ func (c Config) validatePublished() []error {
 		key       string
 		got, want any
 	}{
-		{"channels", c.Channels, 3}, {"patch", c.Patch, 1}, {"background", c.Background, 0.}, {"layers: their number", len(c.Layers), 0}, {"latent_norm", c.LatentNorm, "none"},
-		{"loss.overshoot", c.Loss.Overshoot, 1.}, {"quantizer.codebooks", c.Quantizer.Codebooks, 1}, {"first_frame", c.FirstFrame, !p.Images}, {"separate_first_frame", c.SeparateFirstFrame, false},
+		{"channels", c.Channels, 3}, {"patch_time", c.PatchTime, 1}, {"layers: their number", len(c.Layers), 0}, {"latent_norm", c.LatentNorm, "none"},
+		{"quantizer.codebooks", c.Quantizer.Codebooks, 1}, {"first_frame", c.FirstFrame, !p.Images}, {"separate_first_frame", c.SeparateFirstFrame, false},
 	} {
 		if d.got != d.want {
 			errs = append(errs, fmt.Errorf("model.%s: %v: want %v with compat %s", d.key, d.got, d.want, c.Compat))
 		}
 	}
 	if c.Compat == OpenMagvit2 {
-		errs = append(errs, oneOf("quantizer.kind", c.Quantizer.Kind, "lfq"))
+		errs = append(errs, oneOf("quantizer.kind", c.Quantizer.Kind, "lfq", "fsq"))
 		if c.InitDim%publishedGroups != 0 {
 			errs = append(errs, fmt.Errorf("model.init_dim: %d: want a multiple of %d, the groups of a norm", c.InitDim, publishedGroups))
 		}
@@ -127,14 +126,18 @@ func (c Config) validatePublished() []error {
 }
 
 // publishedLoss is the reconstruction's part of the loss of a published network, of
-// frames in [-1,1]: the mean absolute error, of VidTok its sum over a frame under a
-// learned scale.
+// frames in [-1,1]: the mean error, of VidTok its sum over a frame under a learned scale.
+// pixels is the mean error of frames in [0,1].
 func (b *builder) publishedLoss(pixels *G.Node, s Shape) []Term {
+	scale := 2.
+	if b.t.Config.Loss.Kind == "mse" {
+		scale = 4
+	}
 	if b.t.Config.Compat == OpenMagvit2 {
-		return []Term{{Name: "recon", Node: b.scale(pixels, 2), Weight: 1}}
+		return []Term{{Name: "recon", Node: b.scale(pixels, scale), Weight: 1}}
 	}
 	values := s.H * s.W * b.t.Config.Channels
-	recon := b.scale(pixels, 2*float64(values))
+	recon := b.scale(pixels, scale*float64(values))
 	return []Term{
 		{Name: "recon", Node: recon, Derived: true},
 		{Name: "nll", Node: b.apply(kernels.LearnedScale{K: float32(values)}, []int{}, recon, b.logScale()), Weight: 1},
@@ -146,9 +149,18 @@ func (b *builder) logScale() *G.Node {
 	return b.paramAs("loss.logvar", initial{}, []int{1}, []int{})
 }
 
-// signed maps values in [0,1] to [-1,1], unsigned back.
-func (b *builder) signed(x *G.Node) *G.Node   { return b.affine(x, 2, -1) }
-func (b *builder) unsigned(x *G.Node) *G.Node { return b.affine(x, .5, .5) }
+// signed maps values in [0,1] to [-1,1], or with a background to twice the difference from
+// it; unsigned maps them back.
+func (b *builder) signed(x *G.Node) *G.Node   { return b.affine(x, 2, -2*b.t.Config.middle()) }
+func (b *builder) unsigned(x *G.Node) *G.Node { return b.affine(x, .5, b.t.Config.middle()) }
+
+// middle is the pixel value that is 0 inside of a published network.
+func (c Config) middle() float32 {
+	if c.Background != 0 {
+		return float32(c.Background)
+	}
+	return .5
+}
 
 func (b *builder) affine(x *G.Node, mul, add float32) *G.Node {
 	if b.err != nil {
@@ -195,7 +207,7 @@ func (b *builder) repeatFirst(x *G.Node, frames int) *G.Node {
 func publishedDefaults(compat string, width int, p Published) Config {
 	c := Defaults()
 	c.Compat, c.InitDim, c.Published = compat, width, p
-	c.LatentNorm, c.FirstFrame, c.ImageSize = "none", !p.Images, 16*p.spaceFactor()
+	c.LatentNorm, c.FirstFrame, c.ImageSize = "none", !p.Images, 16*c.publishedSpaceFactor()
 	c.Loss.Kind = "l1"
 	q := &c.Quantizer
 	q.InvTemperature, q.EntropyWeight, q.DiversityGamma, q.CommitmentWeight, q.EntropyBoost, q.SoftClamp = 100, .1, 1, .25, 1, 0

@@ -129,7 +129,7 @@ func (c Config) Validate() error {
 	}
 	if f := c.spaceFactor(); c.ImageSize%f != 0 {
 		if c.published() {
-			return fmt.Errorf("model.image_size: %d: %d levels need a multiple of %d", c.ImageSize, len(c.Published.Multipliers), f)
+			return fmt.Errorf("model.image_size: %d: patch %d and %d levels need a multiple of %d", c.ImageSize, c.Patch, len(c.Published.Multipliers), f)
 		}
 		return fmt.Errorf("model.image_size: %d: patch %d and %d compress_space need a multiple of %d", c.ImageSize, c.Patch, c.count(CompressSpace), f)
 	}

@@ -13,6 +13,7 @@ func TestPresetsOfPublishedTokenizers(t *testing.T) {
 	for name, want := range map[string]struct {
 		frames, codes, params int
 	}{
+		"magvit2-paper":                {17, 5 * 16 * 16, 370_547_349},
 		"open-magvit2-video":           {17, 5 * 16 * 16, 370_547_349},
 		"open-magvit2-image-128":       {1, 16 * 16, 112_021_653},
 		"open-magvit2-image-256":       {1, 16 * 16, 115_127_829},

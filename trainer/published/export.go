@@ -37,6 +37,9 @@ func Export(path, out, family string) (r Exported, err error) {
 	if x.Config.Model.Compat != family {
 		return r, usage.Errorf("export --to %s: the checkpoint's model.compat is %q: want %s, the only networks that have its tensors", family, x.Config.Model.Compat, family)
 	}
+	if m := x.Config.Model; m.Patch > 1 || m.Background != 0 || m.Quantizer.Kind != quantizerOf[family] {
+		return r, usage.Errorf("export --to %s: the network has patch %d, background %v and quantizer %s: want 1, 0 and %s, as the project's networks have", family, m.Patch, m.Background, m.Quantizer.Kind, quantizerOf[family])
+	}
 	weights, err := x.Weights()
 	if err != nil {
 		return r, err
@@ -75,3 +78,6 @@ func Export(path, out, family string) (r Exported, err error) {
 
 // Families are those that Import and Export know.
 func Families() []string { return []string{model.OpenMagvit2, model.VidTok} }
+
+// quantizerOf is the quantizer of the projects' own networks.
+var quantizerOf = map[string]string{model.OpenMagvit2: "lfq", model.VidTok: "fsq"}
