@@ -118,18 +118,22 @@ func (t *training) train(ctx context.Context) error {
 	return t.evaluateAndSave(ctx)
 }
 
-// evaluateAndSave evaluates, saves and draws, where these are due. Of several ranks the first
-// does so; an interruption there is agreed on before the next step.
+// evaluateAndSave evaluates, saves and draws, where these are due. Of several ranks all
+// evaluate, and the first saves and draws; an interruption there is agreed on before the
+// next step.
 func (t *training) evaluateAndSave(ctx context.Context) error {
 	if t.evaluationDue() || t.saveDue() {
 		if err := t.verify(ctx); err != nil {
 			return err
 		}
 	}
-	if t.dir == nil {
-		return nil
-	}
 	err := t.evaluate(ctx)
+	if errors.Is(err, task.ErrStopped) {
+		return errStopped
+	}
+	if t.dir == nil {
+		return err
+	}
 	if err == nil {
 		err = t.save()
 	}

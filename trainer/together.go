@@ -295,6 +295,17 @@ func (t *training) blame(ctx context.Context, what string) (string, error) {
 	return what, err
 }
 
+// evaluatedBefore reports whether the step was evaluated, perhaps by a run that was interrupted
+// then, of which rank 0 has the records.
+func (t *training) evaluatedBefore(ctx context.Context) (bool, error) {
+	made := []byte{0}
+	if t.evaluated == t.snap.Step {
+		made[0] = 1
+	}
+	err := t.group.Broadcast(t.patient(ctx), 0, made)
+	return made[0] == 1, err
+}
+
 // verify compares the weights of all ranks before what may be a checkpoint.
 func (t *training) verify(ctx context.Context) error {
 	if t.group.Size() == 1 || t.snap.Step == 0 || t.verified == t.snap.Step {

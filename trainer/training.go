@@ -107,13 +107,22 @@ func (t *training) evaluationDue() bool {
 // evaluate runs an evaluation where it is due, once for each step.
 func (t *training) evaluate(ctx context.Context) error {
 	step := t.snap.Step
-	if !t.evaluationDue() || t.evaluated == step {
+	if !t.evaluationDue() {
 		return nil
 	}
+	if made, err := t.evaluatedBefore(ctx); err != nil || made {
+		return err
+	}
 	t.writeProgress("evaluating", true)
-	e, err := t.task.Evaluate(ctx, t.clips, func() error { t.writeProgress("evaluating", false); return nil })
+	clips := t.clips
+	clips.Ranks = t.group
+	e, err := t.task.Evaluate(ctx, clips, func() error { t.writeProgress("evaluating", false); return nil })
 	if err != nil {
 		return err
+	}
+	if t.dir == nil {
+		t.evaluated = step
+		return nil
 	}
 	record := e.At(step)
 	if err := t.dir.Evaluation(record, t.clock()); err != nil {

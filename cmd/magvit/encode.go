@@ -41,10 +41,17 @@ func encode(c *cli.Context) error {
 	if err := need(c, "checkpoint", "data", "out"); err != nil {
 		return err
 	}
+	group, err := openRanks(c)
+	if err != nil {
+		return err
+	}
 	out := c.String("out")
 	format, err := codesFormat(c)
 	if err != nil {
 		return err
+	}
+	if format == "npz" && group != nil {
+		return usagef("--out %s: several ranks write shards; name a folder, as --out codes/", out)
 	}
 	job, of, err := shardFlag(c)
 	if err != nil {
@@ -73,10 +80,19 @@ func encode(c *cli.Context) error {
 		return w.encodeFile(h, vectors, run)
 	}
 	e := codes.Encoding{Dir: out, Format: format, Header: h, Source: w.src, Indices: w.indices, Config: w.data, PerShard: c.Int("shard-clips"),
-		Job: job, Of: of, Vectors: vectors, Batch: workBatch, Log: w.p.log, Encode: run, Rate: w.rate}
+		Job: job + of*group.Rank(), Of: of * group.Size(), Vectors: vectors, Batch: workBatch, Log: w.p.log, Encode: run, Rate: w.rate}
 	r, err := e.Run(c.Context, func(n, of int) { w.p.set(float64(n)/float64(of), fmt.Sprintf("%d of %d clips", n, of)) })
 	if err != nil {
 		return err
+	}
+	if group != nil {
+		if err := group.Barrier(c.Context); err != nil || !launched.first() {
+			return err
+		}
+		e.Job, e.Of = job, of // all of these shards are there now
+		if r, err = e.Run(c.Context, func(int, int) {}); err != nil {
+			return err
+		}
 	}
 	w.p.close()
 	if r.LeftOut > 0 {

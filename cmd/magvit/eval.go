@@ -26,6 +26,9 @@ func evalCommand() *cli.Command {
 }
 
 func eval(c *cli.Context) error {
+	if _, err := openRanks(c); err != nil {
+		return err
+	}
 	w, err := newWork(c)
 	if err != nil {
 		return err
@@ -63,8 +66,12 @@ func eval(c *cli.Context) error {
 	if judge != nil {
 		clips.Judge = judge.Add
 	}
+	clips.Ranks = launched.group
+	if err := launched.same(c.Context, fmt.Sprintf("%d clips, step %d", len(clips.Indices), of.Step)); err != nil {
+		return err
+	}
 	e, err := t.Evaluate(c.Context, clips, step)
-	if err != nil {
+	if err != nil || !launched.first() {
 		return err
 	}
 	w.logSkipped(e.Unread)

@@ -108,6 +108,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true, // values hold commas: model.layers=[residual, residual]
 		OnUsageError:              onUsageError,
+		Before:                    refuseRanks,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
 		Action:                    func(c *cli.Context) error { return unknownCommand(c, c.App.Commands) },
 		Commands: []*cli.Command{

@@ -85,6 +85,34 @@ func TestMPISameBits(t *testing.T) {
 	}
 }
 
+// TestMPIEvaluatesAndEncodes has the numbers and the codes of one process.
+func TestMPIEvaluatesAndEncodes(t *testing.T) {
+	_, clips := tortureInputs(t)
+	dir := t.TempDir()
+	run := filepath.Join(dir, "run")
+	succeeds(t, program(t, append(mpiTraining(t, run, "fsq"), "--steps", "2")...), "training")
+	eval := []string{"eval", "--checkpoint", run, "--data", clips, "--split", "all", "--json"}
+	want, _ := magvit(t, eval...)
+	encode := func(out string) []string {
+		return []string{"encode", "--checkpoint", run, "--data", clips, "--split", "all", "--shard-clips", "2", "--out", filepath.Join(dir, out)}
+	}
+	magvit(t, encode("alone")...)
+	for _, n := range []int{2, 3} {
+		got, log, status := finish(t, several(t, n, eval...))
+		if status != done || got != want {
+			t.Errorf("eval on %d ranks: exit %d\n%s\n%s\nwant\n%s", n, status, log, got, want)
+		}
+		out := fmt.Sprint("on", n)
+		succeeds(t, several(t, n, encode(out)...), "encode")
+		if text, err := exec.Command("diff", "-r", filepath.Join(dir, "alone"), filepath.Join(dir, out)).CombinedOutput(); err != nil {
+			t.Errorf("encode on %d ranks: %v\n%s", n, err, text)
+		}
+	}
+	if status, log := outcome(t, several(t, 2, "reconstruct", "--checkpoint", run), "reconstruct"); status == done || !strings.Contains(log, "train, eval and encode take several ranks") {
+		t.Errorf("reconstruct: exit %d\n%s", status, log)
+	}
+}
+
 // ranksOf are the process numbers of the ranks that train in a run directory, by rank.
 func ranksOf(out string) map[int]int {
 	found := map[int]int{}

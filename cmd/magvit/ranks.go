@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"magvit/trainer"
 	"magvit/trainer/ranks"
 	"magvit/trainer/ranks/mpi"
+	"magvit/trainer/usage"
 )
 
 // meetWithin is the time in which the ranks of a job have to meet, and to read what they were
@@ -106,6 +108,29 @@ func (j *job) describe(log *slog.Logger) {
 	if _, size := j.group.Local(); runtime.NumCPU() < online()/size {
 		log.Warn(fmt.Sprintf("the launcher bound this rank to %d of %d cores: Open MPI's mpirun --bind-to none gives each of %d ranks its part of all", runtime.NumCPU(), online(), size))
 	}
+}
+
+// same refuses ranks that were given something else.
+func (j *job) same(ctx context.Context, given string) error {
+	if j.group == nil {
+		return nil
+	}
+	err := j.group.Same(ctx, "what is evaluated", given)
+	if errors.Is(err, ranks.ErrDiffer) {
+		return usage.Wrap(err)
+	}
+	return err
+}
+
+// rankCommands are the commands that several ranks run together, or that no launcher harms.
+var rankCommands = []string{"train", "eval", "encode", "bench", "doctor", "version", ""}
+
+// refuseRanks refuses a launcher for the other commands, which would all do the same.
+func refuseRanks(c *cli.Context) error {
+	if n, by := mpi.Launched(); n > 1 && !slices.Contains(rankCommands, c.Args().First()) {
+		return usagef("%s: %s started %d processes, and each would do the same; train, eval and encode take several ranks", c.Args().First(), by, n)
+	}
+	return nil
 }
 
 // first reports whether this process writes what all ranks have made together.

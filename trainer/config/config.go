@@ -60,7 +60,7 @@ type Train struct {
 	NaNPatience int `yaml:"nan_patience"` // consecutive steps with NaN or Inf after which the run stops
 
 	Bucket  float64 `yaml:"bucket"`  // of several ranks: least MB of gradients that are added up at once, while the backward pass goes on; 0: all at its end
-	Timeout float64 `yaml:"timeout"` // of several ranks: seconds to wait for one that does not answer; more than an evaluation takes
+	Timeout float64 `yaml:"timeout"` // of several ranks: seconds to wait for one that does not answer; more than the first one takes to save and draw
 }
 
 // EMA is an exponential moving average of the weights. While it is young its

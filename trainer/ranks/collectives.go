@@ -64,6 +64,25 @@ func (g *Group) Any(ctx context.Context, flag bool) (bool, error) {
 	return flag, err
 }
 
+// Collect returns what each rank gives to rank 0; others get nil. length is what rank i gives,
+// and known to all.
+func (g *Group) Collect(ctx context.Context, data []byte, length func(rank int) int) ([][]byte, error) {
+	if g.Size() == 1 {
+		return [][]byte{data}, nil
+	}
+	send, recv := make([][]byte, g.Size()), make([][]byte, g.Size())
+	if !g.First() {
+		send[0] = data
+		return nil, g.Exchange(ctx, send, recv)
+	}
+	for i := 1; i < g.Size(); i++ {
+		recv[i] = make([]byte, length(i))
+	}
+	err := g.Exchange(ctx, send, recv)
+	recv[0] = data
+	return recv, err
+}
+
 // Barrier waits until all ranks have come to it.
 func (g *Group) Barrier(ctx context.Context) error {
 	_, err := g.Any(ctx, false)
@@ -90,6 +109,11 @@ func (g *Group) Same(ctx context.Context, what, value string) error {
 // Bytes is the memory of values.
 func Bytes(values []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
+}
+
+// Floats are the values of Bytes, or of memory that make has allocated for them.
+func Floats(b []byte) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }
 
 // Shard is the part [from,to) of n values that a rank adds up: the parts are equal but for

@@ -10,6 +10,7 @@ import (
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 	"magvit/trainer/quality"
+	"magvit/trainer/ranks"
 	"magvit/trainer/usage"
 )
 
@@ -27,6 +28,8 @@ type Clips struct {
 	Train   []int       // indices of the training clips
 	Show    []int       // indices of the clips to draw with their reconstructions
 
+	Ranks *ranks.Group // that evaluate together, for rank 0; nil: this process alone
+
 	// Judge, if not nil, is called with each clip and its reconstruction, of a Codec. The pair is valid during the call.
 	Judge func(quality.Pair) error
 }
@@ -39,7 +42,7 @@ func (e Clips) only(clips []metrics.Clip) Clips {
 			some = append(some, i)
 		}
 	}
-	e.Indices, e.Show, e.Judge = some, some, nil
+	e.Indices, e.Show, e.Judge, e.Ranks = some, some, nil, nil
 	return e
 }
 

@@ -11,6 +11,7 @@ import (
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 	"magvit/trainer/quality"
+	"magvit/trainer/ranks"
 	"magvit/trainer/report"
 	"magvit/trainer/usage"
 )
@@ -29,19 +30,32 @@ func (c *Codec) Evaluate(ctx context.Context, e Clips, progress func() error) (f
 	for _, i := range e.Show {
 		show[i] = true
 	}
-	found.Unread, err = data.Each(ctx, e.Source, e.Indices, d, EvalBatch, func(b *data.Batch) error {
+	answer := func(b *data.Batch) ([]byte, error) { // codes, then reconstructions
 		codes, err := c.Encode(b.Video, b.Shape())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		recon, err := c.Decode(codes, b.Shape())
 		if err != nil {
-			return err
+			return nil, err
 		}
-		size, per := b.T*b.H*b.W*b.C, len(codes)/b.N
+		both := make([]float32, len(codes), len(codes)+len(recon))
+		for i, code := range codes {
+			both[i] = float32(code) // below 2^24
+		}
+		return ranks.Bytes(append(both, recon...)), nil
+	}
+	found.Unread, err = e.answers(ctx, answer, func(b *data.Batch, answer []byte) (err error) {
 		if grid, err = c.CodeShape(b.Shape()); err != nil {
 			return err
 		}
+		both := ranks.Floats(answer)
+		codes := make([]int32, grid[0]*grid[1]*grid[2]*grid[3]*grid[4])
+		for i := range codes {
+			codes[i] = int32(both[i])
+		}
+		recon := both[len(codes):]
+		size, per := b.T*b.H*b.W*b.C, len(codes)/b.N
 		for n, i := range b.Index {
 			if i < 0 {
 				continue // a row that fills up the last batch
@@ -68,6 +82,9 @@ func (c *Codec) Evaluate(ctx context.Context, e Clips, progress func() error) (f
 	})
 	if err != nil {
 		return found, fmt.Errorf("evaluation: %w", err)
+	}
+	if !e.Ranks.First() {
+		return found, nil
 	}
 	if found.Val = acc.Report(); found.Val.Clips == 0 {
 		return found, usage.Errorf("evaluation: none of %d clips can be read", len(e.Indices))

@@ -12,6 +12,7 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/ranks"
 	"magvit/trainer/usage"
 )
 
@@ -326,10 +327,18 @@ func (p *Predictor) Evaluate(ctx context.Context, e Clips, progress func() error
 	}
 	acc := metrics.NewClassifier(names, k.Horizon)
 	seen := p.Network.Seen(e.Data.Frames)
-	found.Unread, err = data.Each(ctx, e.Source, e.Indices, e.Data, EvalBatch, func(b *data.Batch) error {
+	answer := func(b *data.Batch) ([]byte, error) {
 		logits, forecast, err := p.Predict(b.Video, b.Shape())
-		if err != nil {
-			return err
+		return ranks.Bytes(append(logits, forecast...)), err
+	}
+	found.Unread, err = e.answers(ctx, answer, func(b *data.Batch, answer []byte) error {
+		both := ranks.Floats(answer)
+		var logits, forecast []float32
+		if k.Classes > 1 {
+			logits, both = both[:b.N*k.Classes], both[b.N*k.Classes:]
+		}
+		if len(both) > 0 {
+			forecast = both
 		}
 		for n, i := range b.Index {
 			if l := b.Labels[n]; i >= 0 && l >= 0 && logits != nil {
@@ -346,6 +355,9 @@ func (p *Predictor) Evaluate(ctx context.Context, e Clips, progress func() error
 	})
 	if err != nil {
 		return found, fmt.Errorf("evaluation: %w", err)
+	}
+	if !e.Ranks.First() {
+		return found, nil
 	}
 	r := acc.Report()
 	r.Network, r.Preset, r.Step = k.Network, p.Config.Preset, p.Step

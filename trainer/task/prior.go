@@ -412,7 +412,12 @@ func (p *Prior) compare(a *evaluated, b *data.Batch, codes []int32) error {
 }
 
 // Evaluate measures the bits of clips' codes, and those of models without a network.
+//
+// Of several ranks the first does so alone.
 func (p *Prior) Evaluate(ctx context.Context, e Clips, progress func() error) (found Evaluation, err error) {
+	if !e.Ranks.First() {
+		return found, nil
+	}
 	s := p.settings()
 	if p.unigrams == nil {
 		if err := p.countUnigrams(ctx, e); err != nil {
