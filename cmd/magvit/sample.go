@@ -19,7 +19,8 @@ func sampleCommand() *cli.Command {
 		Name:  "sample",
 		Usage: "draw new clips of a class from a prior over codes, or go on from the first frames of clips",
 		Description: example("magvit sample --checkpoint runs/prior --tokenizer runs/demo --class 2 --count 8 --out samples.gif",
-			"magvit sample --checkpoint runs/prior --tokenizer runs/demo --from clips.npz --frames-given 4 --out predicted.npz"),
+			"magvit sample --checkpoint runs/prior --tokenizer runs/demo --from clips.npz --frames-given 4 --out predicted.npz",
+			"magvit sample --checkpoint runs/prior --tokenizer runs/demo --count 120 --judge clips.npz --out samples.npz --json"),
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "checkpoint", Usage: "the prior's `RUN` or checkpoint"},
 			&cli.StringFlag{Name: "tokenizer", Usage: "the `RUN` or checkpoint of the tokenizer whose codes the prior was trained on"},
@@ -35,6 +36,9 @@ func sampleCommand() *cli.Command {
 			&cli.IntFlag{Name: "top-k", Usage: "draw among this number of the most likely values; 0: all"},
 			&cli.Float64Flag{Name: "top-p", Value: d.TopP, Usage: "draw among the most likely values of this probability together"},
 			&cli.Float64Flag{Name: "guidance", Usage: "weight of the difference that the class makes to the logits, added to them; 0: none"},
+			&cli.StringFlag{Name: "classifier", Usage: "`RUN` of a classifier: of the --candidates of each clip, the one is written that it gives the class the most probability"},
+			&cli.IntFlag{Name: "candidates", Value: 8, Usage: "with --classifier: clips that are drawn for each one written"},
+			&cli.StringSliceFlag{Name: "judge", Usage: "labelled real clips, those that the prior was trained on and held-out ones: does the class that is found in the samples agree, are they like real clips, are they new? With --from: how far predicted frames are from the true ones; may be given again"},
 			&cli.BoolFlag{Name: "other-tokenizer", Usage: "decode with another tokenizer than that of the prior's codes"},
 		}, append(mediaFlags(), deviceFlags()...)...),
 		Action: sample,
@@ -48,6 +52,9 @@ type sampler struct {
 	codec *task.Codec
 	p     *progress
 	grid  []int // of the prior
+
+	classifier *task.Predictor // chooses among candidates; nil: there is one of each clip
+	candidates int
 }
 
 func sample(c *cli.Context) error {
@@ -90,6 +97,9 @@ func sample(c *cli.Context) error {
 		return err
 	}
 	s.grid = s.prior.Network.Config.Prior.Grid
+	if err := s.openClassifier(be); err != nil {
+		return err
+	}
 	if err := s.fits(); err != nil {
 		return err
 	}
@@ -104,7 +114,13 @@ func sample(c *cli.Context) error {
 	if err := s.draw(&b, classes, how); err != nil {
 		return err
 	}
-	return s.write(b)
+	if err := s.write(b); err != nil {
+		return err
+	}
+	if len(c.StringSlice("judge")) > 0 {
+		return s.judge(b, classes)
+	}
+	return printWritten(c, written{Path: c.String("out"), Clips: len(b.Names)}, "%d clips", len(b.Names))
 }
 
 // fits checks that the tokenizer is that of the prior's codes.
@@ -149,10 +165,7 @@ func (s *sampler) given() (b codes.Block, err error) {
 		}
 		return b, nil
 	}
-	frames := s.grid[0] / 2
-	if c.IsSet("frames-given") {
-		frames = c.Int("frames-given")
-	}
+	frames := s.framesGiven()
 	if frames < 1 || frames >= s.grid[0] {
 		return b, usagef("--frames-given %d: want 1 to %d, of the %d frames of codes of a clip", frames, s.grid[0]-1, s.grid[0])
 	}
@@ -198,6 +211,14 @@ func (s *sampler) given() (b codes.Block, err error) {
 	return b, nil
 }
 
+// framesGiven is the frames of codes that --from gives.
+func (s *sampler) framesGiven() int {
+	if s.c.IsSet("frames-given") {
+		return s.c.Int("frames-given")
+	}
+	return s.grid[0] / 2
+}
+
 // classes of the clips: that of --class, or else their labels, or else each in turn.
 func (s *sampler) classes(b codes.Block) ([]int, error) {
 	of, total := make([]int, len(b.Names)), s.prior.Network.Config.Prior.Classes
@@ -228,7 +249,7 @@ func (s *sampler) draw(b *codes.Block, classes []int, how task.Sampling) error {
 	b.Labels = make([]int64, n)
 	for from := 0; from < n; from += workBatch {
 		to := min(from+workBatch, n)
-		drawn, err := s.prior.Sample(s.c.Context, b.Codes[from*tokens:to*tokens], classes[from:to], from, how)
+		drawn, err := s.best(b.Codes[from*tokens:to*tokens], classes[from:to], from, n, how)
 		if err != nil {
 			return err
 		}
@@ -264,5 +285,5 @@ func (s *sampler) write(b codes.Block) error {
 		return err
 	}
 	s.p.close()
-	return printWritten(s.c, written{Path: s.c.String("out"), Clips: n}, "%d clips", n)
+	return nil
 }

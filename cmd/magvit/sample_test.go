@@ -49,6 +49,18 @@ func TestSample(t *testing.T) {
 			t.Errorf("clip %d: the codes of the first three frames are %v, given %v", clip, got, want)
 		}
 	}
+	v := printed(t, "sample", "--checkpoint", in("prior"), "--tokenizer", tok, "--steps", "2", "--count", "4", "--judge", clips(t), "--out", in("j.npz"), "--json")
+	if g, _ := v["generated"].(map[string]any); v["clips"] != 4. || g["class_obeyed"].(map[string]any)["clips"] != 4. || !(g["frechet"].(float64) >= 0) || g["chance"] != .25 {
+		t.Errorf("sample --judge prints %v", v)
+	}
+	v = printed(t, "sample", "--checkpoint", in("prior"), "--tokenizer", tok, "--steps", "2", "--from", clips(t), "--count", "3", "--judge", clips(t), "--out", in("j.npz"), "--json")
+	if p, _ := v["predicted"].(map[string]any); p["clips"] != 3. || p["seen"] != 4. || p["horizon"] != 4. || !(p["constant_velocity"].(float64) > 0) {
+		t.Errorf("sample --from --judge prints %v", v)
+	}
+	magvit(t, "train", "--preset", "i3d-small", "--data", clips(t), "--out", in("classifier"), "--steps", "1")
+	if labels, chosen := draw("chosen", "--seed", "3", "--classifier", in("classifier"), "--candidates", "2"); !slices.Equal(labels, []int64{0, 1, 2, 3}) || len(chosen) != len(first) {
+		t.Errorf("labels %v, %d codes of candidates", labels, len(chosen))
+	}
 	page, err := os.ReadFile(in("prior/report.html"))
 	if err != nil || !strings.Contains(string(page), "what the prior learnt") {
 		t.Errorf("the report does not show the prior: %v", err)
@@ -64,6 +76,8 @@ func TestSample(t *testing.T) {
 		{sample("--frames-given", "2"), "--frames-given without --from"},
 		{sample("--from", clips(t), "--frames-given", "4"), "--frames-given 4: want 1 to 3"},
 		{sample("--top-p", "0"), "top-p 0"},
+		{sample("--candidates", "2"), "--candidates without --classifier"},
+		{sample("--classifier", tok), "not a classifier"},
 		{[]string{"sample", "--checkpoint", tok, "--tokenizer", tok, "--out", in("x.npz")}, "not a prior over codes"},
 		{[]string{"sample", "--checkpoint", in("prior"), "--tokenizer", in("prior"), "--out", in("x.npz")}, "not the tokenizer"},
 		{[]string{"train", "--preset", "prior-demo", "--data", clips(t), "--out", in("y")}, `no array "codes"`},

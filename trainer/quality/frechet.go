@@ -233,3 +233,24 @@ func (pixelFeatures) each(clip []float32, t, h, w, c int, do func([]float32) err
 	}
 	return nil
 }
+
+// FrechetDistance is that of the normal distributions of two sets of vectors of one length,
+// at least two of each.
+func FrechetDistance(a, b [][]float32) (float64, error) {
+	var m [2]moments
+	for i, set := range [][][]float32{a, b} {
+		if len(set) < 2 {
+			return 0, fmt.Errorf("%d vectors: want two or more", len(set))
+		}
+		for _, v := range set {
+			if err := m[i].add(v); err != nil {
+				return 0, err
+			}
+		}
+		m[i].flush()
+	}
+	if len(m[0].mean) != len(m[1].mean) {
+		return 0, fmt.Errorf("vectors of %d and of %d features", len(m[0].mean), len(m[1].mean))
+	}
+	return frechetDistance(&m[0], &m[1])
+}

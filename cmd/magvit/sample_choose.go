@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"magvit/kernels"
+	"magvit/trainer/task"
+)
+
+// openClassifier opens --classifier, and checks that it knows the prior's classes.
+func (s *sampler) openClassifier(be kernels.Backend) error {
+	run := s.c.String("classifier")
+	if s.candidates = 1; run == "" {
+		if s.c.IsSet("candidates") {
+			return usagef("--candidates without --classifier: nothing would choose among them")
+		}
+		return nil
+	}
+	if s.candidates = s.c.Int("candidates"); s.candidates < 1 {
+		return usagef("--candidates %d: want 1 or more", s.candidates)
+	}
+	t, _, err := task.Open(be, run)
+	if err != nil {
+		return fmt.Errorf("--classifier: %w", err)
+	}
+	p, ok := t.(*task.Predictor)
+	if !ok {
+		return usagef("--classifier %s: not a classifier; magvit train --preset i3d-small makes one", run)
+	}
+	if has, want := p.Config.Model.Classify.Classes, s.prior.Network.Config.Prior.Classes; has != want || want < 2 {
+		return usagef("--classifier %s: of %d classes; the prior has %d: want the same ones, two or more", run, has, want)
+	}
+	s.classifier = p
+	return nil
+}
+
+// best draws the candidates of clips and returns, of each clip, the codes of the one that the
+// classifier gives the clip's class the most probability; of a clip without a class the
+// first. Candidate k of clip number i of all is drawn as clip k·all + i.
+//
+// Source: rejection by a classifier as in Razavi et al. 2019 (VQ-VAE-2).
+func (s *sampler) best(given []int32, classes []int, first, all int, how task.Sampling) (chosen []int32, err error) {
+	if s.classifier == nil {
+		return s.prior.Sample(s.c.Context, given, classes, first, how)
+	}
+	per, v := len(given)/len(classes), s.codec.VideoShape(s.shape(len(classes)))
+	most := slices.Repeat([]float64{math.Inf(-1)}, len(classes))
+	chosen = slices.Clone(given)
+	for k := range s.candidates {
+		codes, err := s.prior.Sample(s.c.Context, given, classes, k*all+first, how)
+		if err != nil {
+			return nil, err
+		}
+		video, err := s.codec.Decode(codes, v)
+		if err != nil {
+			return nil, err
+		}
+		for i := range video {
+			video[i] = min(max(video[i], 0), 1)
+		}
+		logits, _, err := s.classifier.Predict(video, v)
+		if err != nil {
+			return nil, fmt.Errorf("--classifier: %w", err)
+		}
+		of := len(logits) / len(classes)
+		for n, class := range classes {
+			score := -float64(k)
+			if class < of {
+				score = logProbability(logits[n*of:][:of], class)
+			}
+			if score > most[n] {
+				most[n] = score
+				copy(chosen[n*per:][:per], codes[n*per:][:per])
+			}
+		}
+	}
+	return chosen, nil
+}
+
+// logProbability is the logarithm of the softmax of a value.
+func logProbability(logits []float32, i int) float64 {
+	most, sum := slices.Max(logits), 0.
+	for _, v := range logits {
+		sum += math.Exp(float64(v - most))
+	}
+	return float64(logits[i]-most) - math.Log(sum)
+}
