@@ -39,45 +39,59 @@ func metricsFlags(value string) []cli.Flag {
 	}
 	return []cli.Flag{f,
 		&cli.StringFlag{Name: "lpips-weights", Usage: "`FILES` with the weights of LPIPS, separated by commas; magvit doctor says which"},
-		&cli.StringFlag{Name: "fid-weights", Usage: "`FILE` with the weights of FID's Inception V3; magvit doctor says which"}}
+		&cli.StringFlag{Name: "fid-weights", Usage: "`FILE` with the weights of FID's Inception V3; magvit doctor says which"},
+		&cli.StringFlag{Name: "fvd-weights", Usage: "`FILE` with the weights of FVD's I3D; magvit doctor says which"},
+		&cli.IntFlag{Name: "fvd-frames", Value: 16, Usage: "frames of a window of FVD, 16 or 17"}}
 }
 
-// checkMetrics checks the flags of metricsFlags, and reports which metrics need a network.
-func checkMetrics(c *cli.Context) (lpips, fid bool, err error) {
+// networks are the metrics that need a network, and what files hold its weights.
+var networks = []struct{ name, files string }{{"lpips", pretrained.LPIPSFiles}, {"fid", pretrained.InceptionFiles}, {"fvd", pretrained.I3DFiles}}
+
+// checkMetrics checks the flags of metricsFlags, and returns the metrics that need a network.
+func checkMetrics(c *cli.Context) (needed []string, err error) {
 	names, err := quality.Split(c.String("metrics"))
-	if err != nil {
-		return false, false, err
-	}
-	lpips, fid = slices.Contains(names, "lpips"), slices.Contains(names, "fid")
-	for _, m := range []struct {
-		name, files string
-		wanted      bool
-	}{{"lpips", pretrained.LPIPSFiles, lpips}, {"fid", pretrained.InceptionFiles, fid}} {
-		switch flag := m.name + "-weights"; {
-		case m.wanted && !c.IsSet(flag):
-			return lpips, fid, usagef("--metrics %s needs --%s: %s", m.name, flag, m.files)
-		case !m.wanted && c.IsSet(flag):
-			return lpips, fid, usagef("--%s: --metrics does not name %s", flag, m.name)
-		}
-	}
-	return lpips, fid, nil
-}
-
-// newJudge prepares the metrics of --metrics on a backend, which only lpips and fid need.
-func newJudge(c *cli.Context, be kernels.Backend) (*quality.Judge, error) {
-	o := quality.Options{Backend: be}
-	lpips, fid, err := checkMetrics(c)
 	if err != nil {
 		return nil, err
 	}
-	if lpips {
-		if o.LPIPS, err = pretrained.LPIPS(c.String("lpips-weights")); err != nil {
-			return nil, usagef("--lpips-weights: %w", err)
+	for _, m := range networks {
+		wanted := slices.Contains(names, m.name)
+		switch flag := m.name + "-weights"; {
+		case wanted && !c.IsSet(flag):
+			return nil, usagef("--metrics %s needs --%s: %s", m.name, flag, m.files)
+		case !wanted && c.IsSet(flag):
+			return nil, usagef("--%s: --metrics does not name %s", flag, m.name)
+		case wanted:
+			needed = append(needed, m.name)
 		}
 	}
-	if fid {
-		if o.FID, err = pretrained.Inception(c.String("fid-weights")); err != nil {
-			return nil, usagef("--fid-weights: %w", err)
+	if n := c.Int("fvd-frames"); n != 16 && n != 17 {
+		return nil, usagef("--fvd-frames %d: want 16 or 17", n)
+	}
+	if c.IsSet("fvd-frames") && !slices.Contains(needed, "fvd") {
+		return nil, usagef("--fvd-frames: --metrics does not name fvd")
+	}
+	return needed, nil
+}
+
+// newJudge prepares the metrics of --metrics on a backend, which only those with a network need.
+func newJudge(c *cli.Context, be kernels.Backend) (*quality.Judge, error) {
+	o := quality.Options{Backend: be, FVDFrames: c.Int("fvd-frames")}
+	needed, err := checkMetrics(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range needed {
+		flag := name + "-weights"
+		switch name {
+		case "lpips":
+			o.LPIPS, err = pretrained.LPIPS(c.String(flag))
+		case "fid":
+			o.FID, err = pretrained.Inception(c.String(flag))
+		case "fvd":
+			o.FVD, err = pretrained.I3D(c.String(flag))
+		}
+		if err != nil {
+			return nil, usagef("--%s: %w", flag, err)
 		}
 	}
 	return quality.New(c.String("metrics"), o)
@@ -98,11 +112,11 @@ func compare(c *cli.Context) error {
 	p := newProgress(c, "compare", 10*time.Second)
 	defer p.close()
 	var be kernels.Backend
-	lpips, fid, err := checkMetrics(c)
+	needed, err := checkMetrics(c)
 	if err != nil {
 		return err
 	}
-	if lpips || fid {
+	if len(needed) > 0 {
 		if be, err = openDevice(c, p.log); err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func eval(c *cli.Context) error {
 	defer w.close()
 	var judge *quality.Judge
 	if c.IsSet("metrics") {
-		if _, _, err := checkMetrics(c); err != nil {
+		if _, err := checkMetrics(c); err != nil {
 			return err
 		}
 	}

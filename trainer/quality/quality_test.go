@@ -261,7 +261,7 @@ func TestReport(t *testing.T) {
 	if want := "2 clips, 4 frames"; !strings.Contains(b.String(), want) || !strings.Contains(b.String(), "psnr, dB") {
 		t.Errorf("no %q in\n%s", want, b.String())
 	}
-	for names, want := range map[string]string{"psnr,psrn": `"psrn": want some of psnr`, "ssim,ssim": "named twice", "lpips": "lpips: want its weights", "fid": "fid: want its weights", "": `""`} {
+	for names, want := range map[string]string{"psnr,psrn": `"psrn": want some of psnr`, "ssim,ssim": "named twice", "lpips": "lpips: want its weights", "fid": "fid: want its weights", "fvd": "fvd: want its weights", "": `""`} {
 		if _, err := New(names, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", names, err, want)
 		}
