@@ -81,14 +81,6 @@ func (g CodeGrid) Of(frames int) int {
 	return frames / g.Frames
 }
 
-// clip is the number of frames of a clip with that many frames of codes.
-func (g CodeGrid) clip(codes int) int {
-	if g.FirstFrame {
-		return 1 + (codes-1)*g.Frames
-	}
-	return codes * g.Frames
-}
-
 // ids is the number of ids of a position, and vocabulary the number of different ones.
 func (g CodeGrid) ids() int { return g.Codebooks * len(g.Digits) }
 

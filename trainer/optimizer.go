@@ -233,11 +233,6 @@ func (o *optimizer) accumulateGradient(p push, from, to int, copy, add kernels.K
 	}
 }
 
-// own is the section of an arena.
-func (o *optimizer) own(arena kernels.Buffer) kernels.Buffer {
-	return arena.Slice(o.section.From, o.section.To)
-}
-
 // update enqueues the update of the parameters with the hyper-parameters written last.
 //
 // AdamW changes nothing if the norm is not finite: 0 times the loss makes it so.
