@@ -267,10 +267,12 @@ func contentHash(file io.ReaderAt, off, size int64) (string, error) {
 	fmt.Fprintf(h, "%d\n", size)
 	head := min(size, hashedPart)
 	tail := min(size-head, hashedPart)
+	buffer := make([]byte, head)
 	for _, part := range [][2]int64{{off, head}, {off + size - tail, tail}} {
-		if n, err := io.Copy(h, io.NewSectionReader(file, part[0], part[1])); err != nil || n != part[1] {
+		if n, err := file.ReadAt(buffer[:part[1]], part[0]); int64(n) != part[1] {
 			return "", errors.Join(err, io.ErrUnexpectedEOF)
 		}
+		h.Write(buffer[:part[1]])
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }

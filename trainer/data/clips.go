@@ -17,7 +17,7 @@ func Resolve(ctx context.Context, src Source, indices []int, cfg Config) (Config
 	}
 	h, w := cfg.side()
 	if h == 0 || cfg.Frames == 0 || cfg.Channels == 0 {
-		c, whole, err := firstReadable(ctx, src, indices, cfg.Strict)
+		c, whole, err := firstReadable(ctx, src, indices, cfg.Strict, onePixel)
 		if err != nil {
 			return cfg, err
 		}
@@ -42,10 +42,13 @@ func Resolve(ctx context.Context, src Source, indices []int, cfg Config) (Config
 // for a readable one fails.
 const maxUnreadable = 64
 
+// onePixel is a fit for who needs no pixels: a frame of 1920x1080 is 25 MB as floats.
+var onePixel = fit{mode: fitStretch, H: 1, W: 1}
+
 // firstReadable reads the first clip that can be read, or the first frame of a film
-// that is not read whole.
-func firstReadable(ctx context.Context, src Source, indices []int, strict bool) (Clip, bool, error) {
-	one := request{choose: func(int, func(int) float64) ([]int, fit) { return []int{0}, fit{} }}
+// that is not read whole, fitted as f says.
+func firstReadable(ctx context.Context, src Source, indices []int, strict bool, f fit) (Clip, bool, error) {
+	one := request{choose: func(int, func(int) float64) ([]int, fit) { return []int{0}, f }}
 	var last error
 	for _, i := range indices[:min(len(indices), maxUnreadable)] {
 		c, whole, err := readPart(ctx, src, i, one, nil, nil)
@@ -67,14 +70,14 @@ func First(ctx context.Context, src Source) (Clip, error) {
 	for i := range indices {
 		indices[i] = i
 	}
-	c, _, err := firstReadable(ctx, src, indices, false)
+	c, _, err := firstReadable(ctx, src, indices, false, fit{})
 	return c, err
 }
 
 // HasFilms reports whether the first clip that can be read is a film that is read by
 // windows.
 func HasFilms(ctx context.Context, src Source, indices []int) (bool, error) {
-	_, whole, err := firstReadable(ctx, src, indices, false)
+	_, whole, err := firstReadable(ctx, src, indices, false, onePixel)
 	return !whole && err == nil, err
 }
 

@@ -31,6 +31,7 @@ type decoder struct {
 	out    *bufio.Reader
 	log    tail
 	raw    []byte
+	pool   *sync.Pool    // of raw, or nil
 	quiet  time.Duration // largest time without a frame
 	timer  *time.Timer
 	stuck  atomic.Bool
@@ -45,6 +46,7 @@ const stallTimeout = 30 * time.Second
 type ffmpeg struct {
 	path  string
 	stall time.Duration
+	raw   sync.Pool       // of *[]byte: memory for frames as ffmpeg writes them
 	text  func() string   // first line of its version
 	args  func() []string // options of its output that depend on the version
 	// reading are options of its input: newer versions would cut frames to the clean aperture that
@@ -157,7 +159,10 @@ func (f *ffmpeg) open(ctx context.Context, of film, at seek, step, count int) (*
 		args = append(args, "-frames:v", strconv.Itoa(count))
 	}
 	args = append(args, "-f", "image2pipe", "-c:v", "pam", "pipe:1")
-	d := &decoder{cancel: cancel, quiet: f.stall + time.Duration(min(dropped, 1e6)*float64(time.Second))}
+	d := &decoder{cancel: cancel, quiet: f.stall + time.Duration(min(dropped, 1e6)*float64(time.Second)), pool: &f.raw}
+	if b, ok := f.raw.Get().(*[]byte); ok {
+		d.raw = *b
+	}
 	if err := d.start(ctx, f.path, args, of.bytes); err != nil {
 		cancel()
 		return nil, err
@@ -181,13 +186,18 @@ func (d *decoder) start(ctx context.Context, path string, args []string, in io.R
 	return nil
 }
 
-// close ends the process and returns its error.
+// close ends the process and returns its error. The last picture is no longer valid.
 func (d *decoder) close() error {
 	d.once.Do(func() {
 		d.cancel()
 		d.timer.Stop()
 		d.err = d.cmd.Wait()
 	})
+	if d.pool != nil && d.raw != nil {
+		raw := d.raw
+		d.pool.Put(&raw)
+		d.pool = nil
+	}
 	return d.err
 }
 
@@ -417,19 +427,23 @@ type packet struct {
 // parsePacket parses a line of framecrc: stream, dts, pts, duration, size, checksum
 // and flags. Other lines are not ok.
 func parsePacket(line string) (p packet, ok bool) {
-	fields := strings.Split(line, ",")
-	if len(fields) < 6 {
-		return p, false
-	}
-	for i, to := range []*int64{&p.dts, &p.pts, &p.duration} {
-		n, err := strconv.ParseInt(strings.TrimSpace(fields[1+i]), 10, 64)
+	_, rest, ok := strings.Cut(line, ",")
+	for _, to := range []*int64{&p.dts, &p.pts, &p.duration} {
+		var field string
+		if field, rest, ok = strings.Cut(rest, ","); !ok {
+			return p, false
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(field), 10, 64)
 		if err != nil {
 			return p, false
 		}
 		*to = n
 	}
+	if _, rest, ok = strings.Cut(rest, ","); !ok { // the size
+		return p, false
+	}
 	flags := int64(1)
-	for _, f := range fields[6:] {
+	for f := range strings.SplitSeq(rest, ",") {
 		if v, found := strings.CutPrefix(strings.TrimSpace(f), "F=0x"); found {
 			flags, _ = strconv.ParseInt(v, 16, 64)
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -119,3 +120,22 @@ func TestLetterboxOfPixelsThatAreNotSquare(t *testing.T) {
 }
 
 func abs(x float64) float64 { return max(x, -x) }
+
+// The number of channels of a film is found without a frame of its size as floats.
+func TestResolvingAFilmTakesNoFrameOfFloats(t *testing.T) {
+	const h, w = 960, 1280
+	path := filepath.Join(t.TempDir(), "a.mp4")
+	makeFilm(t, path, "color=green:s=1280x960:r=25:d=1", "-c:v", "mpeg4")
+	src := mustOpen(t, Options{}, path)
+	asFilms(t, src)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	cfg, err := Resolve(t.Context(), src, []int{0}, Config{Size: 32, Frames: 4, ValShare: .2})
+	runtime.ReadMemStats(&after)
+	if err != nil || cfg.Channels != 3 {
+		t.Fatal(cfg, err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 2*h*w*4 {
+		t.Errorf("%d bytes were allocated; a frame of floats has %d", n, h*w*3*4)
+	}
+}
