@@ -37,11 +37,12 @@ another shape are listed and refuse the import.
 Of Open-MAGVIT2 and VidTok the network follows from names and shapes, and the run holds
 weights alone: use it, or train on from it with --init. Averages are taken where the file has
 them. What VidTok's files do not say must be given: --version, unless the file has its
-published name, and --levels, unless all are 8.`,
+published name, and --levels, unless all are 8; or --config, the project's own YAML file, which
+is held against the tensors.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "from", Usage: "whose checkpoint: lucidrains, open-magvit2 or vidtok"},
 			&cli.StringFlag{Name: "out", Usage: "the run's directory to make, `RUN`"},
-			&cli.StringFlag{Name: "config", DefaultText: "from the arguments in a tokenizer file", Usage: "read the configuration from a YAML `FILE`"},
+			&cli.StringFlag{Name: "config", DefaultText: "from the arguments in a tokenizer file", Usage: "read the configuration from a YAML `FILE`; of open-magvit2 and vidtok the project's own"},
 			&cli.StringFlag{Name: "weights", DefaultText: "ema where there is one", Usage: "open-magvit2, vidtok: ema or plain"},
 			&cli.BoolFlag{Name: "inflate", Usage: "open-magvit2: make a video network that begins as the file's image network"},
 			&cli.StringFlag{Name: "version", Usage: "vidtok: 1.0 or 1.1"},

@@ -16,10 +16,7 @@ import (
 var publishedFlags = []string{"weights", "version", "levels", "inflate"}
 
 func importPublished(c *cli.Context, file string) error {
-	o := published.ImportOptions{File: file, Out: c.String("out"), Family: c.String("from"), Weights: c.String("weights"), Version: c.String("version"), Inflate: c.Bool("inflate"), Set: c.StringSlice("set")}
-	if c.IsSet("config") {
-		return usagef("--config: the configuration follows from the file's tensors with --from %s; --set changes a key", o.Family)
-	}
+	o := published.ImportOptions{File: file, Out: c.String("out"), Family: c.String("from"), Weights: c.String("weights"), Version: c.String("version"), Inflate: c.Bool("inflate"), Config: c.String("config"), Set: c.StringSlice("set")}
 	if !slices.Contains([]string{"", published.Averaged, published.Plain}, o.Weights) {
 		return usagef("--weights %s: want %s or %s", o.Weights, published.Averaged, published.Plain)
 	}

@@ -34,6 +34,7 @@ type ImportOptions struct {
 	Weights string   // Averaged, Plain; "": the average where the file has one
 	Version string   // of VidTok, "1.0" or "1.1"; "": by a published file's name
 	Levels  []int    // of VidTok's codes; nil: 8 each
+	Config  string   // configuration file of the project, held against the tensors; "": none
 	Inflate bool     // makes a video network of an image network of Open-MAGVIT2
 	Set     []string // assignments that override keys, see config.Set
 
@@ -136,7 +137,7 @@ func (o ImportOptions) read(p model.Param, t *torchfile.Tensor, dst []float32) e
 }
 
 // config is the run's configuration: that of the preset of its kind with the file's network.
-func (o ImportOptions) config(f *file, r *Imported) (cfg config.Config, net *model.Tokenizer, err error) {
+func (o *ImportOptions) config(f *file, r *Imported) (cfg config.Config, net *model.Tokenizer, err error) {
 	n, ok, err := recognise(f.tensors)
 	switch {
 	case err != nil:
@@ -147,6 +148,11 @@ func (o ImportOptions) config(f *file, r *Imported) (cfg config.Config, net *mod
 		return cfg, nil, fmt.Errorf("these are tensors of %s: give --from %s", n.family, n.family)
 	}
 	f.tensors = f.tensors.within(n.prefix)
+	if o.Config != "" {
+		if err := o.fromYAML(n, r); err != nil {
+			return cfg, nil, err
+		}
+	}
 	if o.Inflate {
 		if !n.size.Images {
 			return cfg, nil, fmt.Errorf("--inflate makes a video network of an image network; these are tensors of a video network")
