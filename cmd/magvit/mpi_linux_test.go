@@ -113,6 +113,52 @@ func TestMPIEvaluatesAndEncodes(t *testing.T) {
 	}
 }
 
+// TestMPIReadmeExamples runs the commands of the guide on clips of the tests: mpirun's by the
+// launcher, those of other launchers without it.
+func TestMPIReadmeExamples(t *testing.T) {
+	_, clips := tortureInputs(t)
+	guide, err := os.ReadFile("../../trainer/README.md")
+	trainertest.Check(t, err)
+	_, text, _ := strings.Cut(string(guide), "\n## Several processes and machines\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	trainertest.Check(t, os.WriteFile(hosts, []byte("localhost\n"), 0o666))
+	text = strings.NewReplacer("[mpirun, -n, \"8\",", "kubernetes", ", ", " ", "]", "").Replace(text)
+	found := map[string]int{}
+	for line := range strings.Lines(text) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), "command: ")
+		launcher, command, ok := strings.Cut(line, " magvit train ")
+		kind, _, _ := strings.Cut(launcher, " ")
+		if !ok || !slices.Contains([]string{"mpirun", "srun", "kubernetes"}, kind) {
+			continue
+		}
+		found[kind]++
+		run := filepath.Join(t.TempDir(), "run")
+		args := []string{"train"}
+		for _, a := range strings.Fields(command) {
+			switch a {
+			case "clips/", "/data/clips":
+				a = clips
+			case "runs/mine", "/data/runs/mine":
+				a = run
+			case "demo":
+				a = "tiny"
+			}
+			args = append(args, a)
+		}
+		args = append(args, "--steps", "1", "--set", "train.batch=1", "--set", "train.eval_clips=1", "--set", "train.samples=0", "--set", "data.crop.batch=0", "--set", "data.size=64")
+		cmd := program(t, args...)
+		if kind == "mpirun" {
+			flags := strings.Fields(strings.NewReplacer("-n 8", "-n 2", "-n 4", "-n 2", " hosts", " "+hosts).Replace(launcher))[1:]
+			cmd = mpirun(t, append(append(flags, binary), args...)...)
+		}
+		succeeds(t, cmd, line)
+	}
+	if found["mpirun"] != 2 || found["srun"] != 1 || found["kubernetes"] != 1 {
+		t.Errorf("examples found: %v", found)
+	}
+}
+
 // ranksOf are the process numbers of the ranks that train in a run directory, by rank.
 func ranksOf(out string) map[int]int {
 	found := map[int]int{}
