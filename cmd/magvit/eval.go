@@ -96,6 +96,9 @@ func printEvaluation(c *cli.Context, e metrics.EvalRecord, judge *quality.Judge)
 	if err != nil {
 		return err
 	}
+	if err := saveResult(quality.Saved{Step: e.Step, Split: c.String("split"), Report: r}, c.String("checkpoint"), quality.FileName); err != nil {
+		return err
+	}
 	if c.Bool("json") {
 		return printJSON(c, struct {
 			metrics.Report

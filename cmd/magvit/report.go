@@ -14,8 +14,8 @@ func reportCommand() *cli.Command {
 		Name:        "report",
 		Usage:       "rewrite report.html of a run",
 		ArgsUsage:   "RUN",
-		Description: example("magvit report runs/demo"),
-		Flags:       []cli.Flag{jsonFlag()},
+		Description: example("magvit report runs/demo", "magvit report runs/film-64 --beside runs/film-64-gan"),
+		Flags:       []cli.Flag{&cli.StringFlag{Name: "beside", Usage: "also show the numbers and pictures of another run, `OTHER`, and the differences"}, jsonFlag()},
 		Action:      makeReport,
 	}
 }
@@ -25,18 +25,22 @@ func makeReport(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	dir := args[0]
-	if st, err := os.Stat(dir); err != nil {
-		return usagef("report: %w", err)
-	} else if !st.IsDir() {
-		return usagef("report: %s is a file; want a run directory", dir)
+	for _, dir := range []string{args[0], c.String("beside")} {
+		if dir == "" {
+			continue
+		}
+		if st, err := os.Stat(dir); err != nil {
+			return usagef("report: %w", err)
+		} else if !st.IsDir() {
+			return usagef("report: %s is a file; want a run directory", dir)
+		}
+		_, noConfig := os.Stat(filepath.Join(dir, "config.yaml"))
+		_, noMetrics := os.Stat(filepath.Join(dir, "metrics.jsonl"))
+		if noConfig != nil && noMetrics != nil {
+			return usagef("report: %s is no run directory: it holds neither config.yaml nor metrics.jsonl", dir)
+		}
 	}
-	_, noConfig := os.Stat(filepath.Join(dir, "config.yaml"))
-	_, noMetrics := os.Stat(filepath.Join(dir, "metrics.jsonl"))
-	if noConfig != nil && noMetrics != nil {
-		return usagef("report: %s is no run directory: it holds neither config.yaml nor metrics.jsonl", dir)
-	}
-	path, err := report.Write(dir)
+	path, err := report.WriteBeside(args[0], c.String("beside"))
 	if err != nil {
 		return err
 	}

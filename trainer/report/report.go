@@ -78,6 +78,7 @@ type data struct {
 	Probe      *Probe                  // nil if there was none
 	Forecast   *Forecast               // nil if there was none
 	Codecs     *videocodec.Comparison  // nil if there was none
+	Beside     *Beside                 // nil if no other run was named
 	Classify   *metrics.Classification // of a classifier, which has no Val
 }
 
@@ -98,14 +99,26 @@ type Sample struct {
 // Write makes report.html in a run directory and returns its path. The old page
 // is replaced atomically. It is an
 // error if the directory holds neither config.yaml nor metrics.jsonl.
-func Write(dir string) (path string, err error) {
-	run, err := load(dir)
+func Write(dir string) (path string, err error) { return WriteBeside(dir, "") }
+
+// WriteBeside is Write with a section that shows another run next to this one; "": none.
+func WriteBeside(dir, other string) (path string, err error) {
+	own, err := load(dir)
 	if err != nil {
 		return "", fmt.Errorf("report of %s: %w", dir, err)
 	}
-	d, err := fill(dir, run)
+	d, err := fill(dir, own)
 	if err != nil {
 		return "", fmt.Errorf("report of %s: %w", dir, err)
+	}
+	if other != "" {
+		second, err := load(other)
+		if err == nil {
+			d.Beside, err = besides([2]string{dir, other}, [2]*run{own, second})
+		}
+		if err != nil {
+			return "", fmt.Errorf("report of %s beside %s: %w", dir, other, err)
+		}
 	}
 	var b bytes.Buffer
 	if err := page.Execute(&b, d); err != nil {
