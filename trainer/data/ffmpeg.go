@@ -39,8 +39,9 @@ type decoder struct {
 	err    error // of the process
 }
 
-// stallTimeout is the largest time without a frame after which ffmpeg is ended.
-const stallTimeout = 30 * time.Second
+// stallTimeout is the largest time without a frame after which ffmpeg is ended. Of a machine with 15
+// times as many programs as cores, 30 s ended one that was not stuck.
+const stallTimeout = 60 * time.Second
 
 // ffmpeg is the program that decodes films.
 type ffmpeg struct {

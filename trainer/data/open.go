@@ -25,7 +25,7 @@ type Options struct {
 	Cache   int64         // bytes of decoded video files, GIFs and frame folders to cache; 0: 512 MiB, negative: none
 	TempDir string        // where arrays are inflated to; "": the system's
 	Index   *Index        // of films, used and filled; nil: films are scanned when they are first read
-	Stall   time.Duration // largest time without a frame after which ffmpeg is ended; 0: 30 s
+	Stall   time.Duration // largest time without a frame after which ffmpeg is ended; 0: 60 s
 	Val     []string      // paths of the held-out clips, besides paths; all others are for training
 }
 
