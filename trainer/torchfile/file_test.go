@@ -299,3 +299,35 @@ func TestEachFloat32(t *testing.T) {
 		t.Errorf("%v of integers", err)
 	}
 }
+
+// torch saves float8 and unsigned integers in storages of bytes.
+func TestUntypedStorages(t *testing.T) {
+	data := make([]byte, 12)
+	for i := range data {
+		data[i] = byte(i)
+	}
+	for name, elements := range map[string]int{"float8_e4m3fn": 12, "uint16": 6, "uint32": 3} {
+		s := &storage{name: "0", dtype: Uint8, elements: len(data), at: memory(data), checked: true}
+		args := Tuple{s, int64(1), Tuple{int64(elements - 1)}, Tuple{int64(1)}, false, nil, &Opaque{Module: "torch", Name: name}}
+		x, err := (&machine{limits: Limits{Values: 100}}).untypedTensor(args)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		size := 12 / elements
+		if got, err := x.Bytes(); err != nil || x.Dtype != Dtype(name) || !bytes.Equal(got, data[size:]) || s.elements != 12 {
+			t.Errorf("%s: a tensor of %s with bytes %v, %v", name, x.Dtype, got, err)
+		}
+		if _, err := x.Float32s(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: converted, %v", name, err)
+		}
+		args[2] = Tuple{int64(elements)}
+		if _, err := (&machine{limits: Limits{Values: 100}}).untypedTensor(args); err == nil || !strings.Contains(err.Error(), "outside storage") {
+			t.Errorf("%s: a tensor that reaches outside of its storage: %v", name, err)
+		}
+		s.elements = 11
+		if _, err := (&machine{limits: Limits{Values: 100}}).untypedTensor(args); size > 1 && (err == nil || !strings.Contains(err.Error(), "want a multiple of")) {
+			t.Errorf("%s: a storage of 11 bytes: %v", name, err)
+		}
+	}
+}

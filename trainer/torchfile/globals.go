@@ -30,8 +30,8 @@ func (o *Opaque) pythonName() string {
 
 // untypedDtype is the type that a global torch.NAME denotes, of those in untyped storages.
 func untypedDtype(v any) Dtype {
-	if o, ok := v.(*Opaque); ok && o.Module == "torch" && !o.Called {
-		return unconverted[o.Name]
+	if o, ok := v.(*Opaque); ok && o.Module == "torch" && !o.Called && unconverted[Dtype(o.Name)] > 0 {
+		return Dtype(o.Name)
 	}
 	return ""
 }
@@ -297,11 +297,16 @@ func (m *machine) untypedTensor(args Tuple) (*Tensor, error) {
 	if dtype == "" {
 		return nil, fmt.Errorf("a tensor of %s; want float32, float64, float16 or bfloat16", kind(args[6]))
 	}
-	t, err := m.tensor(args[:6])
-	if err == nil {
-		t.Dtype = dtype // of one byte, as the storage's elements are
+	typed := slices.Clone(args[:6])
+	if s, ok := args[0].(*storage); ok { // its elements are bytes
+		if s.elements%dtype.Size() != 0 {
+			return nil, fmt.Errorf("storage %q has %d bytes; want a multiple of %d for %s", s.name, s.elements, dtype.Size(), dtype)
+		}
+		own := *s
+		own.dtype, own.elements = dtype, s.elements/dtype.Size()
+		typed[0] = &own
 	}
-	return t, err
+	return m.tensor(typed)
 }
 
 // tensor resolves (storage, offset, shape, strides, requires_grad, hooks[, metadata]).

@@ -26,9 +26,10 @@ const (
 	Bool     Dtype = "bool"
 )
 
-// Types that are named in messages but not converted. torch saves them in untyped storages.
-var unconverted = map[string]Dtype{
-	"float8_e4m3fn": "float8_e4m3fn", "float8_e5m2": "float8_e5m2", "float8_e4m3fnuz": "float8_e4m3fnuz", "float8_e5m2fnuz": "float8_e5m2fnuz", "float8_e8m0fnu": "float8_e8m0fnu",
+// unconverted are types that are named in messages but not converted, with the bytes of an element. torch saves them in
+// untyped storages.
+var unconverted = map[Dtype]int{
+	"float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1, "uint16": 2, "uint32": 4, "uint64": 8,
 }
 
 // storageClasses pairs each Dtype with the class torch.<name> and the size of an element in bytes.
@@ -49,10 +50,7 @@ func (d Dtype) Size() int {
 			return s.size
 		}
 	}
-	if unconverted[string(d)] != "" {
-		return 1
-	}
-	return 0
+	return unconverted[d]
 }
 
 // Tensor is an array whose elements are in the file. Strides and Offset count elements of its storage; every element
