@@ -119,10 +119,13 @@ WITH_CUDA = CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$(abspath $(dir $(CUDA_H)))" CGO_LDF
 gpu: kernels .tools/stub/libcuda.so $(CUDA_H)
 	$(WITH_CUDA) build $(VCS) -tags gpu -o bin/magvit ./cmd/magvit
 
-# The driver and the command line on a libcuda that runs the kernels on the host.
+# The driver and the command line on a libcuda that runs the kernels on the host, and two ranks
+# whose libnccl goes through shared memory.
 gpu-test: gpu
 	$(WITH_CUDA) vet -tags gpu,emul ./gpu ./cmd/magvit
 	$(WITH_CUDA) test -tags gpu,emul -run 'Driver|GPU' ./gpu ./cmd/magvit
+	@command -v $(MPICC) mpirun >/dev/null || { echo "skipped: ranks with a GPU each: $(MPICC) or mpirun is missing (.ci/setup mpi)"; exit 0; }; \
+	  CC=$(MPICC) CXX=$(subst mpicc,mpicxx,$(MPICC)) MAGVIT_MPIRUN=mpirun $(WITH_CUDA) test -tags gpu,emul,mpi -run RanksOnGPUs ./cmd/magvit
 
 # The machine code of kernels on tensor cores has the instructions that it should have.
 sass: $(NVCC) $(NVDISASM) | setup-go

@@ -202,6 +202,12 @@ func (c *cuda) abandon(why error) error {
 		p.lost = fmt.Errorf("%w; %w", p.lost, ncclFailed(int(r)))
 	}
 	p.comm = nil
+	for range 5000 { // what runs ends soon; memory must not be freed before
+		if done, err := c.done(); done || err != nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	return p.lost
 }
 

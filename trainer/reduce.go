@@ -159,11 +159,16 @@ func (r *reducer) overlap(s *Stepper, p, against *model.Program, to push) error 
 	err = r.each(plan, []*model.Program{p, against}, to, func(b *bucket) error { return r.hand(s.be, b) })
 	close(r.sums.buckets)
 	if err != nil {
-		r.sums.stop(err)
-		<-r.sums.done
-		r.sums = nil
+		r.abandon(err)
 	}
 	return err
+}
+
+// abandon ends the sums that are on their way.
+func (r *reducer) abandon(why error) {
+	r.sums.stop(why)
+	<-r.sums.done
+	r.sums = nil
 }
 
 // begin starts the goroutine that adds up the buckets of a step.
@@ -216,7 +221,8 @@ func (r *reducer) reduce(ctx context.Context, s *Stepper) error {
 		}
 		close(r.sums.buckets)
 		if err != nil {
-			r.sums.stop(err)
+			r.abandon(err)
+			return err
 		}
 	}
 	t := r.sums

@@ -97,7 +97,7 @@ func (t *training) position() Position {
 func (t *training) enqueue(n int) error {
 	t.current.clips += t.pendingClips
 	t.pendingClips = 0
-	t.updating = n == t.part().to-1 && t.group.Size() == 1
+	t.updating = n == t.part().to-1 && (t.group.Size() == 1 || t.stepper.reducer.onDevice())
 	return t.stepper.Run(n, t.position())
 }
 

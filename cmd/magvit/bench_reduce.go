@@ -251,13 +251,14 @@ func connectGPUs(ctx context.Context, be kernels.Backend, g *ranks.Group, timeou
 	return nil, dev.Connect(gpu.Peers{ID: id, Rank: g.Rank(), Size: g.Size(), Timeout: timeout})
 }
 
-// fit finds the link: latency by the smallest sum, rate by the largest.
+// fit finds the link: latency by the smallest sum, rate by the size that has the highest.
 func (r *reduceResult) fit() {
-	first, last := r.Rows[0], r.Rows[len(r.Rows)-1]
-	r.Latency = first.Seconds / 2
-	r.Rate = sent(last.Bytes, r.Ranks) / max(last.Seconds-first.Seconds, 1e-9)
-	if len(r.Rows) == 1 {
-		r.Rate = sent(last.Bytes, r.Ranks) / last.Seconds
+	first := r.Rows[0]
+	r.Latency, r.Rate = first.Seconds/2, sent(first.Bytes, r.Ranks)/first.Seconds
+	for _, row := range r.Rows[1:] {
+		if more := row.Seconds - first.Seconds; more > 0 {
+			r.Rate = max(r.Rate, (sent(row.Bytes, r.Ranks)-sent(first.Bytes, r.Ranks))/more)
+		}
 	}
 }
 
