@@ -227,6 +227,8 @@ func TestAdversarialTrainingIsWatched(t *testing.T) {
 		// A weight that follows no gradients and is far too small, or far too large.
 		"the tokenizer ignores the discriminator": {"model.loss.adversarial.adaptive=none", "model.loss.adversarial.weight=1e-7", "train.steps=12"},
 		"the adversarial term drowns all others":  {"model.loss.adversarial.adaptive=none", "model.loss.adversarial.weight=1e5", "train.steps=12"},
+		// A discriminator that cannot learn.
+		"the discriminator tells nothing apart": {"train.discriminator.lr=1e-9", "train.steps=12"},
 	} {
 		o, log := small(t, slices.Concat(against, always, set)...)
 		run(t, t.Context(), o)

