@@ -4,7 +4,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # What .ci/setup adds on a machine that lacks it.
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
-.PHONY: mpi mpi-gpu mpi-test torture-ranks setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels gpu gpu-test sass generate demo film bare tdd bench torture clean
+.PHONY: mpi mpi-gpu mpi-test torture-ranks setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels kernels-newest gpu gpu-test sass generate demo film bare tdd bench torture clean
 
 # Go would name the commit of an enclosing repository, if any, in a linked worktree or an
 # unpacked archive (findings/go-build-worktree.sh).
@@ -108,6 +108,15 @@ cuda-tools: $(NVCC) $(CUDA_H)
 # an unexpected stack, serialized wgmma. See kernels/nvcc.
 kernels: $(NVCC) | setup-go
 	$(GO) run ./kernels/nvcc --nvcc $(NVCC) build
+
+# The same by the newest nvcc that was tried, without output. STEMS="conv_sm90a conv_mma"
+# checks these files only: CI does so with conv_sm90a, which comes closest to spilling.
+NEWEST = .tools/cuda-newest/nvidia/cu13/bin/nvcc
+$(NEWEST):
+	$(PIP) .tools/cuda-newest nvidia-cuda-nvcc==13.5.37 nvidia-nvvm==13.5.37 nvidia-cuda-crt==13.5.37 nvidia-cuda-runtime==13.5.37
+
+kernels-newest: $(NEWEST) | setup-go
+	$(GO) run ./kernels/nvcc --nvcc $(NEWEST) check $(STEMS)
 
 # bin/magvit with the code for GPUs. It opens libcuda at run time; the linker gets an
 # empty script in its place.

@@ -17,65 +17,17 @@ import (
 	"magvit/kernels/kerneltest"
 )
 
-// always is a device that gives all convolutions to the tensor cores, also those that
-// fill them badly.
-type always struct{ *Device }
-
-func (d always) Prepare(s kernels.Spec) (kernels.Kernel, error) {
-	return d.link(s, kernels.LaunchesOnHopper(s, testSMs))
-}
-
-// testSMs is so small that CTAs loop over several tiles and split some.
-const testSMs = 2
-
-func alwaysOn(drv *emul.Driver) always { return always{Emulated(drv.As("sm_90"), kernels.BF16)} }
-
-func cube(n, t, h, w, c, o, kt, k int) kernels.Conv {
-	return kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: o, KT: kt, KH: k, KW: k, ST: 1, SH: 1, SW: 1, DT: 1, PT: kt - 1, PH: k / 2, PW: k / 2}
-}
-
-// hopperShapes are convolutions that reach each loop of conv_sm90a.cu: pixel tiles over
-// edges, several tiles, CTAs with one and with two pixel tiles, channels that fill no tile,
-// sums of more steps than the pipelines have stages, lines that taps share.
-func hopperShapes() []kernels.Conv {
-	dilated := cube(1, 5, 7, 6, 67, 46, 3, 1)
-	dilated.DT, dilated.PT = 2, 3
-	bare := cube(5, 3, 4, 5, 8, 72, 2, 2) // even kernel, no padding, pixel tiles of several clips
-	bare.PT, bare.PH, bare.PW = 0, 0, 0
-	strided := cube(1, 2, 34, 36, 64, 70, 1, 3) // several pixel tiles
-	strided.SH, strided.SW = 2, 2
-	late := cube(1, 8, 3, 4, 40, 64, 3, 1) // every third frame is read, with a dilation of two
-	late.ST, late.DT, late.PT = 3, 2, 4
-	return []kernels.Conv{
-		strided, late, cube(1, 5, 9, 15, 64, 64, 2, 3), cube(1, 3, 12, 11, 128, 128, 1, 3), cube(3, 1, 13, 17, 64, 192, 1, 1),
-		cube(2, 1, 16, 33, 72, 42, 2, 3), dilated, bare,
+func onHopper(drv *emul.Driver) Hopper {
+	be, ok := Emulated(drv.As("sm_90"), kernels.BF16).OnHopper(kerneltest.HopperSMs)
+	if !ok {
+		panic("the emulator has no wgmma")
 	}
+	return be
 }
 
-// hopperCases are those shapes with all, some or none of their activations in bfloat16, and of the suite what a device gives to the tensor cores.
+// hopperCases are those of kerneltest, and of the suite what a device gives to the tensor cores.
 func hopperCases() []kerneltest.Case {
-	const tol, why = 1e-11, "float32 sums of up to a few thousand products"
-	var cs []kerneltest.Case
-	for i, s := range hopperShapes() {
-		full, grad := s, s
-		full.Act, full.Residual, grad.Act, grad.Residual = kernels.SiLU, true, kernels.ELU, true
-		for j, c := range []kerneltest.Case{
-			{Spec: full}, {Spec: kernels.ConvGradX{Conv: s}}, {Spec: kernels.ConvGradX{Conv: grad}}, {Spec: kernels.ConvGradW{Conv: s}},
-		} {
-			c.Tol, c.Why = tol, why
-			if j == 2 {
-				c.Draw = map[string]kerneltest.Draw{"s": kerneltest.Mixed(-1, 1, 0)}
-			}
-			var names []string
-			for k, a := range c.Spec.Args() {
-				if bits := []uint32{0, ^uint32(0), 0b01011, 0b10010}[(i+j)%4]; a.Store == kernels.StoreEither && bits>>k&1 != 0 {
-					names = append(names, a.Name)
-				}
-			}
-			c.Spec = kernels.StoreBF16(c.Spec, names...)
-			cs = append(cs, c)
-		}
-	}
+	cs := kerneltest.Hopper()
 	for _, c := range kerneltest.Cases() {
 		l, err := kernels.LaunchesOf(c.Spec, kernels.BF16, "sm_90")
 		if err == nil && slices.ContainsFunc(l.List, func(l kernels.Launch) bool { return strings.HasSuffix(l.Kernel, "_sm90a") }) {
@@ -90,7 +42,10 @@ func hopperCases() []kerneltest.Case {
 func TestHopperShapesReachAll(t *testing.T) {
 	forms := map[string]bool{}
 	for _, c := range hopperCases() {
-		p := kernels.LaunchesOnHopper(c.Spec, testSMs)
+		p, err := kernels.LaunchesOnHopper(c.Spec, kerneltest.HopperSMs)
+		if err != nil {
+			t.Fatal(err)
+		}
 		k, _, _ := strings.Cut(kernels.Name(c.Spec), "{")
 		parts := strings.Contains(p.List[len(p.List)-1].Kernel, "sum")
 		for _, l := range p.List {
@@ -121,9 +76,9 @@ func TestHopperShapesReachAll(t *testing.T) {
 // The tensor cores of Hopper give what the definition says, and the same bits whatever
 // the order of threads and copies.
 func TestHopperMatchesDefinitions(t *testing.T) {
-	be := alwaysOn(emul.Open(emul.Forward))
+	be := onHopper(emul.Open(emul.Forward))
 	defer be.Close()
-	others := []always{alwaysOn(emul.Open(emul.Reverse)), alwaysOn(emul.Open(emul.Shuffled))}
+	others := []Hopper{onHopper(emul.Open(emul.Reverse)), onHopper(emul.Open(emul.Shuffled))}
 	for _, other := range others {
 		defer other.Close()
 	}
@@ -273,7 +228,7 @@ func TestHopperMutationsAreCaught(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				be := alwaysOn(drv)
+				be := onHopper(drv)
 				defer be.Close()
 				for _, c := range all {
 					if name, _, _ := strings.Cut(kernels.Name(c.Spec), "{"); !slices.Contains(strings.Fields(m.kinds), name) {

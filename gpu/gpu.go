@@ -153,7 +153,7 @@ func (d *Device) Allocated() int64 { return d.bytes }
 
 // WorkspaceBytes is the memory that a kernel needs besides its arguments; all share it.
 func (d *Device) WorkspaceBytes(s kernels.Spec) int64 {
-	l, err := kernels.LaunchesOf(s, d.precision, d.Info().Architecture)
+	l, err := d.Launches(s)
 	if err != nil {
 		return 0 // Prepare returns it
 	}
@@ -201,11 +201,16 @@ func (d *Device) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 }
 
 func (d *Device) prepare(s kernels.Spec) (*kernel, error) {
-	l, err := kernels.LaunchesOf(s, d.precision, d.Info().Architecture)
+	l, err := d.Launches(s)
 	if err != nil {
 		return nil, err
 	}
 	return d.link(s, l)
+}
+
+// Launches is how the device computes a Spec.
+func (d *Device) Launches(s kernels.Spec) (*kernels.Launches, error) {
+	return kernels.LaunchesOf(s, d.precision, d.Info().Architecture)
 }
 
 // link looks up the functions of the launches of s.

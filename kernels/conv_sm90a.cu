@@ -254,9 +254,10 @@ __device__ inline void implicit_gemm(char* memory, const TensorMap* x, const Ten
           unsigned full = r.a.full + 8 * a.stage, to = r.a.smem + a.stage * r.a.stage_bytes;
           mbarrier_wait(r.a.empty + 8 * a.stage, a.phase);
           mbarrier_arrive_expect_tx(full, r.a.stage_bytes);
-          for (int g = 0; g < r.a_tiles; g++) {
+#pragma unroll
+          for (int g = 0; g < 2; g++) {
             int m = m0 + 64 * g;
-            tma_load(to + g * A_TILE_BYTES, w, full, DGRAD ? m : at.c, s.w.first_tap + at.w * s.w.tap_step, s.h.first_tap + (at.h + tap) * s.h.tap_step, s.t.first_tap + at.t * s.t.tap_step, DGRAD ? at.c : m);
+            if (g < r.a_tiles) tma_load(to + g * A_TILE_BYTES, w, full, DGRAD ? m : at.c, s.w.first_tap + at.w * s.w.tap_step, s.h.first_tap + (at.h + tap) * s.h.tap_step, s.t.first_tap + at.t * s.t.tap_step, DGRAD ? at.c : m);
           }
           a.advance(r.a);
         }

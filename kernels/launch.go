@@ -65,6 +65,13 @@ func LaunchesOf(s Spec, precision Precision, arch string) (*Launches, error) {
 	return launchesOf(s, &Launches{precision: precision, arch: arch, smCount: smCount})
 }
 
+// LaunchesOnHopper is LaunchesOf in BF16 for a device of sm_90 that has that many SMs and
+// runs every convolution by conv_sm90a.cu, also those that fill its tiles badly, except
+// those that TMA copies cannot load. It is for checks of these kernels at small sizes.
+func LaunchesOnHopper(s Spec, sms int) (*Launches, error) {
+	return launchesOf(s, &Launches{precision: BF16, arch: hopper, smCount: sms, always: true})
+}
+
 func launchesOf(s Spec, p *Launches) (*Launches, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err

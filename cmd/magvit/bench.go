@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"magvit/gpu"
+	"magvit/kernels"
 	"magvit/kernels/kerneltest"
 )
 
@@ -22,7 +22,7 @@ func benchCommand() *cli.Command {
 		Description: example("magvit bench --filter '^Conv{'", "magvit bench --check --device gpu --precision bf16", "magvit bench step --preset demo"),
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "compare the whole suite with the definitions; speed is then measured on a GPU only"},
-			&cli.StringFlag{Name: "filter", Usage: "only kernels whose name matches this `REGEXP`"},
+			&cli.StringFlag{Name: "filter", Usage: "only kernels whose name, or the names of their launches, match this `REGEXP`"},
 			&cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "time limit of a kernel on a GPU, over all its runs; longer counts as hanging"},
 			kernelsFlag(),
 			jsonFlag(),
@@ -75,17 +75,27 @@ func bench(c *cli.Context) error {
 	if err := useKernels(c, be); err != nil {
 		return err
 	}
-	_, onGPU := be.(*gpu.Device)
-	matching := func(all []kerneltest.Case) []kerneltest.Case {
-		return slices.DeleteFunc(all, func(k kerneltest.Case) bool { return !filter.MatchString(k.String()) })
+	dev, onGPU := be.(*gpu.Device)
+	matching := func(on kernels.Backend, all []kerneltest.Case) (cs []benchCase) {
+		for _, k := range all {
+			if k := (benchCase{k, on}); filter.MatchString(k.String()) || filter.MatchString(k.launches()) {
+				cs = append(cs, k)
+			}
+		}
+		return cs
 	}
-	var checked, timed []kerneltest.Case
+	var checked, timed []benchCase
 	if c.Bool("check") {
+		if onGPU {
+			if hopper, ok := dev.OnHopper(kerneltest.HopperSMs); ok {
+				checked = matching(hopper, kerneltest.Hopper())
+			}
+		}
 		all := append(kerneltest.Cases(), kerneltest.Wide()...)
-		checked = matching(append(all, kerneltest.Stored(be, all)...))
+		checked = append(checked, matching(be, append(all, kerneltest.Stored(be, all)...))...)
 	}
 	if !c.Bool("check") || onGPU {
-		timed = matching(kerneltest.Halved(be, kerneltest.Bench()))
+		timed = matching(be, kerneltest.Halved(be, kerneltest.Bench()))
 	}
 	if len(checked)+len(timed) == 0 {
 		return usagef("--filter %q matches no kernel (without --filter the names are listed)", c.String("filter"))

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"magvit/gpu"
 	"magvit/kernels"
 	"magvit/kernels/kerneltest"
 )
@@ -25,6 +24,12 @@ const (
 	// Cases and Wide have smaller ones of each.
 	comparableProduct, comparable = 1e9, 1e8
 )
+
+// benchCase is a case and the backend that runs it: that of the bencher, or a view of it.
+type benchCase struct {
+	kerneltest.Case
+	on kernels.Backend
+}
 
 // bencher runs cases on a device, one after the other. A GPU continues while results are
 // compared with definitions, which takes longer. Rows are printed when they are complete.
@@ -51,9 +56,9 @@ func newBencher(be kernels.Backend, out io.Writer) *bencher {
 
 // run does the cases that are only compared, simple kernels first, then those that are
 // timed. It continues after a failure unless the device is lost.
-func (b *bencher) run(ctx context.Context, checked, timed []kerneltest.Case) error {
+func (b *bencher) run(ctx context.Context, checked, timed []benchCase) error {
 	b.printf("%s, %s\n%s", b.result.Device, b.result.Precision, benchHead)
-	for _, k := range b.ordered(checked) {
+	for _, k := range ordered(checked) {
 		if err := b.row(ctx, k, false); err != nil {
 			return err
 		}
@@ -72,7 +77,7 @@ func (b *bencher) run(ctx context.Context, checked, timed []kerneltest.Case) err
 		return err
 	}
 	b.printf("multiply-adds %.1f GFLOP/s, copying %.1f GB/s\n", b.result.PeakGFLOPS, b.result.CopyGBPS)
-	for _, k := range b.ordered(timed) {
+	for _, k := range ordered(timed) {
 		if err := b.row(ctx, k, true); err != nil {
 			return err
 		}
@@ -80,31 +85,32 @@ func (b *bencher) run(ctx context.Context, checked, timed []kerneltest.Case) err
 	return nil
 }
 
-// launches are the names of the kernels that a GPU runs for a Spec, or the algorithm of a
+// launches are the names of the kernels that a GPU runs for the case, or the algorithm of a
 // convolution on a CPU.
-func (b *bencher) launches(s kernels.Spec) (names []string) {
-	if dev, ok := b.be.(*gpu.Device); ok {
-		all, err := kernels.LaunchesOf(s, dev.Precision(), dev.Info().Architecture)
+func (k benchCase) launches() string {
+	var names []string
+	switch on := k.on.(type) {
+	case interface {
+		Launches(kernels.Spec) (*kernels.Launches, error)
+	}:
+		all, err := on.Launches(k.Spec)
 		if err != nil {
-			return nil // Prepare returns it
+			return "" // Prepare returns it
 		}
 		for _, l := range all.List {
 			names = append(names, l.Kernel)
 		}
+	case *kernels.CPU:
+		return on.FormOf(k.Spec)
 	}
-	if cpu, ok := b.be.(*kernels.CPU); ok {
-		if form := cpu.FormOf(s); form != "" {
-			names = append(names, form)
-		}
-	}
-	return names
+	return strings.Join(names, " ")
 }
 
 // ordered sorts cases by complexity: matrix products last, of these float32 ones first,
 // then those on tensor cores, then those fed by TMA copies.
-func (b *bencher) ordered(cases []kerneltest.Case) []kerneltest.Case {
-	rank := func(k kerneltest.Case) int {
-		names := strings.Join(b.launches(k.Spec), " ")
+func ordered(cases []benchCase) []benchCase {
+	rank := func(k benchCase) int {
+		names := k.launches()
 		switch {
 		case kernels.RoundedArgs(k.Spec) == nil:
 			return 0
@@ -115,33 +121,32 @@ func (b *bencher) ordered(cases []kerneltest.Case) []kerneltest.Case {
 		}
 		return 1
 	}
-	ranks := map[kernels.Spec]int{}
+	var ranks [4][]benchCase
 	for _, k := range cases {
-		ranks[k.Spec] = rank(k)
+		r := rank(k)
+		ranks[r] = append(ranks[r], k)
 	}
-	cases = slices.Clone(cases)
-	slices.SortStableFunc(cases, func(x, y kerneltest.Case) int { return ranks[x.Spec] - ranks[y.Spec] })
-	return cases
+	return slices.Concat(ranks[:]...)
 }
 
 // row runs a case. It returns only errors after which nothing can be run.
-func (b *bencher) row(ctx context.Context, k kerneltest.Case, timed bool) error {
+func (b *bencher) row(ctx context.Context, k benchCase, timed bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	row := &benchRow{Kernel: k.String(), Tolerance: k.Tol, OK: true, Launches: strings.Join(b.launches(k.Spec), " ")}
+	row := &benchRow{Kernel: k.String(), Tolerance: k.Tol, OK: true, Launches: k.launches()}
 	compared := !timed || k.Spec.FLOPs() <= comparable || kernels.RoundedArgs(k.Spec) != nil && k.Spec.FLOPs() <= comparableProduct
 	var got [][]float32
 	err := b.watched(row.Kernel, func() (err error) {
 		if compared {
-			if got, err = kerneltest.Outputs(b.be, k); err != nil {
+			if got, err = kerneltest.Outputs(k.on, k.Case); err != nil {
 				return err
 			}
 		}
 		if !timed {
 			return nil
 		}
-		t, err := kerneltest.Time(b.be, k, benchTime)
+		t, err := kerneltest.Time(k.on, k.Case, benchTime)
 		row.Seconds, row.GFLOPS, row.GBPS = t.Min, t.GFLOPS, t.GBPS
 		row.OfPeak, row.OfCopy = row.GFLOPS/b.result.PeakGFLOPS, row.GBPS/b.result.CopyGBPS
 		return err
@@ -158,7 +163,7 @@ func (b *bencher) row(ctx context.Context, k kerneltest.Case, timed bool) error 
 	}
 	compare := func() {
 		if got != nil {
-			r := kerneltest.Compare(got, k, kernels.PrecisionOf(b.be))
+			r := kerneltest.Compare(got, k.Case, kernels.PrecisionOf(b.be))
 			row.Compared, row.OK, row.NMSE, row.MaxAbs = true, r.OK, finite(r.NMSE), finite(r.MaxAbs)
 			if r.Err != nil {
 				row.Error = r.Err.Error()

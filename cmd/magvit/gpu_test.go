@@ -133,6 +133,42 @@ func TestGPUBench(t *testing.T) {
 	}
 }
 
+// On a Hopper GPU in bf16 the suite has the small cases of TMA and wgmma. The filter knows
+// kernels by the names of their launches too.
+func TestGPUBenchHopper(t *testing.T) {
+	for _, filter := range []string{"^ConvGradX.*C:40 O:64", "^conv_grad_x_sm90a( .*sm90a)?$"} {
+		timeout := "60s"
+		if strings.Contains(filter, "sm90a") {
+			timeout = "1ns" // the first row is enough
+		}
+		out, log, status := onGPU(t, nil, "bench", "--check", "--device", "gpu", "--precision", "bf16", "--filter", filter, "--json", "--timeout", timeout)
+		var r struct {
+			Failed  int
+			Kernels []struct {
+				Kernel, Launches string
+				Compared         bool
+			}
+		}
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		rows := 2
+		if timeout == "1ns" {
+			rows = 1
+		} else if status != done || r.Failed != 0 {
+			t.Errorf("%s: exit %d, %d failed\n%s", filter, status, r.Failed, log)
+		}
+		if len(r.Kernels) != rows {
+			t.Fatalf("%s: %d rows, want %d: %+v\n%s", filter, len(r.Kernels), rows, r, log)
+		}
+		for _, k := range r.Kernels {
+			if !strings.Contains(k.Launches, "conv_grad_x_sm90a") || !strings.HasPrefix(k.Kernel, "ConvGradX") || k.Compared != (rows == 2) {
+				t.Errorf("%s: %+v", filter, k)
+			}
+		}
+	}
+}
+
 // A kernel that fails is named, and the others run, if the device survives it. One that
 // hangs or ends the context ends the command, as nothing after it would mean anything.
 func TestGPUBenchFailures(t *testing.T) {

@@ -20,17 +20,15 @@ func longTolerance(terms int) (tol float64, why string) {
 	return square(float64(terms) / 8 * 0x1p-24), "float32 sums of thousands of products, cut off after each 8"
 }
 
+// cube is a causal convolution of kt by k by k taps that keeps the size.
+func cube(n, t, h, w, c, o, kt, k int) kernels.Conv {
+	return kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: o, KT: kt, KH: k, KW: k, ST: 1, SH: 1, SW: 1, DT: 1, PT: kt - 1, PH: k / 2, PW: k / 2}
+}
+
 // convShapes are sizes around tile edges, single frames, odd heights and widths,
 // strides, dilation, even kernels and no padding.
 func convShapes() []kernels.Conv {
-	pointwise := func(n, t, h, w, c, o int) kernels.Conv {
-		return kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: o, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
-	}
-	cube := func(n, t, h, w, c, o, kt, k int) kernels.Conv {
-		s := pointwise(n, t, h, w, c, o)
-		s.KT, s.KH, s.KW, s.PT, s.PH, s.PW = kt, k, k, kt-1, k/2, k/2
-		return s
-	}
+	pointwise := func(n, t, h, w, c, o int) kernels.Conv { return cube(n, t, h, w, c, o, 1, 1) }
 	shapes := []kernels.Conv{
 		pointwise(1, 1, 1, 1, 1, 1), pointwise(1, 1, 1, 31, 33, 32), pointwise(2, 1, 1, 127, 32, 31), pointwise(1, 2, 8, 8, 129, 33),
 		pointwise(1, 1, 3, 43, 7, 127), pointwise(1, 1, 1, 33, 128, 129), pointwise(3, 5, 1, 1, 64, 48),
@@ -130,9 +128,6 @@ func convBenchCase(s kernels.Spec) Case {
 // terms, tiles of pixels over edges, channels that are no whole tiles, strides,
 // dilation, a stem. The definitions take some seconds for all.
 func Wide() []Case {
-	cube := func(n, t, h, w, c, o, kt, k int) kernels.Conv {
-		return kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: o, KT: kt, KH: k, KW: k, ST: 1, SH: 1, SW: 1, DT: 1, PT: kt - 1, PH: k / 2, PW: k / 2}
-	}
 	strided := cube(1, 2, 32, 34, 128, 128, 1, 3)
 	strided.SH, strided.SW = 2, 2
 	shorter := cube(2, 9, 8, 8, 128, 64, 3, 1)

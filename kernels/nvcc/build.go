@@ -98,6 +98,59 @@ func (t toolchain) compile(stem, version string, known []string, headers time.Ti
 	return r, r.check(source, version)
 }
 
+// checkAll compiles the .cu files of these names, all if there are none, for every
+// architecture, and checks the logs. It writes nothing that a build reads.
+func (t toolchain) checkAll(names []string) error {
+	_, version, err := t.release()
+	if err != nil {
+		return err
+	}
+	known, err := t.known()
+	if err != nil {
+		return err
+	}
+	stems, err := sources()
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if !slices.Contains(stems, n) {
+			return fmt.Errorf("no kernels/%s.cu", n)
+		}
+	}
+	if len(names) > 0 {
+		stems = names
+	}
+	dir, err := os.MkdirTemp("", "nvcc")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	reports := make([]report, len(stems))
+	err = parallel(len(stems), func(i int) error {
+		source := "kernels/" + stems[i] + ".cu"
+		_, log, err := output(t.nvcc, append(fatbinFlags(stems[i], known), "-o", filepath.Join(dir, stems[i]), source)...)
+		if err != nil {
+			return err
+		}
+		reports[i] = parse(log)
+		return reports[i].check(source, version)
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range known {
+		n := 0
+		for _, r := range reports {
+			n += r.kernels("sm_" + a)
+		}
+		if n > 0 {
+			fmt.Printf("nvcc %s, sm_%s: %d kernels, no spills\n", version, a, n)
+		}
+	}
+	return nil
+}
+
 // fresh reports whether a fatbin is newer than its source and all headers.
 func fresh(fatbin, source string, headers time.Time) bool {
 	made, err1 := os.Stat(fatbin)

@@ -108,6 +108,26 @@ func TestBuildKeepsNoFatbinOfRefusedCode(t *testing.T) {
 	}
 }
 
+// A check compiles all files, or some, and leaves nothing that a build would use.
+func TestCheckAll(t *testing.T) {
+	tool, spills := fakeNvcc(t, "conv_sm90a-13.0.88.log"), fakeNvcc(t, "conv_sm90a-13.5.37.log")
+	tree(t)
+	for i, names := range [][]string{nil, {"b_sm90a"}} {
+		if err := tool.checkAll(names); err != nil || len(calls(t)) != 2+i {
+			t.Errorf("check %v: %v, nvcc ran %d times, want %d", names, err, len(calls(t)), 2+i)
+		}
+	}
+	if err := tool.checkAll([]string{"gone"}); err == nil || !strings.Contains(err.Error(), "kernels/gone.cu") {
+		t.Errorf("a name without a source: %v", err)
+	}
+	if err := spills.checkAll([]string{"b_sm90a"}); err == nil || !strings.Contains(err.Error(), "spills registers") {
+		t.Errorf("spilled registers: %v", err)
+	}
+	if made, _ := filepath.Glob("gpu/fatbin/a.fatbin"); made != nil {
+		t.Errorf("%v after checks", made)
+	}
+}
+
 func TestToolchainRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "nvcc")
 	for script, want := range map[string]string{
