@@ -89,39 +89,16 @@ func (s *surprises) sort() {
 
 func (s FSQLoss) cpu(c *CPU) []stage {
 	f := newFSQBatch(c, s)
-	n := ceilDiv(s.Tokens, tokensPerTask)
-	batch, perSample, commitment := make([]float64, s.Books*f.high), make([]float64, s.Books*n), make([]float64, s.Books*n)
 	cs := s.channels()
-	var stages []stage
-	for b := range s.Books {
-		stages = append(stages, f.stages(b, 1, func(h int, mean []float32) {
-			sum := 0.
-			for _, p := range mean {
-				sum += float64(p) * surprise(float64(p))
-			}
-			batch[b*f.high+h] = sum
-		})...)
-		stages = append(stages, stage{n, func(args [][]float32, t, worker int) {
-			from, to := span(t, s.Tokens, tokensPerTask)
-			e, d2 := 0., 0.
-			for k := from; k < to; k++ {
-				z := args[1][(k*s.Books+b)*s.Dims:][:s.Dims]
-				f.token(z, worker)
-				f.each[worker].sort()
-				e += f.each[worker].entropy()
-				for i, v := range z {
-					d := float64(v) - s.value(cs, i, v)
-					d2 += d * d
-				}
-			}
-			perSample[b*n+t], commitment[b*n+t] = e, d2
-		}})
-	}
-	return append(stages, stage{1, func(args [][]float32, _, _ int) {
-		args[0][0] = float32(sumOf(perSample) / float64(s.Tokens*s.Books))
-		args[0][1] = float32(sumOf(batch) / float64(s.Books))
-		args[0][2] = float32(sumOf(commitment) / float64(s.Tokens*s.Books*s.Dims))
-	}})
+	return flooredLoss(f.codeBatch, s.Books, s.Dims, func(z []float32, worker int, squares float64) (entropy, sum float64) {
+		f.token(z, worker)
+		f.each[worker].sort()
+		for i, v := range z {
+			d := float64(v) - s.value(cs, i, v)
+			squares += d * d
+		}
+		return f.each[worker].entropy(), squares
+	})
 }
 
 func (s FSQLossGrad) cpu(c *CPU) []stage {

@@ -152,11 +152,26 @@ func flooredBatch(c *CPU, s LFQLossFloored) (*lfqBatch, []*surprises) {
 
 func (s LFQLossFloored) cpu(c *CPU) []stage {
 	f, each := flooredBatch(c, s)
-	n := ceilDiv(s.Tokens, tokensPerTask)
-	batch, perSample, commitment := make([]float64, s.Books*f.high), make([]float64, s.Books*n), make([]float64, s.Books*n)
 	size := s.size()
+	return flooredLoss(f.codeBatch, s.Books, s.Bits, func(z []float32, worker int, squares float64) (entropy, sum float64) {
+		each[worker].bits(z, 4*float64(f.InvTemp))
+		for _, v := range z {
+			d := float64(v) - size*float64(sign(v))
+			squares += d * d
+		}
+		return each[worker].entropy(), squares
+	})
+}
+
+// flooredLoss are the stages of a loss with surprises of at most maxSurprise, whose terms are
+// the entropies of each token and of the mean over tokens, which f makes, and the
+// commitment. token returns the entropy of a book of one token, with the values z, and
+// squares plus the squares of its quantization error.
+func flooredLoss(f *codeBatch, books, dims int, token func(z []float32, worker int, squares float64) (entropy, sum float64)) []stage {
+	tokens, n := f.tokens, ceilDiv(f.tokens, tokensPerTask)
+	batch, perSample, commitment := make([]float64, books*f.high), make([]float64, books*n), make([]float64, books*n)
 	var stages []stage
-	for b := range s.Books {
+	for b := range books {
 		stages = append(stages, f.stages(b, 1, func(h int, mean []float32) {
 			sum := 0.
 			for _, p := range mean {
@@ -165,24 +180,20 @@ func (s LFQLossFloored) cpu(c *CPU) []stage {
 			batch[b*f.high+h] = sum
 		})...)
 		stages = append(stages, stage{n, func(args [][]float32, t, worker int) {
-			from, to := span(t, s.Tokens, tokensPerTask)
-			e, d2 := 0., 0.
+			from, to := span(t, tokens, tokensPerTask)
+			sum, squares := 0., 0.
 			for k := from; k < to; k++ {
-				z := args[1][(k*s.Books+b)*s.Bits:][:s.Bits]
-				each[worker].bits(z, 4*float64(f.InvTemp))
-				e += each[worker].entropy()
-				for _, v := range z {
-					d := float64(v) - size*float64(sign(v))
-					d2 += d * d
-				}
+				var e float64
+				e, squares = token(args[1][(k*books+b)*dims:][:dims], worker, squares)
+				sum += e
 			}
-			perSample[b*n+t], commitment[b*n+t] = e, d2
+			perSample[b*n+t], commitment[b*n+t] = sum, squares
 		}})
 	}
 	return append(stages, stage{1, func(args [][]float32, _, _ int) {
-		args[0][0] = float32(sumOf(perSample) / float64(s.Tokens*s.Books))
-		args[0][1] = float32(sumOf(batch) / float64(s.Books))
-		args[0][2] = float32(sumOf(commitment) / float64(s.Tokens*s.Books*s.Bits))
+		args[0][0] = float32(sumOf(perSample) / float64(tokens*books))
+		args[0][1] = float32(sumOf(batch) / float64(books))
+		args[0][2] = float32(sumOf(commitment) / float64(tokens*books*dims))
 	}})
 }
 
