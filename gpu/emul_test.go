@@ -78,7 +78,10 @@ func TestPartsOfArenas(t *testing.T) {
 	be := gpu.Emulated(emul.Open(emul.Forward), kernels.F32)
 	defer be.Close()
 	const n, guard = 41, 8
-	for _, s := range []kernels.Spec{kernels.Add{Len: n}, kernels.Affine{Len: n, Mul: 2}, kernels.SumSquares{Len: n},
+	conv := kernels.Conv{N: 1, T: 2, H: 3, W: 4, C: 4, O: 8, KT: 1, KH: 2, KW: 2, ST: 1, SH: 1, SW: 1, DT: 1, PH: 1, PW: 1, Residual: true}
+	plain := conv
+	plain.Residual = false
+	for _, s := range []kernels.Spec{conv, kernels.ConvGradX{Conv: conv}, kernels.ConvGradW{Conv: plain}, kernels.Add{Len: n}, kernels.Affine{Len: n, Mul: 2}, kernels.SumSquares{Len: n},
 		kernels.Act{Kind: kernels.ELU, Len: n}, kernels.ActGrad{Kind: kernels.ELU, Len: n}, kernels.AdamW{Len: n}, kernels.SumRows{Rows: 3, C: n}} {
 		k, err := be.Prepare(s)
 		check(t, err)

@@ -71,7 +71,6 @@ struct PixelMap {
     return ((t.first_tap + k.t * t.tap_stride) * KH + h.first_tap + k.h * h.tap_stride) * KW + w.first_tap + k.w * w.tap_stride;
   }
   __device__ int source_index(const Coord& p) const { return ((p.n * t.size + p.t) * h.size + p.h) * w.size + p.w; }
-  __device__ bool in_bounds(const Coord& p) const { return in_range(p.t, t.size) && in_range(p.h, h.size) && in_range(p.w, w.size); }
   // The index of pixel i in its tensor [N,T,H,W].
   __device__ int pixel_index(int i, int T, int H, int W) const {
     if (t.spacing * h.spacing * w.spacing == 1) return i;

@@ -1,6 +1,12 @@
 package kernels
 
-const convTile = 64 // TILE of conv.cu: pixels and channels of a CTA
+// Tiles of conv.cu.
+const (
+	simtRows    = 128 // TILE_M: pixels of a CTA, or weights of a channel
+	simtThreads = 256
+	simtShared  = 48 << 10 // bytes of shared memory of the pipeline
+	simtTable   = 512      // bytes of the pixel table of the gradient of the weights
+)
 
 // convSize is ConvSize of conv.cuh.
 type convSize struct {
@@ -44,7 +50,24 @@ func (s ModConv) cuda(p *Launches) {
 
 // conv adds conv.cu's convolution of each of the samples.
 func (p *Launches) conv(s Conv, samples int, args convArgs) {
-	p.add("conv", grid3D(ceilDiv(s.pixels(), convTile), ceilDiv(s.O, convTile), samples), grid1D(threads), args)
+	p.simt("conv", simtWidth(s.pixels(), s.O, samples), s.pixels(), s.O, samples, 0, args)
+}
+
+// simt adds a kernel of conv.cu for m by n results of each of depth samples, phases or
+// splits, in CTAs of width columns.
+func (p *Launches) simt(kernel string, width, m, n, depth, table int, args any) {
+	p.gemm(kernel, simtRows, width, simtThreads, m, n, depth, args).Shared = simtShared + table
+}
+
+// simtWidth is the number of columns of CTAs for m by n results: the one whose waves of two
+// CTAs an SM take less time. A narrow one loads half as much again for each product, which
+// is taken to cost a fifth.
+func simtWidth(m, n, depth int) int {
+	rows := ceilDiv(m, simtRows) * depth
+	if ceilDiv(rows*ceilDiv(n, 64), wave)*6 < ceilDiv(rows*ceilDiv(n, 128), wave)*10 {
+		return 64
+	}
+	return 128
 }
 
 type convGradXArgs struct {
@@ -76,7 +99,8 @@ func (s ModConvGradX) cuda(p *Launches) {
 }
 
 func (p *Launches) convGradX(s Conv, samples int, args convGradXArgs) {
-	p.add("conv_grad_x", grid3D(ceilDiv(s.phasePixels(), convTile), ceilDiv(s.C, convTile), samples*s.strides()), grid1D(threads), args)
+	pixels, depth := s.phasePixels(), samples*s.strides()
+	p.simt("conv_grad_x", simtWidth(pixels, s.C, depth), pixels, s.C, depth, 0, args)
 }
 
 type convGradWArgs struct {
@@ -94,12 +118,21 @@ func (s ConvGradW) cuda(p *Launches) {
 		p.convGradWMMA(s.Conv, 1)
 		return
 	}
-	x, y := ceilDiv(s.taps(), convTile), ceilDiv(s.O, convTile)
-	splits, size := splitK(s.pixels(), x*y, 256)
+	width := s.gradWWidth()
+	splits, size := splitPixels(s.pixels(), ceilDiv(s.taps(), simtRows)*ceilDiv(s.O, width), wave)
 	dw := p.arg("dw")
 	partials := p.partials(dw, splits, s.O*s.taps())
-	p.add("conv_grad_w", grid3D(x, y, splits), grid1D(threads), convGradWArgs{partials, p.arg("dy"), p.arg("x"), s.cudaSize(), size})
+	p.simt("conv_grad_w", width, s.taps(), s.O, splits, simtTable, convGradWArgs{partials, p.arg("dy"), p.arg("x"), s.cudaSize(), size})
 	p.addPartials(dw, partials, splits, splits, s.O*s.taps())
+}
+
+// gradWWidth is the number of columns, which are output channels, of CTAs of the gradient of
+// the weights.
+func (s Conv) gradWWidth() int {
+	if s.O <= 64 {
+		return 64
+	}
+	return 128
 }
 
 // cuda: a split of the sum over pixels is a sample.
@@ -108,8 +141,7 @@ func (s ModConvGradW) cuda(p *Launches) {
 		p.convGradWMMA(s.sample(), s.N)
 		return
 	}
-	p.add("conv_grad_w", grid3D(ceilDiv(s.taps(), convTile), ceilDiv(s.O, convTile), s.N), grid1D(threads),
-		convGradWArgs{p.arg("dw"), p.arg("dy"), p.arg("x"), s.cudaSize(), s.pixels() / s.N})
+	p.simt("conv_grad_w", s.gradWWidth(), s.taps(), s.O, s.N, simtTable, convGradWArgs{p.arg("dw"), p.arg("dy"), p.arg("x"), s.cudaSize(), s.pixels() / s.N})
 }
 
 // strides is the number of phases of the gradient of the input: inputs whose positions

@@ -54,12 +54,12 @@ func (p *Launches) convGradWMMA(s Conv, samples int) {
 	pixels := s.pixels()
 	dy := p.packRows(p.arg("dy"), samples*pixels, s.O)
 	x, s := p.packInput(s, samples, p.arg("x"))
-	taps, width := s.KT*s.KH*s.KW, 128
-	if s.O <= 64 {
-		width = 64
+	taps, width, slots := s.KT*s.KH*s.KW, s.gradWWidth(), wave
+	if width == 64 {
+		slots = wave / 2 * 3
 	}
 	weights := taps * ceilDiv(s.C, chunkLen) * chunkLen
-	splits, size := splitPixels(pixels, ceilDiv(weights, mmaRows)*ceilDiv(s.O, width)*samples, width)
+	splits, size := splitPixels(pixels, ceilDiv(weights, mmaRows)*ceilDiv(s.O, width)*samples, slots)
 	n := s.O * taps * s.C
 	dw := p.arg("dw")
 	partials := p.partials(dw, splits, samples*n)
@@ -79,14 +79,9 @@ func (p *Launches) bf16Bits(operands ...Operand) (bits int) {
 	return bits
 }
 
-// splitPixels divides a sum over n pixels among CTAs of width columns, tiles of which
-// cover all results, so that waves of CTAs are full. No split but the last has fewer than
-// 256 pixels.
-func splitPixels(n, tiles, width int) (splits, size int) {
-	slots := wave
-	if width == 64 {
-		slots = wave / 2 * 3
-	}
+// splitPixels divides a sum over n pixels among CTAs, tiles of which cover all results, so
+// that waves of slots CTAs are full. No split but the last has fewer than 256 pixels.
+func splitPixels(n, tiles, slots int) (splits, size int) {
 	size = ceilDiv(ceilDiv(n, fullWaves(slots, tiles, max(1, n/256))), 32) * 32
 	return ceilDiv(n, size), size
 }
@@ -105,8 +100,14 @@ func mmaWidth(m, n int) int {
 // mma adds a kernel of conv_mma.cu for m by n results of each of depth samples or splits,
 // in CTAs of width columns.
 func (p *Launches) mma(kernel string, width, m, n, depth, table int, args any) {
-	grid := grid3D(ceilDiv(m, mmaRows)*ceilDiv(n, width), 1, depth)
-	p.add(fmt.Sprintf("%s_%d", kernel, width), grid, grid1D(mmaThreads), args).Shared = mmaShared + table
+	p.gemm(kernel, mmaRows, width, mmaThreads, m, n, depth, args).Shared = mmaShared + table
+}
+
+// gemm adds the kernel of that width for m by n results of each of depth samples or splits,
+// in CTAs of rows by width.
+func (p *Launches) gemm(kernel string, rows, width, threads, m, n, depth int, args any) *Launch {
+	grid := grid3D(ceilDiv(m, rows)*ceilDiv(n, width), 1, depth)
+	return p.add(fmt.Sprintf("%s_%d", kernel, width), grid, grid1D(threads), args)
 }
 
 // paddedSize is cudaSize with the input channels padded to whole chunks.

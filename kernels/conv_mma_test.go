@@ -79,13 +79,26 @@ func TestWavesInBF16(t *testing.T) {
 			t.Errorf("%d pixels of %d channels: blocks of %d columns, want %d", c.pixels, c.channels, got, c.want)
 		}
 	}
-	for _, c := range []struct{ pixels, tiles, width, parts, size int }{
-		{327680, 27, 128, 9, 36416}, // 243 of 264 blocks
-		{20480, 432, 128, 3, 6848},  // 1296 blocks in five waves
-		{81920, 14, 64, 28, 2944},   // 392 of 396 blocks
-		{300, 1, 64, 1, 320},        // too few pixels
+	// Of float32: waves of 264 CTAs, wide or narrow.
+	for _, c := range []struct{ pixels, channels, want int }{
+		{20480, 512, 128}, // 640 in three waves
+		{5120, 512, 128},  // 160 in one wave; narrow ones would fill two
+		{10240, 256, 128},
+		{2560, 512, 64}, // 160 narrow ones in one wave
+		{1 << 20, 64, 64},
+		{1 << 20, 192, 64}, // no wide CTA that is half empty
 	} {
-		if parts, size := splitPixels(c.pixels, c.tiles, c.width); parts != c.parts || size != c.size {
+		if got := simtWidth(c.pixels, c.channels, 1); got != c.want {
+			t.Errorf("float32, %d pixels of %d channels: CTAs of %d columns, want %d", c.pixels, c.channels, got, c.want)
+		}
+	}
+	for _, c := range []struct{ pixels, tiles, slots, parts, size int }{
+		{327680, 27, 264, 9, 36416}, // 243 of 264 blocks
+		{20480, 432, 264, 3, 6848},  // 1296 blocks in five waves
+		{81920, 14, 396, 28, 2944},  // 392 of 396 blocks
+		{300, 1, 396, 1, 320},       // too few pixels
+	} {
+		if parts, size := splitPixels(c.pixels, c.tiles, c.slots); parts != c.parts || size != c.size {
 			t.Errorf("%d pixels, %d tiles: %d parts of %d, want %d of %d", c.pixels, c.tiles, parts, size, c.parts, c.size)
 		}
 	}

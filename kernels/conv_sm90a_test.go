@@ -121,7 +121,7 @@ func TestWhatRunsOnHopper(t *testing.T) {
 		{"gradient of x", ConvGradX{Conv: cube(4, 20, 64, 64, 128, 128, 3, 3)}, BF16, "sm_90", "conv_grad_x_sm90a"},
 		{"gradient of w", ConvGradW{Conv: cube(4, 5, 16, 16, 512, 512, 3, 3)}, BF16, "sm_90", "conv_grad_w_sm90a"},
 		{"feed-forward", cube(4, 5, 16, 16, 512, 1365, 1, 1), BF16, "sm_90", "conv_sm90a"},
-		{"float32", cube(4, 20, 128, 128, 64, 64, 3, 3), F32, "sm_90", "conv"},
+		{"float32", cube(4, 20, 128, 128, 64, 64, 3, 3), F32, "sm_90", "conv_64"},
 		{"Ampere", cube(4, 20, 128, 128, 64, 64, 3, 3), BF16, "sm_80", "conv_mma"},
 		{"Blackwell", cube(4, 20, 128, 128, 64, 64, 3, 3), BF16, "sm_100", "conv_mma"},
 		{"a driver without an architecture", cube(4, 20, 128, 128, 64, 64, 3, 3), BF16, "", "conv_mma"},

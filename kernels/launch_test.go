@@ -58,14 +58,14 @@ func TestGeometry(t *testing.T) {
 		{SliceTime{N: 1, T: 4, Inner: 1028, From: 1, To: 4}, []string{"slice_time_wide 4,1,1 256,1,1 01"}}, // 771 times 16 bytes
 		{SliceTime{N: 1, T: 4, Inner: 1026, From: 1, To: 4}, []string{"slice_time 13,1,1 256,1,1 01"}},
 		{Blur{N: 1, T: 1, H: 5, W: 5, C: 96, Space: true}, []string{"blur_8 2,1,1 256,1,1 01"}},
-		{conv, []string{"conv 4,2,1 256,1,1 0123-"}}, // 210 pixels, 65 channels
-		{full, []string{"conv 4,2,1 256,1,1 01234"}},
-		{ConvGradX{Conv: conv}, []string{"conv_grad_x 4,1,1 256,1,1 012--"}},
-		{ConvGradX{Conv: sloped}, []string{"conv_grad_x 4,1,1 256,1,1 0123-"}},
-		{ConvGradX{Conv: full}, []string{"conv_grad_x 4,1,1 256,1,1 01234"}},
-		{ConvGradW{Conv: conv}, []string{"conv_grad_w 4,2,1 256,1,1 012"}}, // too few pixels to split
+		{conv, []string{"conv_64 4,1,1 256,1,1 0123-"}}, // 210 pixels, 65 channels
+		{full, []string{"conv_64 4,1,1 256,1,1 01234"}},
+		{ConvGradX{Conv: conv}, []string{"conv_grad_x_64 2,1,1 256,1,1 012--"}},
+		{ConvGradX{Conv: sloped}, []string{"conv_grad_x_64 2,1,1 256,1,1 0123-"}},
+		{ConvGradX{Conv: full}, []string{"conv_grad_x_64 2,1,1 256,1,1 01234"}},
+		{ConvGradW{Conv: conv}, []string{"conv_grad_w_128 2,1,1 256,1,1 012"}}, // too few pixels to split
 		// 65536 pixels and one tile: 264 parts would have 249 pixels, so 256 of 256.
-		{ConvGradW{Conv: tall}, []string{"conv_grad_w 1,1,256 256,1,1 s12", "sum_rows 128,1,1 4,64,1 0s"}},
+		{ConvGradW{Conv: tall}, []string{"conv_grad_w_64 1,1,256 256,1,1 s12", "sum_rows 128,1,1 4,64,1 0s"}},
 		{SumRows{Rows: 700, C: 65}, []string{"sum_rows 75,1,1 16,16,1 s1", "sum_rows 3,1,1 32,8,1 0s"}},
 		{SumRows{Rows: 9, C: 32}, []string{"sum_rows 1,1,1 4,64,1 01"}},
 		{LayerNorm{Rows: 9, C: 7, Eps: 1}, []string{"layer_norm_odd 1,1,1 256,1,1 0123"}},
@@ -91,9 +91,9 @@ func TestGeometry(t *testing.T) {
 			"taylor_state_16 6,2,1 256,1,1 s3", "sum_rows 122,1,1 128,2,1 ss", "taylor_errors_16 6,5,1 128,1,1 s12s",
 			"taylor_state_grad_16 6,2,1 256,1,1 s2s", "sum_rows 122,1,1 128,2,1 ss", "taylor_grad_kv_16 6,5,1 128,1,1 03s"}},
 		{LinearAttentionGradQ{LinearAttention: linear(17)}, []string{"attention_rows 114,1,1 64,1,1 s123-", "attention_grad_q 114,1,1 64,1,1 0123-s"}},
-		{ModConv{Conv: conv}, []string{"conv 2,2,2 256,1,1 012--"}}, // 105 pixels of two samples
-		{ModConvGradX{Conv: conv}, []string{"conv_grad_x 2,1,2 256,1,1 012--"}},
-		{ModConvGradW{Conv: conv}, []string{"conv_grad_w 4,2,2 256,1,1 012"}},
+		{ModConv{Conv: conv}, []string{"conv_64 2,1,2 256,1,1 012--"}}, // 105 pixels of two samples
+		{ModConvGradX{Conv: conv}, []string{"conv_grad_x_64 1,1,2 256,1,1 012--"}},
+		{ModConvGradW{Conv: conv}, []string{"conv_grad_w_128 2,1,2 256,1,1 012"}},
 		{ModulateGradS{Modulate: gains}, []string{
 			"modulate_stats 18,1,1 256,1,1 ss123", "modulate_grad_s 36,1,1 32,8,1 s123ss", "sum_rows 2,1,1 8,32,1 0s"}},
 		{AdaptiveRMSNormGradGamma{AdaptiveRMSNorm: AdaptiveRMSNorm{N: 2, Rows: 1530, C: 3}}, []string{

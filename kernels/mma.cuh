@@ -11,6 +11,12 @@ __device__ inline void cp_async(void* to, const void* from, bool inside) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(bytes) : "memory");
 }
 
+// The same of 4 bytes, of addresses that are multiples of 4.
+__device__ inline void cp_async4(void* to, const void* from, bool inside) {
+  unsigned address = __cvta_generic_to_shared(to), bytes = inside ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(from), "r"(bytes) : "memory");
+}
+
 // Closes the current group of copies.
 __device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 

@@ -83,7 +83,7 @@ struct Thread;
 using Collective = void (*)(Thread* warp, unsigned mask);  // runs when all lanes of the mask have arrived
 
 // A cp.async of 16 bytes, of zeros if from is null.
-struct Copy { void* to; const void* from; unsigned group; };
+struct Copy { void* to; const void* from; unsigned bytes, group; };
 
 struct Thread {
 #if defined(EMUL_SWITCH)

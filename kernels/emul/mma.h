@@ -6,10 +6,13 @@
 namespace emul {
 
 // cp.async. The copy is done when its thread waits for it; until then the destination is NaN.
-static void copy16(void* to, const void* from) {
-  if (reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16) return fail("cp.async of 16 bytes: an address is no multiple of 16");
-  poison(static_cast<char*>(to), static_cast<char*>(to) + 16);
-  current->copies.push_back({to, from, current->group});
+static void copy_async(void* to, const void* from, unsigned bytes) {
+  if (reinterpret_cast<uintptr_t>(to) % bytes || reinterpret_cast<uintptr_t>(from) % bytes) {
+    std::string n = std::to_string(bytes);
+    return fail("cp.async of " + n + " bytes: an address is no multiple of " + n);
+  }
+  poison(static_cast<char*>(to), static_cast<char*>(to) + bytes);
+  current->copies.push_back({to, from, bytes, current->group});
 }
 
 static void wait_copies(unsigned groups) {
@@ -17,9 +20,9 @@ static void wait_copies(unsigned groups) {
   for (const Copy& c : current->copies) {
     if (late(c)) continue;
     if (c.from)
-      std::memcpy(c.to, c.from, 16);
+      std::memcpy(c.to, c.from, c.bytes);
     else
-      std::memset(c.to, 0, 16);
+      std::memset(c.to, 0, c.bytes);
   }
   auto& all = current->copies;
   all.erase(std::remove_if(all.begin(), all.end(), [&](const Copy& c) { return !late(c); }), all.end());
@@ -90,7 +93,8 @@ static void multiply_lanes(Thread* warp, unsigned) {
 }
 }  // namespace emul
 
-static inline void cp_async(void* to, const void* from, bool inside) { emul::copy16(to, inside ? from : nullptr); }
+static inline void cp_async(void* to, const void* from, bool inside) { emul::copy_async(to, inside ? from : nullptr, 16); }
+static inline void cp_async4(void* to, const void* from, bool inside) { emul::copy_async(to, inside ? from : nullptr, 4); }
 static inline void cp_async_commit() { emul::current->group++; }
 template <int Groups>
 static inline void cp_async_wait() { emul::wait_copies(Groups); }

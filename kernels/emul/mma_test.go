@@ -99,6 +99,7 @@ func TestMisuseOfMatricesIsReported(t *testing.T) {
 		{"copies that nobody waits for", copies, "returns without waiting for its cp.async"},
 		{"a copy from anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; cp_async(s, x + 1, true);", "multiple of 16"},
 		{"a copy to anywhere", "static __attribute__((aligned(16))) float x[8]; __shared__ float s[8]; cp_async(s + 2, x, true);", "multiple of 16"},
+		{"a copy of 4 bytes from anywhere", "static __attribute__((aligned(16))) char x[8]; __shared__ float s[8]; cp_async4(s, x + 2, true);", "multiple of 4"},
 		{"a matrix at any place", matrices + "ldmatrix_x4<false>(ra, a + 1);", "multiple of 16"},
 		{"a product of half a warp", matrices + "if (lane < 16) { rb[0] = rb[1] = ra[0] = ra[1] = ra[2] = ra[3] = 0; mma_m16n8k16(d, ra, rb[0], rb[1]); }", "32 in a warp's collective"},
 		{"two instructions at once", matrices + "if (lane < 16) ldmatrix_x4<false>(ra, a); else ldmatrix_x4<true>(ra, a);", "different masks or collectives"},
