@@ -428,7 +428,7 @@ type packet struct {
 // parsePacket parses a line of framecrc: stream, dts, pts, duration, size, checksum
 // and flags. Other lines are not ok.
 func parsePacket(line string) (p packet, ok bool) {
-	_, rest, ok := strings.Cut(line, ",")
+	_, rest, _ := strings.Cut(line, ",")
 	for _, to := range []*int64{&p.dts, &p.pts, &p.duration} {
 		var field string
 		if field, rest, ok = strings.Cut(rest, ","); !ok {
