@@ -49,6 +49,9 @@ func TestPublishedCheckpoint(t *testing.T) {
 	if b, errPieces := os.ReadFile(pieces); err != nil || errPieces != nil || !bytes.Equal(a, b) {
 		t.Errorf("encoding in pieces gives other codes (%v, %v)", err, errPieces)
 	}
+	if out, _ := magvit(t, "eval", "--checkpoint", run, "--data", clips, "--split", "all"); !strings.Contains(out, "PSNR") {
+		t.Errorf("an evaluation of imported weights:\n%s", out)
+	}
 	fails("want a multiple of", "encode", "--checkpoint", run, "--data", clips, "--out", pieces, "--pieces", "3")
 	fails("want open-magvit2", "export", "--to", "open-magvit2", "--checkpoint", run, filepath.Join(dir, "x.ckpt"))
 	theirs := filepath.Join(dir, "theirs.ckpt")

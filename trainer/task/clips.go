@@ -147,6 +147,12 @@ func NewClips(ctx context.Context, c config.Config, src data.Source, split strin
 		return e, usage.Errorf("there are no clips")
 	}
 	e.Train = train
+	if !c.Model.IsPrior() { // imported weights were trained on clips of another program, whose sizes are not known
+		if c.Data, err = data.Resolve(ctx, src, e.Indices, c.Data); err != nil {
+			return e, err
+		}
+		e.Data = c.Data
+	}
 	e.Mean, err = baseline(ctx, c, src, train)
 	return e, err
 }
