@@ -25,7 +25,7 @@ func parseLink(s string) (l link, err error) {
 	return link{us / 1e6, gb * 1e9}, nil
 }
 
-// reduce is the time of a sum of so many bytes over n ranks: two exchanges.
+// reduce is the time that the sum of a number of bytes takes over n ranks: two exchanges.
 func (l link) reduce(bytes int64, n int) float64 {
 	if n < 2 {
 		return 0
