@@ -73,11 +73,12 @@ func tensorsOf(t *testing.T, dir string) (all []byte) {
 
 // variants are configurations of all that is added up over a step's batches.
 var variants = map[string][]string{
-	"fsq":   nil,
-	"lfq":   {"model.quantizer={kind: lfq, levels: [], codebook_size: 64, entropy_weight: 0.5, diversity_gamma: 1, commitment_weight: 0.25}"},
-	"vq":    {"model.quantizer={kind: vq, levels: [], codebook_size: 32, code_dim: 4, commitment_weight: 0.25, decay: 0.9, dead_threshold: 0.01}"},
-	"gan":   append(slices.Clone(against), "model.loss.adversarial.start=1"),
-	"short": {"data.frames=4", "train.clip_norm=0.01"},
+	"fsq":               nil,
+	"lfq":               {"model.quantizer={kind: lfq, levels: [], codebook_size: 64, entropy_weight: 0.5, diversity_gamma: 1, commitment_weight: 0.25}"},
+	"vq":                {"model.quantizer={kind: vq, levels: [], codebook_size: 32, code_dim: 4, commitment_weight: 0.25, decay: 0.9, dead_threshold: 0.01}"},
+	"gan":               append(slices.Clone(against), "model.loss.adversarial.start=1"),
+	"gan with averages": append(slices.Clone(against), "model.loss.adversarial.start=1", "model.loss.adversarial.lecam=0.1", "model.loss.adversarial.penalty=none", "model.discriminator.kind=patchgan3d"),
+	"short":             {"data.frames=4", "train.clip_norm=0.01"},
 }
 
 // TestRanksHaveTheSameBits trains on 1 to 4 ranks, and on more than there are batches: weights,
