@@ -58,11 +58,24 @@ func (f *File) Close() error {
 	return f.close()
 }
 
-// Read reads a file of size bytes that torch.save wrote (torch 1.6 or later: an uncompressed zip archive of a pickle and of
-// the tensors' bytes). It reads the pickle; tensors are read when they are asked for. A damaged, absurd or malicious file
-// is an error.
+// Read reads a file of size bytes that torch.save wrote: an uncompressed zip archive of a pickle and of the tensors'
+// bytes, or, by torch before 1.6, pickles and the bytes one after the other. It reads the pickles; tensors are read when
+// they are asked for. A damaged, absurd or malicious file is an error.
 func Read(r io.ReaderAt, size int64, limits Limits) (*File, error) {
 	limits = limits.withDefaults()
+	start := make([]byte, min(32, max(size, 0)))
+	if n, err := r.ReadAt(start, 0); n < len(start) {
+		return nil, err
+	}
+	if _, ok := isLegacy(start); ok {
+		return readLegacy(r, size, limits)
+	}
+	switch {
+	case bytes.HasPrefix(start, []byte{0x80}):
+		return nil, fmt.Errorf("a bare pickle, not a file of torch.save: want its zip archive, or the magic number of torch before 1.6")
+	case !bytes.HasPrefix(start, []byte("PK\x03\x04")):
+		return nil, fmt.Errorf("not a file of torch.save: starts with % x, want the zip archive's 50 4b 03 04", start[:min(4, len(start))])
+	}
 	a, err := readArchive(r, size, limits)
 	if err != nil {
 		return nil, err
@@ -87,16 +100,6 @@ type archive struct {
 }
 
 func readArchive(r io.ReaderAt, size int64, limits Limits) (*archive, error) {
-	start := make([]byte, min(4, max(size, 0)))
-	if n, err := r.ReadAt(start, 0); n < len(start) {
-		return nil, err
-	}
-	switch {
-	case bytes.HasPrefix(start, []byte{0x80}):
-		return nil, fmt.Errorf("a bare pickle, the format of torch before 1.6; load it in Python and save it again with torch 1.6 or later")
-	case !bytes.Equal(start, []byte("PK\x03\x04")):
-		return nil, fmt.Errorf("not a file of torch.save: starts with % x, want the zip archive's 50 4b 03 04", start)
-	}
 	z, err := zip.NewReader(r, size)
 	if err != nil {
 		return nil, err
@@ -179,10 +182,7 @@ func (a *archive) entry(f *zip.File, dtype Dtype, elements int) (*storage, error
 // storage resolves the name of a tensor's storage; every use of it must agree on type and size.
 func (a *archive) storage(name string, dtype Dtype, elements int) (*storage, error) {
 	if s := a.storages[name]; s != nil {
-		if s.dtype != dtype || s.elements != elements {
-			return nil, fmt.Errorf("storage %.100q is %d of %s here and %d of %s before", name, elements, dtype, s.elements, s.dtype)
-		}
-		return s, nil
+		return s, s.agrees(dtype, elements)
 	}
 	f := a.entries["data/"+name]
 	if f == nil {

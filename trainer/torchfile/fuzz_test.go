@@ -79,11 +79,14 @@ func FuzzFile(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(out.Bytes())
-	kinds, err := os.ReadFile("testdata/kinds.5.pt")
-	if err != nil {
-		f.Fatal(err)
+	for _, name := range []string{"kinds.5.pt", "kinds.legacy.2.pt", "kinds.old.pt"} {
+		kinds, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(kinds)
 	}
-	f.Add(kinds)
+	f.Add(legacyOf(pk("}"+str("a")+tensorOf("FloatStorage", "0", "K\x04", "K\x00", "K\x02\x85", "K\x01\x85")+"s"), list("0"), fourFloats[1]))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := Read(bytes.NewReader(data), int64(len(data)), fuzzLimits)
 		if err != nil {
@@ -99,6 +102,9 @@ func FuzzFile(f *testing.F) {
 		if tok, err := file.Tokenizer(); err == nil {
 			readAll(tok.State)
 			tok.Arguments(fuzzLimits)
+		}
+		if state, _, err := file.StateDict(); err == nil {
+			readAll(state)
 		}
 		if tr, err := file.Trainer(); err == nil {
 			readAll(tr.Model)

@@ -12,7 +12,7 @@ const maxForeign = 100
 // known are the globals that have a meaning here. Every other one stays an Opaque. None is ever looked up: a name is
 // compared with this list, and call below does in Go what torch's own function does.
 var known = map[string]bool{
-	"collections.OrderedDict": true, "torch._utils._rebuild_tensor_v2": true, "torch._utils._rebuild_tensor_v3": true,
+	"collections.OrderedDict": true, "torch._utils._rebuild_tensor": true, "torch._utils._rebuild_tensor_v2": true, "torch._utils._rebuild_tensor_v3": true,
 	"torch._utils._rebuild_parameter": true, "torch.Size": true, untypedStorage: true,
 	"_codecs.encode": true, "builtins.set": true, "builtins.frozenset": true, "builtins.bytes": true, "builtins.bytearray": true,
 }
@@ -36,11 +36,12 @@ func untypedDtype(v any) Dtype {
 	return ""
 }
 
+// storageDtype is the type of the elements of a class of storages. The old classes of torch.cuda are storages that were on a GPU.
 func storageDtype(o *Opaque) (Dtype, bool) {
 	if o.pythonName() == untypedStorage && !o.Called {
 		return Uint8, true
 	}
-	if o.Module == "torch" && !o.Called {
+	if (o.Module == "torch" || o.Module == "torch.cuda") && !o.Called {
 		for _, s := range storageClasses {
 			if s.class == o.Name {
 				return s.dtype, true
@@ -188,6 +189,11 @@ func (m *machine) call(callee *Opaque, args Tuple) (any, error) {
 		return Tuple(items), err
 	case "_codecs.encode", "builtins.bytes", "builtins.bytearray":
 		return m.latin1(args)
+	case "torch._utils._rebuild_tensor": // before torch 0.4: without requires_grad and hooks
+		if len(args) != 4 {
+			return nil, fmt.Errorf("%d arguments; want 4", len(args))
+		}
+		return m.tensor(append(slices.Clone(args), false, nil))
 	case "torch._utils._rebuild_tensor_v2":
 		return m.tensor(args)
 	case "torch._utils._rebuild_tensor_v3":
@@ -257,9 +263,16 @@ func (m *machine) latin1(args Tuple) ([]byte, error) {
 	return nil, fmt.Errorf("arguments are not (text, 'latin1')")
 }
 
-// persistent resolves ('storage', class, name, device, elements).
+// persistent resolves ('storage', class, name, device, elements), in files before torch 1.6 with a view of the storage
+// after these, which is None.
 func (m *machine) persistent(id any) (*storage, error) {
 	args, _ := id.(Tuple)
+	if len(args) == 6 {
+		if args[5] != nil {
+			return nil, fmt.Errorf("a view of a storage, %s: load the file in Python and save it again", kind(args[5]))
+		}
+		args = args[:5]
+	}
 	if len(args) != 5 || args[0] != any("storage") {
 		return nil, fmt.Errorf("persistent id is %s; want ('storage', class, name, device, elements)", kind(id))
 	}

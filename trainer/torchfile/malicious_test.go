@@ -137,6 +137,9 @@ func TestRefusedPickles(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), message) {
 			t.Errorf("%q: %v", message, err)
 		}
+		if _, err := read(legacyOf(pickle, list("0"), fourFloats[1])); err == nil {
+			t.Errorf("%q: accepted in the format of torch before 1.6", message)
+		}
 	}
 }
 
@@ -154,20 +157,21 @@ func TestNothingIsCalled(t *testing.T) {
 		"eval":              pk("c__builtin__\neval\n" + str("open('"+mark+"','w')") + "\x85R"),
 		"dict with a thing": pk("}" + str("model_state_dict") + system + "s"),
 	} {
-		data := archiveOf(t, pickle)
-		f, err := Read(bytes.NewReader(data), int64(len(data)), Limits{})
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if len(f.Foreign) == 0 {
-			t.Errorf("%s: no foreign global is reported", name)
-		}
-		_, err1 := f.Tokenizer()
-		_, err2 := f.Trainer()
-		for _, err := range []error{err1, err2} {
-			if err == nil || !strings.Contains(err.Error(), "names the Python objects "+f.Foreign[0]) {
-				t.Errorf("%s: view gave %v", name, err)
+		for _, data := range [][]byte{archiveOf(t, pickle), legacyOf(pickle, list())} {
+			f, err := read(data)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			if len(f.Foreign) == 0 {
+				t.Errorf("%s: no foreign global is reported", name)
+			}
+			_, err1 := f.Tokenizer()
+			_, err2 := f.Trainer()
+			for _, err := range []error{err1, err2} {
+				if err == nil || !strings.Contains(err.Error(), "names the Python objects "+f.Foreign[0]) {
+					t.Errorf("%s: view gave %v", name, err)
+				}
 			}
 		}
 	}

@@ -53,20 +53,26 @@ func unpickle(data []byte, limits Limits, storage func(string, Dtype, int) (*sto
 	if len(data) > limits.Pickle {
 		return nil, nil, fmt.Errorf("pickle of %d bytes; %d are the most", len(data), limits.Pickle)
 	}
+	root, foreign, n, err := unpickleFirst(data, limits, storage)
+	if err == nil && n != len(data) {
+		err = fmt.Errorf("pickle ends at byte %d of %d", n, len(data))
+	}
+	return root, foreign, err
+}
+
+// unpickleFirst is unpickle of the pickle that data begins with, and its length.
+func unpickleFirst(data []byte, limits Limits, storage func(string, Dtype, int) (*storage, error)) (root any, foreign []string, n int, err error) {
 	m := &machine{limits: limits, storage: storage, data: data, memo: map[uint32]any{}, foreign: map[string]bool{}}
 	for done := false; !done; {
 		at := m.at
 		if done, err = m.step(); err != nil {
-			return nil, m.foreignNames(), fmt.Errorf("pickle at byte %d: %w", at, err)
+			return nil, m.foreignNames(), m.at, fmt.Errorf("pickle at byte %d: %w", at, err)
 		}
 	}
-	if m.at != len(data) {
-		return nil, m.foreignNames(), fmt.Errorf("pickle ends at byte %d of %d", m.at, len(data))
-	}
 	if err := checkTree(m.stack[0], limits); err != nil {
-		return nil, m.foreignNames(), fmt.Errorf("pickle: %w", err)
+		return nil, m.foreignNames(), m.at, fmt.Errorf("pickle: %w", err)
 	}
-	return m.stack[0], m.foreignNames(), nil
+	return m.stack[0], m.foreignNames(), m.at, nil
 }
 
 // consume reads n bytes of the input; n may be anything a file can claim.
@@ -150,7 +156,7 @@ func (m *machine) top() (any, error) {
 // refused names opcodes of Python's pickle that torch.save never writes.
 var refused = map[byte]string{
 	'i': "INST", 'o': "OBJ", 'P': "PERSID", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4", 0x97: "NEXT_BUFFER", 0x98: "READONLY_BUFFER",
-	'I': "INT", 'L': "LONG", 'F': "FLOAT", 'S': "STRING", 'T': "BINSTRING", 'U': "SHORT_BINSTRING", 'V': "UNICODE", 'p': "PUT", 'g': "GET",
+	'I': "INT", 'L': "LONG", 'F': "FLOAT", 'S': "STRING", 'V': "UNICODE", 'p': "PUT", 'g': "GET",
 }
 
 // step runs one opcode; done after STOP. The first opcode must be PROTO.
@@ -302,9 +308,9 @@ func (m *machine) scalar(op byte) (v any, known bool, err error) {
 			return nil, true, err
 		}
 		return math.Float64frombits(binary.BigEndian.Uint64(b)), true, nil
-	case 0x8c: // SHORT_BINUNICODE
+	case 0x8c, 'U': // SHORT_BINUNICODE, and SHORT_BINSTRING, a str of Python 2
 		return text(1)
-	case 'X': // BINUNICODE
+	case 'X', 'T': // BINUNICODE, BINSTRING
 		return text(4)
 	case 0x8d: // BINUNICODE8
 		return text(8)

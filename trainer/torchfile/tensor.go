@@ -70,7 +70,7 @@ type NamedTensor struct {
 	*Tensor
 }
 
-// storage is a run of elements: an entry of the archive, or bytes in memory.
+// storage is a run of elements: an entry of the archive, a part of a file, or bytes in memory.
 type storage struct {
 	name     string
 	dtype    Dtype
@@ -78,6 +78,14 @@ type storage struct {
 	at       io.ReaderAt // little endian bytes, elements * dtype.Size() of them
 	crc      uint32
 	checked  bool // crc is right, or not there to be checked
+}
+
+// agrees returns an error if another use of a storage is of another type or size.
+func (s *storage) agrees(dtype Dtype, elements int) error {
+	if s.dtype != dtype || s.elements != elements {
+		return fmt.Errorf("storage %.100q is %d of %s here and %d of %s before", s.name, elements, dtype, s.elements, s.dtype)
+	}
+	return nil
 }
 
 // NewTensor wraps little endian, row-major elements in memory; data is not copied.

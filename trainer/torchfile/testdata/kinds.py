@@ -1,10 +1,24 @@
-"""Writes kinds.2.pt and kinds.5.pt with torch.save, by pickle protocol: every dtype and every sort of view.
+"""Writes kinds.2.pt and kinds.5.pt with torch.save, by pickle protocol: every dtype and every sort of view; the same as
+kinds.legacy.2.pt and kinds.legacy.5.pt in the format of torch before 1.6; and kinds.old.pt, which calls
+torch._utils._rebuild_tensor as torch before 0.4 did.
 
     pip install torch==2.15.0 && python kinds.py
 """
 import collections
 import pathlib
 import torch
+
+
+class Old:
+    """A tensor that pickles as torch before 0.4 had it."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __reduce__(self):
+        t = self.tensor
+        return torch._utils._rebuild_tensor, (t.storage(), t.storage_offset(), tuple(t.size()), t.stride())
+
 
 base = torch.arange(24, dtype=torch.float32)
 values = collections.OrderedDict(
@@ -31,4 +45,12 @@ values = collections.OrderedDict(
     big=2**40,
 )
 for protocol in (2, 5):
-    torch.save(values, pathlib.Path(__file__).with_name(f"kinds.{protocol}.pt"), pickle_protocol=protocol)
+    here = pathlib.Path(__file__)
+    torch.save(values, here.with_name(f"kinds.{protocol}.pt"), pickle_protocol=protocol)
+    legacy = here.with_name(f"kinds.legacy.{protocol}.pt")
+    torch.save(values, legacy, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+    again = torch.load(legacy, weights_only=False)
+    assert all(torch.equal(v, again[k]) for k, v in values.items() if torch.is_tensor(v))
+old = here.with_name("kinds.old.pt")
+torch.save({"transposed": Old(values["transposed"])}, old, _use_new_zipfile_serialization=False)
+assert torch.equal(torch.load(old, weights_only=False)["transposed"], values["transposed"])
