@@ -77,7 +77,7 @@ type Loss struct {
 
 // Perceptual is a term of the loss by a network that is not trained.
 type Perceptual struct {
-	Kind    string  `yaml:"kind"`    // none; lpips: LPIPS of frames, by VGG16; or resnet50: squared error of ResNet-50's logits, as in MAGVIT
+	Kind    string  `yaml:"kind"`    // none; lpips: LPIPS of frames, by VGG16; vgg16: squared error of the 4,096 features of VGG16's classifier, as in magvit2-pytorch; or resnet50: squared error of ResNet-50's logits, as in MAGVIT
 	Weight  float64 `yaml:"weight"`  // weight of the term
 	Weights string  `yaml:"weights"` // files of that network's weights, separated by commas (see magvit doctor); a resumed run needs the same weights
 	Frames  int     `yaml:"frames"`  // random frames of each clip in each step; 0: all

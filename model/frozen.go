@@ -121,6 +121,25 @@ func (f *frozen) pixelMean(x *G.Node) *G.Node {
 	return f.b.apply(mean, []int{n, t, 1, 1, c}, x)
 }
 
+// pixelsAsChannels is frames x [N,T,H,W,C] as [N,T,1,1,H·W·C], the same values.
+func (f *frozen) pixelsAsChannels(x *G.Node) *G.Node {
+	n, t, h, w, c := f.b.dims(x)
+	if f.b.err != nil {
+		return nil
+	}
+	return f.b.apply(kernels.Affine{Len: n * t * h * w * c, Mul: 1}, []int{n, t, 1, 1, h * w * c}, x)
+}
+
+// squaredError is the mean squared error of features x and y [N,T,1,1,C].
+func (f *frozen) squaredError(x, y *G.Node) *G.Node {
+	n, t, _, _, c := f.b.dims(x)
+	ones := make([]float32, n*t)
+	for i := range ones {
+		ones[i] = 1
+	}
+	return f.b.apply(kernels.ReconLoss{Pixels: n * t, C: c, Overshoot: 1}, []int{}, x, y, f.constant("ones", ones, n*t))
+}
+
 // scaled is gain·x + offset for each of three channels, of frames with 1 or 3.
 func (f *frozen) scaled(x *G.Node, gain, offset [3]float64) *G.Node {
 	_, _, _, _, channels := f.b.dims(x)

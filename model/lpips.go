@@ -15,12 +15,9 @@ import (
 // The features after the last ReLU of each of five blocks are scaled to unit length at each pixel; the distance is the
 // mean over pixels of their squared differences, weighted by the heads and summed over blocks.
 type LPIPS struct {
-	convs []frozenConv
+	convs vggConvs
 	heads [][]float32 // of each block
 }
-
-// vggBlocks are the convolutions of VGG16's blocks, and their channels.
-var vggBlocks = []struct{ convs, channels int }{{2, 64}, {2, 128}, {3, 256}, {3, 512}, {3, 512}}
 
 // The scaling layer of the package lpips.
 var (
@@ -34,24 +31,20 @@ const LPIPSMin = 16
 // NewLPIPS reads the weights: VGG16's features in torchvision's names (features.0.weight) or in those of the package
 // lpips (net.slice1.0.weight), and the heads in lpips's (lin0.model.1.weight). Further tensors are ignored.
 func NewLPIPS(tensors map[string]Tensor) (*LPIPS, error) {
-	l := &LPIPS{}
-	layer, in := 0, 3
-	for block, v := range vggBlocks {
-		for range v.convs {
-			names := []string{fmt.Sprintf("features.%d", layer), fmt.Sprintf("net.slice%d.%d", block+1, layer)}
-			c, err := newFrozenConv(tensors, names, v.channels, in, 3)
-			if err != nil {
-				return nil, fmt.Errorf("LPIPS: %w; want torchvision's vgg16 or the state_dict of lpips.LPIPS(net='vgg')", err)
-			}
-			l.convs, layer, in = append(l.convs, c), layer+2, v.channels
-		}
-		names := []string{fmt.Sprintf("lin%d.model.1.weight", block), fmt.Sprintf("lins.%d.model.1.weight", block)}
+	convs, err := newVGGConvs(tensors, vgg16Blocks, func(block, layer int) []string {
+		return []string{fmt.Sprintf("features.%d", layer), fmt.Sprintf("net.slice%d.%d", block+1, layer)}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("LPIPS: %w; want torchvision's vgg16 or the state_dict of lpips.LPIPS(net='vgg')", err)
+	}
+	l := &LPIPS{convs: convs}
+	for i, v := range vgg16Blocks {
+		names := []string{fmt.Sprintf("lin%d.model.1.weight", i), fmt.Sprintf("lins.%d.model.1.weight", i)}
 		head, err := frozenTensor(tensors, names, 1, v.channels, 1, 1)
 		if err != nil {
 			return nil, fmt.Errorf("LPIPS: %w; want lpips's vgg.pth or the state_dict of lpips.LPIPS(net='vgg')", err)
 		}
 		l.heads = append(l.heads, head)
-		layer++ // the pooling
 	}
 	return l, nil
 }
@@ -67,24 +60,12 @@ func (*LPIPS) Wanted(name string) bool {
 }
 
 // features are those of the five blocks.
-func (l *LPIPS) features(f *frozen, x *G.Node) (taps []*G.Node) {
+func (l *LPIPS) features(f *frozen, x *G.Node) []*G.Node {
 	var gain, offset [3]float64
 	for i, scale := range lpipsScale {
 		gain[i], offset[i] = 2/scale, -(1+lpipsShift[i])/scale
 	}
-	x = f.scaled(x, gain, offset)
-	at := 0
-	for block, v := range vggBlocks {
-		if block > 0 {
-			x = f.halfPool(x)
-		}
-		for range v.convs {
-			x = f.b.act(kernels.ReLU, f.conv(l.convs[at], x))
-			at++
-		}
-		taps = append(taps, x)
-	}
-	return taps
+	return l.convs.features(f, f.scaled(x, gain, offset))
 }
 
 // distance is the distances [N·T] between the frames of x and y [N,T,H,W,1 or 3].
@@ -123,9 +104,5 @@ func (*LPIPS) least() int { return LPIPSMin }
 
 // SHA256 is that of FrozenNet.
 func (l *LPIPS) SHA256() string {
-	var list [][]float32
-	for _, c := range l.convs {
-		list = append(list, c.weight, c.bias)
-	}
-	return weightsHash(append(list, l.heads...))
+	return weightsHash(append(l.convs.weights(), l.heads...))
 }

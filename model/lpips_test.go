@@ -48,7 +48,7 @@ func randomConv(tensors map[string]Tensor, name string, i uint32, shape ...int) 
 func randomLPIPS(torchvision bool) map[string]Tensor {
 	tensors := map[string]Tensor{}
 	layer, in, i := 0, 3, uint32(0)
-	for block, v := range vggBlocks {
+	for block, v := range vgg16Blocks {
 		for range v.convs {
 			name := fmt.Sprintf("net.slice%d.%d", block+1, layer)
 			if torchvision {
@@ -144,9 +144,9 @@ func TestLPIPSWeights(t *testing.T) {
 
 func TestPerceptualKeys(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		`model.loss.perceptual.kind: "vgg": want none, lpips, resnet50`: func(c *Config) { c.Loss.Perceptual.Kind = "vgg" },
-		"model.loss.perceptual.weight: -1":                              func(c *Config) { c.Loss.Perceptual.Weight = -1 },
-		`model.loss.perceptual.weights: ""`:                             func(c *Config) { c.Loss.Perceptual.Kind = "lpips" },
+		`model.loss.perceptual.kind: "vgg": want none, lpips, vgg16, resnet50`: func(c *Config) { c.Loss.Perceptual.Kind = "vgg" },
+		"model.loss.perceptual.weight: -1":                                     func(c *Config) { c.Loss.Perceptual.Weight = -1 },
+		`model.loss.perceptual.weights: ""`:                                    func(c *Config) { c.Loss.Perceptual.Kind = "lpips" },
 	} {
 		c := small()
 		change(&c)

@@ -11,7 +11,7 @@ import (
 
 func (p Perceptual) validate(c Config) []error {
 	errs := []error{
-		oneOf("loss.perceptual.kind", p.Kind, "none", "lpips", "resnet50"),
+		oneOf("loss.perceptual.kind", p.Kind, "none", "lpips", "vgg16", "resnet50"),
 		inRange("loss.perceptual.weight", p.Weight, 0, 1e6),
 		between("loss.perceptual.frames", p.Frames, 0, 1<<20),
 	}

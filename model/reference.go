@@ -8,8 +8,8 @@ import (
 )
 
 // referenceLosses are the arguments of magvit2-pytorch's VideoTokenizer that do not
-// change the network: losses other than the reconstruction's, and how to run.
-var referenceLosses = []string{"use_gan", "vgg", "vgg_weights", "perceptual_loss_weight", "discr_kwargs", "multiscale_discrs",
+// change the network: losses by other networks, and how to run.
+var referenceLosses = []string{"use_gan", "vgg", "vgg_weights", "discr_kwargs", "multiscale_discrs",
 	"adversarial_loss_weight", "grad_penalty_loss_weight", "multiscale_adversarial_loss_weight", "flash_attn", "lfq_activation"}
 
 // ReferenceDefaults is the configuration, with compat lucidrains, of a magvit2-pytorch VideoTokenizer that was made without
@@ -20,6 +20,7 @@ func ReferenceDefaults() Config {
 	q := &c.Quantizer
 	q.Kind, q.EntropyWeight, q.EntropyBoost, q.CommitmentWeight = "lfq", .1, 1, 1
 	q.InvTemperature, q.SoftClamp = 100, 10
+	c.Loss.Perceptual.Weight = .1
 	c.Layers = []Layer{{Name: Residual}, {Name: Residual}, {Name: Residual}}
 	return c
 }
@@ -43,6 +44,7 @@ func FromReference(args map[string]any) (Config, error) {
 		"num_codebooks": &q.Codebooks, "codebook_size": &q.CodebookSize, "fsq_levels": &q.Levels, "use_fsq": (*quantizerKind)(&q.Kind),
 		"lfq_entropy_loss_weight": &q.EntropyWeight, "lfq_commitment_loss_weight": &q.CommitmentWeight, "lfq_diversity_gamma": &q.DiversityGamma,
 		"lfq_spherical": &q.Spherical, "lfq_soft_clamp_input_value": &q.SoftClamp, "quantizer_aux_loss_weight": &q.AuxWeight,
+		"perceptual_loss_weight": &c.Loss.Perceptual.Weight,
 	}
 	for _, name := range slices.Sorted(maps.Keys(args)) {
 		dst, ok := to[name]

@@ -120,13 +120,7 @@ func (r *ResNet50) forward(f *frozen, x *G.Node) *G.Node {
 // loss is the mean squared error of the logits of recon and video, as in MAGVIT (Yu et al. 2023).
 func (r *ResNet50) loss(b *builder, recon, video *G.Node) *G.Node {
 	f := &frozen{b, nodesByName{}}
-	x, y := r.forward(f, recon), r.forward(f, video)
-	n, t, _, _, c := b.dims(x)
-	ones := make([]float32, n*t)
-	for i := range ones {
-		ones[i] = 1
-	}
-	return b.apply(kernels.ReconLoss{Pixels: n * t, C: c, Overshoot: 1}, []int{}, x, y, f.constant("ones", ones, n*t))
+	return f.squaredError(r.forward(f, recon), r.forward(f, video))
 }
 
 func (*ResNet50) least() int { return ResNet50Min }

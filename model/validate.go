@@ -153,11 +153,13 @@ func (c Config) compatible() error {
 		{"patch", c.Patch, 1}, {"patch_time", c.PatchTime, 1}, {"patch_transform", c.PatchTransform, "none"}, {"background", c.Background, 0.}, {"squeeze_excite", c.SqueezeExcite, "closed"},
 		{"latent_norm", c.LatentNorm, "none"}, {"loss.kind", c.Loss.Kind, "mse"}, {"loss.overshoot", c.Loss.Overshoot, 1.},
 		{"loss.gradient_weight", c.Loss.GradientWeight, 0.}, {"loss.ssim_weight", c.Loss.SSIMWeight, 0.},
-		{"loss.perceptual.kind", c.Loss.Perceptual.Kind, "none"},
 	} {
 		if d.got != d.want {
 			return fmt.Errorf("model.%s: %v: want %v with compat lucidrains", d.key, d.got, d.want)
 		}
+	}
+	if kind := c.Loss.Perceptual.Kind; kind != "none" && kind != "vgg16" {
+		return fmt.Errorf("model.loss.perceptual.kind: %s: want none or vgg16, the reference's, with compat lucidrains", kind)
 	}
 	for i, l := range c.Layers {
 		switch key := fmt.Sprintf("model.layers[%d]", i); {

@@ -81,7 +81,7 @@ func doctor(c *cli.Context) error {
 	d.GPUCode = gpu.Built()
 	nccl, noNCCL := gpu.NCCL()
 	d.NCCL = nccl
-	d.Weights = map[string]string{"lpips": oneLine(pretrained.LPIPSFiles), "resnet50": oneLine(pretrained.ResNet50Files), "fid": oneLine(pretrained.InceptionFiles), "fvd": oneLine(pretrained.I3DFiles)}
+	d.Weights = map[string]string{"lpips": oneLine(pretrained.LPIPSFiles), "vgg16": oneLine(pretrained.VGG16Files), "resnet50": oneLine(pretrained.ResNet50Files), "fid": oneLine(pretrained.InceptionFiles), "fvd": oneLine(pretrained.I3DFiles)}
 	problem := d.findGPUs()
 	d.advise(be.ISA(), problem)
 	if len(d.Devices) > 2 && noNCCL != nil {
@@ -167,6 +167,7 @@ func (d *checkup) write(w io.Writer) error {
 	line("weights of LPIPS", "for --lpips-weights and model.loss.perceptual.weights; none are in this program: "+d.Weights["lpips"], "")
 	line("weights of FID", "for --fid-weights: "+d.Weights["fid"], "")
 	line("weights of FVD", "for --fvd-weights: "+d.Weights["fvd"], "")
+	line("weights of VGG16", "for model.loss.perceptual.kind vgg16: "+d.Weights["vgg16"], "")
 	line("weights of ResNet-50", "for model.loss.perceptual.kind resnet50: "+d.Weights["resnet50"], "")
 	return t.Flush()
 }

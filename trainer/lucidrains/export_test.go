@@ -153,6 +153,7 @@ func TestReferenceArguments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want, err := model.FromReference(args)
 			trainertest.Check(t, err)
+			want.Loss.Perceptual.Kind, want.Loss.Perceptual.Weights = "vgg16", "vgg16.pth" // no part of the tokenizer
 			x := export{Opened: &checkpoint.Opened{Config: config.Config{Model: want}}}
 			d, err := x.arguments(&Exported{})
 			trainertest.Check(t, err)

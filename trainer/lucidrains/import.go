@@ -312,6 +312,9 @@ func (o ImportOptions) config(f referenceFile, r *Imported) (c config.Config, er
 			return c, usage.Errorf("model.compat: %q: want %s, the reference's numbers: a tokenizer of another kind would compute others with the same weights", c.Model.Compat, model.Lucidrains)
 		}
 		if own != nil {
+			if c.Model.Loss.Perceptual.Kind == "none" { // then its weight is of no use
+				own.Loss.Perceptual = c.Model.Loss.Perceptual
+			}
 			for _, d := range config.Differences(config.Config{Model: *own}, config.Config{Model: c.Model}) {
 				r.note("the given configuration differs from the file's arguments: %s", d)
 			}
@@ -409,8 +412,8 @@ func arguments(t *torchfile.Tokenizer, r *Imported) (model.Config, error) {
 	if gan || !given {
 		r.note("use_gan: the adversarial loss is left out")
 	}
-	if w, isNumber := args["perceptual_loss_weight"].(float64); !isNumber || w != 0 {
-		r.note("perceptual_loss_weight: the perceptual loss is left out")
+	if w := c.Loss.Perceptual.Weight; w != 0 {
+		r.note("perceptual_loss_weight: the perceptual loss is left out; set model.loss.perceptual.kind=vgg16 and .weights to train with it at %v", w)
 	}
 	return c, nil
 }

@@ -78,6 +78,7 @@ func (x export) arguments(r *Exported) (*torchfile.Dict, error) {
 	if err != nil {
 		return nil, usage.Errorf("export: magvit2-pytorch cannot express this configuration: %w", err)
 	}
+	c.Loss.Perceptual = back.Loss.Perceptual // turned off
 	training := []string{"model.first_frame", "model.quantizer.entropy_boost", "model.quantizer.entropy_boost_steps"}
 	if d := config.Differences(config.Config{Model: c}, config.Config{Model: back}, training...); len(d) > 0 {
 		return nil, usage.Errorf("export: magvit2-pytorch cannot express this configuration; it needs %s", strings.ReplaceAll(d.String(), ", was ", ", not "))

