@@ -2,6 +2,7 @@ package data
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -99,7 +100,7 @@ func (o *opener) listed(root int, l listed) error {
 	}
 	label := ""
 	if l.Label != nil {
-		label = fmt.Sprint(l.Label)
+		label = labelText(l.Label)
 	}
 	var more *fileMore
 	if l.Start > 0 || l.End > 0 {
@@ -112,11 +113,19 @@ func (o *opener) listed(root int, l listed) error {
 	switch {
 	case st.IsDir():
 		name += "/"
-	case !isFilm(kind) && !slices.Contains(moveKinds, kind) && !slices.Contains(imageKinds, kind):
-		return fmt.Errorf("%s: a list names video files, animations, images and folders of images", l.Path)
+	case !isFilm(kind) && !slices.Contains(moveKinds, kind) && !slices.Contains(imageKinds, kind) && !slices.Contains(arrayKinds, kind):
+		return fmt.Errorf("%s: a list names video files, animations, images, folders of images and arrays of one clip", l.Path)
 	}
 	o.files.add(root, name, label, p, more)
 	return nil
+}
+
+// labelText is a label of JSON as the name of a class: whole numbers without an exponent.
+func labelText(label any) string {
+	if x, ok := label.(float64); ok {
+		return strconv.FormatFloat(x, 'f', -1, 64)
+	}
+	return fmt.Sprint(label)
 }
 
 func listJSON(r io.Reader, add func(int, listed) error) error {
@@ -179,9 +188,12 @@ var listColumns = [5][]string{
 // listCSV reads a table with the columns path, label, start, end and split, in any
 // order if a first line names them.
 func listCSV(r io.Reader, tabs bool, add func(int, listed) error) error {
-	t := csv.NewReader(r)
+	b := bufio.NewReaderSize(r, 1<<16)
+	head, _ := b.Peek(1 << 16)
+	head, _, _ = bytes.Cut(head, []byte("\n"))
+	t := csv.NewReader(b)
 	t.FieldsPerRecord, t.TrimLeadingSpace, t.LazyQuotes = -1, true, true
-	if tabs {
+	if t.Comma = separator(string(head)); tabs {
 		t.Comma = '\t'
 	}
 	columns := [5]int{0, 1, 2, 3, 4}
@@ -213,8 +225,8 @@ func listCSV(r io.Reader, tabs bool, add func(int, listed) error) error {
 		}
 		for k, to := range map[int]*float64{2: &l.Start, 3: &l.End} {
 			if s := field(k); s != "" {
-				if *to, err = strconv.ParseFloat(s, 64); err != nil {
-					return fmt.Errorf("line %d: %s %q; legal: seconds", line, listColumns[k][0], s)
+				if *to, err = parseTime(s); err != nil {
+					return fmt.Errorf("line %d: %s %q; legal: seconds, or hours:minutes:seconds", line, listColumns[k][0], s)
 				}
 			}
 		}
@@ -225,6 +237,33 @@ func listCSV(r io.Reader, tabs bool, add func(int, listed) error) error {
 			return err
 		}
 	}
+}
+
+// parseTime parses seconds, minutes:seconds or hours:minutes:seconds.
+func parseTime(s string) (seconds float64, err error) {
+	parts := strings.Split(s, ":")
+	if len(parts) > 3 {
+		return 0, strconv.ErrSyntax
+	}
+	for i, part := range parts {
+		x, err := strconv.ParseFloat(part, 64)
+		if err != nil || i > 0 && !(x >= 0 && x < 60) {
+			return 0, strconv.ErrSyntax
+		}
+		seconds = seconds*60 + x
+	}
+	return seconds, nil
+}
+
+// separator is that of the columns of a table: a comma, or where the first line names columns with it and has no
+// comma, a semicolon or a tab.
+func separator(line string) rune {
+	for _, c := range ";\t" {
+		if _, ok := header(strings.Split(strings.TrimPrefix(line, "\ufeff"), string(c))); ok && !strings.Contains(line, ",") && strings.ContainsRune(line, c) {
+			return c
+		}
+	}
+	return ','
 }
 
 // header finds the columns of a table by the names in its first line.

@@ -215,7 +215,7 @@ func (o *opener) one(path string) error {
 	}
 	if st.IsDir() {
 		path = filepath.Clean(path)
-		return o.folder(o.files.root(path), "", o.splitFolders(path))
+		return o.folder(o.files.root(path), "", "", "")
 	}
 	kind := kindOf(path)
 	switch {
@@ -279,23 +279,22 @@ func (o *opener) dropPacked() {
 	}
 }
 
-// splitFolders reports whether a set is divided by the names of its folders: one is
-// for training, another one for validation or test.
-func (o *opener) splitFolders(root string) bool {
-	entries, _ := os.ReadDir(root)
+// splits reports whether folders divide a set by their names: one is for training, another one for
+// validation or test.
+func (o *opener) splits(entries []fs.DirEntry) bool {
 	var train, held bool
 	for _, e := range entries {
 		if e.IsDir() {
-			p := partOf(e.Name())
+			p := partOfFolder(e.Name())
 			train, held = train || p == partTrain, held || p == partVal || p == partTest
 		}
 	}
 	return train && held && o.part == ""
 }
 
-// folder searches a folder below a root; nothing is opened but arrays. split says
-// that the first folder below the root names the clips' part.
-func (o *opener) folder(root int, dir string, split bool) error {
+// folder searches a folder below a root; nothing is opened but arrays. class is that of the files in it,
+// above that of the folder it is in, which a folder of frames belongs to.
+func (o *opener) folder(root int, dir, class, above string) error {
 	if err := o.ctx.Err(); err != nil {
 		return err
 	}
@@ -315,17 +314,7 @@ func (o *opener) folder(root int, dir string, split bool) error {
 		o.problems = append(o.problems, at+": the directory of a training run; its samples are left out")
 		return nil
 	}
-	if split && dir != "" && !strings.ContainsRune(dir, filepath.Separator) {
-		before := o.part
-		o.part = partOf(dir)
-		defer func() { o.part = before }()
-	}
-	class := func(dir string) string {
-		if split && !strings.ContainsRune(dir, filepath.Separator) && partOf(dir) != "" {
-			return ""
-		}
-		return className(dir)
-	}
+	split := o.splits(entries)
 	var images []string
 	clips := 0
 	for _, e := range entries {
@@ -344,7 +333,12 @@ func (o *opener) folder(root int, dir string, split bool) error {
 		}
 		switch kind := kindOf(name); {
 		case mode.IsDir():
-			err = o.folder(root, filepath.Join(dir, name), split)
+			below, before := name, o.part
+			if p := partOfFolder(name); split && p != "" {
+				below, o.part = class, p
+			}
+			err = o.folder(root, filepath.Join(dir, name), below, class)
+			o.part = before
 		case !mode.IsRegular():
 			o.problems = append(o.problems, filepath.Join(at, name)+": not a regular file, left out")
 		case slices.Contains(arrayKinds, kind):
@@ -353,7 +347,7 @@ func (o *opener) folder(root int, dir string, split bool) error {
 			err, clips = o.tolerate(o.shard(filepath.Join(at, name))), clips+1
 		case kind == indexKind: // made by magvit index
 		case isFilm(kind) || slices.Contains(moveKinds, kind) || kind == ".webp" && animatedWebP(filepath.Join(at, name)):
-			o.files.add(root, filepath.Join(dir, name), class(dir), o.part, nil)
+			o.files.add(root, filepath.Join(dir, name), class, o.part, nil)
 			clips++
 		case slices.Contains(imageKinds, kind):
 			images = append(images, name)
@@ -369,7 +363,7 @@ func (o *opener) folder(root int, dir string, split bool) error {
 		o.problems = append(o.problems, fmt.Sprintf("%s: %d images next to video files are ignored; frames of a clip belong in a folder of their own", at, len(images)))
 	case len(images) > 0:
 		// The slash distinguishes a folder "clip.gif/" from a file.
-		o.files.add(root, dir+"/", class(filepath.Dir(dir)), o.part, nil)
+		o.files.add(root, dir+"/", above, o.part, nil)
 	}
 	return nil
 }

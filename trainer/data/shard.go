@@ -116,7 +116,7 @@ func (o *opener) sample(f *os.File, root int, key string, members []member) erro
 			var l listed
 			if json.Unmarshal(raw, &l) == nil {
 				if l.Label != nil {
-					label, known = fmt.Sprint(l.Label), true
+					label, known = labelText(l.Label), true
 				}
 				if l.Split != "" {
 					p = partOf(l.Split)

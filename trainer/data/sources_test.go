@@ -245,6 +245,81 @@ func TestPartsByFolderAndByVal(t *testing.T) {
 	}
 }
 
+// Folders of parts below those of classes, and with a size or year behind the name.
+func TestPartsByFolderAtAnyDepth(t *testing.T) {
+	for _, c := range []struct {
+		clips []string
+		want  []string // name, part and class
+	}{
+		{[]string{"a/train/x", "a/val/y", "b/train/x", "b/val/y"}, []string{"a/train/x train a", "a/val/y val a", "b/train/x train b", "b/val/y val b"}},
+		{[]string{"videos/train/a/x", "videos/test/a/x"}, []string{"videos/test/a/x test a", "videos/train/a/x train a"}},
+		{[]string{"train_256/a/x", "val_256/a/x"}, []string{"train_256/a/x train a", "val_256/a/x val a"}},
+		{[]string{"train2017/x", "val2017/x", "more/x"}, []string{"more/x  more", "train2017/x train videos", "val2017/x val videos"}},
+		{[]string{"train_station/x", "test_tube/x", "train/x"}, []string{"test_tube/x  test_tube", "train/x  train", "train_station/x  train_station"}},
+	} {
+		root := filepath.Join(t.TempDir(), "set")
+		for _, name := range c.clips {
+			greyFrames(t, filepath.Join(root, name), 2, 2, 0)
+		}
+		src := mustOpen(t, Options{}, root)
+		var got []string
+		for i := range src.Len() {
+			class := "videos"
+			if l := src.Label(i); l >= 0 {
+				class = src.Classes()[l]
+			}
+			got = append(got, src.Name(i)+" "+Part(src, i)+" "+class)
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+// Lists as spreadsheets and other programs write them.
+func TestListsOfOtherPrograms(t *testing.T) {
+	dir := t.TempDir()
+	greyFrames(t, filepath.Join(dir, "a"), 2, 2, 0)
+	greyFrames(t, filepath.Join(dir, "b;c"), 2, 2, 0)
+	write(t, filepath.Join(dir, "d.npy"), npy("|u1", []int{2, 2, 2, 3}, make([]uint8, 24)))
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"l.csv", "path;label\r\na;x\r\n", []string{"a x"}},
+		{"l.csv", "\ufefflabel\tpath\nx\ta\n", []string{"a x"}},
+		{"l.csv", "b;c\n", []string{"b;c "}},
+		{"l.csv", "path,label\nb;c,x;y\nd.npy,z\n", []string{"b;c x;y", "d.npy z"}},
+		{"l.jsonl", `{"path":"a","label":1000000}` + "\n" + `{"path":"d.npy","label":0.5}`, []string{"a 1000000", "d.npy 0.5"}},
+	} {
+		src := mustOpen(t, Options{}, write(t, filepath.Join(dir, c.name), []byte(c.text)))
+		var got []string
+		for i := range src.Len() {
+			class := ""
+			if l := src.Label(i); l >= 0 {
+				class = src.Classes()[l]
+			}
+			got = append(got, src.Name(i)+" "+class)
+			if clip := mustRead(t, src, i); clip.H != 2 || clip.W != 2 {
+				t.Errorf("%s is %dx%d", clip.Name, clip.W, clip.H)
+			}
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%q: %s", c.text, d)
+		}
+	}
+	for text, want := range map[string]float64{"1.5": 1.5, "0:05": 5, "1:02:03.5": 3723.5, "90:00": 5400} {
+		if got, err := parseTime(text); err != nil || got != want {
+			t.Errorf("%s is %v s, %v; want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "1:60", "1:2:3:4", "1:-2", "a:1", "1:"} {
+		if got, err := parseTime(text); err == nil {
+			t.Errorf("%q is %v s", text, got)
+		}
+	}
+}
+
 func TestFilesOfNoKindAreCounted(t *testing.T) {
 	root := t.TempDir()
 	greyFrames(t, filepath.Join(root, "a"), 2, 2, 0)

@@ -30,6 +30,10 @@ func partOf(name string) part {
 	return ""
 }
 
+// partOfFolder is the part that the name of a folder means: it may be followed by digits, as in train2017, val_256 and
+// test-01.
+func partOfFolder(name string) part { return partOf(strings.TrimRight(name, "_-. 0123456789")) }
+
 // Part is what the data say clip i is for: "train", "val", "test" or "".
 func Part(src Source, i int) string {
 	if p, ok := src.(interface{ Part(int) string }); ok {
