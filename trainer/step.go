@@ -201,6 +201,7 @@ func (t *training) logStep() error {
 		if err := t.dir.Step(r, t.clock()); err != nil {
 			return err
 		}
+		t.logUnread()
 		t.watchAdversary(r)
 		t.progress.Loss, t.progress.Terms, t.progress.Recon, t.progress.ClipsPerSecond = r.Loss, r.Terms, r.Terms.Of("recon"), r.ClipsPerSecond
 		t.snap.Unlogged, t.busy, t.idle, t.loggedClips = 0, 0, 0, 0

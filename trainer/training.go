@@ -71,6 +71,7 @@ type training struct {
 	waited       time.Duration        // by the loader, up to the last step
 	busy, idle   time.Duration        // since the last record: steps with their waiting, and waiting alone
 	loggedClips  int                  // clips trained on since the last record
+	unread       int                  // unreadable clips that were logged
 }
 
 // elapsed returns the run's time in seconds, without interruptions.
@@ -251,9 +252,7 @@ func (t *training) end(err error) (Result, error) {
 		state = "failed"
 		t.progress.Error = err.Error()
 	}
-	for _, e := range t.loader.Skipped() {
-		t.log.Warn("clip left out: " + e.Error())
-	}
+	t.logUnread()
 	if s := t.loader.CacheProblem(); s != "" {
 		t.log.Warn(s)
 	}
@@ -270,6 +269,15 @@ func (t *training) end(err error) (Result, error) {
 		t.log.Info("report written", "file", page)
 	}
 	return Result{Step: t.snap.Step, Dir: t.opt.Out, Checkpoint: t.newest, Report: t.evaluation.Val, Classified: t.evaluation.Classify, Likelihood: t.evaluation.Prior, BestPSNR: t.snap.Best, BestStep: t.snap.BestStep}, err
+}
+
+// logUnread names the clips that were found to be unreadable since it was last called.
+func (t *training) logUnread() {
+	skipped := t.loader.Skipped()
+	for _, e := range skipped[t.unread:] {
+		t.log.Warn("clip left out: " + e.Error())
+	}
+	t.unread = len(skipped)
 }
 
 // writeProgress replaces progress.json, if it is old or force is set.

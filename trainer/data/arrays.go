@@ -32,6 +32,7 @@ type arrays struct {
 	start        int64       // of the first clip in disk
 	disk         io.ReaderAt // nil: in memory
 	temp         string      // file to remove, or ""
+	state        fileState   // of file when it was opened; zero for a temporary one
 	floats       [][]float32 // [N][T,H,W,C], or
 	bytes        [][]uint8   // the same for uint8
 	labels       []int
@@ -73,6 +74,7 @@ func (s *arrays) fromNPY(ctx context.Context) error {
 	if err != nil {
 		return usage.Wrap(err)
 	}
+	s.state = stateOfFile(st)
 	r := bufio.NewReaderSize(s.file, 1<<20)
 	h, err := readNpyHeader(r, s.path)
 	if err != nil {
@@ -168,7 +170,11 @@ func (s *arrays) readVideos(ctx context.Context, a *archive, f *zip.File, h npyH
 		if err != nil {
 			return badf("%s: videos: %w", s.path, err)
 		}
-		s.disk, s.start = s.file, off+h.start
+		st, err := s.file.Stat()
+		if err != nil {
+			return usage.Wrap(err)
+		}
+		s.disk, s.start, s.state = s.file, off+h.start, stateOfFile(st)
 		if s.start+h.bytes > a.size {
 			return badf("%s: videos: %d bytes at %d of a file of %d; the archive is damaged", s.path, h.bytes, s.start, a.size)
 		}
@@ -539,6 +545,9 @@ func (s *arrays) readPadded(ctx context.Context, i int, video []float32) (Clip, 
 			raw = &b
 		}
 		defer s.raw.Put(raw)
+		if err := s.unchanged(); err != nil {
+			return Clip{}, &ClipError{c.Name, err}
+		}
 		if _, err := s.disk.ReadAt(*raw, s.start+int64(i)*int64(len(*raw))); err != nil {
 			return Clip{}, fmt.Errorf("%s: reading clip %d: %w", s.path, i, err)
 		}
@@ -553,6 +562,18 @@ func (s *arrays) readPadded(ctx context.Context, i int, video []float32) (Clip, 
 		}
 	}
 	return c, nil
+}
+
+// unchanged is an error where the file is not what it was when it was opened.
+func (s *arrays) unchanged() error {
+	if s.state == (fileState{}) {
+		return nil
+	}
+	info, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	return s.state.same(stateOfFile(info))
 }
 
 // bytesToFloat scales bytes to [0,1].

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"os/exec"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -55,11 +56,33 @@ type ffmpeg struct {
 	reading func() []string
 }
 
+// installFFmpeg is how a complete and recent ffmpeg is had.
+const installFFmpeg = "apt-get install ffmpeg, brew install ffmpeg, or a build that ffmpeg.org/download.html names"
+
+// errFFmpeg is an error of the program, which concerns every film.
+var errFFmpeg = errors.New("ffmpeg cannot be used")
+
+// ofClip is an error of a clip, unless it is one of every film.
+func ofClip(name string, err error) error {
+	if errors.Is(err, errFFmpeg) {
+		return err
+	}
+	return &ClipError{name, err}
+}
+
+// usable refuses a version whose options are others.
+func (f *ffmpeg) usable() error {
+	if major, minor, ok := ffmpegVersion(f.text()); ok && (major < 4 || major == 4 && minor < 2) {
+		return badf("%w: %s is version %d.%d; wanted: 4.2 or newer (%s)", errFFmpeg, f.path, major, minor, installFFmpeg)
+	}
+	return nil
+}
+
 // findFFmpeg looks for ffmpeg on the PATH; what needs it is named in the error.
 func findFFmpeg(what string) (*ffmpeg, error) {
 	path, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		return nil, badf("%s: reading video files needs ffmpeg, which is not on the PATH: install it (apt-get install ffmpeg, brew install ffmpeg), or convert the clips to .npz, .gif or folders of frames", what)
+		return nil, badf("%s: reading video files needs ffmpeg, which is not on the PATH: install it (%s), or convert the clips to .npz, .gif or folders of frames", what, installFFmpeg)
 	}
 	f := &ffmpeg{path: path, stall: stallTimeout}
 	f.text = sync.OnceValue(func() string {
@@ -123,6 +146,9 @@ type film struct {
 // open starts decoding a film. step is the distance of the frames to write, count their
 // number, 0: all.
 func (f *ffmpeg) open(ctx context.Context, of film, at seek, step, count int) (*decoder, error) {
+	if err := f.usable(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	// The whitelist keeps a playlist in disguise from opening addresses.
 	args := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-xerror", "-threads", "1", "-protocol_whitelist", "file,pipe,subfile"}
@@ -318,6 +344,9 @@ func (t *timeline) at(k int) float64 {
 // in seconds. Frames that a decoder drops, such as leading frames of a film that was
 // cut at an open group, are counted too.
 func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
+	if err := f.usable(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := &decoder{cancel: cancel, quiet: f.stall}
@@ -497,8 +526,15 @@ func (t *tail) text() string {
 	if bytes.Contains(t.b, []byte("matches no streams")) { // of -map
 		return "there is no video in it"
 	}
-	return strings.Join(strings.FieldsFunc(string(bytes.ToValidUTF8(t.b, nil)), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	text := strings.Join(strings.FieldsFunc(string(bytes.ToValidUTF8(t.b, nil)), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	if lacksCodec.MatchString(text) {
+		text += ": this ffmpeg was built without it; install a complete one (" + installFFmpeg + ")"
+	}
+	return text
 }
+
+// lacksCodec matches what ffmpeg writes where it has no decoder or encoder, from 4.2 on, and from 7.0 on.
+var lacksCodec = regexp.MustCompile(`Decoder \(codec [^)]*\) not found|no decoder found for|Unknown (de|en)coder '`)
 
 // search is the number of the first frame that is shown at or after a time, in
 // seconds after the first frame.

@@ -27,6 +27,7 @@ type files struct {
 	cache     map[int]*pixels
 	films     map[int]bool   // found too large to be read whole
 	stamps    map[int]string // what the pixels of a clip depend on
+	states    map[int]fileState
 	problems  []string
 }
 
@@ -108,7 +109,7 @@ func (f *files) finish(opt Options) error {
 	f.classes, f.classNo = names, nil
 
 	f.cache, f.films, f.cacheRoom = map[int]*pixels{}, map[int]bool{}, opt.Cache
-	f.stamps = map[int]string{}
+	f.stamps, f.states = map[int]string{}, map[int]fileState{}
 	if opt.Cache == 0 {
 		f.cacheRoom = 512 << 20
 	}

@@ -35,7 +35,7 @@ func (f *files) timeline(ctx context.Context, i int) (*timeline, error) {
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return nil, &ClipError{f.Name(i), err}
+		return nil, ofClip(f.Name(i), err)
 	}
 	label := ""
 	if l := f.Label(i); l >= 0 {

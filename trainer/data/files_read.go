@@ -37,17 +37,17 @@ func (f *files) pixels(ctx context.Context, i int, limit int) (*pixels, error) {
 	if p != nil {
 		return p, nil
 	}
-	var err error
-	if kind := f.kind(i); isFilm(kind) {
+	err := f.unchanged(i)
+	if kind := f.kind(i); err == nil && isFilm(kind) {
 		p, err = f.readWhole(ctx, i, limit)
-	} else {
+	} else if err == nil {
 		p, err = f.readPicture(ctx, i, kind)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return nil, &ClipError{f.Name(i), err}
+		return nil, ofClip(f.Name(i), err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -77,6 +77,9 @@ func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, 
 		f.films[i] = true
 		f.mu.Unlock()
 	}
+	if err := f.unchanged(i); err != nil {
+		return Clip{}, false, &ClipError{f.Name(i), err}
+	}
 	first, n, t, err := f.span(ctx, i)
 	if err != nil {
 		return Clip{}, false, err
@@ -95,7 +98,7 @@ func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, 
 	})
 	c.Name, c.Label = f.Name(i), f.Label(i)
 	if err != nil && ctx.Err() == nil {
-		err = &ClipError{f.Name(i), err}
+		err = ofClip(f.Name(i), err)
 	}
 	return c, false, err
 }

@@ -231,10 +231,12 @@ func TestWindowing(t *testing.T) {
 }
 
 // fake writes a program that stands in for ffmpeg and puts it on the PATH.
-func fake(t *testing.T, script string) {
+func fake(t *testing.T, script string) { fakeVersion(t, "5.1.9", script) }
+
+func fakeVersion(t *testing.T, version, script string) {
 	t.Helper()
 	dir := t.TempDir()
-	body := "#!/bin/sh\ncase \"$*\" in *-version*) echo ffmpeg version 5.1.9; exit 0;; esac\n" + script + "\n"
+	body := "#!/bin/sh\ncase \"$*\" in *-version*) echo ffmpeg version " + version + "; exit 0;; esac\n" + script + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "ffmpeg"), []byte(body), 0o700); err != nil {
 		t.Fatal(err)
 	}

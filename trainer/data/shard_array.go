@@ -15,7 +15,11 @@ import (
 // Open reads. An .npz holds it as video, videos, or its only array.
 func (f *files) readArray(i int, kind string, video []float32) (Clip, error) {
 	c := Clip{Name: f.Name(i), Label: f.Label(i)}
-	raw, err := readAll(f.path(i), f.more[i])
+	err := f.unchanged(i)
+	var raw []byte
+	if err == nil {
+		raw, err = readAll(f.path(i), f.more[i])
+	}
 	if err == nil && kind == ".npz" {
 		raw, err = onlyArray(raw)
 	}
