@@ -64,7 +64,7 @@ func animation(t *testing.T, n int) []byte {
 func cached(t *testing.T, dir string) (paths []string, total int64) {
 	t.Helper()
 	filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(path, cacheKind) {
+		if err == nil && strings.HasSuffix(path, cacheKind) && !strings.HasPrefix(e.Name(), atomicfile.Prefix) {
 			info, _ := e.Info()
 			paths, total = append(paths, path), total+info.Size()
 		}
