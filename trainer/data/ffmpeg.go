@@ -178,7 +178,9 @@ func (f *ffmpeg) open(ctx context.Context, of film, at seek, step, count int) (*
 		args = append(args, "-c:v", of.codec)
 	}
 	if of.kind != "" {
-		args = append(args, "-f", of.kind)
+		// Such a film describes itself: ffmpeg need not decode its first frames to learn how many the decoder holds
+		// back. "strict" makes that as many as the standard says, where ffmpeg would guess.
+		args = append(args, "-probesize", "32", "-strict", "1", "-f", of.kind)
 	}
 	args = append(args, "-i", of.input, "-map", "0:V:0", "-an", "-sn", "-dn", "-vf", filter)
 	args = append(args, f.args()...)
@@ -208,6 +210,7 @@ func (d *decoder) start(ctx context.Context, path string, args []string, in io.R
 	if err := d.cmd.Start(); err != nil {
 		return fmt.Errorf("starting ffmpeg: %w", err)
 	}
+	widen(out)
 	d.out = bufio.NewReaderSize(out, 1<<16)
 	d.timer = time.AfterFunc(d.quiet, func() { d.stuck.Store(true); d.cancel() })
 	return nil
