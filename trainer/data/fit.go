@@ -86,8 +86,14 @@ func fitFrame[V uint8 | float32](s *scaled, dst []float32, in []V, h, w, c int, 
 		high = max(high, tap.from+len(tap.weight))
 	}
 	line := by.w * c
-	s.narrow = grown(s.narrow, h*line)
+	s.narrow = grown(s.narrow, h*line+1) // narrowRGB writes one value too many
+	rgb, isRGB := any(in).([]byte)
+	isRGB = isRGB && c == 3 && fitAVX
 	for y := low; y < high; y++ {
+		if isRGB && y+1 < h {
+			narrowRGB(&s.narrow[y*line], &rgb[y*w*c], s.cols, unit)
+			continue
+		}
 		narrowLine(s.narrow[y*line:(y+1)*line], in[y*w*c:(y+1)*w*c], s.cols, c, unit)
 	}
 	if by.h < f.H || by.w < f.W {
@@ -95,16 +101,25 @@ func fitFrame[V uint8 | float32](s *scaled, dst []float32, in []V, h, w, c int, 
 	}
 	for y, tap := range s.rows {
 		at := ((by.y+y)*f.W + by.x) * c
-		row := dst[at : at+line]
-		clear(row)
-		for i, g := range tap.weight {
-			for k, v := range s.narrow[(tap.from+i)*line : (tap.from+i+1)*line] {
-				row[k] += g * v
-			}
+		if to, lines := dst[at:at+line], s.narrow[tap.from*line:]; fitAVX {
+			sumLines(to, &lines[0], tap.weight)
+		} else {
+			addLines(to, lines, tap.weight)
 		}
-		for k, v := range row {
-			row[k] = min(v, 1) // the weights' sum may round to a little above 1
+	}
+}
+
+// addLines adds up consecutive lines of the length of dst, each times its weight: dst[k] = min(Σ weight[i]·lines[i][k], 1).
+// The minimum is for a sum of weights that rounds to a little above 1.
+func addLines(dst, lines []float32, weight []float32) {
+	clear(dst)
+	for i, g := range weight {
+		for k, v := range lines[i*len(dst) : (i+1)*len(dst)] {
+			dst[k] += g * v
 		}
+	}
+	for k, v := range dst {
+		dst[k] = min(v, 1)
 	}
 }
 
