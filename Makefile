@@ -59,7 +59,7 @@ race: setup
 	$(GO) test -race -short -timeout 30m -skip '$(TRAIN_LONGER)' ./trainer ./trainer/data
 
 # Campaigns of random faults: 155 kills, 281 damaged run directories, 124 full disks (as root), 60 errors of reading and
-# writing (with strace), 40 signals, 84 stand-ins for ffmpeg, 94 archives, 80 interrupted commands, 12 power cuts (as root, ext4 on a loop device),
+# writing (with strace), 40 signals, 84 stand-ins for ffmpeg, 200 kills of users of the cache, 94 archives, 80 interrupted commands, 12 power cuts (as root, ext4 on a loop device),
 # a training of 200,000 steps that must not grow; TORTURE scales them. Each logs its counts and
 # a seed, which MAGVIT_TORTURE_SEED repeats. Ordinary tests run short ones of a fixed seed.
 TORTURE ?= 1
