@@ -77,14 +77,15 @@ func cached(t *testing.T, dir string) (paths []string, total int64) {
 // are damaged; with clips that are read whole and with windows of films.
 func TestCacheHasTheSameBits(t *testing.T) {
 	set := t.TempDir()
-	makeFilm(t, filepath.Join(set, "a.mp4"), "testsrc2=s=80x48:r=25:d=1", "-c:v", "mpeg4", "-q:v", "3", "-g", "12")
+	makeFilm(t, filepath.Join(set, "a.mp4"), "testsrc2=s=80x48:r=25:d=0.4", "-c:v", "mpeg4", "-q:v", "3", "-g", "4")
 	if err := os.WriteFile(filepath.Join(set, "c.gif"), animation(t, 6), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	index := &Index{}
 	for _, windowed := range []bool{false, true} {
 		cfg := Config{Frames: 5, Size: 32, Windows: "all", Fit: "center", ValShare: .5, Workers: 1, Flip: true, ForegroundWeight: 2}
 		read := func(dir string) [][]float32 {
-			src, err := Open(t.Context(), []string{set}, Options{Cache: -1})
+			src, err := Open(t.Context(), []string{set}, Options{Cache: -1, Index: index})
 			if err != nil {
 				t.Fatal(err)
 			}

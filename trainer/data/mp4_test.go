@@ -43,7 +43,7 @@ func TestShortenedFilmsHaveTheSameBits(t *testing.T) {
 			t.Fatal(err)
 		}
 		asFilms(t, src)
-		for _, first := range []int{0, 24, 45} {
+		for _, first := range []int{24, 45} { // a key frame, and a frame between two
 			frames := []int{first, first + 1, first + 2, first + 3, first + 4}
 			short, at, done, ok := f.shortened(0, table, frames)
 			if !ok {

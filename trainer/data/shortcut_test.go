@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"testing"
@@ -219,18 +220,16 @@ func neighbours(x [][]float64, y []int) func([]float64) int {
 			d float64
 			y int
 		}
-		all := make([]near, len(x))
+		var all []near // the k nearest, in ascending order
 		for i := range x {
-			all[i] = near{distance(v, x[i]), y[i]}
-		}
-		slices.SortFunc(all, func(a, b near) int {
-			if a.d < b.d {
-				return -1
+			n := near{distance(v, x[i]), y[i]}
+			at, _ := slices.BinarySearchFunc(all, n, func(a, b near) int { return cmp.Compare(a.d, b.d) })
+			if at < k {
+				all = slices.Insert(all[:min(len(all), k-1)], at, n)
 			}
-			return 1
-		})
+		}
 		var votes [4]int
-		for _, n := range all[:k] {
+		for _, n := range all {
 			votes[n.y]++
 		}
 		best := 0
