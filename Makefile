@@ -4,7 +4,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # What .ci/setup adds on a machine that lacks it.
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
-.PHONY: mpi mpi-gpu mpi-test torture-ranks setup-go setup build test lint race emul emul-short emul-asan cuda-tools kernels kernels-newest gpu gpu-test sass generate demo film bare tdd bench torture clean
+.PHONY: mpi mpi-gpu mpi-test torture-ranks setup-go setup build test unit lint race emul emul-short emul-asan cuda-tools kernels kernels-newest gpu gpu-test sass generate demo film bare tdd bench torture clean
 
 # Go would name the commit of an enclosing repository, if any, in a linked worktree or an
 # unpacked archive (findings/go-build-worktree.sh).
@@ -22,7 +22,12 @@ setup:
 	@.ci/setup go c++ ffmpeg
 
 # What CI and the README call.
-test: setup build lint race emul-short mpi-test
+# Lanes of tests run two at a time: each is one package's tests for most of its time.
+LANES ?= 2
+test: setup build
+	@$(MAKE) --no-print-directory -j$(LANES) --output-sync=target race emul-short unit lint mpi-test
+
+unit: setup
 	$(GO) test -timeout 30m ./...
 
 # bin/magvit for mpirun, compiled with MPICC, the compiler of the MPI library that starts it;

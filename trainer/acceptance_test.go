@@ -45,6 +45,7 @@ func tiny(t *testing.T, steps int) Options {
 		t.Fatal(err)
 	}
 	cfg.Train.Steps, cfg.Train.LogEvery = steps, 1
+	cfg.Train.Samples = 0 // pictures take longer than such a training, by far under the race detector
 	be := kernels.NewCPU(0)
 	t.Cleanup(func() { be.Close() })
 	return Options{Config: cfg, Source: trajectories(t, 24, 42), Out: filepath.Join(t.TempDir(), "run"), Resume: "auto", Backend: be}
@@ -84,6 +85,7 @@ func logged(t *testing.T, dir string) (steps []map[string]any, val []map[string]
 
 func TestTrainingLoopRuns(t *testing.T) {
 	o := tiny(t, 6)
+	o.Config.Train.Samples = 4
 	if r := run(t, t.Context(), o); r.Step != 6 {
 		t.Errorf("%d steps done, want 6", r.Step)
 	}
