@@ -176,7 +176,11 @@ func (s LFQLoss) Grads() []Grad {
 }
 
 func (s LFQLoss) Define(args ...[]float32) {
-	terms, z := args[0], args[1]
+	s.define(args[0], args[1], func(book, code int) float64 { return s.mean(args[1], book, code) })
+}
+
+// define is Define with the mean probabilities of codes.
+func (s LFQLoss) define(terms, z []float32, mean func(book, code int) float64) {
 	perSample, batch, commitment := 0., 0., 0.
 	for _, v := range z {
 		perSample += binaryEntropy(4 * float64(s.InvTemp) * float64(v))
@@ -185,7 +189,7 @@ func (s LFQLoss) Define(args ...[]float32) {
 	}
 	for b := range s.Books {
 		for code := range 1 << s.Bits {
-			batch += entropyTerm(s.mean(z, b, code), float64(s.Offset))
+			batch += entropyTerm(mean(b, code), float64(s.Offset))
 		}
 	}
 	terms[0] = float32(perSample / float64(s.Tokens*s.Books))
@@ -271,17 +275,20 @@ func (s LFQLossGrad) Args() []Arg {
 func (s LFQLossGrad) Grads() []Grad { return nil }
 
 func (s LFQLossGrad) Define(args ...[]float32) {
-	dz, dterms, z := args[0], args[1], args[2]
+	s.define(args[0], args[1], args[2], func(book, code int) float64 { return LFQLoss(s).mean(args[2], book, code) })
+}
+
+// define is Define with the mean probabilities of codes.
+func (s LFQLossGrad) define(dz, dterms, z []float32, means func(book, code int) float64) {
 	l := LFQLoss(s)
 	inv := 4 * float64(s.InvTemp)
 	sum := make([]float64, len(z)) // of dterms[1]·d(batch entropy)/du
 	for b := range s.Books {
 		for code := range 1 << s.Bits {
-			mean := l.mean(z, b, code)
-			if mean == 0 {
+			slope := l.entropySlope(means(b, code)) / float64(s.Tokens*s.Books)
+			if slope == 0 {
 				continue
 			}
-			slope := l.entropySlope(mean) / float64(s.Tokens*s.Books)
 			for n := range s.Tokens {
 				at := (n*s.Books + b) * s.Bits
 				p := l.probability(z[at:][:s.Bits], code)

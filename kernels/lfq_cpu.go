@@ -15,6 +15,7 @@ type codeBatch struct {
 	a, b      []float32
 	mean      []float32 // [high,ldb]
 	zeros     []float32
+	given     int // number of the argument with the means; 0: they are computed
 	// factors writes a token's rows of a and b, given all latents.
 	factors func(z []float32, book, token, worker int, a, b []float32)
 }
@@ -82,7 +83,7 @@ func (f *lfqBatch) products(p []float32, room []float64, z []float32) {
 
 // stages fills mean for one book; z is argument number arg. row is called for
 // each finished row of mean.
-func (f *codeBatch) stages(book, arg int, row func(h int, mean []float32)) []stage {
+func (f *codeBatch) stages(book, arg int, row func(args [][]float32, h int, mean []float32)) []stage {
 	return []stage{
 		{ceilDiv(f.tokens, tokensPerTask), func(args [][]float32, t, worker int) {
 			from, to := span(t, f.tokens, tokensPerTask)
@@ -90,8 +91,16 @@ func (f *codeBatch) stages(book, arg int, row func(h int, mean []float32)) []sta
 				f.factors(args[arg], book, n, worker, f.a[n*f.lda:][:f.high], f.b[n*f.ldb:][:f.low])
 			}
 		}},
-		{ceilDiv(f.high, codesPerTask), func(_ [][]float32, t, _ int) {
+		{ceilDiv(f.high, codesPerTask), func(args [][]float32, t, _ int) {
 			from, to := span(t, f.high, codesPerTask)
+			if f.given > 0 {
+				for h := from; h < to; h++ {
+					m := f.mean[h*f.ldb:][:f.low]
+					copy(m, args[f.given][(book*f.high+h)*f.low:])
+					row(args, h, m)
+				}
+				return
+			}
 			mean, add, ld := f.mean[from*f.ldb:to*f.ldb], f.zeros, 0
 			for n := 0; n < f.tokens; n += tokensAtOnce {
 				f.tiles.multiply(to-from, f.tiles.pad(f.low), min(tokensAtOnce, f.tokens-n),
@@ -101,7 +110,7 @@ func (f *codeBatch) stages(book, arg int, row func(h int, mean []float32)) []sta
 			for h := from; h < to; h++ {
 				m := f.mean[h*f.ldb:][:f.low]
 				f.affine(m, m, float32(1/float64(f.tokens)), 0)
-				row(h, m)
+				row(args, h, m)
 			}
 		}},
 	}
@@ -110,9 +119,9 @@ func (f *codeBatch) stages(book, arg int, row func(h int, mean []float32)) []sta
 func (s LFQLoss) cpu(c *CPU) []stage {
 	f := newLFQBatch(c, s)
 	batch := make([]float64, s.Books*f.high)
-	var stages []stage
+	var entropies []stage
 	for b := range s.Books {
-		stages = append(stages, f.stages(b, 1, func(h int, mean []float32) {
+		entropies = append(entropies, f.stages(b, 1, func(_ [][]float32, h int, mean []float32) {
 			sum := 0.
 			for _, p := range mean {
 				sum += entropyTerm(float64(p), float64(s.Offset))
@@ -120,10 +129,15 @@ func (s LFQLoss) cpu(c *CPU) []stage {
 			batch[b*f.high+h] = sum
 		})...)
 	}
+	return s.terms(entropies, batch)
+}
+
+// terms are the stages of the loss, after stages that leave parts of the sum of the books' entropies in batch.
+func (s LFQLoss) terms(entropies []stage, batch []float64) []stage {
 	per := rowsPerTask(8 * s.Books * s.Bits) // tokens
 	n := ceilDiv(s.Tokens, per)
 	perSample, commitment := make([]float64, n), make([]float64, n)
-	return append(stages,
+	return append(entropies,
 		stage{n, func(args [][]float32, t, _ int) {
 			from, to := span(t, s.Tokens, per)
 			e, c := 0., 0.
@@ -166,7 +180,7 @@ func newCodeSlopes(c *CPU, f *codeBatch) *codeSlopes {
 // a usual value is taken off, so that roundings are those of differences.
 func (g *codeSlopes) stages(book int, slope func(p float64) float64, token func(args [][]float32, n, worker int, high, low []float64)) []stage {
 	usual := math.Log(float64(g.high * g.low))
-	return append(g.codeBatch.stages(book, 2, func(h int, mean []float32) {
+	return append(g.codeBatch.stages(book, 2, func(_ [][]float32, h int, mean []float32) {
 		for j, p := range mean {
 			mean[j] = float32(slope(float64(p)) - usual)
 			g.turned[j*g.lda+h] = mean[j]
@@ -211,8 +225,12 @@ func divided(sums []float64, do func(bit int, one, zero float64)) {
 	}
 }
 
-func (s LFQLossGrad) cpu(c *CPU) []stage {
+func (s LFQLossGrad) cpu(c *CPU) []stage { return s.stages(c, 0) }
+
+// stages are those of the gradient; given is the number of the argument with the mean probabilities, see codeBatch.
+func (s LFQLossGrad) stages(c *CPU, given int) []stage {
 	g := newCodeSlopes(c, newLFQBatch(c, LFQLoss(s)).codeBatch)
+	g.given = given
 	slope := LFQLoss(s).entropySlope
 	var stages []stage
 	for b := range s.Books {

@@ -172,7 +172,7 @@ func flooredLoss(f *codeBatch, books, dims int, token func(z []float32, worker i
 	batch, perSample, commitment := make([]float64, books*f.high), make([]float64, books*n), make([]float64, books*n)
 	var stages []stage
 	for b := range books {
-		stages = append(stages, f.stages(b, 1, func(h int, mean []float32) {
+		stages = append(stages, f.stages(b, 1, func(_ [][]float32, h int, mean []float32) {
 			sum := 0.
 			for _, p := range mean {
 				sum += float64(p) * surprise(float64(p))

@@ -49,6 +49,7 @@ func all() []Case {
 		resampleCases(),
 		blendCases(),
 		lfqCases(),
+		lfqStepCases(),
 		lfqFlooredCases(),
 		fsqCases(),
 		fsqLossCases(),
