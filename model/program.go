@@ -15,6 +15,7 @@ type Program struct {
 	Shape   Shape
 	Terms   []Value
 	Scalars kernels.Buffer // [MaxScalars]: the loss, then the Terms; nil without a loss
+	Means   int            // launches of Plan after which CodeMeans has its values; 0 without it
 	Final   []int          // by index of the parameters: the launches of Plan after which the gradient has its value
 
 	be        kernels.Backend
@@ -77,6 +78,9 @@ func (g *Graph) Compile(be kernels.Backend, params, grads kernels.Buffer, offset
 		if n != nil {
 			p.Final[i] = p.Plan.Final(n)
 		}
+	}
+	if n := g.Outputs[CodeMeans]; n != nil {
+		p.Means = p.Plan.Final(n)
 	}
 	for _, named := range []map[string]*G.Node{g.Inputs, g.Outputs} {
 		for name, n := range named {

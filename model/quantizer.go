@@ -47,6 +47,29 @@ func (q Quantizer) of() (quantizer, error) {
 	return nil, fmt.Errorf("model.quantizer.kind: %q: want %s", q.Kind, strings.Join(kinds, ", "))
 }
 
+// CodeMeans is the output of TrainingPart with the mean probabilities of the codes of a batch, and
+// StepMeans the input for their mean over all batches of the step, whose entropy is a term of the loss.
+const (
+	CodeMeans = "code_means"
+	StepMeans = "step_means"
+)
+
+// sharing is a quantizer whose loss depends on statistics of all batches of a step.
+type sharing interface {
+	// means is the number of values of CodeMeans, 0 without any.
+	means(c Config) int
+}
+
+// StepMeans is the number of values of CodeMeans and StepMeans, 0 in networks without them.
+func (c Config) StepMeans() int {
+	if q, err := c.Quantizer.of(); err == nil {
+		if s, ok := q.(sharing); ok {
+			return s.means(c)
+		}
+	}
+	return 0
+}
+
 // width is the number of latent values of a position; 0 of an unknown kind, which New refuses.
 func (q Quantizer) width() int {
 	if kind, err := q.of(); err == nil {

@@ -75,6 +75,15 @@ func (q lfq) quantize(b *builder, z *G.Node) quantized {
 		terms:  q.entropies(b, s, z, signs)}
 }
 
+// means is the number of code means that batches of a step share. The reference's batches each
+// have an entropy of their own.
+func (q lfq) means(c Config) int {
+	if c.lucidrains() || q.AuxWeight*q.EntropyWeight*q.DiversityGamma == 0 {
+		return 0
+	}
+	return q.Codebooks * q.CodebookSize
+}
+
 // entropies is LFQ's part of the loss. signs are the latents z scaled so that codes
 // are signs; their commitment is that of z over the square of the radius.
 func (q lfq) entropies(b *builder, s kernels.LFQ, z, signs *G.Node) []Term {
@@ -90,7 +99,13 @@ func (q lfq) entropies(b *builder, s kernels.LFQ, z, signs *G.Node) []Term {
 		if b.t.Config.Compat == OpenMagvit2 {
 			loss.Offset = 1e-5
 		}
-		all = b.apply(loss, []int{3}, signs)
+		if b.scaled && q.means(b.t.Config) > 0 {
+			means := kernels.LFQMeans{LFQ: s, InvTemp: loss.InvTemp}
+			b.output(CodeMeans, b.apply(means, []int{s.Books, 1 << s.Bits}, signs))
+			all = b.apply(kernels.LFQStepLoss{LFQLoss: loss}, []int{3}, signs, b.input(StepMeans, s.Books, 1<<s.Bits))
+		} else {
+			all = b.apply(loss, []int{3}, signs)
+		}
 	}
 	pick := func(sample, codebook, commitment float64) *G.Node {
 		return b.apply(kernels.WeightedSum{Len: 3, W: [4]float32{float32(sample), float32(codebook), float32(commitment)}}, []int{}, all)

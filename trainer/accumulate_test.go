@@ -27,7 +27,7 @@ func TestAccumulateEqualsOneBatch(t *testing.T) {
 		"data.frames=6", "data.shift=0", "data.flip=false", "data.foreground_weight=0"}
 	for name, more := range map[string][]string{
 		"fsq": nil,
-		"lfq": {"model.quantizer={kind: lfq, levels: [], codebook_size: 64, entropy_weight: 0.5, diversity_gamma: 0, commitment_weight: 0.25}"},
+		"lfq": {"model.quantizer={kind: lfq, levels: [], codebook_size: 64, entropy_weight: 0.5, diversity_gamma: 2, commitment_weight: 0.25}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var moments [2][]float32
@@ -54,7 +54,7 @@ func TestAccumulateEqualsOneBatch(t *testing.T) {
 			if d := math.Sqrt(off / size); !(d < 1e-4) { // sums of float32 in another order
 				t.Errorf("the mean gradients differ by %.3g of their size", d)
 			}
-			for _, key := range []string{"loss", "recon", "sample_entropy", "commitment", "entropy", "grad_norm"} {
+			for _, key := range []string{"loss", "recon", "sample_entropy", "codebook_entropy", "commitment", "entropy", "grad_norm"} {
 				a, isA := records[0][key].(float64)
 				b, isB := records[1][key].(float64)
 				if isA != isB || math.Abs(a-b) > 1e-4*math.Abs(a) {

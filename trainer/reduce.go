@@ -114,22 +114,25 @@ func (r *reducer) plan(s *Stepper, adversarial bool) (p *reduction, err error) {
 
 // each enqueues the last batch of a step, and calls f with each bucket once the values of this
 // rank are in it.
-func (r *reducer) each(p *reduction, programs []*model.Program, to push, f func(*bucket) error) error {
+func (r *reducer) each(p *reduction, programs []*model.Program, place batchPlace, f func(*bucket) error) error {
 	for k, o := range p.optimizers {
 		plan, at := programs[k].Plan, 0
+		if k == 0 {
+			at = place.from
+		}
 		for _, b := range p.buckets[k] {
 			final := max(at, b.final(programs[k]))
 			plan.EnqueueRange(at, final)
 			at = final
 			if b.copy != nil {
-				o.accumulateGradient(to, b.from, b.to, b.copy, b.add)
+				o.accumulateGradient(place.push, b.from, b.to, b.copy, b.add)
 			}
 			if err := f(b); err != nil {
 				return err
 			}
 		}
 		plan.EnqueueRange(at, plan.Launches())
-		o.accumulateTerms(programs[k].Scalars, to)
+		o.accumulateTerms(programs[k].Scalars, place.push)
 	}
 	for _, b := range p.buckets[len(p.optimizers)] {
 		if err := f(b); err != nil {
@@ -140,8 +143,8 @@ func (r *reducer) each(p *reduction, programs []*model.Program, to push, f func(
 }
 
 // enqueue is a step's last batch, with the sums over all ranks and the update.
-func (r *reducer) enqueue(s *Stepper, plan *reduction, p, against *model.Program, to push) {
-	_ = r.each(plan, []*model.Program{p, against}, to, func(b *bucket) error { // which returns no error
+func (r *reducer) enqueue(s *Stepper, plan *reduction, p, against *model.Program, place batchPlace) {
+	_ = r.each(plan, []*model.Program{p, against}, place, func(b *bucket) error { // which returns no error
 		r.device.Overlap(func() { r.exchange(b) })
 		return nil
 	})
@@ -150,13 +153,13 @@ func (r *reducer) enqueue(s *Stepper, plan *reduction, p, against *model.Program
 }
 
 // overlap computes a step's last batch, and begins the sums over all ranks.
-func (r *reducer) overlap(s *Stepper, p, against *model.Program, to push) error {
+func (r *reducer) overlap(s *Stepper, p, against *model.Program, place batchPlace) error {
 	plan, err := r.plan(s, against != nil)
 	if err != nil {
 		return err
 	}
 	r.begin(plan)
-	err = r.each(plan, []*model.Program{p, against}, to, func(b *bucket) error { return r.hand(s.be, b) })
+	err = r.each(plan, []*model.Program{p, against}, place, func(b *bucket) error { return r.hand(s.be, b) })
 	close(r.sums.buckets)
 	if err != nil {
 		r.abandon(err)

@@ -54,7 +54,7 @@ func (t *training) next(ctx context.Context) (*data.Batch, error) {
 			}
 			all = append(all, b.Clone())
 		}
-		t.counts, t.batches = t.stepper.Counts(all), all
+		t.counts, t.batches, t.ofStep = t.stepper.Counts(all), all, all
 	}
 	b := t.batches[0]
 	t.batches = t.batches[1:]
@@ -90,6 +90,26 @@ func (t *training) runBatches(ctx context.Context) error {
 func (t *training) position() Position {
 	m := Position{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, DiscriminatorUpdates: t.snap.DiscriminatorUpdates, Progress: t.fraction(), Extension: t.snap.Extension}
 	t.current.lr = learningRate(t.cfg.Train, m)
+// measure makes what all batches of the step share, see Stepper.Measures. The first batch of this rank is
+// measured last: Run goes on with it.
+func (t *training) measure(ctx context.Context) error {
+	if !t.stepper.Measures() {
+		return nil
+	}
+	p := t.part()
+	for n := p.to - 1; n >= p.from; n-- {
+		if p.to-p.from > 1 {
+			if err := t.stepper.Feed(t.ofStep[n-p.from]); err != nil {
+				return err
+			}
+		}
+		if err := t.stepper.Measure(n, t.position()); err != nil {
+			return err
+		}
+	}
+	return t.stepper.Average(ctx)
+}
+
 	return m
 }
 

@@ -17,8 +17,9 @@ import (
 )
 
 // Stepper computes the steps of a training: Feed and Run for each of a step's batches,
-// then Wait. Run enqueues a whole batch in one go: loss, gradients and, after the
-// last one, their norm, new weights and their average.
+// then Wait. Where Measures reports it, Feed and Measure for each of them and Average come
+// first. Run enqueues a whole batch in one go: loss, gradients and, after the last one, their
+// norm, new weights and their average.
 //
 // Feed may be called before Wait: the next batch is copied while a step is computed.
 //
@@ -37,16 +38,18 @@ type Stepper struct {
 	fed, ran  *program             // of the batch that was fed, and of the last that ran
 	counts    []map[string]float64 // of the step's batches, see Weigh
 	values    []float32
-	position  Position // of the step that runs
-	part      part     // of a step's batches, of this rank
-	reducer   *reducer // nil in a process on its own
+	position  Position   // of the step that runs
+	part      part       // of a step's batches, of this rank
+	reducer   *reducer   // nil in a process on its own
+	means     *stepMeans // nil where no term of the loss depends on all batches of a step at once
 }
 
 // program is the training graph for a batch shape.
 type program struct {
 	*model.Program
 	replay      map[batchPlace]func() error
-	adversarial bool // the discriminator is trained after it
+	measure     func() error // the plan up to the code means
+	adversarial bool         // the discriminator is trained after it
 }
 
 // programKey is what a training graph depends on.
@@ -56,10 +59,11 @@ type programKey struct {
 }
 
 // batchPlace tells what becomes of a batch's gradient, whether the batch is the last of this
-// rank's in its step, and whether its step has a gradient penalty.
+// rank's in its step, whether its step has a gradient penalty, and at which launch its plan begins.
 type batchPlace struct {
 	push
 	last, penalty bool
+	from          int
 }
 
 // Outcome is the result of a step, means over its batches.
@@ -142,7 +146,11 @@ func (s *Stepper) Run(n int, m Position) error {
 	if err := s.scale(p.Program, n); err != nil {
 		return err
 	}
-	place := batchPlace{push: s.part.push(n), last: n == s.part.to-1}
+	from, err := s.means.resume(s.be, p, n)
+	if err != nil {
+		return err
+	}
+	place := batchPlace{push: s.part.push(n), last: n == s.part.to-1, from: from}
 	if s.step = m.Step; place.last {
 		if err := s.schedule(m); err != nil {
 			return err
@@ -151,28 +159,26 @@ func (s *Stepper) Run(n int, m Position) error {
 	var against *model.Program
 	if p.adversarial {
 		place.penalty = s.adversary.penalizes(m.Step)
-		var err error
 		if against, err = s.prepareDiscriminator(p, n, m, place); err != nil {
 			return err
 		}
 	}
 	if place.last && s.reducer.onHost() {
-		return s.reducer.overlap(s, p.Program, against, place.push)
+		return s.reducer.overlap(s, p.Program, against, place)
 	}
 	if p.replay[place] == nil {
 		var sums *reduction
 		if place.last && s.reducer.onDevice() {
-			var err error
 			if sums, err = s.reducer.plan(s, against != nil); err != nil {
 				return err
 			}
 		}
 		replay, err := kernels.Record(s.be, func() {
 			if sums != nil {
-				s.reducer.enqueue(s, sums, p.Program, against, place.push)
+				s.reducer.enqueue(s, sums, p.Program, against, place)
 				return
 			}
-			p.Plan.Enqueue()
+			p.Plan.EnqueueRange(from, p.Plan.Launches())
 			s.optimizer.accumulate(p.Scalars, place.push)
 			if against != nil {
 				against.Plan.Enqueue()
@@ -252,18 +258,7 @@ func (s *Stepper) scale(p *model.Program, n int) error {
 		if to == nil {
 			continue
 		}
-		of := t.Name
-		total, factor := 0., 1.
-		for _, c := range s.counts {
-			if _, named := c[of]; !named {
-				of = ""
-			}
-			total += c[of]
-		}
-		if total > 0 {
-			factor = s.counts[n][of] * float64(len(s.counts)) / total
-		}
-		if err := s.be.Write(to, []float32{float32(factor)}); err != nil {
+		if err := s.be.Write(to, []float32{float32(s.factor(t.Name, n))}); err != nil {
 			return err
 		}
 	}
@@ -271,6 +266,21 @@ func (s *Stepper) scale(p *model.Program, n int) error {
 }
 
 // Wait waits for the step, of which all ranks have computed their batches. ctx ends the wait
+// factor is that of a batch's term.
+func (s *Stepper) factor(term string, n int) float64 {
+	total := 0.
+	for _, c := range s.counts {
+		if _, named := c[term]; !named {
+			term = ""
+		}
+		total += c[term]
+	}
+	if total > 0 {
+		return s.counts[n][term] * float64(len(s.counts)) / total
+	}
+	return 1
+}
+
 // for other ranks.
 func (s *Stepper) Wait(ctx context.Context) (o Outcome, err error) {
 	if s.reducer != nil && !s.reducer.onDevice() {
@@ -356,7 +366,7 @@ func (s *Stepper) program(of data.Shape) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("train.batch: %w", model.ExplainMemory(s.net, s.be, shape, g.Recompute, inUse, err))
 	}
-	s.programs[key] = &program{p, map[batchPlace]func() error{}, key.adversarial}
+	s.programs[key] = &program{Program: p, replay: map[batchPlace]func() error{}, adversarial: key.adversarial}
 	return s.programs[key], nil
 }
 

@@ -67,6 +67,7 @@ type training struct {
 	batches      []*data.Batch        // the others of the step, where it has several
 	counts       []map[string]float64 // of all of these, see Stepper.Weigh; nil of steps of one batch
 	pendingClips int                  // clips of the batch that was prefetched, 0 without one
+	ofStep       []*data.Batch        // all of the step's that this rank computes, where it has several
 	prefetchErr  error                // why the prefetched batch is missing
 	waited       time.Duration        // by the loader, up to the last step
 	busy, idle   time.Duration        // since the last record: steps with their waiting, and waiting alone
@@ -81,9 +82,9 @@ func (t *training) elapsed() float64 { return t.secondsBefore + t.clock().Sub(t.
 func (t *training) fraction() float64 {
 	seconds := t.agreed
 	if t.group.Size() == 1 {
-		seconds = t.elapsed()
+		return t.elapsed()
 	}
-	return fraction(t.cfg.Train, t.snap.Step, seconds)
+	return t.agreed
 }
 
 // finished reports whether the run's steps or minutes are used up. A run takes at least one step.
@@ -219,7 +220,7 @@ func (t *training) checkpoint() error {
 }
 
 // rescue saves a checkpoint of a run that ends with an error, where the state is that of
-// a whole step, and adds its name to the error.
+// a whole step, and all of it is here, and adds its name to the error.
 func (t *training) rescue(err error) error {
 	if t.dir == nil || t.unsaved || t.updating || t.snap.BadInARow > 0 || t.snap.Step == 0 || t.savedStep == t.snap.Step {
 		return err

@@ -123,19 +123,13 @@ func pairs(list [][]float32) []float32 {
 	return list[0]
 }
 
-// accumulate adds a rank's micro-batches as they come, by Push.
+// accumulate is a rank's sums, one after another.
 func accumulate(tree Tree, from, to int, batches [][]float32) (own []float32) {
-	var sums [][]float32
-	for i := from; i < to; i++ {
-		depth, merges := tree.Push(from, i)
-		sums = append(sums[:depth], slices.Clone(batches[i]))
-		for range merges {
-			last := len(sums) - 1
-			addTo(sums[last-1], sums[last])
-			sums = sums[:last]
-		}
+	var mine [][]float32
+	for _, b := range batches[from:to] {
+		mine = append(mine, slices.Clone(b))
 	}
-	for _, s := range sums {
+	for _, s := range tree.Sums(from, mine) {
 		own = append(own, s...)
 	}
 	return own

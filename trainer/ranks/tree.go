@@ -56,6 +56,21 @@ func (t Tree) Push(from, i int) (depth, merges int) {
 	return depth, depth + 1 - len(t.Nodes(from, i+1))
 }
 
+// Sums are the values of the nodes of a rank that began with from, see Nodes, given those of its
+// micro-batches, which are overwritten.
+func (t Tree) Sums(from int, batches [][]float32) (sums [][]float32) {
+	for i, b := range batches {
+		depth, merges := t.Push(from, from+i)
+		sums = append(sums[:depth], b)
+		for range merges {
+			last := len(sums) - 1
+			addTo(sums[last-1], sums[last])
+			sums = sums[:last]
+		}
+	}
+	return sums
+}
+
 // Depth is the largest number of sums that a rank holds at once, besides the micro-batch
 // that it adds.
 func (t Tree) Depth(from, to int) (most int) {
