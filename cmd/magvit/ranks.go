@@ -30,6 +30,7 @@ type job struct {
 	group     *ranks.Group // nil: a process on its own
 	cores     int          // of this rank; 0: all that Go sees
 	stuck     bool         // another rank did not answer
+	lost      bool         // the first rank, which saves, did not answer
 }
 
 // launched is the job of the process, which a launcher starts once.
@@ -157,7 +158,10 @@ func (j *job) fail(err error, status int) (int, string) {
 		}
 		return status, err.Error()
 	}
-	j.stuck = errors.Is(err, ranks.ErrTimeout)
+	var timeout *ranks.TimeoutError
+	if j.stuck = errors.As(err, &timeout); j.stuck {
+		j.lost = slices.Contains(timeout.Missing, 0)
+	}
 	if j.group != nil {
 		j.group.Fail(err, status)
 	}
@@ -171,7 +175,7 @@ func (j *job) exit(status int) {
 	}
 	wait := meetWithin // rank 0 may be saving
 	switch {
-	case j.first() && j.stuck:
+	case j.first() && j.stuck, j.lost:
 		wait = 3 * time.Second
 	case j.first() || j.stuck:
 		wait = 15 * time.Second

@@ -56,6 +56,15 @@ func (f *Failure) Error() string {
 // ErrTimeout is what errors.Is finds in the error of a collective that not all ranks came to.
 var ErrTimeout = errors.New("no answer in time")
 
+// TimeoutError names the ranks that did not come to a collective.
+type TimeoutError struct {
+	Missing []int
+	text    string
+}
+
+func (e *TimeoutError) Error() string { return e.text }
+func (e *TimeoutError) Unwrap() error { return ErrTimeout }
+
 // Group is one rank's part in the job. A nil Group is that of a process on its own.
 //
 // All ranks call the same collectives in the same order. A Group is used by one goroutine.
@@ -148,7 +157,7 @@ func (p *Pending) Wait(ctx context.Context) error {
 	case err == nil, errors.As(err, &other):
 		return err
 	case errors.Is(err, ErrTimeout):
-		return fmt.Errorf("%w: %s, waited %v (train.timeout)", ErrTimeout, p.g.names(missing), time.Since(p.at).Round(time.Millisecond))
+		return &TimeoutError{missing, fmt.Sprintf("%v: %s, waited %v (train.timeout)", ErrTimeout, p.g.names(missing), time.Since(p.at).Round(time.Millisecond))}
 	}
 	return fmt.Errorf("waiting for %s: %w", p.g.names(missing), err)
 }
