@@ -91,7 +91,7 @@ func (t *training) prepare(ctx context.Context, fresh bool) error {
 	if err := t.build(ctx, from); err != nil {
 		return err
 	}
-	t.began, t.secondsBefore, t.agreed = t.clock(), t.snap.Seconds, t.snap.Seconds
+	t.began, t.secondsBefore, t.agreed, t.savedAt = t.clock(), t.snap.Seconds, t.snap.Seconds, t.snap.Seconds
 	if t.dir == nil {
 		return nil
 	}

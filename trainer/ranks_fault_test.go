@@ -98,6 +98,19 @@ func TestBatchIsDividedAmongRanks(t *testing.T) {
 	}
 }
 
+// The clock of the first rank decides on checkpoints of all.
+func TestRanksSaveByTheClock(t *testing.T) {
+	for minutes, want := range map[string]int{"1e-6": 4, "1000": 1} {
+		o, errs := runRanks(t, 2, time.Minute, nil, append(fewSteps, "train.save_every=0", "train.keep_last=0", "train.save_minutes="+minutes)...)
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		if saved, err := filepath.Glob(filepath.Join(o.Out, "checkpoints", "step-*")); err != nil || len(saved) != want {
+			t.Errorf("every %s minutes: checkpoints %v of 4 steps, want %d", minutes, saved, want)
+		}
+	}
+}
+
 func TestFailureOfOneRankEndsAll(t *testing.T) {
 	o, errs := runRanks(t, 2, time.Minute, onRank(t, 1, 30, func(*data.Clip) error { return errors.New("the disk is gone") }), append(fewSteps, "train.steps=40", "data.strict=true")...)
 	for rank, err := range errs {

@@ -118,7 +118,8 @@ func (t *training) train(ctx context.Context) error {
 	return t.evaluateAndSave(ctx)
 }
 
-// evaluateAndSave evaluates, saves and draws, where these are due. Of several ranks all
+// evaluateAndSave evaluates, saves and draws, where these are due: a checkpoint also at a new
+// best, and not while steps fail. Of several ranks all
 // evaluate, and the first saves and draws; an interruption there is agreed on before the
 // next step.
 func (t *training) evaluateAndSave(ctx context.Context) error {
@@ -134,11 +135,14 @@ func (t *training) evaluateAndSave(ctx context.Context) error {
 	if t.dir == nil {
 		return err
 	}
-	if err == nil {
-		err = t.save()
+	if err == nil && (due || t.snap.BestStep == t.snap.Step && t.snap.BadInARow == 0) {
+		err = t.checkpoint()
 	}
 	if err == nil {
 		err = t.draw(ctx)
+	}
+	if due {
+		t.savedAt = t.seconds()
 	}
 	if stop := ctx.Err(); t.group.Size() > 1 && stop != nil && errors.Is(err, stop) {
 		return nil

@@ -54,6 +54,7 @@ type training struct {
 	newest        string             // newest checkpoint's name
 	savedStep     int                // step of the newest checkpoint
 	evaluated     int                // step of the last evaluation, -1 before the first
+	savedAt       float64            // seconds of the run at the last checkpoint that was due
 	evaluation    metrics.EvalRecord // the last one
 	undrawn       *task.Evaluation   // one whose pictures are still to be drawn
 	unsaved       bool               // the last checkpoint could not be written
@@ -78,9 +79,9 @@ type training struct {
 // elapsed returns the run's time in seconds, without interruptions.
 func (t *training) elapsed() float64 { return t.secondsBefore + t.clock().Sub(t.began).Seconds() }
 
-// fraction returns how much of the run is done, in [0,1].
-func (t *training) fraction() float64 {
-	seconds := t.agreed
+// seconds is the run's time that decides on what comes next: of several ranks that of the
+// first one before the step.
+func (t *training) seconds() float64 {
 	if t.group.Size() == 1 {
 		return t.elapsed()
 	}
@@ -88,6 +89,9 @@ func (t *training) fraction() float64 {
 }
 
 // finished reports whether the run's steps or minutes are used up. A run takes at least one step.
+// fraction returns how much of the run is done, in [0,1].
+func (t *training) fraction() float64 { return fraction(t.cfg.Train, t.snap.Step, t.seconds()) }
+
 func (t *training) finished() bool { return t.snap.Step > 0 && t.fraction() >= 1 }
 
 // recordEval keeps an evaluation as the last one, and its step as the best where its PSNR is the highest.
@@ -174,22 +178,12 @@ func (t *training) final(e metrics.EvalRecord) error {
 	return atomicfile.WriteBytes(t.dir.File(file), append(text, '\n'))
 }
 
-// save writes a checkpoint every save_every steps, at a new best and at the end, but
-// not while steps fail.
-func (t *training) save() error {
-	if t.snap.BadInARow > 0 && !t.finished() {
-		return nil
-	}
-	if t.saveDue() || t.snap.BestStep == t.snap.Step {
-		return t.checkpoint()
-	}
-	return nil
-}
-
-// saveDue reports whether the step has a checkpoint, whatever its evaluation.
+// saveDue reports whether the step has a checkpoint, whatever its evaluation: every save_every
+// steps and save_minutes after the last one, but not while steps fail, and at the end.
 func (t *training) saveDue() bool {
-	every := t.cfg.Train.SaveEvery
-	return every > 0 && t.snap.Step%every == 0 || t.finished()
+	every, minutes := t.cfg.Train.SaveEvery, t.cfg.Train.SaveMinutes
+	due := every > 0 && t.snap.Step%every == 0 || minutes > 0 && t.seconds()-t.savedAt >= 60*minutes
+	return due && t.snap.BadInARow == 0 || t.finished()
 }
 
 // checkpoint saves the run, once for each step.

@@ -51,13 +51,14 @@ type Train struct {
 
 	Discriminator Discriminator `yaml:"discriminator"`
 
-	LogEvery    int `yaml:"log_every"`    // steps between records in metrics.jsonl
-	EvalEvery   int `yaml:"eval_every"`   // steps between evaluations; 0: before the first and after the last step
-	EvalClips   int `yaml:"eval_clips"`   // largest number of held-out clips to evaluate on; 0: all of them
-	Samples     int `yaml:"samples"`      // held-out clips shown side by side at each evaluation
-	SaveEvery   int `yaml:"save_every"`   // steps between checkpoints; 0: after the last step, and at a new best
-	KeepLast    int `yaml:"keep_last"`    // newest checkpoints kept, besides the best one; 0: all
-	NaNPatience int `yaml:"nan_patience"` // consecutive steps with NaN or Inf after which the run stops
+	LogEvery    int     `yaml:"log_every"`    // steps between records in metrics.jsonl
+	EvalEvery   int     `yaml:"eval_every"`   // steps between evaluations; 0: before the first and after the last step
+	EvalClips   int     `yaml:"eval_clips"`   // largest number of held-out clips to evaluate on; 0: all of them
+	Samples     int     `yaml:"samples"`      // held-out clips shown side by side at each evaluation
+	SaveEvery   int     `yaml:"save_every"`   // steps between checkpoints; 0: after the last step, and at a new best
+	SaveMinutes float64 `yaml:"save_minutes"` // longest time between checkpoints of a run; 0: steps alone decide
+	KeepLast    int     `yaml:"keep_last"`    // newest checkpoints kept, besides the best one; 0: all
+	NaNPatience int     `yaml:"nan_patience"` // consecutive steps with NaN or Inf after which the run stops
 
 	Bucket  float64 `yaml:"bucket"`  // of several ranks: least MB of gradients that are added up at once, while the backward pass goes on; 0: all at its end
 	Timeout float64 `yaml:"timeout"` // of several ranks: seconds to wait for one that does not answer; more than the first one takes to save and draw
@@ -88,7 +89,7 @@ func Defaults() Config {
 		Steps: 10_000, Batch: 8, Accumulate: 1, LR: 1e-3, Betas: [2]float64{.9, .99}, Eps: 1e-8, WeightDecay: 1e-4,
 		Warmup: 100, Schedule: "cosine", Final: .02, Extension: "schedule", ClipNorm: 1,
 		EMA: EMA{UpdateAfter: 100, UpdateEvery: 10}, Discriminator: Discriminator{Warmup: 20, ClipNorm: 1}, Precision: "f32", Kernels: "auto", Recompute: "none", Seed: 42,
-		LogEvery: 10, EvalEvery: 500, EvalClips: 256, Samples: 4, SaveEvery: 500, KeepLast: 3, NaNPatience: 10, Bucket: 1, Timeout: 600,
+		LogEvery: 10, EvalEvery: 500, EvalClips: 256, Samples: 4, SaveEvery: 500, SaveMinutes: 10, KeepLast: 3, NaNPatience: 10, Bucket: 1, Timeout: 600,
 	}}
 }
 

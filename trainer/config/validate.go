@@ -81,6 +81,7 @@ func (t Train) validate() error {
 	whole("eval_clips", t.EvalClips, 0, maxSteps)
 	whole("samples", t.Samples, 0, 64)
 	whole("save_every", t.SaveEvery, 0, maxSteps)
+	within("save_minutes", t.SaveMinutes, t.SaveMinutes >= 0 && t.SaveMinutes <= 1e6, "0 to 1e6 minutes")
 	whole("keep_last", t.KeepLast, 0, maxSteps)
 	whole("nan_patience", t.NaNPatience, 1, maxSteps)
 	within("bucket", t.Bucket, t.Bucket >= 0 && t.Bucket <= 1e6, "0 to 1e6 MB")
