@@ -161,10 +161,14 @@ func (c collective) move(dst kernels.Buffer, to func(i int) kernels.Buffer, n in
 	}
 }
 
-// Devices that exchange gradients within the recorded step give the bits of one process.
+// Devices that exchange gradients within the recorded step give the bits of one process, with
+// sharded moments too.
 func TestDevicesHaveTheSameBits(t *testing.T) {
-	for name, size := range map[string]int{"fsq": 4, "gan": 2, "vq": 2} {
+	for name, size := range map[string]int{"fsq": 4, "gan": 2, "vq": 3, "lfq": 2} {
 		sets := slices.Concat(ranked, variants[name], []string{"train.bucket=0.01"})
+		if name == "vq" || name == "gan" {
+			sets = append(sets, "train.shard_optimizer=true")
+		}
 		one, errs := runRanks(t, 1, time.Minute, nil, sets...)
 		if err := errors.Join(errs...); err != nil {
 			t.Fatal(err)

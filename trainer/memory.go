@@ -18,12 +18,11 @@ func (t *training) checkMemory() error {
 		return nil // the system does not tell
 	}
 	_, onCPU := t.be.(*kernels.CPU)
-	const arenas = 5 // parameters, their gradients, average and two moments
 	recompute, err := machine.ParseRecompute(t.cfg.Train.Recompute)
 	if err != nil {
 		return err
 	}
-	state := int64(arenas * 4 * t.net.NumParams())
+	state := shardOf(t.cfg.Train, t.group).Bytes(t.net.NumParams())
 	need := func(batch int) int64 {
 		bytes := t.cfg.Data.LoaderBytes(batch)
 		if !onCPU {

@@ -23,7 +23,7 @@ import (
 // open prepares a run: it resolves the configuration against the clips, enters
 // the run directory, and restores the newest checkpoint if there is one.
 func open(ctx context.Context, o Options) (*training, error) {
-	t := &training{opt: o, cfg: o.Config, be: o.Backend, log: o.Log, clock: time.Now, group: o.Ranks, evaluated: -1}
+	t := &training{opt: o, cfg: o.Config, be: o.Backend, log: o.Log, clock: time.Now, group: o.Ranks, evaluated: -1, gathered: -1}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}

@@ -90,7 +90,7 @@ const (
 	line       = model.MaxScalars
 )
 
-// update is AdamW on one part of the arenas.
+// update is AdamW on one part of the arenas; of this rank's shard, where moments are sharded.
 type update struct {
 	from, to int
 	decay    float64
@@ -142,8 +142,9 @@ func newOptimizerOf(cfg config.Train, s *checkpoint.State, section checkpoint.Se
 		}
 		return b
 	}
+	from, to := s.Own()
 	for _, u := range []update{{from: section.From, to: section.Decayed, decay: cfg.WeightDecay}, {from: section.Decayed, to: section.Trained}} {
-		if u.from < u.to {
+		if u.from, u.to = max(u.from, from), min(u.to, to); u.from < u.to {
 			u.kernel = prepare(kernels.AdamW{Len: u.to - u.from})
 			o.updates = append(o.updates, u)
 		}
@@ -159,7 +160,7 @@ func newOptimizerOf(cfg config.Train, s *checkpoint.State, section checkpoint.Se
 		o.sums = []kernels.Buffer{s.Grads}
 	}
 	o.gradient = o.sums[0]
-	o.results, o.hyper = alloc(resultsLen), alloc(len(o.updates)*line)
+	o.results, o.hyper = alloc(resultsLen), alloc(max(1, len(o.updates))*line)
 	if first != nil {
 		return nil, first
 	}
@@ -174,9 +175,8 @@ func newOptimizerOf(cfg config.Train, s *checkpoint.State, section checkpoint.Se
 	}
 	for i := range o.updates {
 		u := &o.updates[i]
-		for _, arena := range []kernels.Buffer{s.Params, s.M, s.V, s.EMA, o.gradient} {
-			u.args = append(u.args, arena.Slice(u.from, u.to))
-		}
+		u.args = []kernels.Buffer{s.Params.Slice(u.from, u.to), s.M.Slice(u.from-from, u.to-from), s.V.Slice(u.from-from, u.to-from),
+			s.EMA.Slice(u.from, u.to), o.gradient.Slice(u.from, u.to)}
 		u.args = append(u.args, o.results.Slice(guarded, guarded+1), o.hyper.Slice(i*line, i*line+kernels.HyperLen))
 	}
 	o.buffers, first = newBuffers(s, section, o.gradient, o.results.Slice(guarded, guarded+1))

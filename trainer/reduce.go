@@ -150,6 +150,9 @@ func (r *reducer) enqueue(s *Stepper, plan *reduction, p, against *model.Program
 	})
 	r.device.Join()
 	s.update(against != nil)
+	if !s.state.Shard.Whole() {
+		r.device.AllGather(s.state.Padded, s.state.OwnPadded())
+	}
 }
 
 // overlap computes a step's last batch, and begins the sums over all ranks.
@@ -242,7 +245,10 @@ func (r *reducer) reduce(ctx context.Context, s *Stepper) error {
 			}
 		}
 	}
-	return p.update()
+	if err := p.update(); err != nil || s.state.Shard.Whole() {
+		return err
+	}
+	return gatherArena(ctx, r.group, s.state, s.state.Params)
 }
 
 // nonFinite names what is not finite in this rank's sums of the last step, "" if all is finite

@@ -71,6 +71,11 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return Result{Dir: o.Out}, err
 	}
 	err = t.train(ctx)
+	if errors.Is(err, errStopped) { // on all ranks, after the same step
+		if bad := t.gatherState(ctx); bad != nil {
+			err = bad
+		}
+	}
 	switch stop := ctx.Err(); {
 	case stop != nil && (err == nil || errors.Is(err, stop)), errors.Is(err, errStopped):
 		err = t.interrupt()
@@ -123,7 +128,11 @@ func (t *training) train(ctx context.Context) error {
 // evaluate, and the first saves and draws; an interruption there is agreed on before the
 // next step.
 func (t *training) evaluateAndSave(ctx context.Context) error {
-	if t.evaluationDue() || t.saveDue() {
+	due := t.saveDue()
+	if t.evaluationDue() || due {
+		if err := t.gatherState(ctx); err != nil {
+			return err
+		}
 		if err := t.verify(ctx); err != nil {
 			return err
 		}
@@ -131,6 +140,9 @@ func (t *training) evaluateAndSave(ctx context.Context) error {
 	err := t.evaluate(ctx)
 	if errors.Is(err, task.ErrStopped) {
 		return errStopped
+	}
+	if due {
+		t.savedAt = t.seconds()
 	}
 	if t.dir == nil {
 		return err
@@ -140,9 +152,6 @@ func (t *training) evaluateAndSave(ctx context.Context) error {
 	}
 	if err == nil {
 		err = t.draw(ctx)
-	}
-	if due {
-		t.savedAt = t.seconds()
 	}
 	if stop := ctx.Err(); t.group.Size() > 1 && stop != nil && errors.Is(err, stop) {
 		return nil

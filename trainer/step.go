@@ -72,6 +72,10 @@ func (t *training) prefetch(ctx context.Context) {
 // runBatches starts the backend on this rank's batches of the step.
 func (t *training) runBatches(ctx context.Context) error {
 	p := t.part()
+	t.state.Gathered = nil // it was that of the step before
+	if err := t.measure(ctx); err != nil {
+		return err
+	}
 	if p.from == p.to {
 		return t.stepper.Idle(t.position())
 	}
@@ -86,10 +90,6 @@ func (t *training) runBatches(ctx context.Context) error {
 	return nil
 }
 
-// position is that of the next step in the schedule.
-func (t *training) position() Position {
-	m := Position{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, DiscriminatorUpdates: t.snap.DiscriminatorUpdates, Progress: t.fraction(), Extension: t.snap.Extension}
-	t.current.lr = learningRate(t.cfg.Train, m)
 // measure makes what all batches of the step share, see Stepper.Measures. The first batch of this rank is
 // measured last: Run goes on with it.
 func (t *training) measure(ctx context.Context) error {
@@ -110,6 +110,10 @@ func (t *training) measure(ctx context.Context) error {
 	return t.stepper.Average(ctx)
 }
 
+// position is that of the next step in the schedule.
+func (t *training) position() Position {
+	m := Position{Step: t.snap.Step, Updates: t.snap.Step - t.snap.Skipped, DiscriminatorUpdates: t.snap.DiscriminatorUpdates, Progress: t.fraction(), Extension: t.snap.Extension}
+	t.current.lr = learningRate(t.cfg.Train, m)
 	return m
 }
 

@@ -92,7 +92,8 @@ func NewStepper(be kernels.Backend, net model.Network, c config.Config) (*Steppe
 // steps, nil for none.
 func newStepper(be kernels.Backend, net model.Network, c config.Config, g *ranks.Group) (s *Stepper, err error) {
 	s = &Stepper{cfg: c, be: be, net: net, programs: map[programKey]*program{}, part: partOf(c.Train.Accumulate, g)}
-	if s.state, err = checkpoint.NewState(be, net); err != nil {
+	s.means = newStepMeans(net, s.part, g)
+	if s.state, err = checkpoint.NewShardedState(be, net, shardOf(c.Train, g)); err != nil {
 		return nil, err
 	}
 	weights := s.state.Params
@@ -265,7 +266,6 @@ func (s *Stepper) scale(p *model.Program, n int) error {
 	return nil
 }
 
-// Wait waits for the step, of which all ranks have computed their batches. ctx ends the wait
 // factor is that of a batch's term.
 func (s *Stepper) factor(term string, n int) float64 {
 	total := 0.
@@ -281,6 +281,7 @@ func (s *Stepper) factor(term string, n int) float64 {
 	return 1
 }
 
+// Wait waits for the step, of which all ranks have computed their batches. ctx ends the wait
 // for other ranks.
 func (s *Stepper) Wait(ctx context.Context) (o Outcome, err error) {
 	if s.reducer != nil && !s.reducer.onDevice() {

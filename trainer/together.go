@@ -199,7 +199,7 @@ func (t *training) copyState(ctx context.Context) error {
 	if t.group.Size() == 1 {
 		return nil
 	}
-	for _, b := range []kernels.Buffer{t.state.Params, t.state.M, t.state.V, t.state.EMA} {
+	for _, b := range t.common() {
 		arena, err := t.state.Read(b)
 		if err != nil {
 			return err
@@ -211,7 +211,18 @@ func (t *training) copyState(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	if t.state.Shard.Whole() {
+		return nil
+	}
+	return t.scatterMoments(ctx)
+}
+
+// common are the arenas that are the same on all ranks: before an evaluation or a checkpoint, see gatherState.
+func (t *training) common() []kernels.Buffer {
+	if t.state.Shard.Whole() {
+		return []kernels.Buffer{t.state.Params, t.state.M, t.state.V, t.state.EMA}
+	}
+	return []kernels.Buffer{t.state.Params, t.state.EMA}
 }
 
 // word is what each rank tells the others before a step.
@@ -312,7 +323,7 @@ func (t *training) verify(ctx context.Context) error {
 		return nil
 	}
 	var b bytes.Buffer
-	for _, arena := range []kernels.Buffer{t.state.Params, t.state.M, t.state.V, t.state.EMA} {
+	for _, arena := range t.common() {
 		values, err := t.state.Read(arena)
 		if err != nil {
 			return err

@@ -51,10 +51,11 @@ type training struct {
 	secondsBefore float64            // of the run before this process
 	agreed        float64            // seconds of the run, as several ranks agreed on before the step
 	verified      int                // step after which all ranks had the same weights
+	gathered      int                // step whose sharded state was gathered, -1: none
 	newest        string             // newest checkpoint's name
 	savedStep     int                // step of the newest checkpoint
-	evaluated     int                // step of the last evaluation, -1 before the first
 	savedAt       float64            // seconds of the run at the last checkpoint that was due
+	evaluated     int                // step of the last evaluation, -1 before the first
 	evaluation    metrics.EvalRecord // the last one
 	undrawn       *task.Evaluation   // one whose pictures are still to be drawn
 	unsaved       bool               // the last checkpoint could not be written
@@ -66,9 +67,9 @@ type training struct {
 
 	current      step
 	batches      []*data.Batch        // the others of the step, where it has several
+	ofStep       []*data.Batch        // all of the step's that this rank computes, where it has several
 	counts       []map[string]float64 // of all of these, see Stepper.Weigh; nil of steps of one batch
 	pendingClips int                  // clips of the batch that was prefetched, 0 without one
-	ofStep       []*data.Batch        // all of the step's that this rank computes, where it has several
 	prefetchErr  error                // why the prefetched batch is missing
 	waited       time.Duration        // by the loader, up to the last step
 	busy, idle   time.Duration        // since the last record: steps with their waiting, and waiting alone
@@ -88,10 +89,10 @@ func (t *training) seconds() float64 {
 	return t.agreed
 }
 
-// finished reports whether the run's steps or minutes are used up. A run takes at least one step.
 // fraction returns how much of the run is done, in [0,1].
 func (t *training) fraction() float64 { return fraction(t.cfg.Train, t.snap.Step, t.seconds()) }
 
+// finished reports whether the run's steps or minutes are used up. A run takes at least one step.
 func (t *training) finished() bool { return t.snap.Step > 0 && t.fraction() >= 1 }
 
 // recordEval keeps an evaluation as the last one, and its step as the best where its PSNR is the highest.
@@ -216,7 +217,7 @@ func (t *training) checkpoint() error {
 // rescue saves a checkpoint of a run that ends with an error, where the state is that of
 // a whole step, and all of it is here, and adds its name to the error.
 func (t *training) rescue(err error) error {
-	if t.dir == nil || t.unsaved || t.updating || t.snap.BadInARow > 0 || t.snap.Step == 0 || t.savedStep == t.snap.Step {
+	if t.dir == nil || t.unsaved || !t.state.Shard.Whole() && t.gathered != t.snap.Step || t.updating || t.snap.BadInARow > 0 || t.snap.Step == 0 || t.savedStep == t.snap.Step {
 		return err
 	}
 	if bad := t.checkpoint(); bad != nil {

@@ -43,7 +43,7 @@ func TestRanksOnGPUs(t *testing.T) {
 			"--set", "train.batch=1", "--set", "train.accumulate=2", "--set", "train.eval_clips=1", "--set", "train.samples=0", "--set", "train.bucket=0.01", "--set", "train.timeout=5"}
 	}
 	for n, out := range map[int]string{1: "one", 2: "two"} {
-		if _, log, status := run(n, nil, append(training(out), "--set", "train.timeout=60")...); status != done || strings.Contains(log, "gradients go through") {
+		if _, log, status := run(n, nil, append(training(out), "--set", "train.timeout=60", "--set", "train.shard_optimizer=true")...); status != done || strings.Contains(log, "gradients go through") {
 			t.Fatalf("%d ranks: exit %d\n%s", n, status, log)
 		}
 	}

@@ -17,20 +17,75 @@ type State struct {
 	Backend kernels.Backend
 	Params  kernels.Buffer
 	Grads   kernels.Buffer
-	M, V    kernels.Buffer // AdamW's first and second moments
-	EMA     kernels.Buffer // average of the parameters
+	M, V    kernels.Buffer // AdamW's first and second moments, of the values in Shard
+	EMA     kernels.Buffer // average of the parameters; where moments are sharded, up to date in Shard alone
+
+	Shard  Shard
+	Padded kernels.Buffer // Params, and as many values more as make all shards equal
+
+	// Gathered are the moments of all ranks in the host's memory, where M and V are shards: what
+	// Load has read, and what Save writes. nil: they are not known here.
+	Gathered [][]float32
+}
+
+// Shard is the part of the optimizer's state that one of several ranks keeps (ZeRO-1:
+// Rajbhandari et al., "ZeRO: memory optimizations toward training trillion parameter
+// models", 2020). The zero value is all of it.
+type Shard struct{ Rank, Size int }
+
+// Whole reports whether there is one shard.
+func (s Shard) Whole() bool { return s.Size < 2 }
+
+// each is the number of values of a shard of n values: whole cache lines, so that kernels
+// compute a value alike in any shard.
+func (s Shard) each(n int) int { return ((n+s.Size-1)/s.Size + 15) / 16 * 16 }
+
+// Of is the range of a rank's shard of n values.
+func (s Shard) Of(rank, n int) (from, to int) {
+	if s.Whole() {
+		return 0, n
+	}
+	return min(n, rank*s.each(n)), min(n, (rank+1)*s.each(n))
+}
+
+// Own is the range of this rank's shard of an arena.
+func (s *State) Own() (from, to int) { return s.Shard.Of(s.Shard.Rank, s.Len) }
+
+// OwnPadded is this rank's part of Padded.
+func (s *State) OwnPadded() kernels.Buffer {
+	each := s.Shard.each(s.Len)
+	return s.Padded.Slice(s.Shard.Rank*each, (s.Shard.Rank+1)*each)
 }
 
 // NewState allocates the arenas of a network.
 func NewState(be kernels.Backend, net model.Network) (*State, error) {
-	s := &State{Layout: NewLayout(net), Backend: be}
-	for _, b := range []*kernels.Buffer{&s.Params, &s.Grads, &s.M, &s.V, &s.EMA} {
+	return NewShardedState(be, net, Shard{})
+}
+
+// NewShardedState allocates the arenas of a network, and of the moments a shard.
+func NewShardedState(be kernels.Backend, net model.Network, shard Shard) (*State, error) {
+	s := &State{Layout: NewLayout(net), Backend: be, Shard: shard}
+	padded := s.Len
+	if !shard.Whole() {
+		padded = shard.each(s.Len) * shard.Size
+	}
+	from, to := s.Own()
+	for _, a := range []struct {
+		to *kernels.Buffer
+		n  int
+	}{{&s.Padded, padded}, {&s.Grads, s.Len}, {&s.M, max(1, to-from)}, {&s.V, max(1, to-from)}, {&s.EMA, s.Len}} {
 		var err error
-		if *b, err = be.Alloc(s.Len); err != nil {
+		if *a.to, err = be.Alloc(a.n); err != nil {
 			return nil, fmt.Errorf("trainer: memory for %d parameters and their optimizer: %w", net.NumParams(), err)
 		}
 	}
+	s.Params = s.Padded.Slice(0, s.Len)
 	return s, nil
+}
+
+// Bytes is the memory of a network's parameters, gradients, average and moments.
+func (s Shard) Bytes(params int) int64 {
+	return 4 * (3*int64(params) + 2*int64(params)/int64(max(1, s.Size)))
 }
 
 // Read copies an arena from the backend.
@@ -46,14 +101,41 @@ const AveragePrefix = "ema."
 type section struct {
 	file, prefix string
 	arena        kernels.Buffer
+	moment       int // index in Gathered, from 1, where moments are sharded; else 0
 }
 
 func (s *State) sections(average bool) []section {
-	all := []section{{ModelFile, "", s.Params}, {OptimizerFile, firstMoment, s.M}, {OptimizerFile, secondMoment, s.V}}
+	all := []section{{ModelFile, "", s.Params, 0}, {OptimizerFile, firstMoment, s.M, 0}, {OptimizerFile, secondMoment, s.V, 0}}
+	if !s.Shard.Whole() {
+		all[1].moment, all[2].moment = 1, 2
+	}
 	if average {
-		all = append(all, section{ModelFile, AveragePrefix, s.EMA})
+		all = append(all, section{ModelFile, AveragePrefix, s.EMA, 0})
 	}
 	return all
+}
+
+// read is the arena of a section.
+func (s *State) read(sec section) ([]float32, error) {
+	switch {
+	case sec.moment == 0:
+		return s.Read(sec.arena)
+	case s.Gathered == nil:
+		return nil, errors.New("the optimizer's state is sharded, and that of other ranks is not here")
+	}
+	return s.Gathered[sec.moment-1], nil
+}
+
+// write replaces the arena of a section.
+func (s *State) write(sec section, arena []float32) error {
+	if sec.moment == 0 {
+		return s.Backend.Write(sec.arena, arena)
+	}
+	if s.Gathered == nil {
+		s.Gathered = make([][]float32, 2)
+	}
+	s.Gathered[sec.moment-1] = arena
+	return nil
 }
 
 const (
@@ -82,7 +164,7 @@ func (s *State) Load(dir string, average bool) error {
 		if bad := s.FirstNonFinite(arena); bad != "" {
 			return usage.Errorf("%s: %s%s is not finite: a training cannot continue from it; use an older checkpoint: --resume CHECKPOINT --out NEW", filepath.Join(dir, sec.file), sec.prefix, bad)
 		}
-		if err := s.Backend.Write(sec.arena, arena); err != nil {
+		if err := s.write(sec, arena); err != nil {
 			return err
 		}
 	}

@@ -166,7 +166,7 @@ func (s *Store) remove(dir string) error {
 func (s *Store) write(dir string, st *State, snap Snapshot, average bool) error {
 	tensors := map[string][]Tensor{}
 	for _, sec := range st.sections(average) {
-		arena, err := st.Read(sec.arena)
+		arena, err := st.read(sec)
 		if err != nil {
 			return err
 		}

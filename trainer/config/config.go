@@ -60,8 +60,9 @@ type Train struct {
 	KeepLast    int     `yaml:"keep_last"`    // newest checkpoints kept, besides the best one; 0: all
 	NaNPatience int     `yaml:"nan_patience"` // consecutive steps with NaN or Inf after which the run stops
 
-	Bucket  float64 `yaml:"bucket"`  // of several ranks: least MB of gradients that are added up at once, while the backward pass goes on; 0: all at its end
-	Timeout float64 `yaml:"timeout"` // of several ranks: seconds to wait for one that does not answer; more than the first one takes to save and draw
+	Bucket         float64 `yaml:"bucket"`          // of several ranks: least MB of gradients that are added up at once, while the backward pass goes on; 0: all at its end
+	ShardOptimizer bool    `yaml:"shard_optimizer"` // of several ranks: each keeps a part of the optimizer's moments (ZeRO-1), to the same bits, and sends its part of the weights after each step
+	Timeout        float64 `yaml:"timeout"`         // of several ranks: seconds to wait for one that does not answer; more than the first one takes to save and draw
 }
 
 // EMA is an exponential moving average of the weights. While it is young its
@@ -96,4 +97,4 @@ func Defaults() Config {
 // Resumable are the keys that a resumed run may change: they set how long a run is, what it shows and keeps, and how it
 // reads clips, not what a step computes. Of the files of frozen weights only the place may change: checkpoints have their hash.
 var Resumable = []string{"preset", "train.steps", "train.epochs", "train.minutes", "train.extension", "train.log_every", "train.eval_every", "train.eval_clips",
-	"train.samples", "train.save_every", "train.keep_last", "train.nan_patience", "train.timeout", "train.recompute", "train.bucket", "data.workers", "data.strict", "data.cache", "data.cache_mb", "model.loss.perceptual.weights", "train.tokenizer"}
+	"train.samples", "train.save_every", "train.save_minutes", "train.keep_last", "train.nan_patience", "train.timeout", "train.recompute", "train.bucket", "train.shard_optimizer", "data.workers", "data.strict", "data.cache", "data.cache_mb", "model.loss.perceptual.weights", "train.tokenizer"}
