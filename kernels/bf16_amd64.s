@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tile12x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
-// Requires: AVX, AVX512F
-TEXT ·tile12x32BF16(SB), NOSPLIT, $0-112
+// func tile12x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile12x32BF16(SB), NOSPLIT, $0-120
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -41,14 +41,16 @@ TEXT ·tile12x32BF16(SB), NOSPLIT, $0-112
 	LEAQ   (BX)(BX*2), R8
 	MOVQ   a+24(FP), R9
 	MOVQ   b+64(FP), R10
+	MOVQ   next+112(FP), R11
 	TESTQ  AX, AX
 	JNZ    segment
-	MOVQ   d1+32(FP), R11
-	ADDQ   R9, R11
-	MOVQ   d2+40(FP), R12
+	MOVQ   d1+32(FP), R12
 	ADDQ   R9, R12
+	MOVQ   d2+40(FP), R13
+	ADDQ   R9, R13
 
 loop:
+	PREFETCHT1   (R11)
 	VMOVUPS      (R10), Z24
 	VMOVUPS      64(R10), Z25
 	VBROADCASTSS (R9), Z26
@@ -63,34 +65,35 @@ loop:
 	VBROADCASTSS (R9)(R8*1), Z26
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z24, Z26, Z6
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z25, Z26, Z7
-	VBROADCASTSS (R11), Z26
+	VBROADCASTSS (R12), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z24, Z26, Z8
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z25, Z26, Z9
-	VBROADCASTSS (R11)(BX*1), Z26
+	VBROADCASTSS (R12)(BX*1), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z24, Z26, Z10
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z25, Z26, Z11
-	VBROADCASTSS (R11)(BX*2), Z26
+	VBROADCASTSS (R12)(BX*2), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z24, Z26, Z12
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z25, Z26, Z13
-	VBROADCASTSS (R11)(R8*1), Z26
+	VBROADCASTSS (R12)(R8*1), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z24, Z26, Z14
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z25, Z26, Z15
-	VBROADCASTSS (R12), Z26
+	VBROADCASTSS (R13), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z24, Z26, Z16
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z25, Z26, Z17
-	VBROADCASTSS (R12)(BX*1), Z26
+	VBROADCASTSS (R13)(BX*1), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z24, Z26, Z18
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z25, Z26, Z19
-	VBROADCASTSS (R12)(BX*2), Z26
+	VBROADCASTSS (R13)(BX*2), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z24, Z26, Z20
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z25, Z26, Z21
-	VBROADCASTSS (R12)(R8*1), Z26
+	VBROADCASTSS (R13)(R8*1), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z24, Z26, Z22
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z25, Z26, Z23
 	ADDQ         SI, R9
-	ADDQ         SI, R11
 	ADDQ         SI, R12
+	ADDQ         SI, R13
 	ADDQ         DI, R10
+	ADDQ         $0x40, R11
 	DECQ         DX
 	JNZ          loop
 	DECQ         CX
@@ -99,10 +102,10 @@ loop:
 segment:
 	MOVQ  a+24(FP), R9
 	ADDQ  (AX), R9
-	MOVQ  d1+32(FP), R11
-	ADDQ  R9, R11
-	MOVQ  d2+40(FP), R12
+	MOVQ  d1+32(FP), R12
 	ADDQ  R9, R12
+	MOVQ  d2+40(FP), R13
+	ADDQ  R9, R13
 	MOVQ  8(AX), R10
 	IMULQ DI, R10
 	MOVQ  b+64(FP), DX
@@ -191,9 +194,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tile8x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
-// Requires: AVX, AVX512F
-TEXT ·tile8x32BF16(SB), NOSPLIT, $0-112
+// func tile8x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile8x32BF16(SB), NOSPLIT, $0-120
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -220,12 +223,14 @@ TEXT ·tile8x32BF16(SB), NOSPLIT, $0-112
 	LEAQ   (BX)(BX*2), R8
 	MOVQ   a+24(FP), R9
 	MOVQ   b+64(FP), R10
+	MOVQ   next+112(FP), R11
 	TESTQ  AX, AX
 	JNZ    segment
-	MOVQ   d1+32(FP), R11
-	ADDQ   R9, R11
+	MOVQ   d1+32(FP), R12
+	ADDQ   R9, R12
 
 loop:
+	PREFETCHT1   (R11)
 	VMOVUPS      (R10), Z16
 	VMOVUPS      64(R10), Z17
 	VBROADCASTSS (R9), Z18
@@ -240,21 +245,22 @@ loop:
 	VBROADCASTSS (R9)(R8*1), Z18
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z16, Z18, Z6
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z17, Z18, Z7
-	VBROADCASTSS (R11), Z18
+	VBROADCASTSS (R12), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z16, Z18, Z8
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z17, Z18, Z9
-	VBROADCASTSS (R11)(BX*1), Z18
+	VBROADCASTSS (R12)(BX*1), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z16, Z18, Z10
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z17, Z18, Z11
-	VBROADCASTSS (R11)(BX*2), Z18
+	VBROADCASTSS (R12)(BX*2), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z16, Z18, Z12
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z17, Z18, Z13
-	VBROADCASTSS (R11)(R8*1), Z18
+	VBROADCASTSS (R12)(R8*1), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z16, Z18, Z14
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z17, Z18, Z15
 	ADDQ         SI, R9
-	ADDQ         SI, R11
+	ADDQ         SI, R12
 	ADDQ         DI, R10
+	ADDQ         $0x40, R11
 	DECQ         DX
 	JNZ          loop
 	DECQ         CX
@@ -263,8 +269,8 @@ loop:
 segment:
 	MOVQ  a+24(FP), R9
 	ADDQ  (AX), R9
-	MOVQ  d1+32(FP), R11
-	ADDQ  R9, R11
+	MOVQ  d1+32(FP), R12
+	ADDQ  R9, R12
 	MOVQ  8(AX), R10
 	IMULQ DI, R10
 	MOVQ  b+64(FP), DX
@@ -329,9 +335,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tile4x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
-// Requires: AVX, AVX512F
-TEXT ·tile4x32BF16(SB), NOSPLIT, $0-112
+// func tile4x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile4x32BF16(SB), NOSPLIT, $0-120
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -350,10 +356,12 @@ TEXT ·tile4x32BF16(SB), NOSPLIT, $0-112
 	LEAQ   (BX)(BX*2), R8
 	MOVQ   a+24(FP), R9
 	MOVQ   b+64(FP), R10
+	MOVQ   next+112(FP), R11
 	TESTQ  AX, AX
 	JNZ    segment
 
 loop:
+	PREFETCHT1   (R11)
 	VMOVUPS      (R10), Z8
 	VMOVUPS      64(R10), Z9
 	VBROADCASTSS (R9), Z10
@@ -370,6 +378,7 @@ loop:
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z9, Z10, Z7
 	ADDQ         SI, R9
 	ADDQ         DI, R10
+	ADDQ         $0x40, R11
 	DECQ         DX
 	JNZ          loop
 	DECQ         CX
@@ -418,9 +427,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tile2x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
-// Requires: AVX, AVX512F
-TEXT ·tile2x32BF16(SB), NOSPLIT, $0-112
+// func tile2x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile2x32BF16(SB), NOSPLIT, $0-120
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -434,10 +443,12 @@ TEXT ·tile2x32BF16(SB), NOSPLIT, $0-112
 	SHLQ   $0x02, DI
 	MOVQ   a+24(FP), R8
 	MOVQ   b+64(FP), R9
+	MOVQ   next+112(FP), R10
 	TESTQ  AX, AX
 	JNZ    segment
 
 loop:
+	PREFETCHT1   (R10)
 	VMOVUPS      (R9), Z4
 	VMOVUPS      64(R9), Z5
 	VBROADCASTSS (R8), Z6
@@ -448,6 +459,7 @@ loop:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xdd // VDPBF16PS    Z5, Z6, Z3
 	ADDQ         SI, R8
 	ADDQ         DI, R9
+	ADDQ         $0x40, R10
 	DECQ         DX
 	JNZ          loop
 	DECQ         CX
@@ -484,9 +496,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tile1x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
-// Requires: AVX, AVX512F
-TEXT ·tile1x32BF16(SB), NOSPLIT, $0-112
+// func tile1x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile1x32BF16(SB), NOSPLIT, $0-120
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   segments+0(FP), AX
@@ -498,10 +510,12 @@ TEXT ·tile1x32BF16(SB), NOSPLIT, $0-112
 	SHLQ   $0x02, SI
 	MOVQ   a+24(FP), DI
 	MOVQ   b+64(FP), R8
+	MOVQ   next+112(FP), R9
 	TESTQ  AX, AX
 	JNZ    segment
 
 loop:
+	PREFETCHT1   (R9)
 	VMOVUPS      (R8), Z2
 	VMOVUPS      64(R8), Z3
 	VBROADCASTSS (DI), Z4
@@ -509,6 +523,7 @@ loop:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xcb // VDPBF16PS    Z3, Z4, Z1
 	ADDQ         BX, DI
 	ADDQ         SI, R8
+	ADDQ         $0x40, R9
 	DECQ         DX
 	JNZ          loop
 	DECQ         CX
@@ -539,9 +554,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tile12x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
-// Requires: AVX, AVX512F
-TEXT ·tile12x16BF16(SB), NOSPLIT, $0-112
+// func tile12x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile12x16BF16(SB), NOSPLIT, $0-120
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -564,14 +579,16 @@ TEXT ·tile12x16BF16(SB), NOSPLIT, $0-112
 	LEAQ   (BX)(BX*2), R8
 	MOVQ   a+24(FP), R9
 	MOVQ   b+64(FP), R10
+	MOVQ   next+112(FP), R11
 	TESTQ  AX, AX
 	JNZ    segment
-	MOVQ   d1+32(FP), R11
-	ADDQ   R9, R11
-	MOVQ   d2+40(FP), R12
+	MOVQ   d1+32(FP), R12
 	ADDQ   R9, R12
+	MOVQ   d2+40(FP), R13
+	ADDQ   R9, R13
 
 loop:
+	PREFETCHT1   (R11)
 	VMOVUPS      (R10), Z12
 	VBROADCASTSS (R9), Z13
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z12, Z13, Z0
@@ -581,26 +598,27 @@ loop:
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z12, Z13, Z2
 	VBROADCASTSS (R9)(R8*1), Z13
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS    Z12, Z13, Z3
-	VBROADCASTSS (R11), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS    Z12, Z13, Z4
-	VBROADCASTSS (R11)(BX*1), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS    Z12, Z13, Z5
-	VBROADCASTSS (R11)(BX*2), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS    Z12, Z13, Z6
-	VBROADCASTSS (R11)(R8*1), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS    Z12, Z13, Z7
 	VBROADCASTSS (R12), Z13
-	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z12, Z13, Z8
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS    Z12, Z13, Z4
 	VBROADCASTSS (R12)(BX*1), Z13
-	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS    Z12, Z13, Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS    Z12, Z13, Z5
 	VBROADCASTSS (R12)(BX*2), Z13
-	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z12, Z13, Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS    Z12, Z13, Z6
 	VBROADCASTSS (R12)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS    Z12, Z13, Z7
+	VBROADCASTSS (R13), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z12, Z13, Z8
+	VBROADCASTSS (R13)(BX*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS    Z12, Z13, Z9
+	VBROADCASTSS (R13)(BX*2), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z12, Z13, Z10
+	VBROADCASTSS (R13)(R8*1), Z13
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS    Z12, Z13, Z11
 	ADDQ         SI, R9
-	ADDQ         SI, R11
 	ADDQ         SI, R12
+	ADDQ         SI, R13
 	ADDQ         DI, R10
+	ADDQ         $0x40, R11
 	DECQ         DX
 	JNZ          loop
 	DECQ         CX
@@ -609,10 +627,10 @@ loop:
 segment:
 	MOVQ  a+24(FP), R9
 	ADDQ  (AX), R9
-	MOVQ  d1+32(FP), R11
-	ADDQ  R9, R11
-	MOVQ  d2+40(FP), R12
+	MOVQ  d1+32(FP), R12
 	ADDQ  R9, R12
+	MOVQ  d2+40(FP), R13
+	ADDQ  R9, R13
 	MOVQ  8(AX), R10
 	IMULQ DI, R10
 	MOVQ  b+64(FP), DX
@@ -677,9 +695,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tile8x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
-// Requires: AVX, AVX512F
-TEXT ·tile8x16BF16(SB), NOSPLIT, $0-112
+// func tile8x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile8x16BF16(SB), NOSPLIT, $0-120
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -698,12 +716,14 @@ TEXT ·tile8x16BF16(SB), NOSPLIT, $0-112
 	LEAQ   (BX)(BX*2), R8
 	MOVQ   a+24(FP), R9
 	MOVQ   b+64(FP), R10
+	MOVQ   next+112(FP), R11
 	TESTQ  AX, AX
 	JNZ    segment
-	MOVQ   d1+32(FP), R11
-	ADDQ   R9, R11
+	MOVQ   d1+32(FP), R12
+	ADDQ   R9, R12
 
 loop:
+	PREFETCHT1   (R11)
 	VMOVUPS      (R10), Z8
 	VBROADCASTSS (R9), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z8, Z9, Z0
@@ -713,17 +733,18 @@ loop:
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z8, Z9, Z2
 	VBROADCASTSS (R9)(R8*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd8 // VDPBF16PS    Z8, Z9, Z3
-	VBROADCASTSS (R11), Z9
+	VBROADCASTSS (R12), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z8, Z9, Z4
-	VBROADCASTSS (R11)(BX*1), Z9
+	VBROADCASTSS (R12)(BX*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe8 // VDPBF16PS    Z8, Z9, Z5
-	VBROADCASTSS (R11)(BX*2), Z9
+	VBROADCASTSS (R12)(BX*2), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z8, Z9, Z6
-	VBROADCASTSS (R11)(R8*1), Z9
+	VBROADCASTSS (R12)(R8*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS    Z8, Z9, Z7
 	ADDQ         SI, R9
-	ADDQ         SI, R11
+	ADDQ         SI, R12
 	ADDQ         DI, R10
+	ADDQ         $0x40, R11
 	DECQ         DX
 	JNZ          loop
 	DECQ         CX
@@ -732,8 +753,8 @@ loop:
 segment:
 	MOVQ  a+24(FP), R9
 	ADDQ  (AX), R9
-	MOVQ  d1+32(FP), R11
-	ADDQ  R9, R11
+	MOVQ  d1+32(FP), R12
+	ADDQ  R9, R12
 	MOVQ  8(AX), R10
 	IMULQ DI, R10
 	MOVQ  b+64(FP), DX
@@ -782,9 +803,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tile4x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
-// Requires: AVX, AVX512F
-TEXT ·tile4x16BF16(SB), NOSPLIT, $0-112
+// func tile4x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile4x16BF16(SB), NOSPLIT, $0-120
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -799,10 +820,12 @@ TEXT ·tile4x16BF16(SB), NOSPLIT, $0-112
 	LEAQ   (BX)(BX*2), R8
 	MOVQ   a+24(FP), R9
 	MOVQ   b+64(FP), R10
+	MOVQ   next+112(FP), R11
 	TESTQ  AX, AX
 	JNZ    segment
 
 loop:
+	PREFETCHT1   (R11)
 	VMOVUPS      (R10), Z4
 	VBROADCASTSS (R9), Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z4, Z5, Z0
@@ -814,6 +837,7 @@ loop:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS    Z4, Z5, Z3
 	ADDQ         SI, R9
 	ADDQ         DI, R10
+	ADDQ         $0x40, R11
 	DECQ         DX
 	JNZ          loop
 	DECQ         CX
@@ -854,9 +878,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tile2x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
-// Requires: AVX, AVX512F
-TEXT ·tile2x16BF16(SB), NOSPLIT, $0-112
+// func tile2x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile2x16BF16(SB), NOSPLIT, $0-120
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	MOVQ   segments+0(FP), AX
@@ -868,10 +892,12 @@ TEXT ·tile2x16BF16(SB), NOSPLIT, $0-112
 	SHLQ   $0x02, DI
 	MOVQ   a+24(FP), R8
 	MOVQ   b+64(FP), R9
+	MOVQ   next+112(FP), R10
 	TESTQ  AX, AX
 	JNZ    segment
 
 loop:
+	PREFETCHT1   (R10)
 	VMOVUPS      (R9), Z2
 	VBROADCASTSS (R8), Z3
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // VDPBF16PS    Z2, Z3, Z0
@@ -879,6 +905,7 @@ loop:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xca // VDPBF16PS    Z2, Z3, Z1
 	ADDQ         SI, R8
 	ADDQ         DI, R9
+	ADDQ         $0x40, R10
 	DECQ         DX
 	JNZ          loop
 	DECQ         CX
@@ -911,9 +938,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func tile1x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
-// Requires: AVX, AVX512F
-TEXT ·tile1x16BF16(SB), NOSPLIT, $0-112
+// func tile1x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile1x16BF16(SB), NOSPLIT, $0-120
 	VPXORD Z0, Z0, Z0
 	MOVQ   segments+0(FP), AX
 	MOVQ   n+8(FP), CX
@@ -924,15 +951,18 @@ TEXT ·tile1x16BF16(SB), NOSPLIT, $0-112
 	SHLQ   $0x02, SI
 	MOVQ   a+24(FP), DI
 	MOVQ   b+64(FP), R8
+	MOVQ   next+112(FP), R9
 	TESTQ  AX, AX
 	JNZ    segment
 
 loop:
+	PREFETCHT1   (R9)
 	VMOVUPS      (R8), Z1
 	VBROADCASTSS (DI), Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x48; BYTE $0x52; BYTE $0xc1 // VDPBF16PS    Z1, Z2, Z0
 	ADDQ         BX, DI
 	ADDQ         SI, R8
+	ADDQ         $0x40, R9
 	DECQ         DX
 	JNZ          loop
 	DECQ         CX

@@ -81,7 +81,7 @@ func (g *folded) sums(dw, dy, x []float32, i, from, to int, scratch []float32) {
 			if sadd > 0 {
 				from = part
 			}
-			g.tiles.run(run, g.O, segments[:h1-h0], 0, a, 1, sak, matrix{right, g.O}, from, sadd, part, g.O)
+			g.tiles.run(run, g.O, segments[:h1-h0], 0, a, 1, sak, matrix{right, g.O}, from, sadd, part, g.O, nil)
 		}
 		sadd = g.O
 	}

@@ -122,7 +122,7 @@ func (g *shifted) sums(dw, dy, x []float32, r, from, to int, scratch []float32) 
 				from = to
 			}
 			_ = to[(g.O-1)*k+n-1] // the tiles do not check bounds
-			g.tiles.run(g.O, n, segments[:count], 0, a, 1, g.O, m, from, sadd, to, k)
+			g.tiles.run(g.O, n, segments[:count], 0, a, 1, g.O, m, from, sadd, to, k, nil)
 		}
 		sadd = k
 	}

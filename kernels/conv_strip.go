@@ -226,7 +226,7 @@ func (s *strip) multiply(p *product, m int, segments []segment, a []float32, pan
 			at := offset(i)
 			row := (*float32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(a)), at))
 			w.do[r](&segments[0].a, len(segments), 0, row, offset(i+group)-at, offset(i+2*group)-at, step, 4,
-				panel, w.cols, &from[i*sfrom+j], sfrom, &dst[i*ld+j], ld)
+				panel, w.cols, &from[i*sfrom+j], sfrom, &dst[i*ld+j], ld, panel)
 		}
 		j += w.cols
 	}

@@ -276,8 +276,8 @@ func (p *winograd) multiply(c *CPU, e winogradEpilogue) stage {
 		clip, s0, s := p.span(task)
 		p.transformSource(w, v, args[1], clip, s0, s)
 		p.segments(w, s)
-		for _, panel := range p.panels {
-			p.products(w, m, v, p.u(c, panel), panel, s)
+		for i, panel := range p.panels {
+			p.products(c, w, m, v, i, s)
 			p.transformSums(w, e, args, m, panel, clip, s0, s)
 		}
 		if e.act != None && e.act != ELU {
@@ -312,22 +312,31 @@ func (p *winograd) segments(w *winogradWorker, s int) {
 	}
 }
 
-// products writes M for a panel of result channels.
-func (p *winograd) products(w *winogradWorker, m, v, u []float32, panel winogradSpan, s int) {
-	cols := panel.n
+// products writes M for a panel of result channels. While a plane is computed, the next one's
+// values of U and V are fetched.
+func (p *winograd) products(c *CPU, w *winogradWorker, m, v []float32, number, s int) {
+	panel := p.panels[number]
+	cols, u := panel.n, p.u(c, panel)
+	size := p.srcT * s * p.ldv
 	for plane := range p.planes() {
 		a, b, to := v[plane*p.vPlane:][:p.vPlane], u[plane*p.uPlane(panel):][:p.k()*cols], m[plane*p.mPlane:][:p.mPlane]
+		var f prefetch
+		if plane+1 < p.planes() {
+			f = prefetch{u[(plane+1)*p.uPlane(panel):][:p.k()*cols], v[(plane+1)*p.vPlane:][:size]}
+		} else if number+1 < len(p.panels) {
+			f = prefetch{p.u(c, p.panels[number+1])[:p.k()*p.panels[number+1].n], v[:size]}
+		}
 		segments := w.segments
 		for _, r := range p.runs {
-			c := to[r.from*s*cols:]
+			sums := to[r.from*s*cols:]
 			add, sadd := p.zeros, 0
 			for _, sum := range r.sums {
-				p.tiles.run((r.to-r.from)*s, cols, segments[:len(sum)], 0, a, p.ldv, 1, matrix{b, cols}, add, sadd, c, cols)
+				p.tiles.run((r.to-r.from)*s, cols, segments[:len(sum)], 0, a, p.ldv, 1, matrix{b, cols}, add, sadd, sums, cols, &f)
 				segments = segments[len(sum):]
-				add, sadd = c, cols
+				add, sadd = sums, cols
 			}
 			if len(r.sums) == 0 { // all taps in time are before the first frame or after the last
-				clear(c[:(r.to-r.from)*s*cols])
+				clear(sums[:(r.to-r.from)*s*cols])
 			}
 		}
 	}

@@ -150,7 +150,7 @@ func (g *winogradGrad) products(w *winogradWorker, m, v, y []float32, px, py, cl
 				clear(to)
 				continue
 			}
-			g.tiles.run(py, px, segments, 0, a, 1, py, matrix{b, px}, g.zeros, 0, to, px)
+			g.tiles.run(py, px, segments, 0, a, 1, py, matrix{b, px}, g.zeros, 0, to, px, nil)
 		}
 	}
 }

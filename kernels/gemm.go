@@ -19,9 +19,11 @@ type segment struct{ a, b, k int }
 // rows come in groups (tiles.group), the second and third d1 and d2 bytes after the
 // first.
 //
+// Every step fetches a cache line from next on to L2: what a later product reads.
+//
 // Why from is added last: sums over a few hundred p stay short, and a longer sum
 // is a sum of such sums, with an error that grows like the root of their number.
-type tileFunc func(segments *int, n, k int, a *float32, d1, d2, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)
+type tileFunc func(segments *int, n, k int, a *float32, d1, d2, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
 
 // tiles are the tiles of an instruction set, from the widest to the narrowest.
 type tiles []tileWidth
@@ -83,17 +85,37 @@ func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from [
 	} else {
 		_ = b.data[k*n-1]
 	}
-	t.run(m, n, nil, k, a, sai, sak, b, from, sfrom, c, sc)
+	t.run(m, n, nil, k, a, sai, sak, b, from, sfrom, c, sc, nil)
+}
+
+// prefetch is what the next product reads, to be fetched to L2 while this one is
+// computed.
+type prefetch [2][]float32
+
+// next takes up to n cache lines off f and returns the first; instead if none is left.
+func (f *prefetch) next(n int, instead *float32) *float32 {
+	if f == nil {
+		return instead
+	}
+	for i, s := range f {
+		if len(s) > 0 {
+			f[i] = s[min(16*n, len(s)):]
+			return &s[0]
+		}
+	}
+	return instead
 }
 
 // run is multiply for a sum of segments, whose matrix has a stride; the caller checks
-// from and c.
-func (t tiles) run(m, n int, segments []segment, k int, a []float32, sai, sak int, b matrix, from []float32, sfrom int, c []float32, sc int) {
+// from and c. f may be nil.
+func (t tiles) run(m, n int, segments []segment, k int, a []float32, sai, sak int, b matrix, from []float32, sfrom int, c []float32, sc int, f *prefetch) {
 	var first *int
+	steps := k
 	if len(segments) > 0 {
 		first = &segments[0].a
 		for _, g := range segments {
 			_, _ = a[g.a/4+(m-1)*sai+(g.k-1)*sak], b.data[(g.b+g.k-1)*b.stride+n-1]
+			steps += g.k
 		}
 	}
 	group := 4 * sai * t.group()
@@ -106,7 +128,7 @@ func (t tiles) run(m, n int, segments []segment, k int, a []float32, sai, sak in
 		panel := &b.data[at]
 		for i, r := 0, 0; i < m; i += w.rows[r] {
 			r = w.fit(m - i)
-			w.do[r](first, max(1, len(segments)), k, &a[i*sai], group, 2*group, 4*sai, 4*sak, panel, sbk, &from[i*sfrom+j], sfrom, &c[i*sc+j], sc)
+			w.do[r](first, max(1, len(segments)), k, &a[i*sai], group, 2*group, 4*sai, 4*sak, panel, sbk, &from[i*sfrom+j], sfrom, &c[i*sc+j], sc, f.next(steps, panel))
 		}
 		j += w.cols
 	}
@@ -115,7 +137,7 @@ func (t tiles) run(m, n int, segments []segment, k int, a []float32, sai, sak in
 var genericTiles = tiles{{8, []int{1}, []tileFunc{tile1x8}}}
 
 // tile1x8 is the tile in plain Go.
-func tile1x8(segments *int, n, k int, a *float32, _, _, _, sak int, b *float32, sbk int, from *float32, _ int, c *float32, _ int) {
+func tile1x8(segments *int, n, k int, a *float32, _, _, _, sak int, b *float32, sbk int, from *float32, _ int, c *float32, _ int, _ *float32) {
 	all := []segment{{k: k}}
 	if segments != nil {
 		all = unsafe.Slice((*segment)(unsafe.Pointer(segments)), n)

@@ -178,3 +178,18 @@ func BenchmarkActivation(b *testing.B) {
 		})
 	}
 }
+
+// Fetched memory is that of both spans in turn, in whole cache lines; what is left over
+// at the end counts as one.
+func TestPrefetchNext(t *testing.T) {
+	a, b, instead := make([]float32, 40), make([]float32, 16), new(float32)
+	f := &prefetch{a, b}
+	for i, want := range []*float32{&a[0], &a[32], &b[0], instead, instead} {
+		if got := f.next(2, instead); got != want {
+			t.Errorf("call %d fetches from %p, want %p", i, got, want)
+		}
+	}
+	if got := (*prefetch)(nil).next(1, instead); got != instead {
+		t.Error("nothing to fetch, and something was")
+	}
+}

@@ -19,10 +19,12 @@ import (
 // Rows of a come in groups of neighbours sai bytes apart; the second and third group
 // lie d1 and d2 bytes after the first. So twelve rows need three pointers, and rows
 // may belong to different lines of a picture.
+//
+// With each p it fetches a cache line from next on to L2: what a later product reads.
 func tile(s isa, rows, vectors int) {
 	group := s.bytes / 16 // a third of the highest tile
 	TEXT(fmt.Sprintf("tile%dx%d%s", rows, vectors*s.bytes/4, s.name), NOSPLIT,
-		"func(segments *int, n, k int, a *float32, d1, d2, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int)")
+		"func(segments *int, n, k int, a *float32, d1, d2, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%d rows and %d columns of a product.", rows, vectors*s.bytes/4))
 
@@ -46,7 +48,7 @@ func tile(s isa, rows, vectors int) {
 		LEAQ(Mem{Base: sai, Index: sai, Scale: 2}, sai3)
 	}
 	a := []reg.Register{Load(Param("a"), GP64())}
-	b := Load(Param("b"), GP64())
+	b, next := Load(Param("b"), GP64()), Load(Param("next"), GP64())
 	others := func() {
 		for _, d := range []string{"d1", "d2"}[:len(a)-1] {
 			i := int(d[1] - '0')
@@ -62,6 +64,7 @@ func tile(s isa, rows, vectors int) {
 	others()
 
 	Label("loop")
+	PREFETCHT1(Mem{Base: next})
 	for j := range column {
 		VMOVUPS(Mem{Base: b, Disp: j * s.bytes}, column[j])
 	}
@@ -83,6 +86,7 @@ func tile(s isa, rows, vectors int) {
 		ADDQ(sak, p)
 	}
 	ADDQ(sbk, b)
+	ADDQ(Imm(64), next)
 	DECQ(k)
 	JNZ(LabelRef("loop"))
 	DECQ(n)
