@@ -4,6 +4,9 @@ func (s Conv) cpu(c *CPU) []stage {
 	if f := c.winograd(s); f != nil {
 		return s.winograd(c, f)
 	}
+	if height, width, ok := c.fourier(s); ok {
+		return s.fourier(c, height, width)
+	}
 	p := newProduct(c, s.outputs(), s.O)
 	c.reserve(p.scratch())
 	k := p.k()

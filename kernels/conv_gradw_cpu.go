@@ -65,7 +65,9 @@ func (s ConvGradW) cpu(c *CPU) []stage {
 		return s.winograd(c, f)
 	}
 	var g parter = newGradWeights(c, s.Conv)
-	if better := newShifted(c, s.Conv); better != nil {
+	if height, width, ok := c.fourier(s); ok {
+		g = newFourierGrad(c, s.Conv, height, width)
+	} else if better := newShifted(c, s.Conv); better != nil {
 		g = better
 	} else if better := newFolded(c, s.Conv); better != nil {
 		g = better

@@ -7,14 +7,16 @@ type ConvKernels int
 
 const (
 	// AutoKernels takes for each Spec the kernels that a cost model says are the fastest:
-	// direct sums, or Winograd's minimal filtering, whose squared relative error is up to
-	// 5e-12.
+	// direct sums, Fourier transforms, or Winograd's minimal filtering, whose squared relative
+	// error is up to 5e-12.
 	AutoKernels ConvKernels = iota
 	// ExactKernels takes direct sums, whose squared relative error is below 1e-12.
 	ExactKernels
 	// winograd2 and winograd4 take F(2×2,3×3) and F(4×4,3×3) wherever they are possible.
 	winograd2
 	winograd4
+	// fourierOnly takes Fourier transforms wherever they are possible.
+	fourierOnly
 )
 
 func (k ConvKernels) String() string {
@@ -45,6 +47,9 @@ func (c *CPU) FormOf(s Spec) string {
 	}
 	if f := c.winograd(s); f != nil {
 		return fmt.Sprintf("winograd F(%d×%d,3×3)", f.m, f.m)
+	}
+	if h, w, ok := c.fourier(s); ok {
+		return fmt.Sprintf("fourier %d×%d", h.l, w.l)
 	}
 	return "direct"
 }

@@ -71,7 +71,8 @@ func TestWinogradSameBitsForAnyWorkers(t *testing.T) {
 }
 
 // Small pictures take F(2×2,3×3), whose tiles they fill better, or direct sums; few or odd
-// channels, strides and exact kernels direct sums.
+// channels, strides and exact kernels direct sums; a large kernel on few channels Fourier
+// transforms.
 func TestFormOf(t *testing.T) {
 	const f2, f4, direct = "winograd F(2×2,3×3)", "winograd F(4×4,3×3)", "direct"
 	big := conv(2, 8, 16, 16, 64, 64, 3, 3, 3)
@@ -86,6 +87,10 @@ func TestFormOf(t *testing.T) {
 		{big.with(func(s *Conv) { s.O = 65 }), direct},
 		{big.with(func(s *Conv) { s.SH = 2 }), direct},
 		{conv(2, 8, 16, 16, 64, 64, 1, 1, 1), direct},
+		{conv(2, 18, 64, 64, 3, 32, 7, 7, 7), "fourier 14×22"},
+		{ConvGradW{conv(2, 18, 64, 64, 3, 32, 7, 7, 7)}, "fourier 14×22"},
+		{ConvGradX{conv(2, 18, 64, 64, 3, 32, 7, 7, 7)}, direct},
+		{conv(1, 1, 2, 2, 3, 32, 1, 7, 7), direct},
 		{Act{Len: 1}, ""},
 	} {
 		be := cpuWith(t, machineISA(), 1)

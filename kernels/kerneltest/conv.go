@@ -6,7 +6,7 @@ import "magvit/kernels"
 // its size at worst, whatever the order; squared, below 4e-12 for K up to 1000.
 const (
 	convTol = 1e-11
-	convWhy = "float32 sums of up to a thousand products, or F(4×4,3×3) with its error of 5e-12"
+	convWhy = "float32 sums of up to a thousand products, Fourier transforms, or F(4×4,3×3) with its error of 5e-12"
 )
 
 // longTolerance is for sums of more terms. Tensor cores add 8 products at a time and cut
