@@ -21,6 +21,7 @@
 #include "../geglu.cu"
 #include "../geglu_tangent.cu"
 #include "../image_gradient.cu"
+#include "../lap.cu"
 #include "../lecam.cu"
 #include "../lfq.cu"
 #include "../lfq_floored.cu"
@@ -165,6 +166,8 @@ static const emul::Entry table[] = {
     KERNEL(geglu_tangent_grad),
     KERNEL(image_gradient_loss),
     KERNEL(image_gradient_loss_grad),
+    KERNEL(lap),
+    KERNEL(lap_half),
     KERNEL(lecam),
     KERNEL(lecam_grad),
     KERNEL(lfq_sign),

@@ -68,6 +68,7 @@ func all() []Case {
 		modconvCases(),
 		padCases(),
 		blurCases(),
+		lapCases(),
 		poolCases(),
 		imageGradientCases(),
 		ssimCases(),
