@@ -134,7 +134,7 @@ func (c Config) validateInitialWeights() error {
 		is  any
 		ok  string
 	}{
-		{"patch_transform", !c.transforms(), c.PatchTransform, cosines + ", with patch or patch_time above 1"},
+		{"patch_transform", !c.transforms(), c.PatchTransform, cosines + " or " + lapped + ", with patch or patch_time above 1"},
 		{"quantizer.kind", c.Quantizer.Kind != "fsq", c.Quantizer.Kind, "fsq"},
 		{"latent_norm", c.LatentNorm != "none", c.LatentNorm, "none: amplitudes are coded"},
 		{"first_frame", c.FirstFrame, c.FirstFrame, "false"},

@@ -69,25 +69,33 @@ func TestNetworkBeginsAsCodec(t *testing.T) {
 // reconstructionError is the root of the mean squared error of smooth clips before the first step.
 func reconstructionError(t *testing.T, c Config) float64 {
 	t.Helper()
+	video, recon := beforeTraining(t, c, Shape{2, 4, 8, 8}, func(n, f, y, x, ch int) float64 {
+		return .45 + .2*math.Sin(float64(x+y*n)/3+float64(f)/4) + .1*math.Cos(float64(y)/2+float64(ch))
+	})
+	sum := 0.
+	for i, v := range recon {
+		sum += float64(v-video[i]) * float64(v-video[i])
+	}
+	return math.Sqrt(sum / float64(len(video)))
+}
+
+// beforeTraining is a batch of clips and what a network with its first weights makes of it.
+func beforeTraining(t *testing.T, c Config, s Shape, value func(n, f, y, x, ch int) float64) (video, recon []float32) {
+	t.Helper()
 	tok, be := create(t, c), cpu(t)
-	s := Shape{2, 4, 8, 8}
 	g, err := tok.Training(s)
 	check(t, err)
 	values, offsets := parameters(tok, 3)
 	p, err := g.Compile(be, values, make(kernels.Host, len(values)), offsets)
 	check(t, err)
-	video := make([]float32, p.Buffer("video").Len())
+	video = make([]float32, p.Buffer("video").Len())
 	for i := range video {
-		ch, x, y, f, n := i%3, i/3%8, i/24%8, i/192%4, i/768
-		video[i] = float32(.45 + .2*math.Sin(float64(x+y*n)/3+float64(f)/4) + .1*math.Cos(float64(y)/2+float64(ch)))
+		at := i / c.Channels
+		video[i] = float32(value(at/(s.W*s.H*s.T), at/(s.W*s.H)%s.T, at/s.W%s.H, at%s.W, i%c.Channels))
 	}
 	check(t, be.Write(p.Buffer("video"), video))
 	check(t, p.Run())
-	sum := 0.
-	for i, v := range p.Buffer("recon").(kernels.Host) {
-		sum += float64(v-video[i]) * float64(v-video[i])
-	}
-	return math.Sqrt(sum / float64(len(video)))
+	return video, p.Buffer("recon").(kernels.Host)
 }
 
 func TestCodecWeightsSayWhatTheyNeed(t *testing.T) {
@@ -107,5 +115,64 @@ func TestCodecWeightsSayWhatTheyNeed(t *testing.T) {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q in it", err, want)
 		}
+	}
+}
+
+// seams is how much reconstructed frames, and columns, differ where a patch of 8 begins, over how much they differ elsewhere,
+// both relative to the clips. These are waves of many lengths that move slowly, amplitudes proportional to the length.
+func seams(t *testing.T, c Config) (inTime, inSpace float64) {
+	t.Helper()
+	s := Shape{1, 24, 32, 32}
+	video, recon := beforeTraining(t, c, s, func(n, f, y, x, ch int) float64 {
+		v := .45
+		for k := range 24 {
+			angle, frequency := 2.4*float64(k+7*n), .15*math.Pow(1.15, float64(k))
+			along := float64(x)*math.Cos(angle) + float64(y)*math.Sin(angle)
+			v += .02 / frequency * math.Sin(frequency*(along+.3*float64(f))+float64(k*k)) * (1 - .2*float64(ch))
+		}
+		return v
+	})
+	changes := func(v []float32, stride, along int) (border, elsewhere float64) {
+		for i := range v {
+			at := i / stride % along
+			if at == 0 {
+				continue
+			}
+			d := math.Abs(float64(v[i] - v[i-stride]))
+			if at%8 == 0 {
+				border += d
+			} else {
+				elsewhere += d
+			}
+		}
+		return
+	}
+	ratio := func(stride, along int) float64 {
+		b, e := changes(recon, stride, along)
+		wantB, wantE := changes(video, stride, along)
+		return b / wantB / (e / wantE)
+	}
+	return ratio(s.H*s.W*c.Channels, s.T), ratio(c.Channels, s.W)
+}
+
+// TestLappedPatchesHaveNoSeams encodes a clip with slow motion before the first step, with coarse levels: where a patch
+// begins in time, frames of cosine patches change several times as much as elsewhere, those of lapped ones as they do
+// elsewhere. Columns at the borders of patches are alike.
+func TestLappedPatchesHaveNoSeams(t *testing.T) {
+	c := asCodec()
+	c.Patch, c.PatchTime, c.InitDim = 8, 8, 96
+	c.InputKernel, c.OutputKernel = point, point
+	c.Quantizer.Codebooks, c.Quantizer.Levels = 8, []int{15, 5, 5}
+	var inTime, inSpace [2]float64
+	for i, transform := range []string{cosines, lapped} {
+		c.PatchTransform = transform
+		inTime[i], inSpace[i] = seams(t, c)
+	}
+	t.Logf("ratio of changes at borders to those elsewhere, over that of the clip: time %.2f, columns %.2f (cosine, lapped)", inTime, inSpace)
+	if inTime[0] < 2 || inTime[1] > 1.5 {
+		t.Errorf("changes where a patch begins, over those elsewhere: cosine %.2f, lapped %.2f; want above 2 and below 1.5", inTime[0], inTime[1])
+	}
+	if inSpace[0] < 1.5 || inSpace[1] > 1.25 {
+		t.Errorf("gradients where a patch begins, over those elsewhere: cosine %.2f, lapped %.2f; want above 1.5 and below 1.25", inSpace[0], inSpace[1])
 	}
 }

@@ -10,7 +10,7 @@ type Config struct {
 	Channels           int           `yaml:"channels"`             // channels of a frame: 1 or 3
 	Patch              int           `yaml:"patch"`                // space-to-depth factor before the first convolution, undone after the last
 	PatchTime          int           `yaml:"patch_time"`           // the same of frames: their number in a patch
-	PatchTransform     string        `yaml:"patch_transform"`      // of a patch's values: cosine, coefficients scaled to about the same size, which natural film learns faster in; or none
+	PatchTransform     string        `yaml:"patch_transform"`      // of a patch's values: cosine, coefficients scaled to about the same size, which natural film learns faster in; lapped, the same of patches that overlap by half, without seams between them: a code sees patch_time/2 later frames; or none
 	Background         float64       `yaml:"background"`           // pixel value that zero padding represents: subtracted from the input, initial bias of the output
 	InitDim            int           `yaml:"init_dim"`             // channels after the first convolution
 	MaxDim             int           `yaml:"max_dim"`              // upper bound on channels; 0: none
@@ -136,8 +136,11 @@ func (c Config) spaceFactor() int {
 
 // transforms reports whether patches are transformed.
 func (c Config) transforms() bool {
-	return c.PatchTransform == cosines && (c.Patch > 1 || c.PatchTime > 1)
+	return (c.PatchTransform == cosines || c.PatchTransform == lapped) && (c.Patch > 1 || c.PatchTime > 1)
 }
+
+// laps reports whether patches overlap.
+func (c Config) laps() bool { return c.PatchTransform == lapped && c.transforms() }
 
 // patchChannels is the number of values of a patch.
 func (c Config) patchChannels() int { return c.Channels * c.Patch * c.Patch * c.PatchTime }

@@ -49,6 +49,13 @@ func cosinePatches() Config {
 	return c
 }
 
+// lappedPatches is a network on patches that overlap.
+func lappedPatches() Config {
+	c := cosinePatches()
+	c.PatchTransform = lapped
+	return c
+}
+
 func create(t *testing.T, c Config) *Tokenizer {
 	t.Helper()
 	tok, err := New(c)
@@ -127,6 +134,8 @@ func TestShapes(t *testing.T) {
 		{func() Config { c := vqConfig(64); c.Quantizer.Codebooks = 2; return c }(), Shape{1, 4, 16, 12}, [5]int{1, 2, 4, 3, 2}},
 		{cosinePatches(), Shape{2, 4, 16, 16}, [5]int{2, 1, 2, 2, 1}},
 		{asCodec(), Shape{2, 4, 16, 16}, [5]int{2, 2, 8, 8, 12}},
+		{lappedPatches(), Shape{2, 8, 16, 24}, [5]int{2, 2, 2, 3, 1}},
+		{func() Config { c := lappedPatches(); c.FirstFrame = true; return c }(), Shape{2, 5, 16, 16}, [5]int{2, 2, 2, 2, 1}},
 		{func() Config { c := cosinePatches(); c.FirstFrame = true; return c }(), Shape{2, 5, 16, 16}, [5]int{2, 2, 2, 2, 1}},
 		{bsqConfig(1 << 24), Shape{2, 4, 16, 16}, [5]int{2, 2, 4, 4, 1}},
 	} {
@@ -255,7 +264,7 @@ func TestCodesDependOnTheirFrames(t *testing.T) {
 // A step along the gradient lowers the loss as much as the gradient says, for
 // a whole network with each quantizer; the quantizer passes gradients on.
 func TestGradientsOfTheWholeNetwork(t *testing.T) {
-	for name, c := range map[string]Config{"fsq": small(), "lfq": withLFQ(256), "vq": vqConfig(64), "bsq": bsqConfig(1 << 12), "every layer": every(), "cosine patches": cosinePatches(), "structure": structured()} {
+	for name, c := range map[string]Config{"fsq": small(), "lfq": withLFQ(256), "vq": vqConfig(64), "bsq": bsqConfig(1 << 12), "every layer": every(), "cosine patches": cosinePatches(), "lapped patches": lappedPatches(), "structure": structured()} {
 		t.Run(name, func(t *testing.T) {
 			tok, be := create(t, c), cpu(t)
 			params, offsets := parameters(tok, 1)

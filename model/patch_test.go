@@ -58,9 +58,52 @@ func TestPatchCosinesInvert(t *testing.T) {
 	}
 }
 
+// TestLapFilter has a filter of two values by hand: J, C2 and C4 of one point are 1, so V is dcGain. Larger filters are
+// inverse to each other, leave what is equal on both sides, and turn the slope of a line into a step.
+func TestLapFilter(t *testing.T) {
+	forward, inverse := lapFilter(1)
+	for i, want := range []float64{1.3, -.3, -.3, 1.3, .8125, .1875, .1875, .8125} {
+		if got := append(forward, inverse...)[i]; math.Abs(float64(got)-want) > 1e-6 {
+			t.Errorf("value %d of two values' filters is %v, want %v", i, got, want)
+		}
+	}
+	for _, reach := range []int{2, 4, 8} {
+		n := 2 * reach
+		forward, inverse := lapFilter(reach)
+		slope := make([]float64, n)
+		for i := range n {
+			symmetric := 0.
+			for k := range n {
+				sum, want := 0., 0.
+				for j := range n {
+					sum += float64(inverse[i*n+j]) * float64(forward[j*n+k])
+				}
+				if i == k {
+					want = 1
+				}
+				if math.Abs(sum-want) > 1e-6 {
+					t.Fatalf("reach %d: [%d,%d] of inverse·forward is %v, want %v", reach, i, k, sum, want)
+				}
+				symmetric += float64(forward[i*n+k]) * math.Abs(float64(2*k+1-n))
+				slope[i] += float64(forward[i*n+k]) * float64(2*k+1-n)
+			}
+			if want := math.Abs(float64(2*i + 1 - n)); math.Abs(symmetric-want) > 1e-5 {
+				t.Errorf("reach %d: equal values at both sides become %v at %d, were %v", reach, symmetric, i, want)
+			}
+		}
+		step, inside := slope[reach]-slope[reach-1], 0.
+		for i := 1; i < reach; i++ {
+			inside = max(inside, math.Abs(slope[reach+i]-slope[reach+i-1]))
+		}
+		if inside > step/8 {
+			t.Errorf("reach %d: a line becomes %.2f: want a step at the border", reach, slope)
+		}
+	}
+}
+
 // TestPatchesInvert moves a clip to patches and back.
 func TestPatchesInvert(t *testing.T) {
-	for _, transform := range []string{"none", cosines} {
+	for _, transform := range []string{"none", cosines, lapped} {
 		c := small()
 		c.Patch, c.PatchTime, c.PatchTransform, c.Background = 4, 2, transform, 0
 		tok, be := create(t, c), cpu(t)

@@ -6,7 +6,8 @@
 //	video    [N, T, H, W, channels]             values in [0,1]
 //	  minus background; with first_frame F-1 background frames in front
 //	  space and time to depth p, q              [N, T/q, H/p, W/p, channels·p²·q]
-//	  with patch_transform: scaled cosine coefficients of the same number
+//	  with patch_transform: scaled cosine coefficients of the same number; lapped: of
+//	  values that were filtered across the borders of patches
 //	  conv_in                                   [N, T/q, H/p, W/p, init_dim]
 //	  encoder_layers                            most keep the shape;
 //	     compress_space: conv 1×3×3, stride 2   [.., H/2, W/2, dim]
@@ -20,7 +21,7 @@
 //	  conv_out, inverse of the transform, depth to space and time
 //	                                            [N, T, H, W, channels]
 //
-// Everything is causal in time (but for the option antialias of compress_time). No
+// Everything is causal in time, but for patch_transform lapped and the option antialias of compress_time. No
 // layer depends on absolute positions: a tokenizer is valid for clips and frames of any size.
 //
 // The network is that of magvit2-pytorch, which compat: lucidrains reproduces to

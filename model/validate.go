@@ -43,7 +43,7 @@ func (c Config) Validate() error {
 		between("channels", c.Channels, 1, 16),
 		between("patch", c.Patch, 1, 64),
 		between("patch_time", c.PatchTime, 1, 64),
-		oneOf("patch_transform", c.PatchTransform, "none", cosines),
+		oneOf("patch_transform", c.PatchTransform, "none", cosines, lapped),
 		inRange("background", c.Background, 0, 1),
 		between("init_dim", c.InitDim, 1, 4096),
 		between("max_dim", c.MaxDim, 0, 8192),

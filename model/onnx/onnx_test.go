@@ -393,7 +393,8 @@ func TestEveryQuantizer(t *testing.T) {
 	}
 }
 
-// TestTransformedPatches has the constant matrices of patch_transform, of pixels and of frames.
+// TestTransformedPatches has the constant matrices of patch_transform, of pixels and of frames, and filters across the
+// borders of patches.
 func TestTransformedPatches(t *testing.T) {
 	r := startReader(t)
 	c := model.Defaults()
@@ -402,6 +403,8 @@ func TestTransformedPatches(t *testing.T) {
 	c.Layers = []model.Layer{{Name: model.Residual}, {Name: model.CompressTime}}
 	c.Quantizer.Levels, c.Quantizer.Codebooks = []int{8, 5}, 2
 	compare(t, r, newNetwork(t, c), model.Shape{N: 2, T: 8, H: 16, W: 24}, model.Shape{N: 3, T: 4, H: 8, W: 4}).within(t, "cosine")
+	c.PatchTransform = "lapped"
+	compare(t, r, newNetwork(t, c), model.Shape{N: 2, T: 8, H: 16, W: 24}, model.Shape{N: 3, T: 4, H: 8, W: 12}).within(t, "lapped")
 }
 
 // TestShortClips runs clips of as few frames as a model says it takes.

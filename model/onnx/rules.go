@@ -70,6 +70,7 @@ func init() {
 	add("N T P C Back", tokenShift)
 	add("N T H W C Time Space", blur)
 	add("N T Inner Kind Head", resample)
+	add("N T Inner Size Reach Transposed", lap)
 	add("Rows C Eps", func(g *graph, s kernels.LayerNorm, _ []int, in []value) string {
 		return g.opWith("LayerNormalization", []attr{{"axis", -1}, {"epsilon", s.Eps}}, in[0].name, g.asIs(in[1]), g.asIs(in[2]))
 	})
@@ -269,6 +270,24 @@ func concatTime(g *graph, s kernels.ConcatTime, y []int, in []value) string {
 		return g.concat(0, g.shaped(in[0], ".rows", s.TA, s.Inner), g.shaped(in[1], ".rows", s.TB, s.Inner))
 	}
 	return g.concat(1, g.clips(in[0]), g.clips(in[1]))
+}
+
+// lap is the product of the matrix and each block of values around a border; the outer halves of the first and last patch
+// are left as they are.
+func lap(g *graph, s kernels.Lap, _ []int, in []value) string {
+	x := g.clips(in[0])
+	if g.err != nil {
+		return ""
+	}
+	axis := axisOf(in[0].shape, s.N, s.T, s.Inner)
+	if axis == 0 || s.Transposed || s.Size != 2*s.Reach {
+		return g.fail("onnx: %+v: want an axis of clips %v, all values of patches of an even size, and no transposed matrix", s, in[0].shape)
+	}
+	order := []int{0, 1, 2, 3, 4}
+	order[axis], order[4] = 4, axis // an exchange, its own inverse
+	blocks := g.reshape(g.transpose(g.slice(x, axis, s.Reach, -s.Reach), order...), 0, 0, 0, 0, -1, s.Size)
+	filtered := g.reshape(g.op("MatMul", blocks, g.transposed(in[1], s.Size, s.Size)), 0, 0, 0, 0, -1)
+	return g.concat(axis, g.slice(x, axis, 0, s.Reach), g.transpose(filtered, order...), g.slice(x, axis, -s.Reach, last))
 }
 
 func tokenShift(g *graph, s kernels.TokenShift, _ []int, in []value) string {

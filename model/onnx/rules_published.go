@@ -47,10 +47,10 @@ func channelStats(g *graph, s kernels.ChannelStats, _ []int, in []value) string 
 	return g.concat(1, m, g.op("Sqrt", g.scaled(variance, 1, float64(s.Eps))))
 }
 
-// resampledAxis is the axis of clips that a Resample works on; 0: none.
-func resampledAxis(s kernels.Resample, shape []int) int {
+// axisOf is the axis of clips of t positions with n and inner values before and after it; 0: none.
+func axisOf(shape []int, n, t, inner int) int {
 	for axis := 1; axis < 4; axis++ {
-		if size(shape[:axis]) == s.N && shape[axis] == s.T && size(shape[axis+1:]) == s.Inner {
+		if size(shape[:axis]) == n && shape[axis] == t && size(shape[axis+1:]) == inner {
 			return axis
 		}
 	}
@@ -62,7 +62,7 @@ func resample(g *graph, s kernels.Resample, _ []int, in []value) string {
 	if g.err != nil {
 		return ""
 	}
-	axis := resampledAxis(s, in[0].shape)
+	axis := axisOf(in[0].shape, s.N, s.T, s.Inner)
 	if axis == 0 {
 		return g.fail("onnx: Resample of %d times %d positions of %d values: no axis of clips %v", s.N, s.T, s.Inner, in[0].shape)
 	}
