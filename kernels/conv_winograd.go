@@ -1,6 +1,9 @@
 package kernels
 
-import "unsafe"
+import (
+	"cmp"
+	"unsafe"
+)
 
 // winograd is a convolution with 3×3 taps of stride 1 over height and width by
 // F(m×m,3×3): forward, or the gradient of the input, which is the convolution of the
@@ -12,7 +15,8 @@ import "unsafe"
 // the sums M [planes][rows][cols] to the result. A row is a tile of a frame.
 //
 // U is [planes][taps in time·C][cols] for each panel, in a workspace that all kernels of
-// a backend share; each launch makes it.
+// a backend share; each launch makes it. Where U of all panels is too large for that
+// workspace, groups of panels follow one another, and each transforms the source again.
 //
 // A sum of more than maxWinogradSum products is a sum of such sums: the squared relative
 // error grows with the number of products in one piece, by 1e-14 a product with
@@ -21,13 +25,14 @@ type winograd struct {
 	*winogradForm
 	winogradTiling
 	tiles      tiles
-	o, c       int            // channels of the result and of the source
-	srcT       int            // frames of a clip of the source; 1 where each frame is computed on its own
-	srcH, srcW int            // of the source
-	ph, pw     int            // rows and columns of zeros before the source's
-	offsets    []int          // of the taps in time: the source's frame less the result's
-	runs       []winogradRun  // of a clip's result frames
-	panels     []winogradSpan // of result channels
+	o, c       int              // channels of the result and of the source
+	srcT       int              // frames of a clip of the source; 1 where each frame is computed on its own
+	srcH, srcW int              // of the source
+	ph, pw     int              // rows and columns of zeros before the source's
+	offsets    []int            // of the taps in time: the source's frame less the result's
+	runs       []winogradRun    // of a clip's result frames
+	panels     []winogradSpan   // of result channels
+	groups     [][]winogradSpan // of panels whose U are in memory at once
 	workers    []winogradWorker
 	zeros      []float32 // a pixel outside of the source, and no bias
 	ldv        int       // values from a row of V to the next
@@ -111,8 +116,30 @@ func newWinograd(c *CPU, f *winogradForm, n int, result, source [3]int, channels
 	p.ldv = (p.c+31)/32*32 + 16
 	p.vPlane, p.mPlane = winogradPlane(p.srcT*p.block*p.ldv), winogradPlane(p.frames*p.block*p.panels[0].n)
 	c.reserve(max(p.planes()*(p.vPlane+p.mPlane), 9*winogradPackRows*p.panels[0].n))
-	c.reserveShared(p.planes() * (p.k()*p.o + winogradPad*len(p.panels)))
+	p.group(cmp.Or(c.largeU, maxWinogradU))
+	c.reserveShared(p.uSize(p.groups[0]))
 	return p
+}
+
+// maxWinogradU is about how many values of U are in memory at once.
+const maxWinogradU = 1 << 24
+
+// group cuts the panels into groups of about equal size, each of one panel or of about most
+// values of U. The first one is the largest.
+func (p *winograd) group(most int) {
+	per := ceilDiv(len(p.panels), ceilDiv(p.planes()*p.k()*p.o, most))
+	for at := 0; at < len(p.panels); at += per {
+		p.groups = append(p.groups, p.panels[at:min(at+per, len(p.panels))])
+	}
+}
+
+// uSize is the number of values of U of a group.
+func (p *winograd) uSize(group []winogradSpan) int {
+	n := 0
+	for _, panel := range group {
+		n += p.planes() * p.uPlane(panel)
+	}
+	return n
 }
 
 // winogradPlane rounds the size of a plane up to an odd number of cache lines.
@@ -124,8 +151,10 @@ func (p *winograd) k() int { return len(p.offsets) * p.c }
 // uPlane is the size of a plane of a panel of U, u the panel.
 func (p *winograd) uPlane(panel winogradSpan) int { return p.k()*panel.n + winogradPad }
 
-func (p *winograd) u(c *CPU, panel winogradSpan) []float32 {
-	return c.shared[p.planes()*(p.k()*panel.at+winogradPad*(panel.at/p.panels[0].n)):]
+// u is U of a panel of a group. All panels before the last one have the same width.
+func (p *winograd) u(c *CPU, group []winogradSpan, panel winogradSpan) []float32 {
+	before := panel.at - group[0].at
+	return c.shared[p.planes()*(p.k()*before+winogradPad*(before/p.panels[0].n)):]
 }
 
 // taps are the taps in time [first,last) of result frame t that are on frames of the
@@ -248,13 +277,24 @@ type winogradEpilogue struct {
 	act        Activation
 }
 
-// pack is the stage that makes U. fill writes the weights of a row of U to the 3×3 taps
+// stages are those that make U and the result, for each group of panels.
+func (p *winograd) stages(c *CPU, fill winogradFill, e winogradEpilogue) (all []stage) {
+	for i, group := range p.groups {
+		all = append(all, p.pack(c, group, fill), p.multiply(c, group, e, i == len(p.groups)-1))
+	}
+	return all
+}
+
+// winogradFill writes the weights of rows of U, see pack.
+type winogradFill func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan)
+
+// pack is the stage that makes U of a group. fill writes the weights of a row of U to the 3×3 taps
 // at dst, which are the given number of values apart: row k of a tap in time, for the
 // channels of a panel.
-func (p *winograd) pack(c *CPU, fill func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan)) stage {
+func (p *winograd) pack(c *CPU, group []winogradSpan, fill winogradFill) stage {
 	per := ceilDiv(p.c, winogradPackRows)
-	return stage{tasks: len(p.panels) * len(p.offsets) * per, do: func(args [][]float32, task, worker int) {
-		panel := p.panels[task/(len(p.offsets)*per)]
+	return stage{tasks: len(group) * len(p.offsets) * per, do: func(args [][]float32, task, worker int) {
+		panel := group[task/(len(p.offsets)*per)]
 		tap, k := task/per%len(p.offsets), task%per*winogradPackRows
 		rows := min(winogradPackRows, p.c-k)
 		g, list := c.scratch[worker], &p.workers[worker].pixels
@@ -263,12 +303,13 @@ func (p *winograd) pack(c *CPU, fill func(dst []float32, apart int, w []float32,
 		for q := range 9 {
 			list[q] = &g[q*apart]
 		}
-		p.weights(&p.u(c, panel)[(tap*p.c+k)*panel.n], p.uPlane(panel), &list[0], 0, apart, 0)
+		p.weights(&p.u(c, group, panel)[(tap*p.c+k)*panel.n], p.uPlane(panel), &list[0], 0, apart, 0)
 	}}
 }
 
-// multiply is the stage that makes the result, of args[0] from args[1].
-func (p *winograd) multiply(c *CPU, e winogradEpilogue) stage {
+// multiply is the stage that makes a group's channels of the result, of args[0] from args[1].
+// The last group also applies an activation that the transforms do not have, to all.
+func (p *winograd) multiply(c *CPU, group []winogradSpan, e winogradEpilogue, last bool) stage {
 	return stage{tasks: p.tasks(), do: func(args [][]float32, task, worker int) {
 		w := &p.workers[worker]
 		v := c.scratch[worker]
@@ -276,11 +317,11 @@ func (p *winograd) multiply(c *CPU, e winogradEpilogue) stage {
 		clip, s0, s := p.span(task)
 		p.transformSource(w, v, args[1], clip, s0, s)
 		p.segments(w, s)
-		for i, panel := range p.panels {
-			p.products(c, w, m, v, i, s)
+		for i, panel := range group {
+			p.products(c, w, m, v, group, i, s)
 			p.transformSums(w, e, args, m, panel, clip, s0, s)
 		}
-		if e.act != None && e.act != ELU {
+		if last && e.act != None && e.act != ELU {
 			p.activate(c, e, args, clip, s0, s)
 		}
 	}}
@@ -312,19 +353,19 @@ func (p *winograd) segments(w *winogradWorker, s int) {
 	}
 }
 
-// products writes M for a panel of result channels. While a plane is computed, the next one's
-// values of U and V are fetched.
-func (p *winograd) products(c *CPU, w *winogradWorker, m, v []float32, number, s int) {
-	panel := p.panels[number]
-	cols, u := panel.n, p.u(c, panel)
+// products writes M for a panel of result channels, one of a group. While a plane is computed,
+// the next one's values of U and V are fetched.
+func (p *winograd) products(c *CPU, w *winogradWorker, m, v []float32, group []winogradSpan, number, s int) {
+	panel := group[number]
+	cols, u := panel.n, p.u(c, group, panel)
 	size := p.srcT * s * p.ldv
 	for plane := range p.planes() {
 		a, b, to := v[plane*p.vPlane:][:p.vPlane], u[plane*p.uPlane(panel):][:p.k()*cols], m[plane*p.mPlane:][:p.mPlane]
 		var f prefetch
 		if plane+1 < p.planes() {
 			f = prefetch{u[(plane+1)*p.uPlane(panel):][:p.k()*cols], v[(plane+1)*p.vPlane:][:size]}
-		} else if number+1 < len(p.panels) {
-			f = prefetch{p.u(c, p.panels[number+1])[:p.k()*p.panels[number+1].n], v[:size]}
+		} else if number+1 < len(group) {
+			f = prefetch{p.u(c, group, group[number+1])[:p.k()*group[number+1].n], v[:size]}
 		}
 		segments := w.segments
 		for _, r := range p.runs {
@@ -413,7 +454,7 @@ func (s Conv) winograd(c *CPU, f *winogradForm) []stage {
 	if s.Residual {
 		e.r = 4
 	}
-	return []stage{p.pack(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
+	return p.stages(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
 		for q := range 9 {
 			for o := range panel.n {
 				row := w[(((panel.at+o)*s.KT+tap)*9+q)*s.C+k:][:rows]
@@ -423,7 +464,7 @@ func (s Conv) winograd(c *CPU, f *winogradForm) []stage {
 				}
 			}
 		}
-	}), p.multiply(c, e)}
+	}, e)
 }
 
 // winograd are the stages of the gradient by a form.
@@ -442,11 +483,11 @@ func (s ConvGradX) winograd(c *CPU, f *winogradForm) []stage {
 	if s.Residual {
 		e.r = next
 	}
-	return []stage{p.pack(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
+	return p.stages(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
 		for i := range rows {
 			for q := range 9 {
 				copy(dst[q*apart+i*panel.n:][:panel.n], w[(((k+i)*s.KT+tap)*9+8-q)*s.C+panel.at:])
 			}
 		}
-	}), p.multiply(c, e)}
+	}, e)
 }

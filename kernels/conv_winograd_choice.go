@@ -123,7 +123,11 @@ func (s Conv) directCost() float64 {
 func (s Conv) winogradCost(m int, gradW bool) float64 {
 	t, h, w := s.Out()
 	planes, tiles := (m+2)*(m+2), s.N*ceilDiv(h, m)*ceilDiv(w, m)
-	cost := float64(planes*tiles) * (float64(s.tapsInTime())*float64(s.C*s.O) + winogradPixelCost*float64(s.T*s.C+t*s.O))
+	groups := 1
+	if !gradW {
+		groups = ceilDiv(planes*s.KT*s.C*s.O, maxWinogradU) // each transforms the source
+	}
+	cost := float64(planes*tiles) * (float64(s.tapsInTime())*float64(s.C*s.O) + winogradPixelCost*float64(groups*s.T*s.C+t*s.O))
 	weights := float64(planes*s.KT) * float64(s.C*s.O)
 	if gradW {
 		return cost + winogradGradCost*weights*float64(ceilDiv(tiles*t, winogradGradRows))

@@ -49,6 +49,30 @@ func TestWinogradMatchesDefinition(t *testing.T) {
 	}
 }
 
+// Results have the same bits if U is made for a panel, or for a few, at a time.
+func TestWinogradSameBitsInGroups(t *testing.T) {
+	c := conv(2, 3, 9, 6, 64, 208, 3, 3, 3)
+	for i, s := range append(specs(c)[:2], ConvGradX{c.with(func(s *Conv) { s.Act, s.Residual = Tanh, true })}, c.with(func(s *Conv) { s.Act, s.Residual = SiLU, true })) {
+		in := values(s, uint64(i))
+		var want []float32
+		for _, most := range []int{0, 1, 36 * 3 * 64 * 100} {
+			be := cpuWith(t, machineISA(), 2)
+			be.conv, be.largeU = winograd4, most
+			got := clone(in)
+			execute(t, be, s, got)
+			if want == nil {
+				want = got[0]
+			}
+			if !slices.Equal(got[0], want) {
+				t.Errorf("%s: other bits with %d values of U at once", Name(s), most)
+			}
+			if most == 1 && len(be.shared) >= 36*3*64*208 {
+				t.Errorf("%s: %d values of U at once", Name(s), len(be.shared))
+			}
+		}
+	}
+}
+
 func TestWinogradSameBitsForAnyWorkers(t *testing.T) {
 	for i, c := range []Conv{conv(2, 5, 13, 21, 32, 48, 3, 3, 3), conv(2, 9, 16, 16, 64, 32, 1, 3, 3)} {
 		for _, s := range specs(c) {

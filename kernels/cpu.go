@@ -18,6 +18,7 @@ type CPU struct {
 	scratch [][]float32 // one for each worker
 	shared  []float32   // of all workers, for one kernel at a time
 	conv    ConvKernels
+	largeU  int // values of U that Winograd's filtering has in memory at once, about; 0: maxWinogradU
 }
 
 // stage is a number of independent tasks; do runs one of them on the worker.
