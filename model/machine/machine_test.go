@@ -491,3 +491,50 @@ func TestExplain(t *testing.T) {
 		t.Errorf("profile %+v, statistics %+v", s.Kinds["Conv"], p.Stats().Kinds["Conv"])
 	}
 }
+
+// An activation or a norm is written over its input, unless that is needed later.
+func TestNormsAreWrittenOverTheirInputs(t *testing.T) {
+	for _, spec := range []kernels.Spec{kernels.Act{Kind: kernels.SiLU, Len: 24}, kernels.LayerNorm{Rows: 6, C: 4, Eps: 1e-6}, kernels.GroupNorm{N: 1, Rows: 6, C: 4, Groups: 2, Eps: 1e-6}} {
+		g, be := G.NewGraph(), cpu(t, 1)
+		x, gamma, beta := Input(g, "x", 6, 4), Input(g, "gamma", 4), Input(g, "beta", 4)
+		a := apply(t, kernels.Affine{Len: 24, Mul: 3}, x.Shape(), x)
+		in := []*G.Node{a, gamma, beta}[:len(spec.Args())-1]
+		y := apply(t, kernels.SumRows{Rows: 6, C: 4}, []int{4}, apply(t, spec, x.Shape(), in...))
+		for _, c := range []struct {
+			outputs G.Nodes
+			bytes   int64 // values start on lines of 64 bytes
+		}{{G.Nodes{y}, 128 + 64}, {G.Nodes{y, a}, 128 + 128 + 64}} {
+			p, err := Compile(be, c.outputs, nil, RecomputeNone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.Stats().ArenaBytes; got != c.bytes {
+				t.Errorf("%s: %d bytes, want %d", kernels.Name(spec), got, c.bytes)
+			}
+			want := map[*G.Node][]float32{}
+			for _, n := range []*G.Node{x, gamma, beta} {
+				if want[n] = draw(n.Name(), size(n)); p.Buffer(n) == nil {
+					continue
+				}
+				if err := be.Write(p.Buffer(n), want[n]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			nodes, err := Reachable(c.outputs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			define(t, nodes, want)
+			if err := p.Run(); err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range c.outputs {
+				for i, v := range read(t, be, p.Buffer(n)) {
+					if d := math.Abs(float64(v - want[n][i])); !(d <= 1e-5) { // sums of six values, a few roundings
+						t.Fatalf("%s: %v[%d] is %v, want %v", kernels.Name(spec), n, i, v, want[n][i])
+					}
+				}
+			}
+		}
+	}
+}

@@ -46,7 +46,7 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 		if keep[n] {
 			to = len(prog)
 		}
-		if l := inherits(in, i, lives, last, keep); l != nil {
+		if l := inherits(in, i, lives, last, keep, words); l != nil {
 			l.nodes, l.to = append(l.nodes, n), to
 			lives[n] = l
 			continue
@@ -89,21 +89,25 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 }
 
 // inherits returns the life that the result of in can go on with: a sum or a blend may be
-// written over a summand that is needed no longer.
-func inherits(in instr, i int, lives map[*G.Node]*life, last map[*G.Node]int, keep map[*G.Node]bool) *life {
+// written over a summand that is needed no longer, an activation or a norm over its input.
+func inherits(in instr, i int, lives map[*G.Node]*life, last map[*G.Node]int, keep map[*G.Node]bool, words func(n *G.Node) int) *life {
 	s, _ := kernels.Plain(in.spec)
-	_, sum := s.(kernels.Add)
-	if _, blend := s.(kernels.Blend); !sum && !blend {
-		return nil
+	sides := 0
+	switch s.(type) {
+	case kernels.Add, kernels.Blend:
+		sides = 2
+	case kernels.Act, kernels.GroupNorm, kernels.LayerNorm:
+		sides = 1
 	}
-	for side := 1; side <= 2; side++ {
+	for side := 1; side <= sides; side++ {
 		a := in.args[side]
-		if l := lives[a]; l != nil && last[a] == i && !keep[a] && in.args[1] != in.args[2] {
-			if sum {
-				in.args[1], in.args[side] = a, in.args[1] // Add allows its first summand only
-			}
-			return l
+		if l := lives[a]; l == nil || last[a] != i || keep[a] || sides == 2 && in.args[1] == in.args[2] || words(a) != words(in.args[0]) {
+			continue
 		}
+		if _, sum := s.(kernels.Add); sum {
+			in.args[1], in.args[side] = a, in.args[1] // Add allows its first summand only
+		}
+		return lives[a]
 	}
 	return nil
 }
