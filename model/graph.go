@@ -412,7 +412,7 @@ func (t *Tokenizer) Encoder(s Shape) (*Graph, error) {
 	}
 	b.pieces = t.pieces
 	b.graph.features = b.encode(b.input("video", s.N, s.T, s.H, s.W, t.Config.Channels))
-	q := b.quantize(b.graph.features)
+	q := b.round(b.graph.features)
 	b.output("codes", q.codes)
 	b.output("latents", q.latents)
 	return b.finish()

@@ -91,7 +91,16 @@ type quantized struct {
 }
 
 // quantize projects x to the quantizer's width, rounds, and projects the values back.
-func (b *builder) quantize(x *G.Node) (out quantized) {
+func (b *builder) quantize(x *G.Node) quantized {
+	out := b.round(x)
+	if b.err == nil {
+		out.values = b.project(out.values)
+	}
+	return out
+}
+
+// round is quantize without the way back.
+func (b *builder) round(x *G.Node) (out quantized) {
 	q := b.quantizer()
 	_, _, _, _, c := b.dims(x)
 	if b.err != nil {
@@ -109,9 +118,7 @@ func (b *builder) quantize(x *G.Node) (out quantized) {
 	if b.err != nil {
 		return out
 	}
-	out = q.quantize(b, z)
-	out.values = b.project(out.values)
-	return out
+	return q.quantize(b, z)
 }
 
 // lookup turns codes [N,T',H',W',codebooks] into the values that the decoder gets.

@@ -11,7 +11,6 @@ import (
 	"magvit/kernels"
 	"magvit/kernels/philox"
 	"magvit/model"
-	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/usage"
 )
@@ -19,18 +18,20 @@ import (
 // benchCodecCommand is bench encode or bench decode.
 func benchCodecCommand(name, what string) *cli.Command {
 	return &cli.Command{
-		Name:        name,
-		Usage:       what + " with a preset's network: seconds, frames/s, GFLOP/s, memory",
-		Description: example("magvit bench " + name + " --preset vidtok-fsq-488 --runs 3"),
+		Name:  name,
+		Usage: what + " with a preset's network: seconds, frames/s, GFLOP/s, memory",
+		Description: example("magvit bench "+name+" --preset vidtok-fsq-488 --runs 3",
+			"magvit bench "+name+" --preset open-magvit2-video --precision bf16 --plan"),
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "preset", Usage: "the preset `NAME` (magvit presets lists them)"},
 			&cli.IntFlag{Name: "batch", Value: 1, Usage: "clips at once"},
 			&cli.IntFlag{Name: "frames", DefaultText: "the preset's, or 16", Usage: "frames of a clip"},
 			&cli.IntFlag{Name: "size", DefaultText: "the preset's", Usage: "side of a frame in pixels"},
 			&cli.IntFlag{Name: "runs", Value: 5, Usage: "runs to measure, after one that is not measured"},
+			explainFlag(),
 			kernelsFlag(),
 			jsonFlag(),
-		}, deviceFlags()...),
+		}, append(planFlags(), deviceFlags()...)...),
 		Action: func(c *cli.Context) error { return benchCodec(c, name == "encode") },
 	}
 }
@@ -43,14 +44,16 @@ type codecResult struct {
 	Clips           int     `json:"clips"`
 	Frames          int     `json:"frames"`
 	Size            int     `json:"size"`
-	Parameters      int     `json:"parameters"`
+	Parameters      int     `json:"parameters"` // of the half of the network that runs
 	Runs            int     `json:"runs"`
 	MinSeconds      float64 `json:"min_s"`
 	MedianSeconds   float64 `json:"median_s"`
-	FramesPerSecond float64 `json:"frames_per_s"` // at the median
-	GFLOP           float64 `json:"gflop"`        // of a run
-	GFLOPS          float64 `json:"gflops"`       // a second, at the median
-	PeakBytes       int64   `json:"peak_bytes"`   // buffers of the backend
+	MinCPUSeconds   float64 `json:"min_cpu_s"`      // of all cores
+	FramesPerSecond float64 `json:"frames_per_s"`   // at the median
+	GFLOP           float64 `json:"gflop"`          // of a run
+	GFLOPS          float64 `json:"gflops"`         // a second, at the median
+	PeakBytes       int64   `json:"peak_bytes"`     // buffers of the backend
+	ResidentBytes   int64   `json:"resident_bytes"` // largest resident memory of the program
 }
 
 func benchCodec(c *cli.Context, encode bool) error {
@@ -65,6 +68,9 @@ func benchCodec(c *cli.Context, encode bool) error {
 			return usagef("--%s %d: want 1 or more", f, c.Int(f))
 		}
 	}
+	if err := checkPlanFlags(c, []string{"peak", "architecture"}, []string{"runs", "explain"}); err != nil {
+		return err
+	}
 	cfg, err := config.Preset(c.String("preset"))
 	if err != nil {
 		return err
@@ -75,13 +81,16 @@ func benchCodec(c *cli.Context, encode bool) error {
 	}
 	size := either(c.Int("size"), cfg.Model.ImageSize)
 	s := model.Shape{N: c.Int("batch"), T: tok.Padded(either(c.Int("frames"), cfg.Data.Frames, 16)), H: size, W: size}
-	graph, input := tok.Decoder, "codes"
+	graph := tok.Decoder
 	if encode {
-		graph, input = tok.Encoder, "video"
+		graph = tok.Encoder
 	}
 	g, err := graph(s)
 	if err != nil {
 		return usage.Wrap(err)
+	}
+	if c.Bool("plan") {
+		return planCodec(c, tok, g)
 	}
 	device, _, err := newDevice(c)
 	if err != nil {
@@ -92,26 +101,19 @@ func benchCodec(c *cli.Context, encode bool) error {
 		return err
 	}
 	be := &counted{Backend: device}
-	p, err := withRandomWeights(be, tok, g)
+	p, parameters, err := withRandomWeights(be, tok, g)
 	if err != nil {
 		return err
 	}
-	values, codes := make([]float32, p.Buffer(input).Len()), float64(tok.CodebookSize())
-	r := philox.New(1, "bench codec", 0, 0)
-	for i := range values {
-		if values[i] = float32(r.Float64()); !encode {
-			values[i] = float32(math.Floor(r.Float64() * codes))
-		}
-	}
-	if err := be.Write(p.Buffer(input), values); err != nil {
+	if err := randomInput(be, tok, p); err != nil {
 		return err
 	}
-	var times []float64
+	var times, cpu []float64
 	for i := range c.Int("runs") + 1 {
 		if err := c.Context.Err(); err != nil {
 			return err
 		}
-		began := time.Now()
+		began, used := time.Now(), usedSoFar()
 		if err := p.Run(); err != nil {
 			return err
 		}
@@ -119,47 +121,116 @@ func benchCodec(c *cli.Context, encode bool) error {
 			return err
 		}
 		if i > 0 {
-			times = append(times, time.Since(began).Seconds())
+			times, cpu = append(times, time.Since(began).Seconds()), append(cpu, usedSoFar().own-used.own)
 		}
 	}
 	slices.Sort(times)
-	stats := p.Plan.Stats()
 	res := codecResult{Preset: c.String("preset"), Device: describe(device), Precision: kernels.PrecisionOf(device).String(), Clips: s.N, Frames: s.T, Size: size,
-		Parameters: tok.NumParams(), Runs: len(times), MinSeconds: times[0], MedianSeconds: times[len(times)/2], GFLOP: float64(stats.FLOPs()) / 1e9, PeakBytes: model.InUse(be)}
+		Parameters: parameters, Runs: len(times), MinSeconds: times[0], MedianSeconds: times[len(times)/2], MinCPUSeconds: slices.Min(cpu),
+		GFLOP: float64(p.Plan.Stats().FLOPs()) / 1e9, PeakBytes: model.InUse(be), ResidentBytes: usedSoFar().peak}
 	res.FramesPerSecond, res.GFLOPS = float64(s.N*s.T)/res.MedianSeconds, res.GFLOP/res.MedianSeconds
+	out := c.App.Writer
+	if c.Bool("json") {
+		out = c.App.ErrWriter
+	}
+	if c.Bool("explain") {
+		profile, err := p.Plan.Profile()
+		if err != nil {
+			return err
+		}
+		if err := profile.Explain(out); err != nil {
+			return err
+		}
+	}
 	if c.Bool("json") {
 		return printJSON(c, res)
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s, %s, %s: %d clips of %d frames, %d×%d; %.2f M parameters\n%.4g s a run (least %.4g s, %d runs), %.4g frames/s, %.1f GFLOP/s, %s of buffers\n",
+	_, err = fmt.Fprintf(out, "%s, %s, %s: %d clips of %d frames, %d×%d; %.2f M parameters\n%.4g s a run (least %.4g s, of the CPU %.4g s, %d runs), %.4g frames/s, %.1f GFLOP/s, %s of buffers, %s resident\n",
 		res.Preset, res.Device, res.Precision, res.Clips, res.Frames, size, size, float64(res.Parameters)/1e6,
-		res.MedianSeconds, res.MinSeconds, res.Runs, res.FramesPerSecond, res.GFLOPS, inBytes(uint64(res.PeakBytes)))
+		res.MedianSeconds, res.MinSeconds, res.MinCPUSeconds, res.Runs, res.FramesPerSecond, res.GFLOPS, inBytes(uint64(res.PeakBytes)), inBytes(uint64(res.ResidentBytes)))
 	return err
 }
 
-// withRandomWeights compiles a graph with weights of the size that first values have. They
-// repeat, as drawing hundreds of millions takes longer than the runs.
-func withRandomWeights(be kernels.Backend, tok *model.Tokenizer, g *model.Graph) (*model.Program, error) {
-	l := checkpoint.NewLayout(tok)
-	params, err := be.Alloc(l.Len)
+// planCodec estimates a run of an encoder or decoder by the cost model.
+func planCodec(c *cli.Context, tok *model.Tokenizer, g *model.Graph) error {
+	only, err := newCostModel(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	const period = 65521
-	table := make([]float32, period)
+	at, err := parsePeaks(c.String("peak"))
+	if err != nil {
+		return err
+	}
+	p, _, err := withRandomWeights(only, tok, g)
+	if err != nil {
+		return err
+	}
+	only.ran = nil
+	if err := p.Run(); err != nil {
+		return err
+	}
+	r := only.result(c.Command.Name, c.String("preset"), g.Shape, at)
+	if c.Bool("json") {
+		return printJSON(c, r)
+	}
+	return r.write(c.App.Writer, at)
+}
+
+// withRandomWeights compiles a graph with weights of the size that first values have, and
+// returns their number. They repeat, as drawing hundreds of millions takes longer than the
+// runs. Weights that the graph does not use have no memory.
+func withRandomWeights(be kernels.Backend, tok *model.Tokenizer, g *model.Graph) (*model.Program, int, error) {
+	const (
+		period = 65521
+		line   = 16 // values of a cache line: parameters start on one
+	)
+	offsets, end, parameters := make([]int, len(tok.Params)), 0, 0
+	for i, p := range tok.Params {
+		if offsets[i] = end; g.Params[i] != nil {
+			end += (p.Len() + line - 1) / line * line
+			parameters += p.Len()
+		}
+	}
+	params, err := be.Alloc(end)
+	if err != nil {
+		return nil, 0, err
+	}
+	table, values := make([]float32, period), make([]float32, period)
 	r := philox.New(1, "bench weights", 0, 0)
 	for i := range table {
 		table[i] = float32(r.Uniform(-1, 1))
 	}
-	var values []float32
-	for i, p := range l.Params {
-		values = slices.Grow(values[:0], p.Len())[:p.Len()]
-		bound := float32(1 / math.Sqrt(float64(max(p.Len()/p.Shape[0], 1))))
-		for k := range values {
-			values[k] = bound * table[k%period]
+	for i, p := range tok.Params {
+		if g.Params[i] == nil {
+			continue
 		}
-		if err := be.Write(params.Slice(l.Offsets[i], l.Offsets[i]+p.Len()), values); err != nil {
-			return nil, err
+		bound := float32(1 / math.Sqrt(float64(max(p.Len()/p.Shape[0], 1))))
+		for k, v := range table {
+			values[k] = bound * v
+		}
+		for at := 0; at < p.Len(); at += period {
+			n := min(period, p.Len()-at)
+			if err := be.Write(params.Slice(offsets[i]+at, offsets[i]+at+n), values[:n]); err != nil {
+				return nil, 0, err
+			}
 		}
 	}
-	return g.Compile(be, params, nil, l.Offsets)
+	p, err := g.Compile(be, params, nil, offsets)
+	return p, parameters, err
+}
+
+// randomInput writes random clips, or random codes.
+func randomInput(be kernels.Backend, tok *model.Tokenizer, p *model.Program) error {
+	r := philox.New(1, "bench codec", 0, 0)
+	in, encode := p.Buffer("video"), true
+	if in == nil {
+		in, encode = p.Buffer("codes"), false
+	}
+	values, codes := make([]float32, in.Len()), float64(tok.CodebookSize())
+	for i := range values {
+		if values[i] = float32(r.Float64()); !encode {
+			values[i] = float32(math.Floor(r.Float64() * codes))
+		}
+	}
+	return be.Write(in, values)
 }

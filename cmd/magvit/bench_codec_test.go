@@ -3,6 +3,9 @@ package main
 import (
 	"encoding/json"
 	"testing"
+
+	"magvit/model"
+	"magvit/trainer/config"
 )
 
 func TestBenchCodec(t *testing.T) {
@@ -12,9 +15,28 @@ func TestBenchCodec(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &r); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if r.Runs != 2 || r.Clips != 3 || r.Frames != 16 || r.GFLOP <= 0 || r.MinSeconds <= 0 || r.MedianSeconds < r.MinSeconds || r.PeakBytes < 4*int64(r.Parameters) {
+		if r.Runs != 2 || r.Clips != 3 || r.Frames != 16 || r.GFLOP <= 0 || r.MinSeconds <= 0 || r.MedianSeconds < r.MinSeconds || r.MinCPUSeconds <= 0 || r.PeakBytes < 4*int64(r.Parameters) || r.ResidentBytes < r.PeakBytes/2 {
 			t.Errorf("bench %s: %+v", what, r)
 		}
+	}
+	halves := 0
+	for _, what := range []string{"encode", "decode"} {
+		out, _ := magvit(t, "bench", what, "--preset", "tiny", "--plan", "--precision", "bf16", "--json")
+		var plan planResult
+		if err := json.Unmarshal([]byte(out), &plan); err != nil || plan.What != what || plan.Step.GFLOP <= 0 || plan.Step.Seconds <= 0 {
+			t.Errorf("the plan of bench %s: %v, %+v", what, err, plan)
+		}
+		halves += int(printed(t, "bench", what, "--preset", "tiny", "--runs", "1", "--json")["parameters"].(float64))
+	}
+	c, err := config.Preset("tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := model.New(c.Model); err != nil || halves != tok.NumParams() {
+		t.Errorf("the halves have %d parameters, the network %d (%v)", halves, tok.NumParams(), err)
+	}
+	if _, stderr, status := finish(t, program(t, "bench", "encode", "--preset", "tiny", "--plan", "--runs", "2")); status != badInput {
+		t.Errorf("--runs of a plan: %s", stderr)
 	}
 	if _, stderr, status := finish(t, program(t, "bench", "encode", "--preset", "i3d-small")); status == done {
 		t.Errorf("a classifier has codes: %s", stderr)

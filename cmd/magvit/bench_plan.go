@@ -102,8 +102,9 @@ func (r *planRow) add(o planRow) {
 	r.Memory += o.Memory
 }
 
-// planResult is what bench step --plan --json prints.
+// planResult is what bench step, encode and decode print with --plan --json.
 type planResult struct {
+	What         string    `json:"what"` // what ran, see Step
 	Preset       string    `json:"preset"`
 	Precision    string    `json:"precision"`
 	Architecture string    `json:"architecture"`
@@ -137,10 +138,7 @@ func benchPlan(c *cli.Context, p *costModel, net model.Network, cfg config.Confi
 	if err := s.run(); err != nil {
 		return err
 	}
-	r := planResult{Preset: c.String("preset"), Precision: p.precision.String(), Architecture: p.architecture,
-		Batch: shape.N, Frames: shape.T, Size: shape.H, PeakBytes: p.Allocated()}
-	r.Step, r.Kinds, r.Largest = p.rows(at)
-	r.Largest = r.Largest[:min(20, len(r.Largest))]
+	r := p.result("a step", c.String("preset"), shape, at)
 	var launches []float64
 	for _, k := range p.ran {
 		launches = append(launches, k.row(at).Seconds)
@@ -155,6 +153,15 @@ func benchPlan(c *cli.Context, p *costModel, net model.Network, cfg config.Confi
 		return err
 	}
 	return writeScaling(c.App.Writer, r.Scaling, between)
+}
+
+// result sums up what ran, which is what, such as a step.
+func (p *costModel) result(what, preset string, shape model.Shape, at peaks) planResult {
+	r := planResult{What: what, Preset: preset, Precision: p.precision.String(), Architecture: p.architecture,
+		Batch: shape.N, Frames: shape.T, Size: shape.H, PeakBytes: p.Allocated()}
+	r.Step, r.Kinds, r.Largest = p.rows(at)
+	r.Largest = r.Largest[:min(20, len(r.Largest))]
+	return r
 }
 
 // rows sums the recorded launches: in total, by kind, and by Spec.
@@ -217,8 +224,8 @@ func (k costedKernel) row(at peaks) planRow {
 
 // write prints the tables, of Specs only the largest.
 func (r planResult) write(w io.Writer, at peaks) error {
-	fmt.Fprintf(w, "%s, %s on %s: a step of %d clips of %d frames, %d×%d, at %.0f TFLOP/s of tensor cores, %.0f of float32, %.0f GB/s: at least %.1f ms, %s of buffers\n",
-		r.Preset, r.Precision, r.Architecture, r.Batch, r.Frames, r.Size, r.Size, at.tensor/1e12, at.float/1e12, at.bytes/1e9, 1e3*r.Step.Seconds, inBytes(uint64(r.PeakBytes)))
+	fmt.Fprintf(w, "%s, %s on %s: %s of %d clips of %d frames, %d×%d, at %.0f TFLOP/s of tensor cores, %.0f of float32, %.0f GB/s: at least %.1f ms, %s of buffers\n",
+		r.Preset, r.Precision, r.Architecture, r.What, r.Batch, r.Frames, r.Size, r.Size, at.tensor/1e12, at.float/1e12, at.bytes/1e9, 1e3*r.Step.Seconds, inBytes(uint64(r.PeakBytes)))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "run\tlaunches\tGFLOP\tGB\tpacking\tms\tof memory\t  kernel")
 	table := func(rows []planRow) {

@@ -31,18 +31,43 @@ func benchStepCommand() *cli.Command {
 			&cli.IntFlag{Name: "batch", DefaultText: "the preset's", Usage: "clips in a batch"},
 			&cli.IntFlag{Name: "frames", DefaultText: "the preset's, or 16", Usage: "frames of a clip"},
 			&cli.IntFlag{Name: "steps", Value: 10, Usage: "steps to measure, after one that is not measured"},
-			&cli.BoolFlag{Name: "plan", Usage: "only estimate operations and least time on a GPU; needs none"},
-			&cli.StringFlag{Name: "architecture", Value: "sm_90", Usage: "of that GPU"},
-			&cli.StringFlag{Name: "peak", Value: "790,60,3015", Usage: "`TENSOR,FLOAT,MEMORY`: its TFLOP/s of tensor cores and of float32, and GB/s; those of an H100 SXM, nine tenths of its memory's"},
 			&cli.IntFlag{Name: "ranks", Usage: "with --plan: also 1, 2, 4 … up to `N` GPUs, one rank each"},
 			&cli.StringFlag{Name: "link", Usage: "`LATENCY,RATE` between ranks: µs of an exchange, and GB/s that each sends; magvit bench reduce measures them"},
-			&cli.BoolFlag{Name: "explain", Usage: "show the plan: nodes, memory, work and time of each kind of kernel"},
+			explainFlag(),
 			kernelsFlag(),
 			&cli.StringFlag{Name: "recompute", Value: "none", Usage: "values that the backward pass makes again to save memory: none, auto or max"},
 			jsonFlag(),
-		}, deviceFlags()...),
+		}, append(planFlags(), deviceFlags()...)...),
 		Action: benchStep,
 	}
+}
+
+func explainFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "explain", Usage: "show the plan: nodes, memory, work and time of each kind of kernel"}
+}
+
+// planFlags belong to benchmarks that a cost model can estimate.
+func planFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "plan", Usage: "only estimate operations and least time on a GPU; needs none"},
+		&cli.StringFlag{Name: "architecture", Value: "sm_90", Usage: "of that GPU"},
+		&cli.StringFlag{Name: "peak", Value: "790,60,3015", Usage: "`TENSOR,FLOAT,MEMORY`: its TFLOP/s of tensor cores and of float32, and GB/s; those of an H100 SXM, nine tenths of its memory's"},
+	}
+}
+
+// checkPlanFlags refuses flags of --plan without it, and flags of what runs with it.
+func checkPlanFlags(c *cli.Context, ofPlan, ofRuns []string) error {
+	for _, f := range ofPlan {
+		if c.IsSet(f) && !c.Bool("plan") {
+			return usagef("--%s is for --plan, which is not given", f)
+		}
+	}
+	for _, f := range ofRuns {
+		if c.IsSet(f) && c.Bool("plan") {
+			return usagef("--%s is for what runs; --plan runs nothing", f)
+		}
+	}
+	return nil
 }
 
 // stepResult is what bench step --json prints. Work is that of the kernels,
@@ -87,15 +112,8 @@ func benchStep(c *cli.Context) error {
 	if n := c.Int("ranks"); c.IsSet("ranks") && (n < 1 || n > 4096) {
 		return usagef("--ranks %d: want 1 to 4096", n)
 	}
-	for _, f := range []string{"peak", "architecture", "ranks", "link"} {
-		if c.IsSet(f) && !c.Bool("plan") {
-			return usagef("--%s is for --plan, which is not given", f)
-		}
-	}
-	for _, f := range []string{"steps", "explain"} {
-		if c.IsSet(f) && c.Bool("plan") {
-			return usagef("--%s is for steps that run; --plan runs none", f)
-		}
+	if err := checkPlanFlags(c, []string{"peak", "architecture", "ranks", "link"}, []string{"steps", "explain"}); err != nil {
+		return err
 	}
 	var only *costModel
 	var be kernels.Backend
