@@ -90,3 +90,35 @@ func TestImageTokenizerTakesImages(t *testing.T) {
 	}
 	magvit(t, "import", "--from", "open-magvit2", "--inflate", file, "--out", filepath.Join(dir, "video"))
 }
+
+// An imported run has no history: its codes are probed all the same, and its report shows what
+// it is and what was found.
+func TestPublishedRunIsProbedAndReported(t *testing.T) {
+	file, err := filepath.Abs("../../testdata/golden_published/checkpoint.vidtok_plain.ckpt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	run, clips := filepath.Join(dir, "run"), filepath.Join(dir, "clips.npz")
+	magvit(t, "import", "--from", "vidtok", "--version", "1.1", file, "--out", run)
+	magvit(t, "report", run)
+	magvit(t, "synth", "--clips", "20", "--size", "16", "--frames", "5", "--out", clips)
+	out, _ := magvit(t, "probe", "--checkpoint", run, "--data", clips, "--splits", "2", "--steps", "5", "--views", "1")
+	for _, want := range []string{"linear", "codes"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("probe does not say %q:\n%s", want, out)
+		}
+	}
+	if out, _ := magvit(t, "probe", "--checkpoint", run, "--data", clips, "--splits", "2", "--steps", "5", "--views", "1", "--target", "trajectory"); !strings.Contains(out, "constant velocity") {
+		t.Errorf("a forecast from imported codes:\n%s", out)
+	}
+	page, err := os.ReadFile(filepath.Join(run, "report.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"vidtok", "can classes be recognized from the codes", "constant velocity"} {
+		if !bytes.Contains(bytes.ToLower(page), []byte(want)) {
+			t.Errorf("the report does not say %q", want)
+		}
+	}
+}
