@@ -1,6 +1,8 @@
 package trainer
 
 import (
+	"os"
+	"runtime/debug"
 	"sort"
 
 	"magvit/kernels"
@@ -50,4 +52,18 @@ func (t *training) checkMemory() error {
 	}
 	return usage.Errorf("train.batch: %d clips of %d frames, %d×%d, need %s, and %s are free; a batch of %d fits (train.accumulate adds up several)",
 		batch, d.Frames, d.Width, d.Height, kernels.Size(need(batch)), kernels.Size(free), fits)
+}
+
+// gcPercent is how much the heap of a run grows between two collections of garbage, in percent of what is in use. Most of it is
+// buffers without pointers, which the collector does not search: collecting often costs little, and Go's default of 100 would
+// let garbage take as much memory as they do.
+const gcPercent = 25
+
+// collectOften sets gcPercent, unless the user has set GOGC. restore sets what was before.
+func collectOften() (restore func()) {
+	if os.Getenv("GOGC") != "" {
+		return func() {}
+	}
+	before := debug.SetGCPercent(gcPercent)
+	return func() { debug.SetGCPercent(before) }
 }

@@ -62,6 +62,7 @@ type Result struct {
 // that verifies. When ctx is cancelled, Run saves a checkpoint and returns an
 // error that wraps ErrInterrupted. Errors that the user caused wrap usage.Error.
 func Run(ctx context.Context, o Options) (Result, error) {
+	defer collectOften()()
 	t, err := open(ctx, o)
 	if stop := ctx.Err(); err != nil && stop != nil && errors.Is(err, stop) {
 		err = fmt.Errorf("%w before the first step", ErrInterrupted)

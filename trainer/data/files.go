@@ -22,6 +22,7 @@ type files struct {
 	ffmpeg    *ffmpeg
 	index     *Index
 	scalers   sync.Pool // of *scaled
+	mp4s      sync.Pool // of *mp4Film
 	mu        sync.Mutex
 	cacheRoom int64
 	cache     map[int]*pixels
@@ -113,7 +114,7 @@ func (f *files) finish(opt Options) error {
 	if opt.Cache == 0 {
 		f.cacheRoom = 512 << 20
 	}
-	f.scalers.New = func() any { return &scaled{} }
+	f.scalers.New, f.mp4s.New = func() any { return &scaled{} }, func() any { return &mp4Film{} }
 	for i := range f.clips {
 		if isFilm(f.kind(i)) {
 			var err error

@@ -150,13 +150,16 @@ func (f *files) shortened(i int, t *timeline, frames []int) (short film, at seek
 		if m := f.more[i]; m != nil && m.size > 0 {
 			off, size = m.off, m.size
 		}
-		var mp4 *mp4Film
-		if mp4, err = readMP4(io.NewSectionReader(file, off, size), size); err == nil && len(mp4.shown) == t.N {
+		mp4 := f.mp4s.Get().(*mp4Film)
+		done = func() { file.Close(); f.mp4s.Put(mp4) }
+		if err = mp4.read(io.NewSectionReader(file, off, size), size); err == nil && len(mp4.shown) == t.N {
 			if short.bytes, at, err = mp4.shorten(frames[0], frames[len(frames)-1]); err == nil {
 				short.input, short.kind = "pipe:0", "mov"
-				return short, at, func() { file.Close() }, true
+				return short, at, done, true
 			}
 		}
+		done()
+		return short, at, nil, false
 	}
 	file.Close()
 	return short, at, nil, false

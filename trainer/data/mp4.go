@@ -16,11 +16,12 @@ type mp4Film struct {
 	size      []uint32
 	offset    []int64
 	dts, pts  []int64 // ticks, in decoding order
-	key       []bool  // nil: every sample is a key frame
+	key       []bool  // empty: every sample is a key frame
 	shown     []int32 // samples in the order of pts
 	nalLength int     // bytes of the length in front of a unit of H.264
 
-	mvhd, tkhd, mdhd, hdlr, dinf, stsd []byte // whole boxes
+	mvhd, tkhd, mdhd, hdlr, dinf, stsd []byte // whole boxes, in moov
+	moov                               []byte
 }
 
 // errNotShortened is the reason why a film is read by ffmpeg itself: it is no H.264 in MP4, or
@@ -30,53 +31,54 @@ var errNotShortened = errors.New("not a film whose samples can be selected")
 // maxMoov bounds the bytes of the description of an MP4 file.
 const maxMoov = 64 << 20
 
-// readMP4 reads the description of an H.264 film, of a file of size bytes.
-func readMP4(file io.ReaderAt, size int64) (*mp4Film, error) {
-	var moov []byte
-	for at := int64(0); moov == nil; {
+// read reads the description of an H.264 film, of a file of size bytes, into the memory that f has.
+//
+// Why in the same memory: the tables of a film of two hours are 10 MB, and are read for each window of it.
+func (f *mp4Film) read(file io.ReaderAt, size int64) error {
+	*f = mp4Film{file: file, moov: f.moov[:0], size: f.size, offset: f.offset, dts: f.dts, pts: f.pts, key: f.key[:0], shown: f.shown}
+	for at := int64(0); len(f.moov) == 0; {
 		var head [16]byte
 		if n, _ := file.ReadAt(head[:], at); n < 8 {
-			return nil, errNotShortened
+			return errNotShortened
 		}
 		length, body := int64(binary.BigEndian.Uint32(head[:])), int64(8)
 		if length == 1 {
 			length, body = int64(binary.BigEndian.Uint64(head[8:])), 16
 		}
 		if length < body || length > size-at {
-			return nil, errNotShortened
+			return errNotShortened
 		}
 		if string(head[4:8]) == "moov" {
-			if length > maxMoov {
-				return nil, errNotShortened
+			if length > maxMoov || length == body {
+				return errNotShortened
 			}
-			moov = make([]byte, length-body)
-			if _, err := file.ReadAt(moov, at+body); err != nil {
-				return nil, err
+			f.moov = grown(f.moov, int(length-body))
+			if _, err := file.ReadAt(f.moov, at+body); err != nil {
+				return err
 			}
 		}
 		at += length
 	}
-	f := &mp4Film{file: file}
 	var trak []byte
-	for kind, box := range boxes(moov) {
+	for kind, box := range boxes(f.moov) {
 		switch {
 		case kind == "mvhd":
 			f.mvhd = box
 		case kind == "mvex": // the samples are described in fragments
-			return nil, errNotShortened
+			return errNotShortened
 		case kind == "trak" && trak == nil && string(firstBytes(find(box[8:], "mdia", "hdlr"), 16, 4)) == "vide":
 			trak = box[8:]
 		}
 	}
 	if err := f.track(trak); err != nil {
-		return nil, err
+		return err
 	}
 	for i, n := range f.size {
 		if f.offset[i] < 0 || f.offset[i] > size-int64(n) {
-			return nil, errNotShortened
+			return errNotShortened
 		}
 	}
-	return f, nil
+	return nil
 }
 
 // boxes yields the boxes of a container with their headers, up to the first one that is damaged.
@@ -147,11 +149,7 @@ func (f *mp4Film) track(trak []byte) error {
 	if !f.h264(find(stbl[8:], "stsd")) || !f.samples(stbl[8:]) {
 		return errNotShortened
 	}
-	f.shown = make([]int32, len(f.pts))
-	for i := range f.shown {
-		f.shown[i] = int32(i)
-	}
-	slices.SortFunc(f.shown, func(a, b int32) int { return cmp.Compare(f.pts[a], f.pts[b]) })
+	f.sort()
 	for k := 1; k < len(f.shown); k++ {
 		if f.pts[f.shown[k-1]] == f.pts[f.shown[k]] {
 			return errNotShortened
@@ -159,6 +157,27 @@ func (f *mp4Film) track(trak []byte) error {
 	}
 	return nil
 }
+
+// sort orders the samples as they are shown.
+func (f *mp4Film) sort() {
+	f.shown = grown(f.shown, len(f.pts))
+	for i := range f.shown {
+		f.shown[i] = int32(i)
+	}
+	left := 32 * len(f.shown) // steps, of which films need few: a sample is shown at most 16 after it is decoded
+	for i := range f.shown {
+		for j := i; j > 0 && f.pts[f.shown[j-1]] > f.pts[f.shown[j]]; j-- {
+			f.shown[j-1], f.shown[j] = f.shown[j], f.shown[j-1]
+			if left--; left == 0 {
+				slices.SortFunc(f.shown, func(a, b int32) int { return cmp.Compare(f.pts[a], f.pts[b]) })
+				return
+			}
+		}
+	}
+}
+
+// isKey reports whether a sample is a key frame.
+func (f *mp4Film) isKey(i int) bool { return len(f.key) == 0 || f.key[i] }
 
 // simpleEdits reports whether an edit list has at most one edit that shows the film, at its
 // normal rate: such a list shifts the film, or cuts frames off, which makes their number differ
@@ -216,7 +235,7 @@ func (f *mp4Film) samples(stbl []byte) bool {
 	if n < 1 || n > maxFilmFrames || all == 0 && len(stsz)-20 < 4*n {
 		return false
 	}
-	f.size = make([]uint32, n)
+	f.size = grown(f.size, n)
 	for i := range f.size {
 		if f.size[i] = all; all == 0 {
 			f.size[i] = u32(stsz[20+4*i:])
@@ -238,7 +257,7 @@ func (f *mp4Film) offsets(stbl []byte) bool {
 	if !ok || !ok2 || runCount == 0 {
 		return false
 	}
-	f.offset = make([]int64, 0, len(f.size))
+	f.offset = grown(f.offset, len(f.size))[:0]
 	run := 0
 	for chunk := 1; chunk <= count; chunk++ {
 		if run+1 < runCount && int(u32(runs[12*(run+1):])) == chunk {
@@ -266,7 +285,7 @@ func (f *mp4Film) times(stbl []byte) bool {
 	if !ok {
 		return false
 	}
-	f.dts = make([]int64, 0, len(f.size))
+	f.dts = grown(f.dts, len(f.size))[:0]
 	at := int64(0)
 	for k := range count {
 		for range u32(runs[8*k:]) {
@@ -280,7 +299,7 @@ func (f *mp4Film) times(stbl []byte) bool {
 	if len(f.dts) != len(f.size) {
 		return false
 	}
-	f.pts = slices.Clone(f.dts)
+	f.pts = append(grown(f.pts, len(f.dts))[:0], f.dts...)
 	ctts := find(stbl, "ctts")
 	if ctts == nil {
 		return true
@@ -310,7 +329,8 @@ func (f *mp4Film) keys(stss []byte) bool {
 	if !ok {
 		return false
 	}
-	f.key = make([]bool, len(f.size))
+	f.key = grown(f.key, len(f.size))
+	clear(f.key)
 	for k := range n {
 		i := int(binary.BigEndian.Uint32(list[4*k:])) - 1
 		if i < 0 || i >= len(f.key) {

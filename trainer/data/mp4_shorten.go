@@ -38,7 +38,7 @@ func (f *mp4Film) shorten(first, last int) (film io.Reader, at seek, err error) 
 	start := 0
 	low := f.pts[f.shown[first]]
 	for i, p := range f.pts {
-		if p <= low && (f.key == nil || f.key[i]) {
+		if p <= low && f.isKey(i) {
 			start = i
 		}
 		if p == low {
@@ -73,26 +73,37 @@ func (f *mp4Film) shorten(first, last int) (film io.Reader, at seek, err error) 
 	if last+1 < len(f.shown) {
 		at.to = between(high, f.pts[f.shown[last+1]])
 	}
-	return io.MultiReader(f.header(chosen, total), &sampleReader{f: f, samples: chosen}), at, nil
+	return io.MultiReader(f.header(chosen, total), f.samplesOf(chosen)), at, nil
 }
 
-// sampleReader reads samples, one after the other.
+// sampleReader reads samples, one after the other. It does not refer to the mp4Film, whose memory is used again when ffmpeg has
+// been ended, which may be before the last Read.
 type sampleReader struct {
-	f       *mp4Film
-	samples []int
-	done    int64 // bytes of the first sample that were read
+	file io.ReaderAt
+	left []sample
+	done int64 // bytes of the first one that were read
+}
+
+type sample struct{ offset, size int64 }
+
+func (f *mp4Film) samplesOf(chosen []int) *sampleReader {
+	r := &sampleReader{file: f.file}
+	for _, i := range chosen {
+		r.left = append(r.left, sample{f.offset[i], int64(f.size[i])})
+	}
+	return r
 }
 
 func (r *sampleReader) Read(p []byte) (int, error) {
-	for len(r.samples) > 0 && r.done == int64(r.f.size[r.samples[0]]) {
-		r.samples, r.done = r.samples[1:], 0
+	for len(r.left) > 0 && r.done == r.left[0].size {
+		r.left, r.done = r.left[1:], 0
 	}
-	if len(r.samples) == 0 {
+	if len(r.left) == 0 {
 		return 0, io.EOF
 	}
-	i := r.samples[0]
-	n := min(int64(len(p)), int64(r.f.size[i])-r.done)
-	got, err := r.f.file.ReadAt(p[:n], r.f.offset[i]+r.done)
+	s := r.left[0]
+	n := min(int64(len(p)), s.size-r.done)
+	got, err := r.file.ReadAt(p[:n], s.offset+r.done)
 	r.done += int64(got)
 	if int64(got) == n {
 		return got, nil

@@ -7,10 +7,38 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"magvit/kernels/philox"
 )
+
+// readMP4 reads a description into memory that held another one.
+func readMP4(file io.ReaderAt, size int64) (*mp4Film, error) {
+	f := &mp4Film{moov: make([]byte, 7), size: make([]uint32, 3), offset: make([]int64, 9000), dts: make([]int64, 3), pts: make([]int64, 9000), key: slices.Repeat([]bool{true}, 9000), shown: make([]int32, 5)}
+	return f, f.read(file, size)
+}
+
+// Samples are ordered by time whether few or most of them are out of place.
+func TestSamplesInTheOrderOfTime(t *testing.T) {
+	r := philox.New(1, "samples", 0, 0)
+	for _, far := range []int{1, 4, 16, 5000} {
+		f := &mp4Film{pts: make([]int64, 3000)}
+		for i := range f.pts {
+			f.pts[i] = int64(i + r.IntN(far))
+		}
+		f.sort()
+		seen := make([]bool, len(f.pts))
+		for k, i := range f.shown {
+			if seen[i] || k > 0 && f.pts[f.shown[k-1]] > f.pts[i] {
+				t.Fatalf("up to %d out of place: sample %d is at %d", far, i, k)
+			}
+			seen[i] = true
+		}
+	}
+}
 
 // Windows of a film that is cut to the samples they need have the bits of the film decoded
 // whole: with frames that none is predicted from, open groups, edit lists, rotation, pixels

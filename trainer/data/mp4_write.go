@@ -32,7 +32,7 @@ func (f *mp4Film) header(samples []int, total int64) io.Reader {
 	var durations, shifts runs
 	for k, i := range samples {
 		sizes = append(sizes, numbers(f.size[i])...)
-		if f.key == nil || f.key[i] {
+		if f.isKey(i) {
 			keys = append(keys, numbers(uint32(k+1))...)
 		}
 		next := int64(1)
