@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
 	"magvit/trainer/metrics"
@@ -60,9 +61,7 @@ func (m *moments) flush() {
 	for i := range m.block {
 		m.block[i] -= mean[i%d]
 	}
-	var own mat.SymDense
-	own.SymOuterK(1, mat.NewDense(rows, d, m.block).T())
-	m.scatter.AddSym(m.scatter, &own)
+	m.scatter.SymRankK(m.scatter, 1, mat.NewDense(rows, d, m.block).T())
 	delta := mat.NewVecDense(d, nil)
 	total := m.n + rows
 	for i := range mean {
@@ -81,12 +80,14 @@ func (m *moments) covariance() *mat.SymDense {
 	return c
 }
 
-// root is a matrix R with R·R' = the covariance, of as few columns as there are vectors.
-func (m *moments) root() (mat.Matrix, error) {
-	c := m.covariance()
+// root is a matrix R [features,k] with R·R' = the covariance, of as few columns as there are vectors.
+//
+// Why dense: gonum multiplies a triangular with a symmetric matrix value by value, which takes minutes at 2,048 features.
+func (m *moments) root() (*mat.Dense, error) {
 	if m.all == nil {
-		return squareRoot(c)
+		return squareRoot(m.covariance())
 	}
+	m.flush()
 	d := len(m.mean)
 	by := 1 / math.Sqrt(float64(m.n-1))
 	r := mat.NewDense(d, m.n, nil)
@@ -100,29 +101,31 @@ func (m *moments) root() (mat.Matrix, error) {
 //
 //	|mean1 - mean2|² + trace(C1 + C2 - 2·(C1·C2)^½)
 //
-// The trace of the root of C1·C2 is the sum of the roots of the eigenvalues of R'·C2·R, which
-// is symmetric, for any R with R·R' = C1; eigenvalues below 0 are roundings and count as 0.
+// For any R1, R2 with C = R·R' the trace of the root of C1·C2 is the sum of the singular values of R1'·R2, and the trace of C is the
+// sum of the squares of R. The singular values are the roots of the eigenvalues of the smaller Gram matrix of R1'·R2; eigenvalues
+// below 0 are roundings and count as 0.
 func frechetDistance(a, b *moments) (float64, error) {
-	root, err := a.root()
+	r1, err := a.root()
 	if err != nil {
 		return 0, err
 	}
-	c1, c2 := a.covariance(), b.covariance()
-	var product, inner mat.Dense
-	product.Mul(root.T(), c2)
-	inner.Mul(&product, root)
-	_, n := root.Dims()
-	symmetric := mat.NewSymDense(n, nil)
-	for i := range n {
-		for j := i; j < n; j++ {
-			symmetric.SetSym(i, j, (inner.At(i, j)+inner.At(j, i))/2)
-		}
+	r2, err := b.root()
+	if err != nil {
+		return 0, err
+	}
+	var product mat.Dense
+	product.Mul(r1.T(), r2)
+	var gram mat.SymDense
+	if rows, columns := product.Dims(); rows <= columns {
+		gram.SymOuterK(1, &product)
+	} else {
+		gram.SymOuterK(1, product.T())
 	}
 	var of mat.EigenSym
-	if !of.Factorize(symmetric, false) {
+	if !of.Factorize(&gram, false) {
 		return 0, fmt.Errorf("the eigenvalues of a product of covariances of %d features do not converge", len(a.mean))
 	}
-	sum := mat.Trace(c1) + mat.Trace(c2)
+	sum := squares(r1) + squares(r2)
 	for _, v := range of.Values(nil) {
 		sum -= 2 * math.Sqrt(max(v, 0))
 	}
@@ -132,23 +135,28 @@ func frechetDistance(a, b *moments) (float64, error) {
 	return sum, nil
 }
 
+// squares is the sum of the squares of a matrix.
+func squares(m *mat.Dense) float64 { return floats.Dot(m.RawMatrix().Data, m.RawMatrix().Data) }
+
 // squareRoot is a matrix R with R·R' = c: Cholesky's, or by the eigenvalues of a singular c.
-func squareRoot(c mat.Symmetric) (mat.Matrix, error) {
+func squareRoot(c mat.Symmetric) (*mat.Dense, error) {
+	var root mat.Dense
 	var cholesky mat.Cholesky
 	if cholesky.Factorize(c) {
 		var lower mat.TriDense
 		cholesky.LTo(&lower)
-		return &lower, nil
+		root.CloneFrom(&lower)
+		return &root, nil
 	}
 	var of mat.EigenSym
 	if !of.Factorize(c, true) {
 		return nil, fmt.Errorf("the eigenvalues of a covariance of %d features do not converge", c.SymmetricDim())
 	}
-	var vectors, scaled mat.Dense
+	var vectors mat.Dense
 	of.VectorsTo(&vectors)
 	values := of.Values(nil)
-	scaled.Apply(func(_, j int, v float64) float64 { return v * math.Sqrt(max(values[j], 0)) }, &vectors)
-	return &scaled, nil
+	root.Apply(func(_, j int, v float64) float64 { return v * math.Sqrt(max(values[j], 0)) }, &vectors)
+	return &root, nil
 }
 
 // features turns a clip [t,h,w,c] into vectors, all of one length.

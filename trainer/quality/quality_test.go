@@ -14,7 +14,7 @@ import (
 	"magvit/kernels/philox"
 )
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
