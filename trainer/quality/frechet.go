@@ -114,19 +114,19 @@ func frechetDistance(a, b *moments) (float64, error) {
 		return 0, err
 	}
 	var product mat.Dense
-	product.Mul(r1.T(), r2)
 	var gram mat.SymDense
+	product.Mul(r1.T(), r2)
 	if rows, columns := product.Dims(); rows <= columns {
 		gram.SymOuterK(1, &product)
 	} else {
 		gram.SymOuterK(1, product.T())
 	}
-	var of mat.EigenSym
-	if !of.Factorize(&gram, false) {
+	values, ok := eigenvalues(mat.DenseCopyOf(&gram))
+	if !ok {
 		return 0, fmt.Errorf("the eigenvalues of a product of covariances of %d features do not converge", len(a.mean))
 	}
 	sum := squares(r1) + squares(r2)
-	for _, v := range of.Values(nil) {
+	for _, v := range values {
 		sum -= 2 * math.Sqrt(max(v, 0))
 	}
 	for i := range a.mean {

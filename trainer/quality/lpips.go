@@ -12,33 +12,31 @@ const lpipsBatch = 4
 
 // lpips is the mean over frames of LPIPS, see model.LPIPS.
 type lpips struct {
-	be       kernels.Backend
-	net      *model.LPIPS
-	programs map[[3]int]*model.Program // by height, width and channels
+	be   kernels.Backend
+	net  *model.LPIPS
+	prog *model.Program // of the last clip's size alone, so that clips of many sizes need the memory of one
+	size [3]int         // its height, width and channels
 }
 
-func newLPIPS(be kernels.Backend, net *model.LPIPS) *lpips {
-	return &lpips{be, net, map[[3]int]*model.Program{}}
-}
+func newLPIPS(be kernels.Backend, net *model.LPIPS) *lpips { return &lpips{be: be, net: net} }
 
 func (*lpips) about() Value {
 	return Value{Name: "lpips", Better: "lower", Note: "VGG16, version 0.1, by the weights that were given"}
 }
 
 func (m *lpips) program(h, w, c int) (*model.Program, error) {
-	key := [3]int{h, w, c}
-	if p := m.programs[key]; p != nil {
-		return p, nil
+	size := [3]int{h, w, c}
+	if m.prog != nil && m.size == size {
+		return m.prog, nil
 	}
+	m.prog = nil
 	g, err := m.net.Graph(lpipsBatch, h, w, c)
 	if err != nil {
 		return nil, err
 	}
-	p, err := g.Compile(m.be, nil, nil, nil)
-	if err == nil {
-		m.programs[key] = p
-	}
-	return p, err
+	m.prog, err = g.Compile(m.be, nil, nil, nil)
+	m.size = size
+	return m.prog, err
 }
 
 // of compares frames in batches of one size. Distances of images beyond the clip's last frame are not read.

@@ -73,6 +73,8 @@ func TestLPIPS(t *testing.T) {
 	}
 	near(t, "distance", value(whole), sum/5)
 	near(t, "distance of two clips", value(whole, same), sum/10)
+	other := Pair{Name: "b", T: 1, H: 16, W: 18, C: 3, Original: x[:16*18*3], Recon: x[:16*18*3]}
+	near(t, "distance of clips of two sizes", value(whole, other, whole), sum/5*10/11)
 	j, err := New("lpips", o)
 	check(t, err)
 	if err := j.Add(Pair{Name: "small", T: 1, H: 8, W: 8, C: 3, Original: x[:192], Recon: x[:192]}); err == nil {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -242,6 +243,33 @@ func TestInterval(t *testing.T) {
 	}
 	if low, high := interval([][]float64{{1}}, func([]float64) float64 { return 1 }); low.Finite() || high.Finite() {
 		t.Errorf("one clip has an interval %v to %v", low, high)
+	}
+}
+
+// Memory grows by some numbers with each clip, whatever its size.
+func TestMemoryDoesNotGrowWithClips(t *testing.T) {
+	x, y := noise("memory x", 16*16), noise("memory y", 16*16)
+	p := Pair{Name: "a", T: 1, H: 16, W: 16, C: 1, Original: x, Recon: y}
+	j, err := New("psnr,ssim,gradient,sharpness,frechet-pixels", Options{})
+	check(t, err)
+	used := func(clips int) int64 {
+		for range clips {
+			check(t, j.Add(p))
+		}
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	first := used(300) // more than there are features
+	const clips = 1000
+	if grown := used(clips) - first; grown > clips*300 {
+		t.Errorf("%d clips of %d bytes took %d bytes", clips, 2*4*len(x), grown)
+	}
+	r, err := j.Report()
+	check(t, err)
+	if r.Clips != clips+300 || !r.Of("frechet-pixels").Value.Finite() {
+		t.Errorf("%+v", r)
 	}
 }
 
