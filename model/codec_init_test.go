@@ -23,7 +23,7 @@ func asCodec() Config {
 // scales an amplitude by (1+4)^-1.5, a change in time by 1/5, and all but the mean have a half, or a fifth in colour.
 func TestSpectrumOfASmallPatch(t *testing.T) {
 	c := asCodec()
-	all := c.spectrum()
+	all := c.spectrum(nil)
 	if len(all) != 24 {
 		t.Fatalf("%d coefficients, want 24", len(all))
 	}
@@ -41,8 +41,16 @@ func TestSpectrumOfASmallPatch(t *testing.T) {
 			t.Errorf("coefficient %d is %+v, want %+v", i, got, want)
 		}
 	}
+	scaled := make([]float64, 24)
+	for i := range scaled {
+		scaled[i] = 1
+	}
+	scaled[4] = 1000
+	if got := c.spectrum(scaled)[0]; got.channel != 4 || got.scaled != 1000 {
+		t.Errorf("of measured amplitudes the first coefficient is %+v, want channel 4", got)
+	}
 	c.Channels = 1
-	if got := c.spectrum(); len(got) != 8 || got[1].scaled != 1./2 {
+	if got := c.spectrum(nil); len(got) != 8 || got[1].scaled != 1./2 {
 		t.Errorf("grey: %d coefficients, the second %+v", len(got), got[1])
 	}
 }
@@ -103,12 +111,12 @@ func TestCodecWeightsSayWhatTheyNeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Config){
-		`"half": want random, codec`:  func(c *Config) { c.InitialWeights = "half" },
-		"patch_transform: none":       func(c *Config) { c.PatchTransform = "none" },
-		"latent_norm: layer":          func(c *Config) { c.LatentNorm = "layer" },
-		"layer compress_space":        func(c *Config) { c.Layers = append(c.Layers, Layer{Name: CompressSpace}) },
-		"first_frame: true":           func(c *Config) { c.FirstFrame = true },
-		"quantizer.kind: lfq: want f": func(c *Config) { c.Quantizer = withLFQ(64).Quantizer },
+		`"half": want random, codec, codec-fitted`: func(c *Config) { c.InitialWeights = "half" },
+		"patch_transform: none":                    func(c *Config) { c.PatchTransform = "none" },
+		"latent_norm: layer":                       func(c *Config) { c.LatentNorm = "layer" },
+		"layer compress_space":                     func(c *Config) { c.Layers = append(c.Layers, Layer{Name: CompressSpace}) },
+		"first_frame: true":                        func(c *Config) { c.FirstFrame = true },
+		"quantizer.kind: lfq: want f":              func(c *Config) { c.Quantizer = withLFQ(64).Quantizer },
 	} {
 		c := asCodec()
 		change(&c)

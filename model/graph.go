@@ -142,7 +142,7 @@ func (b *builder) encode(x *G.Node) *G.Node {
 	x = b.toPatches(x)
 	in := func(x *G.Node) *G.Node {
 		f := convOptions{}
-		if d := c.codec(); d != nil {
+		if d := b.codec(); d != nil {
 			f = d.convIn(c.InitDim, c.InputKernel)
 		}
 		f.mode = c.padding()
@@ -234,7 +234,7 @@ func (b *builder) decode(x *G.Node) *G.Node {
 	if c.transforms() {
 		f = convOptions{fixedBias: true}
 	}
-	if d := c.codec(); d != nil {
+	if d := b.codec(); d != nil {
 		f = d.convOut(c.InitDim, c.OutputKernel)
 	}
 	last := func(x *G.Node) *G.Node {

@@ -71,7 +71,7 @@ func (b *builder) layer(name string, l Layer, x, cond *G.Node) *G.Node {
 func (b *builder) residual(name string, x *G.Node, k Kernel, f convOptions) *G.Node {
 	_, _, _, _, c := b.dims(x)
 	y := b.act(kernels.ELU, b.causal(name+".fn.0.conv", x, c, k, f))
-	silent := b.t.Config.InitialWeights == codecInit
+	silent := b.t.Config.beginsAsCodec()
 	y = b.act(kernels.ELU, b.conv(name+".fn.2", y, c, point, convOptions{zero: silent, fixedBias: silent}))
 	if b.t.Config.SqueezeExcite != "none" {
 		y = b.squeezeExcite(name+".fn.4", y, max(16, c/2))

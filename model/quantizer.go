@@ -109,7 +109,7 @@ func (b *builder) round(x *G.Node) (out quantized) {
 	z := x
 	if c != q.dims() {
 		f := convOptions{}
-		if d := b.t.Config.codec(); d != nil {
+		if d := b.codec(); d != nil {
 			f = d.projectIn(c)
 		}
 		f.axes = noAxes
@@ -143,7 +143,7 @@ func (b *builder) project(x *G.Node) *G.Node {
 		return x
 	}
 	f := convOptions{}
-	if d := b.t.Config.codec(); d != nil {
+	if d := b.codec(); d != nil {
 		f = d.projectOut(dim)
 	}
 	f.axes = noAxes

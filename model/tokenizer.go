@@ -40,7 +40,7 @@
 //
 // Parameters have that package's names and initial distributions: uniform within 1/√fan-in, upsampling convolutions within √(6/fan-in) with
 // equal sub-pixels and zero bias, gains 1, memory of attention normal.
-// With initial_weights: codec the network begins as a transform codec instead, see codecInit.
+// With initial_weights: codec or codec-fitted the network begins as a transform codec instead, see codecInit.
 package model
 
 import (
@@ -89,6 +89,10 @@ type Tokenizer struct {
 	// Perceptual is the network of model.loss.perceptual, which graphs of a training step need. Its weights are no
 	// parameters: no checkpoint holds them.
 	Perceptual FrozenNet
+
+	// Amplitudes are the roots of the mean squares of the channels of Patches in the training clips, which initial values
+	// of initial_weights codec-fitted depend on; nil: those of natural film.
+	Amplitudes []float64
 
 	index  map[string]int
 	update []Update

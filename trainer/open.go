@@ -216,7 +216,7 @@ func (t *training) build(ctx context.Context, from string) (err error) {
 		return err
 	}
 	t.state, t.stepper.step = t.stepper.state, t.snap.Step
-	if err := t.weights(from); err != nil {
+	if err := t.weights(ctx, from); err != nil {
 		return err
 	}
 	if err := t.copyState(ctx); err != nil {

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
+	"magvit/trainer/task"
 	"magvit/trainer/usage"
 )
 
@@ -156,9 +158,12 @@ func (t *training) owns(from string, step int, fresh bool) error {
 
 // weights fills the state: from the checkpoint to continue, from the weights that the run
 // begins with, or with the seed's first values.
-func (t *training) weights(from string) error {
+func (t *training) weights(ctx context.Context, from string) error {
 	averaged := t.cfg.Train.EMA.Decay > 0
 	if from == "" {
+		if err := task.FitCodec(ctx, t.be, t.net, t.clips.Source, t.clips.Train, t.cfg); err != nil {
+			return err
+		}
 		if err := t.stepper.begin(); err != nil {
 			return err
 		}
