@@ -99,8 +99,10 @@ func TestHopperMatchesDefinitions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.EqualFunc(got[0], want[0], func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) }) {
-				t.Errorf("%v on %s: differs from that of threads in forward order", c, other.Name())
+			for i := range want {
+				if !slices.EqualFunc(got[i], want[i], func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) }) {
+					t.Errorf("%v on %s: result %d differs from that of threads in forward order", c, other.Name(), i)
+				}
 			}
 		}
 	}
@@ -133,7 +135,14 @@ var hopperMutations = []hopperMutation{
 	{"a block is given back with its first tap", "inline void mainloop", "if (tap == 0) mbarrier_arrive(r.b.empty + 8 * last_b)", "if (tap == 1 || r.taps == 1) mbarrier_arrive(r.b.empty + 8 * b.stage)", "Conv", ""},
 	{"the last stage of a work tile is not released", "inline void mainloop", "release(k_steps);", "", "Conv", "hang"},
 	{"one warp gives a stage back for all", "inline void mainloop", "warp_leader = threadIdx.x % 32 == 0", "warp_leader = threadIdx.x % 128 == 0", "Conv", "hang"},
-	{"too few warps are counted", "make_pipeline", "mbarrier_init(p.empty + 8 * s, CONSUMER_WARPS)", "mbarrier_init(p.empty + 8 * s, 1)", "Conv", ""},
+	{"too few warps are counted", "make_pipeline", "mbarrier_init(p.empty + 8 * s, readers)", "mbarrier_init(p.empty + 8 * s, 1)", "Conv", ""},
+	{"a bias from a stage before it is filled", "inline void bias_gradient", "mbarrier_wait(r.a.full + 8 * a.stage, a.phase);", "", "ConvGradWB", ""},
+	{"a stage refilled while a bias reads it", "inline void bias_gradient", "if (lane == 0) mbarrier_arrive(r.a.empty + 8 * a.stage);", "", "ConvGradWB", "hang"},
+	{"a bias's warp not counted", "inline void wgrad", "has_bias ? a_tiles : 0", "0", "ConvGradWB", ""},
+	{"channels of a bias as another pixel has them", "inline void bias_gradient", "(chunk ^ p % 8)", "chunk", "ConvGradWB", ""},
+	{"a quarter of a bias's pixels", "inline void bias_gradient", "sum[j] += __shfl_xor_sync(FULL_MASK, sum[j], 16);", "", "ConvGradWB", ""},
+	{"the bias of the first channels twice", "inline void wgrad", "r, warp - 1, m0", "r, 0, m0", "ConvGradWB", ""},
+	{"biases of the splits over each other", "inline void wgrad", "db + (size_t)blockIdx.y * s.M", "db", "ConvGradWB", ""},
 	{"the second warpgroup waits for nobody", "inline void mainloop", "if (done == lead) mbarrier_arrive(r.order);", "", "Conv", "hang"},
 	{"ahead of what the rings hold", "inline void implicit_gemm", "r.a.stages - 1, (r.b.stages - 1) * r.taps", "r.a.stages + 1, r.b.stages * r.taps + 1", "Conv", "hang"},
 	{"the stage before it is filled", "inline void mainloop", "mbarrier_wait(r.a.full + 8 * a.stage, a.phase);", "", "Conv", "while a copy is writing it"},

@@ -85,6 +85,9 @@ func (d *Device) Precision() kernels.Precision { return d.precision }
 // StoresBF16 reports whether activations may be stored in bfloat16.
 func (d *Device) StoresBF16() bool { return d.precision == kernels.BF16 }
 
+// FusesGradients reports that there are kernels for several gradients at once.
+func (d *Device) FusesGradients() bool { return true }
+
 // Name is the device in a few words.
 func (d *Device) Name() string { return d.drv.Name() }
 

@@ -58,6 +58,16 @@ func StoresBF16(be Backend) bool {
 	return ok && b.StoresBF16()
 }
 
+// GradientFuser is a Backend with kernels for several gradients at once that read the same
+// activations, such as SqueezeExciteGrad, which are faster than one kernel for each.
+type GradientFuser interface{ FusesGradients() bool }
+
+// FusesGradients reports whether a backend has such kernels.
+func FusesGradients(be Backend) bool {
+	b, ok := be.(GradientFuser)
+	return ok && b.FusesGradients()
+}
+
 // ConvChooser is a Backend that has several kernels for convolutions, of different
 // errors.
 type ConvChooser interface{ UseConvKernels(ConvKernels) }

@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Conv is a causal 3-D convolution, channels-last, with bias, activation and
@@ -48,6 +49,12 @@ type ConvGradX struct{ Conv }
 //
 // Arguments: dw [O,KT,KH,KW,C]; dy [N,T',H',W',O], x [N,T,H,W,C].
 type ConvGradW struct{ Conv }
+
+// ConvGradWB is ConvGradW and the gradient of the bias, db[o] = Σ dy[q,o], which reads the
+// same dy.
+//
+// Arguments: dw [O,KT,KH,KW,C], db [O]; dy [N,T',H',W',O], x [N,T,H,W,C].
+type ConvGradWB struct{ Conv }
 
 // Out is the size of the result in time, height and width.
 func (s Conv) Out() (t, h, w int) {
@@ -129,6 +136,8 @@ func (s ConvGradW) Validate() error {
 	return s.sizes()
 }
 
+func (s ConvGradWB) Validate() error { return ConvGradW(s).Validate() }
+
 func (s Conv) xShape() []int { return []int{s.N, s.T, s.H, s.W, s.C} }
 func (s Conv) wShape() []int { return []int{s.O, s.KT, s.KH, s.KW, s.C} }
 func (s Conv) yShape() []int {
@@ -157,6 +166,10 @@ func (s ConvGradX) Args() []Arg {
 
 func (s ConvGradW) Args() []Arg {
 	return []Arg{out("dw", s.wShape()...), factor(either(in("dy", s.yShape()...))), factor(either(in("x", s.xShape()...)))}
+}
+
+func (s ConvGradWB) Args() []Arg {
+	return slices.Insert(ConvGradW(s).Args(), 1, out("db", s.O))
 }
 
 // FLOPs counts the taps that fall on zeros outside the input too.
@@ -268,4 +281,12 @@ func (s ConvGradW) Define(args ...[]float32) {
 	for i, v := range sum {
 		dw[i] = float32(v)
 	}
+}
+
+func (s ConvGradWB) FLOPs() int64  { return s.Conv.FLOPs() + int64(s.pixels())*int64(s.O) }
+func (s ConvGradWB) Grads() []Grad { return nil }
+
+func (s ConvGradWB) Define(args ...[]float32) {
+	ConvGradW(s).Define(args[0], args[2], args[3])
+	SumRows{Rows: s.pixels(), C: s.O}.Define(args[1], args[2])
 }

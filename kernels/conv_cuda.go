@@ -126,6 +126,15 @@ func (s ConvGradW) cuda(p *Launches) {
 	p.addPartials(dw, partials, splits, splits, s.O*s.taps())
 }
 
+func (s ConvGradWB) cuda(p *Launches) {
+	if forms := ConvGradW(s).sm90Forms(); p.onHopper(forms) {
+		ConvGradW(s).sm90(p, forms[0])
+		return
+	}
+	ConvGradW(s).cuda(p)
+	p.totalSums(p.sumRowsKernel(p.arg("dy")), p.arg("db"), s.pixels(), s.O, sumRowsOf(p.arg("dy"), s.pixels(), s.O))
+}
+
 // gradWWidth is the number of columns, which are output channels, of CTAs of the gradient of
 // the weights.
 func (s Conv) gradWWidth() int {

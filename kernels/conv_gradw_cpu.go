@@ -102,6 +102,34 @@ func (s ConvGradW) cpu(c *CPU) []stage {
 	return stages
 }
 
+// ConvGradWB adds the rows of dy after the gradient of the weights, rounded as that rounds them.
+func (s ConvGradWB) cpu(c *CPU) (stages []stage) {
+	views := make([][3][]float32, c.workers) // dw, dy, x
+	for _, w := range ConvGradW(s).cpu(c) {
+		stages = append(stages, stage{w.tasks, func(args [][]float32, task, worker int) {
+			view := views[worker][:]
+			view[0], view[1], view[2] = args[0], args[2], args[3]
+			w.do(view, task, worker)
+		}})
+	}
+	c.reserve(rowsPerTask(s.O) * s.O)
+	addRows := c.vec().addRows
+	for _, b := range columnSums(1, s.pixels(), s.O, func(acc []float64, args [][]float32, from, to, worker int) {
+		rows := args[1][from*s.O : to*s.O]
+		if c.prec == BF16 {
+			rounded := c.scratch[worker][:len(rows)]
+			for i, v := range rows {
+				rounded[i] = RoundBF16(v)
+			}
+			rows = rounded
+		}
+		addRows(acc, rows, to-from, s.O)
+	}) {
+		stages = append(stages, stage{b.tasks, func(args [][]float32, task, worker int) { b.do(args[1:], task, worker) }})
+	}
+	return stages
+}
+
 // scratch is how many values a worker needs: sums, gathered rows, and in BF16 the
 // words of dy and the rows that become words.
 func (g *gradWeights) scratch() int {

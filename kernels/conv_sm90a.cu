@@ -3,7 +3,7 @@
 //
 //   conv_sm90a (fprop)         y[q,o]  = Act(b[o] + Σ_k,c w[o,k,c] x[q at k, c]) + r[q,o]
 //   conv_grad_x_sm90a (dgrad)  dx[p,c] = (Σ_k,o w[o,k,c] dy[p at -k, o] + r[p,c])·Act'(s[p,c])
-//   conv_grad_w_sm90a (wgrad)  dw[o,k,c] = Σ_q dy[q,o] x[q at k, c]
+//   conv_grad_w_sm90a (wgrad)  dw[o,k,c] = Σ_q dy[q,o] x[q at k, c], and db[o] = Σ_q dy[q,o]
 //
 // k is a filter tap; q at k is the input pixel that output pixel q reads through it.
 //
@@ -34,7 +34,8 @@
 // Persistent kernel: each CTA loops over work tiles (see WorkTile). The producer prefetches
 // the next tile during the epilogue, which has staging memory of its own. The second consumer
 // warpgroup starts some steps after the first one, so that the epilogue of one overlaps the
-// mainloop of the other. Split-K: the tiles of a last wave that would leave SMs idle are split
+// mainloop of the other. In wgrad the CTAs of the first columns also sum the bias gradient: idle
+// warps of the producer warpgroup, one per A tile, read the stages of dy. Split-K: the tiles of a last wave that would leave SMs idle are split
 // along K; conv_sum_sm90a and conv_grad_x_sum_sm90a reduce the workspace in order
 // (conv_sm90a_tiles.go). Wgrad is split-K over blockIdx.y, and sum_rows reduces.
 //
@@ -55,9 +56,10 @@
 // improvements: a halo for the taps of wgrad; clusters with TMA multicast.
 //
 // What the emulator cannot check, and why it holds:
-//   - Pipeline stages are written by TMA and read by wgmma only, both in the async proxy: an
-//     mbarrier hands a stage over without a proxy fence. Staging memory is accessed by the
-//     generic proxy only.
+//   - Pipeline stages are written by TMA and read by wgmma, both in the async proxy: an
+//     mbarrier hands a stage over without a proxy fence. The loads of the bias gradient are
+//     complete when their warp arrives, as the sums depend on them; a wait for TMA's bytes makes
+//     them visible to the generic proxy. Staging memory is accessed by the generic proxy only.
 //   - x and dy that are read in place were written by kernels that have ended.
 //   - Barriers keep their phase from tile to tile: a PipelineState is never reset, and each
 //     stage of a work tile, the last one included, is released.
@@ -229,7 +231,7 @@ __device__ inline void epilogue(const EpilogueParams& o, const float (&acc)[128]
 // Fprop and dgrad. x is the tensor whose pixels are read: x or dy.
 template <bool DGRAD>
 __device__ inline void implicit_gemm(char* memory, const TensorMap* x, const TensorMap* w, const EpilogueParams& o, float* workspace, const Params& s) {
-  SharedStorage r = make_shared_storage(memory, s, CONSUMERS * STAGING_BYTES);
+  SharedStorage r = make_shared_storage(memory, s, CONSUMERS * STAGING_BYTES, 0);
   int group = threadIdx.x / 128;
   if (group == CONSUMERS) {  // producer
     setmaxnreg_dec<40>();
@@ -310,16 +312,49 @@ __device__ inline void splitk_reduce(const EpilogueParams& o, const float* works
     if (m + j < s.M) epilogue1<DGRAD>(v[j], o, pixel, m + j, s.M);
 }
 
-__device__ inline void wgrad(char* memory, const TensorMap* dy, const TensorMap* x, float* dw, const Params& s) {
-  SharedStorage r = make_shared_storage(memory, s, 0);
-  int chunks = (s.C + 63) / 64, k = s.t.taps * s.h.taps * s.w.taps, columns = k * chunks, m_tiles = (s.M + 64 * r.a_tiles - 1) / (64 * r.a_tiles);
+// The bias gradient of 64 channels from m, by a warp: the sums over all pixels of a tile of the A
+// stages. A lane has 8 channels of every fourth pixel.
+__device__ inline void bias_gradient(float* db, const char* memory, const SharedStorage& r, int tile, int m, int M, int k_steps) {
+  int lane = threadIdx.x % 32, chunk = lane % 8;
+  const char* stages = memory + (r.a.smem - smem_address(memory)) + tile * A_TILE_BYTES;
+  PipelineState a = {0, 0};
+  float sum[8] = {};
+  for (int i = 0; i < k_steps; i++) {
+    mbarrier_wait(r.a.full + 8 * a.stage, a.phase);
+    const char* rows = stages + a.stage * r.a.stage_bytes;
+    for (int p = lane / 8; p < 64; p += 4) {
+      float v[8];
+      load8(v, reinterpret_cast<const bfloat*>(rows + p * 128 + (chunk ^ p % 8) * 16));
+#pragma unroll
+      for (int j = 0; j < 8; j++) sum[j] += v[j];
+    }
+    __syncwarp();
+    if (lane == 0) mbarrier_arrive(r.a.empty + 8 * a.stage);
+    a.advance(r.a);
+  }
+#pragma unroll
+  for (int j = 0; j < 8; j++) {
+    sum[j] += __shfl_xor_sync(FULL_MASK, sum[j], 8);
+    sum[j] += __shfl_xor_sync(FULL_MASK, sum[j], 16);
+    if (lane < 8 && m + chunk * 8 + j < M) db[m + chunk * 8 + j] = sum[j];
+  }
+}
+
+__device__ inline void wgrad(char* memory, const TensorMap* dy, const TensorMap* x, float* dw, float* db, const Params& s) {
+  int a_tiles = s.two_m_tiles ? 2 : 1, m_tiles = (s.M + 64 * a_tiles - 1) / (64 * a_tiles);
+  bool has_bias = db && (int)blockIdx.x < m_tiles;  // the first columns
+  SharedStorage r = make_shared_storage(memory, s, 0, has_bias ? a_tiles : 0);
+  int chunks = (s.C + 63) / 64, k = s.t.taps * s.h.taps * s.w.taps, columns = k * chunks;
   int m0 = blockIdx.x % m_tiles * 64 * r.a_tiles, column0 = blockIdx.x / m_tiles * 4 * r.b_tiles, own_columns = min(4 * r.b_tiles, columns - column0);
   int pixel_tiles = tiles_along(s.w) * tiles_along(s.h) * tiles_along(s.t) * (((s.N - 1) >> (6 - s.t.log2 - s.h.log2 - s.w.log2)) + 1);
   int k_begin = blockIdx.y * s.split_steps, k_end = min(k_begin + s.split_steps, pixel_tiles), group = threadIdx.x / 128;
   if (group == CONSUMERS) {  // producer
     setmaxnreg_dec<56>();
-    int lane = threadIdx.x % 128;
-    if (lane >= 32) return;
+    int lane = threadIdx.x % 32, warp = threadIdx.x % 128 / 32;
+    if (warp > 0) {
+      if (has_bias && warp <= a_tiles) bias_gradient(db + (size_t)blockIdx.y * s.M, memory, r, warp - 1, m0 + 64 * (warp - 1), s.M, k_end - k_begin);
+      return;
+    }
     // A lane copies its column (tap and 64 channels) of each pixel tile, and its M tile of dy.
     int column = column0 + lane, tap = column / chunks, c0 = column % chunks * 64, m = m0 + 64 * lane;
     int w = source_coord(s.w, 0, tap % s.w.taps, 1), h = source_coord(s.h, 0, tap / s.w.taps % s.h.taps, 1), t = source_coord(s.t, 0, tap / s.w.taps / s.h.taps, 1);
@@ -386,10 +421,10 @@ extern "C" __global__ void conv_grad_x_sum_sm90a(void* dx, const void* saved, co
   hopper::splitk_reduce<true>({dx, saved, r, kind, half}, workspace, s);
 }
 
-// dw is [splits,O,KT,KH,KW,C]: a split has split_steps tiles of 64 output pixels. The axes of s
+// dw is [splits,O,KT,KH,KW,C], db [splits,O] or null: a split has split_steps tiles of 64 output pixels. The axes of s
 // are those of dy; M is O.
 extern "C" __global__ void __launch_bounds__(384, 1)
-conv_grad_w_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ TensorMap x, float* dw, hopper::Params s) {
+conv_grad_w_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ TensorMap x, float* dw, float* db, hopper::Params s) {
   DYNAMIC_SHARED(char, memory);
-  hopper::wgrad(memory, &dy, &x, dw, s);
+  hopper::wgrad(memory, &dy, &x, dw, db, s);
 }

@@ -35,12 +35,13 @@ struct Pipeline {
   int stages;
 };
 
-__device__ inline Pipeline make_pipeline(unsigned& free, unsigned stage_bytes, int stages) {
+// readers is the number of warps that release a stage.
+__device__ inline Pipeline make_pipeline(unsigned& free, unsigned stage_bytes, int stages, int readers) {
   unsigned full = free + stages * stage_bytes;
   Pipeline p = {free, stage_bytes, full, full + 8 * stages, stages};
   for (int s = 0; s < stages && threadIdx.x == 0; s++) {
     mbarrier_init(p.full + 8 * s, 1);
-    mbarrier_init(p.empty + 8 * s, CONSUMER_WARPS);
+    mbarrier_init(p.empty + 8 * s, readers);
   }
   free = (full + 16 * stages + 1023) / 1024 * 1024;
   return p;
@@ -63,15 +64,16 @@ struct SharedStorage {
   int a_tiles, b_tiles, taps;  // tiles per stage
 };
 
-__device__ inline SharedStorage make_shared_storage(char* memory, const Params& s, unsigned staging_bytes) {
+// a_readers is the number of warps besides the consumers that read stages of a.
+__device__ inline SharedStorage make_shared_storage(char* memory, const Params& s, unsigned staging_bytes, int a_readers) {
   SharedStorage r;
   r.a_tiles = s.two_m_tiles ? 2 : 1, r.b_tiles = 3 - r.a_tiles, r.taps = s.shared_taps, r.tap_bytes = s.h.dilation * 128 << s.w.log2;
   unsigned start = smem_address(memory), first = (start + 15) / 16 * 16;
   r.staging = reinterpret_cast<float*>(memory + (first - start));
   r.order = first + staging_bytes;
   unsigned free = (r.order + 8 + 1023) / 1024 * 1024;
-  r.b = make_pipeline(free, r.b_tiles * (B_TILE_BYTES + (r.taps - 1) * r.tap_bytes), s.stagesB);
-  r.a = make_pipeline(free, r.a_tiles * A_TILE_BYTES, s.stagesA);
+  r.b = make_pipeline(free, r.b_tiles * (B_TILE_BYTES + (r.taps - 1) * r.tap_bytes), s.stagesB, CONSUMER_WARPS);
+  r.a = make_pipeline(free, r.a_tiles * A_TILE_BYTES, s.stagesA, CONSUMER_WARPS + a_readers);
   if (threadIdx.x == 0) {
     mbarrier_init(r.order, 4);
     fence_proxy_async();

@@ -188,11 +188,12 @@ func (s ConvGradX) sm90(p *Launches, forms []sm90Form) {
 }
 
 type sm90ConvGradWArgs struct {
-	DY, X TensorMap
-	DW    Operand
-	S     sm90Params
+	DY, X  TensorMap
+	DW, DB Operand
+	S      sm90Params
 }
 
+// sm90 also gives the gradient of the bias if the Spec has one.
 func (s ConvGradW) sm90(p *Launches, f sm90Form) {
 	k := s.KT * s.KH * s.KW
 	dense := f
@@ -200,11 +201,17 @@ func (s ConvGradW) sm90(p *Launches, f sm90Form) {
 	dy, x := p.pixelMap(p.arg("dy"), s.outputDims(), dense), p.pixelMap(p.arg("x"), s.inputDims(), f)
 	tiles, n := f.tiles(ceilDiv(k*ceilDiv(s.C, sm90Side), 4)), p.args[0].Len()
 	splits, size := splitPixelTiles(f.pixelTiles(), tiles)
-	dw := p.arg("dw")
-	partials := p.partials(dw, splits, n)
+	dw, db := p.arg("dw"), p.optional("db")
+	partials, biases := p.partials(dw, splits, n), db
+	if db != (Operand{}) {
+		biases = p.partials(db, splits, s.O)
+	}
 	l := sumPipelines(f.wide)
-	p.add("conv_grad_w_sm90a", grid2D(tiles, splits), grid1D(sm90Threads), sm90ConvGradWArgs{dy, x, partials, f.size(l, tileSchedule{steps: size})}).Shared = l.size(0)
+	p.add("conv_grad_w_sm90a", grid2D(tiles, splits), grid1D(sm90Threads), sm90ConvGradWArgs{dy, x, partials, biases, f.size(l, tileSchedule{steps: size})}).Shared = l.size(0)
 	p.addPartials(dw, partials, splits, splits, n)
+	if db != (Operand{}) {
+		p.addPartials(db, biases, splits, splits, s.O)
+	}
 }
 
 // persistent adds a kernel whose CTAs loop over work tiles of results, and, where the

@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // FramePool is squeeze-excite's context: per frame a softmax over the P pixels
@@ -36,6 +37,35 @@ func (s FramePool) Define(args ...[]float32) {
 			}
 			ctx[f*s.C+c] = float32(sum)
 		}
+	}
+}
+
+// FramePoolStats is FramePool that also gives the logarithm of the softmax's denominator, which
+// SqueezeExciteGrad reads.
+//
+//	lse_f = log sum_p exp(x_p·k)
+//
+// Arguments: ctx [F,C], lse [F]; x [F,P,C], k [C].
+type FramePoolStats struct{ F, P, C int }
+
+func (s FramePoolStats) Validate() error { return poolOf(s.F, s.P, s.C) }
+func (s FramePoolStats) FLOPs() int64    { return FramePool(s).FLOPs() }
+func (s FramePoolStats) Grads() []Grad   { return nil }
+
+func (s FramePoolStats) Args() []Arg {
+	return []Arg{out("ctx", s.F, s.C), out("lse", s.F), actIn("x", s.F, s.P, s.C), in("k", s.C)}
+}
+
+func (s FramePoolStats) Define(args ...[]float32) {
+	lse, x, k := args[1], args[2], args[3]
+	FramePool(s).Define(args[0], x, k)
+	for f := range lse {
+		logits := products(x[f*s.P*s.C:][:s.P*s.C], k)
+		peak, sum := slices.Max(logits), 0.
+		for _, v := range logits {
+			sum += math.Exp(v - peak)
+		}
+		lse[f] = float32(peak + math.Log(sum))
 	}
 }
 
@@ -229,6 +259,50 @@ func (s SqueezeExciteGradX) Define(args ...[]float32) {
 				dx[i] = float32(sum * s.Act.Slope(float64(x[i])))
 			}
 		}
+	}
+}
+
+// SqueezeExciteGrad is SqueezeExciteGradX and FramePoolGradK at once. ctx and lse are the results
+// of FramePoolStats, by which the softmax and the mean of its slopes need no pass of their own.
+//
+//	a_p  = exp(x_p·k - lse),  ds_p = a_p (x_p·dctx - ctx·dctx)
+//	dx_p = (dy_p·g + a_p dctx + ds_p k)·Act'(x_p),  dk = sum_fp ds_p x_p
+//
+// Arguments: dx [F,P,C], dk [C]; dy [F,P,C], g [F,C], dctx [F,C], x [F,P,C], k [C], ctx [F,C], lse [F].
+type SqueezeExciteGrad struct {
+	F, P, C int
+	Act     Activation
+}
+
+func (s SqueezeExciteGrad) Validate() error { return SqueezeExciteGradX(s).Validate() }
+func (s SqueezeExciteGrad) FLOPs() int64    { return 18 * int64(s.F) * int64(s.P) * int64(s.C) }
+func (s SqueezeExciteGrad) Grads() []Grad   { return nil }
+
+func (s SqueezeExciteGrad) Args() []Arg {
+	return []Arg{actOut("dx", s.F, s.P, s.C), out("dk", s.C), actIn("dy", s.F, s.P, s.C), in("g", s.F, s.C), in("dctx", s.F, s.C),
+		actIn("x", s.F, s.P, s.C), in("k", s.C), in("ctx", s.F, s.C), in("lse", s.F)}
+}
+
+func (s SqueezeExciteGrad) Define(args ...[]float32) {
+	dx, dk, dy, g, dctx, x, k, ctx, lse := args[0], args[1], args[2], args[3], args[4], args[5], args[6], args[7], args[8]
+	total := make([]float64, s.C)
+	for f := range s.F {
+		frame, d, gain := x[f*s.P*s.C:][:s.P*s.C], dctx[f*s.C:][:s.C], g[f*s.C:][:s.C]
+		mean := products(ctx[f*s.C:][:s.C], d)[0]
+		u, v := products(frame, k), products(frame, d)
+		for p := range s.P {
+			a := math.Exp(u[p] - float64(lse[f]))
+			ds := a * (v[p] - mean)
+			for c := range s.C {
+				i := (f*s.P+p)*s.C + c
+				sum := float64(dy[i])*float64(gain[c]) + a*float64(d[c]) + ds*float64(k[c])
+				dx[i] = float32(sum * s.Act.Slope(float64(x[i])))
+				total[c] += ds * float64(x[i])
+			}
+		}
+	}
+	for c := range dk {
+		dk[c] = float32(total[c])
 	}
 }
 

@@ -96,26 +96,39 @@ func (p *pooling) scale(piece int) float64 {
 }
 
 func (s FramePool) cpu(c *CPU) []stage {
-	p := newPooling(c, s)
+	return newPooling(c, s).context(1, 2, func([][]float32, int) {})
+}
+
+// context computes ctx; x and k are the positions of these arguments. After a frame's context
+// it calls after.
+func (p *pooling) context(x, k int, after func(args [][]float32, f int)) []stage {
 	return []stage{
-		{s.F * p.pieces, func(args [][]float32, piece, worker int) {
-			p.attend(piece, worker, args[1], args[2], nil)
+		{p.F * p.pieces, func(args [][]float32, piece, worker int) {
+			p.attend(piece, worker, args[x], args[k], nil)
 			f, from, to := p.pixels(piece)
-			ctx, first := p.ctx[piece*p.ld:][:p.ld], f*s.P+from
+			ctx, first := p.ctx[piece*p.ld:][:p.ld], f*p.P+from
 			clear(ctx)
-			p.weighRows(ctx, args[1][first*s.C:], p.e[first:], to-from, s.C)
+			p.weighRows(ctx, args[x][first*p.C:], p.e[first:], to-from, p.C)
 		}},
-		{s.F, func(args [][]float32, f, _ int) {
+		{p.F, func(args [][]float32, f, _ int) {
 			p.join(f)
-			for j := range s.C {
+			for j := range p.C {
 				sum := 0.
 				for i := f * p.pieces; i < (f+1)*p.pieces; i++ {
 					sum += p.scale(i) * p.ctx[i*p.ld+j]
 				}
-				args[0][f*s.C+j] = float32(sum / p.total[f])
+				args[0][f*p.C+j] = float32(sum / p.total[f])
 			}
+			after(args, f)
 		}},
 	}
+}
+
+func (s FramePoolStats) cpu(c *CPU) []stage {
+	p := newPooling(c, FramePool(s))
+	return p.context(2, 3, func(args [][]float32, f int) {
+		args[1][f] = float32(p.greatest[f] + math.Log(p.total[f]))
+	})
 }
 
 func (s FramePoolGradX) cpu(c *CPU) []stage {
@@ -195,6 +208,50 @@ func (s FramePoolGradK) cpu(c *CPU) []stage {
 					sum += p.scale(i) / p.total[f] * (p.slope[i*p.ld+j] + (mean-p.mean[f])*p.ctx[i*p.ld+j])
 				}
 				args[0][j] = float32(sum)
+			}
+		}},
+	}
+}
+
+// SqueezeExciteGrad reads a piece of x once: its gradient and its part of dk follow from the
+// results of the forward pass.
+func (s SqueezeExciteGrad) cpu(c *CPU) []stage {
+	p := newPooling(c, FramePool{s.F, s.P, s.C})
+	c.reserve(p.per * s.C)
+	return []stage{
+		{s.F * p.pieces, func(args [][]float32, piece, worker int) {
+			dctx, x, k := args[4], args[5], args[6]
+			p.attend(piece, worker, x, k, dctx)
+			f, from, to := p.pixels(piece)
+			first, n := f*s.P+from, to-from
+			at, end := first*s.C, (first+n)*s.C
+			d, mean, scale := dctx[f*s.C:][:s.C], 0., math.Exp(p.most[piece]-float64(args[8][f]))
+			for c, v := range args[7][f*s.C:][:s.C] {
+				mean += float64(v) * float64(d[c])
+			}
+			a, ds := p.e[first:][:n], p.weight[worker][:n]
+			for i, e := range a {
+				w := float64(e) * scale
+				a[i], ds[i] = float32(w), float32(w*(p.along[first+i]-mean))
+			}
+			slope := p.slope[piece*p.ld:][:p.ld]
+			clear(slope)
+			p.weighRows(slope, x[at:], ds, n, s.C)
+			dx, pool := args[0][at:end], c.scratch[worker][:end-at]
+			p.rowMix(pool, d, k, a, ds, n, s.C)
+			p.rowMul(dx, args[2][at:end], args[3][f*s.C:][:s.C], n, s.C)
+			p.add(dx, dx, pool)
+			if s.Act != None {
+				c.gradSlice(s.Act, dx, dx, x[at:end])
+			}
+		}},
+		{1, func(args [][]float32, _, _ int) {
+			for j := range args[1] {
+				sum := 0.
+				for i := range s.F * p.pieces {
+					sum += p.slope[i*p.ld+j]
+				}
+				args[1][j] = float32(sum)
 			}
 		}},
 	}

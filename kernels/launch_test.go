@@ -69,7 +69,10 @@ func TestGeometry(t *testing.T) {
 		{SumRows{Rows: 700, C: 65}, []string{"sum_rows 75,1,1 16,16,1 s1", "sum_rows 3,1,1 32,8,1 0s"}},
 		{SumRows{Rows: 9, C: 32}, []string{"sum_rows 1,1,1 4,64,1 01"}},
 		{LayerNorm{Rows: 9, C: 7, Eps: 1}, []string{"layer_norm_odd 1,1,1 256,1,1 0123"}},
-		{FramePool{F: 3, P: 5, C: 40}, []string{"frame_dots 1,1,1 256,1,1 s-12-", "frame_softmax 3,1,1 256,1,1 s-", "weighted_rows 3,1,1 8,32,1 0s1"}},
+		{FramePool{F: 3, P: 5, C: 40}, []string{"frame_pool 1,3,1 256,1,1 ss12", "frame_pool_merge 3,1,1 256,1,1 0-ss"}},
+		// 512 pixels of 64 channels are a chunk.
+		{SqueezeExciteGrad{F: 2, P: 600, C: 64}, []string{"squeeze_excite_grad 2,2,1 256,1,1 0s2534678", "sum_rows 1,1,1 8,32,1 1s"}},
+		{FramePoolGradK{F: 1, P: 5, C: 40}, []string{"frame_pool 1,1,1 256,1,1 ss23", "frame_pool_merge 1,1,1 256,1,1 ssss", "squeeze_excite_grad 1,1,1 256,1,1 -0-2-13ss"}},
 		{LFQLoss{LFQ: lfq, InvTemp: 1}, []string{
 			"lfq_factors 29,1,1 256,1,1 ss1",                       // 600·(2^3+2^2) values
 			"matmul 1,2,2 128,1,1 sss", "sum_rows 1,1,1 8,32,1 ss", // 300 tokens in two parts

@@ -10,8 +10,8 @@ import (
 
 const ln3 = 1.0986123
 
-// literal is a case worked out by hand. in are the arguments after the results, want is
-// the first result.
+// literal is a case worked out by hand. in are the arguments after the results, want are
+// the results, one after another.
 type literal struct {
 	spec kernels.Spec
 	in   [][]float32
@@ -48,11 +48,30 @@ func checkRefusals(t *testing.T, refusals ...refusal) {
 	}
 }
 
-// define gives the definition's result for these inputs.
+// define gives the definition's results for these inputs, one after another.
 func define(s kernels.Spec, in ...[]float32) []float32 {
-	y := make([]float32, s.Args()[0].Len())
-	s.Define(append([][]float32{y}, in...)...)
+	y, args := results(s)
+	s.Define(append(args, in...)...)
 	return y
+}
+
+// results are arguments for the results of a Spec, one after another in y.
+func results(s kernels.Spec) (y []float32, args [][]float32) {
+	n := 0
+	for _, a := range s.Args() {
+		if a.Out {
+			n += a.Len()
+		}
+	}
+	y = make([]float32, n)
+	n = 0
+	for _, a := range s.Args() {
+		if a.Out {
+			args = append(args, y[n:n+a.Len()])
+			n += a.Len()
+		}
+	}
+	return y, args
 }
 
 func runOn(t *testing.T, be kernels.Backend, s kernels.Spec, in ...[]float32) []float32 {
@@ -61,9 +80,9 @@ func runOn(t *testing.T, be kernels.Backend, s kernels.Spec, in ...[]float32) []
 	if err != nil {
 		t.Fatal(err)
 	}
-	y := make([]float32, s.Args()[0].Len())
-	args := []kernels.Buffer{kernels.Host(y)}
-	for _, x := range in {
+	y, outs := results(s)
+	var args []kernels.Buffer
+	for _, x := range append(outs, in...) {
 		args = append(args, kernels.Host(x))
 	}
 	k.Run(args...)

@@ -1,6 +1,6 @@
 // Reductions. The order of the additions is fixed; there are no atomics.
 //
-//   sum_rows          y[g,c] = sum of x[r,c] over the rows r of group g
+//   sum_rows          y[g,c] = sum of x[r,c] over the rows r of group g; sum_rows_rounded: of x rounded to bfloat16
 //   sum_values        y[b] = sum of x over chunk b
 //   sum_squares       y[b] = sum of x² over chunk b
 //   sum_squares_grad  dx_i = 2·dy·x_i
@@ -27,6 +27,14 @@ extern "C" __global__ void __launch_bounds__(256) sum_rows(float* y, const float
 extern "C" __global__ void __launch_bounds__(256) sum_rows_half(float* y, const bfloat* x, unsigned rows, unsigned columns, unsigned group) {
   __shared__ float partial[8 * 256];
   sum_of_rows(y, x, rows, columns, group, partial);
+}
+
+extern "C" __global__ void __launch_bounds__(256) sum_rows_rounded(float* y, const float* x, unsigned rows, unsigned columns, unsigned group) {
+  __shared__ float partial[8 * 256];
+  vector_column_sums(y, rows, columns, group, partial, [=](auto& v, unsigned r, unsigned c) {
+    load_values(v, x + (size_t)r * columns + c);
+    for (float& value : v) value = load(as<bfloat>(value));
+  });
 }
 
 // chunk is a multiple of 8.

@@ -6,6 +6,18 @@ func (s SumRows) cuda(p *Launches) {
 	p.totalSums(p.typed("sum_rows"), p.arg("y"), s.Rows, s.C, sumRowsOf(p.arg("x"), s.Rows, s.C))
 }
 
+// sumRowsKernel is the name of the kernel that sums rows of x, a factor of products: in BF16 it
+// rounds them.
+func (p *Launches) sumRowsKernel(x Operand) string {
+	switch {
+	case p.isBF16(x):
+		return "sum_rows_half"
+	case p.precision == BF16:
+		return "sum_rows_rounded"
+	}
+	return "sum_rows"
+}
+
 type sumChunksArgs struct {
 	Y, X     Operand
 	N, Chunk int
@@ -84,11 +96,7 @@ func (b columnBlock) tiles(c int) int { return ceilDiv(c, b.columns*b.lanes) }
 // readsEightColumns reports whether a thread of the kernel reads eight columns at once, as
 // those made with wide_column_sums do.
 func readsEightColumns(kernel string) bool {
-	switch strings.TrimSuffix(kernel, "_half") {
-	case "sum_rows", "weighted_rows", "product_rows":
-		return true
-	}
-	return false
+	return strings.HasPrefix(kernel, "sum_rows") || strings.HasPrefix(kernel, "product_rows")
 }
 
 // rowSums are the arguments of a kernel that sums rows into y [rows/group,c], for each

@@ -104,6 +104,9 @@ type memoryEstimate struct {
 // StoresBF16 is that of the other backend.
 func (a *memoryEstimate) StoresBF16() bool { return kernels.StoresBF16(a.of) }
 
+// FusesGradients is that of the other backend.
+func (a *memoryEstimate) FusesGradients() bool { return kernels.FusesGradients(a.of) }
+
 // Prepare counts the workspace, which all kernels share.
 func (a *memoryEstimate) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	if b, ok := a.of.(kernels.WorkspaceSizer); ok {

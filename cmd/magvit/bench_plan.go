@@ -51,6 +51,8 @@ func (p *costModel) Allocated() int64             { return p.Bytes + p.scratch }
 
 func (p *costModel) StoresBF16() bool { return p.precision == kernels.BF16 }
 
+func (p *costModel) FusesGradients() bool { return true }
+
 func (p *costModel) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	l, err := kernels.LaunchesOf(s, p.precision, p.architecture)
 	if err != nil {

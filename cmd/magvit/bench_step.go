@@ -235,6 +235,9 @@ func (b *counted) Allocated() int64 { return b.bytes }
 // StoresBF16 is the backend's.
 func (b *counted) StoresBF16() bool { return kernels.StoresBF16(b.Backend) }
 
+// FusesGradients is the backend's.
+func (b *counted) FusesGradients() bool { return kernels.FusesGradients(b.Backend) }
+
 // Precision is the backend's.
 func (b *counted) Precision() kernels.Precision { return kernels.PrecisionOf(b.Backend) }
 

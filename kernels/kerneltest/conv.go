@@ -79,6 +79,9 @@ func convCases() []Case {
 		}
 		grad.Residual = grad.Act == kernels.None || i%2 == 1
 		cs = append(cs, convCase(kernels.ConvGradX{Conv: grad}))
+		if i%4 == 3 {
+			cs = append(cs, convCase(kernels.ConvGradWB{Conv: s}))
+		}
 	}
 	conv := func(t, h, c, o, kt, k int, act kernels.Activation) kernels.Conv {
 		return kernels.Conv{N: 2, T: t, H: h, W: h, C: c, O: o, KT: kt, KH: k, KW: k,
@@ -100,6 +103,7 @@ func convCases() []Case {
 			cs = append(cs, convBenchCase(spec))
 		}
 	}
+	cs = append(cs, convBenchCase(kernels.ConvGradWB{Conv: conv(8, 16, 128, 128, 3, 3, kernels.None)}))
 	return cs
 }
 

@@ -15,9 +15,11 @@ func Hopper() []Case {
 	for i, s := range hopperShapes() {
 		full, grad := s, s
 		full.Act, full.Residual, grad.Act, grad.Residual = kernels.SiLU, true, kernels.ELU, true
-		for j, c := range []Case{
-			{Spec: full}, {Spec: kernels.ConvGradX{Conv: s}}, {Spec: kernels.ConvGradX{Conv: grad}}, {Spec: kernels.ConvGradW{Conv: s}},
-		} {
+		cases := []Case{{Spec: full}, {Spec: kernels.ConvGradX{Conv: s}}, {Spec: kernels.ConvGradX{Conv: grad}}, {Spec: kernels.ConvGradW{Conv: s}}}
+		if i%3 == 0 { // one and two tiles of channels, whole and not
+			cases = append(cases, Case{Spec: kernels.ConvGradWB{Conv: s}})
+		}
+		for j, c := range cases {
 			c.Tol, c.Why = convTol, why
 			if j == 2 {
 				c.Draw = map[string]Draw{"s": Mixed(-1, 1, 0)}

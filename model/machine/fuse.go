@@ -19,8 +19,10 @@ type usage struct {
 func usageOf(prog []instr, keep map[*G.Node]bool) usage {
 	u := usage{map[*G.Node]int{}, map[*G.Node]int{}, keep}
 	for i, in := range prog {
-		u.maker[in.args[0]] = i
-		for _, a := range in.args[1:] {
+		for _, n := range in.results() {
+			u.maker[n] = i
+		}
+		for _, a := range in.sources() {
 			u.uses[a]++
 		}
 	}
@@ -43,13 +45,15 @@ func (u usage) only(n *G.Node) (int, bool) {
 //	FrameGate, FramePoolGradX, Add      SqueezeExciteGradX
 //	SqueezeExciteGradX, ActGrad         the same times the slope, where what it squeezes is
 //	                                    the activation's output
+//	SqueezeExciteGradX, FramePoolGradK  SqueezeExciteGrad, where the backend fuses gradients;
+//	                                    FramePool then gives what that reads
 //	Act, Shuffle                        Shuffle with that activation, if its slope is taken
 //	                                    from its input
 //	Shuffle, ActGrad                    ShuffleGrad, likewise
 //
 // The merged instruction takes the place of the last one. Of two gradients that are
 // added up the later one takes the other, if it can: nothing else then has to wait.
-func fuse(prog []instr, keep map[*G.Node]bool) []instr {
+func fuse(be kernels.Backend, prog []instr, keep map[*G.Node]bool) []instr {
 	prog = regroup(prog, keep)
 	u := usageOf(prog, keep)
 	gone := make([]bool, len(prog))
@@ -59,13 +63,66 @@ func fuse(prog []instr, keep map[*G.Node]bool) []instr {
 			prog[i], gone[j] = merged, true
 		}
 	}
-	var out []instr
+	out := without(prog, gone)
+	if kernels.FusesGradients(be) {
+		out = squeezeExcite(out)
+	}
+	return out
+}
+
+// without is the program without the instructions that are gone.
+func without(prog []instr, gone []bool) (out []instr) {
 	for i, in := range prog {
 		if !gone[i] {
 			out = append(out, in)
 		}
 	}
 	return out
+}
+
+// squeezeExcite computes both gradients of squeeze-excite at once, with what the forward pass
+// knows of its softmax.
+func squeezeExcite(prog []instr) []instr {
+	gone := make([]bool, len(prog))
+	for i, in := range prog {
+		s, ok := in.spec.(kernels.SqueezeExciteGradX)
+		if !ok {
+			continue
+		}
+		dctx, x, k := in.args[3], in.args[4], in.args[5]
+		pool := slices.IndexFunc(prog, func(o instr) bool {
+			_, alone := o.spec.(kernels.FramePool)
+			_, shared := o.spec.(kernels.FramePoolStats)
+			return (alone || shared) && slices.Equal(o.sources(), []*G.Node{x, k})
+		})
+		gradK := slices.IndexFunc(prog, func(o instr) bool {
+			_, ok := o.spec.(kernels.FramePoolGradK)
+			return ok && slices.Equal(o.sources(), []*G.Node{dctx, x, k})
+		})
+		if pool < 0 || gradK < 0 || readBetween(prog, gradK, i) {
+			continue
+		}
+		if f, ok := prog[pool].spec.(kernels.FramePool); ok {
+			lse := Input(G.NewGraph(), "lse", f.F)
+			prog[pool] = instr{kernels.FramePoolStats(f), []*G.Node{prog[pool].args[0], lse, x, k}}
+		}
+		args := []*G.Node{in.args[0], prog[gradK].args[0]}
+		args = append(args, in.args[1:]...)
+		prog[i], gone[gradK] = instr{kernels.SqueezeExciteGrad(s), append(args, prog[pool].args[:2]...)}, true
+	}
+	return without(prog, gone)
+}
+
+// readBetween reports whether an instruction between i and the later one j reads a result of i.
+func readBetween(prog []instr, i, j int) bool {
+	for _, in := range prog[min(i, j):j] {
+		for _, n := range prog[i].results() {
+			if slices.Contains(in.sources(), n) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // merge is what in becomes together with instructions whose results it alone uses, and

@@ -39,10 +39,24 @@ type step struct {
 }
 
 // instr is a kernel before it has places: values are named by their nodes,
-// the result first.
+// results first.
 type instr struct {
 	spec kernels.Spec
 	args []*G.Node
+}
+
+// results are the values that an instruction makes, sources those that it reads.
+func (in instr) results() []*G.Node { return in.args[:results(in.spec)] }
+func (in instr) sources() []*G.Node { return in.args[results(in.spec):] }
+
+// results is the number of results of a kernel of a plan: 1 but for some fused ones.
+func results(s kernels.Spec) int {
+	s, _ = kernels.Plain(s)
+	switch s.(type) {
+	case kernels.FramePoolStats, kernels.SqueezeExciteGrad, kernels.ConvGradWB:
+		return 2
+	}
+	return 1
 }
 
 // Compile plans the computation of outputs, whose values stay readable until the
@@ -72,8 +86,9 @@ func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buff
 	for _, n := range outputs {
 		keep[n] = true
 	}
-	prog = recompute(fuse(prog, keep), keep, p.buffers, how)
+	prog = recompute(fuse(be, prog, keep), keep, p.buffers, how)
 	half := p.store(prog, keep)
+	prog = sumBiases(prog, half)
 	if err := p.place(prog, half, keep); err != nil {
 		return nil, err
 	}
@@ -181,10 +196,15 @@ func (p *Plan) prepare(prog []instr) error {
 	kinds := map[kernels.Spec]kernels.Kernel{}
 	p.stats.Kinds = map[string]Kind{}
 	for i, in := range prog {
+		outs := 0
 		for j, a := range in.spec.Args() {
 			if a.Out {
 				p.final[in.args[j]] = i + 1
+				outs++
 			}
+		}
+		if want := results(in.spec); outs != want {
+			return fmt.Errorf("machine: %s has %d results, want %d", kernels.Name(in.spec), outs, want)
 		}
 		k, ok := kinds[in.spec]
 		if !ok {

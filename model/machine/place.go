@@ -36,25 +36,26 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 	}
 	lives := map[*G.Node]*life{}
 	var all []*life
+	const line = 16 // values of a cache line: places start on one
 	for i, in := range prog {
-		n := in.args[0]
-		p.stats.ValueBytes += 4 * int64(words(n))
-		if p.buffers[n] != nil {
-			continue
-		}
-		to := last[n]
-		if keep[n] {
-			to = len(prog)
-		}
-		if l := inherits(in, i, lives, last, keep, words); l != nil {
-			l.nodes, l.to = append(l.nodes, n), to
+		for _, n := range in.results() {
+			p.stats.ValueBytes += 4 * int64(words(n))
+			if p.buffers[n] != nil {
+				continue
+			}
+			to := last[n]
+			if keep[n] {
+				to = len(prog)
+			}
+			if l := inherits(in, i, lives, last, keep, words); l != nil {
+				l.nodes, l.to = append(l.nodes, n), to
+				lives[n] = l
+				continue
+			}
+			l := &life{nodes: []*G.Node{n}, size: (words(n) + line - 1) / line * line, from: i, to: to}
 			lives[n] = l
-			continue
+			all = append(all, l)
 		}
-		const line = 16 // values of a cache line: places start on one
-		l := &life{nodes: []*G.Node{n}, size: (words(n) + line - 1) / line * line, from: i, to: to}
-		lives[n] = l
-		all = append(all, l)
 	}
 	order := append([]*life{}, all...)
 	sort.SliceStable(order, func(i, j int) bool { return order[i].size > order[j].size })

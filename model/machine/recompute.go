@@ -99,7 +99,7 @@ func (r recomputation) with(n *G.Node, live liveness) recomputation {
 	again := Input(G.NewGraph(), "again", n.Shape()...)
 	out.again[n] = again
 	for i := at; i < len(out.prog); i++ {
-		out.prog[i].args = replaced(out.prog[i].args, n, again)
+		out.prog[i] = out.prog[i].reading(n, again)
 	}
 	out.insert(instr{r.prog[live.maker[n]].spec, slices.Clone(r.prog[live.maker[n]].args)}, again, at)
 	out.cost += cost(r.prog[live.maker[n]].spec)
@@ -125,18 +125,18 @@ func (r *recomputation) insert(in instr, result *G.Node, at int) int {
 	return at + 1
 }
 
-// replaced are the arguments with those that are a after the first replaced by b.
-func replaced(args []*G.Node, a, b *G.Node) []*G.Node {
-	if !slices.Contains(args[1:], a) {
-		return args
+// reading is the instruction with b in place of a source a.
+func (in instr) reading(a, b *G.Node) instr {
+	if !slices.Contains(in.sources(), a) {
+		return in
 	}
-	args = slices.Clone(args)
-	for i := range args[1:] {
-		if args[i+1] == a {
-			args[i+1] = b
+	in.args = slices.Clone(in.args)
+	for i, n := range in.sources() {
+		if n == a {
+			in.sources()[i] = b
 		}
 	}
-	return args
+	return in
 }
 
 // liveness is when the values of a program are needed.
@@ -155,12 +155,14 @@ func newLiveness(prog []instr, keep map[*G.Node]bool, bound map[*G.Node]kernels.
 	l := liveness{prog: prog, maker: map[*G.Node]int{}, uses: map[*G.Node][]int{}, fixed: keep}
 	change := make([]int, len(prog)+1)
 	for i, in := range prog {
-		for _, a := range in.args[1:] {
+		for _, a := range in.sources() {
 			l.uses[a] = append(l.uses[a], i)
 		}
-		if n := in.args[0]; bound[n] == nil {
-			l.maker[n] = i
-			l.made = append(l.made, n)
+		for _, n := range in.results() {
+			if bound[n] == nil {
+				l.maker[n] = i
+				l.made = append(l.made, n)
+			}
 		}
 	}
 	for _, n := range l.made {
@@ -193,14 +195,14 @@ func (l liveness) lower(than liveness) bool {
 }
 
 // idle are the values that are needed before and after the peak, not at it, and that
-// could be made again.
+// could be made again: alone, not with other results of a kernel.
 func (l liveness) idle(r recomputation) (nodes []*G.Node) {
 	second := map[*G.Node]bool{}
 	for _, b := range r.again {
 		second[b] = true
 	}
 	for _, n := range l.made {
-		if l.maker[n] < l.at && l.next(n) > l.at && !slices.Contains(l.uses[n], l.at) && !l.fixed[n] && r.again[n] == nil && !second[n] {
+		if l.maker[n] < l.at && l.next(n) > l.at && !slices.Contains(l.uses[n], l.at) && !l.fixed[n] && r.again[n] == nil && !second[n] && len(l.prog[l.maker[n]].results()) == 1 {
 			nodes = append(nodes, n)
 		}
 	}

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"slices"
+
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
@@ -57,4 +59,50 @@ func (p *Plan) store(prog []instr, keep map[*G.Node]bool) (half map[*G.Node]bool
 		prog[i].spec = kernels.StoreBF16(in.spec, names...)
 	}
 	return half
+}
+
+// sumBiases lets the gradient of a convolution's weights give that of its bias too, the sum of the
+// same gradient's rows, where that is stored in bfloat16: both read the same values then, and
+// once. The joint instruction takes the place of the later one.
+func sumBiases(prog []instr, half map[*G.Node]bool) []instr {
+	weights := map[*G.Node]int{} // the instruction, by the gradient that it reads
+	for i, in := range prog {
+		if s, _ := kernels.Plain(in.spec); half[dyOf(s, in)] {
+			weights[dyOf(s, in)] = i
+		}
+	}
+	gone := make([]bool, len(prog))
+	for i, in := range prog {
+		plain, _ := kernels.Plain(in.spec)
+		sum, ok := plain.(kernels.SumRows)
+		if !ok {
+			continue
+		}
+		dy := in.args[1]
+		j, ok := weights[dy]
+		if !ok || readBetween(prog, min(i, j), max(i, j)) {
+			continue
+		}
+		plain, _ = kernels.Plain(prog[j].spec)
+		s := kernels.ConvGradWB(plain.(kernels.ConvGradW))
+		if s.O != sum.C {
+			continue
+		}
+		names := []string{"dy"}
+		if half[prog[j].args[2]] {
+			names = append(names, "x")
+		}
+		prog[max(i, j)] = instr{kernels.StoreBF16(s, names...), slices.Insert(slices.Clone(prog[j].args), 1, in.args[0])}
+		gone[min(i, j)] = true
+		delete(weights, dy)
+	}
+	return without(prog, gone)
+}
+
+// dyOf is what a gradient of the weights of a convolution reads, nil for other instructions.
+func dyOf(s kernels.Spec, in instr) *G.Node {
+	if _, ok := s.(kernels.ConvGradW); ok {
+		return in.args[1]
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"slices"
 	"testing"
 
 	G "gorgonia.org/gorgonia"
@@ -87,5 +88,42 @@ func TestStorage(t *testing.T) {
 	}
 	if p.Buffer(a).Len() != n/2 || p.Buffer(out).Len() != n {
 		t.Errorf("buffers of %d and %d words, want %d and %d", p.Buffer(a).Len(), p.Buffer(out).Len(), n/2, n)
+	}
+}
+
+// The gradient of a bias joins that of the weights which reads the same values in bfloat16, in
+// the later one's place, unless something in between reads what would be late.
+func TestSumBiases(t *testing.T) {
+	const pixels, c, o = 6, 3, 2
+	conv := kernels.Conv{N: 1, T: 1, H: 1, W: pixels, C: c, O: o, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
+	dw, db, dy, x, sum := value(o*c), value(o), value(pixels*o), value(pixels*c), value(o)
+	both := map[*G.Node]bool{dy: true, x: true}
+	weights := instr{kernels.StoreBF16(kernels.ConvGradW{Conv: conv}, "dy", "x"), []*G.Node{dw, dy, x}}
+	bias := instr{kernels.StoreBF16(kernels.SumRows{Rows: pixels, C: o}, "x"), []*G.Node{db, dy}}
+	reads := instr{kernels.Add{Len: o}, []*G.Node{sum, db, db}}
+	joint := kernels.ConvGradWB{Conv: conv}
+	for _, c := range []struct {
+		name string
+		prog []instr
+		half map[*G.Node]bool
+		want []kernels.Spec
+	}{
+		{"weights first", []instr{weights, bias, reads}, both, []kernels.Spec{kernels.StoreBF16(joint, "dy", "x"), reads.spec}},
+		{"bias first", []instr{bias, weights, reads}, both, []kernels.Spec{kernels.StoreBF16(joint, "dy", "x"), reads.spec}},
+		{"an input", []instr{bias, weights}, map[*G.Node]bool{dy: true}, []kernels.Spec{kernels.StoreBF16(joint, "dy")}},
+		{"the bias is read before", []instr{bias, reads, weights}, both, []kernels.Spec{bias.spec, reads.spec, weights.spec}},
+		{"float32", []instr{bias, weights}, nil, []kernels.Spec{bias.spec, weights.spec}},
+		{"rows of another length", []instr{{kernels.SumRows{Rows: pixels * o, C: 1}, bias.args}, weights}, both, []kernels.Spec{kernels.SumRows{Rows: pixels * o, C: 1}, weights.spec}},
+	} {
+		got := sumBiases(slices.Clone(c.prog), c.half)
+		if !slices.EqualFunc(got, c.want, func(in instr, s kernels.Spec) bool { return in.spec == s }) {
+			t.Errorf("%s: %v", c.name, got)
+			continue
+		}
+		for _, in := range got {
+			if results(in.spec) == 2 && !slices.Equal(in.args, []*G.Node{dw, db, dy, x}) {
+				t.Errorf("%s: arguments %v", c.name, in.args)
+			}
+		}
 	}
 }
