@@ -95,3 +95,44 @@ func (g *folded) sums(dw, dy, x []float32, i, from, to int, scratch []float32) {
 		}
 	}
 }
+
+// foldedOutput is ConvGradW's way where the output has few channels: x and dy in each
+// other's place. The gradient of tap k of a convolution of stride 1 is that of tap
+// K-1-k, of the convolution that makes x's pixels from those of dy.
+type foldedOutput struct {
+	*folded
+	of Conv
+}
+
+// newFoldedOutput is nil where there are enough output channels, or strides.
+func newFoldedOutput(c *CPU, s Conv) *foldedOutput {
+	if s.O >= 16 || s.C < 16 || s.O*s.KW >= 2*s.C || s.ST != 1 || s.SH != 1 || s.SW != 1 {
+		return nil
+	}
+	back := s
+	back.T, back.H, back.W = s.Out()
+	back.C, back.O = s.O, s.C
+	back.PT, back.PH, back.PW = (s.KT-1)*s.DT-s.PT, s.KH-1-s.PH, s.KW-1-s.PW
+	g := newFolded(c, back)
+	if back.PT < 0 || back.PH < 0 || back.PW < 0 || g == nil {
+		return nil
+	}
+	g.t = s.T // the last frames read beyond the end, where there is nothing
+	return &foldedOutput{g, s}
+}
+
+func (g *foldedOutput) scratch() int { return g.folded.scratch() + g.O*g.taps() }
+
+func (g *foldedOutput) sums(dw, dy, x []float32, r, from, to int, scratch []float32) {
+	back := carve(&scratch, g.O*g.taps())
+	g.folded.sums(back, x, dy, r, from, to, scratch)
+	plane := g.KH * g.KW
+	for k := range plane {
+		for o := range g.of.O {
+			to := dw[(o*g.KT*plane+(g.KT-1-r)*plane+plane-1-k)*g.of.C:][:g.of.C]
+			for c := range to {
+				to[c] = back[c*g.taps()+(r*plane+k)*g.of.O+o]
+			}
+		}
+	}
+}

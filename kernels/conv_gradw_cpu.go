@@ -72,6 +72,9 @@ func (s ConvGradW) cpu(c *CPU) []stage {
 	} else if better := newFolded(c, s.Conv); better != nil {
 		g = better
 	}
+	if better := newFoldedOutput(c, s.Conv); better != nil {
+		g = better
+	}
 	c.reserve(g.scratch())
 	k, ranges := s.taps(), g.ranges()
 	parts := max(1, min(ceilDiv(minTasks, ranges), s.pixels()/partPixels))

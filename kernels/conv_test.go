@@ -108,6 +108,11 @@ func convCases() []Conv {
 		conv(1, 7, 3, 2, 33, 16, 3, 3, 3).with(func(s *Conv) { s.DT, s.PT = 2, 4 }),
 		conv(1, 6, 3, 2, 16, 16, 3, 1, 1).with(func(s *Conv) { s.DT, s.PT, s.ST = 3, 7, 2 }),
 	}
+	cases = append(cases, // few output channels, also of a convolution that is not causal or reads nothing
+		conv(2, 5, 6, 8, 32, 3, 3, 3, 3),
+		conv(1, 4, 7, 10, 64, 12, 3, 3, 5).with(func(s *Conv) { s.PT, s.PH, s.DT = 1, 0, 2 }),
+		conv(1, 2, 4, 6, 16, 2, 3, 3, 3).with(func(s *Conv) { s.PT, s.T = 4, 1 }),
+	)
 	cases = append(cases, // more than a task's line, lines, chunk or frames that are copied together
 		conv(1, 2, 3, 136, 4, 16, 1, 3, 3),
 		conv(1, 2, 16, 12, 16, 16, 1, 3, 3),

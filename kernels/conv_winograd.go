@@ -26,6 +26,7 @@ type winograd struct {
 	winogradTiling
 	tiles      tiles
 	o, c       int              // channels of the result and of the source
+	wide       int              // channels of all panels: more than o where these are few
 	srcT       int              // frames of a clip of the source; 1 where each frame is computed on its own
 	srcH, srcW int              // of the source
 	ph, pw     int              // rows and columns of zeros before the source's
@@ -58,6 +59,7 @@ type winogradWorker struct {
 	pixels, r, s [36]*float32
 	segments     []segment
 	outside      []float32 // what is written beyond a frame
+	bias, narrow []float32 // where there are fewer channels than a panel has: the bias, and a tile
 }
 
 const (
@@ -89,6 +91,7 @@ func newWinograd(c *CPU, f *winogradForm, n int, result, source [3]int, channels
 		cols := p.tiles.at(p.o - at).cols
 		p.panels = append(p.panels, winogradSpan{at, cols})
 		at += cols
+		p.wide = at
 	}
 	segments := 0 // of all sums
 	for t := 0; t < p.frames; {
@@ -107,10 +110,13 @@ func newWinograd(c *CPU, f *winogradForm, n int, result, source [3]int, channels
 		}
 		p.runs = append(p.runs, r)
 	}
-	p.zeros = alignedFloats(max(p.c, p.o))
+	p.zeros = alignedFloats(max(p.c, p.wide))
 	p.workers = make([]winogradWorker, c.workers)
 	for i := range p.workers {
-		p.workers[i].segments, p.workers[i].outside = make([]segment, segments), alignedFloats(p.o)
+		p.workers[i].segments, p.workers[i].outside = make([]segment, segments), alignedFloats(p.wide)
+		if p.wide > p.o {
+			p.workers[i].bias, p.workers[i].narrow = alignedFloats(p.wide), alignedFloats(p.side*p.side*p.wide)
+		}
 	}
 	// Rows, and planes, an odd number of cache lines apart do not share the same lines of L1.
 	p.ldv = (p.c+31)/32*32 + 16
@@ -388,7 +394,10 @@ func (p *winograd) transformSums(w *winogradWorker, e winogradEpilogue, args [][
 	size := p.h * p.w * p.o
 	bias := p.zeros
 	if e.bias > 0 {
-		bias = args[e.bias]
+		if bias = args[e.bias]; p.wide > p.o {
+			copy(w.bias, bias)
+			bias = w.bias
+		}
 	}
 	after := e.act != None && e.act != ELU && e.bias > 0 // r is added by activate
 	for i := range w.r[:p.side*p.side] {
@@ -404,6 +413,15 @@ func (p *winograd) transformSums(w *winogradWorker, e winogradEpilogue, args [][
 			}
 			src := &m[(t*s+q)*panel.n]
 			switch {
+			case p.wide > p.o:
+				for i := range p.side * p.side {
+					w.s[i] = &w.narrow[i*p.wide]
+				}
+				p.output(&w.s[0], src, p.mPlane, &bias[0], &w.r[0], panel.at, panel.n, 0)
+				n := min(panel.n, p.o-panel.at)
+				for i, to := range w.pixels[:p.side*p.side] {
+					copy(unsafe.Slice(valueAt(to, panel.at), n), w.narrow[i*p.wide+panel.at:])
+				}
 			case e.act == ELU && e.s > 0:
 				winogradPixels(&w.s, p.side, args[e.s][at:], p.h, p.w, p.o, top, left, p.zeros)
 				p.outputELUSlope(&w.pixels[0], src, p.mPlane, &w.r[0], &w.s[0], panel.at, panel.n, p.side*p.o)
@@ -457,6 +475,12 @@ func (s Conv) winograd(c *CPU, f *winogradForm) []stage {
 	return p.stages(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
 		for q := range 9 {
 			for o := range panel.n {
+				if panel.at+o >= s.O {
+					for i := range rows {
+						dst[q*apart+i*panel.n+o] = 0
+					}
+					continue
+				}
 				row := w[(((panel.at+o)*s.KT+tap)*9+q)*s.C+k:][:rows]
 				to := dst[q*apart+o:]
 				for i, v := range row {

@@ -71,9 +71,15 @@ func convOf(s Spec) (Conv, bool) {
 // by; nil: direct sums.
 func (c *CPU) winograd(spec Spec) *winogradForm {
 	s, ok := convOf(spec)
-	if !ok || c.prec != F32 || c.conv == ExactKernels || s.KH != 3 || s.KW != 3 || s.ST != 1 || s.SH != 1 || s.SW != 1 ||
-		s.C < 32 || s.O < 32 || s.C%16 != 0 || s.O%16 != 0 {
+	if !ok || c.prec != F32 || c.conv == ExactKernels || s.KH != 3 || s.KW != 3 || s.ST != 1 || s.SH != 1 || s.SW != 1 || s.C < 32 || s.C%16 != 0 {
 		return nil
+	}
+	if s.O < 32 || s.O%16 != 0 {
+		// Few output channels are a panel that is not full, without what follows a sum.
+		if _, forward := spec.(Conv); !forward || s.O >= 16 || s.Act != None || s.Residual {
+			return nil
+		}
+		s.O = c.productTiles().pad(s.O)
 	}
 	forms := isaWinograd[c.isa]
 	switch c.conv {

@@ -73,6 +73,25 @@ func TestWinogradSameBitsInGroups(t *testing.T) {
 	}
 }
 
+// Fewer output channels than a panel has are those of a panel that is not full.
+func TestWinogradOfFewChannels(t *testing.T) {
+	for i, s := range []Conv{conv(2, 3, 9, 10, 32, 3, 3, 3, 3), conv(1, 2, 5, 4, 48, 12, 1, 3, 3), conv(1, 1, 4, 4, 64, 1, 3, 3, 3)} {
+		in := values(s, uint64(i))
+		want := clone(in)
+		s.Define(want...)
+		for _, isa := range sets(t) {
+			for _, form := range []ConvKernels{winograd2, winograd4} {
+				be := cpuWith(t, isa, 2)
+				be.conv = form
+				if be.winograd(s) == nil {
+					t.Fatalf("%s: not by Winograd", Name(s))
+				}
+				matchesWithin(t, be, s, in, want[0], winogradTolerance)
+			}
+		}
+	}
+}
+
 func TestWinogradSameBitsForAnyWorkers(t *testing.T) {
 	for i, c := range []Conv{conv(2, 5, 13, 21, 32, 48, 3, 3, 3), conv(2, 9, 16, 16, 64, 32, 1, 3, 3)} {
 		for _, s := range specs(c) {
