@@ -94,11 +94,48 @@ func (f *files) add(root int, name, class string, p part, more *fileMore) {
 	f.clips = append(f.clips, fileClip{name, int32(root), label, p})
 }
 
+// identity names the file of clip i, and the part of it.
+func (f *files) identity(i int) string {
+	var m fileMore
+	if more := f.more[i]; more != nil {
+		m = *more
+	}
+	return fmt.Sprintf("%s %d+%d @%g-%g", absolute(f.path(i)), m.off, m.size, m.start, m.end)
+}
+
+// drop removes clips, and returns their number.
+func (f *files) drop(gone func(i int) bool) int {
+	kept, more := f.clips[:0:0], map[int]*fileMore{}
+	for i, c := range f.clips {
+		if gone(i) {
+			continue
+		}
+		if m := f.more[i]; m != nil {
+			more[len(kept)] = m
+		}
+		kept = append(kept, c)
+	}
+	n := len(f.clips) - len(kept)
+	f.clips, f.more = kept, more
+	return n
+}
+
 // finish numbers the classes by name and looks for ffmpeg if it is needed.
 func (f *files) finish(opt Options) error {
-	names := slices.Clone(f.classes)
+	used := make([]bool, len(f.classes)) // a dropped clip may have been the last of its class
+	for _, c := range f.clips {
+		if c.label >= 0 {
+			used[c.label] = true
+		}
+	}
+	var names []string
+	for i, n := range f.classes {
+		if used[i] {
+			names = append(names, n)
+		}
+	}
 	slices.SortFunc(names, natural)
-	to := make([]int32, len(names))
+	to := make([]int32, len(f.classes))
 	for i, n := range names {
 		to[f.classNo[n]] = int32(i)
 	}

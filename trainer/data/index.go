@@ -11,7 +11,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -245,10 +244,7 @@ func (x *Index) put(path string, m *fileMore, t *timeline, label string) {
 }
 
 func keyOf(path string, m *fileMore) indexKey {
-	if abs, err := filepath.Abs(path); err == nil {
-		path = abs
-	}
-	k := indexKey{path: path}
+	k := indexKey{path: absolute(path)}
 	if m != nil && m.size > 0 {
 		k.off = m.off
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -20,11 +21,11 @@ import (
 
 // listed is a line of a list of clips.
 type listed struct {
-	Path  string  `json:"path"`
-	Label any     `json:"label"`
-	Start float64 `json:"start"` // seconds
-	End   float64 `json:"end"`   // seconds; 0: the end of the film
-	Split string  `json:"split"`
+	Path  string
+	Label string
+	Start float64 // seconds
+	End   float64 // seconds; 0: the end of the film
+	Split string
 }
 
 // list opens the clips that a .csv, .tsv, .jsonl or .txt file names. Paths are
@@ -98,10 +99,6 @@ func (o *opener) listed(root int, l listed) error {
 			return fmt.Errorf("split %q; legal: train, val, test", l.Split)
 		}
 	}
-	label := ""
-	if l.Label != nil {
-		label = labelText(l.Label)
-	}
 	var more *fileMore
 	if l.Start > 0 || l.End > 0 {
 		if !isFilm(kind) {
@@ -116,16 +113,53 @@ func (o *opener) listed(root int, l listed) error {
 	case !isFilm(kind) && !slices.Contains(moveKinds, kind) && !slices.Contains(imageKinds, kind) && !slices.Contains(arrayKinds, kind):
 		return fmt.Errorf("%s: a list names video files, animations, images, folders of images and arrays of one clip", l.Path)
 	}
-	o.files.add(root, name, label, p, more)
+	o.files.add(root, name, l.Label, p, more)
 	return nil
 }
 
-// labelText is a label of JSON as the name of a class: whole numbers without an exponent.
-func labelText(label any) string {
-	if x, ok := label.(float64); ok {
-		return strconv.FormatFloat(x, 'f', -1, 64)
+// listedJSON is an object of JSON with the keys of listColumns as a line of a list.
+func listedJSON(text []byte) (l listed, err error) {
+	var object map[string]any
+	if err := json.Unmarshal(text, &object); err != nil {
+		return l, err
 	}
-	return fmt.Sprint(label)
+	lower := map[string]any{}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		lower[strings.ToLower(key)] = object[key]
+	}
+	var fields [len(listColumns)]string
+	for k, names := range listColumns {
+		for i, name := range names {
+			switch v := lower[name].(type) {
+			case nil:
+				continue
+			case float64: // whole numbers without an exponent
+				fields[k] = strconv.FormatFloat(v, 'f', -1, 64)
+			case string, bool:
+				fields[k] = strings.TrimSpace(fmt.Sprint(v))
+			default:
+				if i > 0 { // another program's key, of another meaning
+					continue
+				}
+				return l, fmt.Errorf("%q is neither text nor a number", name)
+			}
+			break
+		}
+	}
+	return l, l.set(fields)
+}
+
+// set fills l with the fields of listColumns.
+func (l *listed) set(fields [len(listColumns)]string) (err error) {
+	*l = listed{Path: fields[0], Label: fields[1], Split: fields[4]}
+	for k, to := range map[int]*float64{2: &l.Start, 3: &l.End} {
+		if s := fields[k]; s != "" {
+			if *to, err = parseTime(s); err != nil {
+				return fmt.Errorf("%s %q; legal: seconds, or hours:minutes:seconds", listColumns[k][0], s)
+			}
+		}
+	}
+	return nil
 }
 
 func listJSON(r io.Reader, add func(int, listed) error) error {
@@ -135,8 +169,11 @@ func listJSON(r io.Reader, add func(int, listed) error) error {
 		if text == "" {
 			continue
 		}
-		var l listed
-		if err := json.Unmarshal([]byte(text), &l); err != nil || l.Path == "" {
+		l, err := listedJSON([]byte(text))
+		if err == nil && l.Path == "" {
+			err = errors.New("there is none")
+		}
+		if err != nil {
 			return fmt.Errorf("line %d: want an object with \"path\", and label, start, end, split where they are known: %w", n, err)
 		}
 		if err := add(n, l); err != nil {
@@ -179,7 +216,7 @@ func exists(dir, path string) bool {
 	return err == nil
 }
 
-// listColumns are the columns of a table, and the names that other programs have for them.
+// listColumns are the columns of a table or the keys of objects, and the names that other programs have for them.
 var listColumns = [5][]string{
 	{"path", "file", "filename", "video", "video_path", "filepath"}, {"label", "class", "category"},
 	{"start", "start_time", "begin"}, {"end", "end_time", "stop"}, {"split", "subset", "part"},
@@ -213,22 +250,15 @@ func listCSV(r io.Reader, tabs bool, add func(int, listed) error) error {
 				continue
 			}
 		}
-		field := func(k int) string {
-			if c := columns[k]; c >= 0 && c < len(row) {
-				return strings.TrimSpace(row[c])
+		var fields [len(listColumns)]string
+		for k, c := range columns {
+			if c >= 0 && c < len(row) {
+				fields[k] = strings.TrimSpace(row[c])
 			}
-			return ""
 		}
-		l := listed{Path: field(0), Split: field(4)}
-		if s := field(1); s != "" {
-			l.Label = s
-		}
-		for k, to := range map[int]*float64{2: &l.Start, 3: &l.End} {
-			if s := field(k); s != "" {
-				if *to, err = parseTime(s); err != nil {
-					return fmt.Errorf("line %d: %s %q; legal: seconds, or hours:minutes:seconds", line, listColumns[k][0], s)
-				}
-			}
+		var l listed
+		if err := l.set(fields); err != nil {
+			return fmt.Errorf("line %d: %w", line, err)
 		}
 		if l.Path == "" {
 			return fmt.Errorf("line %d: no path", line)

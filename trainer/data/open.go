@@ -147,7 +147,44 @@ func (o *opener) openVal() error {
 	}
 	o.files.parts = true
 	o.part = partVal
-	return o.open(o.opt.Val)
+	first, clips := len(o.arrays), len(o.files.clips)
+	if err := o.open(o.opt.Val); err != nil {
+		return err
+	}
+	o.dropHeldOut(first, clips)
+	return nil
+}
+
+// dropHeldOut leaves those of the first arrays and clips out that are among the later ones, which are held out: --val may
+// name a folder below --data.
+func (o *opener) dropHeldOut(first, clips int) {
+	held := map[string]bool{}
+	for _, a := range o.arrays[first:] {
+		held[absolute(a.path)] = true
+	}
+	for i := clips; i < len(o.files.clips); i++ {
+		held[o.files.identity(i)] = true
+	}
+	dropped := 0
+	o.arrays = append(slices.DeleteFunc(slices.Clone(o.arrays[:first]), func(a *arrays) bool {
+		if held[absolute(a.path)] {
+			dropped += a.Len()
+			a.Close()
+			return true
+		}
+		return false
+	}), o.arrays[first:]...)
+	dropped += o.files.drop(func(i int) bool { return i < clips && held[o.files.identity(i)] })
+	if dropped > 0 {
+		o.problems = append(o.problems, fmt.Sprintf("%d clips of --data are among those of --val: they are held out, and not trained on", dropped))
+	}
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 func (o *opener) open(paths []string) error {

@@ -3,7 +3,6 @@ package data
 import (
 	"archive/tar"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -113,10 +112,9 @@ func (o *opener) sample(f *os.File, root int, key string, members []member) erro
 				label, known = strings.TrimSpace(string(raw)), true
 				continue
 			}
-			var l listed
-			if json.Unmarshal(raw, &l) == nil {
-				if l.Label != nil {
-					label, known = labelText(l.Label), true
+			if l, err := listedJSON(raw); err == nil {
+				if l.Label != "" {
+					label, known = l.Label, true
 				}
 				if l.Split != "" {
 					p = partOf(l.Split)

@@ -180,6 +180,7 @@ func TestListsAreExplained(t *testing.T) {
 		{"l.csv", "a b,x,0,0,some", `split "some"; legal: train, val, test`},
 		{"l.csv", "a b,x,0,2", "for video files only"},
 		{"l.jsonl", "{\"label\":1}", "line 1: want an object"},
+		{"l.jsonl", "{\"path\":\"a b\",\"label\":[1]}", "\"label\" is neither text nor a number"},
 		{"l.txt", "l.txt", "a list names video files"},
 	} {
 		_, err := Open(t.Context(), []string{write(t, filepath.Join(dir, c.name), []byte(c.text))}, Options{})
@@ -290,6 +291,8 @@ func TestListsOfOtherPrograms(t *testing.T) {
 		{"l.csv", "\ufefflabel\tpath\nx\ta\n", []string{"a x"}},
 		{"l.csv", "b;c\n", []string{"b;c "}},
 		{"l.csv", "path,label\nb;c,x;y\nd.npy,z\n", []string{"b;c x;y", "d.npy z"}},
+		{"l.jsonl", `{"Video":"a","class":"x","label":"y","meta":{"a":1},"category":[1]}`, []string{"a y"}},
+		{"l.jsonl", `{"video":{"codec":1},"file":"a","category":true,"start":null}`, []string{"a true"}},
 		{"l.jsonl", `{"path":"a","label":1000000}` + "\n" + `{"path":"d.npy","label":0.5}`, []string{"a 1000000", "d.npy 0.5"}},
 	} {
 		src := mustOpen(t, Options{}, write(t, filepath.Join(dir, c.name), []byte(c.text)))
@@ -317,6 +320,45 @@ func TestListsOfOtherPrograms(t *testing.T) {
 		if got, err := parseTime(text); err == nil {
 			t.Errorf("%q is %v s", text, got)
 		}
+	}
+}
+
+// Clips of --data that --val names too are held out, and are not trained on; that is told.
+func TestValBelowDataIsNotTrainedOn(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "set")
+	greyFrames(t, filepath.Join(root, "a", "x"), 2, 2, 0)
+	greyFrames(t, filepath.Join(root, "held", "y"), 2, 2, 0)
+	gif := onePixelGIF(t, 2)
+	write(t, filepath.Join(root, "b", "1.tar"), tarOf(t, tarFile{"0.gif", gif}, tarFile{"1.gif", gif}))
+	video := npy("|u1", []int{2, 2, 3, 4, 4}, make([]uint8, 192))
+	write(t, filepath.Join(root, "train.npy"), video)
+	write(t, filepath.Join(root, "held", "val.npy"), video)
+	write(t, filepath.Join(root, "held", "z.gif"), gif)
+	t.Chdir(root)
+	for _, c := range []struct {
+		val        string
+		train, all int
+		classes    []string
+	}{{"held", 5, 9, []string{"a"}}, {filepath.Join(root, "b", "1.tar"), 7, 9, []string{"a", "held"}}} {
+		src := mustOpen(t, Options{Val: []string{c.val}}, root)
+		train, val, err := Split(src, .2)
+		if err != nil || len(train) != c.train || len(train)+len(val) != c.all {
+			t.Errorf("--val %s: %d clips for training and %d held out, %v; want %d of %d", c.val, len(train), len(val), err, c.train, c.all)
+		}
+		for i := range src.Len() {
+			if _, err := src.Read(t.Context(), i); err != nil {
+				t.Errorf("--val %s: %v", c.val, err)
+			}
+		}
+		if told := strings.Join(src.Problems(), ""); !strings.Contains(told, "clips of --data are among those of --val") {
+			t.Errorf("--val %s: problems %q", c.val, told)
+		}
+		if d := cmp.Diff(c.classes, src.Classes()); d != "" {
+			t.Errorf("--val %s: %s", c.val, d)
+		}
+	}
+	if _, _, err := Split(mustOpen(t, Options{Val: []string{root}}, root), .2); err == nil {
+		t.Error("all clips are held out, and something is trained on")
 	}
 }
 
