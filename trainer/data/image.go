@@ -16,7 +16,6 @@ import (
 	"slices"
 
 	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
 )
 
 // decodePicture decodes an image or animation. The bytes say what it is; kind, an
@@ -30,6 +29,8 @@ func decodePicture(raw []byte, kind string) (*pixels, error) {
 		return decodePNG(raw)
 	case isWebP(raw):
 		return decodeWebP(raw)
+	case isTIFF(raw):
+		return decodeTIFF(raw)
 	}
 	m, err := decodeImage(raw)
 	if err == nil {
@@ -50,9 +51,7 @@ func decodeImage(raw []byte) (image.Image, error) {
 		return checked(raw, png.DecodeConfig, png.Decode)
 	case bytes.HasPrefix(raw, []byte("BM")):
 		return checked(raw, bmp.DecodeConfig, bmp.Decode)
-	case bytes.HasPrefix(raw, []byte("II*\x00")) || bytes.HasPrefix(raw, []byte("MM\x00*")):
-		return checked(raw, tiff.DecodeConfig, tiff.Decode)
-	case isWebP(raw) || bytes.HasPrefix(raw, []byte("GIF8")):
+	case isWebP(raw) || isTIFF(raw) || bytes.HasPrefix(raw, []byte("GIF8")):
 		p, err := decodePicture(raw, "")
 		if err != nil {
 			return nil, err
@@ -129,7 +128,7 @@ func readFrames(ctx context.Context, dir string) (*pixels, error) {
 
 // addImage appends a still image. An animation among other frames is refused.
 func (p *pixels) addImage(raw []byte) error {
-	if bytes.HasPrefix(raw, []byte(pngMagic)) || isWebP(raw) || bytes.HasPrefix(raw, []byte("GIF8")) {
+	if bytes.HasPrefix(raw, []byte(pngMagic)) || isWebP(raw) || isTIFF(raw) || bytes.HasPrefix(raw, []byte("GIF8")) {
 		q, err := decodePicture(raw, "")
 		if err != nil {
 			return err

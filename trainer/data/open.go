@@ -383,7 +383,7 @@ func (o *opener) folder(root int, dir, class, above string) error {
 		case kind == ".tar":
 			err, clips = o.tolerate(o.shard(filepath.Join(at, name))), clips+1
 		case kind == indexKind: // made by magvit index
-		case isFilm(kind) || slices.Contains(moveKinds, kind) || kind == ".webp" && animatedWebP(filepath.Join(at, name)):
+		case isFilm(kind) || slices.Contains(moveKinds, kind) || isAnimation(filepath.Join(at, name), kind):
 			o.files.add(root, filepath.Join(dir, name), class, o.part, nil)
 			clips++
 		case slices.Contains(imageKinds, kind):
@@ -403,6 +403,17 @@ func (o *opener) folder(root int, dir, class, above string) error {
 		o.files.add(root, dir+"/", above, o.part, nil)
 	}
 	return nil
+}
+
+// isAnimation reports whether a file of a kind of images is a clip of its own.
+func isAnimation(path, kind string) bool {
+	switch kind {
+	case ".webp":
+		return animatedWebP(path)
+	case ".tif", ".tiff":
+		return isStack(path)
+	}
+	return false
 }
 
 // animatedWebP reports whether a file is a WebP animation.
