@@ -1,6 +1,7 @@
 package data
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -54,8 +55,13 @@ func sameBits(t *testing.T, name string, want, got []float32) {
 // BenchmarkFit scales a frame of 1280x720 and cuts 128x128 pixels out of its middle.
 func BenchmarkFit(b *testing.B) {
 	frame, dst := make([]byte, 720*1280*3), make([]float32, 128*128*3)
-	s := &scaled{}
-	for b.Loop() {
-		fitFrame(s, dst, frame, 720, 1280, 3, fit{mode: fitCenter, H: 128, W: 128}, 1./255)
+	defer func(was bool) { fitAVX = was }(fitAVX)
+	for _, fitAVX = range []bool{false, fitAVX} {
+		b.Run(fmt.Sprintf("avx=%v", fitAVX), func(b *testing.B) {
+			s := &scaled{}
+			for b.Loop() {
+				fitFrame(s, dst, frame, 720, 1280, 3, fit{mode: fitCenter, H: 128, W: 128}, 1./255)
+			}
+		})
 	}
 }

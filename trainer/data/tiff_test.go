@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// tiffOf is a TIFF of grey pages of 3x2 pixels, whose first page is reduced if a value is below 0.
+// tiffOf is a TIFF of grey pages of 3x2 pixels. A page of a value below 0 is a reduced copy.
 func tiffOf(order binary.AppendByteOrder, values ...int) []byte {
 	b := []byte("II*\x00")
 	if order == binary.AppendByteOrder(binary.BigEndian) {
