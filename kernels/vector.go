@@ -24,6 +24,11 @@ type vectors struct {
 	exps         func(y, x []float32, most, scale float32) float64 // y = exp((x-most)·scale), and its sum
 	softmaxSlope func(ds, p []float32, mean, scale float32)        // ds = p·(ds-mean)·scale
 
+	// expRow replaces x by exp((x-greatest)·scale), expRowDot too; sum and dot are Σ x and
+	// Σ x·g of the results, in float32.
+	expRow    func(x []float32, scale float32) (sum float32)
+	expRowDot func(x, g []float32, scale float32) (sum, dot float32)
+
 	// For each of the rows of [rows,c]; gamma, beta, g, a, b and of rowDots y and z are
 	// rows of their own, all other slices but x, y, dx and dy have a value for each row.
 	rowSums        func(sums []float64, x []float32, rows, c int)
@@ -66,6 +71,7 @@ var plainVectors = vectors{
 	grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, ELU: plainELUGrad, SiLU: plainSiLUGrad, LeakyReLU: plainLeakyGrad, Sigmoid: plainSigmoidGrad, Tanh: plainTanhGrad, GELU: plainGELUGrad, SoftClamp: plainSoftClampGrad, ReLU: plainReLUGrad, LeakyReLU5: plainLeaky5Grad},
 	add:  plainAdd, affine: plainAffine, axpy: plainAxpy, adam: plainAdam,
 	sum: plainSum, squares: plainSquares, dot: plainDot, greatest: plainGreatest, exps: plainExps, softmaxSlope: plainSoftmaxSlope,
+	expRow: plainExpRow, expRowDot: plainExpRowDot,
 	rowSums: plainRowSums, rowSquares: plainRowSquares, rowDots: plainRowDots, rowPairs: plainRowPairs, rowAlong: plainRowAlong,
 	rowStandardise: plainRowStandardise, rowScale: plainRowScale, rowMul: plainRowMul, rowSlope: plainRowSlope, rowMix: plainRowMix,
 	addRows: plainAddRows, weighRows: plainWeighRows, mulRows: plainMulRows, normRows: plainNormRows,

@@ -104,6 +104,15 @@ func plainExps(y, x []float32, most, scale float32) float64 {
 	return sum
 }
 
+func plainExpRow(x []float32, scale float32) (sum float32) {
+	return float32(plainExps(x, x, plainGreatest(x), scale))
+}
+
+func plainExpRowDot(x, g []float32, scale float32) (sum, dot float32) {
+	sum = plainExpRow(x, scale)
+	return sum, float32(plainDot(x, g))
+}
+
 func plainSoftmaxSlope(ds, p []float32, mean, scale float32) {
 	for i, w := range p[:len(ds)] {
 		ds[i] = w * ((ds[i] - mean) * scale)

@@ -67,7 +67,7 @@ func constF32(v float32) Mem {
 }
 
 func main() {
-	part := flag.String("part", "products", "which file to write: products, bf16, vectors or winograd")
+	part := flag.String("part", "products", "which file to write: products, bf16, vectors, attention or winograd")
 	flag.Parse()
 	Constraint(buildtags.Term("amd64"))
 	switch *part {
@@ -89,6 +89,10 @@ func main() {
 		for _, back := range []bool{false, true} {
 			quads(back)
 			thirds(back)
+		}
+	case "attention":
+		for _, s := range []isa{avx512, avx2} {
+			s.attention()
 		}
 	case "winograd":
 		for _, s := range []isa{avx512, avx2} {
