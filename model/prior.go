@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Prior turns a Config into that of a Transformer: a distribution over the codes of clips
@@ -13,6 +14,7 @@ type Prior struct {
 	Grid           []int   `yaml:"grid,flow"`       // codes of a clip: frames, rows and columns; []: those of the codes file
 	Clip           []int   `yaml:"clip,flow"`       // frames, height and width of the clips that train.tokenizer makes the codes of; []: those of the data, or none where the data are codes
 	Digits         []int   `yaml:"digits,flow"`     // numbers of values of the digits that a code is embedded and predicted by, the first one varying fastest; []: the codebook's levels, combined up to 1024 values
+	Levels         []int   `yaml:"levels,flow"`     // numbers of values of further digits that a code is embedded by, the first one varying fastest; []: the codebook's levels, where digits is [] and combines them
 	Classes        int     `yaml:"classes"`         // number of classes; 0: that of the codes file
 	Tokenizer      string  `yaml:"tokenizer"`       // SHA-256 of the weights of the tokenizer that made the codes; "": that of the codes file
 	Width          int     `yaml:"width"`           // channels
@@ -35,8 +37,8 @@ func (c Config) IsPrior() bool { return c.Prior.Kind != "" }
 // maxDigit is the largest number of values of a digit that levels are combined to.
 const maxDigit = 1024
 
-// ForCodes fills the keys that default to a property of the codes file: grid, digits by
-// the levels of the codebook, number of classes, tokenizer.
+// ForCodes fills the keys that default to a property of the codes file: grid, digits and
+// levels by the levels of the codebook, number of classes, tokenizer.
 func (c Config) ForCodes(grid, levels []int, classes int, tokenizer string) Config {
 	p := &c.Prior
 	if len(p.Grid) == 0 {
@@ -44,6 +46,9 @@ func (c Config) ForCodes(grid, levels []int, classes int, tokenizer string) Conf
 	}
 	if len(p.Digits) == 0 {
 		p.Digits = combined(levels)
+		if len(p.Digits) < len(levels) {
+			p.Levels = levels
+		}
 	}
 	if p.Classes == 0 {
 		p.Classes = classes
@@ -71,6 +76,17 @@ func (p Prior) CodebookSize() int {
 	n := 1
 	for _, d := range p.Digits {
 		n *= d
+	}
+	return n
+}
+
+// idsOf is the number of ids of a token, rows that of their embeddings.
+func (p Prior) idsOf() int { return len(p.Digits) + len(p.Levels) }
+
+func (p Prior) rows() int {
+	n := 1 // NoCode
+	for _, values := range slices.Concat(p.Digits, p.Levels) {
+		n += values
 	}
 	return n
 }
@@ -111,11 +127,17 @@ func (c Config) validatePrior() error {
 			break
 		}
 	}
+	levels := 1
+	for i, n := range p.Levels {
+		errs = append(errs, between(fmt.Sprintf("prior.levels[%d]", i), n, 2, 1<<16))
+		levels = min(levels*max(n, 1), 1<<24)
+	}
 	for _, d := range []struct {
 		key string
 		bad bool
 		why string
 	}{
+		{"prior.levels", len(p.Levels) > 0 && len(p.Digits) > 0 && levels != p.CodebookSize(), fmt.Sprintf("%v: want numbers whose product is that of digits, %d, or []", p.Levels, p.CodebookSize())},
 		{"prior.heads", p.Heads > 0 && p.Width%p.Heads != 0, fmt.Sprintf("%d: want a divisor of width %d", p.Heads, p.Width)},
 		{"classify.network", c.Classifies(), "is set with model.prior.kind: a network is one of them"},
 		{"compat", c.Compat != "", "is set with model.prior.kind: that is a tokenizer's"},
@@ -132,8 +154,8 @@ func (c Config) validatePrior() error {
 
 // Transformer is a prior: a distribution over the codes of a clip.
 //
-//	tokens    [N, L, digits]    a code's digits, or one id for a code that is masked
-//	          or, in front of the first one, not there; L = frames·rows·columns
+//	tokens    [N, L, ids]       a code's digits and levels, or one id for a code that is
+//	          masked or, in front of the first one, not there; L = frames·rows·columns
 //	  + learned embeddings of the token's frame, row and column, and of the class
 //	  blocks of pre-norm: x + attention(norm(x)), x + GEGLU MLP(norm(x))
 //	  norm, a linear layer for each digit
@@ -213,21 +235,32 @@ func (m *Transformer) Check(s Shape) error {
 // NoCode is the code of a token that is masked, or in front of the first one.
 const NoCode = -1
 
-// TokenIDs writes the ids of codes, digits for each, to dst.
+// TokenIDs writes the ids of codes to dst: of each the digits, then the levels.
 func (m *Transformer) TokenIDs(dst []float32, codes []int32) {
-	digits := m.Config.Prior.Digits
+	p := m.Config.Prior
+	per, none := p.idsOf(), 0
+	for _, n := range p.Digits {
+		none += n
+	}
 	for i, code := range codes {
-		ids, at, rest := dst[i*len(digits):][:len(digits)], 0, int(code)
-		for d, n := range digits {
-			ids[d] = float32(at + rest%n)
-			if code == NoCode {
+		ids := dst[i*per:][:per]
+		if code == NoCode {
+			for d := range ids {
 				ids[d] = -1
 			}
-			rest, at = rest/n, at+n
+			ids[0] = float32(none)
+			continue
 		}
-		if code == NoCode {
-			ids[0] = float32(at)
-		}
+		writeIDs(ids, p.Digits, 0, int(code))
+		writeIDs(ids[len(p.Digits):], p.Levels, none+1, int(code))
+	}
+}
+
+// writeIDs writes the ids of a code's digits, of which the first values are rows from on.
+func writeIDs(ids []float32, digits []int, from, code int) {
+	for d, n := range digits {
+		ids[d] = float32(from + code%n)
+		code, from = code/n, from+n
 	}
 }
 

@@ -60,11 +60,11 @@ func (m *Transformer) Predictor(n int) (*Graph, error) {
 	return b.finish()
 }
 
-// forward builds the network for whole clips. Inputs are tokens [N,L,digits] and classes
+// forward builds the network for whole clips. Inputs are tokens [N,L,ids] and classes
 // [N,L], a class or the number of classes for none.
 func (m *Transformer) forward(b *builder) []*G.Node {
 	p, n, length := m.Config.Prior, b.shape.N, m.Config.Prior.Tokens()
-	tokens, classes := b.input("tokens", n, length, len(p.Digits)), b.input("classes", n, length)
+	tokens, classes := b.input("tokens", n, length, p.idsOf()), b.input("classes", n, length)
 	positions := make([]float32, 0, 3*n*length)
 	for range n {
 		for i := range length {
@@ -88,15 +88,12 @@ func (m *Transformer) Position(i int) []float32 {
 
 // transform is the network for n times length tokens; attend is self-attention.
 func (m *Transformer) transform(b *builder, n, length int, tokens, positions, classes *G.Node, attend func(name string, x *G.Node) *G.Node) (logits []*G.Node) {
-	p, vocab := m.Config.Prior, 1 // NoCode
-	for _, values := range p.Digits {
-		vocab += values
-	}
+	p := m.Config.Prior
 	embed := func(name string, ids *G.Node, k, rows int) *G.Node {
 		s := kernels.Embedding{Rows: n * length, Ids: k, Vocab: rows, C: p.Width}
 		return b.apply(s, []int{n, 1, 1, length, p.Width}, ids, b.param("embedding."+name, initial{std: embeddingStd}, rows, p.Width))
 	}
-	x := b.add(embed("tokens", tokens, len(p.Digits), vocab), embed("positions", positions, 3, p.Grid[0]+p.Grid[1]+p.Grid[2]))
+	x := b.add(embed("tokens", tokens, p.idsOf(), p.rows()), embed("positions", positions, 3, p.Grid[0]+p.Grid[1]+p.Grid[2]))
 	x = b.add(x, embed("classes", classes, 1, p.Classes+1))
 	for i := range p.Blocks {
 		x = b.add(x, attend(fmt.Sprintf("blocks.%d.attention", i), x))
@@ -111,7 +108,7 @@ func (m *Transformer) transform(b *builder, n, length int, tokens, positions, cl
 }
 
 // Step is the graph of the next token of n clips, of an autoregressive prior. Inputs:
-// tokens [N,digits], the token before; positions [N,3] and classes [N] of the next one;
+// tokens [N,ids], the token before; positions [N,3] and classes [N] of the next one;
 // past, the number of tokens before that one; cache.i [L,N,3·width], what block i computed
 // for each of them. Outputs: logits.d [N, values of digit d], and qkv.i [N,3·width], the
 // next row of cache.i.
@@ -123,7 +120,7 @@ func (m *Transformer) Step(n int) (*Graph, error) {
 	b, length := newBuilder(m.list, m.shape(n)), p.Tokens()
 	past, block := b.input("past"), 0
 	s := kernels.AttentionStep{N: n, Max: length, Heads: p.Heads, Dim: p.Width / p.Heads, Memory: priorMemory}
-	m.transform(b, n, 1, b.input("tokens", n, len(p.Digits)), b.input("positions", n, 3), b.input("classes", n), func(name string, x *G.Node) *G.Node {
+	m.transform(b, n, 1, b.input("tokens", n, p.idsOf()), b.input("positions", n, 3), b.input("classes", n), func(name string, x *G.Node) *G.Node {
 		qkv := b.output(fmt.Sprintf("qkv.%d", block), b.linear(name+".to_qkv.0", b.rmsNorm(name+".norm", x, nil, 0), 3*p.Width))
 		y := b.apply(s, []int{n, 1, 1, 1, p.Width}, qkv, b.input(fmt.Sprintf("cache.%d", block), length, n, 3*p.Width),
 			b.param(name+".mem_kv", initial{std: 1}, 2, s.Heads, s.Memory, s.Dim), past)

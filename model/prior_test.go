@@ -248,6 +248,9 @@ func TestPriorDigits(t *testing.T) {
 	if p := c.Prior; !slices.Equal(p.Digits, []int{1000, 300, 4, 3000}) {
 		t.Errorf("digits %v", p.Digits)
 	}
+	if p := c.Prior; !slices.Equal(p.Levels, []int{8, 5, 5, 5, 300, 4, 3000}) {
+		t.Errorf("levels %v", p.Levels)
+	}
 	if p := c.Prior; p.Classes != 2 || p.Tokenizer != "sum" || p.Tokens() != 256 {
 		t.Errorf("%+v", p)
 	}
@@ -257,6 +260,15 @@ func TestPriorDigits(t *testing.T) {
 	m.TokenIDs(ids, []int32{5, NoCode, 1})
 	if want := []float32{2, 4, 5, -1, 1, 3}; !slices.Equal(ids, want) {
 		t.Errorf("ids %v, want %v", ids, want)
+	}
+	embedded := tinyPrior(Masked)
+	embedded.Prior.Digits, embedded.Prior.Levels = []int{6}, []int{3, 2}
+	m2, err := NewTransformer(embedded)
+	check(t, err)
+	ids = make([]float32, 9)
+	m2.TokenIDs(ids, []int32{5, NoCode, 1}) // of a code, of no code, then three and two levels
+	if want := []float32{5, 9, 11, 6, -1, -1, 1, 8, 10}; !slices.Equal(ids, want) {
+		t.Errorf("ids with levels %v, want %v", ids, want)
 	}
 	for d, want := range [][]float32{{2, -1, 1}, {1, -1, 0}} {
 		if m.Labels(labels, []int32{5, NoCode, 1}, d); !slices.Equal(labels, want) {
@@ -275,6 +287,7 @@ func TestPriorRefusals(t *testing.T) {
 		{func(c *Config) { c.Prior.Grid = []int{1, 2} }, "model.prior.grid: [1 2]"},
 		{func(c *Config) { c.Prior.Grid = nil }, "grid and digits must be decided"},
 		{func(c *Config) { c.Prior.Digits = []int{1 << 16, 1 << 16} }, "at most 2^24 codes"},
+		{func(c *Config) { c.Prior.Levels = []int{3, 3} }, "model.prior.levels: [3 3]: want numbers whose product is that of digits, 6"},
 		{func(c *Config) { c.Prior.ClassDropout = 2 }, "model.prior.class_dropout: 2"},
 		{func(c *Config) { c.Channels = 3 }, "model.channels: 3: want 1"},
 		{func(c *Config) { c.Classify.Network = "i3d" }, "model.classify.network"},

@@ -224,7 +224,7 @@ func (p *Prior) Feed(to *model.Program, b *data.Batch) error {
 }
 
 func (p *Prior) write(to *model.Program, tokens []int32, classes []float32) error {
-	ids := make([]float32, len(tokens)*len(p.settings().Digits))
+	ids := make([]float32, to.Buffer("tokens").Len())
 	p.Network.TokenIDs(ids, tokens)
 	if err := p.be.Write(to.Buffer("tokens"), ids); err != nil {
 		return err
