@@ -18,15 +18,21 @@ import (
 // head that is not zero.
 func tinyPrior(t *testing.T, kind string) *Prior {
 	t.Helper()
+	be := kernels.NewCPU(1)
+	t.Cleanup(func() { be.Close() })
+	return tinyPriorOf(t, kind, 2, be)
+}
+
+// tinyPriorOf has a number of frames, and runs on a backend.
+func tinyPriorOf(t *testing.T, kind string, frames int, be kernels.Backend) *Prior {
+	t.Helper()
 	c := config.Defaults()
 	c.Model.Channels = 1
-	c.Model.Prior = model.Prior{Kind: kind, Grid: []int{2, 2, 2}, Digits: []int{3, 2}, Classes: 2, Width: 16, Blocks: 2, Heads: 2, GivenFrames: .5, ClassDropout: .5}
+	c.Model.Prior = model.Prior{Kind: kind, Grid: []int{frames, 2, 2}, Digits: []int{3, 2}, Classes: 2, Width: 16, Blocks: 2, Heads: 2, GivenFrames: .5, ClassDropout: .5}
 	net, err := model.NewTransformer(c.Model)
 	if err != nil {
 		t.Fatal(err)
 	}
-	be := kernels.NewCPU(1)
-	t.Cleanup(func() { be.Close() })
 	p := newPrior(be, net, Trained{Config: c}, nil)
 	size := 0
 	for i, param := range net.Declared() {
@@ -109,6 +115,55 @@ func TestCachedSamplesAreThoseOfWholeSequences(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("cached %v, whole %v", got, want)
+	}
+}
+
+// counting is a CPU that counts the operations of the kernels that it runs.
+type counting struct {
+	*kernels.CPU
+	attention, others int64
+}
+
+type counted struct {
+	kernels.Kernel
+	flops int64
+	total *int64
+}
+
+func (c *counting) Prepare(s kernels.Spec) (kernels.Kernel, error) {
+	k, err := c.CPU.Prepare(s)
+	total := &c.others
+	if _, ok := s.(kernels.AttentionStep); ok {
+		total = &c.attention
+	}
+	return counted{k, s.FLOPs(), total}, err
+}
+
+func (k counted) Run(args ...kernels.Buffer) {
+	*k.total += k.flops
+	k.Kernel.Run(args...)
+}
+
+// Drawing from the cache computes the network once for each token, whatever their number:
+// only attention over the cache, for each token at most over all of them, grows with it.
+func TestSamplingIsLinearInTokens(t *testing.T) {
+	perToken, perKey := int64(0), int64(0)
+	for _, frames := range []int{2, 4, 16} {
+		be := &counting{CPU: kernels.NewCPU(1)}
+		p, tokens := tinyPriorOf(t, model.Autoregressive, frames, be), int64(4*frames)
+		if _, err := p.Sample(t.Context(), slices.Repeat([]int32{model.NoCode}, 4*frames), []int{1}, 0, SamplingDefaults()); err != nil {
+			t.Fatal(err)
+		}
+		be.Close()
+		if perToken == 0 {
+			perToken, perKey = be.others/tokens, be.attention/(tokens*(tokens+2)) // one key is the memory's, one the token's own
+		}
+		if be.others != perToken*tokens {
+			t.Errorf("%d tokens: %d operations besides attention, want %d for each", tokens, be.others, perToken)
+		}
+		if be.attention != perKey*tokens*(tokens+2) {
+			t.Errorf("%d tokens: attention of %d operations, want %d for each token and key", tokens, be.attention, perKey)
+		}
 	}
 }
 
