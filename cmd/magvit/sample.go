@@ -2,14 +2,18 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
 
 	"magvit/model"
+	"magvit/trainer/atomicfile"
 	"magvit/trainer/codes"
 	"magvit/trainer/data"
+	"magvit/trainer/probe"
+	"magvit/trainer/report"
 	"magvit/trainer/task"
 )
 
@@ -20,7 +24,7 @@ func sampleCommand() *cli.Command {
 		Usage: "draw new clips of a class from a prior over codes, or go on from the first frames of clips",
 		Description: example("magvit sample --checkpoint runs/prior --tokenizer runs/demo --class 2 --count 8 --out samples.gif",
 			"magvit sample --checkpoint runs/prior --tokenizer runs/demo --from clips.npz --frames-given 4 --out predicted.npz",
-			"magvit sample --checkpoint runs/prior --tokenizer runs/demo --count 120 --judge clips.npz --out samples.npz --json"),
+			"magvit sample --checkpoint runs/prior --tokenizer runs/demo --count 120 --judge clips.npz --out samples.npz --strips samples.png --json"),
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "checkpoint", Usage: "the prior's `RUN` or checkpoint"},
 			&cli.StringFlag{Name: "tokenizer", Usage: "the `RUN` or checkpoint of the tokenizer whose codes the prior was trained on"},
@@ -30,6 +34,7 @@ func sampleCommand() *cli.Command {
 			&cli.IntFlag{Name: "frames-given", DefaultText: "half", Usage: "with --from: frames of codes that are given"},
 			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .npz, .mp4, .gif or a folder of PNG; an existing file is replaced"},
 			&cli.StringFlag{Name: "codes", Usage: "also write the codes, to the .npz `FILE`"},
+			&cli.StringFlag{Name: "strips", Usage: "also draw the first 32 clips, a row of frames each, to the .png `FILE`"},
 			&cli.Uint64Flag{Name: "seed", Usage: "of the draws: the same seed gives the same clips"},
 			&cli.IntFlag{Name: "steps", Value: d.Steps, Usage: "masked priors: passes in which the codes of a clip are drawn"},
 			&cli.Float64Flag{Name: "temperature", Value: d.Temperature, Usage: "divides the logits; 0: the most likely codes"},
@@ -79,6 +84,14 @@ func sample(c *cli.Context) error {
 			return err
 		}
 	}
+	if out := c.String("strips"); out != "" {
+		if err := checkOut(out, ".png"); err != nil {
+			return err
+		}
+		if err := protect(out, "--strips", append(inputs, c.String("out"), c.String("codes"))...); err != nil {
+			return err
+		}
+	}
 	how := task.Sampling{Seed: c.Uint64("seed"), Steps: c.Int("steps"), Temperature: c.Float64("temperature"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), Guidance: c.Float64("guidance")}
 	if err := how.Validate(); err != nil {
 		return err
@@ -116,6 +129,11 @@ func sample(c *cli.Context) error {
 	}
 	if err := s.write(b); err != nil {
 		return err
+	}
+	if out := c.String("strips"); out != "" {
+		if err := s.strips(out, b); err != nil {
+			return err
+		}
 	}
 	if len(c.StringSlice("judge")) > 0 {
 		return s.judge(b, classes)
@@ -286,4 +304,26 @@ func (s *sampler) write(b codes.Block) error {
 	}
 	s.p.close()
 	return nil
+}
+
+// maxStrips is the number of clips of a picture.
+const maxStrips = 32
+
+// strips draws the first clips to a PNG, a row of frames each.
+func (s *sampler) strips(path string, b codes.Block) error {
+	n := min(len(b.Names), maxStrips)
+	few := codes.Block{Codes: b.Codes[:n*(len(b.Codes)/len(b.Names))], Clips: codes.Clips{Names: b.Names[:n]}}
+	var clips []report.Pair
+	err := s.eachSample(few, func(i int, e probe.Example) error {
+		class := "no class"
+		if b.Labels[i] >= 0 {
+			class = fmt.Sprintf("class %d", b.Labels[i])
+		}
+		clips = append(clips, report.Pair{Name: e.Name, Class: class, T: e.T, H: e.H, W: e.W, C: e.C, Target: e.Video})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, func(w io.Writer) error { return report.Strips(w, clips) })
 }

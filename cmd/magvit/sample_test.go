@@ -1,6 +1,7 @@
 package main
 
 import (
+	"image/png"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,7 +50,12 @@ func TestSample(t *testing.T) {
 			t.Errorf("clip %d: the codes of the first three frames are %v, given %v", clip, got, want)
 		}
 	}
-	v := printed(t, "sample", "--checkpoint", in("prior"), "--tokenizer", tok, "--steps", "2", "--count", "4", "--judge", clips(t), "--out", in("j.npz"), "--json")
+	v := printed(t, "sample", "--checkpoint", in("prior"), "--tokenizer", tok, "--steps", "2", "--count", "4", "--judge", clips(t), "--out", in("j.npz"), "--strips", in("j.png"), "--json")
+	if raw, err := os.Open(in("j.png")); err != nil {
+		t.Error(err)
+	} else if strips, err := png.DecodeConfig(raw); err != nil || strips.Width != 8*(128+2)-2 || strips.Height != 4*(16+128+2) {
+		t.Errorf("strips of 4 clips of 8 frames of 32x32: %+v (%v)", strips, err)
+	}
 	if g, _ := v["generated"].(map[string]any); v["clips"] != 4. || g["class_obeyed"].(map[string]any)["clips"] != 4. || !(g["frechet"].(float64) >= 0) || g["chance"] != .25 {
 		t.Errorf("sample --judge prints %v", v)
 	}
@@ -76,6 +82,7 @@ func TestSample(t *testing.T) {
 		{sample("--frames-given", "2"), "--frames-given without --from"},
 		{sample("--from", clips(t), "--frames-given", "4"), "--frames-given 4: want 1 to 3"},
 		{sample("--top-p", "0"), "top-p 0"},
+		{sample("--strips", "x.gif"), "want a name that ends in .png"},
 		{sample("--candidates", "2"), "--candidates without --classifier"},
 		{sample("--classifier", tok), "not a classifier"},
 		{[]string{"sample", "--checkpoint", tok, "--tokenizer", tok, "--out", in("x.npz")}, "not a prior over codes"},

@@ -117,9 +117,9 @@ func (p Pair) draw(dst *image.RGBA, x0, y0, k, view, frame int) {
 	}
 }
 
-// frames are up to `sampled` frame numbers spread evenly from the first to the last.
-func (p Pair) frames() (list []int) {
-	n := min(sampled, p.T)
+// frames are up to most frame numbers, spread evenly from the first to the last.
+func (p Pair) frames(most int) (list []int) {
+	n := min(most, p.T)
 	for i := range n {
 		list = append(list, i*(p.T-1)/max(n-1, 1))
 	}
@@ -132,21 +132,38 @@ func SideBySide(w io.Writer, clips []Pair) error {
 	if err := check(clips); err != nil {
 		return err
 	}
+	return rows(w, clips, 3, sampled, func(p Pair, frames []int) string {
+		return fmt.Sprintf("%s: original, reconstruction, error x%d; frames %s", p.label(), ErrorScale, strings.Trim(fmt.Sprint(frames), "[]"))
+	})
+}
+
+// Strips writes a PNG: for each clip a caption, then a row of up to 16 frames of Target.
+func Strips(w io.Writer, clips []Pair) error {
+	for i := range clips {
+		clips[i].Recon = clips[i].Target
+	}
+	if err := check(clips); err != nil {
+		return err
+	}
+	return rows(w, clips, 1, 2*sampled, func(p Pair, _ []int) string { return p.label() })
+}
+
+// rows writes a PNG: for each clip a caption, then rows of the first views over some frames.
+func rows(w io.Writer, clips []Pair, views, most int, caption func(p Pair, frames []int) string) error {
 	width, height := 0, 0
 	for _, p := range clips {
 		k := p.enlarge()
-		width = max(width, len(p.frames())*(p.W*k+gap)-gap)
-		height += captionHeight + 3*(p.H*k+gap)
+		width = max(width, len(p.frames(most))*(p.W*k+gap)-gap)
+		height += captionHeight + views*(p.H*k+gap)
 	}
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
 	draw.Draw(img, img.Bounds(), background, image.Point{}, draw.Src)
 	top := 0
 	for _, p := range clips {
-		k, frames := p.enlarge(), p.frames()
-		text(img, 2, top, fmt.Sprintf("%s: original, reconstruction, error x%d; frames %s",
-			p.label(), ErrorScale, strings.Trim(fmt.Sprint(frames), "[]")))
+		k, frames := p.enlarge(), p.frames(most)
+		text(img, 2, top, caption(p, frames))
 		top += captionHeight
-		for view := range 3 {
+		for view := range views {
 			for i, f := range frames {
 				p.draw(img, i*(p.W*k+gap), top, k, view, f)
 			}

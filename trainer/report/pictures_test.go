@@ -57,6 +57,22 @@ func TestSideBySide(t *testing.T) {
 	}
 }
 
+func TestStrips(t *testing.T) {
+	var b bytes.Buffer
+	must(t, Strips(&b, []Pair{testPair(), testPair()}))
+	img, err := png.Decode(&b)
+	must(t, err)
+	if got, want := img.Bounds().Size(), image.Pt(2*128+2, 2*(16+64+2)); got != want {
+		t.Fatalf("size %v, want %v", got, want)
+	}
+	if got := rgb(img.At(60, 82+16+40)); got != [3]uint8{255, 128, 0} {
+		t.Errorf("frame 0 of the second clip is %v", got)
+	}
+	if err := Strips(&b, nil); err == nil {
+		t.Error("a picture of no clips")
+	}
+}
+
 func TestAnimatedGIF(t *testing.T) {
 	var b bytes.Buffer
 	must(t, AnimatedGIF(&b, []Pair{testPair()}))
