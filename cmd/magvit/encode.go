@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"magvit/trainer/codes"
 	"magvit/trainer/data"
+	"magvit/trainer/ranks"
 	"magvit/trainer/task"
 )
 
@@ -49,9 +51,6 @@ func encode(c *cli.Context) error {
 	format, err := codesFormat(c)
 	if err != nil {
 		return err
-	}
-	if format == "npz" && group != nil {
-		return usagef("--out %s: several ranks write shards; name a folder, as --out codes/", out)
 	}
 	job, of, err := shardFlag(c)
 	if err != nil {
@@ -109,16 +108,19 @@ func encode(c *cli.Context) error {
 	return printWritten(c, written{out, r.Clips, shape, h.Codebook}, "codes %v of %d, int32, in shards of %d clips; %s", shape, h.Codebook, e.PerShard, state)
 }
 
-// encodeFile writes one .npz file.
+// encodeFile writes one .npz file. Of several ranks each encodes a part of the batches, and the first one writes.
 func (w *work) encodeFile(h codes.Header, vectors []float32, run func(*data.Batch) ([]int32, error)) error {
 	out, began, n := w.c.String("out"), time.Now(), 0
-	b, skipped, err := codes.Gather(w.c.Context, w.src, w.indices, w.data, workBatch, func(b *data.Batch) ([]int32, error) {
+	var b codes.Block
+	skipped, err := task.Answers(w.c.Context, launched.group, w.src, w.indices, w.data, workBatch, func(b *data.Batch) ([]byte, error) {
 		codes, err := run(b)
-		n = min(n+b.N, len(w.indices))
+		return ranks.IntBytes(codes), err
+	}, func(d *data.Batch, answer []byte) error {
+		n = min(n+d.N, len(w.indices))
 		w.showProgress(n, began)
-		return codes, err
-	}, w.rate)
-	if err != nil {
+		return errors.Join(b.Add(d, ranks.Ints(answer), w.rate), w.c.Context.Err())
+	})
+	if err != nil || !launched.first() {
 		return err
 	}
 	w.logSkipped(skipped)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +35,10 @@ func index(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	group, err := openRanks(c)
+	if err != nil {
+		return err
+	}
 	x, err := data.ReadIndex(out)
 	if err != nil {
 		return err
@@ -44,7 +50,7 @@ func index(c *cli.Context) error {
 	defer src.Close()
 	p := setProgress(c, "index", src)
 	defer p.close()
-	bad, err := data.Scan(c.Context, src, runtime.NumCPU(), func(n, of int) {
+	bad, err := data.Scan(c.Context, src, group.Rank(), group.Size(), cmp.Or(launched.cores, runtime.NumCPU()), func(n, of int) {
 		p.set(float64(n)/float64(of), fmt.Sprintf("%d of %d films", n, of))
 	})
 	for _, b := range bad {
@@ -54,11 +60,40 @@ func index(c *cli.Context) error {
 		p.log.Warn(fmt.Sprintf("%d films could not be scanned", len(bad)))
 	}
 	p.close()
+	if err == nil {
+		err = mergeIndexes(c.Context, x)
+	}
+	if !launched.first() {
+		return err
+	}
 	// What was scanned until an interruption is written, so that nothing is scanned again.
 	if err := errors.Join(err, x.Write(out)); err != nil {
 		return err
 	}
 	return printWritten(c, written{Path: out, Clips: x.Len()}, "%d films", x.Len())
+}
+
+// mergeIndexes adds what other ranks have scanned to the index of the first one.
+func mergeIndexes(ctx context.Context, x *data.Index) error {
+	g := launched.group
+	if g.Size() == 1 {
+		return nil
+	}
+	g.SetTimeout(waitForWork)
+	mine, err := x.Bytes()
+	if err != nil {
+		return err
+	}
+	all, err := g.Gather(ctx, mine)
+	if err != nil || !g.First() {
+		return err
+	}
+	for _, other := range all[1:] {
+		if err := x.Merge(other); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // setAndOut are the PATHs of a set, and --out, which is none of them.

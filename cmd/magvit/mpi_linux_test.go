@@ -91,8 +91,26 @@ func TestMPIEvaluatesAndEncodes(t *testing.T) {
 	dir := t.TempDir()
 	run := filepath.Join(dir, "run")
 	succeeds(t, program(t, append(mpiTraining(t, run, "fsq"), "--steps", "2")...), "training")
-	eval := []string{"eval", "--checkpoint", run, "--data", clips, "--split", "all", "--json"}
+	eval := []string{"eval", "--checkpoint", run, "--data", clips, "--split", "all", "--metrics", "psnr,sharpness", "--json"}
 	want, _ := magvit(t, eval...)
+	forecast := []string{"probe", "--checkpoint", run, "--data", clips, "--target", "trajectory", "--splits", "2", "--steps", "20", "--views", "1", "--json"}
+	forecasts, _ := magvit(t, forecast...)
+	file := func(out string) []string {
+		return []string{"encode", "--checkpoint", run, "--data", clips, "--split", "all", "--out", filepath.Join(dir, out+".npz")}
+	}
+	magvit(t, file("alone")...)
+	films, err := filepath.Glob("../../testdata/clips/*/*.mp4")
+	trainertest.Check(t, err)
+	index := func(out string) []string {
+		args := []string{"index", "--out", filepath.Join(dir, out+".index")}
+		for _, f := range films[:5] {
+			full, err := filepath.Abs(f)
+			trainertest.Check(t, err)
+			args = append(args, full)
+		}
+		return args
+	}
+	magvit(t, index("alone")...)
 	encode := func(out string) []string {
 		return []string{"encode", "--checkpoint", run, "--data", clips, "--split", "all", "--shard-clips", "2", "--out", filepath.Join(dir, out)}
 	}
@@ -103,12 +121,24 @@ func TestMPIEvaluatesAndEncodes(t *testing.T) {
 			t.Errorf("eval on %d ranks: exit %d\n%s\n%s\nwant\n%s", n, status, log, got, want)
 		}
 		out := fmt.Sprint("on", n)
+		if n == 2 {
+			if got, log, status := finish(t, several(t, n, forecast...)); status != done || got != forecasts {
+				t.Errorf("probe on %d ranks: exit %d\n%s\n%s\nwant\n%s", n, status, log, got, forecasts)
+			}
+			succeeds(t, several(t, n, file(out)...), "encode to a file")
+			succeeds(t, several(t, n, index(out)...), "index")
+			for _, ext := range []string{".npz", ".index"} {
+				if text, err := exec.Command("cmp", filepath.Join(dir, "alone"+ext), filepath.Join(dir, out+ext)).CombinedOutput(); err != nil {
+					t.Errorf("%s on %d ranks: %v\n%s", ext, n, err, text)
+				}
+			}
+		}
 		succeeds(t, several(t, n, encode(out)...), "encode")
 		if text, err := exec.Command("diff", "-r", filepath.Join(dir, "alone"), filepath.Join(dir, out)).CombinedOutput(); err != nil {
 			t.Errorf("encode on %d ranks: %v\n%s", n, err, text)
 		}
 	}
-	if status, log := outcome(t, several(t, 2, "reconstruct", "--checkpoint", run), "reconstruct"); status == done || !strings.Contains(log, "train, eval and encode take several ranks") {
+	if status, log := outcome(t, several(t, 2, "reconstruct", "--checkpoint", run), "reconstruct"); status == done || !strings.Contains(log, "train, eval, encode, probe and index take several ranks") {
 		t.Errorf("reconstruct: exit %d\n%s", status, log)
 	}
 }
@@ -199,7 +229,9 @@ func signalAt(t *testing.T, out string, rank int, s syscall.Signal) {
 }
 
 // long makes a training one that its faults meet.
-func long(args []string) []string { return append(args, "--steps", "2000", "--set", "train.timeout=3") }
+func long(args []string) []string {
+	return append(args, "--steps", "2000", "--set", "train.timeout=6", "--set", "train.eval_every=0", "--set", "train.samples=0")
+}
 
 // TestMPIKilledRank kills a rank. The job ends, and goes on with another number of ranks to the
 // bits of a run in one piece.

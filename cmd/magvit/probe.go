@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer/atomicfile"
 	"magvit/trainer/data"
 	"magvit/trainer/probe"
+	"magvit/trainer/ranks"
 	"magvit/trainer/report"
 	"magvit/trainer/task"
 	"magvit/trainer/usage"
@@ -56,6 +58,9 @@ func probeClips(c *cli.Context) error {
 		}
 		compared = append(compared, other)
 	}
+	if _, err := openRanks(c); err != nil {
+		return err
+	}
 	w, err := openWork(c, task.OpenCodec)
 	if err != nil {
 		return err
@@ -77,6 +82,9 @@ func probeClips(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if !launched.first() {
+		return launched.waitForFirst(c.Context)
+	}
 	r, err := probe.Run(c.Context, set, o)
 	if err != nil {
 		return err
@@ -86,6 +94,9 @@ func probeClips(c *cli.Context) error {
 		return err
 	}
 	w.p.close()
+	if err := launched.waitForFirst(c.Context); err != nil {
+		return err
+	}
 	if c.Bool("json") {
 		return printJSON(c, r)
 	}
@@ -127,8 +138,11 @@ func (w *work) collect(views int) (*probe.Set, error) {
 	if w.indices = labelled; len(labelled) == 0 {
 		return set, nil // Run returns an error about it
 	}
-	return set, w.eachClip(func(b *data.Batch) error {
-		list, err := w.examples(b, b.T, views)
+	return set, w.eachClip(func(b *data.Batch) ([]byte, error) {
+		e, err := w.encodeViews(b, b.T, views)
+		return e.bytes(), err
+	}, func(b *data.Batch, answer []byte) error {
+		list, err := w.examples(b, b.T, views, answer)
 		if err != nil {
 			return err
 		}
@@ -142,40 +156,63 @@ func (w *work) codebook() (probe.Codebook, error) {
 	return probe.Codebook{Size: tok.CodebookSize(), Levels: tok.CodebookLevels(), Vectors: vectors, Dim: dim}, err
 }
 
-// eachClip calls f for each of the chosen clips.
-func (w *work) eachClip(f func(b *data.Batch) error) error {
+// eachClip calls use for each of the chosen clips, with what encode makes of it, perhaps on another rank.
+func (w *work) eachClip(encode func(b *data.Batch) ([]byte, error), use func(b *data.Batch, answer []byte) error) error {
 	done := 0
-	skipped, err := data.Each(w.c.Context, w.src, w.indices, w.data, 1, func(b *data.Batch) error {
+	skipped, err := task.Answers(w.c.Context, launched.group, w.src, w.indices, w.data, 1, encode, func(b *data.Batch, answer []byte) error {
 		done++
 		w.p.set(float64(done)/float64(len(w.indices)), "encoding")
 		if err := w.c.Context.Err(); err != nil {
 			return err
 		}
-		return f(b)
+		return use(b, answer)
 	})
 	w.logSkipped(skipped)
 	return err
 }
 
-// examples encodes the first frames of a clip in the given number of views, as one batch.
-func (w *work) examples(b *data.Batch, frames, views int) ([]probe.Example, error) {
+// encoded are the codes and latents of the first frames of a clip, in a number of views.
+type encoded struct {
+	codes   []int32
+	latents []float32
+}
+
+func (e encoded) bytes() []byte {
+	return slices.Concat(ranks.IntBytes(e.codes), ranks.Bytes(e.latents))
+}
+
+// encodeViews encodes the first frames of a clip in the given number of views, as one batch.
+func (w *work) encodeViews(b *data.Batch, frames, views int) (e encoded, err error) {
+	e.codes, e.latents, err = w.codec.EncodeWithLatents(viewsOf(b, frames, views), viewShape(b, frames, views))
+	return e, err
+}
+
+func viewShape(b *data.Batch, frames, views int) data.Shape {
 	s := b.Shape()
 	s.N, s.T = views, frames
+	return s
+}
+
+func viewsOf(b *data.Batch, frames, views int) []float32 {
 	size := frames * b.H * b.W * b.C
 	video := make([]float32, 0, views*size)
 	for v := range views {
 		video = append(video, probe.View(b.Video[:size], frames, b.H, b.W, b.C, v)...)
 	}
-	codes, latents, err := w.codec.EncodeWithLatents(video, s)
+	return video
+}
+
+// examples are what encodeViews has made of a clip, given its bytes.
+func (w *work) examples(b *data.Batch, frames, views int, answer []byte) ([]probe.Example, error) {
+	shape, err := w.codec.CodeShape(viewShape(b, frames, views))
 	if err != nil {
 		return nil, err
 	}
-	shape, err := w.codec.CodeShape(s)
-	if err != nil {
-		return nil, err
-	}
+	video, size := viewsOf(b, frames, views), frames*b.H*b.W*b.C
+	per := shape[1] * shape[2] * shape[3] * shape[4]
+	codes, latents := ranks.Ints(answer[:4*per*views]), ranks.Floats(answer[4*per*views:])
+	dims := len(latents) / views
 	list := make([]probe.Example, views)
-	per, dims := len(codes)/views, len(latents)/views
 	for v := range list {
 		list[v] = probe.Example{Video: video[v*size:][:size], T: frames, H: b.H, W: b.W, C: b.C,
 			Codes: codes[v*per:][:per], CodeShape: [4]int(shape[1:]), Latents: latents[v*dims:][:dims],

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"slices"
+
 	"magvit/trainer/data"
 	"magvit/trainer/probe"
+	"magvit/trainer/ranks"
 )
 
 // forecast is probe --target trajectory.
@@ -10,6 +13,9 @@ func (w *work) forecast(views int, o probe.Options, compared []probe.Compared) e
 	set, err := w.collectForecasts(views)
 	if err != nil {
 		return err
+	}
+	if !launched.first() {
+		return launched.waitForFirst(w.c.Context)
 	}
 	r, err := probe.RunForecast(w.c.Context, set, o)
 	if err != nil {
@@ -20,6 +26,9 @@ func (w *work) forecast(views int, o probe.Options, compared []probe.Compared) e
 		return err
 	}
 	w.p.close()
+	if err := launched.waitForFirst(w.c.Context); err != nil {
+		return err
+	}
 	if w.c.Bool("json") {
 		return printJSON(w.c, r)
 	}
@@ -36,20 +45,41 @@ func (w *work) collectForecasts(views int) (*probe.ForecastSet, error) {
 	set := probe.NewForecastSet(w.src.Classes(), book, views)
 	var whole data.Shape
 	short := 0
-	err = w.eachClip(func(b *data.Batch) error {
+	seen := func(b *data.Batch) (frames int, err error) {
+		ahead, err := probe.Horizon(b.T, w.c.Int("ahead"))
+		if err != nil {
+			return 0, usagef("--ahead %d: %v", w.c.Int("ahead"), err)
+		}
+		return b.T - ahead, nil
+	}
+	err = w.eachClip(func(b *data.Batch) ([]byte, error) {
+		frames, err := seen(b)
+		if err != nil {
+			return nil, err
+		}
+		first, err := w.encodeViews(b, frames, views)
+		if err != nil {
+			return nil, err
+		}
+		whole, err := w.encodeViews(b, b.T, views)
+		seen := first.bytes()
+		return slices.Concat(ranks.IntBytes([]int32{int32(len(seen))}), seen, whole.bytes()), err
+	}, func(b *data.Batch, answer []byte) error {
 		if b.Frames[0] < b.T {
 			short++
 			return nil
 		}
-		ahead, err := probe.Horizon(b.T, w.c.Int("ahead"))
+		frames, err := seen(b)
 		if err != nil {
-			return usagef("--ahead %d: %v", w.c.Int("ahead"), err)
-		}
-		clip := probe.ForecastClip{}
-		if clip.Seen, err = w.examples(b, b.T-ahead, views); err != nil {
 			return err
 		}
-		if clip.Whole, err = w.examples(b, b.T, views); err != nil {
+		n := ranks.Ints(answer[:4])[0]
+		answer = answer[4:]
+		clip := probe.ForecastClip{}
+		if clip.Seen, err = w.examples(b, frames, views, answer[:n]); err != nil {
+			return err
+		}
+		if clip.Whole, err = w.examples(b, b.T, views, answer[n:]); err != nil {
 			return err
 		}
 		read, err := w.src.Read(w.c.Context, b.Index[0])

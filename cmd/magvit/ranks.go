@@ -24,6 +24,10 @@ import (
 // given; a training then has train.timeout.
 const meetWithin = 10 * time.Minute
 
+// waitForWork is the time in which ranks come to the end of work that takes them longer or shorter, such as scanning films
+// or fitting probes: the launcher ends the job if a rank dies meanwhile.
+const waitForWork = 7 * 24 * time.Hour
+
 // job is this process's part in what a launcher started; of a process on its own it is empty.
 type job struct {
 	transport ranks.Transport
@@ -124,14 +128,23 @@ func (j *job) same(ctx context.Context, given string) error {
 }
 
 // rankCommands are the commands that several ranks run together, or that no launcher harms.
-var rankCommands = []string{"train", "eval", "encode", "bench", "doctor", "version", ""}
+var rankCommands = []string{"train", "eval", "encode", "probe", "index", "bench", "doctor", "version", ""}
 
 // refuseRanks refuses a launcher for the other commands, which would all do the same.
 func refuseRanks(c *cli.Context) error {
 	if n, by := mpi.Launched(); n > 1 && !slices.Contains(rankCommands, c.Args().First()) {
-		return usagef("%s: %s started %d processes, and each would do the same; train, eval and encode take several ranks", c.Args().First(), by, n)
+		return usagef("%s: %s started %d processes, and each would do the same; train, eval, encode, probe and index take several ranks", c.Args().First(), by, n)
 	}
 	return nil
+}
+
+// waitForFirst waits until all ranks have called it: the first one after work that it does alone.
+func (j *job) waitForFirst(ctx context.Context) error {
+	if j.group == nil {
+		return nil
+	}
+	j.group.SetTimeout(waitForWork)
+	return j.group.Barrier(ctx)
 }
 
 // first reports whether this process writes what all ranks have made together.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"magvit/trainer/atomicfile"
@@ -173,32 +174,41 @@ func (e *Encoding) make(ctx context.Context, k int, settings string) (m sidecar,
 // Gather encodes clips of a source into memory. Clips that cannot be read are left out and returned.
 func Gather(ctx context.Context, src data.Source, indices []int, cfg data.Config, batch int, encode func(*data.Batch) ([]int32, error),
 	rate func(i int) (float64, error)) (b Block, skipped []*data.ClipError, err error) {
-	labeled := false
 	skipped, err = data.Each(ctx, src, indices, cfg, batch, func(d *data.Batch) error {
 		codes, err := encode(d)
+		if err == nil {
+			err = b.Add(d, codes, rate)
+		}
+		return errors.Join(err, ctx.Err())
+	})
+	b.Labels = b.known()
+	return b, skipped, err
+}
+
+// Add appends the clips of a batch, with their codes and rate's frames a second of clip i.
+func (b *Block) Add(d *data.Batch, codes []int32, rate func(i int) (float64, error)) error {
+	per := len(codes) / d.N
+	for n, i := range d.Index {
+		if i < 0 {
+			continue // a row that fills up the last batch
+		}
+		fps, err := rate(i)
 		if err != nil {
 			return err
 		}
-		per := len(codes) / d.N
-		for n, i := range d.Index {
-			if i < 0 {
-				continue // a row that fills up the last batch
-			}
-			fps, err := rate(i)
-			if err != nil {
-				return err
-			}
-			b.Codes = append(b.Codes, codes[n*per:][:per]...)
-			b.Names, b.Labels, b.Frames = append(b.Names, d.Names[n]), append(b.Labels, int64(d.Labels[n])), append(b.Frames, int32(d.Frames[n]))
-			b.FPS, b.FrameRange = append(b.FPS, float32(fps)), append(b.FrameRange, [2]int32{int32(d.Span[n][0]), int32(d.Span[n][1])})
-			labeled = labeled || d.Labels[n] >= 0
-		}
-		return ctx.Err()
-	})
-	if !labeled {
-		b.Labels = nil
+		b.Codes = append(b.Codes, codes[n*per:][:per]...)
+		b.Names, b.Labels, b.Frames = append(b.Names, d.Names[n]), append(b.Labels, int64(d.Labels[n])), append(b.Frames, int32(d.Frames[n]))
+		b.FPS, b.FrameRange = append(b.FPS, float32(fps)), append(b.FrameRange, [2]int32{int32(d.Span[n][0]), int32(d.Span[n][1])})
 	}
-	return b, skipped, err
+	return nil
+}
+
+// known are the labels, nil if no clip has one.
+func (b *Block) known() []int64 {
+	if slices.ContainsFunc(b.Labels, func(l int64) bool { return l >= 0 }) {
+		return b.Labels
+	}
+	return nil
 }
 
 // index writes the index if all shards are there.

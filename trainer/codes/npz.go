@@ -88,8 +88,8 @@ func WriteNPZ(path string, h Header, b Block, vectors []float32) error {
 		text("names", b.Names...),
 		{Name: "frames", Shape: []int{n}, Data: b.Frames},
 	}
-	if b.Labels != nil {
-		list = append(list, data.Array{Name: "labels", Shape: []int{n}, Data: b.Labels})
+	if labels := b.known(); labels != nil {
+		list = append(list, data.Array{Name: "labels", Shape: []int{n}, Data: labels})
 		if len(h.Classes) > 0 {
 			list = append(list, text("classes", h.Classes...))
 		}

@@ -159,27 +159,51 @@ func (x *Index) Write(path string) error {
 	if !x.changed {
 		return nil
 	}
-	err := atomicfile.Write(path, func(w io.Writer) error {
-		b := bufio.NewWriter(w)
-		fmt.Fprintln(b, indexFormat)
-		keys := make([]indexKey, 0, len(x.films))
-		for k := range x.films {
-			keys = append(keys, k)
-		}
-		sortKeys(keys)
-		for _, k := range keys {
-			line, err := json.Marshal(x.films[k])
-			if err != nil {
-				return err
-			}
-			b.Write(append(line, '\n'))
-		}
-		return b.Flush()
-	})
+	err := atomicfile.Write(path, x.print)
 	if err == nil {
 		x.changed = false
 	}
 	return err
+}
+
+// print writes the lines of an index. The caller holds the lock.
+func (x *Index) print(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	fmt.Fprintln(b, indexFormat)
+	keys := make([]indexKey, 0, len(x.films))
+	for k := range x.films {
+		keys = append(keys, k)
+	}
+	sortKeys(keys)
+	for _, k := range keys {
+		line, err := json.Marshal(x.films[k])
+		if err != nil {
+			return err
+		}
+		b.Write(append(line, '\n'))
+	}
+	return b.Flush()
+}
+
+// Bytes are those of an index file.
+func (x *Index) Bytes() ([]byte, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var b bytes.Buffer
+	err := x.print(&b)
+	return b.Bytes(), err
+}
+
+// Merge adds the films of another index, given by its Bytes.
+func (x *Index) Merge(file []byte) error {
+	before := x.Len()
+	if err := x.parse(bufio.NewReader(bytes.NewReader(file)), "index"); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.changed = x.changed || len(x.films) > before
+	return nil
 }
 
 // Len is the number of films in the index.
@@ -251,9 +275,10 @@ func keyOf(path string, m *fileMore) indexKey {
 	return k
 }
 
-// Scan fills the index with the films of src, in parallel. done is called after each
-// with the number of films scanned. Unreadable ones are returned.
-func Scan(ctx context.Context, src Source, workers int, done func(n, of int)) ([]*ClipError, error) {
+// Scan fills the index with the films of src, in parallel: with every of-th one, from number
+// part on, where of processes divide them. done is called after each with the number of films
+// scanned. Unreadable ones are returned.
+func Scan(ctx context.Context, src Source, part, of, workers int, done func(n, of int)) ([]*ClipError, error) {
 	j, ok := src.(*joined)
 	if !ok {
 		return nil, nil
@@ -270,6 +295,13 @@ func Scan(ctx context.Context, src Source, workers int, done func(n, of int)) ([
 			}
 		}
 	}
+	mine := films[:0]
+	for k, i := range films {
+		if k%of == part {
+			mine = append(mine, i)
+		}
+	}
+	films = mine
 	var mu sync.Mutex
 	var bad []*ClipError
 	var final error

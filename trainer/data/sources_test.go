@@ -382,7 +382,7 @@ func TestIndexIsUsedUntilTheFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := mustOpen(t, Options{Index: x}, path)
-	if bad, err := Scan(t.Context(), src, 2, nil); err != nil || len(bad) > 0 || x.Len() != 1 {
+	if bad, err := Scan(t.Context(), src, 0, 1, 2, nil); err != nil || len(bad) > 0 || x.Len() != 1 {
 		t.Fatalf("%v %v, %d films", bad, err, x.Len())
 	}
 	file := filepath.Join(t.TempDir(), "set.index")

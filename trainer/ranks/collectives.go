@@ -116,6 +116,16 @@ func Floats(b []byte) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }
 
+// IntBytes is the memory of codes or other int32 values.
+func IntBytes(values []int32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
+}
+
+// Ints are the values of IntBytes, see Floats.
+func Ints(b []byte) []int32 {
+	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+}
+
 // Shard is the part [from,to) of n values that a rank adds up: the parts are equal but for
 // the last ones.
 func Shard(n, rank, size int) (from, to int) {

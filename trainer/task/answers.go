@@ -11,14 +11,15 @@ import (
 // ErrStopped ends an evaluation on all ranks, one of which was interrupted.
 var ErrStopped = errors.New("interrupted on one of the ranks")
 
-// answers calls use with each batch of the clips and what compute answers to it, in order.
-// Clips that cannot be read are listed.
+// Answers calls use with each batch of clips, see data.Each, and what compute answers to it, in
+// order. All answers have one length. Clips that cannot be read are listed.
 //
 // Of several ranks each computes every Size-th batch, and rank 0 alone calls use: with the
 // answers that it would have computed itself, in the same order.
-func (e Clips) answers(ctx context.Context, compute func(*data.Batch) ([]byte, error), use func(*data.Batch, []byte) error) ([]*data.ClipError, error) {
-	if e.Ranks.Size() == 1 {
-		return data.Each(ctx, e.Source, e.Indices, e.Data, EvalBatch, func(b *data.Batch) error {
+func Answers(ctx context.Context, g *ranks.Group, src data.Source, indices []int, cfg data.Config, batch int,
+	compute func(*data.Batch) ([]byte, error), use func(*data.Batch, []byte) error) ([]*data.ClipError, error) {
+	if g.Size() == 1 {
+		return data.Each(ctx, src, indices, cfg, batch, func(b *data.Batch) error {
 			answer, err := compute(b)
 			if err != nil {
 				return err
@@ -26,12 +27,13 @@ func (e Clips) answers(ctx context.Context, compute func(*data.Batch) ([]byte, e
 			return use(b, answer)
 		})
 	}
-	r := round{g: e.Ranks, interrupted: ctx, ctx: context.WithoutCancel(ctx), use: use}
-	unread, err := data.Each(r.ctx, e.Source, e.Indices, e.Data, EvalBatch, func(b *data.Batch) (err error) {
+	r := round{g: g, interrupted: ctx, ctx: context.WithoutCancel(ctx), use: use}
+	unread, err := data.Each(r.ctx, src, indices, cfg, batch, func(b *data.Batch) (err error) {
 		if r.n%r.g.Size() == r.g.Rank() {
 			if r.answer, err = compute(b); err != nil {
 				return err
 			}
+			r.size = len(r.answer)
 		}
 		if r.g.First() {
 			r.batches = append(r.batches, b.Clone())
@@ -47,6 +49,11 @@ func (e Clips) answers(ctx context.Context, compute func(*data.Batch) ([]byte, e
 	return unread, err
 }
 
+// answers is Answers for the batches of an evaluation.
+func (e Clips) answers(ctx context.Context, compute func(*data.Batch) ([]byte, error), use func(*data.Batch, []byte) error) ([]*data.ClipError, error) {
+	return Answers(ctx, e.Ranks, e.Source, e.Indices, e.Data, EvalBatch, compute, use)
+}
+
 // round is a batch for each rank.
 type round struct {
 	g                *ranks.Group
@@ -56,6 +63,7 @@ type round struct {
 	n       int           // batches so far
 	batches []*data.Batch // of the round, on rank 0
 	answer  []byte        // to this rank's batch
+	size    int           // of an answer in bytes
 }
 
 // end brings the answers to n batches to rank 0.
@@ -65,7 +73,7 @@ func (r *round) end(n int) error {
 	}
 	all, err := r.g.Collect(r.ctx, r.answer, func(rank int) int {
 		if rank < n {
-			return len(r.answer) // batches have one shape
+			return r.size
 		}
 		return 0
 	})
