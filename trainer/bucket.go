@@ -29,7 +29,7 @@ type bucket struct {
 // to the first, with weight decay and then without. It is the same on all ranks.
 func cut(o *optimizer, size int) (list []*bucket) {
 	l, s := o.state.Layout, o.section
-	for _, region := range [][2]int{{s.From, s.Decayed}, {s.Decayed, s.To}} {
+	for _, region := range [][2]int{{s.From, s.Decayed}, {s.Decayed, s.Trained}, {s.Trained, s.To}} {
 		var inside []int
 		for i := range l.Params {
 			if at := l.Offsets[i]; region[0] <= at && at < region[1] {
@@ -80,6 +80,9 @@ func (r *reducer) prepare(be kernels.Backend, b *bucket) (err error) {
 	}
 	if r.device == nil {
 		b.summer = ranks.NewSummer(r.group, r.part.tree, n)
+		if r.bf16 && b.to <= b.of.section.Trained && !b.scalars {
+			b.summer.RoundToBF16()
+		}
 		b.own, b.total = make([]float32, n*r.part.nodes()), make([]float32, n)
 	} else {
 		shard := r.shard(n)

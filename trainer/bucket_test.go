@@ -17,14 +17,14 @@ import (
 	"magvit/trainer/ranks"
 )
 
-// A bucket is whole parameters, the last first, those with weight decay first.
+// A bucket is whole parameters, the last first, those with weight decay first and buffers last.
 func TestCut(t *testing.T) {
 	state := &checkpoint.State{Layout: checkpoint.Layout{Params: make([]model.Param, 5), Offsets: []int{0, 64, 16, 80, 96}}}
 	section := checkpoint.Section{From: 0, Decayed: 80, Trained: 96, To: 112} // 64..80 is the last with decay
 	for _, c := range []struct {
 		size int
 		want [][2]int
-	}{{0, [][2]int{{0, 80}, {80, 112}}}, {1, [][2]int{{64, 80}, {16, 64}, {0, 16}, {96, 112}, {80, 96}}}, {20, [][2]int{{16, 80}, {0, 16}, {80, 112}}}} {
+	}{{0, [][2]int{{0, 80}, {80, 96}, {96, 112}}}, {1, [][2]int{{64, 80}, {16, 64}, {0, 16}, {80, 96}, {96, 112}}}, {20, [][2]int{{16, 80}, {0, 16}, {80, 96}, {96, 112}}}} {
 		var got [][2]int
 		params := 0
 		for _, b := range cut(&optimizer{state: state, section: section}, c.size) {
@@ -119,6 +119,23 @@ func TestBucketsKeepBits(t *testing.T) {
 				t.Errorf("%s, buckets of %s MB: other weights than of one process", name, bucket)
 			}
 		}
+	}
+}
+
+// Gradients that are sent in bfloat16 have other bits, again and again the same, and a loss near that of float32.
+func TestGradientsInBF16(t *testing.T) {
+	var weights [3][]byte
+	var last [3]float64
+	for i, reduce := range []string{"exact", "bf16", "bf16"} {
+		o, errs := runRanks(t, 2, time.Minute, nil, append(slices.Concat(ranked, variants["vq"]), "train.reduce="+reduce)...)
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		steps, _ := logged(t, o.Out)
+		weights[i], last[i] = tensorsOf(t, o.Out), steps[len(steps)-1]["loss"].(float64)
+	}
+	if bytes.Equal(weights[0], weights[1]) || !bytes.Equal(weights[1], weights[2]) || math.Abs(last[1]/last[0]-1) > .01 {
+		t.Errorf("losses %v; want the same weights of both runs in bf16, others in float32, and losses within 1 %%", last)
 	}
 }
 

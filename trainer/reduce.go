@@ -7,6 +7,7 @@ import (
 	"magvit/kernels"
 	"magvit/model"
 	"magvit/trainer/ranks"
+	"magvit/trainer/usage"
 )
 
 // partOf is what a rank computes of a step's batches.
@@ -30,6 +31,7 @@ type reducer struct {
 	group   *ranks.Group
 	part    part
 	device  kernels.Collective  // nil: sums go through the host's memory
+	bf16    bool                // gradients are sent as bfloat16
 	records bool                // the backend is a kernels.Recorder
 	plans   map[bool]*reduction // by whether the step is adversarial
 	last    *reduction          // that of the last step
@@ -53,7 +55,7 @@ type sums struct {
 }
 
 func newReducer(g *ranks.Group, s *Stepper) (*reducer, error) {
-	r := &reducer{group: g, part: s.part, plans: map[bool]*reduction{}}
+	r := &reducer{group: g, part: s.part, plans: map[bool]*reduction{}, bf16: s.cfg.Train.Reduce == "bf16"}
 	_, r.records = s.be.(kernels.Recorder)
 	c, ok := s.be.(kernels.Collective)
 	if !ok {
@@ -70,6 +72,9 @@ func newReducer(g *ranks.Group, s *Stepper) (*reducer, error) {
 		if nodes := s.part.tree.Nodes(s.part.tree.Part(i, size)); len(nodes) != 1 {
 			return r, nil // the sums of several nodes of a rank go through the host's memory
 		}
+	}
+	if r.bf16 {
+		return nil, usage.Errorf("train.reduce: bf16: GPUs that are joined by NCCL send float32; want exact")
 	}
 	r.device = c
 	return r, nil

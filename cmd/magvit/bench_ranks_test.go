@@ -62,7 +62,7 @@ func TestBenchReduce(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Ranks != 3 || len(r.Rows) != 3 || r.Rows[2].Bytes != 65536 || !(r.Latency > 0) || !(r.Rate > 0) || !(r.Rows[0].Least > 0) {
+	if r.Ranks != 3 || len(r.Rows) != 6 || r.Rows[4].Bytes != 65536 || !(r.Latency > 0) || !(r.Rate > 0) || !(r.Rows[0].Least > 0) {
 		t.Errorf("%+v", r)
 	}
 	if text, _ := magvit(t, "bench", "reduce", "--max", "0.01"); !strings.Contains(text, "2 ranks, goroutines of one process; every sum was right") || !strings.Contains(text, "--link ") {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync"
 	"text/tabwriter"
@@ -34,7 +35,7 @@ func benchReduceCommand() *cli.Command {
 
 // reduceRow is sums of one size.
 type reduceRow struct {
-	How     string  `json:"how"` // in order, as trainings add; or nccl, in its own order
+	How     string  `json:"how"` // in order, as trainings add; in bf16, as with train.reduce=bf16; or by the MPI library or nccl, in their own orders
 	Bytes   int     `json:"bytes"`
 	Seconds float64 `json:"median_s"`
 	Least   float64 `json:"min_s"`
@@ -129,16 +130,36 @@ func reduceRows(ctx context.Context, g *ranks.Group, most float64) (rows []reduc
 		for i := range own {
 			own[i] = reduceValue(g.Rank(), i)
 		}
-		row, err := timeReduce("in order", size, g.Size(), func() error { return s.Sum(ctx, own, total) })
-		if err != nil {
-			return nil, err
+		how := []way{{"in order", 0, func() error { return s.Sum(ctx, own, total) }}}
+		rounded := ranks.NewSummer(g, tree, n)
+		rounded.RoundToBF16()
+		how = append(how, way{"in bf16", 1. / 256, func() error { return rounded.Sum(ctx, own, total) }})
+		if lib, ok := launched.transport.(ranks.Reducer); ok {
+			how = append(how, way{"by the library", 0, func() error {
+				copy(total, own)
+				_, err := lib.AllReduce(total).Wait(ctx)
+				return err
+			}})
 		}
-		if err := checkReduce(total, g.Size()); err != nil {
-			return nil, fmt.Errorf("%s: sum of %d bytes: %w", g.Name(g.Rank()), size, err)
+		for _, h := range how {
+			row, err := timeReduce(h.name, size, g.Size(), h.sum)
+			if err != nil {
+				return nil, err
+			}
+			if err := checkReduce(total, g.Size(), h.off); err != nil {
+				return nil, fmt.Errorf("%s: sum %s of %d bytes: %w", g.Name(g.Rank()), h.name, size, err)
+			}
+			rows = append(rows, row)
 		}
-		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+// way is one that sums are made by.
+type way struct {
+	name string
+	off  float64 // what results may be off by, as a fraction
+	sum  func() error
 }
 
 // timeReduce calls sum as often for all ranks.
@@ -164,13 +185,14 @@ func sent(size, ranks int) float64 { return 2 * float64(size) * float64(ranks-1)
 // reduceValue is a rank's value i: a small whole number, whose sums are exact in any order.
 func reduceValue(rank, i int) float32 { return float32((i*7+rank*5)%251 - 100) }
 
-func checkReduce(total []float32, ranks int) error {
+// checkReduce compares sums with the right ones, which may be off by a fraction of their size.
+func checkReduce(total []float32, ranks int, off float64) error {
 	for i, got := range total {
 		want := float32(0)
 		for r := range ranks {
 			want += reduceValue(r, i)
 		}
-		if got != want {
+		if math.Abs(float64(got-want)) > off*math.Abs(float64(want)) {
 			return fmt.Errorf("value %d is %v, want %v", i, got, want)
 		}
 	}
@@ -208,7 +230,7 @@ func reduceOnDevice(c *cli.Context, g *ranks.Group) (rows []reduceRow, err error
 		if err := dev.Read(total, b); err != nil {
 			return nil, err
 		}
-		if err := checkReduce(total, g.Size()); err != nil {
+		if err := checkReduce(total, g.Size(), 0); err != nil {
 			return nil, fmt.Errorf("%s: NCCL's sum of %d bytes: %w", g.Name(g.Rank()), size, err)
 		}
 		if err := dev.Write(b, make([]float32, n)); err != nil { // repeated sums of others would grow
@@ -251,12 +273,12 @@ func connectGPUs(ctx context.Context, be kernels.Backend, g *ranks.Group, timeou
 	return nil, dev.Connect(gpu.Peers{ID: id, Rank: g.Rank(), Size: g.Size(), Timeout: timeout})
 }
 
-// fit finds the link: latency by the smallest sum, rate by the size that has the highest.
+// fit finds the link by the sums in order: latency by the smallest one, rate by the size that has the highest.
 func (r *reduceResult) fit() {
 	first := r.Rows[0]
 	r.Latency, r.Rate = first.Seconds/2, sent(first.Bytes, r.Ranks)/first.Seconds
 	for _, row := range r.Rows[1:] {
-		if more := row.Seconds - first.Seconds; more > 0 {
+		if more := row.Seconds - first.Seconds; more > 0 && row.How == first.How {
 			r.Rate = max(r.Rate, (sent(row.Bytes, r.Ranks)-sent(first.Bytes, r.Ranks))/more)
 		}
 	}

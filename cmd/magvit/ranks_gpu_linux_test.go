@@ -67,7 +67,7 @@ func TestRanksOnGPUs(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &r); err != nil || status != done {
 		t.Fatalf("bench reduce: exit %d, %v\n%s\n%s", status, err, text, log)
 	}
-	if len(r.Rows) != 4 || r.Rows[3].How != "nccl" || r.Rows[3].Bytes != 16384 {
+	if len(r.Rows) != 8 || r.Rows[7].How != "nccl" || r.Rows[7].Bytes != 16384 {
 		t.Errorf("bench reduce: %+v", r)
 	}
 }

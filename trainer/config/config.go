@@ -61,6 +61,7 @@ type Train struct {
 	NaNPatience int     `yaml:"nan_patience"` // consecutive steps with NaN or Inf after which the run stops
 
 	Bucket         float64 `yaml:"bucket"`          // of several ranks: least MB of gradients that are added up at once, while the backward pass goes on; 0: all at its end
+	Reduce         string  `yaml:"reduce"`          // of several ranks: exact, sums of float32 with the same bits for any number of ranks; or bf16, gradients sent as bfloat16, half as many bytes
 	ShardOptimizer bool    `yaml:"shard_optimizer"` // of several ranks: each keeps a part of the optimizer's moments (ZeRO-1), to the same bits, and sends its part of the weights after each step
 	Timeout        float64 `yaml:"timeout"`         // of several ranks: seconds to wait for one that does not answer; more than the first one takes to save and draw
 }
@@ -90,7 +91,7 @@ func Defaults() Config {
 		Steps: 10_000, Batch: 8, Accumulate: 1, LR: 1e-3, Betas: [2]float64{.9, .99}, Eps: 1e-8, WeightDecay: 1e-4,
 		Warmup: 100, Schedule: "cosine", Final: .02, Extension: "schedule", ClipNorm: 1,
 		EMA: EMA{UpdateAfter: 100, UpdateEvery: 10}, Discriminator: Discriminator{Warmup: 20, ClipNorm: 1}, Precision: "f32", Kernels: "auto", Recompute: "none", Seed: 42,
-		LogEvery: 10, EvalEvery: 500, EvalClips: 256, Samples: 4, SaveEvery: 500, SaveMinutes: 10, KeepLast: 3, NaNPatience: 10, Bucket: 1, Timeout: 600,
+		LogEvery: 10, EvalEvery: 500, EvalClips: 256, Samples: 4, SaveEvery: 500, SaveMinutes: 10, KeepLast: 3, NaNPatience: 10, Bucket: 1, Reduce: "exact", Timeout: 600,
 	}}
 }
 

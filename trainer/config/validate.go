@@ -85,6 +85,7 @@ func (t Train) validate() error {
 	whole("keep_last", t.KeepLast, 0, maxSteps)
 	whole("nan_patience", t.NaNPatience, 1, maxSteps)
 	within("bucket", t.Bucket, t.Bucket >= 0 && t.Bucket <= 1e6, "0 to 1e6 MB")
+	word("reduce", t.Reduce, "exact", "bf16")
 	within("timeout", t.Timeout, t.Timeout >= 1 && t.Timeout <= 1e6, "1 to 1e6 s")
 	if len(errs) > 0 {
 		return errs[0]

@@ -33,6 +33,12 @@ type Transport interface {
 	Fail(Failure)
 }
 
+// Reducer is a Transport that can sum by itself, in an order of its own.
+type Reducer interface {
+	// AllReduce begins to replace values by their sums over all ranks. It counts as an exchange, see Start.
+	AllReduce(values []float32) Transfer
+}
+
 // Transfer is an exchange on its way.
 type Transfer interface {
 	// Wait waits until everything has come and gone. It returns early with a *Failure when

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"magvit/kernels"
 )
 
 // together runs f on n ranks that are goroutines and returns their errors.
@@ -104,6 +107,41 @@ func TestSumHasOneOrder(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestSumInBF16 rounds what is sent: all ranks have the same values, near those of float32.
+func TestSumInBF16(t *testing.T) {
+	const n, size = 37, 3
+	r := rand.New(rand.NewPCG(2, 0))
+	batches := make([][]float32, size)
+	for i := range batches {
+		for range n {
+			batches[i] = append(batches[i], 1+r.Float32())
+		}
+	}
+	exact, totals := slices.Clone(pairs(batches)), make([][]float32, size)
+	for rank, err := range together(t, size, time.Minute, func(g *Group) error {
+		s := NewSummer(g, Tree{size}, n)
+		s.RoundToBF16()
+		totals[g.Rank()] = make([]float32, n)
+		return s.Sum(t.Context(), batches[g.Rank()], totals[g.Rank()])
+	}) {
+		if err != nil {
+			t.Fatalf("rank %d: %v", rank, err)
+		}
+	}
+	rounded := 0
+	for i, want := range exact {
+		got := totals[0][i]
+		if d := float64(got-want) / float64(want); math.Abs(d) > 1./128 || got != kernels.RoundBF16(got) {
+			t.Errorf("sum %d is %v, want %v to 7 bits, in bfloat16", i, got, want)
+		} else if d != 0 {
+			rounded++
+		}
+	}
+	if rounded == 0 || !slices.Equal(totals[1], totals[0]) || !slices.Equal(totals[2], totals[0]) {
+		t.Errorf("sums of three ranks %v, of which %d are rounded; want the same ones", totals, rounded)
 	}
 }
 

@@ -2,7 +2,11 @@ package ranks
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
+
+	"magvit/kernels"
 )
 
 // Summer adds the values of a step's micro-batches over all ranks, in the order of a Tree.
@@ -15,7 +19,12 @@ type Summer struct {
 	mine  [2]int // this rank's shard
 	parts []float32
 	shard [][]float32
+	bf16  bool // values are rounded to bfloat16 where they are sent
 }
+
+// RoundToBF16 makes values travel as bfloat16, half as many bytes: each sum that a rank sends and
+// each result is rounded once. Results are the same on all ranks, but no longer for any number of them.
+func (s *Summer) RoundToBF16() { s.bf16 = true }
 
 // NewSummer prepares sums of n values.
 func NewSummer(g *Group, t Tree, n int) *Summer {
@@ -50,10 +59,10 @@ func (s *Summer) Sum(ctx context.Context, own, total []float32) error {
 	at := 0
 	for r := range size {
 		here := len(s.tree.Nodes(s.tree.Part(r, size))) * width
-		recv[r] = Bytes(s.parts[at : at+here])
+		recv[r] = s.room(s.parts[at : at+here])
 		from, to := Shard(s.n, r, size)
 		if r != rank {
-			send[r] = Bytes(s.pack(own, from, to))
+			send[r] = s.wire(s.pack(own, from, to))
 		} else {
 			copy(s.parts[at:at+here], s.pack(own, from, to))
 		}
@@ -62,12 +71,61 @@ func (s *Summer) Sum(ctx context.Context, own, total []float32) error {
 	if err := s.g.Exchange(ctx, send, recv); err != nil {
 		return err
 	}
-	copy(total[s.mine[0]:s.mine[1]], s.tree.Add(s.nodes, s.shard))
+	at = 0
+	for r := range size {
+		here := len(s.tree.Nodes(s.tree.Part(r, size))) * width
+		if r != rank {
+			s.unpack(s.parts[at:at+here], recv[r])
+		}
+		at += here
+	}
+	sum := s.wire(s.tree.Add(s.nodes, s.shard))
 	for r := range size {
 		from, to := Shard(s.n, r, size)
-		send[r], recv[r] = Bytes(total[s.mine[0]:s.mine[1]]), Bytes(total[from:to])
+		send[r], recv[r] = sum, s.room(total[from:to])
 	}
-	return s.g.Exchange(ctx, send, recv)
+	if err := s.g.Exchange(ctx, send, recv); err != nil {
+		return err
+	}
+	recv[rank] = sum
+	for r := range size {
+		from, to := Shard(s.n, r, size)
+		if r == rank || s.bf16 {
+			s.unpack(total[from:to], recv[r])
+		}
+	}
+	return nil
+}
+
+// wire is the bytes of values as they are sent.
+func (s *Summer) wire(values []float32) []byte {
+	if !s.bf16 {
+		return Bytes(values)
+	}
+	b := make([]byte, 0, 2*len(values))
+	for _, v := range values {
+		b = binary.LittleEndian.AppendUint16(b, uint16(math.Float32bits(kernels.RoundBF16(v))>>16))
+	}
+	return b
+}
+
+// room is memory for the bytes of values that are received: that of the values, where these are sent as they are.
+func (s *Summer) room(values []float32) []byte {
+	if !s.bf16 {
+		return Bytes(values)
+	}
+	return make([]byte, 2*len(values))
+}
+
+// unpack writes the values of bytes that were received, unless these are in their memory.
+func (s *Summer) unpack(values []float32, b []byte) {
+	if !s.bf16 {
+		copy(values, Floats(b))
+		return
+	}
+	for i := range values {
+		values[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(b[2*i:])) << 16)
+	}
 }
 
 // pack is the part [from,to) of each of the own nodes.

@@ -42,6 +42,10 @@ static int receive_part(void *p, int n, int from, int tag, void *requests, int a
 	return MPI_Irecv(p, n, MPI_BYTE, from, tag, data_comm, (MPI_Request *)requests + at);
 }
 
+static int reduce_all(void *p, int n, void *requests) {
+	return MPI_Iallreduce(MPI_IN_PLACE, p, n, MPI_FLOAT, MPI_SUM, data_comm, requests);
+}
+
 static void nap(long microseconds) {
 	struct timespec t = {0, microseconds * 1000};
 	nanosleep(&t, NULL);
@@ -275,6 +279,28 @@ func (t *transport) Start(send, recv [][]byte) ranks.Transfer {
 	t.commands <- func() {
 		x.begin(send, recv)
 		close(begun)
+	}
+	<-begun
+	return x
+}
+
+// AllReduce begins a sum by the library, see ranks.Reducer.
+func (t *transport) AllReduce(values []float32) ranks.Transfer {
+	x := &transfer{t: t, left: map[int]int{}, done: make(chan struct{})}
+	begun := make(chan struct{})
+	t.commands <- func() {
+		defer close(begun)
+		x.requests = C.calloc(1, C.request_size())
+		p := unsafe.Pointer(unsafe.SliceData(values))
+		x.pins.Pin(p)
+		if e := C.reduce_all(p, C.int(len(values)), x.requests); e != C.MPI_SUCCESS {
+			x.err = fmt.Errorf("a sum of %s: %s", Library, explain(e))
+			x.end()
+			return
+		}
+		x.peers = []int{t.rank} // which peers are still missing is the library's secret
+		x.left[t.rank] = 1
+		t.active = append(t.active, x)
 	}
 	<-begun
 	return x
