@@ -18,7 +18,6 @@ type fourierGrad struct {
 	*fourier
 	gradW, gradH []float32 // of dy: to F, to Y
 	backH, backW []float32 // G to B, B to E
-	re, im       []segment
 }
 
 func newFourierGrad(c *CPU, s Conv, height, width fourierAxis) *fourierGrad {
