@@ -117,11 +117,27 @@ func (o *opener) listed(root int, l listed) error {
 	return nil
 }
 
-// listedJSON is an object of JSON with the keys of listColumns as a line of a list.
+// scalarText is text, a number or a truth value of JSON as the name of a class. Whole numbers have no exponent.
+func scalarText(v any) (text string, ok bool) {
+	switch v := v.(type) {
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), true
+	case string, bool:
+		return strings.TrimSpace(fmt.Sprint(v)), true
+	}
+	return "", false
+}
+
+// listedJSON is an object of JSON with the keys of listColumns as a line of a list. Anything else but an array is a label.
 func listedJSON(text []byte) (l listed, err error) {
-	var object map[string]any
-	if err := json.Unmarshal(text, &object); err != nil {
+	var value any
+	if err := json.Unmarshal(text, &value); err != nil {
 		return l, err
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		l.Label, _ = scalarText(value)
+		return l, nil
 	}
 	lower := map[string]any{}
 	for _, key := range slices.Sorted(maps.Keys(object)) {
@@ -130,19 +146,18 @@ func listedJSON(text []byte) (l listed, err error) {
 	var fields [len(listColumns)]string
 	for k, names := range listColumns {
 		for i, name := range names {
-			switch v := lower[name].(type) {
-			case nil:
+			v := lower[name]
+			if v == nil {
 				continue
-			case float64: // whole numbers without an exponent
-				fields[k] = strconv.FormatFloat(v, 'f', -1, 64)
-			case string, bool:
-				fields[k] = strings.TrimSpace(fmt.Sprint(v))
-			default:
-				if i > 0 { // another program's key, of another meaning
-					continue
-				}
+			}
+			text, ok := scalarText(v)
+			if !ok && i > 0 { // another program's key, of another meaning
+				continue
+			}
+			if !ok {
 				return l, fmt.Errorf("%q is neither text nor a number", name)
 			}
+			fields[k] = text
 			break
 		}
 	}

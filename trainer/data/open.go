@@ -73,10 +73,11 @@ func Open(ctx context.Context, paths []string, opt Options) (Source, error) {
 }
 
 var (
-	imageKinds = []string{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-	arrayKinds = []string{".npz", ".npy"}
-	moveKinds  = []string{".gif", ".apng"} // animations that are read without ffmpeg
-	listKinds  = []string{".csv", ".tsv", ".jsonl", ".txt"}
+	imageKinds  = []string{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+	arrayKinds  = []string{".npz", ".npy"}
+	moveKinds   = []string{".gif", ".apng"} // animations that are read without ffmpeg
+	packedKinds = []string{".gz", ".tgz", ".bz2", ".tbz", ".xz", ".txz", ".zst", ".lz4", ".zip", ".7z", ".rar"}
+	listKinds   = []string{".csv", ".tsv", ".jsonl", ".txt"}
 )
 
 // filmKinds are the extensions of what ffmpeg reads as video.
@@ -265,6 +266,9 @@ func (o *opener) one(path string) error {
 	case isFilm(kind) || slices.Contains(moveKinds, kind) || slices.Contains(imageKinds, kind):
 		o.files.add(o.files.root(filepath.Dir(path)), filepath.Base(path), "", o.part, nil)
 		return nil
+	}
+	if slices.Contains(packedKinds, kind) {
+		return badf("%s: a compressed archive; unpack it, to a folder or a .tar: clips are read from their places in it", path)
 	}
 	return badf("%s: a file of an unknown kind; legal: %s, videos, animations, images, .tar, lists (%s), or a folder", path, strings.Join(arrayKinds, ", "), strings.Join(listKinds, ", "))
 }

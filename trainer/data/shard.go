@@ -117,7 +117,9 @@ func (o *opener) sample(f *os.File, root int, key string, members []member) erro
 					label, known = l.Label, true
 				}
 				if l.Split != "" {
-					p = partOf(l.Split)
+					if p = partOf(l.Split); p == "" {
+						o.problems = append(o.problems, fmt.Sprintf("%s: %s: split %q; legal: train, val, test", f.Name(), m.name, l.Split))
+					}
 				}
 			}
 		case extension == "txt": // a description

@@ -120,13 +120,13 @@ func TestShardsInTheNamingOfWebdataset(t *testing.T) {
 			tarFile{fmt.Sprintf("%d1.png", i), png(9)}, tarFile{fmt.Sprintf("%d1.json", i), []byte(`{"label":"dog","split":"val"}`)},
 			tarFile{fmt.Sprintf("%d2.0000.png", i), png(1)}, tarFile{fmt.Sprintf("%d2.0001.png", i), png(2)},
 			tarFile{fmt.Sprintf("%d3.npy", i), npy("|u1", []int{2, 2, 2, 3}, make([]uint8, 24))},
-			tarFile{fmt.Sprintf("%d3.wav", i), []byte("sound")}))
+			tarFile{fmt.Sprintf("%d3.wav", i), []byte("sound")}, tarFile{fmt.Sprintf("%d3.json", i), []byte(` "12"`)}))
 	}
 	src := mustOpen(t, Options{}, filepath.Join(dir, "s-{000..002}.tar"))
 	if src.Len() != 12 {
 		t.Fatalf("%d clips: %v", src.Len(), names(src))
 	}
-	if d := cmp.Diff([]string{"10.gif 0", "11 1", "12 -1", "13.npy -1"}, names(src)[4:8]); d != "" {
+	if d := cmp.Diff([]string{"10.gif 0", "11 2", "12 -1", "13.npy 1"}, names(src)[4:8]); d != "" {
 		t.Error(d)
 	}
 	for i, want := range []int{3, 1, 2, 2} {
@@ -139,6 +139,13 @@ func TestShardsInTheNamingOfWebdataset(t *testing.T) {
 	}
 	if p := strings.Join(src.Problems(), ""); !strings.Contains(p, "3 .wav") {
 		t.Errorf("problems %q do not count the sound", p)
+	}
+}
+
+func TestCompressedArchivesAreNamedAsSuch(t *testing.T) {
+	_, err := Open(t.Context(), []string{write(t, filepath.Join(t.TempDir(), "s.tar.gz"), nil)}, Options{})
+	if !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), "unpack it") {
+		t.Error(err)
 	}
 }
 
