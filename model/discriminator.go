@@ -33,7 +33,8 @@ type Adversarial struct {
 	Adaptive      string  `yaml:"adaptive"`       // further factor from the gradients at the last convolution: taming (those of all terms on pixels by that of this one), reference (magvit2-pytorch's: of the perceptual term; 1 without) or none
 	Frames        int     `yaml:"frames"`         // image, patchgan: random frames of each clip that the discriminator judges; 0: all
 	Start         int     `yaml:"start"`          // steps before the discriminator is trained
-	Ramp          int     `yaml:"ramp"`           // steps after start over which weight rises linearly; 0: none
+	Pretrain      int     `yaml:"pretrain"`       // steps after start in which the discriminator is trained and the tokenizer's term has no weight
+	Ramp          int     `yaml:"ramp"`           // steps after these over which weight rises linearly; 0: none
 	Penalty       string  `yaml:"penalty"`        // squared gradient of the logits: both (of real and reconstructed frames, magvit2-pytorch's), r1 (half of that of real ones, times penalty_every) or none
 	PenaltyWeight float64 `yaml:"penalty_weight"` // weight of the penalty
 	PenaltyEvery  int     `yaml:"penalty_every"`  // steps between penalties
@@ -90,7 +91,7 @@ func (c Config) validateDiscriminator() error {
 		inRange("discriminator.feed_forward", d.FeedForward, .01, 64),
 		oneOf("loss.adversarial.kind", a.Kind, "hinge", "logistic"), inRange("loss.adversarial.weight", a.Weight, 0, 1e6),
 		oneOf("loss.adversarial.adaptive", a.Adaptive, "none", "taming", "reference"), between("loss.adversarial.frames", a.Frames, 0, 1<<16),
-		between("loss.adversarial.start", a.Start, 0, most), between("loss.adversarial.ramp", a.Ramp, 0, most),
+		between("loss.adversarial.start", a.Start, 0, most), between("loss.adversarial.pretrain", a.Pretrain, 0, most), between("loss.adversarial.ramp", a.Ramp, 0, most),
 		oneOf("loss.adversarial.penalty", a.Penalty, "both", "r1", "none"), inRange("loss.adversarial.penalty_weight", a.PenaltyWeight, 0, 1e6),
 		between("loss.adversarial.penalty_every", a.PenaltyEvery, 1, most),
 		inRange("loss.adversarial.lecam", a.LeCam, 0, 1e6), inRange("loss.adversarial.lecam_decay", a.LeCamDecay, 0, .999999),
@@ -154,7 +155,11 @@ func (b *builder) windows(purpose string, clips ...*G.Node) (parts []*G.Node) {
 		if whole {
 			shape = []int{n, k, size, size, c}
 		}
-		parts = append(parts, b.apply(s, shape, x, at))
+		x = b.apply(s, shape, x, at)
+		if b.t.Config.published() { // whose discriminators judge frames in [-1,1]
+			x = b.signed(x)
+		}
+		parts = append(parts, x)
 	}
 	return parts
 }
@@ -292,6 +297,15 @@ func (t *Tokenizer) GeneratorStep(s Shape, scaled bool) (*Graph, error) {
 	return g, err
 }
 
+// ramp is the factor of the tokenizer's term in a step, from Start on.
+func (a Adversarial) ramp(step int) float64 {
+	since := float64(step) - float64(a.Start) - float64(a.Pretrain)
+	if since < 0 {
+		return 0
+	}
+	return min(1, (since+1)/float64(max(a.Ramp, 1)))
+}
+
 // adversarial is the graph of a reconstruction's losses with the generator's term, and with
 // adversarial_share: how large this term's gradient at the last convolution is, weighted,
 // compared with that of all others on pixels.
@@ -305,9 +319,7 @@ func (b *builder) adversarial(r reconstruction) (*Graph, error) {
 	if a.Kind == "logistic" {
 		of, sign = kernels.LogisticReal, 1
 	}
-	ramp := b.scheduled("adversarial ramp", func(p StepPosition, dst []float32) {
-		dst[0] = float32(min(1, (float64(p.Step)-float64(a.Start)+1)/float64(max(a.Ramp, 1))))
-	})
+	ramp := b.scheduled("adversarial ramp", func(p StepPosition, dst []float32) { dst[0] = float32(a.ramp(p.Step)) })
 	pixels, latents := b.perBatch(r.pixels), b.perBatch(r.latents)
 	generator := b.perBatch([]Term{{Name: "generator", Node: b.scale(b.logitMean(logits, of), sign), Weight: a.Weight, Scale: ramp}})
 	one := b.one()

@@ -174,6 +174,45 @@ func TestDiscriminatorRefusals(t *testing.T) {
 	}
 }
 
+// Discriminators of published tokenizers judge frames in [-1,1], as in their projects; others those in [0,1].
+func TestFramesThatDiscriminatorsJudge(t *testing.T) {
+	for compat, want := range map[string]float32{"": .25, VidTok: -.5, OpenMagvit2: -.5, Lucidrains: .25} {
+		c := Defaults()
+		c.Compat, c.Discriminator.Kind, c.Discriminator.Size = compat, patchGAN, 4
+		b := newBuilder(&Tokenizer{Config: c, index: map[string]int{}}, Shape{1, 1, 4, 4})
+		b.output("judged", b.windows("frames", b.input("frames", 1, 1, 4, 4, 3))[0])
+		g, err := b.finish()
+		check(t, err)
+		be := cpu(t)
+		p, err := g.Compile(be, nil, nil, nil)
+		check(t, err)
+		check(t, be.Write(p.Buffer("frames"), slices.Repeat([]float32{.25}, 48)))
+		check(t, p.Run())
+		if got := p.Buffer("judged").(kernels.Host)[0]; got != want {
+			t.Errorf("%q: %v, want %v", compat, got, want)
+		}
+	}
+}
+
+// The term has no weight while the discriminator is trained alone, and then all of it or more with each step of the ramp.
+func TestAdversarialRamp(t *testing.T) {
+	for _, c := range []struct {
+		a    Adversarial
+		want [6]float64 // of steps 10 to 15
+	}{
+		{Adversarial{Start: 10}, [6]float64{1, 1, 1, 1, 1, 1}},
+		{Adversarial{Start: 10, Ramp: 4}, [6]float64{.25, .5, .75, 1, 1, 1}},
+		{Adversarial{Start: 10, Pretrain: 3}, [6]float64{0, 0, 0, 1, 1, 1}},
+		{Adversarial{Start: 10, Pretrain: 2, Ramp: 2}, [6]float64{0, 0, .5, 1, 1, 1}},
+	} {
+		for i, want := range c.want {
+			if got := c.a.ramp(10 + i); got != want {
+				t.Errorf("%+v: step %d has the factor %v, want %v", c.a, 10+i, got, want)
+			}
+		}
+	}
+}
+
 // With a perceptual loss the reference's weight is of that term, taming's of all on pixels.
 func TestAdaptiveWeightWithPerceptualLoss(t *testing.T) {
 	net, err := NewLPIPS(randomLPIPS(false))

@@ -27,11 +27,11 @@ func (r StepRecord) Adversarial() bool { return r.Terms.Of("discriminator").Fini
 
 // JudgeAdversary says what is wrong with adversarial training and what to change, both ""
 // if nothing is or if there are too few records to judge. It looks at means over the last
-// AdversaryWindow records of steps that trained the discriminator.
+// AdversaryWindow records of steps that trained the discriminator and in which the tokenizer's term had a weight.
 func JudgeAdversary(records []StepRecord) (problem, advice string) {
 	var last []StepRecord
 	for _, r := range slices.Backward(records) {
-		if r.Adversarial() && len(last) < AdversaryWindow {
+		if r.Adversarial() && r.Terms.Of("adversarial_share") != 0 && len(last) < AdversaryWindow {
 			last = append(last, r)
 		}
 	}
@@ -58,7 +58,7 @@ func JudgeAdversary(records []StepRecord) (problem, advice string) {
 			"lower model.loss.adversarial.weight, or let it follow the gradients with model.loss.adversarial.adaptive=taming"
 	case (real+fake)/2 <= BlindAccuracy && apart < blindDistance && apart > -blindDistance:
 		return fmt.Sprintf("the discriminator tells nothing apart: it is right in %.0f %% of the frames, and its logits differ by %.2g", 50*(real+fake), apart),
-			"raise train.discriminator.lr, lower model.loss.adversarial.penalty_weight, or give it more channels (model.discriminator.dim)"
+			"bring train.discriminator.lr nearer to 5e-4, train it alone first (model.loss.adversarial.pretrain), lower model.loss.adversarial.penalty_weight, or give it more to see (model.discriminator.size, model.loss.adversarial.frames) and more channels (model.discriminator.dim)"
 	}
 	return "", ""
 }

@@ -31,6 +31,10 @@ func TestJudgeAdversary(t *testing.T) {
 	if problem, _ := JudgeAdversary(steps(9, 1, 1, 2, -2, .1)); problem != "" {
 		t.Errorf("nine records: %q", problem)
 	}
+	// Steps without weight do not count.
+	if problem, _ := JudgeAdversary(append(steps(9, .8, .7, .4, -.3, .1), steps(20, 1, 1, 2, -2, 0)...)); problem != "" {
+		t.Errorf("a discriminator that is trained alone: %q", problem)
+	}
 	// Only the last records count.
 	if problem, _ := JudgeAdversary(append(steps(30, 1, 1, 2, -2, .1), steps(10, .8, .7, .4, -.3, .1)...)); problem != "" {
 		t.Errorf("after it was cured: %q", problem)
