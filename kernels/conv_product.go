@@ -198,7 +198,12 @@ func (p *product) gathered(dst []float32, ld int, src []float32, task int, scrat
 		default:
 			gather(&p.lattice, copyRow, a, sai, src, p0, p1, c0, c1)
 		}
-		p.tiles.multiply(p1-p0, p.n, c.words, a, sai, 1, matrix{data: p.panels(c)}, from, sfrom, dst, ld)
+		var f prefetch
+		if p.direct { // the next block's rows, and where its result goes
+			next := min(p1+p.block, p.pixels())
+			f = prefetch{src[p1*p.channels : next*p.channels], dst[:cap(dst)][min((p1-p0)*ld, cap(dst)):min((next-p0)*ld, cap(dst))]}
+		}
+		p.tiles.multiplyFetching(p1-p0, p.n, c.words, a, sai, 1, matrix{data: p.panels(c)}, from, sfrom, dst, ld, &f)
 		from, sfrom = dst, ld
 	}
 	return len(p.chunks) > 0

@@ -111,6 +111,12 @@ func (g *shifted) sums(dw, dy, x []float32, r, from, to int, scratch []float32) 
 		if count == 0 {
 			continue
 		}
+		var f prefetch
+		if place && g.t == g.T { // the next block
+			all, end := g.N*g.t*g.h*g.w, (f0*g.h+h0)*g.w+g.frames*pixels
+			at, to := min(end, all), min(end+g.frames*pixels, all)
+			f = prefetch{dy[at*g.O : to*g.O], x[at*g.C : to*g.C]}
+		}
 		for tap := range g.KH * g.KW {
 			m := matrix{copied[g.slot(tap%g.KW, tap/g.KW)*n:], n}
 			if place {
@@ -122,7 +128,7 @@ func (g *shifted) sums(dw, dy, x []float32, r, from, to int, scratch []float32) 
 				from = to
 			}
 			_ = to[(g.O-1)*k+n-1] // the tiles do not check bounds
-			g.tiles.run(g.O, n, segments[:count], 0, a, 1, g.O, m, from, sadd, to, k, nil)
+			g.tiles.run(g.O, n, segments[:count], 0, a, 1, g.O, m, from, sadd, to, k, &f)
 		}
 		sadd = k
 	}

@@ -131,7 +131,8 @@ func (g *winogradGrad) transform(w *winogradWorker, dst []float32, plane int, f 
 	}
 }
 
-// products writes M [taps in time][planes][py][px] of a panel of V and one of Y.
+// products writes M [taps in time][planes][py][px] of a panel of V and one of Y. While a plane
+// is computed, the next one's values are fetched.
 func (g *winogradGrad) products(w *winogradWorker, m, v, y []float32, px, py, clips, s int) {
 	count := 0
 	for _, d := range g.offsets {
@@ -143,6 +144,10 @@ func (g *winogradGrad) products(w *winogradWorker, m, v, y []float32, px, py, cl
 	}
 	for p := range g.planes() {
 		a, b := y[p*g.yPlane:][:g.yPlane], v[p*g.xPlane:][:g.xPlane]
+		var f prefetch
+		if p+1 < g.planes() {
+			f = prefetch{v[(p+1)*g.xPlane:][:clips*g.srcT*s*px], y[(p+1)*g.yPlane:][:clips*g.frames*s*py]}
+		}
 		for i := range g.offsets {
 			to := m[(i*g.planes()+p)*g.mPlane:][:g.mPlane]
 			segments := w.segments[i*clips:][:clips]
@@ -150,7 +155,7 @@ func (g *winogradGrad) products(w *winogradWorker, m, v, y []float32, px, py, cl
 				clear(to)
 				continue
 			}
-			g.tiles.run(py, px, segments, 0, a, 1, py, matrix{b, px}, g.zeros, 0, to, px, nil)
+			g.tiles.run(py, px, segments, 0, a, 1, py, matrix{b, px}, g.zeros, 0, to, px, &f)
 		}
 	}
 }

@@ -78,6 +78,11 @@ type matrix struct {
 // multiply is c[i·sc+j] = from[i·sfrom+j] + Σ a[i·sai+p·sak] · b[p,j] for i < m,
 // j < n and p < k; n is a multiple of t.columns(), m and k are at least 1.
 func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from []float32, sfrom int, c []float32, sc int) {
+	t.multiplyFetching(m, n, k, a, sai, sak, b, from, sfrom, c, sc, nil)
+}
+
+// multiplyFetching is multiply that fetches f, which may be nil.
+func (t tiles) multiplyFetching(m, n, k int, a []float32, sai, sak int, b matrix, from []float32, sfrom int, c []float32, sc int, f *prefetch) {
 	// The tiles do not check bounds: these are the last values they touch.
 	_, _, _ = a[(m-1)*sai+(k-1)*sak], from[(m-1)*sfrom+n-1], c[(m-1)*sc+n-1]
 	if b.stride > 0 {
@@ -85,7 +90,7 @@ func (t tiles) multiply(m, n, k int, a []float32, sai, sak int, b matrix, from [
 	} else {
 		_ = b.data[k*n-1]
 	}
-	t.run(m, n, nil, k, a, sai, sak, b, from, sfrom, c, sc, nil)
+	t.run(m, n, nil, k, a, sai, sak, b, from, sfrom, c, sc, f)
 }
 
 // prefetch is what the next product reads, to be fetched to L2 while this one is
