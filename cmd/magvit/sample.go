@@ -42,7 +42,7 @@ func sampleCommand() *cli.Command {
 			&cli.Float64Flag{Name: "top-p", Value: d.TopP, Usage: "draw among the most likely values of this probability together"},
 			&cli.Float64Flag{Name: "guidance", Usage: "weight of the difference that the class makes to the logits, added to them; 0: none"},
 			&cli.StringFlag{Name: "classifier", Usage: "`RUN` of a classifier: of the --candidates of each clip, the one is written that it gives the class the most probability"},
-			&cli.IntFlag{Name: "candidates", Value: 8, Usage: "with --classifier: clips that are drawn for each one written"},
+			&cli.IntFlag{Name: "candidates", Value: 8, Usage: "with --classifier: clips that are drawn for each one written; with --from alone, too: of these the one is written whose path is nearest to those of the others"},
 			&cli.StringSliceFlag{Name: "judge", Usage: "labelled real clips, those that the prior was trained on and held-out ones: does the class that is found in the samples agree, are they like real clips, are they new? With --from: how far predicted frames are from the true ones; may be given again"},
 			&cli.BoolFlag{Name: "other-tokenizer", Usage: "decode with another tokenizer than that of the prior's codes"},
 		}, append(mediaFlags(), deviceFlags()...)...),

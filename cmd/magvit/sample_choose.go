@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"magvit/kernels"
+	"magvit/trainer/probe"
 	"magvit/trainer/task"
 )
 
@@ -13,13 +14,18 @@ import (
 func (s *sampler) openClassifier(be kernels.Backend) error {
 	run := s.c.String("classifier")
 	if s.candidates = 1; run == "" {
-		if s.c.IsSet("candidates") {
-			return usagef("--candidates without --classifier: nothing would choose among them")
+		if !s.c.IsSet("candidates") {
+			return nil
 		}
-		return nil
+		if len(s.c.StringSlice("from")) == 0 {
+			return usagef("--candidates without --classifier or --from: nothing would choose among them")
+		}
 	}
 	if s.candidates = s.c.Int("candidates"); s.candidates < 1 {
 		return usagef("--candidates %d: want 1 or more", s.candidates)
+	}
+	if run == "" {
+		return nil
 	}
 	t, _, err := task.Open(be, run)
 	if err != nil {
@@ -42,8 +48,11 @@ func (s *sampler) openClassifier(be kernels.Backend) error {
 //
 // Source: rejection by a classifier as in Razavi et al. 2019 (VQ-VAE-2).
 func (s *sampler) best(given []int32, classes []int, first, all int, how task.Sampling) (chosen []int32, err error) {
-	if s.classifier == nil {
+	if s.candidates == 1 {
 		return s.prior.Sample(s.c.Context, given, classes, first, how)
+	}
+	if s.classifier == nil {
+		return s.central(given, classes, first, all, how)
 	}
 	per, v := len(given)/len(classes), s.codec.VideoShape(s.shape(len(classes)))
 	most := slices.Repeat([]float64{math.Inf(-1)}, len(classes))
@@ -75,6 +84,31 @@ func (s *sampler) best(given []int32, classes []int, first, all int, how task.Sa
 				copy(chosen[n*per:][:per], codes[n*per:][:per])
 			}
 		}
+	}
+	return chosen, nil
+}
+
+// central draws the candidates as best does and returns, of each clip, the codes of the one
+// whose foreground's path is nearest to those of the others.
+func (s *sampler) central(given []int32, classes []int, first, all int, how task.Sampling) ([]int32, error) {
+	per, v := len(given)/len(classes), s.codec.VideoShape(s.shape(1))
+	drawn, paths := make([][]int32, s.candidates), make([]probe.Candidates, len(classes))
+	for k := range drawn {
+		var err error
+		if drawn[k], err = s.prior.Sample(s.c.Context, given, classes, k*all+first, how); err != nil {
+			return nil, err
+		}
+		for n := range classes {
+			video, err := s.codec.Decode(drawn[k][n*per:][:per], v)
+			if err != nil {
+				return nil, err
+			}
+			paths[n].Add(exampleOf("", video, v))
+		}
+	}
+	chosen := make([]int32, 0, len(given))
+	for n := range classes {
+		chosen = append(chosen, drawn[paths[n].Central()][n*per:][:per]...)
 	}
 	return chosen, nil
 }

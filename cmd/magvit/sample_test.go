@@ -63,6 +63,9 @@ func TestSample(t *testing.T) {
 	if p, _ := v["predicted"].(map[string]any); p["clips"] != 3. || p["seen"] != 4. || p["horizon"] != 4. || !(p["constant_velocity"].(float64) > 0) {
 		t.Errorf("sample --from --judge prints %v", v)
 	}
+	if _, central := draw("central", "--from", clips(t), "--count", "2", "--frames-given", "3", "--candidates", "3"); !slices.Equal(central[:48], all[:48]) {
+		t.Errorf("the given codes of a central forecast are %v, want %v", central[:48], all[:48])
+	}
 	magvit(t, "train", "--preset", "i3d-small", "--data", clips(t), "--out", in("classifier"), "--steps", "1")
 	if labels, chosen := draw("chosen", "--seed", "3", "--classifier", in("classifier"), "--candidates", "2"); !slices.Equal(labels, []int64{0, 1, 2, 3}) || len(chosen) != len(first) {
 		t.Errorf("labels %v, %d codes of candidates", labels, len(chosen))
