@@ -23,8 +23,12 @@ func storedProducts() (cases []kerneltest.Case) {
 		for _, spec := range []kernels.Spec{full, kernels.ConvGradX{Conv: full}, kernels.ConvGradW{Conv: s},
 			kernels.ModConv{Conv: s}, kernels.ModConvGradX{Conv: s}, kernels.ModConvGradW{Conv: s}} {
 			var either []string
+			weights := false // may be in bfloat16 too
 			for _, a := range spec.Args() {
-				if a.Store == kernels.StoreEither {
+				switch {
+				case a.Name == "w":
+					weights = a.Store == kernels.StoreEither
+				case a.Store == kernels.StoreEither:
 					either = append(either, a.Name)
 				}
 			}
@@ -34,6 +38,9 @@ func storedProducts() (cases []kerneltest.Case) {
 					if subset>>i&1 != 0 {
 						names = append(names, name)
 					}
+				}
+				if len(names) == len(either) && weights {
+					names = append(names, "w")
 				}
 				cases = append(cases, kerneltest.Case{Spec: kernels.StoreBF16(spec, names...), Tol: 1e-11, Why: "float32 sums of some hundred products",
 					Draw: map[string]kerneltest.Draw{"s": kerneltest.Mixed(-1, 1, 0)}})

@@ -146,7 +146,7 @@ func (s Conv) yShape() []int {
 }
 
 func (s Conv) Args() []Arg {
-	a := []Arg{either(out("y", s.yShape()...)), factor(either(in("x", s.xShape()...))), factor(in("w", s.wShape()...)), in("b", s.O)}
+	a := []Arg{either(out("y", s.yShape()...)), factor(either(in("x", s.xShape()...))), factor(either(in("w", s.wShape()...))), in("b", s.O)}
 	if s.Residual {
 		a = append(a, either(in("r", s.yShape()...)))
 	}
@@ -154,7 +154,7 @@ func (s Conv) Args() []Arg {
 }
 
 func (s ConvGradX) Args() []Arg {
-	a := []Arg{either(out("dx", s.xShape()...)), factor(either(in("dy", s.yShape()...))), factor(in("w", s.wShape()...))}
+	a := []Arg{either(out("dx", s.xShape()...)), factor(either(in("dy", s.yShape()...))), factor(either(in("w", s.wShape()...)))}
 	if s.Act != None {
 		a = append(a, either(in("s", s.xShape()...)))
 	}

@@ -36,7 +36,7 @@ func (p *Launches) convGradXMMA(s Conv, samples int, a convGradXArgs) {
 	a.DY = p.packRows(a.DY, samples*s.pixels(), s.O)
 	n := samples * s.C * taps * chunks
 	w := p.packed(n)
-	p.elementwise("transpose_bf16", n, transposeArgs{w, a.W, n, chunks, s.O, taps, s.C})
+	p.elementwise(p.packKernel("transpose_bf16", a.W), n, transposeArgs{w, a.W, n, chunks, s.O, taps, s.C})
 	a.W = w
 	a.S = s.cudaSize()
 	a.S.O = chunks * chunkLen // channels of dy are padded, those of dx are not

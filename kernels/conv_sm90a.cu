@@ -50,9 +50,9 @@
 //   channels, pixels        64, 1.3M   128, 328k   256, 82k   512, 20k   512, 10k   512, 5k
 //   FLOP per byte from L2   134        150         150        150        150        150      fprop, dgrad
 //   wave efficiency         97 %       97 %        97 %       97 %       97 %       91 %     fprop, dgrad
-//   wave efficiency         84 %       92 %        95 %       98 %       97 %       97 %     wgrad
+//   wave efficiency         84 %       92 %        95 %       82 %       82 %       82 %     wgrad
 //
-// Wgrad has 57 FLOP per byte (64 channels) or 85: at most 400 or 600 TFLOP/s. Possible
+// Wgrad of 512 channels is not split: more would be lost to the workspace. Wgrad has 57 FLOP per byte (64 channels) or 85: at most 400 or 600 TFLOP/s. Possible
 // improvements: a halo for the taps of wgrad; clusters with TMA multicast.
 //
 // What the emulator cannot check, and why it holds:

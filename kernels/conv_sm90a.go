@@ -157,7 +157,7 @@ type sm90ConvSumArgs struct {
 func (s Conv) sm90(p *Launches, f sm90Form) {
 	x, w := p.pixelMap(p.arg("x"), s.inputDims(), f), p.weightMap(s)
 	y, r := p.arg("y"), p.optional("r")
-	p.persistent("conv", f, func(workspace Operand, size sm90Params) (any, any) {
+	p.persistent("conv", f, 1, func(workspace Operand, size sm90Params) (any, any) {
 		sum := sm90ConvSumArgs{y, p.arg("b"), r, workspace, size, s.Act, p.bf16Bits(y, Operand{}, r)}
 		return sm90ConvArgs{x, w, sum}, sum
 	})
@@ -180,7 +180,7 @@ func (s ConvGradX) sm90(p *Launches, forms []sm90Form) {
 	dx, at, r := p.arg("dx"), p.optional("s"), p.optional("r")
 	for _, f := range forms {
 		dy.Box = f.box()
-		p.persistent("conv_grad_x", f, func(workspace Operand, size sm90Params) (any, any) {
+		p.persistent("conv_grad_x", f, len(forms), func(workspace Operand, size sm90Params) (any, any) {
 			sum := sm90ConvGradXSumArgs{dx, at, r, workspace, size, s.Act, p.bf16Bits(dx, at, r)}
 			return sm90ConvGradXArgs{dy, w, sum}, sum
 		})
@@ -200,7 +200,7 @@ func (s ConvGradW) sm90(p *Launches, f sm90Form) {
 	dense.t.Stride, dense.h.Stride, dense.w.Stride = 1, 1, 1
 	dy, x := p.pixelMap(p.arg("dy"), s.outputDims(), dense), p.pixelMap(p.arg("x"), s.inputDims(), f)
 	tiles, n := f.tiles(ceilDiv(k*ceilDiv(s.C, sm90Side), 4)), p.args[0].Len()
-	splits, size := splitPixelTiles(f.pixelTiles(), tiles)
+	splits, size := splitPixelTiles(f.pixelTiles(), tiles, smCount)
 	dw, db := p.arg("dw"), p.optional("db")
 	partials, biases := p.partials(dw, splits, n), db
 	if db != (Operand{}) {
@@ -215,16 +215,18 @@ func (s ConvGradW) sm90(p *Launches, f sm90Form) {
 }
 
 // persistent adds a kernel whose CTAs loop over work tiles of results, and, where the
-// schedule splits sums, the one that adds up the splits. args gives the arguments of both.
-func (p *Launches) persistent(kernel string, f sm90Form, args func(workspace Operand, size sm90Params) (main, sum any)) {
+// schedule splits sums, the one that adds up the splits. args gives the arguments of both. The
+// form is one of that many phases of a gradient.
+func (p *Launches) persistent(kernel string, f sm90Form, phases int, args func(workspace Operand, size sm90Params) (main, sum any)) {
 	s, l := scheduleOf(f.tiles(f.pixelTiles()), f.steps(), f.shared, p.smCount), pixelPipelines(f)
 	var workspace Operand
 	if s.units > s.whole {
 		workspace = p.workspace((s.units - s.whole) * splitTile)
 	}
 	main, sum := args(workspace, f.size(l, s))
-	p.add(kernel+"_sm90a", grid1D(min(s.units, p.smCount)), grid1D(sm90Threads), main).Shared = l.size(epilogueBytes)
+	one := p.add(kernel+"_sm90a", grid1D(min(s.units, p.smCount)), grid1D(sm90Threads), main)
+	one.Shared, one.Phases = l.size(epilogueBytes), phases
 	if s.units > s.whole {
-		p.add(kernel+"_sum_sm90a", grid1D((s.units-s.whole)/s.splits*16), grid1D(threads), sum)
+		p.add(kernel+"_sum_sm90a", grid1D((s.units-s.whole)/s.splits*16), grid1D(threads), sum).Phases = phases
 	}
 }

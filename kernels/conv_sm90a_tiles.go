@@ -147,12 +147,14 @@ func sumPipelines(wide bool) pipelines {
 // is one work tile, each other one is split over K into splits work tiles of steps steps.
 type tileSchedule struct{ units, whole, splits, steps int }
 
+// What split-K costs in addition, in steps of a CTA, which take about 0.6 µs each on an H100
+// (computed): a kernel is launched, and of each split 128 KB are written and read again, by all
+// at 3 TB/s.
+const splitLaunch, perSplit = 5, .15
+
 // scheduleOf splits the sums of the tiles that do not fill a wave of SMs, where that saves
-// a twentieth of the time. perSplit is what a split costs in addition, in steps of a CTA,
-// which take about 0.6 µs each on an H100 (computed): 128 KB are written and read again, by
-// all at 3 TB/s, and a kernel is launched.
+// a twentieth of the time.
 func scheduleOf(tiles, steps, shared, sms int) tileSchedule {
-	const launch, perSplit = 5, .15
 	best := tileSchedule{tiles, tiles, 1, steps}
 	least := .95 * float64(ceilDiv(tiles, sms)*steps)
 	whole := tiles / sms * sms
@@ -160,7 +162,7 @@ func scheduleOf(tiles, steps, shared, sms int) tileSchedule {
 		part := ceilDiv(ceilDiv(steps, n), shared) * shared
 		splits := ceilDiv(steps, part)
 		units := (tiles - whole) * splits
-		cost := float64(whole/sms*steps+ceilDiv(units, sms)*part) + launch + perSplit*float64(units)
+		cost := float64(whole/sms*steps+ceilDiv(units, sms)*part) + splitLaunch + perSplit*float64(units)
 		if splits > 1 && cost < least {
 			best, least = tileSchedule{whole + units, whole, splits, part}, cost
 		}
@@ -168,9 +170,20 @@ func scheduleOf(tiles, steps, shared, sms int) tileSchedule {
 	return best
 }
 
-// splitPixelTiles divides a sum over n tiles of pixels among CTAs so that waves of them,
-// one CTA on each SM, are full. No split but the last has fewer than 8 tiles.
-func splitPixelTiles(n, ctas int) (splits, size int) {
-	size = ceilDiv(n, fullWaves(smCount, ctas, max(1, n/8)))
+// splitPixelTiles divides a sum over n tiles of pixels, one step each, among CTAs, one on each
+// SM, so that their waves and the sum of the splits take the least time. No split but the last
+// has fewer than 8 tiles.
+func splitPixelTiles(n, ctas, sms int) (splits, size int) {
+	least := 0.
+	for k := 1; k <= max(1, min(n/8, 6*sms/ctas)); k++ {
+		part := ceilDiv(n, k)
+		cost := float64(ceilDiv(ctas*k, sms) * part)
+		if k > 1 {
+			cost += splitLaunch + perSplit*float64(ctas*k)
+		}
+		if k == 1 || cost < .95*least {
+			least, size = cost, part
+		}
+	}
 	return ceilDiv(n, size), size
 }

@@ -28,6 +28,7 @@ type Launch struct {
 	Kernel      string
 	Grid, Block [3]uint32
 	Shared      int // bytes of dynamic shared memory
+	Phases      int // of a gradient of strides, 0 for one: the launch moves one in Phases of the values of dx, and of what is like dx
 	Args        any // a struct with a field for each parameter of the kernel, see Params
 }
 

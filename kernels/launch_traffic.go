@@ -21,6 +21,10 @@ func (p *Launches) Traffic() (all []Traffic) {
 	for i, l := range p.List {
 		t := Traffic{Kernel: l.Kernel, Passes: passes(l.Kernel) && (i > 0 || l.Kernel != "sum_rows")}
 		for _, o := range l.operands() {
+			if n := int64(l.Phases); n > 1 && o.Memory == ArgMemory && p.args[o.Index].Len() == p.args[0].Len() && !l.isMap(o) {
+				t.Bytes += sizes[o] / n
+				continue
+			}
 			t.Bytes += sizes[o]
 		}
 		all = append(all, t)
@@ -30,6 +34,11 @@ func (p *Launches) Traffic() (all []Traffic) {
 
 func passes(kernel string) bool {
 	return slices.ContainsFunc([]string{"pack_", "unfold_", "transpose_", "sum_rows", "conv_sum_", "conv_grad_x_sum_"}, func(p string) bool { return strings.HasPrefix(kernel, p) })
+}
+
+// isMap reports whether a launch reads an operand by a tensor map.
+func (l Launch) isMap(o Operand) bool {
+	return slices.ContainsFunc(l.Params().Maps, func(m TensorMap) bool { return m.Operand == o })
 }
 
 // operands are all that a launch reads and writes.

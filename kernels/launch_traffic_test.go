@@ -40,6 +40,8 @@ func TestLaunchesFitTheirArchitecture(t *testing.T) {
 func TestTraffic(t *testing.T) {
 	s := kernels.Conv{N: 1, T: 1, H: 16, W: 16, C: 64, O: 60, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
 	const pixels, weights = 256 * 64, 60 * 64
+	strided := kernels.Conv{N: 1, T: 1, H: 32, W: 32, C: 64, O: 64, KT: 1, KH: 3, KW: 3, ST: 1, SH: 2, SW: 2, DT: 1, PH: 1, PW: 1}
+	phase := kernels.Traffic{Kernel: "conv_grad_x_sm90a", Bytes: 2*1024*64/4 + 2*256*64 + 2*9*64*64} // a quarter of dx, all of dy and w
 	for _, c := range []struct {
 		spec      kernels.Spec
 		precision kernels.Precision
@@ -50,6 +52,7 @@ func TestTraffic(t *testing.T) {
 			{Kernel: "pack_bf16", Bytes: 6 * pixels, Passes: true}, {Kernel: "pack_bf16", Bytes: 6 * weights, Passes: true},
 			{Kernel: "conv_sm90a", Bytes: 2*pixels + 2*weights + 4*60 + 4*256*60},
 		}},
+		{kernels.StoreAllBF16(kernels.ConvGradX{Conv: strided}), kernels.BF16, "sm_90", []kernels.Traffic{phase, phase, phase, phase}},
 		{kernels.StoreAllBF16(kernels.Add{Len: 7}), kernels.BF16, "sm_90", []kernels.Traffic{{Kernel: "add_half", Bytes: 3 * 16}}},
 		{kernels.SumRows{Rows: 7, C: 3}, kernels.F32, "sm_80", []kernels.Traffic{{Kernel: "sum_rows", Bytes: 4 * (21 + 3)}}},
 	} {

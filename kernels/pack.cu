@@ -60,10 +60,14 @@ extern "C" __global__ void unfold_bf16_half(uint4* y, const bfloat* x, unsigned 
 }
 
 // Adjacent threads read adjacent channels.
-extern "C" __global__ void transpose_bf16(uint4* y, const float* w, unsigned n, unsigned chunks, int O, int taps, int C) {
+template <class T>
+__device__ inline void transpose(uint4* y, const T* w, unsigned n, unsigned chunks, int O, int taps, int C) {
   unsigned i = global_thread_id();
   if (i >= n) return;
   unsigned c = i % C, k = i / C % taps, o = i / C / taps % chunks, sample = i / C / taps / chunks;
   w += (((size_t)sample * O + o * 8) * taps + k) * C + c;
-  y[(((size_t)sample * C + c) * taps + k) * chunks + o] = pack([&](int j) { return (int)o * 8 + j < O ? w[(size_t)j * taps * C] : 0; });
+  y[(((size_t)sample * C + c) * taps + k) * chunks + o] = pack([&](int j) { return (int)o * 8 + j < O ? load(w[(size_t)j * taps * C]) : 0; });
 }
+
+extern "C" __global__ void transpose_bf16(uint4* y, const float* w, unsigned n, unsigned chunks, int O, int taps, int C) { transpose(y, w, n, chunks, O, taps, C); }
+extern "C" __global__ void transpose_bf16_half(uint4* y, const bfloat* w, unsigned n, unsigned chunks, int O, int taps, int C) { transpose(y, w, n, chunks, O, taps, C); }

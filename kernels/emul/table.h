@@ -36,6 +36,7 @@
 #include "../optimizer.cu"
 #include "../pack.cu"
 #include "../pad.cu"
+#include "../pad_rows.cu"
 #include "../pointwise.cu"
 #include "../pool.cu"
 #include "../reduce.cu"
@@ -265,6 +266,7 @@ static const emul::Entry table[] = {
     KERNEL(unfold_bf16),
     KERNEL(unfold_bf16_half),
     KERNEL(transpose_bf16),
+    KERNEL(transpose_bf16_half),
     KERNEL(pad),
     KERNEL(pad_grad),
     KERNEL(pad_half),
@@ -273,6 +275,8 @@ static const emul::Entry table[] = {
     KERNEL(pad_grad_8),
     KERNEL(pad_8_half),
     KERNEL(pad_grad_8_half),
+    KERNEL(pad_rows),
+    KERNEL(pad_rows_half),
     KERNEL(act),
     KERNEL(act_grad),
     KERNEL(add),

@@ -67,6 +67,7 @@ func all() []Case {
 		modulateCases(),
 		modconvCases(),
 		padCases(),
+		padRowsCases(),
 		blurCases(),
 		lapCases(),
 		poolCases(),

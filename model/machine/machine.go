@@ -87,6 +87,9 @@ func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buff
 		keep[n] = true
 	}
 	prog = recompute(fuse(be, prog, keep), keep, p.buffers, how)
+	if kernels.StoresBF16(be) {
+		prog = roundWeights(padHidden(prog, keep, p.buffers), p.buffers)
+	}
 	half := p.store(prog, keep)
 	prog = sumBiases(prog, half)
 	if err := p.place(prog, half, keep); err != nil {
