@@ -59,10 +59,10 @@ func withCondition(*testing.T) (model.Config, model.Shape) {
 	return c, s
 }
 
-// withPatches has patches of frames and pixels, transformed by constant matrices.
+// withPatches has patches of frames and pixels that overlap, transformed by constant matrices.
 func withPatches(*testing.T) (model.Config, model.Shape) {
 	c := model.Defaults()
-	c.ImageSize, c.InitDim, c.Patch, c.PatchTime, c.PatchTransform, c.Background = 16, 24, 4, 4, "cosine", .4
+	c.ImageSize, c.InitDim, c.Patch, c.PatchTime, c.PatchTransform, c.Background = 16, 24, 4, 4, "lapped", .4
 	c.InputKernel, c.OutputKernel = model.Kernel{1, 1, 1}, model.Kernel{1, 1, 1}
 	c.Layers = []model.Layer{{Name: model.Residual}}
 	c.Quantizer.Levels, c.Quantizer.Codebooks = []int{8, 5}, 2
