@@ -19,7 +19,9 @@ type Summer struct {
 	mine  [2]int // this rank's shard
 	parts []float32
 	shard [][]float32
-	bf16  bool // values are rounded to bfloat16 where they are sent
+
+	bf16    bool     // values are rounded to bfloat16 where they are sent
+	buffers [][]byte // for what is sent to each rank, then for what comes from each
 }
 
 // RoundToBF16 makes values travel as bfloat16, half as many bytes: each sum that a rank sends and
@@ -59,10 +61,10 @@ func (s *Summer) Sum(ctx context.Context, own, total []float32) error {
 	at := 0
 	for r := range size {
 		here := len(s.tree.Nodes(s.tree.Part(r, size))) * width
-		recv[r] = s.room(s.parts[at : at+here])
+		recv[r] = s.room(r, s.parts[at:at+here])
 		from, to := Shard(s.n, r, size)
 		if r != rank {
-			send[r] = s.wire(s.pack(own, from, to))
+			send[r] = s.wire(r, s.pack(own, from, to))
 		} else {
 			copy(s.parts[at:at+here], s.pack(own, from, to))
 		}
@@ -79,10 +81,10 @@ func (s *Summer) Sum(ctx context.Context, own, total []float32) error {
 		}
 		at += here
 	}
-	sum := s.wire(s.tree.Add(s.nodes, s.shard))
+	sum := s.wire(rank, s.tree.Add(s.nodes, s.shard))
 	for r := range size {
 		from, to := Shard(s.n, r, size)
-		send[r], recv[r] = sum, s.room(total[from:to])
+		send[r], recv[r] = sum, s.room(r, total[from:to])
 	}
 	if err := s.g.Exchange(ctx, send, recv); err != nil {
 		return err
@@ -97,24 +99,35 @@ func (s *Summer) Sum(ctx context.Context, own, total []float32) error {
 	return nil
 }
 
-// wire is the bytes of values as they are sent.
-func (s *Summer) wire(values []float32) []byte {
+// wire is the bytes of values as they are sent to a rank, until the next sum.
+func (s *Summer) wire(to int, values []float32) []byte {
 	if !s.bf16 {
 		return Bytes(values)
 	}
-	b := make([]byte, 0, 2*len(values))
-	for _, v := range values {
-		b = binary.LittleEndian.AppendUint16(b, uint16(math.Float32bits(kernels.RoundBF16(v))>>16))
+	b := s.buffer(to, len(values))
+	for i, v := range values {
+		binary.LittleEndian.PutUint16(b[2*i:], uint16(math.Float32bits(kernels.RoundBF16(v))>>16))
 	}
 	return b
 }
 
-// room is memory for the bytes of values that are received: that of the values, where these are sent as they are.
-func (s *Summer) room(values []float32) []byte {
+// room is memory for the bytes of values that a rank sends: that of the values, where these are sent as they are.
+func (s *Summer) room(from int, values []float32) []byte {
 	if !s.bf16 {
 		return Bytes(values)
 	}
-	return make([]byte, 2*len(values))
+	return s.buffer(s.g.Size()+from, len(values))
+}
+
+// buffer is memory of the Summer for values in bfloat16.
+func (s *Summer) buffer(i, n int) []byte {
+	if s.buffers == nil {
+		s.buffers = make([][]byte, 2*s.g.Size())
+	}
+	if cap(s.buffers[i]) < 2*n {
+		s.buffers[i] = make([]byte, 2*n)
+	}
+	return s.buffers[i][:2*n]
 }
 
 // unpack writes the values of bytes that were received, unless these are in their memory.
@@ -123,6 +136,7 @@ func (s *Summer) unpack(values []float32, b []byte) {
 		copy(values, Floats(b))
 		return
 	}
+	b = b[:2*len(values)]
 	for i := range values {
 		values[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(b[2*i:])) << 16)
 	}
