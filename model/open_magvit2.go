@@ -8,8 +8,8 @@ import (
 	"magvit/kernels"
 )
 
-// openMagvit2 is the network of Open-MAGVIT2. It is not causal: the statistics of its
-// group norms are those of whole clips.
+// openMagvit2 is the network of Open-MAGVIT2. It is not causal, as the statistics of its
+// group norms are those of whole clips, unless published.norm is layer.
 type openMagvit2 struct{ *builder }
 
 // conv is a causal convolution of k×k×k, of images k×k; zeros are put in front in time
@@ -24,9 +24,26 @@ func (m openMagvit2) conv(name string, x *G.Node, out, k int, f convOptions) *G.
 }
 
 func (m openMagvit2) norm(name string, x *G.Node) *G.Node {
-	_, _, _, _, c := m.dims(x)
+	n, t, h, w, c := m.dims(x)
 	gamma, beta := m.gains(name, c)
+	if m.layerNorms() {
+		return m.apply(kernels.LayerNorm{Rows: n * t * h * w, C: c, Eps: 1e-6}, []int{n, t, h, w, c}, x, gamma, beta)
+	}
 	return m.groupNorm(x, gamma, beta, false, false)
+}
+
+// layerNorms reports whether norms are over the channels of each position instead of clips.
+func (m openMagvit2) layerNorms() bool { return m.t.Config.Published.Norm == "layer" }
+
+// adaptive is the norm in front of a level of the decoder, whose gains and shifts follow from
+// the mean and deviation of the clip's latents; with layer norms they are parameters.
+func (m openMagvit2) adaptive(name string, x, mean, deviation *G.Node) *G.Node {
+	if m.layerNorms() {
+		return m.norm(name, x)
+	}
+	_, _, _, _, c := m.dims(x)
+	gamma, beta := m.dense(name+".gamma", deviation, c), m.dense(name+".beta", mean, c)
+	return m.groupNorm(x, gamma, beta, false, true)
 }
 
 // block is x + conv(swish(norm(conv(swish(norm(x)))))), without biases.
@@ -68,21 +85,26 @@ func (m openMagvit2) encode(x *G.Node) *G.Node {
 func (m openMagvit2) decode(q *G.Node) *G.Node {
 	c := m.t.Config
 	last := len(c.Published.Multipliers) - 1
-	mean, deviation := m.latentStatistics(q)
+	var mean, deviation *G.Node
+	if !m.layerNorms() {
+		mean, deviation = m.latentStatistics(q)
+	}
 	x := m.stage("decoder.conv_in", m.conv("decoder.conv_in", q, c.width(last), 3, convOptions{}))
 	x = m.stage("decoder.mid", m.blocks("decoder.mid_block.%d", x, c.width(last)))
 	for i := last; i >= 0; i-- {
-		_, _, _, _, width := m.dims(x)
 		name := fmt.Sprintf("decoder.adaptive.%d", i)
-		gamma, beta := m.dense(name+".gamma", deviation, width), m.dense(name+".beta", mean, width)
-		x = m.stage(name, m.groupNorm(x, gamma, beta, false, true))
+		x = m.stage(name, m.adaptive(name, x, mean, deviation))
 		x = m.blocks(fmt.Sprintf("decoder.up.%d", i)+".block.%d", x, c.width(i))
 		if i > 0 {
 			x = m.up(fmt.Sprintf("decoder.up.%d.upsample.conv1", i), x, c.Published.stride(i-1))
 		}
 		m.stage(fmt.Sprintf("decoder.level.%d", i), x)
 	}
-	x = m.conv("decoder.conv_out", m.swish(m.norm("decoder.norm_out", x)), c.patchChannels(), 3, convOptions{})
+	f := convOptions{}
+	if c.Background != 0 { // what the network begins with, instead of noise
+		f.zero, f.fixedBias = true, true
+	}
+	x = m.conv("decoder.conv_out", m.swish(m.norm("decoder.norm_out", x)), c.patchChannels(), 3, f)
 	return m.unsigned(m.fromPatches(x))
 }
 

@@ -23,7 +23,7 @@ type Published struct {
 	Version     string `yaml:"version,omitempty"`          // vidtok: "1.0", or "1.1" with copies of the first frame for zeros and linear upsampling in time
 	TimeDown    []int  `yaml:"time_down,flow,omitempty"`   // vidtok: levels after which the encoder halves time
 	TimeUp      []int  `yaml:"time_up,flow,omitempty"`     // vidtok: levels after which the decoder doubles time
-	Norm        string `yaml:"norm,omitempty"`             // vidtok: layer (over channels), or group (32 groups, of each frame)
+	Norm        string `yaml:"norm,omitempty"`             // vidtok: layer (over channels), or group (32 groups, of each frame); open-magvit2: group or "" (32 groups, of a clip), or layer, with which a code depends on near positions alone
 }
 
 // published reports whether the network is that of a published tokenizer.
@@ -91,11 +91,14 @@ func (c Config) validatePublished() []error {
 	}
 	if c.Compat == OpenMagvit2 {
 		errs = append(errs, oneOf("quantizer.kind", c.Quantizer.Kind, "lfq", "fsq"))
-		if c.InitDim%publishedGroups != 0 {
+		if p.Norm != "layer" && c.InitDim%publishedGroups != 0 {
 			errs = append(errs, fmt.Errorf("model.init_dim: %d: want a multiple of %d, the groups of a norm", c.InitDim, publishedGroups))
 		}
-		if p.Version != "" || len(p.TimeDown)+len(p.TimeUp) > 0 || p.Norm != "" {
-			errs = append(errs, fmt.Errorf("model.published: version, time_down, time_up and norm are keys of compat %s", VidTok))
+		if p.Version != "" || len(p.TimeDown)+len(p.TimeUp) > 0 {
+			errs = append(errs, fmt.Errorf("model.published: version, time_down and time_up are keys of compat %s", VidTok))
+		}
+		if p.Norm != "" {
+			errs = append(errs, oneOf("published.norm", p.Norm, "layer", "group"))
 		}
 		return errs
 	}

@@ -1,0 +1,66 @@
+package model
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"magvit/kernels"
+)
+
+// With norms of a clip the first frame's codes depend on all frames; with layer norms, as the
+// convolutions are causal, they do not.
+func TestLayerNormsMakeOpenMagvit2Causal(t *testing.T) {
+	for _, norm := range []string{"", "group", "layer"} {
+		c := OpenMagvit2Config(32, 8, Published{Multipliers: []int{2, 2}, Blocks: 1, Norm: norm})
+		tok, err := New(c)
+		check(t, err)
+		s := Shape{N: 1, T: 5, H: 8, W: 8}
+		encode := func(video []float32) []float32 {
+			be := kernels.NewCPU(1)
+			defer be.Close()
+			g, err := tok.Encoder(s)
+			check(t, err)
+			offsets, n := make([]int, len(tok.Params)), 0
+			for i, p := range tok.Params {
+				offsets[i] = n
+				n += p.Len()
+			}
+			params, err := be.Alloc(n)
+			check(t, err)
+			for i, p := range tok.Params {
+				tok.Init(1, i, params.(kernels.Host)[offsets[i]:][:p.Len()])
+			}
+			p, err := g.Compile(be, params, nil, offsets)
+			check(t, err)
+			check(t, be.Write(p.Buffer("video"), video))
+			check(t, p.Run())
+			latents := make([]float32, p.Buffer("latents").Len())
+			check(t, be.Read(latents, p.Buffer("latents")))
+			return latents[:len(latents)/3] // of the first frame: 3 are coded
+		}
+		video := make([]float32, s.T*s.H*s.W*3)
+		for i := range video {
+			video[i] = float32(i*i%97) / 97
+		}
+		before := encode(video)
+		clear(video[len(video)/s.T:])
+		if same := slices.Equal(before, encode(video)); same != (norm == "layer") {
+			t.Errorf("norm %q: later frames changed: the first one's latents are the same: %v", norm, same)
+		}
+	}
+}
+
+func TestPublishedNorms(t *testing.T) {
+	p := Published{Multipliers: []int{2, 3}, Blocks: 1, Norm: "layer"}
+	check(t, OpenMagvit2Config(16, 8, p).Validate())
+	for _, c := range []struct {
+		width      int
+		norm, want string
+	}{{16, "group", "model.init_dim: 16: want a multiple of 32"}, {32, "batch", `model.published.norm: "batch": want layer, group`}} {
+		p.Norm = c.norm
+		if err := OpenMagvit2Config(c.width, 8, p).Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
