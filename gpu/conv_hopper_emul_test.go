@@ -138,7 +138,7 @@ var hopperMutations = []hopperMutation{
 	{"too few warps are counted", "make_pipeline", "mbarrier_init(p.empty + 8 * s, readers)", "mbarrier_init(p.empty + 8 * s, 1)", "Conv", ""},
 	{"a bias from a stage before it is filled", "inline void bias_gradient", "mbarrier_wait(r.a.full + 8 * a.stage, a.phase);", "", "ConvGradWB", ""},
 	{"a stage refilled while a bias reads it", "inline void bias_gradient", "if (lane == 0) mbarrier_arrive(r.a.empty + 8 * a.stage);", "", "ConvGradWB", "hang"},
-	{"a bias's warp not counted", "inline void wgrad", "has_bias ? a_tiles : 0", "0", "ConvGradWB", ""},
+	{"a bias's warp counted where there is none", "inline void wgrad", "has_bias ? a_tiles : 0", "a_tiles", "ConvGradW", "hang"},
 	{"channels of a bias as another pixel has them", "inline void bias_gradient", "(chunk ^ p % 8)", "chunk", "ConvGradWB", ""},
 	{"a quarter of a bias's pixels", "inline void bias_gradient", "sum[j] += __shfl_xor_sync(FULL_MASK, sum[j], 16);", "", "ConvGradWB", ""},
 	{"the bias of the first channels twice", "inline void wgrad", "r, warp - 1, m0", "r, 0, m0", "ConvGradWB", ""},
