@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"magvit/trainer/metrics"
 	"magvit/trainer/quality"
@@ -69,12 +70,14 @@ func besides(dirs [2]string, runs [2]*run) (*Beside, error) {
 	return b, nil
 }
 
-// judged adds the metrics of magvit eval --metrics that both runs have of their last evaluation's step.
+// judged adds the metrics of magvit eval --metrics that both runs have of their last evaluation's step, or says of which steps they are.
 func (b *Beside) judged(of [2]*quality.Saved, steps [2]int) {
-	for i, q := range of {
-		if q == nil || q.Step != steps[i] {
-			return
-		}
+	if of[0] == nil || of[1] == nil {
+		return
+	}
+	if of[0].Step != steps[0] || of[1].Step != steps[1] {
+		b.Warning = strings.TrimSpace(fmt.Sprintf("%s The metrics of magvit eval --metrics are of steps %d and %d, and left out.", b.Warning, of[0].Step, of[1].Step))
+		return
 	}
 	for _, v := range of[0].Metrics {
 		if slices.ContainsFunc(of[1].Metrics, func(w quality.Value) bool { return w.Name == v.Name }) {

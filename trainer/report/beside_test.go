@@ -51,7 +51,7 @@ func TestTwoRunsSideBySide(t *testing.T) {
 	must(t, err)
 	text, err = os.ReadFile(path)
 	must(t, err)
-	contains(t, string(text), "The runs were evaluated after 100 and 200 steps.")
+	contains(t, string(text), "The runs were evaluated after 100 and 200 steps. The metrics of magvit eval --metrics are of steps 100 and 100, and left out.")
 	if strings.Contains(string(text), "sharpness") {
 		t.Error("metrics of another checkpoint are shown")
 	}
