@@ -52,6 +52,7 @@ var mmaMutations = []mutation{
 	{"rounding towards zero", "common.cuh", "unsigned bf16_bits(", "u + 0x7fff + (u >> 16 & 1)", "u", all},
 	{"no zeros in the last chunk", "pack.cu", "void pack_rows(", "c + j < C ? load(x[j]) : 0", "load(x[j])", "Conv"},
 	{"a line that begins too late", "pack.cu", "void unfold(", "* SW - PW", "* SW", "Conv ConvGradW"},
+	{"sums of unrounded rows", "reduce.cu", "void __launch_bounds__(256) sum_rows_rounded", "value = load(as<bfloat>(value));", "value += 0;", "ConvGradWB"},
 	{"taps and channels swapped", "pack.cu", "inline void transpose(", "* taps + k) * C + c;", "* C + c) * taps + k;", "ConvGradX"},
 }
 

@@ -70,7 +70,6 @@ var mutations = []mutation{
 	{"each chunk's own maximum", "gate.cu", "void __launch_bounds__(256) frame_pool_merge", "total += expf(stats[2 * i] - peak) * ", "total += ", "FramePool"},
 	{"a residual times the gain", "gate.cu", "inline void gate(", "v[j] * gain[j] + around[j]", "(v[j] + around[j]) * gain[j]", "FrameGate"},
 	{"no slope", "gate.cu", "inline void grad(", "if (kind != NONE) d[j] *= slope(kind, v[j]);", "", "SqueezeExciteGradX"},
-	{"sums of unrounded rows", "reduce.cu", "void __launch_bounds__(256) sum_rows_rounded", "value = load(as<bfloat>(value));", "value += 0;", "ConvGradWB"},
 	{"a mean left out", "norm.cu", "void layer_norm_grad_x(", "(g.v[k] - mean -", "(g.v[k] -", "LayerNormGradX"},
 	{"no residual", "norm.cu", "void rms_norm_grad_x(", " + skip.v[k]", "", "RMSNormGradX"},
 	{"eight values where fewer are left", "packed.cuh", "inline void packed8(", "i + 8 <= n", "i < n", "Add"},
