@@ -16,7 +16,7 @@ func Hopper() []Case {
 		full, grad := s, s
 		full.Act, full.Residual, grad.Act, grad.Residual = kernels.SiLU, true, kernels.ELU, true
 		cases := []Case{{Spec: full}, {Spec: kernels.ConvGradX{Conv: s}}, {Spec: kernels.ConvGradX{Conv: grad}}, {Spec: kernels.ConvGradW{Conv: s}}}
-		if i%3 == 0 { // one and two tiles of channels, whole and not
+		if i%3 == 0 || i == 5 { // one and two tiles of channels, whole and not, and several splits
 			cases = append(cases, Case{Spec: kernels.ConvGradWB{Conv: s}})
 		}
 		for j, c := range cases {
