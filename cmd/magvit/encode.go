@@ -112,7 +112,7 @@ func encode(c *cli.Context) error {
 func (w *work) encodeFile(h codes.Header, vectors []float32, run func(*data.Batch) ([]int32, error)) error {
 	out, began, n := w.c.String("out"), time.Now(), 0
 	var b codes.Block
-	skipped, err := task.Answers(w.c.Context, launched.group, w.src, w.indices, w.data, workBatch, func(b *data.Batch) ([]byte, error) {
+	skipped, err := task.Answers(w.c.Context, launched.group, w.src, w.indices, w.data, max(1, min(workBatch, len(w.indices))), func(b *data.Batch) ([]byte, error) {
 		codes, err := run(b)
 		return ranks.IntBytes(codes), err
 	}, func(d *data.Batch, answer []byte) error {
