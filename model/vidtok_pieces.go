@@ -25,10 +25,8 @@ func (t *Tokenizer) SetPieces(p Pieces) error {
 	f := t.Config.timeFactor()
 	switch {
 	case p.Frames == 0:
-	case t.Config.Compat == OpenMagvit2:
-		return fmt.Errorf("pieces of %d frames: statistics of %s's group norms are those of whole clips", p.Frames, OpenMagvit2)
 	case t.Config.Compat != VidTok:
-		return fmt.Errorf("pieces of %d frames: only networks of compat %s can be used in pieces", p.Frames, VidTok)
+		return fmt.Errorf("pieces of %d frames: only networks of compat %s can be used in pieces (norms of others may be those of whole clips)", p.Frames, VidTok)
 	case p.Frames < 0 || p.Frames%f != 0:
 		return fmt.Errorf("pieces of %d frames: want a multiple of %d, the frames of a code", p.Frames, f)
 	}

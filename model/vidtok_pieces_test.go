@@ -52,7 +52,7 @@ func TestSetPiecesRefuses(t *testing.T) {
 		tok    *Tokenizer
 		frames int
 		want   string
-	}{{om, 4, "statistics of open-magvit2's group norms"}, {own, 4, "only networks of compat vidtok"}, {vid, 3, "want a multiple of 2"}, {vid, -2, "want a multiple of 2"}} {
+	}{{om, 4, "only networks of compat vidtok"}, {own, 4, "only networks of compat vidtok"}, {vid, 3, "want a multiple of 2"}, {vid, -2, "want a multiple of 2"}} {
 		if err := c.tok.SetPieces(Pieces{Frames: c.frames}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d frames: %v, want %q", c.frames, err, c.want)
 		}

@@ -188,7 +188,7 @@ func codesFormat(c *cli.Context) (format string, err error) {
 				return "", usagef("--%s: a .npz is one file; name a folder for shards, as --out codes/", flag)
 			}
 		}
-		return format, checkOut(out, ".npz")
+		return format, checkOut("--out", out, ".npz")
 	case !slices.Contains(codes.Formats, format):
 		return "", usagef("--format %s: want npz, %s", format, strings.Join(codes.Formats, " or "))
 	case !folder:

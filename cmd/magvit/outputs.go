@@ -54,12 +54,12 @@ func checkMedia(c *cli.Context) error {
 	}
 	path := c.String("out")
 	if filepath.Ext(path) != "" {
-		return checkOut(path, mediaKinds...)
+		return checkOut("--out", path, mediaKinds...)
 	}
 	if entries, err := os.ReadDir(path); err == nil && len(entries) > 0 {
 		return usagef("--out %s: a folder that is not empty; name another one for the PNGs", path)
 	}
-	return checkOut(path)
+	return checkOut("--out", path)
 }
 
 func isMovie(path string) bool {
@@ -83,23 +83,23 @@ func openWriter(c *cli.Context, classes []string, fps float64) (data.Writer, err
 	return data.NewWriter(c.Context, path, classes, fps, c.String("layout"))
 }
 
-// checkOut checks that an output path has one of the extensions, and a folder that exists
-// or can be made.
-func checkOut(path string, endings ...string) error {
+// checkOut checks that the output path of a flag has one of the extensions, and a folder that
+// exists or can be made.
+func checkOut(flag, path string, endings ...string) error {
 	ok := len(endings) == 0
 	for _, e := range endings {
 		ok = ok || strings.EqualFold(filepath.Ext(path), e)
 	}
 	if !ok {
-		return usagef("--out %s: want a name that ends in %s%s", path, strings.Join(endings, ", "),
+		return usagef("%s %s: want a name that ends in %s%s", flag, path, strings.Join(endings, ", "),
 			map[bool]string{true: ", or in nothing for a folder of PNG"}[len(endings) > 1])
 	}
 	if len(endings) > 0 {
 		if st, err := os.Stat(path); err == nil && st.IsDir() {
-			return usagef("--out %s: a folder; want a file", path)
+			return usagef("%s %s: a folder; want a file", flag, path)
 		}
 	}
-	return checkFolder("--out", filepath.Dir(path))
+	return checkFolder(flag, filepath.Dir(path))
 }
 
 // checkFolder checks that a folder exists or can be made.

@@ -77,7 +77,7 @@ func sample(c *cli.Context) error {
 		return err
 	}
 	if out := c.String("codes"); out != "" {
-		if err := checkOut(out, ".npz"); err != nil {
+		if err := checkOut("--codes", out, ".npz"); err != nil {
 			return err
 		}
 		if err := protect(out, "--codes", append(inputs, c.String("out"))...); err != nil {
@@ -85,7 +85,7 @@ func sample(c *cli.Context) error {
 		}
 	}
 	if out := c.String("strips"); out != "" {
-		if err := checkOut(out, ".png"); err != nil {
+		if err := checkOut("--strips", out, ".png"); err != nil {
 			return err
 		}
 		if err := protect(out, "--strips", append(inputs, c.String("out"), c.String("codes"))...); err != nil {

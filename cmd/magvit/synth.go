@@ -36,7 +36,7 @@ func synth(c *cli.Context) error {
 	}
 	cfg := data.SynthConfig{Clips: c.Int("clips"), Seed: c.Uint64("seed"), Size: c.Int("size"), Frames: c.Int("frames"), Style: c.String("style")}
 	out := c.String("out")
-	if err := checkOut(out, ".npz"); err != nil {
+	if err := checkOut("--out", out, ".npz"); err != nil {
 		return err
 	}
 	set, err := data.Synth(cfg)
