@@ -29,22 +29,28 @@ func winogradCases() []Conv {
 // a sum in one piece, which is at most maxWinogradSum.
 const winogradTolerance = 5e-12
 
+// matchesByWinograd holds both sizes of tiles, on all instruction sets, to the definition.
+func matchesByWinograd(t *testing.T, s Spec, seed uint64) {
+	t.Helper()
+	in := values(s, seed)
+	want := clone(in)
+	s.Define(want...)
+	for _, isa := range sets(t) {
+		for _, form := range []ConvKernels{winograd2, winograd4} {
+			be := cpuWith(t, isa, 2)
+			be.conv = form
+			if be.winograd(s) == nil {
+				t.Fatalf("%s: not by Winograd", Name(s))
+			}
+			matchesWithin(t, be, s, in, want[0], winogradTolerance)
+		}
+	}
+}
+
 func TestWinogradMatchesDefinition(t *testing.T) {
 	for i, c := range winogradCases() {
 		for _, s := range append(specs(c), ConvGradX{c.with(func(s *Conv) { s.Act, s.Residual = Tanh, true })}, c.with(func(s *Conv) { s.Act, s.Residual = SiLU, true })) {
-			in := values(s, uint64(i))
-			want := clone(in)
-			s.Define(want...)
-			for _, isa := range sets(t) {
-				for _, form := range []ConvKernels{winograd2, winograd4} {
-					be := cpuWith(t, isa, 2)
-					be.conv = form
-					if be.winograd(s) == nil {
-						t.Fatalf("%s: not by Winograd", Name(s))
-					}
-					matchesWithin(t, be, s, in, want[0], winogradTolerance)
-				}
-			}
+			matchesByWinograd(t, s, uint64(i))
 		}
 	}
 }
@@ -76,19 +82,7 @@ func TestWinogradSameBitsInGroups(t *testing.T) {
 // Fewer output channels than a panel has are those of a panel that is not full.
 func TestWinogradOfFewChannels(t *testing.T) {
 	for i, s := range []Conv{conv(2, 3, 9, 10, 32, 3, 3, 3, 3), conv(1, 2, 5, 4, 48, 12, 1, 3, 3), conv(1, 1, 4, 4, 64, 1, 3, 3, 3)} {
-		in := values(s, uint64(i))
-		want := clone(in)
-		s.Define(want...)
-		for _, isa := range sets(t) {
-			for _, form := range []ConvKernels{winograd2, winograd4} {
-				be := cpuWith(t, isa, 2)
-				be.conv = form
-				if be.winograd(s) == nil {
-					t.Fatalf("%s: not by Winograd", Name(s))
-				}
-				matchesWithin(t, be, s, in, want[0], winogradTolerance)
-			}
-		}
+		matchesByWinograd(t, s, uint64(i))
 	}
 }
 

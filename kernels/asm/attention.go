@@ -124,21 +124,3 @@ func (s isa) greatestOf(x, n, full, i reg.Register, m mask) vec {
 	VBROADCASTSS(s.greatestLane(most[0]), all)
 	return all
 }
-
-// lanesSum is the sum of a vector's lanes.
-func (s isa) lanesSum(v vec) reg.Register {
-	y := v.(reg.Vec).AsY()
-	if s.wide() {
-		high := YMM()
-		VEXTRACTF64X4(Imm(1), v, high)
-		VADDPS(high, y, y)
-	}
-	x, high := v.(reg.Vec).AsX(), XMM()
-	VEXTRACTF128(Imm(1), y, high)
-	VADDPS(high, x, x)
-	VUNPCKHPD(x, x, high)
-	VADDPS(high, x, x)
-	VMOVSHDUP(x, high)
-	VADDSS(high, x, x)
-	return x
-}

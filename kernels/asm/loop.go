@@ -185,20 +185,26 @@ func (s isa) total(sum [2]vec) reg.Register {
 }
 
 // greatestLane is the greatest value of a vector.
-func (s isa) greatestLane(v vec) reg.Register {
+func (s isa) greatestLane(v vec) reg.Register { return s.acrossLanes(v, VMAXPS, VMAXSS) }
+
+// lanesSum is the sum of a vector's lanes.
+func (s isa) lanesSum(v vec) reg.Register { return s.acrossLanes(v, VADDPS, VADDSS) }
+
+// acrossLanes joins a vector's lanes by an operation on vectors, and its form for one value.
+func (s isa) acrossLanes(v vec, packed, single func(...Op)) reg.Register {
 	y := v.(reg.Vec).AsY()
 	if s.wide() {
 		high := YMM()
 		VEXTRACTF64X4(Imm(1), v, high)
-		VMAXPS(high, y, y)
+		packed(high, y, y)
 	}
 	x, high := v.(reg.Vec).AsX(), XMM()
 	VEXTRACTF128(Imm(1), y, high)
-	VMAXPS(high, x, x)
+	packed(high, x, x)
 	VUNPCKHPD(x, x, high)
-	VMAXPS(high, x, x)
+	packed(high, x, x)
 	VMOVSHDUP(x, high)
-	VMAXSS(high, x, x)
+	single(high, x, x)
 	return x
 }
 
