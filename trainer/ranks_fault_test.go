@@ -45,13 +45,9 @@ func onRank(t *testing.T, rank int, after int32, fault func(*data.Clip) error) f
 	}
 }
 
-// TestRunGoesOnWithOtherRanks interrupts a run on one of 3 ranks, then on 1, and ends it on 2. It
-// has the bits of a run in one piece.
-func TestRunGoesOnWithOtherRanks(t *testing.T) {
-	straight, errs := runRanks(t, 1, time.Minute, nil, fewSteps...)
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
+// interruptedTwice is the folder of a run that is interrupted on one of 3 ranks, then on 1, and ended on 2.
+func interruptedTwice(t *testing.T, sets ...string) string {
+	t.Helper()
 	out := filepath.Join(t.TempDir(), "run")
 	for _, life := range []struct{ ranks, stopAfter int }{{3, 1}, {1, 2}, {2, 99}} {
 		_, errs := runRanks(t, life.ranks, time.Minute, func(rank int, o *Options) context.Context {
@@ -63,13 +59,24 @@ func TestRunGoesOnWithOtherRanks(t *testing.T) {
 				}
 			}
 			return ctx
-		}, fewSteps...)
+		}, sets...)
 		for rank, err := range errs {
 			if stopped := errors.Is(err, ErrInterrupted); stopped != (life.stopAfter < 99) || err != nil && !stopped {
 				t.Fatalf("rank %d of %d: %v", rank, life.ranks, err)
 			}
 		}
 	}
+	return out
+}
+
+// TestRunGoesOnWithOtherRanks interrupts a run on one of 3 ranks, then on 1, and ends it on 2. It
+// has the bits of a run in one piece.
+func TestRunGoesOnWithOtherRanks(t *testing.T) {
+	straight, errs := runRanks(t, 1, time.Minute, nil, fewSteps...)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	out := interruptedTwice(t, fewSteps...)
 	if !bytes.Equal(tensorsOf(t, out), tensorsOf(t, straight.Out)) {
 		t.Error("other weights than those of a run in one piece")
 	}

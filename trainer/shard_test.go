@@ -2,9 +2,7 @@ package trainer
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -26,24 +24,7 @@ func TestShardedOptimizerHasTheSameBits(t *testing.T) {
 		if err := errors.Join(errs...); err != nil {
 			t.Fatal(err)
 		}
-		out := filepath.Join(t.TempDir(), "run")
-		for _, life := range []struct{ ranks, stopAfter int }{{3, 1}, {1, 2}, {2, 99}} {
-			_, errs := runRanks(t, life.ranks, time.Minute, func(rank int, o *Options) context.Context {
-				o.Out = out
-				ctx, cancel := context.WithCancel(t.Context())
-				o.OnStep = func(step int) {
-					if rank == life.ranks-1 && step == life.stopAfter {
-						cancel()
-					}
-				}
-				return ctx
-			}, append(slices.Clone(sets), "train.shard_optimizer=true")...)
-			for rank, err := range errs {
-				if stopped := errors.Is(err, ErrInterrupted); stopped != (life.stopAfter < 99) || err != nil && !stopped {
-					t.Fatalf("%s: rank %d of %d: %v", variant, rank, life.ranks, err)
-				}
-			}
-		}
+		out := interruptedTwice(t, append(slices.Clone(sets), "train.shard_optimizer=true")...)
 		if !bytes.Equal(tensorsOf(t, out), tensorsOf(t, straight.Out)) {
 			t.Errorf("%s: another checkpoint than that of one process", variant)
 		}

@@ -6,6 +6,7 @@ package pretrained
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"magvit/model"
@@ -20,15 +21,7 @@ writes (pip install lpips torchvision; it downloads VGG16 once), or two files as
 
 // LPIPS reads the weights of LPIPS from files, separated by commas, see LPIPSFiles.
 func LPIPS(files string) (*model.LPIPS, error) {
-	tensors, err := Read(files, (*model.LPIPS)(nil).Wanted)
-	if err != nil {
-		return nil, err
-	}
-	l, err := model.NewLPIPS(tensors)
-	if err != nil {
-		return nil, usage.Errorf("%s: %w; needed is %s", files, err, LPIPSFiles)
-	}
-	return l, nil
+	return load(files, LPIPSFiles, (*model.LPIPS)(nil).Wanted, model.NewLPIPS)
 }
 
 // VGG16Files says which file VGG16 reads.
@@ -38,15 +31,7 @@ downloads and saves once more (pip install torchvision)`
 
 // VGG16 reads the weights of VGG16 with its classifier, see VGG16Files.
 func VGG16(files string) (*model.VGG16, error) {
-	tensors, err := Read(files, (*model.VGG16)(nil).Wanted)
-	if err != nil {
-		return nil, err
-	}
-	v, err := model.NewVGG16(tensors)
-	if err != nil {
-		return nil, usage.Errorf("%s: %w; needed is %s", files, err, VGG16Files)
-	}
-	return v, nil
+	return load(files, VGG16Files, (*model.VGG16)(nil).Wanted, model.NewVGG16)
 }
 
 // ResNet50Files says which file ResNet50 reads, and how to make it.
@@ -56,15 +41,7 @@ writes (pip install torchvision; it downloads the weights once)`
 
 // ResNet50 reads the weights of ResNet-50, see ResNet50Files.
 func ResNet50(files string) (*model.ResNet50, error) {
-	tensors, err := Read(files, func(string) bool { return true })
-	if err != nil {
-		return nil, err
-	}
-	r, err := model.NewResNet50(tensors)
-	if err != nil {
-		return nil, usage.Errorf("%s: %w; needed is %s", files, err, ResNet50Files)
-	}
-	return r, nil
+	return load(files, ResNet50Files, func(string) bool { return true }, model.NewResNet50)
 }
 
 // InceptionFiles says which file FID reads, and how to make it.
@@ -74,15 +51,7 @@ writes (pip install pytorch-fid; it downloads the weights once)`
 
 // Inception reads the weights of Inception V3, see InceptionFiles.
 func Inception(files string) (*model.Inception, error) {
-	tensors, err := Read(files, func(name string) bool { return strings.HasPrefix(name, "Conv2d_") || strings.HasPrefix(name, "Mixed_") })
-	if err != nil {
-		return nil, err
-	}
-	net, err := model.NewInception(tensors)
-	if err != nil {
-		return nil, usage.Errorf("%s: %w; needed is %s", files, err, InceptionFiles)
-	}
-	return net, nil
+	return load(files, InceptionFiles, hasPrefix("Conv2d_", "Mixed_"), model.NewInception)
 }
 
 // I3DFiles says which file FVD reads.
@@ -90,17 +59,27 @@ const I3DFiles = `rgb_imagenet.pt, the state_dict of I3D on RGB trained on Kinet
 
 // I3D reads the weights of I3D, see I3DFiles.
 func I3D(files string) (*model.I3D, error) {
-	tensors, err := Read(files, func(name string) bool {
-		return strings.HasPrefix(name, "Conv3d_") || strings.HasPrefix(name, "Mixed_") || strings.HasPrefix(name, "logits.")
-	})
+	return load(files, I3DFiles, hasPrefix("Conv3d_", "Mixed_", "logits."), model.NewI3D)
+}
+
+// load makes a network of the tensors of files that it wants. Errors of its shapes say which files are needed.
+func load[N any](files, needed string, wanted func(name string) bool, build func(map[string]model.Tensor) (*N, error)) (*N, error) {
+	tensors, err := Read(files, wanted)
 	if err != nil {
 		return nil, err
 	}
-	net, err := model.NewI3D(tensors)
+	net, err := build(tensors)
 	if err != nil {
-		return nil, usage.Errorf("%s: %w; needed is %s", files, err, I3DFiles)
+		return nil, usage.Errorf("%s: %w; needed is %s", files, err, needed)
 	}
 	return net, nil
+}
+
+// hasPrefix is wanted of tensors whose names begin with one of the prefixes.
+func hasPrefix(prefixes ...string) func(name string) bool {
+	return func(name string) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+	}
 }
 
 // Perceptual reads the network of a kind of model.loss.perceptual.
