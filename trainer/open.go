@@ -231,10 +231,8 @@ func (t *training) build(ctx context.Context, from string) (err error) {
 		return err
 	}
 	t.task = t.stepper.task
-	if p := t.part(); t.group.Size() > 1 {
-		t.loader.Restrict(t.cfg.Train.Accumulate, p.from, p.to)
-	}
-	t.loader.Seek(t.snap.Step * t.cfg.Train.Accumulate)
+	t.loader.Restrict(t.cfg.Train.Accumulate, t.part().from, t.part().to)
+	t.loader.Seek(t.snap.Step)
 	t.progress = rundir.Progress{Device: t.be.Name(), Precision: t.cfg.Train.Precision, Parameters: t.net.NumParams(), Version: t.snap.Version,
 		Steps: t.cfg.Train.Steps, Minutes: t.cfg.Train.Minutes, Loss: unknown, Recon: unknown, PSNR: unknown, Accuracy: unknown, ClipsPerSecond: unknown}
 	return nil

@@ -82,26 +82,30 @@ func TestRunGoesOnWithOtherRanks(t *testing.T) {
 	}
 }
 
-// TestBatchIsDividedAmongRanks trains a batch of 4 clips on 2 ranks as two batches of 2, and
-// goes on so on one rank.
+// TestBatchIsDividedAmongRanks trains a batch of 4 clips, or of 4 crops in each step but the second one, on 2 ranks as two
+// batches of 2, and goes on so on one rank: to the bits of a run of two batches on one rank.
 func TestBatchIsDividedAmongRanks(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "run")
-	for _, n := range []int{2, 1} {
-		if _, errs := runRanks(t, n, time.Minute, func(_ int, o *Options) context.Context {
-			o.Out, o.Config.Train.Steps = out, 4-n
-			return t.Context()
-		}, append(fewSteps, "train.batch=4", "train.accumulate=1")...); errors.Join(errs...) != nil {
-			t.Fatal(errs)
+	for name, more := range map[string][]string{"whole clips": {"data.crop.batch=0"}, "crops": {"data.crop={batch: 4, frames: 2, size: 8, whole_every: 2}"}} {
+		out := filepath.Join(t.TempDir(), "run")
+		for _, n := range []int{2, 1} {
+			if _, errs := runRanks(t, n, time.Minute, func(_ int, o *Options) context.Context {
+				o.Out, o.Config.Train.Steps = out, 4-n
+				return t.Context()
+			}, append(append(fewSteps, "train.batch=4", "train.accumulate=1", "train.schedule=constant"), more...)...); errors.Join(errs...) != nil {
+				t.Fatal(name, errs)
+			}
 		}
-	}
-	divided, errs := runRanks(t, 1, time.Minute, nil, append(fewSteps, "train.batch=2", "train.accumulate=2", "train.steps=3")...)
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-	want, _ := logged(t, divided.Out)
-	got, _ := logged(t, out)
-	if len(got) != 3 || got[0]["loss"] != want[0]["loss"] {
-		t.Errorf("records %v, want those of 2 batches of 2: %v", got, want)
+		divided := append(append(fewSteps, "train.batch=2", "train.accumulate=2", "train.steps=3", "train.schedule=constant"), more...)
+		if name == "crops" {
+			divided = append(divided, "data.crop.batch=2")
+		}
+		o, errs := runRanks(t, 1, time.Minute, nil, divided...)
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(name, err)
+		}
+		if !bytes.Equal(tensorsOf(t, out), tensorsOf(t, o.Out)) {
+			t.Errorf("%s: other weights than those of 2 batches of 2", name)
+		}
 	}
 }
 

@@ -35,46 +35,75 @@ func (t *training) patient(ctx context.Context) context.Context {
 	return ctx
 }
 
+// division is how a step's clips are divided into batches.
+type division struct {
+	batches      int // of a step
+	clips, crops int // of a batch of whole clips, or of crops; 0 without crops
+}
+
+// of is the division into times as many batches.
+func (d division) of(times int) division {
+	return division{d.batches * times, d.clips / times, d.crops / times}
+}
+
+// times is by how many times more batches than d has e has the same clips; 0: it has other ones.
+func (d division) times(e division) int {
+	if n := e.batches / d.batches; n > 0 && d.clips%n == 0 && d.crops%n == 0 && d.of(n) == e {
+		return n
+	}
+	return 0
+}
+
 // divide makes a step's batches at least as many as there are ranks, of fewer clips each. A
 // run keeps the division it began with, so that it has the same bits with other ranks.
 func (t *training) divide(ctx context.Context) error {
-	c, n := &t.cfg.Train, t.group.Size()
+	n := t.group.Size()
+	d := division{t.cfg.Train.Accumulate, t.cfg.Train.Batch, t.cfg.Data.Crop.Batch}
 	if t.dir != nil {
 		if was, ok, err := t.dir.Config(); err == nil && ok {
-			w := was.Train
-			if w.Accumulate > c.Accumulate && w.Accumulate%c.Accumulate == 0 && w.Batch*w.Accumulate == c.Batch*c.Accumulate {
-				t.log.Info("the run's steps are of more, smaller batches than configured", "batches", w.Accumulate, "clips", w.Batch)
-				c.Batch, c.Accumulate = w.Batch, w.Accumulate
-			} else if n > 1 && c.Accumulate < n && w.Accumulate == c.Accumulate {
+			w := division{was.Train.Accumulate, was.Train.Batch, was.Data.Crop.Batch}
+			if d.times(w) > 1 {
+				t.log.Info("the run's steps are of more, smaller batches than configured", w.words()...)
+				d = w
+			} else if n > 1 && d.batches < n && w.batches == d.batches {
 				n = 1 // its batches are as they were
 			}
 		}
 	}
-	if n > 1 && c.Accumulate < n && t.cfg.Data.Crop.Batch == 0 {
-		for parts := 2; parts <= c.Batch; parts++ {
-			if c.Batch%parts == 0 && c.Accumulate*parts%n == 0 {
-				t.log.Info("a step's batches are divided among the ranks", "batches", c.Accumulate*parts, "clips", c.Batch/parts)
-				c.Batch, c.Accumulate = c.Batch/parts, c.Accumulate*parts
+	if n > 1 && d.batches < n {
+		for times := 2; times <= d.clips; times++ {
+			if more := d.of(times); d.times(more) == times && more.batches%n == 0 {
+				t.log.Info("a step's batches are divided among the ranks", more.words()...)
+				d = more
 				break
 			}
 		}
 	}
-	division, err := t.fromFirst(ctx, [2]int{c.Batch, c.Accumulate})
+	d, err := t.fromFirst(ctx, d)
 	if err != nil {
 		return err
 	}
-	c.Batch, c.Accumulate = division[0], division[1]
-	if n := t.group.Size(); n > 1 && c.Accumulate%n != 0 {
-		t.log.Warn(fmt.Sprintf("%d batches a step on %d ranks: some ranks wait for others; train.accumulate=%d with a train.batch to match uses all", c.Accumulate, n, n))
+	t.cfg.Train.Accumulate, t.cfg.Train.Batch, t.cfg.Data.Crop.Batch = d.batches, d.clips, d.crops
+	if n := t.group.Size(); n > 1 && d.batches%n != 0 {
+		t.log.Warn(fmt.Sprintf("%d batches a step on %d ranks: some ranks wait for others; train.accumulate=%d with a train.batch to match uses all", d.batches, n, n))
 	}
 	return nil
 }
 
-// fromFirst is a value of rank 0.
-func (t *training) fromFirst(ctx context.Context, v [2]int) ([2]int, error) {
-	b := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(v[0])), uint64(v[1]))
-	err := t.group.Broadcast(t.patient(ctx), 0, b)
-	return [2]int{int(binary.LittleEndian.Uint64(b)), int(binary.LittleEndian.Uint64(b[8:]))}, err
+// words are a division for a log.
+func (d division) words() []any {
+	words := []any{"batches", d.batches, "clips", d.clips}
+	if d.crops > 0 {
+		words = append(words, "crops", d.crops)
+	}
+	return words
+}
+
+// fromFirst is the division of rank 0.
+func (t *training) fromFirst(ctx context.Context, d division) (division, error) {
+	v := []int32{int32(d.batches), int32(d.clips), int32(d.crops)}
+	err := t.group.Broadcast(t.patient(ctx), 0, ranks.IntBytes(v))
+	return division{int(v[0]), int(v[1]), int(v[2])}, err
 }
 
 // meet refuses ranks that would not compute the same.

@@ -44,7 +44,7 @@ type Crop struct {
 	Frames     int     `yaml:"frames"`      // frames of a crop
 	Size       int     `yaml:"size"`        // side of a crop in pixels
 	Moving     float64 `yaml:"moving"`      // fraction of the crops placed on the foreground; the others are anywhere
-	WholeEvery int     `yaml:"whole_every"` // every n-th step uses a batch of whole clips; 0: never
+	WholeEvery int     `yaml:"whole_every"` // every n-th step uses whole clips, in all of its batches; 0: never
 }
 
 // MeanBackground is Config.Background that takes model.background from the clips.
@@ -154,7 +154,7 @@ func (c Config) side() (h, w int) {
 // Whole is the shape of a batch of n whole clips. c must be resolved (Resolve).
 func (c Config) Whole(n int) Shape { return Shape{n, c.Frames, c.Height, c.Width, c.Channels} }
 
-// Shape is the shape of the training batch of a step, where a batch of whole
+// Shape is the shape of the training batches of a step, where a batch of whole
 // clips holds batch of them. c must be resolved (Resolve).
 func (c Config) Shape(step, batch int) Shape {
 	if c.whole(step) {
@@ -184,16 +184,19 @@ func (c Config) whole(step int) bool {
 // cropsAtRandom reports whether training cuts a random part out of frames of other proportions.
 func (c Config) cropsAtRandom() bool { return c.Fit == "" || c.Fit == fitCrop }
 
-// first is the number of clips and crops used by the steps before this one.
-func (c Config) first(step, batch int) int {
+// first is the number of clips and crops used by the batches before this one, of steps of perStep batches.
+func (c Config) first(number, batch, perStep int) int {
 	if c.Crop.Batch == 0 {
-		return step * batch
+		return number * batch
 	}
 	whole := 0
-	if c.Crop.WholeEvery > 0 {
-		whole = step / c.Crop.WholeEvery
+	if step := number / perStep; c.Crop.WholeEvery > 0 {
+		whole = step / c.Crop.WholeEvery * perStep
+		if c.whole(step) {
+			whole += number % perStep
+		}
 	}
-	return whole*batch + (step-whole)*c.Crop.Batch
+	return whole*batch + (number-whole)*c.Crop.Batch
 }
 
 func (s Shape) String() string { return fmt.Sprintf("[%d,%d,%d,%d,%d]", s.N, s.T, s.H, s.W, s.C) }

@@ -16,8 +16,8 @@ import (
 // Loader returns the batches of consecutive steps, prefetched by background
 // goroutines. It is used by one goroutine.
 //
-// The batch of a step depends on the clips, the configuration, the seed and the
-// step only. Clips are drawn in epochs, each a random permutation of all clips;
+// A batch depends on the clips, the configuration, the seed and its number only. A
+// step has one batch, or as many as Restrict is given, all of whole clips or all of crops. Clips are drawn in epochs, each a random permutation of all clips;
 // a crop counts as a clip. A clip that cannot be read is replaced by another one,
 // chosen by the seed and its position in the sequence.
 type Loader struct {
@@ -28,7 +28,7 @@ type Loader struct {
 	seed   uint64
 	train  bool
 
-	every, first, count int // see Restrict
+	every, first, count int // batches of a step; of these, the first that is made, and how many are, see Restrict
 
 	step    int // number of the next batch, among those that are made
 	slots   []slot
@@ -116,7 +116,7 @@ func (l *Loader) start() {
 	}
 }
 
-// numbered is the step of the k-th batch that is made.
+// numbered is the number, among all batches, of the k-th batch that is made.
 func (l *Loader) numbered(k int) int { return k/l.count*l.every + l.first + k%l.count }
 
 func (l *Loader) work(ctx context.Context, jobs <-chan int) {
@@ -136,7 +136,7 @@ func (l *Loader) stop() {
 	l.workers.Wait()
 }
 
-// Next returns the batch of the next step. It is valid until the following Next, Seek or Close.
+// Next returns the next batch. It is valid until the following Next, Seek or Close.
 func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	case err := <-l.slots[k].ready:
 		if err != nil {
 			l.slots[k].ready <- err // the following calls return it too
-			return nil, fmt.Errorf("batch of step %d: %w", l.numbered(l.step), err)
+			return nil, fmt.Errorf("batch of step %d: %w", l.numbered(l.step)/l.every, err)
 		}
 	}
 	l.held = k
@@ -163,18 +163,18 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	return &l.slots[k].batch, nil
 }
 
-// Seek makes step the next one; a multiple of every, see Restrict.
+// Seek makes step the next one.
 func (l *Loader) Seek(step int) {
 	l.stop()
-	l.step = step / l.every * l.count
+	l.step = step * l.count
 	l.start()
 }
 
-// Restrict leaves out the batches but those of steps from up to to of each run of every
-// steps, and begins again with the first one. Without any, Next must not be called.
-func (l *Loader) Restrict(every, from, to int) {
+// Restrict gives each step a number of batches, of which only those from up to to are made, and begins
+// again with the first step. Without any, Next must not be called.
+func (l *Loader) Restrict(batches, from, to int) {
 	l.stop()
-	l.every, l.first, l.count, l.step = every, from, to-from, 0
+	l.every, l.first, l.count, l.step = batches, from, to-from, 0
 	l.start()
 }
 
@@ -184,7 +184,7 @@ func (l *Loader) Close() { l.stop() }
 // Config is the configuration with every size filled in.
 func (l *Loader) Config() Config { return l.cfg }
 
-// Shape is the shape of a step's batch.
+// Shape is the shape of a step's batches.
 func (l *Loader) Shape(step int) Shape { return l.cfg.Shape(step, l.batch) }
 
 // Shapes lists the different shapes that batches have.
@@ -192,7 +192,7 @@ func (l *Loader) Shapes() []Shape { return l.cfg.Shapes(l.batch) }
 
 // Epoch is the number of passes over the clips before a step; a crop counts as a clip.
 func (l *Loader) Epoch(step int) float64 {
-	return float64(l.cfg.first(step, l.batch)) / float64(l.items.len())
+	return float64(l.cfg.first(step*l.every, l.batch, l.every)) / float64(l.items.len())
 }
 
 // Items is the number of clips, or of windows of clips (Config.Windows), in an epoch.
@@ -207,23 +207,23 @@ func (l *Loader) Skipped() []*ClipError { return l.reader.skipped() }
 // CacheProblem says which decoded clips could not be stored in Config.Cache and why; "" if all were.
 func (l *Loader) CacheProblem() string { return l.reader.cache.problem() }
 
-// fill makes the batch of a step.
-func (l *Loader) fill(ctx context.Context, s *sampler, b *Batch, step int) error {
-	b.resize(l.Shape(step))
-	b.Number = step
-	crop := l.train && !l.cfg.whole(step)
+// fill makes a batch.
+func (l *Loader) fill(ctx context.Context, s *sampler, b *Batch, number int) error {
+	b.resize(l.Shape(number / l.every))
+	b.Number = number
+	crop := l.train && !l.cfg.whole(number/l.every)
 	for n := range b.N {
-		if err := l.row(ctx, s, b, step, n, crop); err != nil {
+		if err := l.row(ctx, s, b, number, n, crop); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// row fills row n of a step's batch with the clip at its position of the sequence of
+// row fills row n of a batch with the clip at its position of the sequence of
 // all epochs, or with a replacement if that clip cannot be read.
-func (l *Loader) row(ctx context.Context, s *sampler, b *Batch, step, n int, crop bool) error {
-	position, items := l.cfg.first(step, l.batch)+n, l.items.len()
+func (l *Loader) row(ctx context.Context, s *sampler, b *Batch, number, n int, crop bool) error {
+	position, items := l.cfg.first(number, l.batch, l.every)+n, l.items.len()
 	item := l.order(position / items)[position%items]
 	replace := philox.New(l.seed, "replace", uint64(position), 0)
 	var last *ClipError
@@ -231,7 +231,7 @@ func (l *Loader) row(ctx context.Context, s *sampler, b *Batch, step, n int, cro
 		i, start := l.items.at(item)
 		var r *philox.Stream
 		if l.train {
-			r = philox.New(l.seed, "augment", uint64(step), uint64(n))
+			r = philox.New(l.seed, "augment", uint64(number), uint64(n))
 		}
 		if crop && start > 0 {
 			start = -1 // a crop is shorter than the windows that tile a film

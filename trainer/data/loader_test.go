@@ -91,24 +91,29 @@ func next(t *testing.T, l *Loader) Batch {
 	return *b.Clone()
 }
 
-// TestRestrict makes steps 0 and 1 of each 3 on one loader, and step 2 on another.
+// TestRestrict makes batches 0 and 1 of each step of 3 on one loader, and batch 2 on another. All batches of
+// step 2 are of whole clips.
 func TestRestrict(t *testing.T) {
 	all := mustLoad(t, dots(10, 5, 16, 16), augmented(), 2, true)
+	all.Restrict(3, 0, 3)
 	var want []Batch
-	for range 9 {
+	for i := range 12 {
 		want = append(want, next(t, all))
+		if whole := want[i].T == 5; whole != (i/3 == 2) {
+			t.Errorf("batch %d of step %d is of whole clips: %v", i%3, i/3, whole)
+		}
 	}
 	for _, part := range [][2]int{{0, 2}, {2, 3}} {
 		l := mustLoad(t, dots(10, 5, 16, 16), augmented(), 2, true)
 		l.Restrict(3, part[0], part[1])
-		for _, start := range []int{0, 3} {
+		for _, start := range []int{0, 1} {
 			l.Seek(start)
-			for step := start; step < len(want); step++ {
-				if step%3 < part[0] || step%3 >= part[1] {
+			for i := 3 * start; i < len(want); i++ {
+				if i%3 < part[0] || i%3 >= part[1] {
 					continue
 				}
-				if d := cmp.Diff(want[step], next(t, l)); d != "" {
-					t.Errorf("steps %v of 3, from %d, step %d: %s", part, start, step, d)
+				if d := cmp.Diff(want[i], next(t, l)); d != "" {
+					t.Errorf("batches %v of 3, from step %d, batch %d: %s", part, start, i, d)
 				}
 			}
 		}
@@ -188,9 +193,11 @@ func TestScheduleOfShapes(t *testing.T) {
 	if d := cmp.Diff([]Shape{crop, whole}, cfg.Shapes(2)); d != "" {
 		t.Error(d)
 	}
-	for step := range 20 { // the closed form against counting
-		if got, want := cfg.first(step+1, 2), cfg.first(step, 2)+cfg.Shape(step, 2).N; got != want {
-			t.Errorf("step %d starts at clip %d, want %d", step+1, got, want)
+	for _, perStep := range []int{1, 2, 3} {
+		for i := range 20 { // the closed form against counting
+			if got, want := cfg.first(i+1, 2, perStep), cfg.first(i, 2, perStep)+cfg.Shape(i/perStep, 2).N; got != want {
+				t.Errorf("%d batches a step: batch %d starts at clip %d, want %d", perStep, i+1, got, want)
+			}
 		}
 	}
 }
