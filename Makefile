@@ -49,7 +49,7 @@ mpi-test: setup-go
 	  echo "$$mpi:"; CC=mpicc.$$mpi CGO_ENABLED=1 MAGVIT_MPIRUN=mpirun.$$mpi $(GO) test $(MPI_FLAGS) -tags mpi -run '$(MPI_TESTS)' ./trainer/ranks/mpi ./cmd/magvit || exit 1; \
 	done; test -n "$$found" || echo "skipped: make mpi-test: neither Open MPI nor MPICH is installed (.ci/setup mpi)"
 
-# 100 kills of random ranks under each MPI library, see torture.
+# 100 kills of random ranks under each MPI library, see torture, and 50 steps of tiny, an LFQ and a GAN on 1, 2 and 4 ranks.
 torture-ranks:
 	MAGVIT_TORTURE=$(TORTURE) $(MAKE) mpi-test MPI_TESTS=TortureRanks MPI_FLAGS="-v -timeout 0"
 

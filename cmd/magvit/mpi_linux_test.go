@@ -66,7 +66,7 @@ func succeeds(t *testing.T, cmd *exec.Cmd, what string) {
 	}
 }
 
-// TestMPISameBits trains on one process, on 2 and on 4 ranks.
+// TestMPISameBits trains on one process, on 2 and on 4 ranks; with lfq the ranks have a part of the moments each.
 func TestMPISameBits(t *testing.T) {
 	for variant := range mpiVariants {
 		dir := t.TempDir()
@@ -77,7 +77,11 @@ func TestMPISameBits(t *testing.T) {
 				continue
 			}
 			out := filepath.Join(dir, fmt.Sprint(n))
-			succeeds(t, several(t, n, mpiTraining(t, out, variant)...), fmt.Sprintf("%s on %d ranks", variant, n))
+			args := mpiTraining(t, out, variant)
+			if variant == "lfq" {
+				args = append(args, "--set", "train.shard_optimizer=true")
+			}
+			succeeds(t, several(t, n, args...), fmt.Sprintf("%s on %d ranks", variant, n))
 			if d := differs(t, alone, out); d != "" {
 				t.Errorf("%s, %d ranks: %s", variant, n, d)
 			}
@@ -329,6 +333,35 @@ func TestMPIOtherLauncher(t *testing.T) {
 	cmd.Env = append(append(os.Environ(), mpiEnvironment...), "SLURM_STEP_NUM_TASKS=2")
 	if status, log := outcome(t, cmd, "alone"); status != badInput || !strings.Contains(log, "srun started 2 processes, but ") || !strings.Contains(log, "sees 1") {
 		t.Errorf("exit %d\n%s", status, log)
+	}
+}
+
+// TestTortureRanksFiftySteps trains 50 steps of preset tiny, of it with lfq, and with a discriminator, on 2 and on 4 ranks, of
+// which one is killed after the first checkpoint. All runs end with the bits of one process.
+func TestTortureRanksFiftySteps(t *testing.T) {
+	_, r := torture.Campaign(t, 1, 1)
+	dir := t.TempDir()
+	clips := filepath.Join(dir, "clips.npz")
+	magvit(t, "synth", "--clips", "16", "--size", "32", "--frames", "8", "--out", clips)
+	for variant, more := range mpiVariants {
+		training := func(out string) []string {
+			return append([]string{"train", "--preset", "tiny", "--data", clips, "--out", out, "--steps", "50", "--resume", "auto", "--set", "train.batch=1", "--set", "train.accumulate=4",
+				"--set", "train.save_every=10", "--set", "train.log_every=1", "--set", "train.eval_every=25", "--set", "train.samples=0"}, more...)
+		}
+		alone := filepath.Join(dir, variant)
+		succeeds(t, program(t, training(alone)...), variant)
+		for _, n := range []int{2, 4} {
+			out := filepath.Join(dir, fmt.Sprint(variant, n))
+			rank := r.IntN(n)
+			go signalAt(t, out, rank, syscall.SIGKILL)
+			if status, log := outcome(t, several(t, n, training(out)...), "killed"); status == done {
+				t.Errorf("%s on %d ranks ends though rank %d was killed\n%s", variant, n, rank, log)
+			}
+			succeeds(t, several(t, n, training(out)...), fmt.Sprintf("%s on %d ranks", variant, n))
+			if d := differs(t, alone, out); d != "" {
+				t.Errorf("%s, %d ranks, rank %d killed: %s", variant, n, rank, d)
+			}
+		}
 	}
 }
 

@@ -65,7 +65,10 @@ var lastStep = fmt.Sprintf("step-%06d", tortureSteps)
 // differs compares the last checkpoints and the records of two runs; "" if they are the same.
 func differs(t *testing.T, a, b string) string {
 	t.Helper()
-	for _, name := range []string{lastStep + "/model.safetensors", lastStep + "/optimizer.safetensors", "latest", "best"} {
+	latest, err := os.ReadFile(filepath.Join(a, "checkpoints", "latest"))
+	trainertest.Check(t, err)
+	step := strings.TrimSpace(string(latest))
+	for _, name := range []string{step + "/model.safetensors", step + "/optimizer.safetensors", "latest", "best"} {
 		x, errA := os.ReadFile(filepath.Join(a, "checkpoints", name))
 		y, errB := os.ReadFile(filepath.Join(b, "checkpoints", name))
 		if errA != nil || errB != nil || !bytes.Equal(x, y) {
