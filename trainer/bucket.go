@@ -122,17 +122,17 @@ func (r *reducer) exchange(b *bucket) {
 	b.load.Run(b.node(0), send.Slice(0, n))
 }
 
-// Bucket is a part of the gradients that several ranks add up at once.
+// Bucket is what several ranks add up at once.
 type Bucket struct {
 	Bytes    int64
 	Launches int // of the plan of a step's last batch, after which it has its values
 }
 
 // Buckets are those of the tokenizer's, or other network's, gradients in the step that ran last, in the
-// order in which ranks would add them up.
+// order in which ranks would add them up, and that of the loss and its terms.
 func (s *Stepper) Buckets() (list []Bucket) {
 	for _, b := range cut(s.optimizer, int(s.cfg.Train.Bucket*1e6/4)) {
 		list = append(list, Bucket{4 * int64(b.to-b.from), b.final(s.ran.Program)})
 	}
-	return list
+	return append(list, Bucket{4 * line, s.ran.Plan.Launches()})
 }

@@ -81,7 +81,12 @@ func (o Outcome) Applied() bool { return finite(o.Norm) }
 
 // NewStepper starts a training of a network from its first weights.
 func NewStepper(be kernels.Backend, net model.Network, c config.Config) (*Stepper, error) {
-	s, err := newStepper(be, net, c, nil)
+	return NewRankStepper(be, net, c, nil)
+}
+
+// NewRankStepper is NewStepper of one of the ranks that share the steps.
+func NewRankStepper(be kernels.Backend, net model.Network, c config.Config, g *ranks.Group) (*Stepper, error) {
+	s, err := newStepper(be, net, c, g)
 	if err != nil {
 		return nil, err
 	}

@@ -121,23 +121,17 @@ type planResult struct {
 }
 
 // benchPlan estimates a step of the network by the cost model.
-func benchPlan(c *cli.Context, p *costModel, net model.Network, cfg config.Config, shape model.Shape) error {
+func benchPlan(c *cli.Context, p *costModel, net model.Network, cfg config.Config, shape model.Shape, between link) error {
 	at, err := parsePeaks(c.String("peak"))
 	if err != nil {
 		return err
 	}
-	var between link
-	if c.IsSet("ranks") {
-		if between, err = parseLink(c.String("link")); err != nil {
-			return err
-		}
-	}
-	s, err := newMeasured(p, net, cfg, shape)
+	s, err := newMeasured(p, net, cfg, shape, nil)
 	if err != nil {
 		return err
 	}
 	p.ran = nil
-	if err := s.run(); err != nil {
+	if err := s.run(c.Context); err != nil {
 		return err
 	}
 	r := p.result("a step", c.String("preset"), shape, at)

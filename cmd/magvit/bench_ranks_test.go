@@ -49,9 +49,31 @@ func TestPlanOfRanks(t *testing.T) {
 			t.Errorf("%+v after %+v", s, r.Scaling[i])
 		}
 	}
-	for _, args := range [][]string{{"--plan", "--ranks", "8"}, {"--ranks", "8", "--link", "1,1"}, {"--plan", "--ranks", "8", "--link", "1"}} {
+	for _, args := range [][]string{{"--plan", "--ranks", "8"}, {"--ranks", "4"}, {"--ranks", "3", "--batch", "4", "--link", "1,1"}, {"--plan", "--ranks", "8", "--link", "1"}} {
 		if _, _, status := finish(t, program(t, append([]string{"bench", "step", "--preset", "tiny"}, args...)...)); status != badInput {
 			t.Errorf("%v: exit %d, want %d", args, status, badInput)
+		}
+	}
+}
+
+func TestStepOfRanksIsPredicted(t *testing.T) {
+	out, _ := magvit(t, "bench", "step", "--preset", "tiny", "--batch", "2", "--steps", "1", "--device", "cpu", "--ranks", "2", "--link", "1000,.01", "--json")
+	var r rankStepResult
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatal(err)
+	}
+	p := r.Predicted
+	sums := 2*1e-3*float64(r.Sums) + float64(r.Bytes)/1e7 // each rank sends half of them, twice
+	if r.Batch != 2 || p.Ranks != 2 || r.Sums < 2 || r.Alone <= 0 || math.Abs(p.Sums-sums) > 1e-9 || p.Exposed <= 0 || p.Exposed > p.Sums || math.Abs(p.Seconds-r.Alone-p.Exposed) > 1e-9 || r.MedianSeconds != 0 {
+		t.Errorf("%+v, want sums of %v s", r, sums)
+	}
+}
+
+// The seconds of launches are made to fit into the step.
+func TestLaunchesOfAStep(t *testing.T) {
+	for _, c := range []struct{ step, first, update float64 }{{8, 2, 4}, {2, 1, 0}} {
+		if got := upTo([]float64{2, 2}, c.step); len(got) != 3 || got[0] != c.first || got[2] != c.update {
+			t.Errorf("a step of %v s: %v", c.step, got)
 		}
 	}
 }

@@ -294,7 +294,7 @@ func (r reduceResult) write(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "an exchange takes %.1f µs, and %.2f GB/s from each rank: magvit bench step --plan --ranks N --link %.1f,%.2f predicts steps\n",
+	_, err := fmt.Fprintf(w, "an exchange takes %.1f µs, and %.2f GB/s from each rank: magvit bench step --ranks N --link %.1f,%.2f predicts steps, with --plan of GPUs\n",
 		1e6*r.Latency, r.Rate/1e9, 1e6*r.Latency, r.Rate/1e9)
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"magvit/trainer"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
+	"magvit/trainer/ranks"
 	"magvit/trainer/usage"
 )
 
@@ -31,7 +33,7 @@ func benchStepCommand() *cli.Command {
 			&cli.IntFlag{Name: "batch", DefaultText: "the preset's", Usage: "clips in a batch"},
 			&cli.IntFlag{Name: "frames", DefaultText: "the preset's, or 16", Usage: "frames of a clip"},
 			&cli.IntFlag{Name: "steps", Value: 10, Usage: "steps to measure, after one that is not measured"},
-			&cli.IntFlag{Name: "ranks", Usage: "with --plan: also 1, 2, 4 … up to `N` GPUs, one rank each"},
+			&cli.IntFlag{Name: "ranks", Usage: "predict the step of `N` ranks on CPUs that share the batch, and measure it under mpirun; with --plan, of 1, 2, 4 … up to N GPUs with the same batch each"},
 			&cli.StringFlag{Name: "link", Usage: "`LATENCY,RATE` between ranks: µs of an exchange, and GB/s that each sends; magvit bench reduce measures them"},
 			explainFlag(),
 			kernelsFlag(),
@@ -112,15 +114,27 @@ func benchStep(c *cli.Context) error {
 	if n := c.Int("ranks"); c.IsSet("ranks") && (n < 1 || n > 4096) {
 		return usagef("--ranks %d: want 1 to 4096", n)
 	}
-	if err := checkPlanFlags(c, []string{"peak", "architecture", "ranks", "link"}, []string{"steps", "explain"}); err != nil {
+	var between link
+	if c.IsSet("ranks") || c.IsSet("link") {
+		if between, err = parseLink(c.String("link")); err != nil {
+			return err
+		}
+	}
+	if err := checkPlanFlags(c, []string{"peak", "architecture"}, []string{"steps", "explain"}); err != nil {
 		return err
 	}
 	var only *costModel
 	var be kernels.Backend
+	var group *ranks.Group
 	if c.Bool("plan") {
 		only, err = newCostModel(c)
 		be = only
 	} else {
+		if c.IsSet("ranks") {
+			if group, err = openRanks(c); err != nil {
+				return err
+			}
+		}
 		be, _, err = newDevice(c)
 	}
 	if err != nil {
@@ -146,17 +160,23 @@ func benchStep(c *cli.Context) error {
 		return usage.Wrap(err)
 	}
 	if only != nil {
-		return benchPlan(c, only, net, cfg, shape)
+		return benchPlan(c, only, net, cfg, shape, between)
 	}
 	on := be
 	if err := useKernels(c, be); err != nil {
 		return err
 	}
 	dev, onGPU := be.(*gpu.Device)
+	if c.IsSet("ranks") {
+		if onGPU {
+			return usagef("--ranks without --plan: is for --device cpu; bench step --plan --ranks predicts GPUs")
+		}
+		return benchRankStep(c, be, net, cfg, shape, group, between)
+	}
 	if !onGPU {
 		on = &counted{Backend: be}
 	}
-	s, err := newMeasured(on, net, cfg, shape)
+	s, err := newMeasured(on, net, cfg, shape, nil)
 	if err != nil {
 		return err
 	}
@@ -245,16 +265,19 @@ func (b *counted) Precision() kernels.Precision { return kernels.PrecisionOf(b.B
 type measured struct {
 	steps *trainer.Stepper
 	batch *data.Batch
+	rank  int // number of the batch in its step
 	done  int
 }
 
-func newMeasured(be kernels.Backend, net model.Network, cfg config.Config, shape model.Shape) (*measured, error) {
-	steps, err := trainer.NewStepper(be, net, cfg)
+// newMeasured is the part of a rank, which has one batch of a step; of all of it where g is nil.
+func newMeasured(be kernels.Backend, net model.Network, cfg config.Config, shape model.Shape, g *ranks.Group) (*measured, error) {
+	cfg.Train.Accumulate = g.Size()
+	steps, err := trainer.NewRankStepper(be, net, cfg, g)
 	if err != nil {
 		return nil, err
 	}
 	s := data.Shape{N: shape.N, T: shape.T, H: shape.H, W: shape.W, C: cfg.Model.Channels}
-	m := &measured{steps: steps, batch: &data.Batch{N: s.N, T: s.T, H: s.H, W: s.W, C: s.C, Video: make([]float32, s.Values()),
+	m := &measured{steps: steps, rank: g.Rank(), batch: &data.Batch{N: s.N, T: s.T, H: s.H, W: s.W, C: s.C, Video: make([]float32, s.Values()),
 		Weight: slices.Repeat([]float32{1}, s.Pixels()), Points: make([]float32, s.N*s.T*2), HasPoints: slices.Repeat([]bool{true}, s.N),
 		Frames: slices.Repeat([]int{s.T}, s.N), Labels: make([]int, s.N), Index: make([]int, s.N)}}
 	r := philox.New(1, "bench step", 0, 0)
@@ -273,7 +296,7 @@ func (m *measured) time(ctx context.Context, steps int) (least, median float64, 
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
-		if err := m.run(); err != nil {
+		if err := m.run(ctx); err != nil {
 			return 0, 0, err
 		}
 		now := time.Now()
@@ -287,15 +310,21 @@ func (m *measured) time(ctx context.Context, steps int) (least, median float64, 
 }
 
 // run is one step as the trainer makes it: the next batch goes up while it is at work.
-func (m *measured) run() error {
-	if err := m.steps.Run(0, trainer.Position{Step: m.done, Updates: m.done}); err != nil {
+func (m *measured) run(ctx context.Context) error {
+	at := trainer.Position{Step: m.done, Updates: m.done}
+	if m.steps.Measures() {
+		if err := errors.Join(m.steps.Measure(m.rank, at), m.steps.Average(ctx)); err != nil {
+			return err
+		}
+	}
+	if err := m.steps.Run(m.rank, at); err != nil {
 		return err
 	}
 	m.done++
 	if err := m.steps.Feed(m.batch); err != nil {
 		return err
 	}
-	o, err := m.steps.Wait(context.Background())
+	o, err := m.steps.Wait(ctx)
 	if err == nil && !o.Applied() {
 		err = fmt.Errorf("step %d: the loss is %v, the gradient's norm %v: such a step is not applied, and its time means nothing", m.done, o.Loss, o.Norm)
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -144,6 +145,18 @@ func TestMPIEvaluatesAndEncodes(t *testing.T) {
 	}
 	if status, log := outcome(t, several(t, 2, "reconstruct", "--checkpoint", run), "reconstruct"); status == done || !strings.Contains(log, "train, eval, encode, probe and index take several ranks") {
 		t.Errorf("reconstruct: exit %d\n%s", status, log)
+	}
+}
+
+// TestMPIBenchStep measures a step of two ranks next to its prediction.
+func TestMPIBenchStep(t *testing.T) {
+	out, log, status := finish(t, several(t, 2, "bench", "step", "--preset", "tiny", "--batch", "2", "--steps", "1", "--ranks", "2", "--link", "500,2", "--json"))
+	var r rankStepResult
+	if err := json.Unmarshal([]byte(out), &r); err != nil || status != done {
+		t.Fatalf("exit %d, %v\n%s%s", status, err, out, log)
+	}
+	if !(r.MedianSeconds > 0) || !(r.Predicted.Seconds >= r.Alone) {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -53,25 +53,38 @@ func kind(s kernels.Spec) string {
 // Stats of the plan.
 func (p *Plan) Stats() Stats { return p.stats }
 
-// Profile runs the plan once, waiting after each kernel, and returns its Stats with
-// the seconds of each kind. The sum is more than a Run takes where kernels overlap.
-func (p *Plan) Profile() (Stats, error) {
-	s := p.stats
-	s.Kinds = map[string]Kind{}
-	for k, v := range p.stats.Kinds {
-		v.Seconds = 0
-		s.Kinds[k] = v
-	}
+// Times runs the plan once, waiting after each launch, and returns the seconds of each.
+func (p *Plan) Times() ([]float64, error) {
+	times := make([]float64, len(p.steps))
 	for i := range p.steps {
 		st := &p.steps[i]
 		start := time.Now()
 		st.kernel.Run(st.args...)
 		if err := p.be.Sync(); err != nil {
-			return s, fmt.Errorf("machine: %s: %w", kernels.Name(st.spec), err)
+			return nil, fmt.Errorf("machine: %s: %w", kernels.Name(st.spec), err)
 		}
-		k := s.Kinds[kind(st.spec)]
-		k.Seconds += time.Since(start).Seconds()
-		s.Kinds[kind(st.spec)] = k
+		times[i] = time.Since(start).Seconds()
+	}
+	return times, nil
+}
+
+// Profile is the plan's Stats with the seconds of each kind, by Times. The sum is more than a Run takes
+// where kernels overlap.
+func (p *Plan) Profile() (Stats, error) {
+	s := p.stats
+	times, err := p.Times()
+	if err != nil {
+		return s, err
+	}
+	s.Kinds = map[string]Kind{}
+	for k, v := range p.stats.Kinds {
+		v.Seconds = 0
+		s.Kinds[k] = v
+	}
+	for i, seconds := range times {
+		k := s.Kinds[kind(p.steps[i].spec)]
+		k.Seconds += seconds
+		s.Kinds[kind(p.steps[i].spec)] = k
 	}
 	return s, nil
 }
