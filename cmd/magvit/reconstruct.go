@@ -54,10 +54,7 @@ func reconstruct(c *cli.Context) (err error) {
 			return err
 		}
 		values := len(video) / b.N
-		for n, i := range b.Index {
-			if i < 0 {
-				continue
-			}
+		for n := range b.N {
 			clip := data.OutputClip{Name: b.Names[n], Label: b.Labels[n], Frames: b.Frames[n], T: b.T, H: b.H, W: b.W, C: b.C,
 				Video: video[n*values:][:values], Original: b.Video[n*values:][:values]}
 			if err := s.Add(clip); err != nil {

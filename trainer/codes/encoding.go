@@ -189,9 +189,6 @@ func Gather(ctx context.Context, src data.Source, indices []int, cfg data.Config
 func (b *Block) Add(d *data.Batch, codes []int32, rate func(i int) (float64, error)) error {
 	per := len(codes) / d.N
 	for n, i := range d.Index {
-		if i < 0 {
-			continue // a row that fills up the last batch
-		}
 		fps, err := rate(i)
 		if err != nil {
 			return err

@@ -170,10 +170,8 @@ func (r *reader) skipped() []*ClipError {
 
 // Each calls f with batches of windows of clips in the order of indices, nothing
 // augmented; cfg.Windows says which windows of a clip. Clips that cannot be read are
-// left out and returned, unless cfg.Strict. All batches have the shape
-// [batch,T,H,W,C], so that one plan serves them all: the rows missing in the last one
-// repeat its first clip with Frames 0, Weight 0, Index -1 and no name. The batch is
-// valid during f.
+// left out and returned, unless cfg.Strict. Batches have the shape [batch,T,H,W,C]; the
+// last one has as many clips as remain. A batch is valid during f.
 func Each(ctx context.Context, src Source, indices []int, cfg Config, batch int, f func(*Batch) error) (skipped []*ClipError, err error) {
 	if batch < 1 {
 		return nil, badf("batch: %d; legal: 1 or more", batch)
@@ -226,11 +224,6 @@ func Each(ctx context.Context, src Source, indices []int, cfg Config, batch int,
 	if row == 0 {
 		return r.skipped(), nil
 	}
-	video, weight := len(b.Video)/batch, len(b.Weight)/batch
-	for n := row; n < batch; n++ {
-		copy(b.Video[n*video:(n+1)*video], b.Video[:video])
-		clear(b.Weight[n*weight : (n+1)*weight])
-		b.Frames[n], b.Labels[n], b.Index[n], b.Names[n], b.Span[n] = 0, -1, -1, "", [2]int{}
-	}
+	b.resize(cfg.Whole(row))
 	return r.skipped(), f(b)
 }

@@ -70,11 +70,11 @@ type Batch struct {
 	Space         []float32 // [N,T,3] Clip.Trajectory
 	HasPoints     []bool    // [N] the clip has Points in all of these frames; if false, they are 0
 	HasSpace      []bool    // [N] the same of Space
-	Frames        []int     // [N] frames of each clip before padding, which repeats the last one; 0: the whole row is padding
+	Frames        []int     // [N] frames of each clip before padding, which repeats the last one
 	Labels        []int     // [N] class, -1 without one
-	Index         []int     // [N] index in the Source, -1 for a padding row
+	Index         []int     // [N] index in the Source
 	Span          [][2]int  // [N] first frame of the window in the Source's clip, and the last plus 1
-	Names         []string  // [N] "" for a padding row
+	Names         []string  // [N]
 	Number        int       // of a Loader's batch, from 0
 }
 

@@ -12,7 +12,7 @@ import (
 var ErrStopped = errors.New("interrupted on one of the ranks")
 
 // Answers calls use with each batch of clips, see data.Each, and what compute answers to it, in
-// order. All answers have one length. Clips that cannot be read are listed.
+// order. An answer has as many bytes for each clip of its batch. Clips that cannot be read are listed.
 //
 // Of several ranks each computes every Size-th batch, and rank 0 alone calls use: with the
 // answers that it would have computed itself, in the same order.
@@ -33,8 +33,9 @@ func Answers(ctx context.Context, g *ranks.Group, src data.Source, indices []int
 			if r.answer, err = compute(b); err != nil {
 				return err
 			}
-			r.size = len(r.answer)
+			r.perClip = len(r.answer) / b.N
 		}
+		r.clips = append(r.clips, b.N)
 		if r.g.First() {
 			r.batches = append(r.batches, b.Clone())
 		}
@@ -63,7 +64,8 @@ type round struct {
 	n       int           // batches so far
 	batches []*data.Batch // of the round, on rank 0
 	answer  []byte        // to this rank's batch
-	size    int           // of an answer in bytes
+	clips   []int         // in each batch of the round
+	perClip int           // bytes of an answer
 }
 
 // end brings the answers to n batches to rank 0.
@@ -73,11 +75,11 @@ func (r *round) end(n int) error {
 	}
 	all, err := r.g.Collect(r.ctx, r.answer, func(rank int) int {
 		if rank < n {
-			return r.size
+			return r.clips[rank] * r.perClip
 		}
 		return 0
 	})
-	r.answer = nil
+	r.answer, r.clips = nil, r.clips[:0]
 	for i, b := range r.batches {
 		if err != nil {
 			return err

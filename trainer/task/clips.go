@@ -61,10 +61,8 @@ func meanFrame(ctx context.Context, src data.Source, train []int, cfg data.Confi
 	var m metrics.MeanFrame
 	_, err := data.Each(ctx, src, spread(train, meanSample), cfg, EvalBatch, func(b *data.Batch) error {
 		size := b.H * b.W * b.C
-		for n, i := range b.Index {
-			if i >= 0 {
-				m.Add(b.Frames[n], size, b.Video[n*b.T*size:][:b.T*size])
-			}
+		for n := range b.N {
+			m.Add(b.Frames[n], size, b.Video[n*b.T*size:][:b.T*size])
 		}
 		return nil
 	})

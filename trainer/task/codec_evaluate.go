@@ -57,9 +57,6 @@ func (c *Codec) Evaluate(ctx context.Context, e Clips, progress func() error) (f
 		recon := both[len(codes):]
 		size, per := b.T*b.H*b.W*b.C, len(codes)/b.N
 		for n, i := range b.Index {
-			if i < 0 {
-				continue // a row that fills up the last batch
-			}
 			target, guess := b.Video[n*size:][:size], recon[n*size:][:size]
 			if err := acc.Add(b.Names[n], b.Labels[n], b.Frames[n], target, guess, codes[n*per:][:per]); err != nil {
 				return err

@@ -47,10 +47,7 @@ func FitCodec(ctx context.Context, be kernels.Backend, net model.Network, src da
 			squares = make([]float64, c.Model.Channels*c.Model.Patch*c.Model.Patch*c.Model.PatchTime)
 		}
 		of := len(patches) / b.N
-		for n, i := range b.Index {
-			if i < 0 { // fills the batch
-				continue
-			}
+		for n := range b.N {
 			for k, v := range patches[n*of:][:of] {
 				squares[k%len(squares)] += float64(v) * float64(v)
 			}

@@ -140,7 +140,7 @@ func forecastTargets(b *data.Batch, k model.Classify, seen int) (target, counts 
 	path, has, dims := track(b, k)
 	target, counts = make([]float32, b.N*k.Horizon*dims), make([]float32, b.N*k.Horizon)
 	for n := range b.N {
-		if b.Index[n] < 0 || !has[n] {
+		if !has[n] {
 			continue
 		}
 		p := path[n*b.T*dims:][:b.T*dims]
@@ -164,7 +164,7 @@ func pathTargets(b *data.Batch) (positions, located []float32) {
 	positions, located = make([]float32, b.N*b.T*2), make([]float32, b.N*b.T)
 	half := float32(max(b.H, b.W)) / 2
 	for n := range b.N {
-		if b.Index[n] < 0 || !b.HasPoints[n] {
+		if !b.HasPoints[n] {
 			continue
 		}
 		for t := range b.Frames[n] {
@@ -340,8 +340,8 @@ func (p *Predictor) Evaluate(ctx context.Context, e Clips, progress func() error
 		if len(both) > 0 {
 			forecast = both
 		}
-		for n, i := range b.Index {
-			if l := b.Labels[n]; i >= 0 && l >= 0 && logits != nil {
+		for n, l := range b.Labels {
+			if l >= 0 && logits != nil {
 				acc.Predict(l, logits[n*k.Classes:][:k.Classes])
 			}
 		}

@@ -304,7 +304,7 @@ func (p *Prior) bits(b *data.Batch, codes []int32, classes []int) ([]float64, er
 				e.shift(length)
 				continue
 			}
-			r := philox.New(p.Config.Train.Seed, "evaluation", uint64(max(i, 0)), uint64(round))
+			r := philox.New(p.Config.Train.Seed, "evaluation", uint64(i), uint64(round))
 			e.hide(r, length, 0, 1+int((float64(round)+r.Float64())/evalMasks*float64(length)))
 		}
 		logits, err := p.logits(e.tokens, e.classes)
@@ -363,7 +363,7 @@ type evaluated struct {
 // of few classes, with each of the others.
 func (p *Prior) compare(a *evaluated, b *data.Batch, codes []int32) error {
 	s := p.settings()
-	known := func(n int) bool { return b.Index[n] >= 0 && b.Labels[n] >= 0 && b.Labels[n] < s.Classes }
+	known := func(n int) bool { return b.Labels[n] >= 0 && b.Labels[n] < s.Classes }
 	own, any := make([]int, b.N), false
 	for n := range own {
 		if own[n] = s.Classes; known(n) {
@@ -374,11 +374,7 @@ func (p *Prior) compare(a *evaluated, b *data.Batch, codes []int32) error {
 	if err != nil {
 		return err
 	}
-	for n, i := range b.Index {
-		if i >= 0 { // the others fill up the last batch
-			a.bits = append(a.bits, bits[n])
-		}
-	}
+	a.bits = append(a.bits, bits...)
 	if !any || s.Classes < 2 || s.Classes > maxClasses {
 		return nil
 	}
@@ -434,10 +430,7 @@ func (p *Prior) Evaluate(ctx context.Context, e Clips, progress func() error) (f
 		if err := p.compare(&all, b, codes); err != nil {
 			return err
 		}
-		for n, i := range b.Index {
-			if i < 0 {
-				continue
-			}
+		for n := range b.N {
 			unigram, before := p.unigrams.Bits(codes[n*s.Tokens():][:s.Tokens()])
 			r.Unigram, r.FrameBefore = r.Unigram+metrics.Number(unigram), r.FrameBefore+metrics.Number(before)
 		}
@@ -481,10 +474,8 @@ func (p *Prior) countUnigrams(ctx context.Context, e Clips) error {
 		if err != nil {
 			return err
 		}
-		for n, i := range b.Index {
-			if i >= 0 {
-				m.Add(codes[n*s.Tokens():][:s.Tokens()])
-			}
+		for n := range b.N {
+			m.Add(codes[n*s.Tokens():][:s.Tokens()])
 		}
 		return nil
 	})
