@@ -15,7 +15,8 @@ type judged struct {
 
 // judge compares the samples with real clips.
 //
-// Why reconstructions of the real clips: what the tokenizer loses is no fault of the prior.
+// Why reconstructions of the real clips next to the originals: what the tokenizer loses is no
+// fault of the prior.
 func (s *sampler) judge(b codes.Block, classes []int) error {
 	r := judged{written: written{Path: s.c.String("out"), Clips: len(b.Names)}}
 	src, err := data.Open(s.c.Context, s.c.StringSlice("judge"), data.Options{})
@@ -41,19 +42,25 @@ func (s *sampler) judge(b codes.Block, classes []int) error {
 	return probe.WriteGenerated(s.c.App.Writer, *r.Generated)
 }
 
-// judgeGenerated fits a classifier on the clips that the prior was trained on, of the given
-// ones, and compares the others and the samples.
+// judgeGenerated fits a classifier on the originals of the clips that the prior was trained on,
+// of the given ones, and compares the others and the samples.
 func (s *sampler) judgeGenerated(b codes.Block, classes []int, src data.Source) (*probe.Generated, error) {
 	train, held, err := data.Split(src, s.prior.Config.Data.ValShare)
 	if err != nil {
 		return nil, err
 	}
-	var fitted, others, generated probe.Paths
+	var fitted, others probe.Reconstructed
+	var generated probe.Paths
 	for _, set := range []struct {
 		clips []int
-		to    *probe.Paths
+		to    *probe.Reconstructed
 	}{{train, &fitted}, {held, &others}} {
-		if err := s.eachReconstructed(src, set.clips, func(_, e probe.Example) error { return set.to.Add(e) }); err != nil {
+		if err := s.eachReconstructed(src, set.clips, func(original, decoded probe.Example) error {
+			if err := set.to.Originals.Add(original); err != nil {
+				return err
+			}
+			return set.to.Decoded.Add(decoded)
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -97,7 +104,7 @@ func (s *sampler) judgePredicted(b codes.Block, src data.Source) (*probe.Predict
 		p.Add(truth, samples[at[truth.Name]], seen)
 		return nil
 	})
-	p.Means()
+	p.Means(src.Classes())
 	return p, err
 }
 

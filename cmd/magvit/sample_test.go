@@ -56,11 +56,11 @@ func TestSample(t *testing.T) {
 	} else if strips, err := png.DecodeConfig(raw); err != nil || strips.Width != 8*(128+2)-2 || strips.Height != 4*(16+128+2) {
 		t.Errorf("strips of 4 clips of 8 frames of 32x32: %+v (%v)", strips, err)
 	}
-	if g, _ := v["generated"].(map[string]any); v["clips"] != 4. || g["class_obeyed"].(map[string]any)["clips"] != 4. || !(g["frechet"].(float64) >= 0) || g["chance"] != .25 {
+	if g, _ := v["generated"].(map[string]any); v["clips"] != 4. || g["class_obeyed"].(map[string]any)["clips"] != 4. || g["held_out_originals"].(map[string]any)["clips"] != g["held_out_real_clips"].(map[string]any)["clips"] || !(g["frechet"].(float64) >= 0) || g["chance"] != .25 {
 		t.Errorf("sample --judge prints %v", v)
 	}
 	v = printed(t, "sample", "--checkpoint", in("prior"), "--tokenizer", tok, "--steps", "2", "--from", clips(t), "--count", "3", "--judge", clips(t), "--out", in("j.npz"), "--json")
-	if p, _ := v["predicted"].(map[string]any); p["clips"] != 3. || p["seen"] != 4. || p["horizon"] != 4. || !(p["constant_velocity"].(float64) > 0) {
+	if p, _ := v["predicted"].(map[string]any); p["clips"] != 3. || p["seen"] != 4. || p["horizon"] != 4. || !(p["constant_velocity"].(float64) > 0) || len(p["per_class"].([]any)) == 0 {
 		t.Errorf("sample --from --judge prints %v", v)
 	}
 	if _, central := draw("central", "--from", clips(t), "--count", "2", "--frames-given", "3", "--candidates", "3"); !slices.Equal(central[:48], all[:48]) {

@@ -16,19 +16,22 @@ import (
 )
 
 // Generated is how generated clips compare with real ones. The classifier is the form head,
-// on paths that are measured by the foreground of the clips; it is fitted on most of the
-// real clips, and tested on the others as on the generated ones.
+// on paths that are measured by the foreground of the clips. It is fitted on the original
+// pixels of most of the real clips, and tested on the others, as they are and as the
+// tokenizer decodes them, and on the generated ones.
 type Generated struct {
 	Classes   []string       `json:"classes"`
 	Fitted    int            `json:"fitted"` // real clips that the classifier is fitted on
 	Obeyed    Hits           `json:"class_obeyed"`
-	Real      Hits           `json:"held_out_real_clips"`
+	Real      Hits           `json:"held_out_real_clips"` // through the tokenizer
+	Original  Hits           `json:"held_out_originals"`  // the same clips as they are
 	Chance    metrics.Number `json:"chance"`
 	PerClass  []Hits         `json:"class_obeyed_per_class"`
 	Confusion [][]int        `json:"confusion"` // [class asked for][class found] generated clips
 
 	// Fréchet distances of the paths' places, sizes and shapes from those of the fitted
-	// clips; the second is that of the held-out real ones, what as good clips have.
+	// clips, all through the tokenizer; the second is that of the held-out real ones, what
+	// as good clips have.
 	Frechet     metrics.Number `json:"frechet"`
 	FrechetReal metrics.Number `json:"frechet_of_held_out_real_clips"`
 
@@ -66,31 +69,37 @@ func (p *Paths) Add(e Example) error {
 		return usage.Errorf("clip %s has %d frames, another %d; want one length", e.Name, e.T, len(p.paths[0]))
 	}
 	if e.Label >= 0 {
-		p.paths, p.labels = append(p.paths, track(e)), append(p.labels, e.Label)
+		p.paths, p.labels = append(p.paths, trackDecoded(e)), append(p.labels, e.Label)
 	}
 	return nil
 }
 
+// Reconstructed are the paths of real clips, as they are and as the tokenizer decodes them.
+type Reconstructed struct{ Originals, Decoded Paths }
+
 // JudgeGenerated compares generated clips, labelled with the classes asked for, with real
 // ones: those that the generator was trained on and others.
-func JudgeGenerated(ctx context.Context, classes []string, generated, trained, held Paths, seed uint64) (g Generated, err error) {
+func JudgeGenerated(ctx context.Context, classes []string, generated Paths, trained, held Reconstructed, seed uint64) (g Generated, err error) {
 	n := len(classes)
 	for _, set := range []struct {
 		name  string
 		p     Paths
 		least int
-	}{{"generated", generated, 2}, {"training", trained, 2 * n}, {"held-out", held, 2}} {
+	}{{"generated", generated, 2}, {"training", trained.Originals, 2 * n}, {"decoded training", trained.Decoded, 2 * n}, {"held-out", held.Originals, 2}, {"decoded held-out", held.Decoded, 2}} {
 		if len(set.p.paths) < set.least || n < 2 {
 			return g, usage.Errorf("%d %s clips with labels, of %d classes: want %d or more clips, of two or more classes", len(set.p.paths), set.name, n, set.least)
 		}
 		if i := slices.IndexFunc(set.p.labels, func(l int) bool { return l >= n }); i >= 0 {
 			return g, usage.Errorf("a %s clip of class %d; the real clips have %d", set.name, set.p.labels[i], n)
 		}
-		if a, b := len(set.p.paths[0]), len(trained.paths[0]); a != b {
+		if a, b := len(set.p.paths[0]), len(trained.Originals.paths[0]); a != b {
 			return g, usage.Errorf("%s clips of %d frames, training clips of %d; want one length", set.name, a, b)
 		}
 	}
-	all := Paths{slices.Concat(trained.paths, held.paths, generated.paths), slices.Concat(trained.labels, held.labels, generated.labels)}
+	var all Paths
+	for _, p := range []Paths{trained.Originals, held.Originals, held.Decoded, generated} {
+		all.paths, all.labels = append(all.paths, p.paths...), append(all.labels, p.labels...)
+	}
 	stream := func(purpose string) *philox.Stream { return philox.New(seed, "generated "+purpose, 0, 0) }
 	d := nn.Data{Labels: all.labels, Classes: n, Views: 1, Example: func(i int, r *philox.Stream) []float32 {
 		p := all.paths[i]
@@ -99,34 +108,35 @@ func JudgeGenerated(ctx context.Context, classes []string, generated, trained, h
 		}
 		return p.form()
 	}}
-	order := stream("stop").Perm(len(trained.paths))
+	order := stream("stop").Perm(len(trained.Originals.paths))
 	stop := max(len(order)/7, n)
 	d.Stop, d.Fit = order[:stop], order[stop:]
 	net := nn.NewPerceptron(2*formPoints, mlpHidden, n, 0, stream("weights"))
 	if err := nn.Fit(ctx, net, pathRecipe, d, stream("fit")); err != nil {
 		return g, err
 	}
-	g = Generated{Classes: classes, Fitted: len(trained.paths), Chance: metrics.Number(1 / float64(n))}
-	score := func(from, count int) (confusion [][]int, correct int) {
+	g = Generated{Classes: classes, Fitted: len(trained.Originals.paths), Chance: metrics.Number(1 / float64(n))}
+	from := len(trained.Originals.paths)
+	score := func(p Paths) (h Hits, confusion [][]int) {
 		for range n {
 			confusion = append(confusion, make([]int, n))
 		}
-		clips := make([]int, count)
+		clips, correct := make([]int, len(p.paths)), 0
 		for i := range clips {
 			clips[i] = from + i
 		}
 		for i, found := range nn.Predict(net, d, clips) {
-			confusion[all.labels[from+i]][found]++
-			if found == all.labels[from+i] {
+			confusion[p.labels[i]][found]++
+			if found == p.labels[i] {
 				correct++
 			}
 		}
-		return confusion, correct
+		from += len(clips)
+		return hits(correct, len(clips)), confusion
 	}
-	_, correct := score(len(trained.paths), len(held.paths))
-	g.Real = hits(correct, len(held.paths))
-	g.Confusion, correct = score(len(trained.paths)+len(held.paths), len(generated.paths))
-	g.Obeyed = hits(correct, len(generated.paths))
+	g.Original, _ = score(held.Originals)
+	g.Real, _ = score(held.Decoded)
+	g.Obeyed, g.Confusion = score(generated)
 	for c, row := range g.Confusion {
 		total := 0
 		for _, k := range row {
@@ -137,12 +147,12 @@ func JudgeGenerated(ctx context.Context, classes []string, generated, trained, h
 	for _, s := range []struct {
 		of               []path
 		frechet, nearest *metrics.Number
-	}{{generated.paths, &g.Frechet, &g.Nearest}, {held.paths, &g.FrechetReal, &g.NearestReal}} {
-		f, err := quality.FrechetDistance(poses(s.of), poses(trained.paths))
+	}{{generated.paths, &g.Frechet, &g.Nearest}, {held.Decoded.paths, &g.FrechetReal, &g.NearestReal}} {
+		f, err := quality.FrechetDistance(poses(s.of), poses(trained.Decoded.paths))
 		if err != nil {
 			return g, fmt.Errorf("Fréchet distance: %w", err)
 		}
-		*s.frechet, *s.nearest = metrics.Number(f), metrics.Number(medianNearest(s.of, trained.paths))
+		*s.frechet, *s.nearest = metrics.Number(f), metrics.Number(medianNearest(s.of, trained.Decoded.paths))
 	}
 	return g, nil
 }
@@ -191,10 +201,10 @@ func WriteGenerated(w io.Writer, g Generated) error {
 	fraction := func(h Hits) string {
 		return fmt.Sprintf("%d of %d, %s %% (95 %%: %s to %s)", h.Correct, h.Clips, (100 * h.Fraction).Text(1), (100 * h.Low).Text(1), (100 * h.High).Text(1))
 	}
-	fmt.Fprintln(t, "\tgenerated clips\theld-out real clips")
-	fmt.Fprintf(t, "class found is the one asked for, chance %s %%\t%s\t%s\n", (100 * g.Chance).Text(1), fraction(g.Obeyed), fraction(g.Real))
-	fmt.Fprintf(t, "Fréchet distance of paths from training clips'\t%s\t%s\n", g.Frechet.Text(3), g.FrechetReal.Text(3))
-	fmt.Fprintf(t, "median distance to the nearest training path\t%s\t%s\n\n", g.Nearest.Text(3), g.NearestReal.Text(3))
+	fmt.Fprintln(t, "\tgenerated clips\theld-out real clips, decoded\tas they are")
+	fmt.Fprintf(t, "class found is the one asked for, chance %s %%\t%s\t%s\t%s\n", (100 * g.Chance).Text(1), fraction(g.Obeyed), fraction(g.Real), fraction(g.Original))
+	fmt.Fprintf(t, "Fréchet distance of paths from training clips'\t%s\t%s\t\n", g.Frechet.Text(3), g.FrechetReal.Text(3))
+	fmt.Fprintf(t, "median distance to the nearest training path\t%s\t%s\t\n\n", g.Nearest.Text(3), g.NearestReal.Text(3))
 	fmt.Fprint(t, "asked for\t")
 	for _, name := range g.Classes {
 		fmt.Fprintf(t, "as %s\t", name)

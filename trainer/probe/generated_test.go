@@ -37,8 +37,9 @@ func TestJudgeGenerated(t *testing.T) {
 	classes := []string{"linear", "circular", "helical", "parabolic"}
 	trained, _ := measured(t, 160, 1, own)
 	held, _ := measured(t, 80, 2, own)
+	same := func(p Paths) Reconstructed { return Reconstructed{p, p} }
 	judge := func(generated Paths) Generated {
-		g, err := JudgeGenerated(t.Context(), classes, generated, trained, held, 1)
+		g, err := JudgeGenerated(t.Context(), classes, generated, same(trained), same(held), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,8 +58,16 @@ func TestJudgeGenerated(t *testing.T) {
 	if g := judge(trained); g.Nearest != 0 || g.Frechet > 1e-3 {
 		t.Errorf("copies: nearest %v, Fréchet distance %v", g.Nearest, g.Frechet)
 	}
-	if _, err := JudgeGenerated(t.Context(), classes, Paths{}, trained, held, 1); err == nil {
+	if _, err := JudgeGenerated(t.Context(), classes, Paths{}, same(trained), same(held), 1); err == nil {
 		t.Error("no clips are judged")
+	}
+	if g := judge(held); g.Original != g.Real || g.Obeyed != g.Real {
+		t.Errorf("the same clips as originals, decoded and generated: %+v, %+v, %+v", g.Original, g.Real, g.Obeyed)
+	}
+	lost := same(held)
+	lost.Decoded.labels = wrong.labels
+	if g, err := JudgeGenerated(t.Context(), classes, real, same(trained), lost, 1); err != nil || g.Original.Fraction < .7 || g.Real.Low > .25 {
+		t.Errorf("a tokenizer that loses the class: originals %+v, decoded %+v, error %v", g.Original, g.Real, err)
 	}
 }
 
@@ -74,13 +83,42 @@ func TestPredicted(t *testing.T) {
 	}
 	var p, q Predicted
 	p.Add(truth, truth, seen)
-	p.Means()
+	p.Means([]string{"linear", "circular", "helical", "parabolic"})
 	if p.Error != 0 || !(p.ConstantPosition > 0) || p.Horizon != 4 || p.Clips != 1 {
 		t.Errorf("the truth: %+v", p)
 	}
 	q.Add(truth, held, seen)
-	q.Means()
+	q.Means(nil)
+	if len(p.PerClass) != 1 || p.PerClass[0].Clips != 1 || p.PerClass[0].Error != 0 || p.PerClass[0].ConstantPosition != p.ConstantPosition || len(q.PerClass) != 0 {
+		t.Errorf("of the one clip's class: %+v", p.PerClass)
+	}
 	if q.Error != q.ConstantPosition || q.PSNR != q.LastFramePSNR || q.ConstantVelocity != p.ConstantVelocity {
 		t.Errorf("the last frame held: %+v", q)
+	}
+}
+
+// Faint errors of a decoder far from the object hardly move the path that is measured.
+func TestDecodedPathIgnoresFaintErrors(t *testing.T) {
+	_, e := measured(t, 1, 1, func(_, label int) int { return label })
+	is, decoded := track(e), e
+	decoded.Video = append([]float32(nil), e.Video...)
+	for f := range e.T {
+		for i := range 4 { // a quarter of the dot's pixels, at .7 of white
+			for k := range e.C {
+				decoded.Video[(f*e.H*e.W+i)*e.C+k] = .7
+			}
+		}
+	}
+	far := func(p path) (most float64) {
+		for i := range p {
+			most = max(most, float64(e.W)*math.Hypot(p[i][0]-is[i][0], p[i][1]-is[i][1]))
+		}
+		return most
+	}
+	if d := far(trackDecoded(e)); d > 1e-9 {
+		t.Errorf("the original's path is measured %v pixels off", d)
+	}
+	if d, plain := far(trackDecoded(decoded)), far(track(decoded)); d > .5 || plain < 1.5 {
+		t.Errorf("faint errors move the path by %v pixels, and by %v where all pixels count alike", d, plain)
 	}
 }

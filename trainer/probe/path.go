@@ -12,18 +12,38 @@ import (
 type path [][2]float64
 
 // track measures the path of an example.
-func track(e Example) path {
-	mask := make([]bool, e.T*e.H*e.W)
+func track(e Example) path { return foregroundPath(e, func([]float32, []float32) float64 { return 1 }) }
+
+// trackDecoded measures the path of a decoded clip: each pixel of the foreground counts by its
+// squared difference from the background. A decoder's faint errors far from the object, which
+// are foreground too, then hardly move the centroid.
+func trackDecoded(e Example) path {
+	return foregroundPath(e, func(pixel, background []float32) (weight float64) {
+		for k, b := range background {
+			d := float64(pixel[k] - b)
+			weight += d * d
+		}
+		return weight
+	})
+}
+
+// foregroundPath measures the centroid of the foreground in each frame, its pixels weighted.
+func foregroundPath(e Example, weightOf func(pixel, background []float32) float64) path {
+	mask, background := make([]bool, e.T*e.H*e.W), make([]float32, e.C)
 	data.Foreground(mask, e.Video, e.T, e.H, e.W, e.C, 0)
+	data.Background(background, e.Video)
 	p := make(path, e.T)
 	long := float64(max(e.H, e.W))
 	last := [2]float64{float64(e.W) / long / 2, float64(e.H) / long / 2}
 	for t := range p {
 		var n, sx, sy float64
-		for i, set := range mask[t*e.H*e.W : (t+1)*e.H*e.W] {
-			if set {
-				n, sx, sy = n+1, sx+float64(i%e.W), sy+float64(i/e.W)
+		for i := range e.H * e.W {
+			at := t*e.H*e.W + i
+			if !mask[at] {
+				continue
 			}
+			w := weightOf(e.Video[at*e.C:][:e.C], background)
+			n, sx, sy = n+w, sx+w*float64(i%e.W), sy+w*float64(i/e.W)
 		}
 		if n > 0 {
 			last = [2]float64{(sx/n + .5) / long, (sy/n + .5) / long}

@@ -21,16 +21,56 @@ type Predicted struct {
 	PSNR             metrics.Number `json:"psnr"`
 	LastFramePSNR    metrics.Number `json:"last_frame_psnr"` // of copies of the last frame seen
 
-	sums           [3]float64 // of distances
-	squares        [2]float64
-	frames, values float64
+	PerClass []PredictedClass `json:"per_class,omitempty"` // classes of the clips with labels
+
+	all     distances
+	byClass map[int]*distances // by label
+	squares [2]float64
+	values  float64
+}
+
+// PredictedClass are the distances of the clips of a class.
+type PredictedClass struct {
+	Class            string         `json:"class"`
+	Clips            int            `json:"clips"`
+	Error            metrics.Number `json:"error"`
+	ConstantVelocity metrics.Number `json:"constant_velocity"`
+	ConstantPosition metrics.Number `json:"constant_position"`
+}
+
+// distances are sums over frames: of the prediction, constant velocity and constant position.
+type distances struct {
+	sums   [3]float64
+	frames float64
+	clips  int
+}
+
+func (d *distances) means() (m [3]metrics.Number) {
+	for k, sum := range d.sums {
+		m[k] = metrics.Number(sum / d.frames)
+	}
+	return m
 }
 
 // Add compares a prediction with the clip whose first frames, seen of them, were given.
 func (p *Predicted) Add(truth, predicted Example, seen int) {
-	is, found := track(truth), track(predicted)
+	is, found := trackDecoded(truth), trackDecoded(predicted)
 	side := float64(max(truth.H, truth.W))
 	p.Clips, p.Seen, p.Horizon = p.Clips+1, seen, truth.T-seen
+	to := []*distances{&p.all}
+	if truth.Label >= 0 {
+		if p.byClass == nil {
+			p.byClass = map[int]*distances{}
+		}
+		if p.byClass[truth.Label] == nil {
+			p.byClass[truth.Label] = &distances{}
+		}
+		to = append(to, p.byClass[truth.Label])
+	}
+	for _, d := range to {
+		d.clips++
+		d.frames += float64(truth.T - seen)
+	}
 	size := truth.H * truth.W * truth.C
 	last := truth.Video[(seen-1)*size : seen*size]
 	for t := seen; t < truth.T; t++ {
@@ -38,9 +78,10 @@ func (p *Predicted) Add(truth, predicted Example, seen int) {
 		steps := float64(t - seen + 1)
 		velocity := [2]float64{at[0] + steps*(at[0]-before[0]), at[1] + steps*(at[1]-before[1])}
 		for k, guess := range [3][2]float64{found[t], velocity, at} {
-			p.sums[k] += side * math.Hypot(guess[0]-is[t][0], guess[1]-is[t][1])
+			for _, d := range to {
+				d.sums[k] += side * math.Hypot(guess[0]-is[t][0], guess[1]-is[t][1])
+			}
 		}
-		p.frames++
 		for i, v := range truth.Video[t*size : (t+1)*size] {
 			g := min(max(predicted.Video[t*size+i], 0), 1)
 			p.squares[0] += float64(g-v) * float64(g-v)
@@ -50,9 +91,17 @@ func (p *Predicted) Add(truth, predicted Example, seen int) {
 	}
 }
 
-// Means fills the means over all clips added.
-func (p *Predicted) Means() {
-	p.Error, p.ConstantVelocity, p.ConstantPosition = metrics.Number(p.sums[0]/p.frames), metrics.Number(p.sums[1]/p.frames), metrics.Number(p.sums[2]/p.frames)
+// Means fills the means over all clips added, and over those of each class.
+func (p *Predicted) Means(classes []string) {
+	m := p.all.means()
+	p.Error, p.ConstantVelocity, p.ConstantPosition = m[0], m[1], m[2]
+	p.PerClass = nil
+	for label, name := range classes {
+		if d := p.byClass[label]; d != nil {
+			m := d.means()
+			p.PerClass = append(p.PerClass, PredictedClass{name, d.clips, m[0], m[1], m[2]})
+		}
+	}
 	p.PSNR, p.LastFramePSNR = metrics.PSNR(p.squares[0]/p.values), metrics.PSNR(p.squares[1]/p.values)
 }
 
@@ -63,5 +112,11 @@ func WritePredicted(w io.Writer, p Predicted) error {
 	fmt.Fprintf(t, "predicted\t%s\t%s\n", p.Error.Text(2), p.PSNR.Text(2))
 	fmt.Fprintf(t, "last frame copied\t%s\t%s\n", p.ConstantPosition.Text(2), p.LastFramePSNR.Text(2))
 	fmt.Fprintf(t, "constant velocity\t%s\t\n", p.ConstantVelocity.Text(2))
+	for i, c := range p.PerClass {
+		if i == 0 {
+			fmt.Fprintf(t, "\t\t\nclass\tpredicted\tlast frame\tconstant velocity\n")
+		}
+		fmt.Fprintf(t, "%s (%d clips)\t%s\t%s\t%s\n", c.Class, c.Clips, c.Error.Text(2), c.ConstantPosition.Text(2), c.ConstantVelocity.Text(2))
+	}
 	return t.Flush()
 }
