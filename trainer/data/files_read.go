@@ -149,6 +149,8 @@ func (f *files) stamp(i int) string {
 	text := kind
 	if isFilm(kind) {
 		text += ", " + f.ffmpeg.text()
+	} else if !slices.Contains(arrayKinds, kind) {
+		text += ", turned by its EXIF orientation"
 	}
 	if m != nil {
 		text += fmt.Sprintf(", part %d+%d, from %v to %v s, members %v", m.off, m.size, m.start, m.end, m.members)

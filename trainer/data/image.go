@@ -61,7 +61,7 @@ func decodeImage(raw []byte) (image.Image, error) {
 	return nil, errors.New("an image of an unknown kind")
 }
 
-// checked decodes an image whose header names a legal size.
+// checked decodes an image whose header names a legal size, and turns it as its EXIF data say.
 func checked(raw []byte, config func(io.Reader) (image.Config, error), decode func(io.Reader) (image.Image, error)) (image.Image, error) {
 	head, err := config(bytes.NewReader(raw))
 	if err != nil {
@@ -70,7 +70,11 @@ func checked(raw []byte, config func(io.Reader) (image.Config, error), decode fu
 	if head.Width < 1 || head.Height < 1 || int64(head.Width)*int64(head.Height) > maxPixels/3 {
 		return nil, errTooLarge
 	}
-	return decode(bytes.NewReader(raw))
+	m, err := decode(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	return oriented(m, orientation(raw))
 }
 
 // image is frame k as an image.

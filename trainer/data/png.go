@@ -60,6 +60,7 @@ func decodePNG(raw []byte) (*pixels, error) {
 		}
 	}
 	p.delays(seconds)
+	p.orient(orientation(raw))
 	return p, nil
 }
 

@@ -49,6 +49,7 @@ func decodeWebP(raw []byte) (*pixels, error) {
 			return nil, errors.New("webp: no frames")
 		}
 		p.delays(seconds)
+		p.orient(orientation(raw))
 		return p, nil
 	}
 	m, err := webpStill(raw)
@@ -57,7 +58,11 @@ func decodeWebP(raw []byte) (*pixels, error) {
 	}
 	flat := image.NewNRGBA(image.Rect(0, 0, m.Bounds().Dx(), m.Bounds().Dy()))
 	draw.Draw(flat, flat.Rect, m, m.Bounds().Min, draw.Src)
-	return p, p.addCanvas(flat)
+	if err := p.addCanvas(flat); err != nil {
+		return nil, err
+	}
+	p.orient(orientation(raw))
+	return p, nil
 }
 
 func u24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
