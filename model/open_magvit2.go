@@ -46,16 +46,18 @@ func (m openMagvit2) adaptive(name string, x, mean, deviation *G.Node) *G.Node {
 	return m.groupNorm(x, gamma, beta, false, true)
 }
 
-// block is x + conv(swish(norm(conv(swish(norm(x)))))), without biases.
+// block is x + conv(swish(norm(conv(swish(norm(x)))))), without biases. The shortcut of another
+// width comes first: the norm then overwrites x.
 func (m openMagvit2) block(name string, x *G.Node, out int) *G.Node {
 	_, _, _, _, c := m.dims(x)
 	f := convOptions{noBias: true}
+	shortcut := x
+	if c != out {
+		shortcut = m.conv(name+".nin_shortcut", x, out, 1, f)
+	}
 	y := m.conv(name+".conv1", m.swish(m.norm(name+".norm1", x)), out, 3, f)
 	y = m.conv(name+".conv2", m.swish(m.norm(name+".norm2", y)), out, 3, f)
-	if c != out {
-		x = m.conv(name+".nin_shortcut", x, out, 1, f)
-	}
-	return m.add(x, y)
+	return m.add(shortcut, y)
 }
 
 func (m openMagvit2) blocks(format string, x *G.Node, out int) *G.Node {
