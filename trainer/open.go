@@ -185,9 +185,7 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	about := task.New(t.be, t.net, t.cfg, nil).Describe()
 	t.log.Info("training on "+t.be.Name(), slices.Concat([]any{"precision", t.cfg.Train.Precision, "parameters", t.net.NumParams()}, about,
 		[]any{"clips", src.Len(), "train", len(train), "val", len(val), "classes", len(src.Classes())})...)
-	for _, p := range src.Problems() {
-		t.log.Warn("data: " + p)
-	}
+	t.logProblems()
 	return nil
 }
 

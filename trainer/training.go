@@ -75,6 +75,7 @@ type training struct {
 	busy, idle   time.Duration        // since the last record: steps with their waiting, and waiting alone
 	loggedClips  int                  // clips trained on since the last record
 	unread       int                  // unreadable clips that were logged
+	told         map[string]bool      // problems of the clips that were logged
 }
 
 // elapsed returns the run's time in seconds, without interruptions.
@@ -267,8 +268,19 @@ func (t *training) end(err error) (Result, error) {
 	return Result{Step: t.snap.Step, Dir: t.opt.Out, Checkpoint: t.newest, Report: t.evaluation.Val, Classified: t.evaluation.Classify, Likelihood: t.evaluation.Prior, BestPSNR: t.snap.Best, BestStep: t.snap.BestStep}, err
 }
 
+// logProblems logs the problems of the clips that have not been logged.
+func (t *training) logProblems() {
+	if t.told == nil {
+		t.told = map[string]bool{}
+	}
+	for _, p := range data.NewProblems(t.clips.Source, t.told) {
+		t.log.Warn("data: " + p)
+	}
+}
+
 // logUnread names the clips that were found to be unreadable since it was last called.
 func (t *training) logUnread() {
+	t.logProblems()
 	skipped := t.loader.Skipped()
 	for _, e := range skipped[t.unread:] {
 		t.log.Warn("clip left out: " + e.Error())

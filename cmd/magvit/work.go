@@ -23,8 +23,9 @@ type work struct {
 	openCodec codecOpener
 	src       data.Source
 	closeData func()
-	indices   []int       // chosen clips
-	data      data.Config // how they are read
+	indices   []int           // chosen clips
+	data      data.Config     // how they are read
+	told      map[string]bool // problems of the clips that were logged
 }
 
 const workBatch = 4 // clips that are encoded together
@@ -145,9 +146,7 @@ func (w *work) openClips(of task.Trained) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, s := range w.src.Problems() {
-		w.p.log.Warn("data: " + s)
-	}
+	w.logProblems()
 	w.data = of.Config.Data
 	if of.Step == 0 {
 		w.data.Frames = 0
@@ -261,8 +260,19 @@ func (w *work) showProgress(done int, began time.Time) {
 		fmt.Sprintf("%d of %d clips  %.1f clips/s", done, len(w.indices), float64(done)/time.Since(began).Seconds()))
 }
 
-// leftOut logs the clips that could not be read.
+// logProblems logs the problems of the clips that have not been logged.
+func (w *work) logProblems() {
+	if w.told == nil {
+		w.told = map[string]bool{}
+	}
+	for _, s := range data.NewProblems(w.src, w.told) {
+		w.p.log.Warn("data: " + s)
+	}
+}
+
+// logSkipped logs the clips that could not be read, and what reading found.
 func (w *work) logSkipped(skipped []*data.ClipError) {
+	w.logProblems()
 	for _, s := range skipped {
 		w.p.log.Warn("clip left out: " + s.Error())
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +35,7 @@ type decoder struct {
 	stuck  atomic.Bool
 	once   sync.Once
 	err    error // of the process
+	unlike func([]int)
 }
 
 // stallTimeout is the largest time without a frame after which ffmpeg is ended. Of a machine with 15
@@ -139,6 +139,8 @@ type film struct {
 	bytes io.Reader // of input pipe:0
 	kind  string    // ffmpeg's name of the container; "": it finds out
 	codec string    // the decoder; "": ffmpeg's choice
+	// unlike, if not nil, is called when ffmpeg has ended, with the properties of the film, see unlikeShown.
+	unlike func([]int)
 }
 
 // open starts decoding a film. step is the distance of the frames to write, count their
@@ -149,7 +151,7 @@ func (f *ffmpeg) open(ctx context.Context, of film, at seek, step, count int) (*
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	// The whitelist keeps a playlist in disguise from opening addresses.
-	args := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-xerror", "-threads", "1", "-protocol_whitelist", "file,pipe,subfile"}
+	args := []string{"-xerror", "-threads", "1", "-protocol_whitelist", "file,pipe,subfile"}
 	filter := shownFrames
 	if step > 1 {
 		filter = fmt.Sprintf("select='not(mod(n\\,%d))',", step) + filter
@@ -186,7 +188,7 @@ func (f *ffmpeg) open(ctx context.Context, of film, at seek, step, count int) (*
 		args = append(args, "-frames:v", strconv.Itoa(count))
 	}
 	args = append(args, "-f", "image2pipe", "-c:v", "pam", "pipe:1")
-	d := &decoder{cancel: cancel, quiet: f.stall + time.Duration(min(dropped, 1e6)*float64(time.Second)), pool: &f.raw}
+	d := &decoder{cancel: cancel, unlike: of.unlike, quiet: f.stall + time.Duration(min(dropped, 1e6)*float64(time.Second)), pool: &f.raw}
 	if b, ok := f.raw.Get().(*[]byte); ok {
 		d.raw = *b
 	}
@@ -198,7 +200,7 @@ func (f *ffmpeg) open(ctx context.Context, of film, at seek, step, count int) (*
 }
 
 func (d *decoder) start(ctx context.Context, path string, args []string, in io.Reader) error {
-	d.cmd = exec.CommandContext(ctx, path, args...)
+	d.cmd = exec.CommandContext(ctx, path, slices.Concat(logLevels, args)...)
 	d.cmd.Stdin, d.cmd.Stderr = in, &d.log
 	d.cmd.WaitDelay = time.Second // children of a stand-in may hold the pipes open
 	out, err := d.cmd.StdoutPipe()
@@ -214,13 +216,23 @@ func (d *decoder) start(ctx context.Context, path string, args []string, in io.R
 	return nil
 }
 
+// wait waits for the process, which ends by itself or is cancelled.
+func (d *decoder) wait() {
+	d.once.Do(func() {
+		d.err = d.cmd.Wait()
+		d.timer.Stop()
+		d.cancel()
+		if d.unlike != nil {
+			d.unlike(d.log.unlike())
+		}
+	})
+}
+
 // close ends the process and returns its error. The last picture is no longer valid.
 func (d *decoder) close() error {
-	d.once.Do(func() {
-		d.cancel()
-		d.timer.Stop()
-		d.err = d.cmd.Wait()
-	})
+	d.cancel()
+	d.timer.Stop()
+	d.wait()
 	if d.pool != nil && d.raw != nil {
 		raw := d.raw
 		d.pool.Put(&raw)
@@ -246,7 +258,7 @@ func (d *decoder) next() (picture, error) {
 	}
 	if errors.Is(err, io.EOF) { // the process has closed its output: let it end by itself
 		d.timer.Reset(d.quiet)
-		d.once.Do(func() { d.err = d.cmd.Wait(); d.timer.Stop(); d.cancel() })
+		d.wait()
 	}
 	e := d.close()
 	switch {
@@ -315,38 +327,6 @@ func overWhite(rgba []byte) []byte {
 	}
 	return rgba[:3*n]
 }
-
-// tail is a writer that retains the last tailBytes bytes.
-type tail struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-const tailBytes = 600
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, p[max(len(p)-tailBytes, 0):]...)
-	t.b = t.b[max(len(t.b)-tailBytes, 0):]
-	return len(p), nil
-}
-
-func (t *tail) text() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if bytes.Contains(t.b, []byte("matches no streams")) { // of -map
-		return "there is no video in it"
-	}
-	text := strings.Join(strings.FieldsFunc(string(bytes.ToValidUTF8(t.b, nil)), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
-	if lacksCodec.MatchString(text) {
-		text += ": this ffmpeg was built without it; install a complete one (" + installFFmpeg + ")"
-	}
-	return text
-}
-
-// lacksCodec matches what ffmpeg writes where it has no decoder or encoder, from 4.2 on, and from 7.0 on.
-var lacksCodec = regexp.MustCompile(`Decoder \(codec [^)]*\) not found|no decoder found for|Unknown (de|en)coder '`)
 
 func isEOF(err error) bool { return err == io.EOF }
 

@@ -29,6 +29,7 @@ type files struct {
 	films     map[int]bool   // found too large to be read whole
 	stamps    map[int]string // what the pixels of a clip depend on
 	states    map[int]fileState
+	unlike    map[string]bool // properties of films, see unlikeShown, that problems has
 	problems  []string
 }
 
@@ -147,7 +148,7 @@ func (f *files) finish(opt Options) error {
 	f.classes, f.classNo = names, nil
 
 	f.cache, f.films, f.cacheRoom = map[int]*pixels{}, map[int]bool{}, opt.Cache
-	f.stamps, f.states = map[int]string{}, map[int]fileState{}
+	f.stamps, f.states, f.unlike = map[int]string{}, map[int]fileState{}, map[string]bool{}
 	if opt.Cache == 0 {
 		f.cacheRoom = 512 << 20
 	}
@@ -165,12 +166,16 @@ func (f *files) finish(opt Options) error {
 	return nil
 }
 
-func (f *files) Len() int           { return len(f.clips) }
-func (f *files) Label(i int) int    { return int(f.clips[i].label) }
-func (f *files) Part(i int) string  { return string(f.clips[i].part) }
-func (f *files) Classes() []string  { return f.classes }
-func (f *files) Problems() []string { return f.problems }
-func (f *files) Close() error       { return nil }
+func (f *files) Len() int          { return len(f.clips) }
+func (f *files) Label(i int) int   { return int(f.clips[i].label) }
+func (f *files) Part(i int) string { return string(f.clips[i].part) }
+func (f *files) Classes() []string { return f.classes }
+func (f *files) Problems() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.problems)
+}
+func (f *files) Close() error { return nil }
 
 // kind is the extension that says how clip i is read; "/" for a folder of frames.
 func (f *files) kind(i int) string {
@@ -210,7 +215,9 @@ func (f *files) path(i int) string {
 }
 
 // film is clip i for ffmpeg.
-func (f *files) film(i int) film { return film{input: f.input(i), codec: f.decoder(i)} }
+func (f *files) film(i int) film {
+	return film{input: f.input(i), codec: f.decoder(i), unlike: func(found []int) { f.noteUnlike(i, found) }}
+}
 
 // input is clip i as ffmpeg names it.
 func (f *files) input(i int) string {

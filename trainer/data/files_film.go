@@ -28,6 +28,7 @@ func (f *files) timeline(ctx context.Context, i int) (*timeline, error) {
 	m := f.more[i]
 	path := f.path(i)
 	if t := f.index.find(path, m); t != nil {
+		f.noteUnlike(i, t.Unlike)
 		return t, nil
 	}
 	t, err := f.ffmpeg.scan(ctx, f.input(i))
@@ -42,6 +43,7 @@ func (f *files) timeline(ctx context.Context, i int) (*timeline, error) {
 		label = f.classes[l]
 	}
 	f.index.put(path, m, t, label)
+	f.noteUnlike(i, t.Unlike)
 	return t, nil
 }
 

@@ -39,7 +39,7 @@ const inspected = 4
 // An unreadable clip becomes a line of Problems.
 func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
 	n := src.Len()
-	info := Info{Clips: n, Classes: src.Classes(), PerClass: make([]int, len(src.Classes())), Problems: slices.Clone(src.Problems())}
+	info := Info{Clips: n, Classes: src.Classes(), PerClass: make([]int, len(src.Classes()))}
 	for i := range n {
 		if l := src.Label(i); l >= 0 {
 			info.PerClass[l]++
@@ -57,6 +57,7 @@ func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
 		limit = n
 	}
 	var sum, values float64
+	var unread []string
 	var video []float32
 	for k := range limit {
 		frames := 0 // of a film that is not read whole
@@ -65,7 +66,7 @@ func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
 			return windowing{frames: inspected, stride: 1}.pick(nil, n, max(n-inspected, 0)/2, nil), fit{}
 		}}, nil, video)
 		if bad := (*ClipError)(nil); errors.As(err, &bad) {
-			info.Problems = append(info.Problems, err.Error())
+			unread = append(unread, err.Error())
 			continue
 		} else if err != nil {
 			return info, err
@@ -88,6 +89,7 @@ func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
 		values += float64(len(c.Video))
 	}
 	info.Mean = sum / max(values, 1)
+	info.Problems = append(slices.Clone(src.Problems()), unread...) // reading finds problems too
 	slices.SortStableFunc(info.Shapes, func(a, b ShapeInfo) int { return b.Clips - a.Clips })
 	if info.Read > 0 && info.Max <= 2./255 {
 		info.Problems = append(info.Problems, fmt.Sprintf("the largest value is %.4f: nearly black; uint8 runs from 0 to 255", info.Max))

@@ -25,7 +25,6 @@ func join(parts []Source, problems []string) *joined {
 				j.classes = append(j.classes, c)
 			}
 		}
-		j.problems = append(j.problems, p.Problems()...)
 	}
 	if len(parts) > 1 { // one part keeps its numbering
 		slices.SortFunc(j.classes, natural)
@@ -71,8 +70,16 @@ func (j *joined) relabel(part, label int) int {
 	return j.labels[part][label]
 }
 
-func (j *joined) Classes() []string  { return j.classes }
-func (j *joined) Problems() []string { return j.problems }
+func (j *joined) Classes() []string { return j.classes }
+
+// Problems are those of the opening, then those of the parts.
+func (j *joined) Problems() []string {
+	all := slices.Clone(j.problems)
+	for _, p := range j.parts {
+		all = append(all, p.Problems()...)
+	}
+	return all
+}
 
 func (j *joined) Read(ctx context.Context, i int) (Clip, error) { return j.readInto(ctx, i, nil) }
 

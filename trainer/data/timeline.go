@@ -25,6 +25,7 @@ type timeline struct {
 	First   float64   `json:"first"`             // time of frame 0
 	Period  float64   `json:"period"`            // distance of frames, if it is constant
 	Times   []float64 `json:"times,omitempty"`
+	Unlike  []int     `json:"unlike_shown,omitempty"` // places in unlikeShown
 }
 
 // at is the time of frame k.
@@ -47,7 +48,7 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := &decoder{cancel: cancel, quiet: f.stall}
-	if err := d.start(ctx, f.path, []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file,pipe,subfile",
+	if err := d.start(ctx, f.path, []string{"-protocol_whitelist", "file,pipe,subfile",
 		"-fflags", "+genpts", "-i", input, "-map", "0:V:0", "-c", "copy", "-copyinkf", "-f", "framecrc", "pipe:1"}, nil); err != nil {
 		return nil, err
 	}
@@ -98,7 +99,8 @@ func (f *ffmpeg) scan(ctx context.Context, input string) (*timeline, error) {
 		stamps = append(stamps, pts)
 	}
 	d.timer.Reset(d.quiet)
-	d.once.Do(func() { d.err = d.cmd.Wait(); d.timer.Stop() })
+	d.wait()
+	t.Unlike = d.log.unlike()
 	switch {
 	case d.stuck.Load():
 		return nil, fmt.Errorf("ffmpeg gave no packet for %v and was ended", d.quiet)
