@@ -90,6 +90,18 @@ type Allocator interface{ Allocated() int64 }
 // All kernels share the largest.
 type WorkspaceSizer interface{ WorkspaceBytes(Spec) int64 }
 
+// WorkEstimator is a Backend with kernels that take less time than a Spec's FLOPs do: Work
+// is the operations that take as long as its kernel.
+type WorkEstimator interface{ Work(Spec) int64 }
+
+// WorkOf is a Spec's work on a backend: FLOPs unless it is a WorkEstimator.
+func WorkOf(be Backend, s Spec) int64 {
+	if b, ok := be.(WorkEstimator); ok {
+		return b.Work(s)
+	}
+	return s.FLOPs()
+}
+
 // PeakMeasurer is a Backend that measures what it can do at most, in 10^9 floating-point
 // operations a second.
 type PeakMeasurer interface{ PeakGFLOPS() float64 }

@@ -54,6 +54,26 @@ func (c *CPU) FormOf(s Spec) string {
 	return "direct"
 }
 
+// Work is the operations of direct sums that take as long as the backend's kernel of a Spec:
+// by the cost models of Winograd's filtering and of Fourier transforms, or FLOPs.
+func (c *CPU) Work(spec Spec) int64 {
+	s, ok := convOf(spec)
+	if !ok {
+		return spec.FLOPs()
+	}
+	if f := c.winograd(spec); f != nil {
+		if s.O < 16 {
+			s.O = c.productTiles().pad(s.O)
+		}
+		_, gradW := spec.(ConvGradW)
+		return int64(2 * s.winogradCost(f.m, gradW))
+	}
+	if height, width, ok := c.fourier(spec); ok {
+		return int64(2 * fourierRate * s.fourierCost(height, width))
+	}
+	return spec.FLOPs()
+}
+
 // convOf is the convolution of a Spec that is one, or a gradient of one.
 func convOf(s Spec) (Conv, bool) {
 	switch s := s.(type) {

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -109,7 +110,7 @@ func TestWinogradSameBitsForAnyWorkers(t *testing.T) {
 
 // Small pictures take F(2×2,3×3), whose tiles they fill better, or direct sums; few or odd
 // channels, strides and exact kernels direct sums; a large kernel on few channels Fourier
-// transforms.
+// transforms. The work is that of direct sums or less.
 func TestFormOf(t *testing.T) {
 	const f2, f4, direct = "winograd F(2×2,3×3)", "winograd F(4×4,3×3)", "direct"
 	big := conv(2, 8, 16, 16, 64, 64, 3, 3, 3)
@@ -135,9 +136,16 @@ func TestFormOf(t *testing.T) {
 		if got := be.FormOf(c.spec); got != c.want {
 			t.Errorf("%s: %q, want %q", Name(c.spec), got, c.want)
 		}
+		fast := c.want == f2 || c.want == f4 || strings.HasPrefix(c.want, "fourier")
+		if got, flops := be.Work(c.spec), c.spec.FLOPs(); fast && (got <= 0 || got >= flops) || !fast && got != flops {
+			t.Errorf("%s by %q: work %d, FLOPs %d", Name(c.spec), c.want, got, flops)
+		}
 		be.UseConvKernels(ExactKernels)
 		if got := be.FormOf(c.spec); c.want != "" && got != direct {
 			t.Errorf("%s with exact kernels: %q", Name(c.spec), got)
+		}
+		if got := be.Work(c.spec); got != c.spec.FLOPs() {
+			t.Errorf("%s with exact kernels: work %d, FLOPs %d", Name(c.spec), got, c.spec.FLOPs())
 		}
 	}
 	for _, k := range []ConvKernels{AutoKernels, ExactKernels} {

@@ -107,6 +107,9 @@ func (a *memoryEstimate) StoresBF16() bool { return kernels.StoresBF16(a.of) }
 // FusesGradients is that of the other backend.
 func (a *memoryEstimate) FusesGradients() bool { return kernels.FusesGradients(a.of) }
 
+// Work is that of the other backend.
+func (a *memoryEstimate) Work(s kernels.Spec) int64 { return kernels.WorkOf(a.of, s) }
+
 // Prepare counts the workspace, which all kernels share.
 func (a *memoryEstimate) Prepare(s kernels.Spec) (kernels.Kernel, error) {
 	if b, ok := a.of.(kernels.WorkspaceSizer); ok {

@@ -62,7 +62,7 @@ func TestMemoryErrorNamesTheBatchThatFits(t *testing.T) {
 	var five *bounded
 	var s Shape
 	var need int64
-	for _, how := range []machine.Recompute{machine.RecomputeMax, machine.RecomputeNone} {
+	for _, how := range []machine.Recompute{machine.RecomputeMax, machine.RecomputeAuto, machine.RecomputeNone} {
 		be, shape, inUse, err := compile(5, how, 1<<40)
 		if err != nil {
 			t.Fatal(err)

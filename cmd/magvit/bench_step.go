@@ -258,6 +258,9 @@ func (b *counted) StoresBF16() bool { return kernels.StoresBF16(b.Backend) }
 // FusesGradients is the backend's.
 func (b *counted) FusesGradients() bool { return kernels.FusesGradients(b.Backend) }
 
+// Work is the backend's.
+func (b *counted) Work(s kernels.Spec) int64 { return kernels.WorkOf(b.Backend, s) }
+
 // Precision is the backend's.
 func (b *counted) Precision() kernels.Precision { return kernels.PrecisionOf(b.Backend) }
 

@@ -39,12 +39,15 @@ const (
 	autoFraction = .04
 )
 
-// cost is the time of a kernel in operations: those that it does, or those that could be
+// cost is the time of a backend's kernel in operations: its work, or those that could be
 // done while its arguments are moved.
-func cost(s kernels.Spec) int64 { return max(s.FLOPs(), balance*kernels.Bytes(s)) }
+func cost(be kernels.Backend, s kernels.Spec) int64 {
+	return max(kernels.WorkOf(be, s), balance*kernels.Bytes(s))
+}
 
 // recomputation is a program in which some values are made twice.
 type recomputation struct {
+	be    kernels.Backend
 	prog  []instr
 	again map[*G.Node]*G.Node // the second value, by the first
 	cost  int64               // added
@@ -52,33 +55,37 @@ type recomputation struct {
 
 // recompute lowers the peak of the values that are needed at the same time. It goes on as
 // long as there is a value that is idle at the peak, and whose maker can run again before
-// its next use, such that the peak does not rise; the program of the least peak is the
-// result. Values with a buffer in bound do not count: they are not in the arena.
-func recompute(prog []instr, keep map[*G.Node]bool, bound map[*G.Node]kernels.Buffer, how Recompute) []instr {
+// its next use, such that the peak does not rise: the one that saves the most memory for
+// its cost first. The program of the least peak is the result. Values with a buffer in
+// bound do not count: they are not in the arena.
+func recompute(be kernels.Backend, prog []instr, keep map[*G.Node]bool, bound map[*G.Node]kernels.Buffer, how Recompute) []instr {
 	if how == RecomputeNone {
 		return prog
 	}
 	var total int64
 	for _, in := range prog {
-		total += cost(in.spec)
+		total += cost(be, in.spec)
 	}
-	now := recomputation{prog: prog, again: map[*G.Node]*G.Node{}}
+	now := recomputation{be: be, prog: prog, again: map[*G.Node]*G.Node{}}
 	best, least := now, newLiveness(prog, keep, bound).peak
 	for {
 		live := newLiveness(now.prog, keep, bound)
 		var next recomputation
 		var after liveness
+		var most float64 // values that the peak is lower by, for each operation
 		for _, n := range live.idle(now) {
 			spec := now.prog[live.maker[n]].spec
-			if how == RecomputeAuto && float64(now.cost+cost(spec)) > autoFraction*float64(total) {
+			if how == RecomputeAuto && float64(now.cost+cost(be, spec)) > autoFraction*float64(total) {
 				continue
 			}
 			try := now.with(n, live)
 			l := newLiveness(try.prog, keep, bound)
-			if !l.lower(live) || next.prog != nil && !l.lower(after) {
+			if !l.lower(live) {
 				continue
 			}
-			next, after = try, l
+			if saved := float64(live.peak-l.peak) / float64(cost(be, spec)); next.prog == nil || saved > most || saved == most && l.lower(after) {
+				next, after, most = try, l, saved
+			}
 		}
 		if next.prog == nil {
 			return best.prog
@@ -91,7 +98,7 @@ func recompute(prog []instr, keep map[*G.Node]bool, bound map[*G.Node]kernels.Bu
 
 // with makes n again before its first use after the peak.
 func (r recomputation) with(n *G.Node, live liveness) recomputation {
-	out := recomputation{prog: slices.Clone(r.prog), again: map[*G.Node]*G.Node{}, cost: r.cost}
+	out := recomputation{be: r.be, prog: slices.Clone(r.prog), again: map[*G.Node]*G.Node{}, cost: r.cost}
 	for a, b := range r.again {
 		out.again[a] = b
 	}
@@ -102,7 +109,7 @@ func (r recomputation) with(n *G.Node, live liveness) recomputation {
 		out.prog[i] = out.prog[i].reading(n, again)
 	}
 	out.insert(instr{r.prog[live.maker[n]].spec, slices.Clone(r.prog[live.maker[n]].args)}, again, at)
-	out.cost += cost(r.prog[live.maker[n]].spec)
+	out.cost += cost(r.be, r.prog[live.maker[n]].spec)
 	return out
 }
 
