@@ -120,6 +120,8 @@ var mutations = []mutation{
 	{"the count of a dead code stays", "vq.cu", "void vq_codebook(", "m[dim] = (float)mean;", "", "VQUpdate"},
 	{"codes replaced by nothing", "vq.cu", "void vq_codebook(", " || !given", "", "VQUpdate"},
 	{"the mean of another bit", "bsq.cu", "void bsq_grad(", "sums[i % columns]", "sums[0]", "BSQLossGrad"},
+	{"sums for means", "bsq.cu", "void bsq_means(", " / tokens", "", "BSQMeans"},
+	{"given means divided by the tokens", "bsq.cu", "void bsq_grad(", "/ count", "/ tokens", "BSQStepLossGrad"},
 	{"entropies of columns again and again", "bsq.cu", "void bsq_terms(", "if (i < columns) ", "", "BSQLoss"},
 	{"the entropy of one side of a bit", "bsq.cu", "float bit_entropy(", " - (1 - p) * log1pf(-p)", "", "BSQLoss"},
 	{"the slope of the wrong entropy", "bsq.cu", "void bsq_grad(", "dterms[1] * column - dterms[0] * t", "dterms[0] * column - dterms[1] * t", "BSQLossGrad"},

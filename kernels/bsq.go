@@ -46,14 +46,23 @@ func (s BSQLoss) radius() float64 { return 1 / math.Sqrt(float64(s.Bits)) }
 // distance is u - c.
 func (s BSQLoss) distance(u float32) float64 { return float64(u) - s.radius()*float64(sign(u)) }
 
-func (s BSQLoss) Define(args ...[]float32) {
-	terms, u := args[0], args[1]
-	columns := s.Books * s.Bits
-	sample, commitment, means := 0., 0., make([]float64, columns)
+func (s BSQLoss) Define(args ...[]float32) { s.define(args[0], args[1], s.mean(args[1])) }
+
+// mean is the mean over tokens of the probability of each bit.
+func (s BSQLoss) mean(u []float32) []float64 {
+	means := make([]float64, s.Books*s.Bits)
 	for i, v := range u {
+		means[i%len(means)] += sigmoid(s.logitScale()*float64(v)) / float64(s.Tokens)
+	}
+	return means
+}
+
+// define is the loss with the entropies of mean probabilities that are given.
+func (s BSQLoss) define(terms, u []float32, means []float64) {
+	sample, commitment := 0., 0.
+	for _, v := range u {
 		sample += binaryEntropy(s.logitScale() * float64(v))
 		commitment += square(s.distance(v))
-		means[i%columns] += sigmoid(s.logitScale()*float64(v)) / float64(s.Tokens)
 	}
 	s.write(terms, sample, commitment, means)
 }
@@ -87,14 +96,13 @@ func (s BSQLossGrad) Args() []Arg {
 }
 
 func (s BSQLossGrad) Define(args ...[]float32) {
-	du, dterms, u := args[0], args[1], args[2]
-	columns := s.Books * s.Bits
-	means := make([]float64, columns)
+	s.define(args[0], args[1], args[2], BSQLoss(s).mean(args[2]))
+}
+
+// define is the gradient with the slopes of mean probabilities that are given.
+func (s BSQLossGrad) define(du, dterms, u []float32, means []float64) {
 	for i, v := range u {
-		means[i%columns] += sigmoid(BSQLoss(s).logitScale()*float64(v)) / float64(s.Tokens)
-	}
-	for i, v := range u {
-		du[i] = s.slope(v, dterms, logOdds(means[i%columns]))
+		du[i] = s.slope(v, dterms, logOdds(means[i%len(means)]))
 	}
 }
 

@@ -60,7 +60,6 @@ func (s BSQLoss) cpu(*CPU) []stage {
 
 func (s BSQLossGrad) cpu(*CPU) []stage {
 	m := BSQLoss(s).newMeans()
-	columns := len(m.means)
 	return append([]stage{
 		{len(m.sums), func(args [][]float32, t, _ int) { m.sum(args[2], t, func(float32) {}) }},
 		{1, func([][]float32, int, int) {
@@ -69,9 +68,15 @@ func (s BSQLossGrad) cpu(*CPU) []stage {
 				m.means[i] = logOdds(p)
 			}
 		}},
-	}, rowwise(s.Tokens, 8*columns, func(args [][]float32, from, to int) {
+	}, s.rows(m.means)...)
+}
+
+// rows are the stages of the gradient, after one that leaves the slopes of the columns' entropies in slopes.
+func (s BSQLossGrad) rows(slopes []float64) []stage {
+	columns := len(slopes)
+	return rowwise(s.Tokens, 8*columns, func(args [][]float32, from, to int) {
 		for i := from * columns; i < to*columns; i++ {
-			args[0][i] = s.slope(args[2][i], args[1], m.means[i%columns])
+			args[0][i] = s.slope(args[2][i], args[1], slopes[i%columns])
 		}
-	})...)
+	})
 }

@@ -23,14 +23,14 @@ import (
 //	        target   [N,horizon,dims]            positions to forecast, relative to the last one seen
 //	        counts   [N,horizon]                 weight of each position's error
 //	        tokens, classes, label.d             see Transformer.Training and Step
-//	        step_means [codebooks,codes]         see StepMeans
+//	        step_means [codebooks,codes or bits] see StepMeans
 //	outputs codes    [N,T',H',W',codebooks]      of an encoder, whole numbers
 //	        latents  [N,T',H',W',dims]           what the quantizer rounds
 //	        recon    [N,T,H,W,channels]          not clamped
 //	        logits   [N,classes]
 //	        forecast [N,horizon,dims]
 //	        logits.d [N,L,values of digit d]     of a Transformer
-//	        code_means [codebooks,codes]         see CodeMeans
+//	        code_means [codebooks,codes or bits] see CodeMeans
 type Graph struct {
 	Shape           Shape
 	Params          G.Nodes // by index of the network's parameters; nil where this graph has no use for one

@@ -47,8 +47,8 @@ func (q Quantizer) of() (quantizer, error) {
 	return nil, fmt.Errorf("model.quantizer.kind: %q: want %s", q.Kind, strings.Join(kinds, ", "))
 }
 
-// CodeMeans is the output of TrainingPart with the mean probabilities of the codes of a batch, and
-// StepMeans the input for their mean over all batches of the step, whose entropy is a term of the loss.
+// CodeMeans is the output of TrainingPart with the mean probabilities of the codes of a batch (lfq), or of their
+// bits (bsq), and StepMeans the input for their mean over all batches of the step, whose entropy is a term of the loss.
 const (
 	CodeMeans = "code_means"
 	StepMeans = "step_means"

@@ -37,7 +37,7 @@ func (q bsq) spec(b *builder, x *G.Node) kernels.LFQ {
 func (q bsq) quantize(b *builder, z *G.Node) quantized {
 	s := q.spec(b, z)
 	u := b.apply(kernels.Normalize{Rows: s.Tokens * s.Books, C: s.Bits}, z.Shape(), z)
-	terms := b.apply(kernels.BSQLoss{LFQ: s, InvTemp: float32(q.InvTemperature)}, []int{3}, u)
+	terms := q.loss(b, kernels.BSQLoss{LFQ: s, InvTemp: float32(q.InvTemperature)}, u)
 	pick := func(w ...float32) *G.Node {
 		return b.apply(kernels.WeightedSum{Len: 3, W: [4]float32{w[0], w[1], w[2]}}, []int{}, terms)
 	}
@@ -52,6 +52,23 @@ func (q bsq) quantize(b *builder, z *G.Node) quantized {
 			{Name: "entropy", Node: pick(1, float32(-q.DiversityGamma), 0), Derived: true},
 			{Name: "commitment", Node: pick(0, 0, 1), Weight: q.AuxWeight * q.CommitmentWeight},
 		}}
+}
+
+// means is the number of bit means that batches of a step share.
+func (q bsq) means(Config) int {
+	if q.AuxWeight*q.EntropyWeight*q.DiversityGamma == 0 {
+		return 0
+	}
+	return q.dims()
+}
+
+// loss is BSQLoss; of one of several batches of a step, with the entropies of all.
+func (q bsq) loss(b *builder, s kernels.BSQLoss, u *G.Node) *G.Node {
+	if !b.scaled || q.means(b.t.Config) == 0 {
+		return b.apply(s, []int{3}, u)
+	}
+	b.output(CodeMeans, b.apply(kernels.BSQMeans(s), []int{s.Books, s.Bits}, u))
+	return b.apply(kernels.BSQStepLoss{BSQLoss: s}, []int{3}, u, b.input(StepMeans, s.Books, s.Bits))
 }
 
 func (q bsq) lookup(b *builder, codes *G.Node) *G.Node {

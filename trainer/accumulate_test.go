@@ -28,6 +28,7 @@ func TestAccumulateEqualsOneBatch(t *testing.T) {
 	for name, more := range map[string][]string{
 		"fsq": nil,
 		"lfq": {"model.quantizer={kind: lfq, levels: [], codebook_size: 64, entropy_weight: 0.5, diversity_gamma: 2, commitment_weight: 0.25}"},
+		"bsq": {"model.quantizer={kind: bsq, levels: [], codebook_size: 64, entropy_weight: 0.5, diversity_gamma: 2, commitment_weight: 0.25}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var moments [2][]float32

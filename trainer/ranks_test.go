@@ -75,6 +75,7 @@ func tensorsOf(t *testing.T, dir string) (all []byte) {
 var variants = map[string][]string{
 	"fsq":               nil,
 	"lfq":               {"model.quantizer={kind: lfq, levels: [], codebook_size: 64, entropy_weight: 0.5, diversity_gamma: 1, commitment_weight: 0.25}"},
+	"bsq":               {"model.quantizer={kind: bsq, levels: [], codebook_size: 64, entropy_weight: 0.5, diversity_gamma: 1, commitment_weight: 0.25}"},
 	"vq":                {"model.quantizer={kind: vq, levels: [], codebook_size: 32, code_dim: 4, commitment_weight: 0.25, decay: 0.9, dead_threshold: 0.01}"},
 	"gan":               append(slices.Clone(against), "model.loss.adversarial.start=1"),
 	"gan with averages": append(slices.Clone(against), "model.loss.adversarial.start=1", "model.loss.adversarial.lecam=0.1", "model.loss.adversarial.penalty=none", "model.discriminator.kind=patchgan3d"),

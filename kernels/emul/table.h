@@ -78,6 +78,7 @@ static const emul::Entry table[] = {
     KERNEL(blur_8),
     KERNEL(blur_8_half),
     KERNEL(bsq_probabilities),
+    KERNEL(bsq_means),
     KERNEL(bsq_terms),
     KERNEL(bsq_grad),
     KERNEL(channel_stats),

@@ -55,6 +55,7 @@ func all() []Case {
 		fsqLossCases(),
 		vqCases(),
 		bsqCases(),
+		bsqStepCases(),
 		lossCases(),
 		classifyCases(),
 		embeddingCases(),
