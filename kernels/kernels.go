@@ -21,7 +21,8 @@ const MaxCodes = 1 << 24
 type Arg struct {
 	Name  string
 	Shape []int
-	Out   bool // the kernel writes it; an Out argument that is also read says so in its Spec's doc
+	Out   bool // the kernel writes it
+	Read  bool // an Out argument that the kernel also reads: it is updated in place
 	Store Storage
 	Round Rounding
 	BF16  bool // stored in bfloat16; only a Stored Spec has such arguments
@@ -101,11 +102,19 @@ const ZeroArg = "0"
 
 func grad(of string, s Spec, args ...string) Grad { return Grad{of, s, args} }
 
-// Bytes is the memory traffic of a Spec if every argument moves once.
+// Traffic is the bytes that a kernel moves if it reads and writes the argument at most once each.
+func (a Arg) Traffic() int64 {
+	if a.Read {
+		return 8 * int64(a.Words())
+	}
+	return 4 * int64(a.Words())
+}
+
+// Bytes is the memory traffic of a Spec if every argument is read and written at most once.
 func Bytes(s Spec) int64 {
 	var n int64
 	for _, a := range s.Args() {
-		n += 4 * int64(a.Words())
+		n += a.Traffic()
 	}
 	return n
 }

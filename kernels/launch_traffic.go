@@ -8,7 +8,7 @@ import (
 // Traffic is what a launch moves.
 type Traffic struct {
 	Kernel string
-	Bytes  int64 // of memory, if each operand moves once
+	Bytes  int64 // of memory, if each operand is read and written at most once
 	Passes bool  // it only packs operands or adds up splits, which the Spec does not count as work
 }
 
@@ -50,11 +50,11 @@ func (l Launch) operands() []Operand {
 	return p.Pointers
 }
 
-// sizes are the bytes of each operand. What is reserved ends where the next begins.
+// sizes are the bytes that move of each operand. What is reserved ends where the next begins.
 func (p *Launches) sizes() map[Operand]int64 {
 	sizes := map[Operand]int64{}
 	for i, a := range p.args {
-		sizes[Operand{ArgMemory, i}] = 4 * int64(a.Words())
+		sizes[Operand{ArgMemory, i}] = a.Traffic()
 	}
 	starts := []int{p.Workspace}
 	for _, l := range p.List {

@@ -35,7 +35,7 @@ func (s AdamW) Validate() error { return positive([]string{"Len"}, s.Len) }
 func (s AdamW) FLOPs() int64    { return 18 * int64(s.Len) }
 
 func (s AdamW) Args() []Arg {
-	return []Arg{out("p", s.Len), out("m", s.Len), out("v", s.Len), out("ema", s.Len),
+	return []Arg{updated("p", s.Len), updated("m", s.Len), updated("v", s.Len), updated("ema", s.Len),
 		in("g", s.Len), in("norm2"), in("hyper", HyperLen)}
 }
 

@@ -45,7 +45,7 @@ type RunningUpdate struct {
 
 func (s RunningUpdate) Validate() error { return RunningAverage(s).Validate() }
 func (s RunningUpdate) Args() []Arg {
-	return []Arg{out("average", s.Len), in("x", s.Len), in("guard")}
+	return []Arg{updated("average", s.Len), in("x", s.Len), in("guard")}
 }
 func (s RunningUpdate) FLOPs() int64  { return 3 * int64(s.Len) }
 func (s RunningUpdate) Grads() []Grad { return nil }

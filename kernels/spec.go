@@ -6,7 +6,13 @@ import (
 )
 
 func out(name string, shape ...int) Arg { return Arg{Name: name, Shape: shape, Out: true} }
-func in(name string, shape ...int) Arg  { return Arg{Name: name, Shape: shape} }
+
+// updated is an argument that is read and written in place.
+func updated(name string, shape ...int) Arg {
+	return Arg{Name: name, Shape: shape, Out: true, Read: true}
+}
+
+func in(name string, shape ...int) Arg { return Arg{Name: name, Shape: shape} }
 
 // actOut and actIn are activations, of StoreUniform.
 func actOut(name string, shape ...int) Arg {

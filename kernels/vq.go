@@ -203,7 +203,7 @@ func (s VQUpdate) Validate() error {
 }
 
 func (s VQUpdate) Args() []Arg {
-	return []Arg{s.codebook(out), out("average", s.Books, s.Codes, s.Dim+1),
+	return []Arg{s.codebook(updated), updated("average", s.Books, s.Codes, s.Dim+1),
 		in("samples", s.Books, s.Codes, s.Dim), in("stats", s.Books, s.Codes, s.Dim+1), in("guard")}
 }
 func (s VQUpdate) FLOPs() int64 { return 6 * int64(s.Books) * int64(s.Codes) * int64(s.Dim+1) }
