@@ -81,7 +81,14 @@ func (s Lap) Define(args ...[]float32) {
 	}
 }
 
+// lapShort is the Inner below which whole diagonals of the matrix are multiplied at once:
+// a row is then shorter than what a call costs.
+const lapShort = 64
+
 func (s Lap) cpu(c *CPU) []stage {
+	if s.Inner < lapShort {
+		return s.byDiagonals(c)
+	}
 	axpy := c.vec().axpy
 	return rowwise(s.N*s.T, s.Inner, func(args [][]float32, from, to int) {
 		x, m := args[1], args[2]
@@ -98,4 +105,45 @@ func (s Lap) cpu(c *CPU) []stage {
 			}
 		}
 	})
+}
+
+// byDiagonals adds, for each diagonal d of the matrix in ascending order, weights m[i,i+d]
+// times x[i+d] to all rows i of a border, which are contiguous. The bits are those of the
+// sums over k.
+func (s Lap) byDiagonals(c *CPU) []stage {
+	mulAdd, line, rows := c.vec().mulAdd, s.T*s.Inner, 2*s.Reach
+	c.reserve(rows * rows * s.Inner)
+	per := rowsPerTask(line)
+	return []stage{{ceilDiv(s.N, per), func(args [][]float32, t, worker int) {
+		x, weights := args[1], s.diagonals(c.scratch[worker], args[2])
+		from, to := span(t, s.N, per)
+		copy(args[0][from*line:to*line], x[from*line:])
+		for n := from; n < to; n++ {
+			for b := s.Size; b < s.T; b += s.Size {
+				first := n*line + (b-s.Reach)*s.Inner
+				y, x, w := args[0][first:][:rows*s.Inner], x[first:][:rows*s.Inner], weights
+				clear(y)
+				for d := 1 - rows; d < rows; d++ {
+					n := (rows - max(d, -d)) * s.Inner
+					mulAdd(y[max(-d, 0)*s.Inner:][:n], w[:n], x[max(d, 0)*s.Inner:][:n])
+					w = w[n:]
+				}
+			}
+		}
+	}}}
+}
+
+// diagonals writes the matrix's diagonals to dst, from the lowest, each value Inner times.
+func (s Lap) diagonals(dst, m []float32) []float32 {
+	rows, at := 2*s.Reach, 0
+	for d := 1 - rows; d < rows; d++ {
+		for i := max(-d, 0); i < rows-max(d, 0); i++ {
+			w := s.weight(m, i, i+d)
+			for range s.Inner {
+				dst[at] = w
+				at++
+			}
+		}
+	}
+	return dst[:at]
 }

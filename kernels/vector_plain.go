@@ -23,6 +23,13 @@ func plainMul(y, a, b []float32) {
 	}
 }
 
+func plainMulAdd(y, a, b []float32) {
+	a, b = a[:len(y)], b[:len(y)]
+	for i := range y {
+		y[i] += a[i] * b[i]
+	}
+}
+
 func plainAffine(y, x []float32, m, a float32) {
 	for i, v := range x[:len(y)] {
 		y[i] = m*v + a

@@ -69,6 +69,11 @@ func geluGradAVX512(dst []float32, dy []float32, s []float32)
 //go:noescape
 func addAVX512(y []float32, a []float32, b []float32)
 
+// y += a·b.
+//
+//go:noescape
+func mulAddAVX512(y []float32, a []float32, b []float32)
+
 // y = m·x + a.
 //
 //go:noescape
@@ -288,6 +293,11 @@ func geluGradAVX2(dst []float32, dy []float32, s []float32)
 //
 //go:noescape
 func addAVX2(y []float32, a []float32, b []float32)
+
+// y += a·b.
+//
+//go:noescape
+func mulAddAVX2(y []float32, a []float32, b []float32)
 
 // y = m·x + a.
 //

@@ -18,6 +18,10 @@ func (s isa) arithmetic() {
 		VADDPS(in[1], in[0], in[0])
 		return in[0]
 	})}.generate(s)
+	loop{name: "mulAdd", doc: "y += a·b.", results: []string{"y"}, sources: []string{"y", "a", "b"}, setup: one(func(in []vec) vec {
+		VFMADD231PS(in[2], in[1], in[0])
+		return in[0]
+	})}.generate(s)
 	loop{name: "affine", doc: "y = m·x + a.", results: []string{"y"}, sources: []string{"x"}, scalars: []string{"m", "a"},
 		setup: func(s isa) func([]vec) ([]vec, []term) {
 			m, a := s.scalar("m"), s.scalar("a")
