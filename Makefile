@@ -4,7 +4,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # What .ci/setup adds on a machine that lacks it.
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
-.PHONY: mpi mpi-gpu mpi-test torture-ranks setup-go setup build test unit lint race emul emul-short emul-asan cuda-tools kernels kernels-newest gpu gpu-test sass generate demo film bare tdd bench torture clean
+.PHONY: mpi mpi-gpu mpi-test slurm-test torture-ranks setup-go setup build test unit lint race emul emul-short emul-asan cuda-tools kernels kernels-newest gpu gpu-test sass generate demo film bare tdd bench torture clean
 
 # Go would name the commit of an enclosing repository, if any, in a linked worktree or an
 # unpacked archive (findings/go-build-worktree.sh).
@@ -48,6 +48,14 @@ mpi-test: setup-go
 	  command -v mpicc.$$mpi mpirun.$$mpi >/dev/null || continue; found=1; \
 	  echo "$$mpi:"; CC=mpicc.$$mpi CGO_ENABLED=1 MAGVIT_MPIRUN=mpirun.$$mpi $(GO) test $(MPI_FLAGS) -tags mpi -run '$(MPI_TESTS)' ./trainer/ranks/mpi ./cmd/magvit || exit 1; \
 	done; test -n "$$found" || echo "skipped: make mpi-test: neither Open MPI nor MPICH is installed (.ci/setup mpi)"
+
+# The same ranks under srun, by a Slurm that .ci/slurm starts on this machine: Open MPI by pmix, MPICH by pmi2.
+slurm-test: setup-go
+	@for mpi in openmpi:pmix mpich:pmi2; do \
+	  command -v mpicc.$${mpi%:*} >/dev/null || { echo "skipped: mpicc.$${mpi%:*} is missing (.ci/setup mpi)"; continue; }; \
+	  echo "$$mpi:"; CC=mpicc.$${mpi%:*} CGO_ENABLED=1 MAGVIT_MPIRUN="srun --mpi=$${mpi#*:} --kill-on-bad-exit=1" \
+	    .ci/slurm $(GO) test -short -tags mpi -run 'MPISameBits|MPIEvaluates|MPIKilledRank|MPIStuckRank' ./cmd/magvit || exit 1; \
+	done
 
 # 100 kills of random ranks under each MPI library, see torture, and 50 steps of tiny, an LFQ and a GAN on 1, 2 and 4 ranks.
 torture-ranks:

@@ -20,8 +20,8 @@ import (
 	"magvit/trainer/trainertest"
 )
 
-// These tests run the program under the launcher that MAGVIT_MPIRUN names, of the MPI library
-// whose mpicc is CC: make mpi-test.
+// These tests run the program under the launcher that MAGVIT_MPIRUN names, perhaps with flags, of the MPI library
+// whose mpicc is CC: make mpi-test and make slurm-test.
 
 func init() { buildFlags = []string{"-tags", "mpi"} }
 
@@ -32,11 +32,11 @@ var mpiEnvironment = []string{"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROO
 // mpirun is a command line of the launcher; programs are separated by ":".
 func mpirun(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	launcher := os.Getenv("MAGVIT_MPIRUN")
-	if launcher == "" {
+	launcher := strings.Fields(os.Getenv("MAGVIT_MPIRUN"))
+	if len(launcher) == 0 {
 		t.Fatal("MAGVIT_MPIRUN is not set: want the launcher of the MPI library that the program is built for, see make mpi-test")
 	}
-	cmd := exec.CommandContext(t.Context(), launcher, args...)
+	cmd := exec.CommandContext(t.Context(), launcher[0], append(launcher[1:], args...)...)
 	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), mpiEnvironment...)
 	return cmd
 }
@@ -221,7 +221,7 @@ func ranksOf(out string) map[int]int {
 		}
 		for _, v := range strings.Split(string(environ), "\x00") {
 			name, value, _ := strings.Cut(v, "=")
-			if rank, err := strconv.Atoi(value); err == nil && (name == "OMPI_COMM_WORLD_RANK" || name == "PMI_RANK") {
+			if rank, err := strconv.Atoi(value); err == nil && slices.Contains([]string{"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}, name) {
 				found[rank], _ = strconv.Atoi(filepath.Base(p))
 			}
 		}
