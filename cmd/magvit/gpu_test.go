@@ -215,7 +215,7 @@ func TestGPUFailures(t *testing.T) {
 		{"no device", "gpu", "FAKE_CUDA_DEVICES=0", badInput, []string{"CUDA_ERROR_NO_DEVICE", "nvidia-smi", "--device cpu"}},
 		{"no device", "auto", "FAKE_CUDA_DEVICES=0", done, []string{"device: cpu, ", "no GPU is used: ", "CUDA_ERROR_NO_DEVICE"}},
 		{"old driver", "gpu", "FAKE_CUDA_LOAD=222", badInput, []string{"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "update the driver"}},
-		{"out of memory", "gpu", "FAKE_CUDA_MEMORY=39000000", failed, []string{"CUDA_ERROR_OUT_OF_MEMORY", "train.batch: a batch of 6 clips of 4 frames", "a batch of 1 fits"}},
+		{"out of memory", "gpu", "FAKE_CUDA_MEMORY=39000000", failed, []string{"CUDA_ERROR_OUT_OF_MEMORY", "train.batch: a batch of 6 clips of 4 frames", "a batch of 2 fits"}},
 		{"fault", "gpu", "FAKE_CUDA_FAULT=adam_w:700", failed, []string{"CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_LAUNCH_BLOCKING=1"}},
 		{"refused", "gpu", "FAKE_CUDA_LAUNCH=conv_grad_w_64:701", failed, []string{"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "ConvGradW{", "kernel conv_grad_w_64, grid"}},
 	} {
