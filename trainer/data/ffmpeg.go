@@ -35,7 +35,7 @@ type decoder struct {
 	stuck  atomic.Bool
 	once   sync.Once
 	err    error // of the process
-	unlike func([]int)
+	unlike func([]string)
 }
 
 // stallTimeout is the largest time without a frame after which ffmpeg is ended. Of a machine with 15
@@ -140,7 +140,7 @@ type film struct {
 	kind  string    // ffmpeg's name of the container; "": it finds out
 	codec string    // the decoder; "": ffmpeg's choice
 	// unlike, if not nil, is called when ffmpeg has ended, with the properties of the film, see unlikeShown.
-	unlike func([]int)
+	unlike func([]string)
 }
 
 // open starts decoding a film. step is the distance of the frames to write, count their

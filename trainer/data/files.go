@@ -216,7 +216,7 @@ func (f *files) path(i int) string {
 
 // film is clip i for ffmpeg.
 func (f *files) film(i int) film {
-	return film{input: f.input(i), codec: f.decoder(i), unlike: func(found []int) { f.noteUnlike(i, found) }}
+	return film{input: f.input(i), codec: f.decoder(i), unlike: func(found []string) { f.noteUnlike(i, found) }}
 }
 
 // input is clip i as ffmpeg names it.

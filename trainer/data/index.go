@@ -139,11 +139,6 @@ func (t *timeline) legal() bool {
 	if t.N < 1 || t.N > maxFilmFrames || t.Times != nil && len(t.Times) != t.N || t.Width < 0 || t.Height < 0 || !(t.Period >= 0) {
 		return false
 	}
-	for _, k := range t.Unlike {
-		if k < 0 || k >= len(unlikeShown) {
-			return false
-		}
-	}
 	for k, at := range t.KeyAt {
 		if at < 0 || at >= t.N || k > 0 && at < t.KeyAt[k-1] {
 			return false

@@ -25,7 +25,7 @@ type timeline struct {
 	First   float64   `json:"first"`             // time of frame 0
 	Period  float64   `json:"period"`            // distance of frames, if it is constant
 	Times   []float64 `json:"times,omitempty"`
-	Unlike  []int     `json:"unlike_shown,omitempty"` // places in unlikeShown
+	Unlike  []string  `json:"unlike_shown,omitempty"` // streams of unlikeShown
 }
 
 // at is the time of frame k.

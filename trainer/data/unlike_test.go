@@ -2,6 +2,7 @@ package data
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestFilmsThatPlayersShowOtherwise(t *testing.T) {
 
 // TestLogOfFFmpeg writes a log in pieces of any size. Errors are retained, with the part of ffmpeg that they are of.
 func TestLogOfFFmpeg(t *testing.T) {
-	const log = "[info] Input #0, mov, from 'a.mp4':\n[info]   Stream #0:0: Video: png, rgb24(pc), 64x48 (attached pic)\n" +
+	const log = "[info] Input #0, mov, from 'a.mp4':\n[info]     title           : Trailer: Video: arib-std-b67\n[info]   Stream #0:0: Video: png, rgb24(pc), 64x48 (attached pic)\n" +
 		"[info]   Stream #0:1(und): Video: hevc (Main 10), yuv420p10le(tv, bt2020nc/bt2020/smpte2084, top first), 64x48\n" +
 		"[info]   Stream #0:0: Video: pam, rgb24(arib-std-b67), 64x48\n[h264 @ 0x55d0] [warning] no\r[h264 @ 0x55d0] [error] left\n" +
 		"a line without a level\n[fatal] cut"
@@ -83,7 +84,7 @@ func TestLogOfFFmpeg(t *testing.T) {
 		if got, want := l.text(), "[h264 @ 0x55d0] left; a line without a level; cut"; got != want {
 			t.Fatalf("%q, want %q", got, want)
 		}
-		if got := l.unlike(); len(got) != 2 || got[0] != 0 || got[1] != 2 {
+		if got := l.unlike(); !slices.Equal(got, []string{"smpte2084", "top first"}) {
 			t.Fatalf("properties %v of %q", got, l.stream)
 		}
 	}
