@@ -6,7 +6,7 @@ import "math"
 type Candidates struct{ paths []path }
 
 // Add measures the path of a forecast.
-func (c *Candidates) Add(e Example) { c.paths = append(c.paths, trackDecoded(e)) }
+func (c *Candidates) Add(e Example) { c.paths = append(c.paths, trackWeighted(e)) }
 
 // Central is the number of the forecast whose path has the least mean distance from the paths
 // of all: that of the least expected error among them (minimum Bayes risk).

@@ -69,7 +69,7 @@ func (p *Paths) Add(e Example) error {
 		return usage.Errorf("clip %s has %d frames, another %d; want one length", e.Name, e.T, len(p.paths[0]))
 	}
 	if e.Label >= 0 {
-		p.paths, p.labels = append(p.paths, trackDecoded(e)), append(p.labels, e.Label)
+		p.paths, p.labels = append(p.paths, trackWeighted(e)), append(p.labels, e.Label)
 	}
 	return nil
 }

@@ -115,10 +115,10 @@ func TestDecodedPathIgnoresFaintErrors(t *testing.T) {
 		}
 		return most
 	}
-	if d := far(trackDecoded(e)); d > 1e-9 {
+	if d := far(trackWeighted(e)); d > 1e-9 {
 		t.Errorf("the original's path is measured %v pixels off", d)
 	}
-	if d, plain := far(trackDecoded(decoded)), far(track(decoded)); d > .5 || plain < 1.5 {
+	if d, plain := far(trackWeighted(decoded)), far(track(decoded)); d > .5 || plain < 1.5 {
 		t.Errorf("faint errors move the path by %v pixels, and by %v where all pixels count alike", d, plain)
 	}
 }

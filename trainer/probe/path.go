@@ -14,10 +14,10 @@ type path [][2]float64
 // track measures the path of an example.
 func track(e Example) path { return foregroundPath(e, func([]float32, []float32) float64 { return 1 }) }
 
-// trackDecoded measures the path of a decoded clip: each pixel of the foreground counts by its
-// squared difference from the background. A decoder's faint errors far from the object, which
-// are foreground too, then hardly move the centroid.
-func trackDecoded(e Example) path {
+// trackWeighted measures the path of a clip that may be decoded: each pixel of the foreground
+// counts by its squared difference from the background. A decoder's faint errors far from the
+// object, which are foreground too, then hardly move the centroid.
+func trackWeighted(e Example) path {
 	return foregroundPath(e, func(pixel, background []float32) (weight float64) {
 		for k, b := range background {
 			d := float64(pixel[k] - b)

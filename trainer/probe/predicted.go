@@ -54,7 +54,7 @@ func (d *distances) means() (m [3]metrics.Number) {
 
 // Add compares a prediction with the clip whose first frames, seen of them, were given.
 func (p *Predicted) Add(truth, predicted Example, seen int) {
-	is, found := trackDecoded(truth), trackDecoded(predicted)
+	is, found := trackWeighted(truth), trackWeighted(predicted)
 	side := float64(max(truth.H, truth.W))
 	p.Clips, p.Seen, p.Horizon = p.Clips+1, seen, truth.T-seen
 	to := []*distances{&p.all}
