@@ -21,30 +21,11 @@ func TestBSQStepLiterals(t *testing.T) {
 	checkRefusals(t, refusal{kernels.BSQMeans{LFQ: l}, "InvTemp is 0"}, refusal{kernels.BSQStepLoss{BSQLoss: kernels.BSQLoss{LFQ: l}}, "InvTemp is 0"})
 }
 
-// TestBSQStepEqualsOneBatch divides a batch. The means of its parts' losses and gradients are
-// those of the whole.
 func TestBSQStepEqualsOneBatch(t *testing.T) {
-	const parts = 3
-	whole := kernels.BSQLoss{LFQ: kernels.LFQ{Tokens: 12, Books: 2, Bits: 5}, InvTemp: .5}
-	part := whole
-	part.Tokens /= parts
-	u, dterms := random("u", whole.Tokens*whole.Books*whole.Bits), []float32{.1, -.4, .25}
-	n := len(u) / parts
-	mean := make([]float32, whole.Books*whole.Bits)
-	for i := range parts {
-		for j, v := range define(kernels.BSQMeans(part), u[i*n:][:n]) {
-			mean[j] += v / parts
-		}
-	}
-	terms, grad := make([]float32, 3), []float32(nil)
-	for i := range parts {
-		for j, v := range define(kernels.BSQStepLoss{BSQLoss: part}, u[i*n:][:n], mean) {
-			terms[j] += v / parts
-		}
-		for _, v := range define(kernels.BSQStepLossGrad{BSQLossGrad: kernels.BSQLossGrad(part)}, dterms, u[i*n:][:n], mean) {
-			grad = append(grad, v/parts)
-		}
-	}
-	near(t, "terms", terms, define(whole, u))
-	near(t, "gradient", grad, define(kernels.BSQLossGrad(whole), dterms, u))
+	l := kernels.LFQ{Tokens: 12, Books: 2, Bits: 5}
+	stepEqualsOneBatch(t, l.Tokens*l.Books*l.Bits, l.Books*l.Bits, 3, func(parts int) stepKernels {
+		s := kernels.BSQLoss{LFQ: l, InvTemp: .5}
+		s.Tokens /= parts
+		return stepKernels{kernels.BSQMeans(s), kernels.BSQStepLoss{BSQLoss: s}, kernels.BSQStepLossGrad{BSQLossGrad: kernels.BSQLossGrad(s)}, s, kernels.BSQLossGrad(s)}
+	})
 }

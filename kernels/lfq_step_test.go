@@ -22,32 +22,43 @@ func TestLFQStepLiterals(t *testing.T) {
 		refusal{kernels.LFQStepLoss{LFQLoss: kernels.LFQLoss{LFQ: l}}, "InvTemp is 0"})
 }
 
-// TestLFQStepEqualsOneBatch divides a batch. The means of its parts' losses and gradients are
-// those of the whole.
+// stepKernels are the kernels of a loss of a step: the means of a batch, the loss and its gradient
+// with given means, and both of a batch alone.
+type stepKernels struct{ means, loss, grad, lossAlone, gradAlone kernels.Spec }
+
+// stepEqualsOneBatch divides a batch of values into parts. The means of the parts' losses and
+// gradients, with means [means] of all, are those of the whole. of returns the kernels of so many parts.
+func stepEqualsOneBatch(t *testing.T, values, means, parts int, of func(parts int) stepKernels) {
+	t.Helper()
+	x, dterms := random("x", values), []float32{.1, -.4, .25}
+	n, part, whole := values/parts, of(parts), of(1)
+	mean := make([]float32, means)
+	for i := range parts {
+		for j, v := range define(part.means, x[i*n:][:n]) {
+			mean[j] += v / float32(parts)
+		}
+	}
+	terms, grad := make([]float32, len(dterms)), []float32(nil)
+	for i := range parts {
+		for j, v := range define(part.loss, x[i*n:][:n], mean) {
+			terms[j] += v / float32(parts)
+		}
+		for _, v := range define(part.grad, dterms, x[i*n:][:n], mean) {
+			grad = append(grad, v/float32(parts))
+		}
+	}
+	near(t, "terms", terms, define(whole.lossAlone, x))
+	near(t, "gradient", grad, define(whole.gradAlone, dterms, x))
+}
+
 func TestLFQStepEqualsOneBatch(t *testing.T) {
-	const parts = 3
 	for _, offset := range []float32{0, 1e-2} {
-		whole := kernels.LFQLoss{LFQ: kernels.LFQ{Tokens: 12, Books: 2, Bits: 5}, InvTemp: .5, Offset: offset}
-		part := whole
-		part.Tokens /= parts
-		z, dterms := random("z", whole.Tokens*whole.Books*whole.Bits), []float32{.1, -.4, .25}
-		n := len(z) / parts
-		mean := make([]float32, whole.Books<<whole.Bits)
-		for i := range parts {
-			for j, v := range define(kernels.LFQMeans{LFQ: part.LFQ, InvTemp: part.InvTemp}, z[i*n:][:n]) {
-				mean[j] += v / parts
-			}
-		}
-		terms, grad := make([]float32, 3), []float32(nil)
-		for i := range parts {
-			for j, v := range define(kernels.LFQStepLoss{LFQLoss: part}, z[i*n:][:n], mean) {
-				terms[j] += v / parts
-			}
-			for _, v := range define(kernels.LFQStepLossGrad{LFQLossGrad: kernels.LFQLossGrad(part)}, dterms, z[i*n:][:n], mean) {
-				grad = append(grad, v/parts)
-			}
-		}
-		near(t, "terms", terms, define(whole, z))
-		near(t, "gradient", grad, define(kernels.LFQLossGrad(whole), dterms, z))
+		l := kernels.LFQ{Tokens: 12, Books: 2, Bits: 5}
+		stepEqualsOneBatch(t, l.Tokens*l.Books*l.Bits, l.Books<<l.Bits, 3, func(parts int) stepKernels {
+			s := kernels.LFQLoss{LFQ: l, InvTemp: .5, Offset: offset}
+			s.Tokens /= parts
+			return stepKernels{kernels.LFQMeans{LFQ: s.LFQ, InvTemp: s.InvTemp}, kernels.LFQStepLoss{LFQLoss: s},
+				kernels.LFQStepLossGrad{LFQLossGrad: kernels.LFQLossGrad(s)}, s, kernels.LFQLossGrad(s)}
+		})
 	}
 }

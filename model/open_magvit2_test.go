@@ -73,18 +73,8 @@ func TestOpenMagvit2DecoderOverwritesItsInput(t *testing.T) {
 	s := Shape{N: 1, T: 1, H: 64, W: 64}
 	g, err := tok.Decoder(s)
 	check(t, err)
-	offsets, n := make([]int, len(tok.Params)), 0
-	for i, p := range tok.Params {
-		offsets[i] = n
-		n += p.Len()
-	}
-	be := &kernels.NullBackend{}
-	params, err := be.Alloc(n)
-	check(t, err)
-	p, err := g.Compile(be, params, nil, offsets)
-	check(t, err)
 	picture := int64(4 * s.H * s.W * 32)
-	if got := p.Plan.Stats().ArenaBytes; got > 4*picture+picture/4 {
+	if got := arenaBytes(t, tok, g); got > 4*picture+picture/4 {
 		t.Errorf("arena of %d bytes, %.2f times a picture of 32 channels", got, float64(got)/float64(picture))
 	}
 }

@@ -7,6 +7,22 @@ import (
 	"magvit/kernels"
 )
 
+// arenaBytes is the memory of a graph's values, without its parameters.
+func arenaBytes(t *testing.T, tok *Tokenizer, g *Graph) int64 {
+	t.Helper()
+	offsets, n := make([]int, len(tok.Params)), 0
+	for i, p := range tok.Params {
+		offsets[i] = n
+		n += p.Len()
+	}
+	be := &kernels.NullBackend{}
+	params, err := be.Alloc(n)
+	check(t, err)
+	p, err := g.Compile(be, params, nil, offsets)
+	check(t, err)
+	return p.Plan.Stats().ArenaBytes
+}
+
 // A clip in pieces needs the memory of a piece: 33 frames no more than 17.
 func TestPiecesNeedLessMemory(t *testing.T) {
 	c := VidTokConfig(128, []int{8, 8, 8, 8, 8}, Published{Multipliers: []int{1, 2, 4, 4}, Blocks: 2, Version: "1.1", TimeDown: []int{1, 2}, TimeUp: []int{1, 2}, Norm: "layer"})
@@ -16,17 +32,7 @@ func TestPiecesNeedLessMemory(t *testing.T) {
 		check(t, tok.SetPieces(Pieces{Frames: pieces}))
 		g, err := graph(Shape{1, frames, 128, 128})
 		check(t, err)
-		offsets, n := make([]int, len(tok.Params)), 0
-		for i, p := range tok.Params {
-			offsets[i] = n
-			n += p.Len()
-		}
-		be := &kernels.NullBackend{}
-		params, err := be.Alloc(n)
-		check(t, err)
-		p, err := g.Compile(be, params, nil, offsets)
-		check(t, err)
-		return p.Plan.Stats().ArenaBytes
+		return arenaBytes(t, tok, g)
 	}
 	for name, graph := range map[string]func(Shape) (*Graph, error){"encoder": tok.Encoder, "decoder": tok.Decoder} {
 		once, pieces, longer := arena(17, 0, graph), arena(17, 4, graph), arena(33, 4, graph)
