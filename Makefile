@@ -42,7 +42,7 @@ mpi-gpu: kernels .tools/stub/libcuda.so $(CUDA_H)
 
 # Ranks under the launcher of each MPI library that is installed.
 MPI_TESTS = MPI
-MPI_FLAGS = -short
+MPI_FLAGS = -short -timeout 20m
 mpi-test: setup-go
 	@found=; for mpi in openmpi mpich; do \
 	  command -v mpicc.$$mpi mpirun.$$mpi >/dev/null || continue; found=1; \

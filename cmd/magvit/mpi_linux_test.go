@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -36,7 +37,10 @@ func mpirun(t *testing.T, args ...string) *exec.Cmd {
 	if len(launcher) == 0 {
 		t.Fatal("MAGVIT_MPIRUN is not set: want the launcher of the MPI library that the program is built for, see make mpi-test")
 	}
-	cmd := exec.CommandContext(t.Context(), launcher[0], append(launcher[1:], args...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, launcher[0], append(launcher[1:], args...)...)
+	cmd.WaitDelay = 10 * time.Second
 	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), mpiEnvironment...)
 	return cmd
 }
@@ -57,7 +61,7 @@ var mpiVariants = map[string][]string{
 
 // mpiTraining are the arguments of a training of the campaigns with 4 batches a step.
 func mpiTraining(t *testing.T, out, variant string) []string {
-	return append(append(tortured(t, out).Args[1:], "--set", "train.batch=1", "--set", "train.accumulate=4", "--set", "train.schedule=constant"), mpiVariants[variant]...)
+	return append(append(tortured(t, out).Args[1:], "--set", "train.batch=1", "--set", "train.accumulate=4", "--set", "train.schedule=constant", "--set", "train.timeout=60"), mpiVariants[variant]...)
 }
 
 func succeeds(t *testing.T, cmd *exec.Cmd, what string) {

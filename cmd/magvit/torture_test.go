@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -45,18 +46,33 @@ func tortured(t *testing.T, out string) *exec.Cmd {
 // outcome runs a command to its end; a trace, or no end within two minutes, fails the test.
 func outcome(t *testing.T, cmd *exec.Cmd, what string) (status int, log string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	limited := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
-	limited.Dir, limited.Env = cmd.Dir, cmd.Env
-	_, log, status = finish(t, limited)
-	if ctx.Err() != nil {
-		t.Errorf("%s: no end within two minutes", what)
+	status, log, ended := limited(t, cmd)
+	if !ended {
+		t.Errorf("%s: no end within two minutes\n%s", what, log)
 	}
 	if strings.Contains(log, "goroutine ") {
 		t.Errorf("%s: a trace\n%s", what, log)
 	}
 	return status, log
+}
+
+// limited runs a command for two minutes at most; ended is false if it was killed then. Processes that
+// the command has left running keep its output open, which is not waited for.
+func limited(t *testing.T, cmd *exec.Cmd) (status int, log string, ended bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
+	var stderr bytes.Buffer
+	c.Dir, c.Env, c.Stderr, c.WaitDelay = cmd.Dir, cmd.Env, &stderr, 10*time.Second
+	err := c.Run()
+	if c.ProcessState == nil {
+		t.Fatal(err)
+	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		t.Errorf("%s ended, and 10 s later processes that it started still have its output open\n%s", strings.Join(cmd.Args, " "), &stderr)
+	}
+	return c.ProcessState.ExitCode(), stderr.String(), ctx.Err() == nil
 }
 
 // lastStep is the checkpoint that a training of a campaign ends with.
