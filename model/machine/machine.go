@@ -27,6 +27,7 @@ type Plan struct {
 	buffers map[*G.Node]kernels.Buffer
 	zeros   map[int]*G.Node // as many as are asked for
 	final   map[*G.Node]int // number of launches after which a value does not change
+	loads   [][]load        // by launch: the offloaded parameters that it is the first to use
 	replay  func() error    // enqueues the steps, after the first Run
 	stats   Stats
 }
@@ -60,8 +61,8 @@ func results(s kernels.Spec) int {
 }
 
 // Compile plans the computation of outputs, whose values stay readable until the
-// next Run. bound gives nodes a place of the caller's: inputs, parameters, and
-// outputs such as gradients. An input that is not bound gets a place of its own. how says
+// next Run. bound gives nodes a place of the caller's: inputs, parameters, which may be
+// Offloaded, and outputs such as gradients. An input that is not bound gets a place of its own. how says
 // which values may be made twice to save memory.
 func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buffer, how Recompute) (*Plan, error) {
 	p := &Plan{be: be, buffers: map[*G.Node]kernels.Buffer{}, zeros: map[int]*G.Node{}, final: map[*G.Node]int{}}
@@ -92,6 +93,9 @@ func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buff
 	}
 	half := p.store(prog, keep)
 	prog = sumBiases(prog, half)
+	if err := p.offload(prog); err != nil {
+		return nil, err
+	}
 	if err := p.place(prog, half, keep); err != nil {
 		return nil, err
 	}
@@ -233,6 +237,9 @@ func (p *Plan) Buffer(n *G.Node) kernels.Buffer { return p.buffers[n] }
 
 // Run computes the outputs from the inputs.
 func (p *Plan) Run() (err error) {
+	if p.stats.Loads > 0 {
+		return p.runOffloaded()
+	}
 	if p.replay == nil {
 		if p.replay, err = kernels.Record(p.be, p.Enqueue); err != nil {
 			return fmt.Errorf("machine: %w", err)
@@ -245,6 +252,7 @@ func (p *Plan) Run() (err error) {
 }
 
 // Enqueue is Run without the wait, kernel by kernel: a part of what kernels.Record records.
+// A plan with offloaded parameters has no Enqueue.
 func (p *Plan) Enqueue() { p.EnqueueRange(0, len(p.steps)) }
 
 // EnqueueRange is Enqueue for the launches from up to to.

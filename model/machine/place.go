@@ -38,6 +38,9 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 	var all []*life
 	const line = 16 // values of a cache line: places start on one
 	for i, in := range prog {
+		for _, o := range p.loads[i] {
+			all = append(all, &life{nodes: []*G.Node{o.node}, size: (size(o.node) + line - 1) / line * line, from: i, to: last[o.node]})
+		}
 		for _, n := range in.results() {
 			p.stats.ValueBytes += 4 * int64(words(n))
 			if p.buffers[n] != nil {

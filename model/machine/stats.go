@@ -18,6 +18,7 @@ type Stats struct {
 	Prepared   int             // different kernels among them
 	ArenaBytes int64           // the one arena of all intermediate values
 	ValueBytes int64           // what they would take side by side
+	Loads      int             // parameters that a Run reads, as they are offloaded
 	Kinds      map[string]Kind // by kind of kernel
 }
 
@@ -57,11 +58,12 @@ func (p *Plan) Stats() Stats { return p.stats }
 func (p *Plan) Times() ([]float64, error) {
 	times := make([]float64, len(p.steps))
 	for i := range p.steps {
-		st := &p.steps[i]
 		start := time.Now()
-		st.kernel.Run(st.args...)
+		if err := p.launch(i); err != nil {
+			return nil, err
+		}
 		if err := p.be.Sync(); err != nil {
-			return nil, fmt.Errorf("machine: %s: %w", kernels.Name(st.spec), err)
+			return nil, fmt.Errorf("machine: %s: %w", kernels.Name(p.steps[i].spec), err)
 		}
 		times[i] = time.Since(start).Seconds()
 	}
