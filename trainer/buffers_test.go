@@ -60,6 +60,13 @@ func TestCodebookResumes(t *testing.T) {
 	if err != nil || dim != 4 || len(vectors) != 32*4 {
 		t.Fatalf("%d values of vectors of %d, %v", len(vectors), dim, err)
 	}
+	offloaded, err := task.OffloadEncoder(straight.Backend, straight.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, _, err := offloaded.CodeVectors(); err != nil || !slices.Equal(same, vectors) {
+		t.Errorf("other vectors with weights in the file, error %v", err)
+	}
 	first := make([]float32, len(vectors))
 	i, _ := codec.Tokenizer.Codebook()
 	codec.Tokenizer.Init(straight.Config.Train.Seed, i, first)

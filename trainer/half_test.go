@@ -21,7 +21,7 @@ func (w *written) Write(dst kernels.Buffer, src []float32) error {
 }
 
 // A codec that is opened for encoding or decoding alone gives the same results, with only
-// the weights of its half in memory.
+// the weights of its half in memory, or with weights that stay in the file.
 func TestHalfOfACodec(t *testing.T) {
 	o, _ := small(t, "train.steps=2")
 	run(t, t.Context(), o)
@@ -57,6 +57,23 @@ func TestHalfOfACodec(t *testing.T) {
 	trainertest.Check(t, err)
 	if !slices.Equal(clip, same) {
 		t.Error("another clip from the decoder alone")
+	}
+	offloading := &written{Backend: o.Backend}
+	encoder, err = task.OffloadEncoder(offloading, o.Out)
+	trainertest.Check(t, err)
+	decoder, err = task.OffloadDecoder(offloading, o.Out)
+	trainertest.Check(t, err)
+	if offloading.values != 0 || encoder.SHA256 != whole.SHA256 {
+		t.Errorf("%d values written before the first clip, hash %s, want 0 and %s", offloading.values, encoder.SHA256, whole.SHA256)
+	}
+	for range 2 {
+		got, err = encoder.Encode(video, s)
+		trainertest.Check(t, err)
+		same, err = decoder.Decode(want, s)
+		trainertest.Check(t, err)
+		if !slices.Equal(got, want) || !slices.Equal(clip, same) {
+			t.Error("other codes or another clip with weights in the file")
+		}
 	}
 	_, err = encoder.Decode(want, s)
 	trainertest.Refused(t, err, "opened for encoding alone")

@@ -1,8 +1,10 @@
 package main
 
 import (
+	endian "encoding/binary"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"magvit/kernels"
 	"magvit/kernels/philox"
 	"magvit/model"
+	"magvit/model/machine"
 	"magvit/trainer/config"
 	"magvit/trainer/usage"
 )
@@ -28,6 +31,7 @@ func benchCodecCommand(name, what string) *cli.Command {
 			&cli.IntFlag{Name: "frames", DefaultText: "the preset's, or 16", Usage: "frames of a clip"},
 			&cli.IntFlag{Name: "size", DefaultText: "the preset's", Usage: "side of a frame in pixels"},
 			&cli.IntFlag{Name: "runs", Value: 5, Usage: "runs to measure, after one that is not measured"},
+			&cli.BoolFlag{Name: "offload", Usage: "as encode and decode do with --offload: weights are in a file, which is in the page cache"},
 			explainFlag(),
 			kernelsFlag(),
 			jsonFlag(),
@@ -68,7 +72,7 @@ func benchCodec(c *cli.Context, encode bool) error {
 			return usagef("--%s %d: want 1 or more", f, c.Int(f))
 		}
 	}
-	if err := checkPlanFlags(c, []string{"peak", "architecture"}, []string{"runs", "explain"}); err != nil {
+	if err := checkPlanFlags(c, []string{"peak", "architecture"}, []string{"runs", "explain", "offload"}); err != nil {
 		return err
 	}
 	cfg, err := config.Preset(c.String("preset"))
@@ -101,7 +105,7 @@ func benchCodec(c *cli.Context, encode bool) error {
 		return err
 	}
 	be := &counted{Backend: device}
-	p, parameters, err := withRandomWeights(be, tok, g)
+	p, parameters, err := withRandomWeights(be, tok, g, c.Bool("offload"))
 	if err != nil {
 		return err
 	}
@@ -161,7 +165,7 @@ func planCodec(c *cli.Context, tok *model.Tokenizer, g *model.Graph) error {
 	if err != nil {
 		return err
 	}
-	p, _, err := withRandomWeights(only, tok, g)
+	p, _, err := withRandomWeights(only, tok, g, false)
 	if err != nil {
 		return err
 	}
@@ -178,8 +182,8 @@ func planCodec(c *cli.Context, tok *model.Tokenizer, g *model.Graph) error {
 
 // withRandomWeights compiles a graph with weights of the size that first values have, and
 // returns their number. They repeat, as drawing hundreds of millions takes longer than the
-// runs. Weights that the graph does not use have no memory.
-func withRandomWeights(be kernels.Backend, tok *model.Tokenizer, g *model.Graph) (*model.Program, int, error) {
+// runs. Weights that the graph does not use have no memory. Offloaded ones are in a temporary file.
+func withRandomWeights(be kernels.Backend, tok *model.Tokenizer, g *model.Graph, offload bool) (*model.Program, int, error) {
 	const (
 		period = 65521
 		line   = 16 // values of a cache line: parameters start on one
@@ -191,7 +195,7 @@ func withRandomWeights(be kernels.Backend, tok *model.Tokenizer, g *model.Graph)
 			parameters += p.Len()
 		}
 	}
-	params, err := be.Alloc(end)
+	params, write, err := benchWeights(be, end, offload)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -210,13 +214,52 @@ func withRandomWeights(be kernels.Backend, tok *model.Tokenizer, g *model.Graph)
 		}
 		for at := 0; at < p.Len(); at += period {
 			n := min(period, p.Len()-at)
-			if err := be.Write(params.Slice(offsets[i]+at, offsets[i]+at+n), values[:n]); err != nil {
+			if err := write(offsets[i]+at, values[:n]); err != nil {
 				return nil, 0, err
 			}
 		}
 	}
 	p, err := g.Compile(be, params, nil, offsets)
 	return p, parameters, err
+}
+
+// benchWeights is an arena of n values, in memory or in a file, and what writes values to it.
+func benchWeights(be kernels.Backend, n int, offload bool) (params kernels.Buffer, write func(at int, values []float32) error, err error) {
+	if !offload {
+		params, err = be.Alloc(n)
+		return params, func(at int, values []float32) error { return be.Write(params.Slice(at, at+len(values)), values) }, err
+	}
+	f, err := os.CreateTemp("", "magvit-bench-*")
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil { // it is there until it is closed
+		return nil, nil, err
+	}
+	raw, part := make([]byte, 1<<18), make([]float32, 1<<16)
+	write = func(at int, values []float32) error {
+		b, err := endian.Append(raw[:0], endian.LittleEndian, values)
+		if err == nil {
+			_, err = f.WriteAt(b, 4*int64(at))
+		}
+		return err
+	}
+	read := func(at int, to kernels.Buffer) error {
+		for from := 0; from < to.Len(); from += len(part) {
+			some := part[:min(len(part), to.Len()-from)]
+			if _, err := f.ReadAt(raw[:4*len(some)], 4*int64(at+from)); err != nil {
+				return err
+			}
+			for i := range some {
+				some[i] = math.Float32frombits(endian.LittleEndian.Uint32(raw[4*i:]))
+			}
+			if err := be.Write(to.Slice(from, from+len(some)), some); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return machine.NewOffloaded(n, read), write, nil
 }
 
 // randomInput writes random clips, or random codes.

@@ -19,6 +19,12 @@ func TestBenchCodec(t *testing.T) {
 			t.Errorf("bench %s: %+v", what, r)
 		}
 	}
+	// Of a network whose weights are most of its memory, offloaded ones are not in memory together.
+	kept := printed(t, "bench", "decode", "--preset", "small", "--size", "16", "--runs", "1", "--json")
+	offloaded := printed(t, "bench", "decode", "--preset", "small", "--size", "16", "--runs", "1", "--json", "--offload")
+	if kept["peak_bytes"].(float64)-offloaded["peak_bytes"].(float64) < 4*.7*kept["parameters"].(float64) || offloaded["parameters"] != kept["parameters"] {
+		t.Errorf("buffers of %v bytes with %v parameters in memory, %v with offloaded ones", kept["peak_bytes"], kept["parameters"], offloaded["peak_bytes"])
+	}
 	halves := 0
 	for _, what := range []string{"encode", "decode"} {
 		out, _ := magvit(t, "bench", what, "--preset", "tiny", "--plan", "--precision", "bf16", "--json")

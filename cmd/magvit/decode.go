@@ -26,6 +26,7 @@ func decodeCommand() *cli.Command {
 			&cli.StringFlag{Name: "codes", Usage: "the .npz `FILE` or folder that encode wrote, one of its shards, or a .npz, .npy or .tar of int32 codes [N,T',H',W']"},
 			&cli.StringFlag{Name: "out", Usage: "`PATH` to write: .npz, .mp4, .gif or a folder of PNG; an existing file is replaced"},
 			piecesFlag(),
+			offloadFlag(),
 			&cli.BoolFlag{Name: "other-tokenizer", Usage: "decode codes that another tokenizer made"},
 		}, append(mediaFlags(), deviceFlags()...)...),
 		Action: decode,
@@ -59,7 +60,7 @@ func decode(c *cli.Context) error {
 	}
 	p := newProgress(c, "decode", 10*time.Second)
 	defer p.close()
-	be, codec, err := openCheckpoint(c, p.log, task.OpenDecoder)
+	be, codec, err := openCheckpoint(c, p.log, offloading(c, task.OpenDecoder, task.OffloadDecoder))
 	if err != nil {
 		return err
 	}

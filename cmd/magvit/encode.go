@@ -29,7 +29,7 @@ func encodeCommand() *cli.Command {
 A folder gets shards, each a file of the codes of --shard-clips clips, and index.json after the last one. The same command
 again goes on where it was interrupted. --shard 0/8 to 7/8 are eight jobs for one folder, on any machines that share it;
 together they write what one run writes. trainer/codes/README.md specifies the files.`,
-		Flags: workFlags("all", append(append(clipFlags(), jsonFlag()),
+		Flags: workFlags("all", append(append(clipFlags(), offloadFlag(), jsonFlag()),
 			&cli.StringFlag{Name: "out", Usage: "the .npz `FILE` to write, which is replaced, or a FOLDER for shards, where those that are there are kept"},
 			&cli.StringFlag{Name: "format", DefaultText: "npz for a name that ends so, else npy", Usage: "npz, npy (arrays to map into memory) or tar (samples for webdataset)"},
 			&cli.StringFlag{Name: "shard", DefaultText: "all", Usage: "make only the shards whose number is I modulo N, `I/N`; I counts from 0"},
@@ -59,7 +59,7 @@ func encode(c *cli.Context) error {
 	if err := protect(out, "--out", append(c.StringSlice("data"), checkpointInputs(c)...)...); err != nil {
 		return err
 	}
-	w, err := openWork(c, task.OpenEncoder)
+	w, err := openWork(c, offloading(c, task.OpenEncoder, task.OffloadEncoder))
 	if err != nil {
 		return err
 	}

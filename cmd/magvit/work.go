@@ -59,7 +59,7 @@ func framesFlag() cli.Flag {
 	return &cli.IntFlag{Name: "frames", DefaultText: "as in training, 0 for imported weights", Usage: "frames of a clip: longer ones are cut, shorter ones repeat their last; 0: as many as the first clip has"}
 }
 
-// codecOpener is one of task.OpenCodec, OpenEncoder and OpenDecoder.
+// codecOpener is one of task.OpenCodec, OpenEncoder, OpenDecoder, OffloadEncoder and OffloadDecoder.
 type codecOpener func(be kernels.Backend, path string) (*task.Codec, error)
 
 // openCheckpoint starts the device and reads the checkpoint.
@@ -84,6 +84,19 @@ func openCheckpoint(c *cli.Context, log *slog.Logger, open codecOpener) (kernels
 // piecesFlag belongs to commands that encode or decode clips.
 func piecesFlag() cli.Flag {
 	return &cli.IntFlag{Name: "pieces", DefaultText: "the whole clip", Usage: "vidtok: go through clips in pieces of `FRAMES`, in the memory that a piece needs, with the same results; a multiple of the frames of a code"}
+}
+
+// offloadFlag belongs to commands that run one half of a tokenizer.
+func offloadFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "offload", Usage: "leave the weights in their file and read those of a layer when it runs: the memory of the largest layer for that of all, and all of the file for each batch"}
+}
+
+// offloading is the opener for the flags: of weights in memory or in their file.
+func offloading(c *cli.Context, inMemory, inFile codecOpener) codecOpener {
+	if c.Bool("offload") {
+		return inFile
+	}
+	return inMemory
 }
 
 // logCheckpoint logs which checkpoint was read.

@@ -15,6 +15,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/model/machine"
 	"magvit/trainer/atomicfile"
 	"magvit/trainer/config"
 	"magvit/trainer/torchfile"
@@ -124,6 +125,33 @@ func (o *Opened) Load(be kernels.Backend, params kernels.Buffer, used func(i int
 	})
 	h.add(gap[:o.Len-end])
 	return h.String(), err
+}
+
+// Offload returns the arena of the weights that evaluation uses, and their Hash. They stay in
+// the file, which is open as long as the arena is used: values are read when a program runs.
+func (o *Opened) Offload(be kernels.Backend) (arena machine.Offloaded, sha256 string, err error) {
+	if sha256, err = o.Load(be, nil, func(int) bool { return false }); err != nil {
+		return arena, "", err
+	}
+	path := filepath.Join(o.Dir, ModelFile)
+	list, _, err := torchfile.OpenSafetensors(path)
+	if err != nil {
+		return arena, "", usage.Wrap(err)
+	}
+	tensors, at := map[string]*torchfile.Tensor{}, map[int]*torchfile.Tensor{}
+	for _, t := range list {
+		tensors[t.Name] = t.Tensor
+	}
+	for i, p := range o.Params {
+		at[o.Offsets[i]] = tensors[o.evaluated()+p.Name]
+	}
+	return machine.NewOffloaded(o.Len, func(from int, to kernels.Buffer) error {
+		err := at[from].EachFloat32(func(k int, values []float32) error { return be.Write(to.Slice(k, k+len(values)), values) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
+	}), sha256, nil
 }
 
 // each calls do with the values of the parameters in a file under names with a prefix, all

@@ -6,6 +6,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/model/machine"
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/data"
 	"magvit/trainer/usage"
@@ -62,22 +63,33 @@ func (part networkPart) of(net model.Network) (func(i int) bool, error) {
 
 // OpenCodec reads a tokenizer's checkpoint as Open does.
 func OpenCodec(be kernels.Backend, path string) (*Codec, error) {
-	return openCodec(be, path, wholeNetwork)
+	return openCodec(be, path, wholeNetwork, false)
 }
 
 // OpenEncoder is OpenCodec for Encode alone: weights that only the decoder uses are not in
 // memory.
 func OpenEncoder(be kernels.Backend, path string) (*Codec, error) {
-	return openCodec(be, path, encoderOnly)
+	return openCodec(be, path, encoderOnly, false)
 }
 
 // OpenDecoder is OpenCodec for Decode alone.
 func OpenDecoder(be kernels.Backend, path string) (*Codec, error) {
-	return openCodec(be, path, decoderOnly)
+	return openCodec(be, path, decoderOnly, false)
 }
 
-func openCodec(be kernels.Backend, path string, part networkPart) (*Codec, error) {
-	o, params, hash, err := openWeights(be, path, part)
+// OffloadEncoder is OpenEncoder with weights that stay in the file: those of a kernel are in
+// memory while it runs, and each Encode reads all of them. Codes are the same.
+func OffloadEncoder(be kernels.Backend, path string) (*Codec, error) {
+	return openCodec(be, path, encoderOnly, true)
+}
+
+// OffloadDecoder is OpenDecoder with weights that stay in the file, as those of OffloadEncoder do.
+func OffloadDecoder(be kernels.Backend, path string) (*Codec, error) {
+	return openCodec(be, path, decoderOnly, true)
+}
+
+func openCodec(be kernels.Backend, path string, part networkPart, offload bool) (*Codec, error) {
+	o, params, hash, err := openWeights(be, path, part, offload)
 	if err != nil {
 		return nil, err
 	}
@@ -195,8 +207,17 @@ func (c *Codec) CodeVectors() (vectors []float32, dim int, err error) {
 		return nil, 0, nil
 	}
 	p := c.Tokenizer.Params[i]
+	from := c.params.Slice(c.offsets[i], c.offsets[i]+p.Len())
+	if o, ok := from.(machine.Offloaded); ok {
+		if from, err = c.be.Alloc(p.Len()); err != nil {
+			return nil, 0, err
+		}
+		if err := o.ReadTo(from); err != nil {
+			return nil, 0, err
+		}
+	}
 	vectors = make([]float32, p.Len())
-	return vectors, p.Shape[2], c.be.Read(vectors, c.params.Slice(c.offsets[i], c.offsets[i]+p.Len()))
+	return vectors, p.Shape[2], c.be.Read(vectors, from)
 }
 
 // EncodeWithLatents is Encode that also returns the input of the quantizer, latents

@@ -78,7 +78,7 @@ func newTask(be kernels.Backend, net model.Network, of Trained, params kernels.B
 
 // Open reads a checkpoint, see checkpoint.Find. The average of the weights is used where there is one.
 func Open(be kernels.Backend, path string) (Task, Trained, error) {
-	o, params, _, err := openWeights(be, path, wholeNetwork)
+	o, params, _, err := openWeights(be, path, wholeNetwork, false)
 	if err != nil {
 		return nil, Trained{}, err
 	}
@@ -87,10 +87,15 @@ func Open(be kernels.Backend, path string) (Task, Trained, error) {
 }
 
 // openWeights reads a checkpoint and puts the weights that evaluation uses on a backend, of
-// a tokenizer those of the parts that are wanted. hash is that of all weights.
-func openWeights(be kernels.Backend, path string, part networkPart) (o *checkpoint.Opened, params kernels.Buffer, hash string, err error) {
+// a tokenizer those of the parts that are wanted; offloaded weights stay in the file. hash is
+// that of all weights.
+func openWeights(be kernels.Backend, path string, part networkPart, offload bool) (o *checkpoint.Opened, params kernels.Buffer, hash string, err error) {
 	if o, err = checkpoint.Open(path); err != nil {
 		return nil, nil, "", err
+	}
+	if offload {
+		params, hash, err = o.Offload(be)
+		return o, params, hash, err
 	}
 	used, err := part.of(o.Net)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"sync"
 )
 
 // Dtype is the type of a tensor's elements; its text is torch's name of it.
@@ -304,10 +305,17 @@ func (t *Tensor) Float32s() ([]float32, error) {
 	return out, nil
 }
 
+// part is the memory for a part of a tensor. The parts of a large file would be much garbage.
+type part struct {
+	raw    [4 << 16]byte
+	values [1 << 16]float32
+}
+
+var parts = sync.Pool{New: func() any { return new(part) }}
+
 // EachFloat32 reads the elements of a float32 tensor in row-major order, a part at a time: do gets the position of the
 // part's first element, and values that are valid until it returns.
 func (t *Tensor) EachFloat32(do func(from int, values []float32) error) error {
-	const most = 1 << 18
 	if t.Dtype != Float32 {
 		return fmt.Errorf("a tensor of %s; want float32", t.Dtype)
 	}
@@ -322,14 +330,15 @@ func (t *Tensor) EachFloat32(do func(from int, values []float32) error) error {
 		return err
 	}
 	n := t.Len()
-	raw, values := make([]byte, 4*min(n, most)), make([]float32, min(n, most))
-	for from := 0; from < n; from += most {
-		some := values[:min(most, n-from)]
-		if got, err := t.storage.at.ReadAt(raw[:4*len(some)], 4*int64(t.Offset+from)); got < 4*len(some) {
+	p := parts.Get().(*part)
+	defer parts.Put(p)
+	for from := 0; from < n; from += len(p.values) {
+		some := p.values[:min(len(p.values), n-from)]
+		if got, err := t.storage.at.ReadAt(p.raw[:4*len(some)], 4*int64(t.Offset+from)); got < 4*len(some) {
 			return fmt.Errorf("storage %q: %w", t.storage.name, err)
 		}
 		for i := range some {
-			some[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+			some[i] = math.Float32frombits(binary.LittleEndian.Uint32(p.raw[4*i:]))
 		}
 		if err := do(from, some); err != nil {
 			return err
