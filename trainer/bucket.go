@@ -19,9 +19,8 @@ type bucket struct {
 
 	copy, add  kernels.Kernel // of a batch's gradients to the step's; nil with one batch
 	summer     *ranks.Summer
-	own, total []float32 // sums of this rank and of all, on the host
-	load       kernels.Kernel
-	pair       kernels.Kernel // adds shards on the device
+	own, total []float32           // sums of this rank and of all, on the host
+	device     *ranks.DeviceSummer // nil: sums go through the host's memory
 }
 
 // cut divides the gradients of an optimizer's section into buckets of at least size values, each of
@@ -85,11 +84,12 @@ func (r *reducer) prepare(be kernels.Backend, b *bucket) (err error) {
 		}
 		b.own, b.total = make([]float32, n*r.part.nodes()), make([]float32, n)
 	} else {
-		shard := r.shard(n)
-		b.load, b.pair = prepare(kernels.Affine{Len: n, Mul: 1}), prepare(kernels.Add{Len: shard})
-		if err == nil && (r.send == nil || r.send.Len() < shard*r.group.Size()) {
-			if r.send, err = be.Alloc(shard * r.group.Size()); err == nil {
-				r.recv, err = be.Alloc(shard * r.group.Size())
+		if err == nil {
+			b.device, err = ranks.NewDeviceSummer(be, r.device, r.part.tree, n)
+		}
+		if err == nil && (r.send == nil || r.send.Len() < b.device.Workspace()) {
+			if r.send, err = be.Alloc(b.device.Workspace()); err == nil {
+				r.recv, err = be.Alloc(b.device.Workspace())
 			}
 		}
 	}
@@ -97,29 +97,6 @@ func (r *reducer) prepare(be kernels.Backend, b *bucket) (err error) {
 		return fmt.Errorf("trainer: %w", err)
 	}
 	return nil
-}
-
-// shard is the number of values of a bucket that each device adds up.
-func (r *reducer) shard(n int) int { return (n + r.group.Size() - 1) / r.group.Size() }
-
-// exchange enqueues the sum of a bucket over all devices: each adds up a shard, in the order of
-// the tree, and all gather the sums.
-func (r *reducer) exchange(b *bucket) {
-	n, size := b.to-b.from, r.group.Size()
-	shard := r.shard(n)
-	send, recv := r.send.Slice(0, shard*size), r.recv.Slice(0, shard*size)
-	part := func(i int) kernels.Buffer { return recv.Slice(i*shard, (i+1)*shard) }
-	b.load.Run(send.Slice(0, n), b.node(0))
-	r.device.Exchange(recv, send)
-	var nodes []ranks.Node
-	for i := range size {
-		nodes = append(nodes, r.part.tree.Nodes(r.part.tree.Part(i, size))...)
-	}
-	for _, p := range r.part.tree.Pairs(nodes) {
-		b.pair.Run(part(p[0]), part(p[0]), part(p[1]))
-	}
-	r.device.AllGather(send, part(0))
-	b.load.Run(b.node(0), send.Slice(0, n))
 }
 
 // Bucket is what several ranks add up at once.

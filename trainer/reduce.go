@@ -150,7 +150,7 @@ func (r *reducer) each(p *reduction, programs []*model.Program, place batchPlace
 // enqueue is a step's last batch, with the sums over all ranks and the update.
 func (r *reducer) enqueue(s *Stepper, plan *reduction, p, against *model.Program, place batchPlace) {
 	_ = r.each(plan, []*model.Program{p, against}, place, func(b *bucket) error { // which returns no error
-		r.device.Overlap(func() { r.exchange(b) })
+		r.device.Overlap(func() { b.device.Enqueue(b.node(0), r.send, r.recv) })
 		return nil
 	})
 	r.device.Join()

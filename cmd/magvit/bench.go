@@ -21,7 +21,7 @@ func benchCommand() *cli.Command {
 		Usage:       "each kernel against its definition, with GFLOP/s and GB/s",
 		Description: example("magvit bench --filter '^Conv{'", "magvit bench --check --device gpu --precision bf16", "magvit bench step --preset demo"),
 		Flags: append([]cli.Flag{
-			&cli.BoolFlag{Name: "check", Usage: "compare the whole suite with the definitions; speed is then measured on a GPU only"},
+			&cli.BoolFlag{Name: "check", Usage: "compare the whole suite with the definitions, and under mpirun sums over ranks; speed is then measured on a GPU only"},
 			&cli.StringFlag{Name: "filter", Usage: "only kernels whose name, or the names of their launches, match this `REGEXP`"},
 			&cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "time limit of a kernel on a GPU, over all its runs; longer counts as hanging"},
 			kernelsFlag(),
@@ -32,11 +32,11 @@ func benchCommand() *cli.Command {
 	}
 }
 
-// benchRow is one kernel. Fractions are of the multiply-adds and of the copying speed
+// benchRow is one kernel, or a sum over ranks. Fractions are of the multiply-adds and of the copying speed
 // that were measured on the same device in the same run.
 type benchRow struct {
 	Kernel    string  `json:"kernel"`
-	Launches  string  `json:"launches,omitempty"` // on a GPU, the names of the kernels launched; on a CPU, a convolution's algorithm
+	Launches  string  `json:"launches,omitempty"` // on a GPU, the names of the kernels launched; on a CPU, a convolution's algorithm; of a sum over ranks, the library
 	Compared  bool    `json:"compared"`           // with the definition
 	OK        bool    `json:"ok"`
 	NMSE      float64 `json:"nmse"`      // normalised mean squared error against the definition
@@ -58,6 +58,8 @@ type benchResult struct {
 	Failed     int        `json:"failed"`
 	Missing    []string   `json:"missing"` // cases that this device has no kernel for
 	Kernels    []benchRow `json:"kernels"`
+
+	Skipped []skippedRow `json:"skipped,omitempty"`
 }
 
 func bench(c *cli.Context) error {
@@ -67,6 +69,10 @@ func bench(c *cli.Context) error {
 	filter, err := regexp.Compile(c.String("filter"))
 	if err != nil {
 		return usagef("--filter: %w", err)
+	}
+	group, err := openRanks(c)
+	if err != nil {
+		return err
 	}
 	be, _, err := newDevice(c)
 	if err != nil {
@@ -97,29 +103,47 @@ func bench(c *cli.Context) error {
 	if !c.Bool("check") || onGPU {
 		timed = matching(be, kerneltest.Halved(be, kerneltest.Bench()))
 	}
-	if len(checked)+len(timed) == 0 {
+	var sums sumCases
+	if c.Bool("check") {
+		sums = newSumCases(be, group, filter)
+	}
+	if len(checked)+len(timed)+len(sums.host)+len(sums.device) == 0 {
 		return usagef("--filter %q matches no kernel (without --filter the names are listed)", c.String("filter"))
 	}
 	out := c.App.Writer
-	if c.Bool("json") {
+	switch {
+	case !group.First():
+		out = io.Discard
+	case c.Bool("json"):
 		out = c.App.ErrWriter
 	}
 	b := newBencher(be, out)
 	if onGPU {
 		b.limit = c.Duration("timeout")
 	}
-	err = b.run(c.Context, checked, timed)
+	if err = b.run(c.Context, checked, timed); err == nil {
+		err = b.sums(c.Context, group, sums)
+	}
+	if err == nil {
+		err = b.gatherFailed(c.Context, group)
+	}
 	if !b.hangs && !b.gone { // closing would hang, or fail, too
 		err = errors.Join(err, be.Close())
 	}
 	if err2 := b.end(); err == nil {
 		err = err2
 	}
-	if c.Bool("json") {
+	if err == nil && !group.First() {
+		return launched.waitForFirst(c.Context) // which reports all failures
+	}
+	if c.Bool("json") && group.First() {
 		err = errors.Join(printJSON(c, b.result), err)
 	}
 	if err == nil && b.result.Failed > 0 {
 		err = fmt.Errorf("%d of %d kernels differ from their definition", b.result.Failed, len(b.result.Kernels))
+	}
+	if err == nil {
+		err = launched.waitForFirst(c.Context)
 	}
 	return err
 }

@@ -5,9 +5,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"magvit/kernels/emul"
@@ -16,27 +19,39 @@ import (
 // init is that of the last of three files that set it: its name decides.
 func init() { buildFlags = []string{"-tags", "gpu,mpi"} }
 
-// TestRanksOnGPUs trains on two ranks whose emulated GPUs exchange gradients by a stand-in for
-// NCCL within the recorded step: the weights are those of one GPU.
-func TestRanksOnGPUs(t *testing.T) {
+// libnccl is the folder of libcuda, with a stand-in for NCCL.
+var libnccl = sync.OnceValues(func() (string, error) {
 	dir, err := libcuda()
 	if err == nil {
 		err = emul.CompileLibnccl(dir)
 	}
+	return dir, err
+})
+
+// onGPUs runs a command on ranks with an emulated GPU each.
+func onGPUs(t *testing.T, n int, env []string, args ...string) (stdout, log string, status int) {
+	t.Helper()
+	dir, err := libnccl()
 	if err != nil {
 		t.Fatal(err)
 	}
+	cmd := several(t, n, args...)
+	if n == 1 {
+		cmd = program(t, args...)
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(append(cmd.Env, "LD_LIBRARY_PATH="+dir, "FAKE_CUDA_DEVICES="+strconv.Itoa(n)), env...)
+	return finish(t, cmd)
+}
+
+// TestRanksOnGPUs trains on two ranks whose emulated GPUs exchange gradients by a stand-in for
+// NCCL within the recorded step: the weights are those of one GPU.
+func TestRanksOnGPUs(t *testing.T) {
 	clips, runs := few(t), t.TempDir()
 	run := func(n int, env []string, args ...string) (stdout, log string, status int) {
-		cmd := several(t, n, args...)
-		if n == 1 {
-			cmd = program(t, args...)
-		}
-		if cmd.Env == nil {
-			cmd.Env = os.Environ()
-		}
-		cmd.Env = append(append(cmd.Env, "LD_LIBRARY_PATH="+dir, "FAKE_CUDA_DEVICES=2"), env...)
-		return finish(t, cmd)
+		return onGPUs(t, n, env, args...)
 	}
 	training := func(out string) []string {
 		return []string{"train", "--preset", "tiny", "--data", clips, "--out", filepath.Join(runs, out), "--device", "gpu", "--steps", "2",
@@ -69,5 +84,65 @@ func TestRanksOnGPUs(t *testing.T) {
 	}
 	if len(r.Rows) != 8 || r.Rows[7].How != "nccl" || r.Rows[7].Bytes != 16384 {
 		t.Errorf("bench reduce: %+v", r)
+	}
+}
+
+// TestRanksOnGPUsCheckSums compares sums over ranks with their definition: those in order have its bits on three
+// ranks, where NCCL's order is another, and sums that a library adds or moves wrongly are found.
+func TestRanksOnGPUsCheckSums(t *testing.T) {
+	check := func(n int, filter string, env ...string) (r benchResult, log string, status int) {
+		out, log, status := onGPUs(t, n, env, "bench", "--check", "--device", "gpu", "--json", "--filter", "^(SumInOrder|AllReduce|ReduceScatter)[{]"+filter)
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatalf("%d ranks, %v: exit %d, %v\n%s\n%s", n, env, status, err, out, log)
+		}
+		return r, log, status
+	}
+	failed := func(r benchResult) map[string]bool {
+		names := map[string]bool{}
+		for _, k := range r.Kernels {
+			if name, _, _ := strings.Cut(k.Kernel, "{"); !k.OK {
+				names[name+" "+k.Launches] = true
+			}
+		}
+		return names
+	}
+
+	r, log, status := check(3, "")
+	if status != done || r.Failed != 0 || len(r.Skipped) != 0 {
+		t.Fatalf("three ranks: exit %d, %d differ, skipped %v\n%s", status, r.Failed, r.Skipped, log)
+	}
+	rows, other := map[string]int{}, 0.
+	for _, k := range r.Kernels {
+		name, _, _ := strings.Cut(k.Kernel, "{")
+		if k.Launches == "NCCL" {
+			rows[name]++
+		}
+		if name == "AllReduce" && k.Launches == "NCCL" && !strings.Contains(k.Kernel, "BF16:true") {
+			other = max(other, k.NMSE)
+		}
+	}
+	if n := len(sumSizes); rows["SumInOrder"] != n || rows["AllReduce"] != 2*n || rows["ReduceScatter"] != 2*n {
+		t.Errorf("rows of NCCL: %v; want %d, and twice as many of those that add bfloat16 too", rows, n)
+	}
+	if other == 0 {
+		t.Error("NCCL's sums have the bits of the sums in order: the order is not tested")
+	}
+
+	for wrong, want := range map[string]map[string]bool{
+		"add":    {"AllReduce NCCL": true, "ReduceScatter NCCL": true},
+		"gather": {"SumInOrder NCCL": true},
+	} {
+		r, log, status := check(2, "Ranks:2 Len:[1348] ", "FAKE_NCCL_WRONG="+wrong)
+		if got := failed(r); status == done || !maps.Equal(got, want) || !strings.Contains(log, "kernels differ from their definition") {
+			t.Errorf("a library with a wrong %s: exit %d, %v differ, want %v\n%s", wrong, status, got, want, log)
+		}
+		if !strings.Contains(log, "on rank 1 on ") {
+			t.Errorf("a library with a wrong %s: rank 1 is not named\n%s", wrong, log)
+		}
+	}
+
+	r, log, status = check(1, "")
+	if status != done || len(r.Skipped) != 2 || !strings.Contains(log, "skipped: sums over ranks by NCCL: one process; mpirun -n 2") {
+		t.Errorf("one process: exit %d, skipped %v\n%s", status, r.Skipped, log)
 	}
 }

@@ -86,7 +86,7 @@ func Compare(got [][]float32, c Case, p kernels.Precision) Result {
 	drawn := Arguments(c)
 	for i, a := range c.Spec.Args() {
 		if !a.Out {
-			if nmse, _, at := distance(got[i], drawn[i]); nmse != 0 {
+			if nmse, _, at := Distance(got[i], drawn[i]); nmse != 0 {
 				r.OK, r.Err = false, fmt.Errorf("%s is an input, but value %d was changed", a.Name, at)
 				return r
 			}
@@ -99,7 +99,7 @@ func Compare(got [][]float32, c Case, p kernels.Precision) Result {
 				out[j] = nearest(v, got[i][j])
 			}
 		}
-		nmse, maxAbs, at := distance(out, want[i])
+		nmse, maxAbs, at := Distance(out, want[i])
 		r.MaxAbs = max(r.MaxAbs, maxAbs)
 		if r.Arg == "" || nmse > r.NMSE {
 			r.Arg, r.NMSE = a.Name, nmse
@@ -195,9 +195,9 @@ func Outputs(be kernels.Backend, c Case) ([][]float32, error) {
 // sentinel fills the values around an argument.
 const sentinel = 1.25e20
 
-// distance compares values; NaN equals NaN and an infinity itself, anything else
+// Distance compares values; NaN equals NaN and an infinity itself, anything else
 // not finite is infinitely far.
-func distance(got, want []float32) (nmse, maxAbs float64, at int) {
+func Distance(got, want []float32) (nmse, maxAbs float64, at int) {
 	diff, size := 0., 0.
 	for i, w := range want {
 		g := got[i]

@@ -96,8 +96,8 @@ func TestDistance(t *testing.T) {
 		{[]float32{1, nan}, []float32{1, 2}, math.Inf(1), 1},
 		{[]float32{1, inf}, []float32{1, -inf}, math.Inf(1), 1},
 	} {
-		if nmse, _, at := distance(c.got, c.want); nmse != c.nmse || at != c.at {
-			t.Errorf("distance(%v, %v) = %v at %d, want %v at %d", c.got, c.want, nmse, at, c.nmse, c.at)
+		if nmse, _, at := Distance(c.got, c.want); nmse != c.nmse || at != c.at {
+			t.Errorf("Distance(%v, %v) = %v at %d, want %v at %d", c.got, c.want, nmse, at, c.nmse, c.at)
 		}
 	}
 }

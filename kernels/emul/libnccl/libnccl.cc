@@ -5,7 +5,8 @@
 // Sums are added around a ring that begins at another rank for each part, as NCCL's may be:
 // not in the order of ranks. The environment injects failures: FAKE_NCCL_INIT (what joining
 // returns), FAKE_NCCL_STUCK=rank (one that sends nothing), FAKE_NCCL_DIE=rank (one that ends
-// by a signal instead of sending).
+// by a signal instead of sending), FAKE_NCCL_WRONG=add (the last value of a part lacks a rank)
+// or gather (a bit of its last value is another).
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -58,6 +59,11 @@ unsigned fail(unsigned code, const std::string& why) { return last = why, code; 
 long option(const char* name, long otherwise) {
   const char* v = std::getenv(name);
   return v ? std::atol(v) : otherwise;
+}
+
+bool wrong(const char* what) {
+  const char* v = std::getenv("FAKE_NCCL_WRONG");
+  return v && !std::strcmp(v, what);
 }
 
 struct Transfer {
@@ -135,7 +141,7 @@ std::vector<char> sum(Comm c, const char* src, size_t n, unsigned type) {
   for (int p = 0; p < c->ranks; p++) {
     size_t from = std::min(n, p * each), count = std::min(n, (p + 1) * each) - from;
     std::memcpy(total.data() + from * w, all[(p + 1) % c->ranks].data() + from * w, count * w);
-    for (int k = 2; k <= c->ranks; k++) add(total.data() + from * w, all[(p + k) % c->ranks].data() + from * w, count, type);
+    for (int k = 2; k <= c->ranks; k++) add(total.data() + from * w, all[(p + k) % c->ranks].data() + from * w, wrong("add") && count && k == c->ranks ? count - 1 : count, type);
   }
   return total;
 }
@@ -219,6 +225,7 @@ API unsigned ncclAllGather(const char* src, char* dst, size_t each, unsigned typ
   size_t n = each * width(type);
   return enqueue(stream, [=] {
     std::string own(src, n);
+    if (wrong("gather")) own[n - 1] ^= 1;
     std::vector<Transfer> sends, receipts;
     for (int i = 0; i < c->ranks; i++) sends.push_back({own.data(), nullptr, n, i}), receipts.push_back({nullptr, dst + n * i, n, i});
     move(c, sends, receipts);
