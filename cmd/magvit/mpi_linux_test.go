@@ -344,6 +344,15 @@ func TestMPIDifferentRanks(t *testing.T) {
 	}
 }
 
+// TestMPIEnds runs jobs whose messages go over TCP, where MPI_Finalize of MPICH 4.0.2 (ch4:ucx) often does not return.
+func TestMPIEnds(t *testing.T) {
+	for range 3 {
+		cmd := several(t, 2, "bench", "reduce", "--max", "1", "--quiet")
+		cmd.Env = append(cmd.Env, "UCX_TLS=tcp,self", "UCX_NET_DEVICES=lo", "OMPI_MCA_btl=self,tcp")
+		succeeds(t, cmd, "sums over TCP")
+	}
+}
+
 // TestMPIOtherLauncher starts the program as another library's launcher would.
 func TestMPIOtherLauncher(t *testing.T) {
 	cmd := program(t, mpiTraining(t, filepath.Join(t.TempDir(), "run"), "fsq")...)

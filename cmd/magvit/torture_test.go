@@ -43,22 +43,9 @@ func tortured(t *testing.T, out string) *exec.Cmd {
 		"--set", "train.save_every=5", "--set", "train.log_every=1", "--set", "train.eval_every=10", "--set", "train.samples=1")
 }
 
-// outcome runs a command to its end; a trace, or no end within two minutes, fails the test.
+// outcome runs a command to its end; a trace, or no end within two minutes, fails the test. Processes
+// that the command has left running keep its output open, which is not waited for.
 func outcome(t *testing.T, cmd *exec.Cmd, what string) (status int, log string) {
-	t.Helper()
-	status, log, ended := limited(t, cmd)
-	if !ended {
-		t.Errorf("%s: no end within two minutes\n%s", what, log)
-	}
-	if strings.Contains(log, "goroutine ") {
-		t.Errorf("%s: a trace\n%s", what, log)
-	}
-	return status, log
-}
-
-// limited runs a command for two minutes at most; ended is false if it was killed then. Processes that
-// the command has left running keep its output open, which is not waited for.
-func limited(t *testing.T, cmd *exec.Cmd) (status int, log string, ended bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -66,13 +53,19 @@ func limited(t *testing.T, cmd *exec.Cmd) (status int, log string, ended bool) {
 	var stderr bytes.Buffer
 	c.Dir, c.Env, c.Stderr, c.WaitDelay = cmd.Dir, cmd.Env, &stderr, 10*time.Second
 	err := c.Run()
-	if c.ProcessState == nil {
+	log = stderr.String()
+	switch {
+	case c.ProcessState == nil:
 		t.Fatal(err)
+	case ctx.Err() != nil:
+		t.Errorf("%s: no end within two minutes\n%s", what, log)
+	case errors.Is(err, exec.ErrWaitDelay):
+		t.Errorf("%s: 10 s after its end processes that it started still have its output open\n%s", what, log)
 	}
-	if errors.Is(err, exec.ErrWaitDelay) {
-		t.Errorf("%s ended, and 10 s later processes that it started still have its output open\n%s", strings.Join(cmd.Args, " "), &stderr)
+	if strings.Contains(log, "goroutine ") {
+		t.Errorf("%s: a trace\n%s", what, log)
 	}
-	return c.ProcessState.ExitCode(), stderr.String(), ctx.Err() == nil
+	return c.ProcessState.ExitCode(), log
 }
 
 // lastStep is the checkpoint that a training of a campaign ends with.

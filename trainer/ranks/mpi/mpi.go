@@ -6,9 +6,13 @@ package mpi
 #cgo CFLAGS: -Wno-stringop-overflow
 #include <mpi.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 // What belongs to MPI stays here: handles and constants are of other types in other libraries.
 
@@ -93,7 +97,20 @@ static int meet(int milliseconds) {
 	return all;
 }
 
-static void close_mpi(void) {
+enum { FINALIZE_SECONDS = 3 };
+
+// leave_late ends the process if MPI_Finalize does not return. MPICH 4.0.2 (ch4:ucx) often waits for
+// ever in it when its messages go over TCP; its mpiexec takes the status of a process that ends so.
+static void *leave_late(void *status) {
+	sleep(FINALIZE_SECONDS);
+	fprintf(stderr, "magvit: MPI_Finalize has not returned within %d s, all ranks have done their work: this process ends without it\n", FINALIZE_SECONDS);
+	_exit((int)(intptr_t)status);
+}
+
+// close_mpi ends the library's use in a process that will exit with a status.
+static void close_mpi(int status) {
+	pthread_t late;
+	pthread_create(&late, NULL, leave_late, (void *)(intptr_t)status);
 	if (failure_request != MPI_REQUEST_NULL) {
 		MPI_Cancel(&failure_request);
 		MPI_Wait(&failure_request, MPI_STATUS_IGNORE);
@@ -102,7 +119,7 @@ static void close_mpi(void) {
 }
 
 static void leave(int status) {
-	close_mpi();
+	close_mpi(status);
 	exit(status); // and not Go's: MPICH's mpiexec takes a process that returns for one that failed
 }
 
@@ -178,7 +195,7 @@ func Open() (ranks.Transport, error) {
 	if t.size != want {
 		closed := make(chan struct{})
 		t.commands <- func() {
-			C.close_mpi()
+			C.close_mpi(2) // the status of wrong usage
 			close(closed)
 		}
 		<-closed
