@@ -232,6 +232,8 @@ var mutations = []mutation{
 	{"pixels of the next chunk", "feature_distance.cu", "void feature_distance_of(", "min(P, from + chunk)", "min(P, from + chunk + 1)", "FeatureDistance"},
 	{"a length without a slope", "feature_distance.cu", "void feature_distance_grad_of(", "e - a * (along * kf / r.f)", "e", "FeatureDistanceGrad"},
 	{"NaN reaches the weights", "optimizer.cu", "void adam_w", "if (!isfinite(norm2[0])) return;", "", "AdamW"},
+	{"an average that is always stored", "optimizer.cu", "void adam_w", "if (average) at.store", "at.store", "AdamW"},
+	{"an average that is always added to", "optimizer.cu", "void adam_w", "if (average) emas", "emas", "AdamW"},
 	{"the rate of the other moment", "optimizer.cu", "void adam_w", "(1 - rate2)", "(1 - rate1)", "AdamW"},
 }
 

@@ -23,6 +23,7 @@ type Arg struct {
 	Shape []int
 	Out   bool // the kernel writes it
 	Read  bool // an Out argument that the kernel also reads: it is updated in place
+	Every int  // of an argument that moves in one run of Every: Traffic is the mean; 0: it moves in each
 	Store Storage
 	Round Rounding
 	BF16  bool // stored in bfloat16; only a Stored Spec has such arguments
@@ -104,10 +105,11 @@ func grad(of string, s Spec, args ...string) Grad { return Grad{of, s, args} }
 
 // Traffic is the bytes that a kernel moves if it reads and writes the argument at most once each.
 func (a Arg) Traffic() int64 {
+	bytes := 4 * int64(a.Words())
 	if a.Read {
-		return 8 * int64(a.Words())
+		bytes *= 2
 	}
-	return 4 * int64(a.Words())
+	return bytes / int64(max(1, a.Every))
 }
 
 // Bytes is the memory traffic of a Spec if every argument is read and written at most once.

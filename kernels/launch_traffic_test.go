@@ -55,6 +55,7 @@ func TestTraffic(t *testing.T) {
 		{kernels.StoreAllBF16(kernels.ConvGradX{Conv: strided}), kernels.BF16, "sm_90", []kernels.Traffic{phase, phase, phase, phase}},
 		{kernels.StoreAllBF16(kernels.Add{Len: 7}), kernels.BF16, "sm_90", []kernels.Traffic{{Kernel: "add_half", Bytes: 3 * 16}}},
 		{kernels.AdamW{Len: 16}, kernels.F32, "sm_80", []kernels.Traffic{{Kernel: "adam_w", Bytes: 4 * (2*4*16 + 16 + 1 + kernels.HyperLen)}}}, // p, m, v, ema are read and written
+		{kernels.AdamW{Len: 16, EMAEvery: 4}, kernels.F32, "sm_80", []kernels.Traffic{{Kernel: "adam_w", Bytes: 4 * (2*3*16 + 2*16/4 + 16 + 1 + kernels.HyperLen)}}},
 		{kernels.RunningUpdate{Len: 16, Rate: .5}, kernels.F32, "sm_80", []kernels.Traffic{{Kernel: "running_update", Bytes: 4 * (2*16 + 16 + 1)}}},
 		{kernels.SumRows{Rows: 7, C: 3}, kernels.F32, "sm_80", []kernels.Traffic{{Kernel: "sum_rows", Bytes: 4 * (21 + 3)}}},
 	} {

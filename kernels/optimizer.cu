@@ -3,7 +3,7 @@
 //   g <- g·Scale·min(1, MaxNorm/(sqrt(norm2)·Scale + 1e-6))
 //   m <- m + Rate1·(g - m),  v <- v + Rate2·(g² - v)
 //   p <- p·(1 - LR·Decay) - LR/Correct1·m/(sqrt(v)/sqrt(Correct2) + Eps)
-//   ema <- ema + EMARate·(p - ema)
+//   ema <- ema + EMARate·(p - ema), which is neither loaded nor stored where EMARate is 0
 //
 // norm2 is the squared norm of all gradients. If it is not finite the step is skipped.
 // One thread per 8 contiguous parameters.
@@ -22,7 +22,8 @@ extern "C" __global__ void adam_w(float* p, float* m, float* v, float* ema, cons
     at.load(ms, m);
     at.load(vs, v);
     at.load(ps, p);
-    at.load(emas, ema);
+    bool average = h[EMA_RATE] != 0;
+    if (average) at.load(emas, ema);
     float scale = h[SCALE];
     if (h[MAX_NORM] > 0) scale *= fminf(1, h[MAX_NORM] / (sqrtf(norm2[0]) * scale + 1e-6f));
     float rate1 = h[RATE1], rate2 = h[RATE2], decay = 1 - h[LR] * h[DECAY], step = h[LR] / h[CORRECT1], root = sqrtf(h[CORRECT2]), eps = h[EPS], ema_rate = h[EMA_RATE];
@@ -32,11 +33,11 @@ extern "C" __global__ void adam_w(float* p, float* m, float* v, float* ema, cons
       ms[e] = (1 - rate1) * ms[e] + rate1 * grad;
       vs[e] = (1 - rate2) * vs[e] + rate2 * grad * grad;
       ps[e] = ps[e] * decay - step * ms[e] / (sqrtf(vs[e]) / root + eps);
-      emas[e] += ema_rate * (ps[e] - emas[e]);
+      if (average) emas[e] += ema_rate * (ps[e] - emas[e]);
     }
     at.store(p, ps);
     at.store(m, ms);
     at.store(v, vs);
-    at.store(ema, emas);
+    if (average) at.store(ema, emas);
   });
 }

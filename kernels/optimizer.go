@@ -1,6 +1,9 @@
 package kernels
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Positions of AdamW's hyper-parameters.
 const (
@@ -27,15 +30,26 @@ const (
 //	ema <- ema + EMARate·(p - ema)
 //
 // norm2 is the squared norm of the unscaled gradient of all parameters. If it is
-// not finite, nothing changes.
+// not finite, nothing changes. Where EMARate is 0, ema is neither read nor written.
 // Arguments: p, m, v, ema [Len], all read and written; g [Len], norm2 scalar, hyper [HyperLen].
-type AdamW struct{ Len int }
+type AdamW struct {
+	Len      int
+	EMAEvery int // EMARate is not 0 in one update of EMAEvery, 0: in each; of traffic alone
+}
 
-func (s AdamW) Validate() error { return positive([]string{"Len"}, s.Len) }
-func (s AdamW) FLOPs() int64    { return 18 * int64(s.Len) }
+func (s AdamW) Validate() error {
+	if s.EMAEvery < 0 {
+		return fmt.Errorf("EMAEvery is %d, want 0 or more", s.EMAEvery)
+	}
+	return positive([]string{"Len"}, s.Len)
+}
+
+func (s AdamW) FLOPs() int64 { return 18 * int64(s.Len) }
 
 func (s AdamW) Args() []Arg {
-	return []Arg{updated("p", s.Len), updated("m", s.Len), updated("v", s.Len), updated("ema", s.Len),
+	ema := updated("ema", s.Len)
+	ema.Every = s.EMAEvery
+	return []Arg{updated("p", s.Len), updated("m", s.Len), updated("v", s.Len), ema,
 		in("g", s.Len), in("norm2"), in("hyper", HyperLen)}
 }
 
@@ -59,7 +73,9 @@ func (s AdamW) Define(args ...[]float32) {
 		pi := float64(p[i]) * (1 - h[HyperLR]*h[HyperDecay])
 		pi -= h[HyperLR] / h[HyperCorrect1] * mi / (math.Sqrt(vi)/math.Sqrt(h[HyperCorrect2]) + h[HyperEps])
 		p[i], m[i], v[i] = float32(pi), float32(mi), float32(vi)
-		ema[i] += float32(h[HyperEMARate] * (pi - float64(ema[i])))
+		if h[HyperEMARate] != 0 {
+			ema[i] += float32(h[HyperEMARate] * (pi - float64(ema[i])))
+		}
 	}
 }
 
@@ -72,7 +88,7 @@ func gradientScale(norm2, scale, maxNorm float64) float64 {
 }
 
 func (s AdamW) cpu(c *CPU) []stage {
-	adam := c.vec().adam
+	vec := c.vec()
 	return pointwise(s.Len, func(args [][]float32, from, to int) {
 		norm2 := float64(args[5][0])
 		if !finite(norm2) {
@@ -82,10 +98,15 @@ func (s AdamW) cpu(c *CPU) []stage {
 		for i := range h {
 			h[i] = float64(args[6][i])
 		}
-		adam(args[0][from:to], args[1][from:to], args[2][from:to], args[3][from:to], args[4][from:to],
-			float32(gradientScale(norm2, h[HyperScale], h[HyperMaxNorm])),
-			float32(1-h[HyperRate1]), float32(h[HyperRate1]), float32(1-h[HyperRate2]), float32(h[HyperRate2]),
-			float32(1/math.Sqrt(h[HyperCorrect2])), float32(h[HyperEps]),
-			float32(1-h[HyperLR]*h[HyperDecay]), float32(h[HyperLR]/h[HyperCorrect1]), float32(h[HyperEMARate]))
+		p, m, v, ema, g := args[0][from:to], args[1][from:to], args[2][from:to], args[3][from:to], args[4][from:to]
+		scale := float32(gradientScale(norm2, h[HyperScale], h[HyperMaxNorm]))
+		b1, c1, b2, c2 := float32(1-h[HyperRate1]), float32(h[HyperRate1]), float32(1-h[HyperRate2]), float32(h[HyperRate2])
+		root, eps := float32(1/math.Sqrt(h[HyperCorrect2])), float32(h[HyperEps])
+		keep, step, rate := float32(1-h[HyperLR]*h[HyperDecay]), float32(h[HyperLR]/h[HyperCorrect1]), float32(h[HyperEMARate])
+		if rate == 0 {
+			vec.adamAlone(p, m, v, g, scale, b1, c1, b2, c2, root, eps, keep, step)
+			return
+		}
+		vec.adam(p, m, v, ema, g, scale, b1, c1, b2, c2, root, eps, keep, step, rate)
 	})
 }

@@ -75,5 +75,6 @@ func onCPU(t *testing.T, be kernels.Backend, s kernels.Spec) func(args ...[]floa
 func TestAdamWValidate(t *testing.T) {
 	checkRefusals(t,
 		refusal{kernels.AdamW{}, "Len is 0"},
+		refusal{kernels.AdamW{Len: 1, EMAEvery: -1}, "EMAEvery is -1"},
 	)
 }

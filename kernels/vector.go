@@ -18,6 +18,9 @@ type vectors struct {
 	axpy   func(y, x []float32, a float32)    // y += a·x
 	adam   func(p, m, v, ema, g []float32, scale, b1, c1, b2, c2, root, eps, keep, step, rate float32)
 
+	// adamAlone is adam at a rate of 0.
+	adamAlone func(p, m, v, g []float32, scale, b1, c1, b2, c2, root, eps, keep, step float32)
+
 	sum          func(x []float32) float64
 	squares      func(x []float32, mean float32) float64 // Σ (x-mean)²
 	dot          func(x, y []float32) float64
@@ -70,7 +73,7 @@ func padded(c int) int { return (c + 15) / 16 * 16 }
 var plainVectors = vectors{
 	act:  [activations]func(dst, x []float32){None: plainCopy, ELU: plainELU, SiLU: plainSiLU, LeakyReLU: plainLeaky, Sigmoid: plainSigmoid, Tanh: plainTanh, GELU: plainGELU, SoftClamp: plainSoftClamp, ReLU: plainReLU, LeakyReLU5: plainLeaky5},
 	grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, ELU: plainELUGrad, SiLU: plainSiLUGrad, LeakyReLU: plainLeakyGrad, Sigmoid: plainSigmoidGrad, Tanh: plainTanhGrad, GELU: plainGELUGrad, SoftClamp: plainSoftClampGrad, ReLU: plainReLUGrad, LeakyReLU5: plainLeaky5Grad},
-	add:  plainAdd, mulAdd: plainMulAdd, affine: plainAffine, axpy: plainAxpy, adam: plainAdam,
+	add:  plainAdd, mulAdd: plainMulAdd, affine: plainAffine, axpy: plainAxpy, adam: plainAdam, adamAlone: plainAdamAlone,
 	sum: plainSum, squares: plainSquares, dot: plainDot, greatest: plainGreatest, exps: plainExps, softmaxSlope: plainSoftmaxSlope,
 	expRow: plainExpRow, expRowDot: plainExpRowDot,
 	rowSums: plainRowSums, rowSquares: plainRowSquares, rowDots: plainRowDots, rowPairs: plainRowPairs, rowAlong: plainRowAlong,

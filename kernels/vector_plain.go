@@ -43,14 +43,20 @@ func plainAxpy(y, x []float32, a float32) {
 }
 
 func plainAdam(p, m, v, ema, g []float32, scale, b1, c1, b2, c2, root, eps, keep, step, rate float32) {
-	m, v, ema, g = m[:len(p)], v[:len(p)], ema[:len(p)], g[:len(p)]
+	plainAdamAlone(p, m, v, g, scale, b1, c1, b2, c2, root, eps, keep, step)
+	for i, pi := range p {
+		ema[i] += rate * (pi - ema[i])
+	}
+}
+
+func plainAdamAlone(p, m, v, g []float32, scale, b1, c1, b2, c2, root, eps, keep, step float32) {
+	m, v, g = m[:len(p)], v[:len(p)], g[:len(p)]
 	for i, gi := range g {
 		gi *= scale
 		mi := b1*m[i] + c1*gi
 		vi := b2*v[i] + c2*(gi*gi)
-		pi := p[i]*keep - step*(mi/(float32(math.Sqrt(float64(vi)))*root+eps))
-		p[i], m[i], v[i] = pi, mi, vi
-		ema[i] += rate * (pi - ema[i])
+		p[i] = p[i]*keep - step*(mi/(float32(math.Sqrt(float64(vi)))*root+eps))
+		m[i], v[i] = mi, vi
 	}
 }
 

@@ -84,10 +84,15 @@ func affineAVX512(y []float32, x []float32, m float32, a float32)
 //go:noescape
 func axpyAVX512(y []float32, x []float32, a float32)
 
-// adam is adamW.
+// adam is AdamW.
 //
 //go:noescape
 func adamAVX512(p []float32, m []float32, v []float32, ema []float32, g []float32, scale float32, b1 float32, c1 float32, b2 float32, c2 float32, root float32, eps float32, keep float32, step float32, rate float32)
+
+// adamAlone is AdamW that leaves the average.
+//
+//go:noescape
+func adamAloneAVX512(p []float32, m []float32, v []float32, g []float32, scale float32, b1 float32, c1 float32, b2 float32, c2 float32, root float32, eps float32, keep float32, step float32)
 
 // sum of x.
 //
@@ -309,10 +314,15 @@ func affineAVX2(y []float32, x []float32, m float32, a float32)
 //go:noescape
 func axpyAVX2(y []float32, x []float32, a float32)
 
-// adam is adamW.
+// adam is AdamW.
 //
 //go:noescape
 func adamAVX2(p []float32, m []float32, v []float32, ema []float32, g []float32, scale float32, b1 float32, c1 float32, b2 float32, c2 float32, root float32, eps float32, keep float32, step float32, rate float32)
+
+// adamAlone is AdamW that leaves the average.
+//
+//go:noescape
+func adamAloneAVX2(p []float32, m []float32, v []float32, g []float32, scale float32, b1 float32, c1 float32, b2 float32, c2 float32, root float32, eps float32, keep float32, step float32)
 
 // sum of x.
 //

@@ -1254,6 +1254,82 @@ done:
 	VZEROUPPER
 	RET
 
+// func adamAloneAVX512(p []float32, m []float32, v []float32, g []float32, scale float32, b1 float32, c1 float32, b2 float32, c2 float32, root float32, eps float32, keep float32, step float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·adamAloneAVX512(SB), NOSPLIT, $0-132
+	MOVQ         p_base+0(FP), AX
+	MOVQ         m_base+24(FP), CX
+	MOVQ         v_base+48(FP), DX
+	MOVQ         g_base+72(FP), BX
+	MOVQ         p_len+8(FP), SI
+	VBROADCASTSS scale+96(FP), Z0
+	VBROADCASTSS b1+100(FP), Z1
+	VBROADCASTSS c1+104(FP), Z2
+	VBROADCASTSS b2+108(FP), Z3
+	VBROADCASTSS c2+112(FP), Z4
+	VBROADCASTSS root+116(FP), Z5
+	VBROADCASTSS eps+120(FP), Z6
+	VBROADCASTSS keep+124(FP), Z7
+	VBROADCASTSS step+128(FP), Z8
+	XORQ         DI, DI
+	MOVQ         SI, R8
+	ANDQ         $-16, R8
+	JZ           tail
+
+loop:
+	VMOVUPS      (AX)(DI*4), Z9
+	VMOVUPS      (CX)(DI*4), Z10
+	VMOVUPS      (DX)(DI*4), Z11
+	VMOVUPS      (BX)(DI*4), Z12
+	VMULPS       Z0, Z12, Z12
+	VMULPS       Z1, Z10, Z10
+	VFMADD231PS  Z2, Z12, Z10
+	VMULPS       Z3, Z11, Z11
+	VMULPS       Z12, Z12, Z12
+	VFMADD231PS  Z4, Z12, Z11
+	VSQRTPS      Z11, Z12
+	VMULPS       Z5, Z12, Z12
+	VADDPS       Z6, Z12, Z12
+	VDIVPS       Z12, Z10, Z12
+	VMULPS       Z7, Z9, Z9
+	VFNMADD231PS Z8, Z12, Z9
+	VMOVUPS      Z9, (AX)(DI*4)
+	VMOVUPS      Z10, (CX)(DI*4)
+	VMOVUPS      Z11, (DX)(DI*4)
+	ADDQ         $0x10, DI
+	CMPQ         DI, R8
+	JLT          loop
+
+tail:
+	SUBQ         DI, SI
+	JZ           done
+	MOVQ         $-1, R8
+	BZHIQ        SI, R8, R8
+	KMOVW        R8, K1
+	VMOVUPS.Z    (AX)(DI*4), K1, Z9
+	VMOVUPS.Z    (CX)(DI*4), K1, Z10
+	VMOVUPS.Z    (DX)(DI*4), K1, Z11
+	VMOVUPS.Z    (BX)(DI*4), K1, Z12
+	VMULPS       Z0, Z12, Z12
+	VMULPS       Z1, Z10, Z10
+	VFMADD231PS  Z2, Z12, Z10
+	VMULPS       Z3, Z11, Z11
+	VMULPS       Z12, Z12, Z12
+	VFMADD231PS  Z4, Z12, Z11
+	VSQRTPS      Z11, Z12
+	VMULPS       Z5, Z12, Z12
+	VADDPS       Z6, Z12, Z12
+	VDIVPS       Z12, Z10, Z12
+	VMULPS       Z7, Z9, Z9
+	VFNMADD231PS Z8, Z12, Z9
+	VMOVUPS      Z9, K1, (AX)(DI*4)
+	VMOVUPS      Z10, K1, (CX)(DI*4)
+	VMOVUPS      Z11, K1, (DX)(DI*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func sumAVX512(x []float32) (sum float64)
 // Requires: AVX, AVX512F, BMI2, SSE2
 TEXT ·sumAVX512(SB), NOSPLIT, $0-32
@@ -4710,6 +4786,91 @@ tail:
 	VMASKMOVPS   Y2, Y0, (CX)(R8*4)
 	VMASKMOVPS   Y3, Y0, (DX)(R8*4)
 	VMASKMOVPS   Y4, Y0, (BX)(R8*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func adamAloneAVX2(p []float32, m []float32, v []float32, g []float32, scale float32, b1 float32, c1 float32, b2 float32, c2 float32, root float32, eps float32, keep float32, step float32)
+// Requires: AVX, FMA3
+TEXT ·adamAloneAVX2(SB), NOSPLIT, $0-132
+	MOVQ p_base+0(FP), AX
+	MOVQ m_base+24(FP), CX
+	MOVQ v_base+48(FP), DX
+	MOVQ g_base+72(FP), BX
+	MOVQ p_len+8(FP), SI
+	XORQ DI, DI
+	MOVQ SI, R8
+	ANDQ $-8, R8
+	JZ   tail
+
+loop:
+	VMOVUPS      (AX)(DI*4), Y0
+	VMOVUPS      (CX)(DI*4), Y1
+	VMOVUPS      (DX)(DI*4), Y2
+	VMOVUPS      (BX)(DI*4), Y3
+	VBROADCASTSS scale+96(FP), Y4
+	VMULPS       Y4, Y3, Y3
+	VBROADCASTSS b1+100(FP), Y4
+	VMULPS       Y4, Y1, Y1
+	VBROADCASTSS c1+104(FP), Y4
+	VFMADD231PS  Y4, Y3, Y1
+	VBROADCASTSS b2+108(FP), Y4
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y3, Y3, Y3
+	VBROADCASTSS c2+112(FP), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	VSQRTPS      Y2, Y3
+	VBROADCASTSS root+116(FP), Y4
+	VMULPS       Y4, Y3, Y3
+	VBROADCASTSS eps+120(FP), Y4
+	VADDPS       Y4, Y3, Y3
+	VDIVPS       Y3, Y1, Y3
+	VBROADCASTSS keep+124(FP), Y4
+	VMULPS       Y4, Y0, Y0
+	VBROADCASTSS step+128(FP), Y4
+	VFNMADD231PS Y4, Y3, Y0
+	VMOVUPS      Y0, (AX)(DI*4)
+	VMOVUPS      Y1, (CX)(DI*4)
+	VMOVUPS      Y2, (DX)(DI*4)
+	ADDQ         $0x08, DI
+	CMPQ         DI, R8
+	JLT          loop
+
+tail:
+	SUBQ         DI, SI
+	JZ           done
+	LEAQ         lanes<>+0(SB), R8
+	NEGQ         SI
+	VMOVDQU      32(R8)(SI*4), Y0
+	VMASKMOVPS   (AX)(DI*4), Y0, Y1
+	VMASKMOVPS   (CX)(DI*4), Y0, Y2
+	VMASKMOVPS   (DX)(DI*4), Y0, Y3
+	VMASKMOVPS   (BX)(DI*4), Y0, Y4
+	VBROADCASTSS scale+96(FP), Y5
+	VMULPS       Y5, Y4, Y4
+	VBROADCASTSS b1+100(FP), Y5
+	VMULPS       Y5, Y2, Y2
+	VBROADCASTSS c1+104(FP), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS b2+108(FP), Y5
+	VMULPS       Y5, Y3, Y3
+	VMULPS       Y4, Y4, Y4
+	VBROADCASTSS c2+112(FP), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VSQRTPS      Y3, Y4
+	VBROADCASTSS root+116(FP), Y5
+	VMULPS       Y5, Y4, Y4
+	VBROADCASTSS eps+120(FP), Y5
+	VADDPS       Y5, Y4, Y4
+	VDIVPS       Y4, Y2, Y4
+	VBROADCASTSS keep+124(FP), Y5
+	VMULPS       Y5, Y1, Y1
+	VBROADCASTSS step+128(FP), Y5
+	VFNMADD231PS Y5, Y4, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(DI*4)
+	VMASKMOVPS   Y2, Y0, (CX)(DI*4)
+	VMASKMOVPS   Y3, Y0, (DX)(DI*4)
 
 done:
 	VZEROUPPER

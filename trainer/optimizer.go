@@ -145,7 +145,7 @@ func newOptimizerOf(cfg config.Train, s *checkpoint.State, section checkpoint.Se
 	from, to := s.Own()
 	for _, u := range []update{{from: section.From, to: section.Decayed, decay: cfg.WeightDecay}, {from: section.Decayed, to: section.Trained}} {
 		if u.from, u.to = max(u.from, from), min(u.to, to); u.from < u.to {
-			u.kernel = prepare(kernels.AdamW{Len: u.to - u.from})
+			u.kernel = prepare(kernels.AdamW{Len: u.to - u.from, EMAEvery: cfg.EMA.UpdateEvery})
 			o.updates = append(o.updates, u)
 		}
 	}

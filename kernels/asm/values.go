@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -38,30 +39,47 @@ func (s isa) arithmetic() {
 				return in[:1], nil
 			}
 		}}.generate(s)
-	loop{name: "adam", doc: "adam is adamW.", results: []string{"p", "m", "v", "ema"}, sources: []string{"p", "m", "v", "ema", "g"},
-		scalars: []string{"scale", "b1", "c1", "b2", "c2", "root", "eps", "keep", "step", "rate"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			scale, b1, c1, b2, c2 := s.lazyScalar("scale"), s.lazyScalar("b1"), s.lazyScalar("c1"), s.lazyScalar("b2"), s.lazyScalar("c2")
-			root, eps, keep, step, rate := s.lazyScalar("root"), s.lazyScalar("eps"), s.lazyScalar("keep"), s.lazyScalar("step"), s.lazyScalar("rate")
+	loop{name: "adam", doc: "adam is AdamW.", results: []string{"p", "m", "v", "ema"}, sources: []string{"p", "m", "v", "ema", "g"},
+		scalars: append(slices.Clone(adamScalars), "rate"), setup: func(s isa) func([]vec) ([]vec, []term) {
+			update, rate := s.adam(), s.lazyScalar("rate")
 			return func(in []vec) ([]vec, []term) {
 				p, m, v, ema, g := in[0], in[1], in[2], in[3], in[4]
-				VMULPS(scale(), g, g)
-				VMULPS(b1(), m, m)
-				VFMADD231PS(c1(), g, m)
-				VMULPS(b2(), v, v)
-				VMULPS(g, g, g)
-				VFMADD231PS(c2(), g, v)
-				VSQRTPS(v, g)
-				VMULPS(root(), g, g)
-				VADDPS(eps(), g, g)
-				VDIVPS(g, m, g)
-				VMULPS(keep(), p, p)
-				VFNMADD231PS(step(), g, p)
+				update(p, m, v, g)
 				VSUBPS(ema, p, g)
 				VFMADD231PS(rate(), g, ema)
 				return in[:4], nil
 			}
 		}}.generate(s)
+	loop{name: "adamAlone", doc: "adamAlone is AdamW that leaves the average.", results: []string{"p", "m", "v"}, sources: []string{"p", "m", "v", "g"},
+		scalars: adamScalars, setup: func(s isa) func([]vec) ([]vec, []term) {
+			update := s.adam()
+			return func(in []vec) ([]vec, []term) {
+				update(in[0], in[1], in[2], in[3])
+				return in[:3], nil
+			}
+		}}.generate(s)
+}
+
+var adamScalars = []string{"scale", "b1", "c1", "b2", "c2", "root", "eps", "keep", "step"}
+
+// adam is AdamW on parameters and moments; g is lost.
+func (s isa) adam() func(p, m, v, g vec) {
+	scale, b1, c1, b2, c2 := s.lazyScalar("scale"), s.lazyScalar("b1"), s.lazyScalar("c1"), s.lazyScalar("b2"), s.lazyScalar("c2")
+	root, eps, keep, step := s.lazyScalar("root"), s.lazyScalar("eps"), s.lazyScalar("keep"), s.lazyScalar("step")
+	return func(p, m, v, g vec) {
+		VMULPS(scale(), g, g)
+		VMULPS(b1(), m, m)
+		VFMADD231PS(c1(), g, m)
+		VMULPS(b2(), v, v)
+		VMULPS(g, g, g)
+		VFMADD231PS(c2(), g, v)
+		VSQRTPS(v, g)
+		VMULPS(root(), g, g)
+		VADDPS(eps(), g, g)
+		VDIVPS(g, m, g)
+		VMULPS(keep(), p, p)
+		VFNMADD231PS(step(), g, p)
+	}
 }
 
 // sums generates sums of values, and softmax.

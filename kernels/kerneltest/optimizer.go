@@ -20,6 +20,12 @@ func optimizerCases() []Case {
 			}
 		}
 	}
+	for _, n := range []int{33, 16387} { // an average that is left may hold anything
+		cs = append(cs, newCase(kernels.AdamW{Len: n, EMAEvery: 10}, mathTol, stepWhy, map[string]Draw{
+			"p": Normal(.1), "m": Normal(.01), "v": Uniform(0, 1e-3), "ema": Constant(inf32, 1, nan32), "g": Normal(.1),
+			"norm2": Constant(1), "hyper": Constant(1e-3, .1, .01, 1e-8, 1e-2, .271, .0297, 1, 0, 1),
+		}))
+	}
 	hyper := Constant(1e-3, .1, .01, 1e-8, 1e-2, .271, .0297, 1, .01, 1)
 	state := map[string]Draw{"p": Normal(.1), "m": Normal(.01), "v": Uniform(0, 1e-3), "ema": Normal(.1), "norm2": Constant(1), "hyper": hyper}
 	repeated := map[string]Draw{"p": Constant(.1, -.2, .3), "m": Constant(.01, -.02), "v": Constant(1e-3, 2e-4), "ema": Constant(.1, -.2),
