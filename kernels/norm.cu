@@ -9,6 +9,7 @@
 //   rms_norm               y = x·scale·gamma
 //   rms_norm_grad_x        dx = scale·(g - x·(g·x)/‖x‖²) + r; the second term is 0 where the floor holds
 //   rms_norm_grad_gamma    y[g,c] = sum of dy·x·scale over the rows of group g
+//   rms_norm_grad          both at once, of rows that a CTA holds in registers
 //
 // With scale = 1/max(‖x‖, 1e-12):
 //
@@ -76,15 +77,15 @@ struct Row {
   }
 };
 
-template <int V>
-__device__ inline void parameters(float (&v)[8], const float* x, const Team<V>& t, unsigned piece) {
+template <int V, int KEPT>
+__device__ inline void parameters(float (&v)[KEPT], const float* x, const Team<V, KEPT>& t, unsigned piece) {
 #pragma unroll
-  for (int k = 0; k < 8; k++) v[k] = 0;
+  for (int k = 0; k < KEPT; k++) v[k] = 0;
   t.each(piece, [&](int k, unsigned c) { load_parameters(*(float(*)[V])(v + k), x + c); });
 }
 
-template <int V, class T>
-__device__ inline void store(T* y, const float (&v)[8], const Team<V>& t, unsigned piece) {
+template <int V, class T, int KEPT>
+__device__ inline void store(T* y, const float (&v)[KEPT], const Team<V, KEPT>& t, unsigned piece) {
   t.each(piece, [&](int k, unsigned c) { store_values(y + c, *(const float(*)[V])(v + k)); });
 }
 
@@ -220,6 +221,26 @@ __device__ inline void rms_norm_grad_x(T* dx, const T* dy, const T* x, const flo
   });
 }
 
+// Adds sum over the teams of a CTA and stores the total of group blockIdx.x to y. part is shared
+// memory of KEPT values for each thread.
+template <int V, int KEPT>
+__device__ inline void store_group_sums(float* y, const float (&sum)[KEPT], const Team<V, KEPT>& t, unsigned piece, float* part) {
+  unsigned teams = blockDim.x / t.lanes, team = threadIdx.x / t.lanes;
+#pragma unroll
+  for (int k = 0; k < KEPT; k++) part[k * blockDim.x + threadIdx.x] = sum[k];
+  for (unsigned half = teams / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (team < half)
+#pragma unroll
+      for (int k = 0; k < KEPT; k++) part[k * blockDim.x + threadIdx.x] += part[k * blockDim.x + threadIdx.x + half * t.lanes];
+  }
+  if (team > 0) return;
+  t.each(piece, [&](int k, unsigned c) {
+#pragma unroll
+    for (int i = 0; i < V; i++) y[(size_t)blockIdx.x * t.C + c + i] = part[(k + i) * blockDim.x + threadIdx.x];
+  });
+}
+
 // y[g,c] = sum of dy·(x - mean)·scale over the rows of group g, with Stats h(x). blockIdx.x: group.
 // blockIdx.y: piece of the row, of up to 512 values; x is read once per piece. part is shared memory
 // of 16 values for each of 256 threads.
@@ -244,19 +265,7 @@ __device__ inline void sum_of_products(float* y, const T* dy, const T* x, unsign
 #pragma unroll
     for (int k = 0; k < KEPT; k++) sum[k] += d.v[k] * (of.v[k] - s.mean) * s.scale;
   }
-#pragma unroll
-  for (int k = 0; k < KEPT; k++) part[k * blockDim.x + threadIdx.x] = sum[k];
-  for (unsigned half = teams / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (team < half)
-#pragma unroll
-      for (int k = 0; k < KEPT; k++) part[k * blockDim.x + threadIdx.x] += part[k * blockDim.x + threadIdx.x + half * t.lanes];
-  }
-  if (team > 0) return;
-  t.each(piece, [&](int k, unsigned c) {
-#pragma unroll
-    for (int i = 0; i < V; i++) y[(size_t)blockIdx.x * C + c + i] = part[(k + i) * blockDim.x + threadIdx.x];
-  });
+  store_group_sums(y, sum, t, piece, part);
 }
 
 template <int V, class T>
@@ -267,6 +276,39 @@ __device__ inline void layer_norm_grad_gamma(float* y, const T* dy, const T* x, 
 template <int V, class T>
 __device__ inline void rms_norm_grad_gamma(float* y, const T* dy, const T* x, unsigned rows, unsigned C, unsigned group, float* part) {
   sum_of_products<V>(y, dy, x, rows, C, group, part, [=](auto& of, auto& t) { return Stats{0, rms_scale(squares(of, t), C)}; });
+}
+
+// dx and y of rms_norm_grad_x and rms_norm_grad_gamma; a team has a whole row in registers. r may be null.
+template <int V, class T>
+__device__ inline void rms_norm_grad(T* dx, float* y, const T* dy, const T* x, const float* gamma, const T* r, unsigned rows, unsigned C, unsigned group, float* part) {
+  constexpr int KEPT = SUMMED<V>;
+  Team<V, KEPT> t(C);
+  unsigned teams = blockDim.x / t.lanes, team = threadIdx.x / t.lanes, end = min(rows, (blockIdx.x + 1) * group);
+  float sum[KEPT] = {};
+  for (unsigned r0 = blockIdx.x * group; r0 < end; r0 += teams) {
+    unsigned row = r0 + team;
+    size_t at = (size_t)min(row, rows - 1) * C;
+    Row<V, T, KEPT> of(x + at), d(dy + at), skip(r + at);
+    of.need(t, 0);
+    d.need(t, 0, row < end);  // zeros past the last row
+    float g[KEPT], norm2 = squares(of, t), scale = rms_scale(norm2, C);
+    parameters(g, gamma, t, 0);
+    float along = 0;
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) {
+      sum[k] += d.v[k] * of.v[k] * scale;
+      g[k] *= d.v[k];
+      along += g[k] * of.v[k];
+    }
+    along = t.sum(along);
+    along = sqrtf(norm2) <= MIN_NORM ? 0 : along / norm2;
+    if (row >= end) continue;
+    skip.need(t, 0, r);
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) g[k] = scale * (g[k] - of.v[k] * along) + skip.v[k];
+    store(dx + at, g, t, 0);
+  }
+  store_group_sums(y, sum, t, 0, part);
 }
 
 template <int V, class T>
@@ -335,6 +377,11 @@ __device__ inline void normalize_grad(T* dx, const T* dy, const T* x, unsigned r
       rms_norm_grad_gamma##SUFFIX(float* y, const T* dy, const T* x, unsigned rows, unsigned C, unsigned group) {                                    \
     __shared__ float part[norms::SUMMED<V> * 256];                                                                                                   \
     norms::rms_norm_grad_gamma<V>(y, dy, x, rows, C, group, part);                                                                                   \
+  }                                                                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256, 2)                                                                                               \
+      rms_norm_grad##SUFFIX(T* dx, float* y, const T* dy, const T* x, const float* gamma, const T* r, unsigned rows, unsigned C, unsigned group) {   \
+    __shared__ float part[norms::SUMMED<V> * 256];                                                                                                   \
+    norms::rms_norm_grad<V>(dx, y, dy, x, gamma, r, rows, C, group, part);                                                                           \
   }                                                                                                                                                  \
   extern "C" __global__ void normalize##SUFFIX(T* y, const T* x, unsigned rows, unsigned C) { norms::normalize<V>(y, x, rows, C); }                  \
   extern "C" __global__ void normalize_grad##SUFFIX(T* dx, const T* dy, const T* x, unsigned rows, unsigned C) {                                     \

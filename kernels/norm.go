@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // LayerNorm normalises every row.
@@ -262,4 +263,27 @@ func (s RMSNormGradGamma) Define(args ...[]float32) {
 	for c := range dgamma {
 		dgamma[c] = float32(sum[c])
 	}
+}
+
+// RMSNormGrad is RMSNormGradX and RMSNormGradGamma at once, which reads dy and x once.
+// Arguments: dx [Rows,C], dgamma [C]; dy [Rows,C], x [Rows,C], gamma [C], and r [Rows,C] if
+// Residual, else none.
+type RMSNormGrad struct {
+	Rows, C  int
+	Residual bool
+}
+
+func (s RMSNormGrad) Validate() error { return RMSNormGradX(s).Validate() }
+func (s RMSNormGrad) FLOPs() int64    { return 11 * int64(s.Rows) * int64(s.C) }
+func (s RMSNormGrad) Grads() []Grad   { return nil }
+
+func (s RMSNormGrad) gamma() RMSNormGradGamma { return RMSNormGradGamma{s.Rows, s.C} }
+
+func (s RMSNormGrad) Args() []Arg {
+	return slices.Insert(RMSNormGradX(s).Args(), 1, out("dgamma", s.C))
+}
+
+func (s RMSNormGrad) Define(args ...[]float32) {
+	RMSNormGradX(s).Define(slices.Delete(slices.Clone(args), 1, 2)...)
+	s.gamma().Define(args[1:4]...)
 }

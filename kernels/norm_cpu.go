@@ -116,3 +116,20 @@ func (s RMSNormGradGamma) cpu(c *CPU) []stage {
 		st.normRows(acc, args[1][from*s.C:to*s.C], x, st.mean, st.scale, n, s.C)
 	})
 }
+
+// RMSNormGrad is the gradient of x, then that of gamma.
+func (s RMSNormGrad) cpu(c *CPU) (stages []stage) {
+	views := make([][5][]float32, c.workers) // dx, dy, x, gamma, r
+	for _, x := range RMSNormGradX(s).cpu(c) {
+		stages = append(stages, stage{x.tasks, func(args [][]float32, task, worker int) {
+			view := views[worker][:len(args)-1]
+			view[0] = args[0]
+			copy(view[1:], args[2:])
+			x.do(view, task, worker)
+		}})
+	}
+	for _, g := range s.gamma().cpu(c) {
+		stages = append(stages, stage{g.tasks, func(args [][]float32, task, worker int) { g.do(args[1:4], task, worker) }})
+	}
+	return stages
+}

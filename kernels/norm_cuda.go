@@ -62,6 +62,23 @@ func (s AdaptiveRMSNormGradX) cuda(p *Launches) {
 	p.normRows("rms_norm_grad_x", rows, s.C, rmsNormGradXArgs{p.arg("dx"), p.arg("dy"), p.arg("x"), p.arg("gamma"), Operand{}, rows, s.C, s.Rows})
 }
 
+type rmsNormGradArgs struct {
+	DX, Y, DY, X, Gamma, R Operand
+	Rows, C, Group         int
+}
+
+// A row that a CTA does not hold in registers is read by one kernel for each gradient.
+func (s RMSNormGrad) cuda(p *Launches) {
+	if b := normBlockOf("", s.C); s.C > b.sums*b.lanes {
+		RMSNormGradX(s).cuda(p)
+		s.gamma().cuda(p)
+		return
+	}
+	p.gammaSums("rms_norm_grad", 1, s.Rows, s.C, func(a normGradGammaArgs) any {
+		return rmsNormGradArgs{p.arg("dx"), a.Y, a.DY, a.X, p.arg("gamma"), p.optional("r"), a.Rows, a.C, a.Group}
+	})
+}
+
 func (s RMSNormGradGamma) cuda(p *Launches) {
 	p.gammaSums("rms_norm_grad_gamma", 1, s.Rows, s.C, func(a normGradGammaArgs) any { return a })
 }

@@ -17,6 +17,8 @@ func TestNormLiterals(t *testing.T) {
 		literal{kernels.RMSNorm{Rows: 1, C: 1}, [][]float32{{1e-13}, {1}}, []float32{.1}},
 		literal{kernels.RMSNormGradX{Rows: 1, C: 4}, [][]float32{{1, 1, 1, 0}, {3, 4, 0, 0}, {1, 2, 1, 1}}, []float32{-.128, .096, .4, 0}},
 		literal{kernels.RMSNormGradX{Rows: 1, C: 4, Residual: true}, [][]float32{{1, 1, 1, 0}, {3, 4, 0, 0}, {1, 2, 1, 1}, {1, 0, -1, 2}}, []float32{.872, .096, -.6, 2}},
+		literal{kernels.RMSNormGrad{Rows: 1, C: 4, Residual: true}, [][]float32{{1, 1, 1, 0}, {3, 4, 0, 0}, {1, 2, 1, 1}, {1, 0, -1, 2}},
+			[]float32{.872, .096, -.6, 2, 1.2, 1.6, 0, 0}},
 		literal{kernels.RMSNormGradGamma{Rows: 1, C: 4}, [][]float32{{1, 1, 1, 0}, {3, 4, 0, 0}}, []float32{1.2, 1.6, 0, 0}},
 	)
 }
@@ -29,5 +31,6 @@ func TestNormValidate(t *testing.T) {
 		refusal{kernels.RMSNorm{Rows: 1}, "C is 0"},
 		refusal{kernels.RMSNormGradX{Rows: 1}, "C is 0"},
 		refusal{kernels.RMSNormGradGamma{Rows: 1}, "C is 0"},
+		refusal{kernels.RMSNormGrad{Rows: 1}, "C is 0"},
 	)
 }

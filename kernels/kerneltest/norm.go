@@ -15,13 +15,19 @@ func normCases() []Case {
 			newCase(kernels.RMSNorm{Rows: rows, C: c}, mathTol, roundWhy, nil),
 			newCase(kernels.RMSNormGradX{Rows: rows, C: c}, sumTol, sumWhy, nil),
 			newCase(kernels.RMSNormGradX{Rows: rows, C: c, Residual: true}, sumTol, sumWhy, nil),
-			newCase(kernels.RMSNormGradGamma{Rows: rows, C: c}, sumTol, sumWhy, nil))
+			newCase(kernels.RMSNormGradGamma{Rows: rows, C: c}, sumTol, sumWhy, nil),
+			newCase(kernels.RMSNormGrad{Rows: rows, C: c}, sumTol, sumWhy, nil),
+			newCase(kernels.RMSNormGrad{Rows: rows, C: c, Residual: true}, sumTol, sumWhy, nil))
 	}
 	floor := map[string]Draw{"x": Constant(1e-14, -2e-14, 0)}
 	cs = append(cs,
 		newCase(kernels.RMSNorm{Rows: 2, C: 6}, mathTol, roundWhy, floor),
 		newCase(kernels.RMSNormGradX{Rows: 2, C: 6}, mathTol, roundWhy, floor),
 		newCase(kernels.RMSNormGradX{Rows: 2, C: 5}, mathTol, roundWhy, map[string]Draw{"x": Constant(0)}))
+	cs = append(cs,
+		newCase(kernels.RMSNormGrad{Rows: 2, C: 6}, mathTol, roundWhy, floor),
+		newCase(kernels.RMSNormGrad{Rows: 530, C: 64}, sumTol, sumWhy, nil), // two CTAs, of 272 and 258 rows
+		newCase(kernels.RMSNormGrad{Rows: 70, C: 512, Residual: true}, sumTol, sumWhy, nil))
 	cs = append(cs, smoothCase(kernels.LayerNorm{Rows: 3, C: 7, Eps: .01}, nil), smoothCase(kernels.RMSNorm{Rows: 3, C: 7}, nil))
 	layer := kernels.LayerNorm{Rows: 512, C: 96, Eps: 1e-5}
 	rms := kernels.RMSNorm{Rows: 2 * 16 * 16 * 16, C: 64}
@@ -38,5 +44,6 @@ func normCases() []Case {
 		largeBenchCase(kernels.LayerNormGradX(largeLayer), sumTol, sumWhy, nil),
 		largeBenchCase(kernels.LayerNormGradGamma(largeLayer), sumTol, sumWhy, nil),
 		largeBenchCase(largeRMS, sumTol, sumWhy, nil),
-		largeBenchCase(kernels.RMSNormGradX{Rows: largeRMS.Rows, C: largeRMS.C}, sumTol, sumWhy, nil))
+		largeBenchCase(kernels.RMSNormGradX{Rows: largeRMS.Rows, C: largeRMS.C}, sumTol, sumWhy, nil),
+		largeBenchCase(kernels.RMSNormGrad{Rows: largeRMS.Rows, C: largeRMS.C}, sumTol, sumWhy, nil))
 }

@@ -47,6 +47,7 @@ func (u usage) only(n *G.Node) (int, bool) {
 //	                                    the activation's output
 //	SqueezeExciteGradX, FramePoolGradK  SqueezeExciteGrad, where the backend fuses gradients;
 //	                                    FramePool then gives what that reads
+//	RMSNormGradX, RMSNormGradGamma  RMSNormGrad, where the backend fuses gradients
 //	Act, Shuffle                        Shuffle with that activation, if its slope is taken
 //	                                    from its input
 //	Shuffle, ActGrad                    ShuffleGrad, likewise
@@ -65,7 +66,7 @@ func fuse(be kernels.Backend, prog []instr, keep map[*G.Node]bool) []instr {
 	}
 	out := without(prog, gone)
 	if kernels.FusesGradients(be) {
-		out = squeezeExcite(out)
+		out = rmsNormGrads(squeezeExcite(out))
 	}
 	return out
 }
@@ -109,6 +110,26 @@ func squeezeExcite(prog []instr) []instr {
 		args := []*G.Node{in.args[0], prog[gradK].args[0]}
 		args = append(args, in.args[1:]...)
 		prog[i], gone[gradK] = instr{kernels.SqueezeExciteGrad(s), append(args, prog[pool].args[:2]...)}, true
+	}
+	return without(prog, gone)
+}
+
+// rmsNormGrads computes both gradients of a norm at once.
+func rmsNormGrads(prog []instr) []instr {
+	gone := make([]bool, len(prog))
+	for i, in := range prog {
+		s, ok := in.spec.(kernels.RMSNormGradX)
+		if !ok {
+			continue
+		}
+		gamma := slices.IndexFunc(prog, func(o instr) bool {
+			_, ok := o.spec.(kernels.RMSNormGradGamma)
+			return ok && slices.Equal(o.sources(), in.args[1:3])
+		})
+		if gamma < 0 || readBetween(prog, gamma, i) {
+			continue
+		}
+		prog[i], gone[gamma] = instr{kernels.RMSNormGrad(s), slices.Insert(slices.Clone(in.args), 1, prog[gamma].args[0])}, true
 	}
 	return without(prog, gone)
 }

@@ -54,7 +54,7 @@ func (in instr) sources() []*G.Node { return in.args[results(in.spec):] }
 func results(s kernels.Spec) int {
 	s, _ = kernels.Plain(s)
 	switch s.(type) {
-	case kernels.FramePoolStats, kernels.SqueezeExciteGrad, kernels.ConvGradWB:
+	case kernels.FramePoolStats, kernels.SqueezeExciteGrad, kernels.RMSNormGrad, kernels.ConvGradWB:
 		return 2
 	}
 	return 1

@@ -322,6 +322,41 @@ func TestNormFusion(t *testing.T) {
 	}
 }
 
+// Both gradients of a norm, one of which a sum takes along, come from one kernel where the backend
+// fuses gradients.
+func TestNormGradsFusion(t *testing.T) {
+	for name, be := range map[string]kernels.Backend{"RMSNormGradX": cpu(t, 1), "RMSNormGrad": fusing{cpu(t, 1)}} {
+		g := G.NewGraph()
+		x, gamma, dy := Input(g, "x", 6, 5), Input(g, "gamma", 5), Input(g, "dy", 6, 5)
+		dgamma := apply(t, kernels.RMSNormGradGamma{Rows: 6, C: 5}, []int{5}, dy, x)
+		dx := apply(t, kernels.RMSNormGradX{Rows: 6, C: 5}, []int{6, 5}, dy, x, gamma)
+		sum := apply(t, kernels.Add{Len: 30}, []int{6, 5}, dx, dy)
+		p, err := Compile(be, G.Nodes{sum, dgamma}, nil, RecomputeNone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k := p.Stats().Kinds; k[name].Count != 1 || k["Add"].Count != 0 || (name == "RMSNormGrad") != (len(k) == 1) {
+			t.Errorf("%s: %v", name, k)
+		}
+		want := map[*G.Node][]float32{}
+		for _, n := range []*G.Node{x, gamma, dy} {
+			want[n] = draw(n.Name(), size(n))
+			if err := be.Write(p.Buffer(n), want[n]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		define(t, G.Nodes{dgamma, dx, sum}, want)
+		if err := p.Run(); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []*G.Node{sum, dgamma} {
+			if diff, norm := distance(read(t, be, p.Buffer(n)), want[n]); !(diff <= 1e-11*norm) {
+				t.Errorf("%s: %v: normalised squared error %g", name, n, diff/norm)
+			}
+		}
+	}
+}
+
 // The activation of a group norm is part of it, unless its input has another use.
 func TestGroupNormTakesItsActivation(t *testing.T) {
 	g, be := G.NewGraph(), cpu(t, 1)
