@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 
 	G "gorgonia.org/gorgonia"
@@ -9,36 +10,44 @@ import (
 )
 
 // openMagvit2 is the network of Open-MAGVIT2. It is not causal, as the statistics of its
-// group norms are those of whole clips, unless published.norm is layer.
+// group norms are those of whole clips, unless published.norm is layer or none.
 type openMagvit2 struct{ *builder }
 
 // conv is a causal convolution of k×k×k, of images k×k; zeros are put in front in time
-// whatever the stride.
+// whatever the stride. With published.time_kernel 1 only those that resample time have k frames.
 func (m openMagvit2) conv(name string, x *G.Node, out, k int, f convOptions) *G.Node {
 	if m.t.Config.Published.Images {
 		f.axes = spaceOnly
 		return m.builder.conv(name, x, out, Kernel{1, k, k}, f)
 	}
-	f.padT = k - 1
-	return m.builder.conv(name+".conv_1", x, out, Kernel{k, k, k}, f)
+	return m.resampling(name, x, out, min(k, cmp.Or(m.t.Config.Published.TimeKernel, k)), k, f)
+}
+
+// resampling is a causal convolution of kt×k×k that may halve or double time.
+func (m openMagvit2) resampling(name string, x *G.Node, out, kt, k int, f convOptions) *G.Node {
+	if m.t.Config.Published.Images {
+		return m.conv(name, x, out, k, f)
+	}
+	f.padT = kt - 1
+	return m.builder.conv(name+".conv_1", x, out, Kernel{kt, k, k}, f)
 }
 
 func (m openMagvit2) norm(name string, x *G.Node) *G.Node {
+	if m.t.Config.Published.Norm == "none" {
+		return x
+	}
 	n, t, h, w, c := m.dims(x)
 	gamma, beta := m.gains(name, c)
-	if m.layerNorms() {
+	if m.t.Config.Published.Norm == "layer" {
 		return m.apply(kernels.LayerNorm{Rows: n * t * h * w, C: c, Eps: 1e-6}, []int{n, t, h, w, c}, x, gamma, beta)
 	}
 	return m.groupNorm(x, gamma, beta, false, false)
 }
 
-// layerNorms reports whether norms are over the channels of each position instead of clips.
-func (m openMagvit2) layerNorms() bool { return m.t.Config.Published.Norm == "layer" }
-
 // adaptive is the norm in front of a level of the decoder, whose gains and shifts follow from
-// the mean and deviation of the clip's latents; with layer norms they are parameters.
+// the mean and deviation of the clip's latents; without norms of clips it is norm.
 func (m openMagvit2) adaptive(name string, x, mean, deviation *G.Node) *G.Node {
-	if m.layerNorms() {
+	if !m.t.Config.Published.clipNorms() {
 		return m.norm(name, x)
 	}
 	_, _, _, _, c := m.dims(x)
@@ -75,7 +84,7 @@ func (m openMagvit2) encode(x *G.Node) *G.Node {
 		name := fmt.Sprintf("encoder.down.%d", i)
 		x = m.blocks(name+".block.%d", x, c.width(i))
 		if i < last {
-			x = m.conv(name+".downsample", x, c.width(i), 3, convOptions{strideT: c.Published.stride(i), strideS: 2})
+			x = m.resampling(name+".downsample", x, c.width(i), 3, 3, convOptions{strideT: c.Published.stride(i), strideS: 2})
 		}
 		m.stage(fmt.Sprintf("encoder.level.%d", i), x)
 	}
@@ -88,7 +97,7 @@ func (m openMagvit2) decode(q *G.Node) *G.Node {
 	c := m.t.Config
 	last := len(c.Published.Multipliers) - 1
 	var mean, deviation *G.Node
-	if !m.layerNorms() {
+	if c.Published.clipNorms() {
 		mean, deviation = m.latentStatistics(q)
 	}
 	x := m.stage("decoder.conv_in", m.conv("decoder.conv_in", q, c.width(last), 3, convOptions{}))
@@ -121,7 +130,7 @@ func (m openMagvit2) latentStatistics(q *G.Node) (mean, deviation *G.Node) {
 // then are there the second is left out.
 func (m openMagvit2) up(name string, x *G.Node, stride int) *G.Node {
 	n, t, h, w, c := m.dims(x)
-	y := m.conv(name, x, c*stride*4, 3, convOptions{})
+	y := m.resampling(name, x, c*stride*4, 3, 3, convOptions{})
 	y = m.apply(kernels.Shuffle{N: n, T: t, H: h, W: w, C: c, FT: stride, FH: 2, FW: 2, PhaseFirst: true}, []int{n, t * stride, 2 * h, 2 * w, c}, y)
 	if stride == 1 {
 		return y

@@ -9,9 +9,9 @@ import (
 )
 
 // With norms of a clip the first frame's codes depend on all frames; with layer norms, as the
-// convolutions are causal, they do not.
+// convolutions are causal, and without norms they do not.
 func TestLayerNormsMakeOpenMagvit2Causal(t *testing.T) {
-	for _, norm := range []string{"", "group", "layer"} {
+	for _, norm := range []string{"", "group", "layer", "none"} {
 		c := OpenMagvit2Config(32, 8, Published{Multipliers: []int{2, 2}, Blocks: 1, Norm: norm})
 		tok, err := New(c)
 		check(t, err)
@@ -45,7 +45,7 @@ func TestLayerNormsMakeOpenMagvit2Causal(t *testing.T) {
 		}
 		before := encode(video)
 		clear(video[len(video)/s.T:])
-		if same := slices.Equal(before, encode(video)); same != (norm == "layer") {
+		if same := slices.Equal(before, encode(video)); same != (norm == "layer" || norm == "none") {
 			t.Errorf("norm %q: later frames changed: the first one's latents are the same: %v", norm, same)
 		}
 	}
@@ -57,7 +57,7 @@ func TestPublishedNorms(t *testing.T) {
 	for _, c := range []struct {
 		width      int
 		norm, want string
-	}{{16, "group", "model.init_dim: 16: want a multiple of 32"}, {32, "batch", `model.published.norm: "batch": want layer, group`}} {
+	}{{16, "group", "model.init_dim: 16: want a multiple of 32"}, {32, "batch", `model.published.norm: "batch": want layer, group, none`}} {
 		p.Norm = c.norm
 		if err := OpenMagvit2Config(c.width, 8, p).Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c, err)
@@ -76,5 +76,30 @@ func TestOpenMagvit2DecoderOverwritesItsInput(t *testing.T) {
 	picture := int64(4 * s.H * s.W * 32)
 	if got := arenaBytes(t, tok, g); got > 4*picture+picture/4 {
 		t.Errorf("arena of %d bytes, %.2f times a picture of 32 channels", got, float64(got)/float64(picture))
+	}
+}
+
+// With time_kernel 1 the convolutions that keep time have one frame, those that resample it three.
+func TestOpenMagvit2TimeKernel(t *testing.T) {
+	p := Published{Multipliers: []int{2, 2}, Blocks: 1, Norm: "none", TimeKernel: 1}
+	tok, err := New(OpenMagvit2Config(8, 8, p))
+	check(t, err)
+	for _, p := range tok.Params {
+		want := 1
+		if strings.Contains(p.Name, "sample") {
+			want = 3
+		}
+		if strings.Contains(p.Name, "norm") || strings.Contains(p.Name, "adaptive") {
+			t.Errorf("%s: a parameter of a norm", p.Name)
+		}
+		if len(p.Shape) == 5 && p.Shape[1] != want {
+			t.Errorf("%s: kernel of %d frames, want %d", p.Name, p.Shape[1], want)
+		}
+	}
+	for _, k := range []int{-1, 2, 5} {
+		p.TimeKernel = k
+		if err := OpenMagvit2Config(8, 8, p).Validate(); err == nil || !strings.Contains(err.Error(), "model.published.time_kernel") {
+			t.Errorf("time_kernel %d: %v", k, err)
+		}
 	}
 }

@@ -23,7 +23,8 @@ type Published struct {
 	Version     string `yaml:"version,omitempty"`          // vidtok: "1.0", or "1.1" with copies of the first frame for zeros and linear upsampling in time
 	TimeDown    []int  `yaml:"time_down,flow,omitempty"`   // vidtok: levels after which the encoder halves time
 	TimeUp      []int  `yaml:"time_up,flow,omitempty"`     // vidtok: levels after which the decoder doubles time
-	Norm        string `yaml:"norm,omitempty"`             // vidtok: layer (over channels), or group (32 groups, of each frame); open-magvit2: group or "" (32 groups, of a clip), or layer, with which a code depends on near positions alone
+	Norm        string `yaml:"norm,omitempty"`             // vidtok: layer (over channels), or group (32 groups, of each frame); open-magvit2: group or "" (32 groups, of a clip), layer or none, with which a code depends on near positions alone
+	TimeKernel  int    `yaml:"time_kernel,omitempty"`      // open-magvit2: frames of the convolutions that keep time, 1 or 3; 0: 3
 }
 
 // published reports whether the network is that of a published tokenizer.
@@ -52,6 +53,9 @@ func (p Published) stride(level int) int {
 	return 2
 }
 
+// clipNorms reports whether Open-MAGVIT2's norms have the statistics of clips.
+func (p Published) clipNorms() bool { return p.Norm == "" || p.Norm == "group" }
+
 // width is the number of channels of a level; of level -1 that of the first convolution.
 func (c Config) width(level int) int {
 	if level < 0 {
@@ -66,7 +70,7 @@ const publishedGroups = 32 // of group norms
 func (c Config) validatePublished() []error {
 	p := c.Published
 	if !c.published() {
-		if len(p.Multipliers) > 0 || p.Blocks != 0 || p.Images || p.Version != "" || len(p.TimeDown)+len(p.TimeUp) > 0 || p.Norm != "" {
+		if len(p.Multipliers) > 0 || p.Blocks != 0 || p.Images || p.Version != "" || len(p.TimeDown)+len(p.TimeUp) > 0 || p.Norm != "" || p.TimeKernel != 0 {
 			return []error{fmt.Errorf("model.published: only with compat %s or %s", OpenMagvit2, VidTok)}
 		}
 		return nil
@@ -91,18 +95,24 @@ func (c Config) validatePublished() []error {
 	}
 	if c.Compat == OpenMagvit2 {
 		errs = append(errs, oneOf("quantizer.kind", c.Quantizer.Kind, "lfq", "fsq"))
-		if p.Norm != "layer" && c.InitDim%publishedGroups != 0 {
+		if p.clipNorms() && c.InitDim%publishedGroups != 0 {
 			errs = append(errs, fmt.Errorf("model.init_dim: %d: want a multiple of %d, the groups of a norm", c.InitDim, publishedGroups))
 		}
 		if p.Version != "" || len(p.TimeDown)+len(p.TimeUp) > 0 {
 			errs = append(errs, fmt.Errorf("model.published: version, time_down and time_up are keys of compat %s", VidTok))
 		}
 		if p.Norm != "" {
-			errs = append(errs, oneOf("published.norm", p.Norm, "layer", "group"))
+			errs = append(errs, oneOf("published.norm", p.Norm, "layer", "group", "none"))
+		}
+		if p.TimeKernel != 0 && p.TimeKernel != 1 && p.TimeKernel != 3 || p.Images && p.TimeKernel != 0 {
+			errs = append(errs, fmt.Errorf("model.published.time_kernel: %d: want 1 or 3, 0 for 3, and 0 with images", p.TimeKernel))
 		}
 		return errs
 	}
 	errs = append(errs, oneOf("quantizer.kind", c.Quantizer.Kind, "fsq"), oneOf("published.version", p.Version, "1.0", "1.1"), oneOf("published.norm", p.Norm, "layer", "group"))
+	if p.TimeKernel != 0 {
+		errs = append(errs, fmt.Errorf("model.published.time_kernel: %d: a key of compat %s", p.TimeKernel, OpenMagvit2))
+	}
 	if p.Images {
 		errs = append(errs, fmt.Errorf("model.published.images: true: want false with compat %s", VidTok))
 	}

@@ -198,7 +198,7 @@ func (t *Tokenizer) Check(s Shape) error {
 			t.Config.timeFactor(), map[bool]string{true: ", and one more"}[t.Config.FirstFrame])
 	case s.H%f != 0 || s.W%f != 0:
 		return fmt.Errorf("model: frames of %d×%d pixels (height × width): this tokenizer takes multiples of %d", s.H, s.W, f)
-	case t.Config.Compat == OpenMagvit2 && t.Config.Published.Norm != "layer" && t.CodeShape(s)[1]*t.CodeShape(s)[2]*t.CodeShape(s)[3] == 1:
+	case t.Config.Compat == OpenMagvit2 && t.Config.Published.clipNorms() && t.CodeShape(s)[1]*t.CodeShape(s)[2]*t.CodeShape(s)[3] == 1:
 		return fmt.Errorf("model: clips of %d frames of %d×%d pixels have a single code, whose statistics are not defined: want frames of at least %d×%d, or more frames", s.T, s.H, s.W, 2*f, f)
 	case float64(s.N)*float64(s.T)*float64(s.H)*float64(s.W)*float64(t.Config.Channels) > math.MaxInt32:
 		return fmt.Errorf("model: a batch of %d clips of %d frames of %d×%d pixels has more than 2^31 values; use a smaller batch", s.N, s.T, s.H, s.W)

@@ -37,9 +37,9 @@ func Export(path, out, family string) (r Exported, err error) {
 	if x.Config.Model.Compat != family {
 		return r, usage.Errorf("export --to %s: the checkpoint's model.compat is %q: want %s, the only networks that have its tensors", family, x.Config.Model.Compat, family)
 	}
-	if m := x.Config.Model; m.Patch > 1 || m.Background != 0 || m.Quantizer.Kind != quantizerOf[family] || family == model.OpenMagvit2 && m.Published.Norm == "layer" {
-		return r, usage.Errorf("export --to %s: the network has patch %d, background %v, quantizer %s and published.norm %q: want 1, 0, %s and the project's norm, as its networks have",
-			family, m.Patch, m.Background, m.Quantizer.Kind, m.Published.Norm, quantizerOf[family])
+	if m := x.Config.Model; m.Patch > 1 || m.Background != 0 || m.Quantizer.Kind != quantizerOf[family] || family == model.OpenMagvit2 && (m.Published.Norm == "layer" || m.Published.Norm == "none" || m.Published.TimeKernel == 1) {
+		return r, usage.Errorf("export --to %s: the network has patch %d, background %v, quantizer %s, published.norm %q and published.time_kernel %d: want 1, 0, %s, the project's norm and 3, as its networks have",
+			family, m.Patch, m.Background, m.Quantizer.Kind, m.Published.Norm, m.Published.TimeKernel, quantizerOf[family])
 	}
 	weights, err := x.Weights()
 	if err != nil {

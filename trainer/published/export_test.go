@@ -16,9 +16,10 @@ import (
 func TestExportRefusesWhatTheProjectsDoNotHave(t *testing.T) {
 	size := model.Published{Multipliers: []int{1, 2}, Blocks: 1}
 	for want, change := range map[string]func(c *model.Config){
-		"patch 2":                func(c *model.Config) { c.Patch = 2 },
-		"background 1":           func(c *model.Config) { c.Background = 1 },
-		`published.norm "layer"`: func(c *model.Config) { c.Published.Norm = "layer" },
+		"patch 2":                 func(c *model.Config) { c.Patch = 2 },
+		"background 1":            func(c *model.Config) { c.Background = 1 },
+		`published.norm "layer"`:  func(c *model.Config) { c.Published.Norm = "layer" },
+		`published.time_kernel 1`: func(c *model.Config) { c.Published.TimeKernel = 1 },
 	} {
 		cfg := config.Defaults()
 		cfg.Model = model.OpenMagvit2Config(32, 6, size)
