@@ -167,10 +167,16 @@ func (d *codec) convolution(k Kernel, in int, fill func(set func(o, c int, v flo
 	}}
 }
 
-// validateInitialWeights names what a transform codec does not have.
+// validateInitialWeights names what a transform codec, or an inflated network, does not have.
 func (c Config) validateInitialWeights() error {
-	if err := oneOf("initial_weights", c.InitialWeights, "random", codecInit, fittedCodecInit); err != nil || !c.beginsAsCodec() {
+	if err := oneOf("initial_weights", c.InitialWeights, "random", inflatedInit, codecInit, fittedCodecInit); err != nil {
 		return err
+	}
+	if c.inflates() && (c.Compat != OpenMagvit2 || c.Published.Images) {
+		return fmt.Errorf("model.initial_weights: %s: want compat %s, and clips", inflatedInit, OpenMagvit2)
+	}
+	if !c.beginsAsCodec() {
+		return nil
 	}
 	for _, l := range c.Layers {
 		if l.Name != Residual && l.Name != ConsecutiveResidual {

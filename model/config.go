@@ -21,7 +21,7 @@ type Config struct {
 	OutputKernel       Kernel        `yaml:"output_kernel"`        // kernel of the last convolution
 	PadMode            string        `yaml:"pad_mode"`             // padding of these two: constant, replicate, reflect or circular; constant where the kernel is longer than the clip
 	ResidualKernel     Kernel        `yaml:"residual_kernel"`      // kernel of residual units that set none
-	InitialWeights     string        `yaml:"initial_weights"`      // random; codec: the network begins as a transform codec, which keeps the largest cosine coefficients of a patch in natural film; codec-fitted: in the training clips
+	InitialWeights     string        `yaml:"initial_weights"`      // random; inflated: an open-magvit2 network for clips begins as one for images; codec: the network begins as a transform codec, which keeps the largest cosine coefficients of a patch in natural film; codec-fitted: in the training clips
 	SqueezeExcite      string        `yaml:"squeeze_excite"`       // squeeze-excitation in residual units: none, open (gates start at 1/2) or closed (gates start at 4.5e-5, as in the reference)
 	Attention          Heads         `yaml:"attention"`            // size of attend_space and attend_time
 	LinearAttention    Heads         `yaml:"linear_attention"`     // size of linear_attend_space

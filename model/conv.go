@@ -45,6 +45,7 @@ type convOptions struct {
 	bias             float64
 	fixedBias        bool                // the bias starts at that value, not at random
 	zero             bool                // the weights start at zero
+	inflatedPhases   int                 // the weights start as inflated says, with that many phases; 0: not so
 	std              float64             // the weights start normal with that deviation; 0: uniform
 	noBias           bool                // without parameters name.bias
 	values           func(dst []float32) // sets weights that start at zero; nil: at random
@@ -70,6 +71,9 @@ func (b *builder) conv(name string, x *G.Node, out int, k Kernel, f convOptions)
 	}
 	if f.fixedBias {
 		bias = initial{mean: f.bias}
+	}
+	if f.inflatedPhases > 0 {
+		weight = inflated(out, k, c, f.inflatedPhases)
 	}
 	if f.zero || f.values != nil {
 		weight = initial{values: f.values}

@@ -29,6 +29,9 @@ func (m openMagvit2) resampling(name string, x *G.Node, out, kt, k int, f convOp
 		return m.conv(name, x, out, k, f)
 	}
 	f.padT = kt - 1
+	if m.t.Config.inflates() && k > 1 {
+		f.inflatedPhases = max(f.inflatedPhases, 1)
+	}
 	return m.builder.conv(name+".conv_1", x, out, Kernel{kt, k, k}, f)
 }
 
@@ -130,7 +133,11 @@ func (m openMagvit2) latentStatistics(q *G.Node) (mean, deviation *G.Node) {
 // then are there the second is left out.
 func (m openMagvit2) up(name string, x *G.Node, stride int) *G.Node {
 	n, t, h, w, c := m.dims(x)
-	y := m.resampling(name, x, c*stride*4, 3, 3, convOptions{})
+	var f convOptions
+	if m.t.Config.inflates() {
+		f.inflatedPhases = stride * 4
+	}
+	y := m.resampling(name, x, c*stride*4, 3, 3, f)
 	y = m.apply(kernels.Shuffle{N: n, T: t, H: h, W: w, C: c, FT: stride, FH: 2, FW: 2, PhaseFirst: true}, []int{n, t * stride, 2 * h, 2 * w, c}, y)
 	if stride == 1 {
 		return y

@@ -8,6 +8,32 @@ import (
 	"magvit/kernels"
 )
 
+// latentsOf is the latents of a clip that a network with initial weights has.
+func latentsOf(t *testing.T, tok *Tokenizer, s Shape, video []float32) []float32 {
+	t.Helper()
+	be := kernels.NewCPU(1)
+	defer be.Close()
+	g, err := tok.Encoder(s)
+	check(t, err)
+	offsets, n := make([]int, len(tok.Params)), 0
+	for i, p := range tok.Params {
+		offsets[i] = n
+		n += p.Len()
+	}
+	params, err := be.Alloc(n)
+	check(t, err)
+	for i, p := range tok.Params {
+		tok.Init(1, i, params.(kernels.Host)[offsets[i]:][:p.Len()])
+	}
+	p, err := g.Compile(be, params, nil, offsets)
+	check(t, err)
+	check(t, be.Write(p.Buffer("video"), video))
+	check(t, p.Run())
+	latents := make([]float32, p.Buffer("latents").Len())
+	check(t, be.Read(latents, p.Buffer("latents")))
+	return latents
+}
+
 // With norms of a clip the first frame's codes depend on all frames; with layer norms, as the
 // convolutions are causal, and without norms they do not.
 func TestLayerNormsMakeOpenMagvit2Causal(t *testing.T) {
@@ -16,36 +42,17 @@ func TestLayerNormsMakeOpenMagvit2Causal(t *testing.T) {
 		tok, err := New(c)
 		check(t, err)
 		s := Shape{N: 1, T: 5, H: 8, W: 8}
-		encode := func(video []float32) []float32 {
-			be := kernels.NewCPU(1)
-			defer be.Close()
-			g, err := tok.Encoder(s)
-			check(t, err)
-			offsets, n := make([]int, len(tok.Params)), 0
-			for i, p := range tok.Params {
-				offsets[i] = n
-				n += p.Len()
-			}
-			params, err := be.Alloc(n)
-			check(t, err)
-			for i, p := range tok.Params {
-				tok.Init(1, i, params.(kernels.Host)[offsets[i]:][:p.Len()])
-			}
-			p, err := g.Compile(be, params, nil, offsets)
-			check(t, err)
-			check(t, be.Write(p.Buffer("video"), video))
-			check(t, p.Run())
-			latents := make([]float32, p.Buffer("latents").Len())
-			check(t, be.Read(latents, p.Buffer("latents")))
-			return latents[:len(latents)/3] // of the first frame: 3 are coded
-		}
 		video := make([]float32, s.T*s.H*s.W*3)
 		for i := range video {
 			video[i] = float32(i*i%97) / 97
 		}
-		before := encode(video)
+		first := func() []float32 {
+			l := latentsOf(t, tok, s, video)
+			return l[:len(l)/3] // 3 frames are coded
+		}
+		before := first()
 		clear(video[len(video)/s.T:])
-		if same := slices.Equal(before, encode(video)); same != (norm == "layer" || norm == "none") {
+		if same := slices.Equal(before, first()); same != (norm == "layer" || norm == "none") {
 			t.Errorf("norm %q: later frames changed: the first one's latents are the same: %v", norm, same)
 		}
 	}

@@ -18,6 +18,8 @@ func TestPublishedNetworksLearn(t *testing.T) {
 		"clips": slices.Concat(lfq, []string{"model.first_frame=true", "data.frames=5", "model.published={multipliers: [1, 2], blocks: 1}"}),
 		"patches": slices.Concat(lfq, []string{"model.first_frame=true", "data.frames=5", "model.init_dim=16", "model.published={multipliers: [2, 3], blocks: 1, norm: layer}", "model.patch=2", "model.background=1",
 			"model.loss={kind: mse, overshoot: 0.1}", "model.quantizer={kind: fsq, levels: [5, 5], codebook_size: 0}"}),
+		"inflated": slices.Concat(lfq, []string{"model.first_frame=true", "data.frames=5", "model.init_dim=8", "model.published={multipliers: [3, 2], blocks: 1, norm: none, time_kernel: 1}", "model.initial_weights=inflated",
+			"model.patch=2", "model.background=1", "model.loss={kind: mse, overshoot: 0.1}", "model.quantizer={kind: fsq, levels: [5, 5], codebook_size: 0}"}),
 		"images": slices.Concat(lfq, []string{"data.frames=1", "model.published={multipliers: [1, 2], blocks: 1, images: true}"}),
 		"1.0":    slices.Concat(fsq, []string{`model.published={multipliers: [1, 2, 2], blocks: 1, version: "1.0", time_down: [1], time_up: [1], norm: layer}`}),
 		"1.1":    slices.Concat(fsq, []string{`model.published={multipliers: [1, 2, 2], blocks: 1, version: "1.1", time_down: [0, 1], time_up: [1, 2], norm: layer}`}),
