@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -75,18 +76,28 @@ func (p *Prior) guided(classes []int, s Sampling) []int {
 	return slices.Concat(classes, none)
 }
 
-// guide turns the logits of guided classes into those of the clips.
-func guide(logits [][]float32, s Sampling) {
+// scores are the logits of a batch's clips, by digit: those of the class, which decide the
+// values that top-k and top-p leave, and those that values are drawn by.
+//
+// Why values are left out by the logits of the class: values that are as unlikely with the
+// class as without it have logits of hardly trained weights. Their difference is noise, which
+// guidance multiplies, and which would bring some of them among the most likely values.
+type scores struct{ class, drawn [][]float32 }
+
+// guide turns the logits of guided classes into scores.
+func guide(logits [][]float32, s Sampling) scores {
 	if s.Guidance == 0 {
-		return
+		return scores{logits, logits}
 	}
+	to := scores{make([][]float32, len(logits)), make([][]float32, len(logits))}
 	for d, l := range logits {
 		half := len(l) / 2
+		to.class[d], to.drawn[d] = l[:half], make([]float32, half)
 		for i := range half {
-			l[i] += float32(s.Guidance) * (l[i] - l[half+i])
+			to.drawn[d][i] = l[i] + float32(s.Guidance)*(l[i]-l[half+i])
 		}
-		logits[d] = l[:half]
 	}
+	return to
 }
 
 // sampleMasked is MaskGIT's decoding: each pass draws all masked codes, and masks those of
@@ -107,7 +118,7 @@ func (p *Prior) sampleMasked(ctx context.Context, given []int32, classes []int, 
 		if err != nil {
 			return nil, err
 		}
-		guide(logits, s)
+		scores := guide(logits, s)
 		done := float64(pass+1) / float64(s.Steps)
 		for n := range classes {
 			r := philox.New(s.Seed, "sample", uint64(first+n), uint64(pass))
@@ -122,15 +133,15 @@ func (p *Prior) sampleMasked(ctx context.Context, given []int32, classes []int, 
 			if pass == s.Steps-1 {
 				keep = 0
 			}
-			p.unmask(clip, logits, n*length, keep, choiceTemperature*(1-done), s, r)
+			p.unmask(clip, scores, n*length, keep, choiceTemperature*(1-done), s, r)
 		}
 	}
 	return tokens, nil
 }
 
-// unmask draws the masked codes of a clip, whose logits begin at a row, and leaves those of
+// unmask draws the masked codes of a clip, whose scores begin at a row, and leaves those of
 // the least confidence masked.
-func (p *Prior) unmask(clip []int32, logits [][]float32, row, masked int, noise float64, s Sampling, r *philox.Stream) {
+func (p *Prior) unmask(clip []int32, of scores, row, masked int, noise float64, s Sampling, r *philox.Stream) {
 	type drawn struct {
 		at         int
 		code       int32
@@ -141,7 +152,7 @@ func (p *Prior) unmask(clip []int32, logits [][]float32, row, masked int, noise 
 		if c != model.NoCode {
 			continue
 		}
-		code, logp := p.draw(logits, row+i, s, r)
+		code, logp := p.draw(of, row+i, s, r)
 		gumbel := -math.Log(-math.Log(max(r.Float64(), 1e-12)))
 		all = append(all, drawn{i, code, logp + noise*gumbel})
 	}
@@ -176,11 +187,11 @@ func (p *Prior) sampleInOrder(ctx context.Context, given []int32, classes []int,
 		if err != nil {
 			return nil, err
 		}
-		guide(logits, s)
+		scores := guide(logits, s)
 		for n := range classes {
 			at := n*length + i
 			if tokens[at] == model.NoCode {
-				tokens[at], _ = p.draw(logits, n, s, philox.New(s.Seed, "sample", uint64(first+n), uint64(i)))
+				tokens[at], _ = p.draw(scores, n, s, philox.New(s.Seed, "sample", uint64(first+n), uint64(i)))
 			}
 			before[n] = tokens[at]
 			if len(of) > len(classes) {
@@ -238,51 +249,62 @@ func (t *tokens) next(before []int32, classes []int) ([][]float32, error) {
 	return t.p.readLogits(t.prog)
 }
 
-// draw draws a code from the logits of a row, and returns the logarithm of its probability
+// draw draws a code by the scores of a row, and returns the logarithm of its probability
 // before values are left out.
-func (p *Prior) draw(logits [][]float32, row int, s Sampling, r *philox.Stream) (code int32, logp float64) {
+func (p *Prior) draw(of scores, row int, s Sampling, r *philox.Stream) (code int32, logp float64) {
 	base := int32(1)
 	for d, values := range p.settings().Digits {
-		v, l := drawDigit(logits[d][row*values:][:values], s, r.Float64())
+		v, l := drawDigit(of.class[d][row*values:][:values], of.drawn[d][row*values:][:values], s, r.Float64())
 		code, base, logp = code+base*int32(v), base*int32(values), logp+l
 	}
 	return code, logp
 }
 
-// drawDigit draws a value by a uniform number u in [0,1).
-func drawDigit(logits []float32, s Sampling, u float64) (value int, logp float64) {
-	order := make([]int, len(logits))
-	for i := range order {
-		order[i] = i
+// drawDigit draws a value by a uniform number u in [0,1): by logits, among the values that
+// top-k and top-p leave of those of the class.
+func drawDigit(class, logits []float32, s Sampling, u float64) (value int, logp float64) {
+	scale, values := 1., mostLikely(class, s)
+	if s.Temperature > 0 {
+		scale = 1 / s.Temperature
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case logits[a] > logits[b]:
-			return -1
-		case logits[a] < logits[b]:
-			return 1
-		}
-		return 0
-	})
-	if s.Temperature == 0 {
-		return order[0], float64(logits[order[0]]) - logSumExp(logits, 1)
-	}
-	scale := 1 / s.Temperature
 	all := logSumExp(logits, scale)
 	chance := func(v int) float64 { return math.Exp(float64(logits[v])*scale - all) }
-	if s.TopK > 0 {
-		order = order[:min(s.TopK, len(order))]
+	if s.Temperature == 0 {
+		value = slices.MaxFunc(values, func(a, b int) int { return cmp.Compare(logits[a], logits[b]) })
+		return value, math.Log(chance(value))
 	}
-	kept, total := 0, 0.
-	for kept < len(order) && (kept == 0 || s.TopP == 1 || total < s.TopP) {
-		total += chance(order[kept])
-		kept++
+	total := 0.
+	for _, v := range values {
+		total += chance(v)
 	}
 	rest := u * total
-	for _, value = range order[:kept] {
+	for _, value = range values {
 		if rest -= chance(value); rest < 0 {
 			break
 		}
 	}
 	return value, math.Log(chance(value))
+}
+
+// mostLikely are the values that top-k and top-p leave, the most likely first.
+func mostLikely(logits []float32, s Sampling) []int {
+	order := make([]int, len(logits))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(logits[b], logits[a]) })
+	if s.TopK > 0 {
+		order = order[:min(s.TopK, len(order))]
+	}
+	if s.TopP == 1 || s.Temperature == 0 {
+		return order
+	}
+	scale := 1 / s.Temperature
+	all := logSumExp(logits, scale)
+	kept, total := 0, 0.
+	for kept < len(order) && (kept == 0 || total < s.TopP) {
+		total += math.Exp(float64(logits[order[kept]])*scale - all)
+		kept++
+	}
+	return order[:kept]
 }

@@ -110,7 +110,7 @@ func TestCachedSamplesAreThoseOfWholeSequences(t *testing.T) {
 			t.Fatal(err)
 		}
 		for n := range 2 {
-			want[8*n+i], _ = p.draw(logits, 8*n+i, s, philox.New(0, "", 0, 0))
+			want[8*n+i], _ = p.draw(scores{logits, logits}, 8*n+i, s, philox.New(0, "", 0, 0))
 		}
 	}
 	if !slices.Equal(got, want) {
@@ -169,9 +169,32 @@ func TestSamplingIsLinearInTokens(t *testing.T) {
 
 // Guidance at which the class alone counts twice moves logits away from those without class.
 func TestGuidance(t *testing.T) {
-	logits := [][]float32{{1, 2, 0, 4}}
-	if guide(logits, Sampling{Guidance: 2}); !slices.Equal(logits[0], []float32{3, -2}) {
-		t.Errorf("%v", logits)
+	got := guide([][]float32{{1, 2, 0, 4}}, Sampling{Guidance: 2})
+	if !slices.Equal(got.drawn[0], []float32{3, -2}) || !slices.Equal(got.class[0], []float32{1, 2}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// Guidance changes the weights of the values that are likely with the class, and brings no other among them.
+func TestGuidanceKeepsToLikelyValues(t *testing.T) {
+	with, without := []float32{4, 3.9, -6, -6}, []float32{4, 3, -6, -20} // the last value's difference is the largest
+	for _, change := range []func(*Sampling){func(s *Sampling) { s.TopP = .9 }, func(s *Sampling) { s.TopK = 2 }, func(s *Sampling) { s.TopK, s.Temperature = 2, 0 }} {
+		s := SamplingDefaults()
+		s.Guidance = 3
+		change(&s)
+		scores, drawn := guide([][]float32{slices.Concat(with, without)}, s), [4]int{}
+		for i := range 1000 {
+			v, _ := drawDigit(scores.class[0], scores.drawn[0], s, (float64(i)+.5)/1000)
+			drawn[v]++
+		}
+		// Guided logits of the two likely values are 4 and 6.6.
+		want := 1000 / (1 + math.Exp(2.6))
+		if s.Temperature == 0 {
+			want = 0
+		}
+		if math.Abs(float64(drawn[0])-want) > 1.5 || drawn[0]+drawn[1] != 1000 {
+			t.Errorf("%+v: drawn %v times, want the first %.0f times and else the second", s, drawn, want)
+		}
 	}
 }
 
@@ -192,7 +215,7 @@ func TestDrawDigit(t *testing.T) {
 		c.change(&s)
 		var got [4]float64
 		for i := range 10000 {
-			v, logp := drawDigit(logits, s, (float64(i)+.5)/10000)
+			v, logp := drawDigit(logits, logits, s, (float64(i)+.5)/10000)
 			got[v] += 1. / 10000
 			if s.Temperature == 1 && math.Abs(math.Exp(logp)-[4]float64{.1, .5, .2, .2}[v]) > 1e-6 {
 				t.Fatalf("the probability of %d is %v", v, math.Exp(logp))
