@@ -42,7 +42,7 @@ func sampleCommand() *cli.Command {
 			&cli.Float64Flag{Name: "top-p", Value: d.TopP, Usage: "draw among the most likely values of this probability together"},
 			&cli.Float64Flag{Name: "guidance", Usage: "weight of the difference that the class makes to the logits, added to them; 0: none"},
 			&cli.StringFlag{Name: "classifier", Usage: "`RUN` of a classifier: of the --candidates of each clip, the one is written that it gives the class the most probability"},
-			&cli.IntFlag{Name: "candidates", Value: 8, Usage: "with --classifier: clips that are drawn for each one written; with --from alone, too: of these the one is written whose path is nearest to those of the others"},
+			&cli.IntFlag{Name: "candidates", Value: 8, Usage: "clips that are drawn for each one written, where it is set or with --classifier: of these the one is written that the classifier, or else the prior itself, gives the class the most probability; with --from alone the one whose path is nearest to those of the others"},
 			&cli.StringSliceFlag{Name: "judge", Usage: "labelled real clips, those that the prior was trained on and held-out ones: does the class that is found in the samples agree, are they like real clips, are they new? With --from: how far predicted frames are from the true ones; may be given again"},
 			&cli.BoolFlag{Name: "other-tokenizer", Usage: "decode with another tokenizer than that of the prior's codes"},
 		}, append(mediaFlags(), deviceFlags()...)...),
@@ -58,7 +58,7 @@ type sampler struct {
 	p     *progress
 	grid  []int // of the prior
 
-	classifier *task.Predictor // chooses among candidates; nil: there is one of each clip
+	classifier *task.Predictor // chooses among candidates; nil: the prior does, or the paths
 	candidates int
 }
 

@@ -13,13 +13,8 @@ import (
 // openClassifier opens --classifier, and checks that it knows the prior's classes.
 func (s *sampler) openClassifier(be kernels.Backend) error {
 	run := s.c.String("classifier")
-	if s.candidates = 1; run == "" {
-		if !s.c.IsSet("candidates") {
-			return nil
-		}
-		if len(s.c.StringSlice("from")) == 0 {
-			return usagef("--candidates without --classifier or --from: nothing would choose among them")
-		}
+	if s.candidates = 1; run == "" && !s.c.IsSet("candidates") {
+		return nil
 	}
 	if s.candidates = s.c.Int("candidates"); s.candidates < 1 {
 		return usagef("--candidates %d: want 1 or more", s.candidates)
@@ -42,19 +37,17 @@ func (s *sampler) openClassifier(be kernels.Backend) error {
 	return nil
 }
 
-// best draws the candidates of clips and returns, of each clip, the codes of the one that the
-// classifier gives the clip's class the most probability; of a clip without a class the
-// first. Candidate k of clip number i of all is drawn as clip k·all + i.
-//
-// Source: rejection by a classifier as in Razavi et al. 2019 (VQ-VAE-2).
+// best draws the candidates of clips and returns, of each clip, the codes of the one that
+// scores most for the clip's class; of a clip without a class the first. Candidate k of clip
+// number i of all is drawn as clip k·all + i.
 func (s *sampler) best(given []int32, classes []int, first, all int, how task.Sampling) (chosen []int32, err error) {
 	if s.candidates == 1 {
 		return s.prior.Sample(s.c.Context, given, classes, first, how)
 	}
-	if s.classifier == nil {
+	if s.classifier == nil && len(s.c.StringSlice("from")) > 0 {
 		return s.central(given, classes, first, all, how)
 	}
-	per, v := len(given)/len(classes), s.codec.VideoShape(s.shape(len(classes)))
+	per := len(given) / len(classes)
 	most := slices.Repeat([]float64{math.Inf(-1)}, len(classes))
 	chosen = slices.Clone(given)
 	for k := range s.candidates {
@@ -62,23 +55,11 @@ func (s *sampler) best(given []int32, classes []int, first, all int, how task.Sa
 		if err != nil {
 			return nil, err
 		}
-		video, err := s.codec.Decode(codes, v)
+		scores, err := s.score(codes, classes, k*all+first)
 		if err != nil {
 			return nil, err
 		}
-		for i := range video {
-			video[i] = min(max(video[i], 0), 1)
-		}
-		logits, _, err := s.classifier.Predict(video, v)
-		if err != nil {
-			return nil, fmt.Errorf("--classifier: %w", err)
-		}
-		of := len(logits) / len(classes)
-		for n, class := range classes {
-			score := -float64(k)
-			if class < of {
-				score = logProbability(logits[n*of:][:of], class)
-			}
+		for n, score := range scores {
 			if score > most[n] {
 				most[n] = score
 				copy(chosen[n*per:][:per], codes[n*per:][:per])
@@ -86,6 +67,43 @@ func (s *sampler) best(given []int32, classes []int, first, all int, how task.Sa
 		}
 	}
 	return chosen, nil
+}
+
+// score is the logarithm of the probability of the clips' classes, by the classifier, or by
+// the prior itself; 0 for a clip without a class. first is the number of the first clip.
+//
+// Source: rejection by a classifier as in Razavi et al. 2019 (VQ-VAE-2).
+func (s *sampler) score(codes []int32, classes []int, first int) ([]float64, error) {
+	if s.classifier == nil {
+		numbers := make([]int, len(classes))
+		for n := range numbers {
+			numbers[n] = first + n
+		}
+		of, err := s.prior.LogPosterior(codes, classes, numbers)
+		if err != nil {
+			err = fmt.Errorf("--candidates without --classifier or --from: %w", err)
+		}
+		return of, err
+	}
+	v := s.codec.VideoShape(s.shape(len(classes)))
+	video, err := s.codec.Decode(codes, v)
+	if err != nil {
+		return nil, err
+	}
+	for i := range video {
+		video[i] = min(max(video[i], 0), 1)
+	}
+	logits, _, err := s.classifier.Predict(video, v)
+	if err != nil {
+		return nil, fmt.Errorf("--classifier: %w", err)
+	}
+	scores, of := make([]float64, len(classes)), len(logits)/len(classes)
+	for n, class := range classes {
+		if class < of {
+			scores[n] = logProbability(logits[n*of:][:of], class)
+		}
+	}
+	return scores, nil
 }
 
 // central draws the candidates as best does and returns, of each clip, the codes of the one

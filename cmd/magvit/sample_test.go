@@ -2,11 +2,16 @@ package main
 
 import (
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"magvit/kernels"
+	"magvit/model"
+	"magvit/trainer/task"
 )
 
 // A prior is trained on codes by the commands that serve tokenizers, and draws clips of a
@@ -31,7 +36,13 @@ func TestSample(t *testing.T) {
 		if got := arraysOf(t, in(name+".npz"))["videos"].Shape; got[0] != a["codes"].Shape[0] {
 			t.Errorf("%s: clips of shape %v, codes of %v", name, got, a["codes"].Shape)
 		}
-		return a["labels"].Data.([]int64), a["codes"].Data.([]int64)
+		labels, _ := a["labels"].Data.([]int64) // absent where no clip has a class
+		return labels, a["codes"].Data.([]int64)
+	}
+	once := func(name string, args ...string) []int64 {
+		t.Helper()
+		_, codes := draw(name, append([]string{"--seed", "3", "--count", "1"}, args...)...)
+		return codes
 	}
 	labels, first := draw("turns", "--seed", "3")
 	if !slices.Equal(labels, []int64{0, 1, 2, 3}) || len(first) != 4*64 {
@@ -70,6 +81,12 @@ func TestSample(t *testing.T) {
 	if labels, chosen := draw("chosen", "--seed", "3", "--classifier", in("classifier"), "--candidates", "2"); !slices.Equal(labels, []int64{0, 1, 2, 3}) || len(chosen) != len(first) {
 		t.Errorf("labels %v, %d codes of candidates", labels, len(chosen))
 	}
+	if _, own := draw("own", "--seed", "3", "--candidates", "3"); !slices.Equal(own, mostProbable(t, in("prior"), 3)) {
+		t.Errorf("the prior chooses %v of the candidates, want %v", own, mostProbable(t, in("prior"), 3))
+	}
+	if _, none := draw("none", "--seed", "3", "--class", "none", "--count", "1", "--candidates", "2"); !slices.Equal(none, once("none-once", "--class", "none")) {
+		t.Error("of a clip without a class another candidate than the first is chosen")
+	}
 	page, err := os.ReadFile(in("prior/report.html"))
 	if err != nil || !strings.Contains(string(page), "what the prior learnt") {
 		t.Errorf("the report does not show the prior: %v", err)
@@ -87,7 +104,7 @@ func TestSample(t *testing.T) {
 		{sample("--top-p", "0"), "top-p 0"},
 		{sample("--strips", "x.gif"), "--strips x.gif: want a name that ends in .png"},
 		{sample("--codes", "x.npy"), "--codes x.npy: want a name that ends in .npz"},
-		{sample("--candidates", "2"), "--candidates without --classifier"},
+		{sample("--candidates", "0"), "--candidates 0: want 1 or more"},
 		{sample("--classifier", tok), "not a classifier"},
 		{[]string{"sample", "--checkpoint", tok, "--tokenizer", tok, "--out", in("x.npz")}, "not a prior over codes"},
 		{[]string{"sample", "--checkpoint", in("prior"), "--tokenizer", in("prior"), "--out", in("x.npz")}, "not the tokenizer"},
@@ -98,4 +115,39 @@ func TestSample(t *testing.T) {
 			t.Errorf("magvit %v: exit %d, %s; want %q", c.args[0], status, stderr, c.want)
 		}
 	}
+}
+
+// mostProbable are the codes of a clip of each class, drawn as TestSample draws them: of the
+// candidates those that the prior takes for the class with the most probability.
+func mostProbable(t *testing.T, run string, candidates int) (codes []int64) {
+	t.Helper()
+	be := kernels.NewCPU(1)
+	defer be.Close()
+	prior, err := task.OpenPrior(be, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	how := task.SamplingDefaults()
+	how.Seed, how.Steps = 3, 3
+	for class := range 4 {
+		var best []int32
+		most := math.Inf(-1)
+		for k := range candidates {
+			drawn, err := prior.Sample(t.Context(), slices.Repeat([]int32{model.NoCode}, 64), []int{class}, 4*k+class, how)
+			if err != nil {
+				t.Fatal(err)
+			}
+			of, err := prior.LogPosterior(drawn, []int{class}, []int{4*k + class})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if of[0] > most {
+				best, most = drawn, of[0]
+			}
+		}
+		for _, c := range best {
+			codes = append(codes, int64(c))
+		}
+	}
+	return codes
 }

@@ -285,20 +285,21 @@ func (p *Prior) readLogits(prog *model.Program) (logits [][]float32, err error) 
 // evalMasks is the number of masks of each clip that a masked prior is evaluated with.
 const evalMasks = 8
 
-// bits returns the bits for each code of the clips of a batch, given their classes: those
-// of an autoregressive prior, or an estimate of the bound of a masked one: the mean, over
+// bits returns the bits for each code of clips, given their classes: those of an
+// autoregressive prior, or an estimate of the bound of a masked one: the mean, over
 // numbers of masked codes spread from 1 to all, of the bits of the masked ones. The mean
-// over all orders of decoding one by one is the same.
-func (p *Prior) bits(b *data.Batch, codes []int32, classes []int) ([]float64, error) {
+// over all orders of decoding one by one is the same. The masks of a clip follow from its
+// number alone.
+func (p *Prior) bits(codes []int32, classes, clips []int) ([]float64, error) {
 	s := p.settings()
 	length, rounds := s.Tokens(), evalMasks
 	if s.Kind == model.Autoregressive {
 		rounds = 1
 	}
-	sums := make([]float64, b.N)
+	sums := make([]float64, len(clips))
 	for round := range rounds {
 		var e example
-		for n, i := range b.Index {
+		for n, i := range clips {
 			e.add(classes[n], codes[n*length:][:length])
 			if s.Kind == model.Autoregressive {
 				e.shift(length)
@@ -311,7 +312,7 @@ func (p *Prior) bits(b *data.Batch, codes []int32, classes []int) ([]float64, er
 		if err != nil {
 			return nil, err
 		}
-		for n := range b.N {
+		for n := range clips {
 			nats, count := p.nats(logits, e.targets, n*length, (n+1)*length)
 			sums[n] += nats / count / math.Ln2 / float64(rounds)
 		}
@@ -370,7 +371,7 @@ func (p *Prior) compare(a *evaluated, b *data.Batch, codes []int32) error {
 			own[n], any = b.Labels[n], true
 		}
 	}
-	bits, err := p.bits(b, codes, own)
+	bits, err := p.bits(codes, own, b.Index)
 	if err != nil {
 		return err
 	}
@@ -381,7 +382,7 @@ func (p *Prior) compare(a *evaluated, b *data.Batch, codes []int32) error {
 	fewest := slices.Clone(bits)
 	for class := range s.Classes + 1 {
 		of := slices.Repeat([]int{class}, b.N)
-		with, err := p.bits(b, codes, of)
+		with, err := p.bits(codes, of, b.Index)
 		if err != nil {
 			return err
 		}
