@@ -115,15 +115,17 @@ func (s *State) sections(average bool) []section {
 	return all
 }
 
-// read is the arena of a section.
-func (s *State) read(sec section) ([]float32, error) {
+// read copies parameter i of a section to dst.
+func (s *State) read(dst []float32, sec section, i int) error {
+	from := s.Offsets[i]
 	switch {
 	case sec.moment == 0:
-		return s.Read(sec.arena)
+		return s.Backend.Read(dst, sec.arena.Slice(from, from+len(dst)))
 	case s.Gathered == nil:
-		return nil, errors.New("the optimizer's state is sharded, and that of other ranks is not here")
+		return errors.New("the optimizer's state is sharded, and that of other ranks is not here")
 	}
-	return s.Gathered[sec.moment-1], nil
+	copy(dst, s.Gathered[sec.moment-1][from:])
+	return nil
 }
 
 // write replaces the arena of a section.

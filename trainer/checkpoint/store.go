@@ -164,24 +164,18 @@ func (s *Store) remove(dir string) error {
 
 // write makes the files of a checkpoint in a folder.
 func (s *Store) write(dir string, st *State, snap Snapshot, average bool) error {
-	tensors := map[string][]Tensor{}
+	files := map[string]*stream{}
 	for _, sec := range st.sections(average) {
-		arena, err := st.read(sec)
-		if err != nil {
-			return err
-		}
-		if bad := st.FirstNonFinite(arena); bad != "" {
-			return fmt.Errorf("%s%s", sec.prefix, bad)
+		if files[sec.file] == nil {
+			files[sec.file] = &stream{}
 		}
 		for i, p := range st.Layout.Params {
-			tensors[sec.file] = append(tensors[sec.file], Tensor{sec.prefix + p.Name, p.Shape, st.Part(arena, i)})
+			files[sec.file].add(sec.prefix+p.Name, p.Shape, p.Len(), func(dst []float32) error { return st.read(dst, sec, i) })
 		}
 	}
 	snap.Files = map[string]Digest{}
 	for _, file := range []string{ModelFile, OptimizerFile} {
-		d, err := s.put(filepath.Join(dir, file), func(w io.Writer) error {
-			return WriteTensors(w, tensors[file], map[string]string{"format": "magvit", "step": strconv.Itoa(snap.Step)})
-		})
+		d, err := s.put(filepath.Join(dir, file), func(w io.Writer) error { return files[file].write(w, snap.Step) })
 		if err != nil {
 			return err
 		}

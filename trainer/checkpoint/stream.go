@@ -12,17 +12,57 @@ import (
 	"github.com/nlpodyssey/safetensors"
 )
 
-// streamed is a parameter whose values are read when they are written.
+// streamed is a tensor whose values are read when they are written.
 type streamed struct {
 	shape []int
 	len   int
-	read  func() []byte
+	data  func() []byte
 }
 
 func (s streamed) DType() safetensors.DType { return safetensors.F32 }
 func (s streamed) DataLen() uint64          { return 4 * uint64(s.len) }
 func (s streamed) Shape() []uint64          { return view{Tensor{Shape: s.shape}}.Shape() }
-func (s streamed) Data() []byte             { return s.read() }
+func (s streamed) Data() []byte             { return s.data() }
+
+// stream writes tensors that are read one at a time, so that no more than the largest is in memory.
+type stream struct {
+	tensors map[string]streamed
+	values  []float32 // of the tensor that is being written
+	data    []byte
+	err     error // the first one
+}
+
+// add is a tensor of n values, which read copies to dst.
+func (s *stream) add(name string, shape []int, n int, read func(dst []float32) error) {
+	if s.tensors == nil {
+		s.tensors = map[string]streamed{}
+	}
+	s.tensors[name] = streamed{shape, n, func() []byte {
+		if len(s.values) < n {
+			s.values, s.data = make([]float32, n), make([]byte, 4*n)
+		}
+		values := s.values[:n]
+		if s.err == nil {
+			s.err = read(values)
+		}
+		for k, v := range values {
+			if f := float64(v); s.err == nil && (math.IsNaN(f) || math.IsInf(f, 0)) {
+				s.err = fmt.Errorf("%s[%d] = %v: not finite", name, k, v)
+			}
+			binary.LittleEndian.PutUint32(s.data[4*k:], math.Float32bits(v))
+		}
+		return s.data[:4*n]
+	}}
+}
+
+// write writes a safetensors file of the tensors.
+func (s *stream) write(w io.Writer, step int) error {
+	err := safetensors.SerializeToWriter(s.tensors, map[string]string{"format": "magvit", "step": strconv.Itoa(step)}, w)
+	if s.err != nil {
+		return s.err
+	}
+	return err
+}
 
 // SaveWeights writes a checkpoint of weights alone, as WriteLean does, and makes it the latest.
 // read fills dst, of memory that is used again, with the values of parameter i; it is called
@@ -32,35 +72,11 @@ func (s *Store) SaveWeights(l Layout, snap Snapshot, read func(i int, dst []floa
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	var failed error
-	var values []float32
-	var data []byte
-	views := map[string]streamed{}
+	var weights stream
 	for i, p := range l.Params {
-		views[p.Name] = streamed{p.Shape, p.Len(), func() []byte {
-			if n := p.Len(); len(values) < n {
-				values, data = make([]float32, n), make([]byte, 4*n)
-			}
-			own := values[:p.Len()]
-			if failed == nil {
-				failed = read(i, own)
-			}
-			for k, v := range own {
-				if f := float64(v); failed == nil && (math.IsNaN(f) || math.IsInf(f, 0)) {
-					failed = fmt.Errorf("%s[%d] = %v: not finite", p.Name, k, v)
-				}
-				binary.LittleEndian.PutUint32(data[4*k:], math.Float32bits(v))
-			}
-			return data[:4*len(own)]
-		}}
+		weights.add(p.Name, p.Shape, p.Len(), func(dst []float32) error { return read(i, dst) })
 	}
-	d, err := s.put(filepath.Join(dir, ModelFile), func(w io.Writer) error {
-		err := safetensors.SerializeToWriter(views, map[string]string{"format": "magvit", "step": strconv.Itoa(snap.Step)}, w)
-		if failed != nil {
-			return failed
-		}
-		return err
-	})
+	d, err := s.put(filepath.Join(dir, ModelFile), func(w io.Writer) error { return weights.write(w, snap.Step) })
 	if err != nil {
 		return err
 	}
