@@ -244,7 +244,7 @@ func (s *arrays) scan(ctx context.Context, r io.Reader, spill io.Writer) error {
 	return nil
 }
 
-// decode converts stored [T,C,H,W] to [T,H,W,C].
+// decode converts stored floats [T,C,H,W] to [T,H,W,C].
 func (s *arrays) decode(dst []float32, raw []byte) {
 	plane := s.h * s.w
 	k := 0
@@ -252,11 +252,7 @@ func (s *arrays) decode(dst []float32, raw []byte) {
 		for c := range s.c {
 			out := dst[t*plane*s.c+c:]
 			for p := range plane {
-				if s.kind == 'u' {
-					out[p*s.c] = float32(raw[k]) / 255
-				} else {
-					out[p*s.c] = float32(floatAt(raw[k:], s.size))
-				}
+				out[p*s.c] = float32(floatAt(raw[k:], s.size))
 				k += s.size
 			}
 		}
@@ -332,8 +328,8 @@ func (s *arrays) Label(i int) int {
 	return s.labels[i]
 }
 
-func (s *arrays) readPart(ctx context.Context, i int, _ request, _ *cursor, video []float32) (Clip, bool, error) {
-	c, err := s.readInto(ctx, i, video)
+func (s *arrays) readPart(ctx context.Context, i int, _ request, _ *cursor, mem *memory) (decoded, bool, error) {
+	c, err := s.decoded(ctx, i, mem)
 	return c, true, err
 }
 
@@ -348,17 +344,31 @@ func (s *arrays) Read(ctx context.Context, i int) (Clip, error) { return s.readI
 
 // readInto is Read into the caller's memory.
 func (s *arrays) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
-	c, err := s.readPadded(ctx, i, video)
+	c, err := s.decoded(ctx, i, &memory{floats: video})
+	if err != nil {
+		return Clip{}, err
+	}
+	return c.clip(video), nil
+}
+
+// decoded reads a clip, without the frames that repeat its last one.
+func (s *arrays) decoded(ctx context.Context, i int, mem *memory) (decoded, error) {
+	c, err := s.readPadded(ctx, i, mem)
 	if err == nil && s.frames != nil {
 		c.T = s.frames[i]
-		c.Video = c.Video[:c.T*c.H*c.W*c.C]
+		values := c.T * c.H * c.W * c.C
+		if c.bytes != nil {
+			c.bytes = c.bytes[:values]
+		} else {
+			c.Video = c.Video[:values]
+		}
 	}
 	return c, err
 }
 
 // readPadded reads a clip with the frames that repeat its last one.
-func (s *arrays) readPadded(ctx context.Context, i int, video []float32) (Clip, error) {
-	c := Clip{Name: s.Name(i), Label: s.Label(i), T: s.t, H: s.h, W: s.w, C: s.c, Video: grown(video, s.values())}
+func (s *arrays) readPadded(ctx context.Context, i int, mem *memory) (decoded, error) {
+	c := decoded{Clip: Clip{Name: s.Name(i), Label: s.Label(i), T: s.t, H: s.h, W: s.w, C: s.c}}
 	if s.trajectory != nil {
 		c.Trajectory = s.trajectory[i*s.t*3 : (i+1)*s.t*3]
 	}
@@ -372,13 +382,13 @@ func (s *arrays) readPadded(ctx context.Context, i int, video []float32) (Clip, 
 		c.Description = s.descriptions[i]
 	}
 	if err := ctx.Err(); err != nil {
-		return Clip{}, err
+		return decoded{}, err
 	}
 	switch {
 	case s.floats != nil:
-		copy(c.Video, s.floats[i])
+		c.Video = s.floats[i]
 	case s.bytes != nil:
-		bytesToFloat(c.Video, s.bytes[i])
+		c.bytes = s.bytes[i]
 	default:
 		raw, _ := s.raw.Get().(*[]byte)
 		if raw == nil {
@@ -387,22 +397,33 @@ func (s *arrays) readPadded(ctx context.Context, i int, video []float32) (Clip, 
 		}
 		defer s.raw.Put(raw)
 		if err := s.unchanged(); err != nil {
-			return Clip{}, &ClipError{c.Name, err}
+			return decoded{}, &ClipError{c.Name, err}
 		}
 		if _, err := s.disk.ReadAt(*raw, s.start+int64(i)*int64(len(*raw))); err != nil {
-			return Clip{}, fmt.Errorf("%s: reading clip %d: %w", s.path, i, err)
+			return decoded{}, fmt.Errorf("%s: reading clip %d: %w", s.path, i, err)
 		}
 		if s.sums != nil && checksum(*raw) != s.sums[i] {
-			return Clip{}, &ClipError{c.Name, fmt.Errorf("clip %d of %s is damaged: its bytes are not those that were packed", i, s.path)}
+			return decoded{}, &ClipError{c.Name, fmt.Errorf("clip %d of %s is damaged: its bytes are not those that were packed", i, s.path)}
 		}
-		s.decode(c.Video, *raw)
+		s.decodeTo(&c, *raw, mem)
 		if s.kind == 'f' {
 			if err := s.check(i, c.Video); err != nil {
-				return Clip{}, err
+				return decoded{}, err
 			}
 		}
 	}
 	return c, nil
+}
+
+// decodeTo gives c the pixels of a stored clip, in memory of the reader.
+func (s *arrays) decodeTo(c *decoded, raw []byte, mem *memory) {
+	if s.kind == 'u' {
+		c.bytes = mem.forBytes(s.values())
+		channelsLast(c.bytes, raw, s.t, s.c, s.h*s.w)
+		return
+	}
+	c.Video = mem.forFloats(s.values())
+	s.decode(c.Video, raw)
 }
 
 // unchanged is an error where the file is not what it was when it was opened.

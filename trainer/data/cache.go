@@ -101,21 +101,21 @@ func (c *diskCache) path(key string) string {
 	return filepath.Join(c.dir, name[:2], name+cacheKind)
 }
 
-// read returns the clip of a key without its name and label, in video where that suffices.
-func (c *diskCache) read(key string, video []float32) (clip Clip, whole, ok bool) {
+// read returns the clip of a key without its name and label.
+func (c *diskCache) read(key string, mem *memory) (clip decoded, whole, ok bool) {
 	path := c.path(key)
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return clip, false, false
 	}
-	if clip, whole, err = decodeCached(raw, video); err != nil {
+	if clip, whole, err = decodeCached(raw, mem); err != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if os.Remove(path) == nil {
 			c.total -= int64(len(raw))
 			c.old = slices.DeleteFunc(c.old, func(f cacheFile) bool { return f.path == path })
 		}
-		return Clip{}, false, false
+		return decoded{}, false, false
 	}
 	if info, err := os.Stat(path); err == nil && info.ModTime().Before(c.began) {
 		os.Chtimes(path, time.Time{}, time.Now())
@@ -128,11 +128,11 @@ func (c *diskCache) read(key string, video []float32) (clip Clip, whole, ok bool
 
 // through returns the clip of a key from the cache or else decodes and stores it. On a nil cache
 // or without a key it only decodes.
-func (c *diskCache) through(key string, video []float32, whole bool, decode func() (Clip, error)) (Clip, error) {
+func (c *diskCache) through(key string, mem *memory, whole bool, decode func() (decoded, error)) (decoded, error) {
 	if c == nil || key == "" {
 		return decode()
 	}
-	if clip, w, ok := c.read(key, video); ok && w == whole {
+	if clip, w, ok := c.read(key, mem); ok && w == whole {
 		return clip, nil
 	}
 	clip, err := decode()
@@ -143,7 +143,7 @@ func (c *diskCache) through(key string, video []float32, whole bool, decode func
 }
 
 // write stores a clip, if there is room. A failure is counted: the clip is decoded again.
-func (c *diskCache) write(key string, clip *Clip, whole bool) {
+func (c *diskCache) write(key string, clip *decoded, whole bool) {
 	raw := encodeCached(clip, whole)
 	n := int64(len(raw))
 	c.mu.Lock()
@@ -196,16 +196,14 @@ type cachedHead struct {
 
 // encodeCached writes the head, the time stamps, the pixels and a CRC-32C of all of them.
 // Pixels that are all of the form k/255 are stored as bytes.
-func encodeCached(c *Clip, whole bool) []byte {
-	h := cachedHead{Whole: whole, Bytes: true, T: uint32(c.T), H: uint32(c.H), W: uint32(c.W), C: uint32(c.C), Times: uint32(len(c.Times))}
+func encodeCached(c *decoded, whole bool) []byte {
+	h := cachedHead{Whole: whole, T: uint32(c.T), H: uint32(c.H), W: uint32(c.W), C: uint32(c.C), Times: uint32(len(c.Times))}
 	copy(h.Magic[:], cacheMagic)
-	pixels := make([]byte, len(c.Video))
-	for i, v := range c.Video {
-		pixels[i] = byte(v*255 + .5)
+	pixels := c.bytes
+	if pixels == nil {
+		pixels = exactBytes(c.Video)
 	}
-	back := make([]float32, len(c.Video))
-	bytesToFloat(back, pixels)
-	h.Bytes = slices.EqualFunc(back, c.Video, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
+	h.Bytes = pixels != nil
 	var w bytes.Buffer
 	binary.Write(&w, binary.LittleEndian, h) // a Buffer gives no errors
 	binary.Write(&w, binary.LittleEndian, c.Times)
@@ -217,9 +215,20 @@ func encodeCached(c *Clip, whole bool) []byte {
 	return binary.LittleEndian.AppendUint32(w.Bytes(), crc32.Checksum(w.Bytes(), crc32.MakeTable(crc32.Castagnoli)))
 }
 
+// exactBytes is the bytes whose values v/255 are those of video, nil where a value is none.
+func exactBytes(video []float32) []byte {
+	b := make([]byte, len(video))
+	for i, v := range video {
+		if b[i] = byte(v*255 + .5); math.Float32bits(float32(b[i])/255) != math.Float32bits(v) {
+			return nil
+		}
+	}
+	return b
+}
+
 var errCached = errors.New("a damaged file of the cache")
 
-func decodeCached(raw []byte, video []float32) (c Clip, whole bool, err error) {
+func decodeCached(raw []byte, mem *memory) (c decoded, whole bool, err error) {
 	var h cachedHead
 	if len(raw) < binary.Size(h)+4 {
 		return c, false, errCached
@@ -240,19 +249,20 @@ func decodeCached(raw []byte, video []float32) (c Clip, whole bool, err error) {
 	if values < 1 || values > maxClipValues || uint64(r.Len()) != 8*uint64(h.Times)+width*values || h.Times != 0 && h.Times != h.T {
 		return c, false, errCached
 	}
-	c = Clip{T: int(h.T), H: int(h.H), W: int(h.W), C: int(h.C), Video: grown(video, int(values))}
+	c.T, c.H, c.W, c.C = int(h.T), int(h.H), int(h.W), int(h.C)
 	if h.Times > 0 {
 		c.Times = make([]float64, h.Times)
 		if err := binary.Read(r, binary.LittleEndian, c.Times); err != nil {
-			return Clip{}, false, errCached
+			return decoded{}, false, errCached
 		}
 	}
 	if h.Bytes {
-		bytesToFloat(c.Video, body[len(body)-int(values):])
+		c.bytes = body[len(body)-int(values):]
 		return c, h.Whole, nil
 	}
+	c.Video = mem.forFloats(int(values))
 	if err := binary.Read(r, binary.LittleEndian, c.Video); err != nil {
-		return Clip{}, false, errCached
+		return decoded{}, false, errCached
 	}
 	return c, h.Whole, nil
 }

@@ -47,7 +47,7 @@ var onePixel = fit{mode: fitStretch, H: 1, W: 1}
 
 // firstReadable reads the first clip that can be read, or the first frame of a film
 // that is not read whole, fitted as f says.
-func firstReadable(ctx context.Context, src Source, indices []int, strict bool, f fit) (Clip, bool, error) {
+func firstReadable(ctx context.Context, src Source, indices []int, strict bool, f fit) (decoded, bool, error) {
 	one := request{choose: func(int, func(int) float64) ([]int, fit) { return []int{0}, f }}
 	var last error
 	for _, i := range indices[:min(len(indices), maxUnreadable)] {
@@ -58,9 +58,9 @@ func firstReadable(ctx context.Context, src Source, indices []int, strict bool, 
 		last = err
 	}
 	if last == nil {
-		return Clip{}, false, badf("no clips")
+		return decoded{}, false, badf("no clips")
 	}
-	return Clip{}, false, fmt.Errorf("none of %d clips can be read, the last one: %w", min(len(indices), maxUnreadable), last)
+	return decoded{}, false, fmt.Errorf("none of %d clips can be read, the last one: %w", min(len(indices), maxUnreadable), last)
 }
 
 // First is the first clip that can be read, or the first frame of a film that is read
@@ -71,7 +71,7 @@ func First(ctx context.Context, src Source) (Clip, error) {
 		indices[i] = i
 	}
 	c, _, err := firstReadable(ctx, src, indices, false, fit{})
-	return c, err
+	return c.clip(nil), err
 }
 
 // HasFilms reports whether the first clip that can be read is a film that is read by
@@ -104,15 +104,14 @@ func newReader(src Source, cfg Config) (r *reader, err error) {
 
 // read returns the part of clip i that want chooses, how it is to be fitted, and its
 // background. skip is set for a clip to leave out, which is counted; any other error
-// is final. The clip is in video where its capacity suffices; keep is the memory to
-// hand to the next read.
-func (r *reader) read(ctx context.Context, i int, want request, cur *cursor, video []float32) (c Clip, f fit, bg, keep []float32, skip *ClipError, err error) {
+// is final. The clip is valid until mem is lent again.
+func (r *reader) read(ctx context.Context, i int, want request, cur *cursor, mem *memory) (c decoded, f fit, bg []float32, skip *ClipError, err error) {
 	r.mu.Lock()
 	skip = r.bad[i]
 	known, ok := r.bg[i]
 	r.mu.Unlock()
 	if skip != nil {
-		return c, f, nil, video, skip, nil
+		return c, f, nil, skip, nil
 	}
 	var frames []int
 	choose := want.choose
@@ -121,37 +120,36 @@ func (r *reader) read(ctx context.Context, i int, want request, cur *cursor, vid
 		frames, f = choose(n, times)
 		return frames, f
 	}
-	c, whole, err := readPart(ctx, r.src, i, want, cur, video)
+	c, whole, err := readPart(ctx, r.src, i, want, cur, mem)
 	if err != nil {
 		if r.strict || !errors.As(err, &skip) {
-			return c, f, nil, video, nil, err
+			return c, f, nil, nil, err
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.bad[i] == nil {
 			r.bad[i], r.order = skip, append(r.order, skip)
 		}
-		return c, f, nil, video, skip, nil
+		return c, f, nil, skip, nil
 	}
 	if !whole { // the background of a film that is not read whole is that of the window
 		c.Span = spanOf(frames)
-		Background(known[:c.C], c.Video)
-		return c, f, known[:c.C], c.Video, nil, nil
+		c.background(known[:c.C])
+		return c, f, known[:c.C], nil, nil
 	}
 	if !ok {
-		Background(known[:c.C], c.Video)
+		c.background(known[:c.C])
 		r.mu.Lock()
 		r.bg[i] = known
 		r.mu.Unlock()
 	}
 	if r.timed && c.Times == nil && c.T > 1 {
-		return c, f, nil, video, nil, badf("%s: data.fps needs the times of frames, which arrays and folders of images do not have; set data.stride instead", c.Name)
+		return c, f, nil, nil, badf("%s: data.fps needs the times of frames, which arrays and folders of images do not have; set data.stride instead", c.Name)
 	}
-	keep = c.Video
 	want.choose(c.T, c.time)
 	c = c.cut(frames)
 	c.Span = spanOf(frames)
-	return c, f, known[:c.C], keep, nil, nil
+	return c, f, known[:c.C], nil, nil
 }
 
 // spanOf is the first of some frames in ascending order, and the last plus 1.
@@ -200,8 +198,7 @@ func Each(ctx context.Context, src Source, indices []int, cfg Config, batch int,
 					return first(n, times)
 				}
 			}
-			c, fit, bg, keep, skip, err := r.read(ctx, i, request{choose: choose, repeats: true}, &cur, s.video)
-			s.video = keep
+			c, fit, bg, skip, err := r.read(ctx, i, request{choose: choose, repeats: true}, &cur, &s.mem)
 			if err != nil {
 				return r.skipped(), err
 			}

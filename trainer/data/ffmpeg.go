@@ -28,8 +28,8 @@ type decoder struct {
 	cancel context.CancelFunc
 	out    *bufio.Reader
 	log    tail
-	raw    []byte
-	pool   *sync.Pool    // of raw, or nil
+	lines  []byte        // memory for lines of a picture
+	left   int           // bytes of the last picture that were not read
 	quiet  time.Duration // largest time without a frame
 	timer  *time.Timer
 	stuck  atomic.Bool
@@ -46,7 +46,6 @@ const stallTimeout = 60 * time.Second
 type ffmpeg struct {
 	path  string
 	stall time.Duration
-	raw   sync.Pool       // of *[]byte: memory for frames as ffmpeg writes them
 	text  func() string   // first line of its version
 	args  func() []string // options of its output that depend on the version
 	// reading are options of its input: newer versions would cut frames to the clean aperture that
@@ -188,10 +187,7 @@ func (f *ffmpeg) open(ctx context.Context, of film, at seek, step, count int) (*
 		args = append(args, "-frames:v", strconv.Itoa(count))
 	}
 	args = append(args, "-f", "image2pipe", "-c:v", "pam", "pipe:1")
-	d := &decoder{cancel: cancel, unlike: of.unlike, quiet: f.stall + time.Duration(min(dropped, 1e6)*float64(time.Second)), pool: &f.raw}
-	if b, ok := f.raw.Get().(*[]byte); ok {
-		d.raw = *b
-	}
+	d := &decoder{cancel: cancel, unlike: of.unlike, quiet: f.stall + time.Duration(min(dropped, 1e6)*float64(time.Second))}
 	if err := d.start(ctx, f.path, args, of.bytes); err != nil {
 		cancel()
 		return nil, err
@@ -228,33 +224,72 @@ func (d *decoder) wait() {
 	})
 }
 
-// close ends the process and returns its error. The last picture is no longer valid.
+// close ends the process and returns its error.
 func (d *decoder) close() error {
 	d.cancel()
 	d.timer.Stop()
 	d.wait()
-	if d.pool != nil && d.raw != nil {
-		raw := d.raw
-		d.pool.Put(&raw)
-		d.pool = nil
-	}
 	return d.err
 }
 
-// picture is one decoded frame: rgb [h,w,3], valid until the next one.
-type picture struct {
-	h, w int
-	rgb  []byte
-}
+// picture is a decoded frame, whose lines decoder.read gives.
+type picture struct{ h, w, depth int }
 
 // next returns the next frame, io.EOF after the last one of a film that was decoded
-// without an error.
-func (d *decoder) next() (picture, error) {
+// without an error. What was not read of the frame before is dropped.
+func (d *decoder) next() (p picture, err error) {
+	err = d.timed(func() error {
+		if _, err := d.out.Discard(d.left); err != nil {
+			return errCutFrame
+		}
+		d.left = 0
+		p, err = d.header()
+		return err
+	})
+	d.left = p.h * p.w * p.depth
+	return p, err
+}
+
+// read calls do with the lines of the frame that next returned, rgb [n,w,3] from line y on, in order, n of them at a
+// time: a frame of 1920x1080 takes 6 MB, n lines lineBlock at most. rgb is valid until do returns; a byte of memory follows it.
+func (d *decoder) read(p picture, do func(y int, rgb []byte)) error {
+	line := p.w * p.depth
+	block := max(lineBlock/line, 1)
+	d.lines = grown(d.lines, block*line+1)
+	for y := 0; y < p.h; y += block {
+		raw := d.lines[:min(block, p.h-y)*line]
+		err := d.timed(func() error {
+			n, err := io.ReadFull(d.out, raw)
+			d.left -= n
+			if err != nil {
+				return errCutFrame
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if p.depth == 4 {
+			raw = overWhite(raw)
+		}
+		do(y, raw)
+	}
+	return nil
+}
+
+// lineBlock bounds the bytes of a picture that are read at once, unless a line has more.
+const lineBlock = 1 << 16
+
+// errCutFrame is the error of a film that ends within a frame.
+var errCutFrame = fmt.Errorf("a frame is cut off: %w", io.ErrUnexpectedEOF)
+
+// timed calls read, which waits for the process, and ends the process where it takes too long. The error names what ffmpeg said.
+func (d *decoder) timed(read func() error) error {
 	d.timer.Reset(d.quiet)
-	p, err := d.read()
+	err := read()
 	d.timer.Stop()
 	if err == nil {
-		return p, nil
+		return nil
 	}
 	if errors.Is(err, io.EOF) { // the process has closed its output: let it end by itself
 		d.timer.Reset(d.quiet)
@@ -263,11 +298,11 @@ func (d *decoder) next() (picture, error) {
 	e := d.close()
 	switch {
 	case d.stuck.Load():
-		return p, fmt.Errorf("ffmpeg gave no frame for %v and was ended: %s", d.quiet, d.log.text())
+		return fmt.Errorf("ffmpeg gave no frame for %v and was ended: %s", d.quiet, d.log.text())
 	case errors.Is(err, io.EOF) && e != nil:
-		return p, fmt.Errorf("ffmpeg: %w: %s", e, d.log.text())
+		return fmt.Errorf("ffmpeg: %w: %s", e, d.log.text())
 	}
-	return p, err
+	return err
 }
 
 // Largest sides and bytes of a frame of a film.
@@ -276,17 +311,16 @@ const (
 	maxFrame    = 1 << 28
 )
 
-// read parses one PAM picture. Its header is a few short lines; anything else is
+// header parses the lines in front of a PAM picture. They are few and short; anything else is
 // refused without reading on.
-func (d *decoder) read() (p picture, err error) {
+func (d *decoder) header() (p picture, err error) {
 	if _, err := d.out.Peek(1); err != nil {
 		return p, err
 	}
-	depth := 0
 	for i := 0; ; i++ {
 		line, err := d.out.ReadSlice('\n')
 		if err != nil || len(line) > 64 || i > 8 {
-			return p, fmt.Errorf("not a picture: %.40q", line)
+			return picture{}, fmt.Errorf("not a picture: %.40q", line)
 		}
 		key, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
 		n, _ := strconv.Atoi(string(value))
@@ -296,22 +330,14 @@ func (d *decoder) read() (p picture, err error) {
 		case "HEIGHT":
 			p.h = n
 		case "DEPTH":
-			depth = n
+			p.depth = n
 		}
 		if string(key) == "ENDHDR" {
 			break
 		}
 	}
-	if p.h < 1 || p.w < 1 || p.h > maxFilmSide || p.w > maxFilmSide || depth != 3 && depth != 4 || p.h*p.w > maxFrame/4 {
-		return p, fmt.Errorf("a frame of %dx%d pixels and %d channels; legal: up to %d bytes", p.w, p.h, depth, maxFrame)
-	}
-	d.raw = grown(d.raw, p.h*p.w*depth)
-	if _, err := io.ReadFull(d.out, d.raw); err != nil {
-		return p, fmt.Errorf("a frame is cut off: %w", io.ErrUnexpectedEOF)
-	}
-	p.rgb = d.raw
-	if depth == 4 {
-		p.rgb = overWhite(d.raw)
+	if p.h < 1 || p.w < 1 || p.h > maxFilmSide || p.w > maxFilmSide || p.depth != 3 && p.depth != 4 || p.h*p.w > maxFrame/4 {
+		return picture{}, fmt.Errorf("a frame of %dx%d pixels and %d channels; legal: up to %d bytes", p.w, p.h, p.depth, maxFrame)
 	}
 	return p, nil
 }

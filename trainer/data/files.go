@@ -21,8 +21,8 @@ type files struct {
 	parts     bool // some clips name their part
 	ffmpeg    *ffmpeg
 	index     *Index
-	scalers   sync.Pool // of *scaled
-	mp4s      sync.Pool // of *mp4Film
+	scalers   sync.Pool  // of *scaled
+	mp4s      []*mp4Film // whose memory is not in use
 	mu        sync.Mutex
 	cacheRoom int64
 	cache     map[int]*pixels
@@ -152,7 +152,7 @@ func (f *files) finish(opt Options) error {
 	if opt.Cache == 0 {
 		f.cacheRoom = 512 << 20
 	}
-	f.scalers.New, f.mp4s.New = func() any { return &scaled{} }, func() any { return &mp4Film{} }
+	f.scalers.New = func() any { return &scaled{} }
 	for i := range f.clips {
 		if isFilm(f.kind(i)) {
 			var err error

@@ -112,24 +112,24 @@ func (c *cursor) close() {
 	}
 }
 
-// readFrames decodes some frames, in ascending order, of film i and fits each, so
-// that one frame of the film is in memory at a time.
-func (f *files) readFrames(ctx context.Context, i int, t *timeline, frames []int, ft fit, resized *time.Duration, cur *cursor, video []float32) (Clip, error) {
+// readFrames decodes some frames, in ascending order, of film i and fits each line by
+// line, so that no frame of the film is in memory.
+func (f *files) readFrames(ctx context.Context, i int, t *timeline, frames []int, ft fit, resized *time.Duration, cur *cursor, mem *memory) (Clip, error) {
 	if len(frames) == 0 {
 		return Clip{}, errors.New("no frames are wanted")
 	}
 	if cur == nil {
 		if short, at, done, ok := f.shortened(i, t, frames); ok {
-			c, err := f.decodeFrames(ctx, i, short, at, frames, ft, resized, nil, video)
+			c, err := f.decodeFrames(ctx, i, short, at, frames, ft, resized, nil, mem)
 			done()
 			if err == nil && c.T == len(frames) || ctx.Err() != nil {
 				return c, err
 			}
 		}
 	}
-	c, err := f.decodeFrames(ctx, i, f.film(i), t.seek(frames[0], lead(f.kind(i))), frames, ft, resized, cur, video)
+	c, err := f.decodeFrames(ctx, i, f.film(i), t.seek(frames[0], lead(f.kind(i))), frames, ft, resized, cur, mem)
 	if err == nil && c.T == 0 { // the film could not be sought in
-		if c, err = f.decodeFrames(ctx, i, f.film(i), t.seek(frames[0], t.at(t.N-1)+1), frames, ft, resized, nil, video); err == nil && c.T == 0 {
+		if c, err = f.decodeFrames(ctx, i, f.film(i), t.seek(frames[0], t.at(t.N-1)+1), frames, ft, resized, nil, mem); err == nil && c.T == 0 {
 			err = fmt.Errorf("frame %d of %d is not there", frames[0], t.N)
 		}
 	}
@@ -152,23 +152,40 @@ func (f *files) shortened(i int, t *timeline, frames []int) (short film, at seek
 		if m := f.more[i]; m != nil && m.size > 0 {
 			off, size = m.off, m.size
 		}
-		mp4 := f.mp4s.Get().(*mp4Film)
-		done = func() { file.Close(); f.mp4s.Put(mp4) }
+		mp4 := f.borrowMP4()
+		defer f.returnMP4(mp4)
 		if err = mp4.read(io.NewSectionReader(file, off, size), size); err == nil && len(mp4.shown) == t.N {
 			if short.bytes, at, err = mp4.shorten(frames[0], frames[len(frames)-1]); err == nil {
 				short.input, short.kind = "pipe:0", "mov"
-				return short, at, done, true
+				return short, at, func() { file.Close() }, true
 			}
 		}
-		done()
-		return short, at, nil, false
 	}
 	file.Close()
 	return short, at, nil, false
 }
 
+// borrowMP4 is an mp4Film with memory for the tables of a film, which is used again when it is returned: as a rule, one
+// serves all workers, as each needs it for a small part of the time that a window takes.
+func (f *files) borrowMP4() *mp4Film {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := len(f.mp4s); n > 0 {
+		mp4 := f.mp4s[n-1]
+		f.mp4s = f.mp4s[:n-1]
+		return mp4
+	}
+	return &mp4Film{}
+}
+
+func (f *files) returnMP4(mp4 *mp4Film) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mp4s = append(f.mp4s, mp4)
+}
+
 // decodeFrames decodes frames of film i, read from `from`, whose first frame at `at` is frames[0].
-func (f *files) decodeFrames(ctx context.Context, i int, from film, at seek, frames []int, ft fit, resized *time.Duration, cur *cursor, video []float32) (c Clip, err error) {
+func (f *files) decodeFrames(ctx context.Context, i int, from film, at seek, frames []int, ft fit, resized *time.Duration, cur *cursor, mem *memory) (c Clip, err error) {
 	c = Clip{Name: f.Name(i), Label: f.Label(i), C: 3}
 	step := 1
 	if n := len(frames); n > 1 {
@@ -229,15 +246,20 @@ func (f *files) decodeFrames(ctx context.Context, i int, from film, at seek, fra
 			if len(frames)*size > maxClipValues {
 				return c, fmt.Errorf("%d frames of %dx%d; legal: up to %d values in a clip", len(frames), c.H, c.W, maxClipValues)
 			}
-			c.Video = grown(video, len(frames)*size)
+			c.Video = mem.forFloats(len(frames) * size)
 		}
-		began := time.Now()
-		for c.T < len(frames) && frames[c.T] == next {
-			fitFrame(s, c.Video[c.T*size:(c.T+1)*size], frame.rgb, frame.h, frame.w, 3, ft, 1./255)
+		if frames[c.T] == next {
+			spent, err := d.fitted(s, frame, ft, c.Video[c.T*size:(c.T+1)*size])
+			if err != nil {
+				return c, err
+			}
+			if resized != nil {
+				*resized += spent
+			}
 			c.T++
 		}
-		if resized != nil {
-			*resized += time.Since(began)
+		for ; c.T < len(frames) && frames[c.T] == next; c.T++ { // a frame is shown again
+			copy(c.Video[c.T*size:(c.T+1)*size], c.Video[(c.T-1)*size:])
 		}
 		next += step
 	}
@@ -245,4 +267,22 @@ func (f *files) decodeFrames(ctx context.Context, i int, from film, at seek, fra
 		cur.next = next
 	}
 	return c.trim(size), nil
+}
+
+// fitted reads the frame that next returned and writes it to dst, fitted as f says. spent is the time that scaling took.
+func (d *decoder) fitted(s *scaled, p picture, f fit, dst []float32) (spent time.Duration, err error) {
+	s.begin(p.h, p.w, 3, f)
+	err = d.read(p, func(y int, rgb []byte) {
+		began := time.Now()
+		for line := 3 * p.w; len(rgb) > 0; rgb, y = rgb[line:], y+1 {
+			narrow(s, y, rgb[:line], 1./255)
+		}
+		spent += time.Since(began)
+	})
+	if err != nil {
+		return spent, err
+	}
+	began := time.Now()
+	s.finish(dst)
+	return spent + time.Since(began), nil
 }

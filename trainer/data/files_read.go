@@ -12,20 +12,24 @@ func (f *files) Read(ctx context.Context, i int) (Clip, error) { return f.readIn
 
 // readInto decodes a clip whole, up to maxPixels.
 func (f *files) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
+	var c decoded
+	var err error
 	if kind := f.kind(i); slices.Contains(arrayKinds, kind) {
-		return f.readArray(i, kind, video)
+		c, err = f.readArray(i, kind, &memory{floats: video})
+	} else {
+		var p *pixels
+		if p, err = f.pixels(ctx, i, maxPixels); err == nil {
+			c = f.decoded(i, p)
+		}
 	}
-	p, err := f.pixels(ctx, i, maxPixels)
 	if err != nil {
 		return Clip{}, err
 	}
-	return f.clip(i, p, video), nil
+	return c.clip(video), nil
 }
 
-func (f *files) clip(i int, p *pixels, video []float32) Clip {
-	c := Clip{Name: f.Name(i), Label: f.Label(i), T: p.t, H: p.h, W: p.w, C: 3, Video: grown(video, len(p.rgb)), Times: p.times}
-	bytesToFloat(c.Video, p.rgb)
-	return c
+func (f *files) decoded(i int, p *pixels) decoded {
+	return decoded{Clip{Name: f.Name(i), Label: f.Label(i), T: p.t, H: p.h, W: p.w, C: 3, Times: p.times}, p.rgb}
 }
 
 // pixels decodes clip i whole, or finds it in the cache. The first clips that fit
@@ -57,13 +61,13 @@ func (f *files) pixels(ctx context.Context, i int, limit int) (*pixels, error) {
 	return p, nil
 }
 
-func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, video []float32) (Clip, bool, error) {
+func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, mem *memory) (decoded, bool, error) {
 	if kind := f.kind(i); slices.Contains(arrayKinds, kind) {
-		c, err := f.readArray(i, kind, video)
+		c, err := f.readArray(i, kind, mem)
 		return c, true, err
 	}
 	if !isFilm(f.kind(i)) || !f.large(i) {
-		c, err := f.wholeClip(ctx, i, want.cache, video)
+		c, err := f.wholeClip(ctx, i, want.cache, mem)
 		if err == nil {
 			if want.timed && c.Times == nil && isFilm(f.kind(i)) {
 				c.Times, err = f.times(ctx, i, c.T)
@@ -71,18 +75,18 @@ func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, 
 			return c, true, err
 		}
 		if !errors.Is(err, errTooLarge) || !isFilm(f.kind(i)) {
-			return Clip{}, false, err
+			return decoded{}, false, err
 		}
 		f.mu.Lock()
 		f.films[i] = true
 		f.mu.Unlock()
 	}
 	if err := f.unchanged(i); err != nil {
-		return Clip{}, false, &ClipError{f.Name(i), err}
+		return decoded{}, false, &ClipError{f.Name(i), err}
 	}
 	first, n, t, err := f.span(ctx, i)
 	if err != nil {
-		return Clip{}, false, err
+		return decoded{}, false, err
 	}
 	frames, fit := want.choose(n, func(k int) float64 { return t.at(first + k) })
 	frames = slices.Clone(frames)
@@ -93,8 +97,9 @@ func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, 
 	if !want.repeats {
 		cache = nil
 	}
-	c, err := cache.through(f.key(i, cache, frames, fit), video, false, func() (Clip, error) {
-		return f.readFrames(ctx, i, t, frames, fit, want.resized, cur, video)
+	c, err := cache.through(f.key(i, cache, frames, fit), mem, false, func() (decoded, error) {
+		c, err := f.readFrames(ctx, i, t, frames, fit, want.resized, cur, mem)
+		return decoded{Clip: c}, err
 	})
 	c.Name, c.Label = f.Name(i), f.Label(i)
 	if err != nil && ctx.Err() == nil {
@@ -104,19 +109,19 @@ func (f *files) readPart(ctx context.Context, i int, want request, cur *cursor, 
 }
 
 // wholeClip decodes clip i whole, up to maxWhole bytes of a film.
-func (f *files) wholeClip(ctx context.Context, i int, cache *diskCache, video []float32) (Clip, error) {
+func (f *files) wholeClip(ctx context.Context, i int, cache *diskCache, mem *memory) (decoded, error) {
 	f.mu.Lock()
 	held := f.cache[i] != nil
 	f.mu.Unlock()
 	if held {
 		cache = nil
 	}
-	c, err := cache.through(f.key(i, cache, nil, fit{}), video, true, func() (Clip, error) {
+	c, err := cache.through(f.key(i, cache, nil, fit{}), mem, true, func() (decoded, error) {
 		p, err := f.pixels(ctx, i, maxWhole)
 		if err != nil {
-			return Clip{}, err
+			return decoded{}, err
 		}
-		return f.clip(i, p, video), nil
+		return f.decoded(i, p), nil
 	})
 	c.Name, c.Label = f.Name(i), f.Label(i)
 	return c, err
@@ -222,10 +227,12 @@ func (f *files) readWhole(ctx context.Context, i, limit int) (*pixels, error) {
 		if frame.h != p.h || frame.w != p.w {
 			return nil, fmt.Errorf("frame %d is %dx%d, the first one %dx%d", p.t, frame.w, frame.h, p.w, p.h)
 		}
-		if len(p.rgb)+len(frame.rgb) > limit || p.t == maxFilmFrames {
+		if len(p.rgb)+frame.h*frame.w*3 > limit || p.t == maxFilmFrames {
 			return nil, errTooLarge
 		}
-		p.rgb = append(p.rgb, frame.rgb...)
+		if err := d.read(frame, func(_ int, rgb []byte) { p.rgb = append(p.rgb, rgb...) }); err != nil {
+			return nil, err
+		}
 		p.t++
 	}
 }

@@ -89,12 +89,12 @@ func TestEditListsAndCleanAperture(t *testing.T) {
 			t.Errorf("%s: %d frames from %g to %g s, %v; want %+v", want.name, n, times(0), times(n-1), err, want)
 		}
 		last := want.frames - 2
-		c, _, err = f.readPart(t.Context(), 0, fixedRequest([]int{last, last + 1}, fit{}), nil, nil)
-		if err != nil || c.T != 2 {
-			t.Errorf("%s: the last window has %d frames, %v", want.name, c.T, err)
+		end, _, err := f.readPart(t.Context(), 0, fixedRequest([]int{last, last + 1}, fit{}), nil, nil)
+		if err != nil || end.T != 2 {
+			t.Errorf("%s: the last window has %d frames, %v", want.name, end.T, err)
 			continue
 		}
-		if d := farthest(c.Video, whole.Video[(want.first+last)*size:(want.first+want.frames)*size]); d > 1e-6 {
+		if d := farthest(end.Video, whole.Video[(want.first+last)*size:(want.first+want.frames)*size]); d > 1e-6 {
 			t.Errorf("%s: its last window differs by %v", want.name, d)
 		}
 	}

@@ -132,10 +132,10 @@ func (s memoryFilms) length(_ context.Context, i int) (int, func(int) float64, b
 	return s.clips[i].T, func(k int) float64 { return float64(k) / 25 }, true, nil
 }
 
-func (s memoryFilms) readPart(ctx context.Context, i int, want request, _ *cursor, _ []float32) (Clip, bool, error) {
+func (s memoryFilms) readPart(ctx context.Context, i int, want request, _ *cursor, _ *memory) (decoded, bool, error) {
 	c, err := s.Read(ctx, i)
 	if err != nil {
-		return c, false, err
+		return decoded{}, false, err
 	}
 	frames, f := want.choose(c.T, func(k int) float64 { return float64(k) / 25 })
 	size := c.H * c.W * c.C
@@ -143,7 +143,7 @@ func (s memoryFilms) readPart(ctx context.Context, i int, want request, _ *curso
 	for k, at := range frames {
 		fitFrame(&scaled{}, w.Video[k*f.H*f.W*c.C:(k+1)*f.H*f.W*c.C], c.Video[at*size:(at+1)*size], c.H, c.W, c.C, f, 1)
 	}
-	return w, false, nil
+	return decoded{Clip: w}, false, nil
 }
 
 // Batches of windows are the same for any number of workers and after Seek.

@@ -55,58 +55,69 @@ func (s scaling) point(x, y float64) (float64, float64) {
 	return x*s.scaleX - float64(s.left) + float64(s.x), y*s.scaleY - float64(s.top) + float64(s.y)
 }
 
-// scaled fits frames; it holds the filters of the last size and scratch memory.
+// scaled fits frames, line by line; it holds the filters of the last size and scratch memory.
 type scaled struct {
 	from, to   [2]int
 	by         scaling
+	c          int // channels
 	rows, cols []tap
+	low, high  int // lines of a frame that lines of the result need
 	narrow     []float32
-	out        []float32
 }
 
-// fitted scales frames [T,h,w,C] as f says. The result [T,H,W,C] is in memory of s.
-func (s *scaled) fitted(frames []float32, t, h, w, c int, f fit) []float32 {
-	s.out = grown(s.out, t*f.H*f.W*c)
-	for k := range t {
-		fitFrame(s, s.out[k*f.H*f.W*c:(k+1)*f.H*f.W*c], frames[k*h*w*c:(k+1)*h*w*c], h, w, c, f, 1)
-	}
-	return s.out
-}
-
-// fitFrame scales one frame [h,w,c], multiplied by unit, into dst [f.H,f.W,c].
-func fitFrame[V uint8 | float32](s *scaled, dst []float32, in []V, h, w, c int, f fit, unit float32) {
+// begin starts a frame of h by w by c, which is fitted as f says. All of its lines are then given to narrow, and
+// finish has the result.
+func (s *scaled) begin(h, w, c int, f fit) {
 	by := f.scaling(h, w)
 	if s.by != by || s.from != [2]int{h, w} || s.to != [2]int{f.H, f.W} {
 		s.by, s.from, s.to = by, [2]int{h, w}, [2]int{f.H, f.W}
 		s.rows, s.cols = taps(h, by.sh, by.top, by.h), taps(w, by.sw, by.left, by.w)
-	}
-	// Rows that no row of the result needs are not scaled.
-	low, high := s.rows[0].from, 0
-	for _, tap := range s.rows {
-		high = max(high, tap.from+len(tap.weight))
-	}
-	line := by.w * c
-	s.narrow = grown(s.narrow, h*line+1) // narrowRGB writes one value too many
-	rgb, isRGB := any(in).([]byte)
-	isRGB = isRGB && c == 3 && fitAVX
-	for y := low; y < high; y++ {
-		if isRGB && y+1 < h {
-			narrowRGB(&s.narrow[y*line], &rgb[y*w*c], s.cols, unit)
-			continue
+		s.low, s.high = s.rows[0].from, 0
+		for _, tap := range s.rows {
+			s.high = max(s.high, tap.from+len(tap.weight))
 		}
-		narrowLine(s.narrow[y*line:(y+1)*line], in[y*w*c:(y+1)*w*c], s.cols, c, unit)
 	}
-	if by.h < f.H || by.w < f.W {
+	s.c = c
+	s.narrow = grown(s.narrow, h*by.w*c+1) // narrowRGB writes one value too many
+}
+
+// narrow scales line y [w,c] of a frame along the line, and multiplies it by unit. narrowRGB does it where another byte is in
+// memory after those of the line.
+func narrow[V uint8 | float32](s *scaled, y int, in []V, unit float32) {
+	if y < s.low || y >= s.high {
+		return
+	}
+	line := s.by.w * s.c
+	if rgb, ok := any(in).([]byte); ok && s.c == 3 && fitAVX && cap(rgb) > len(rgb) {
+		narrowRGB(&s.narrow[y*line], &rgb[0], s.cols, unit)
+		return
+	}
+	narrowLine(s.narrow[y*line:(y+1)*line], in, s.cols, s.c, unit)
+}
+
+// finish writes the fitted frame to dst [f.H,f.W,c].
+func (s *scaled) finish(dst []float32) {
+	line := s.by.w * s.c
+	if s.by.h < s.to[0] || s.by.w < s.to[1] {
 		clear(dst)
 	}
 	for y, tap := range s.rows {
-		at := ((by.y+y)*f.W + by.x) * c
+		at := ((s.by.y+y)*s.to[1] + s.by.x) * s.c
 		if to, lines := dst[at:at+line], s.narrow[tap.from*line:]; fitAVX {
 			sumLines(to, &lines[0], tap.weight)
 		} else {
 			addLines(to, lines, tap.weight)
 		}
 	}
+}
+
+// fitFrame scales one frame [h,w,c], multiplied by unit, into dst [f.H,f.W,c].
+func fitFrame[V uint8 | float32](s *scaled, dst []float32, in []V, h, w, c int, f fit, unit float32) {
+	s.begin(h, w, c, f)
+	for y := range h {
+		narrow(s, y, in[y*w*c:(y+1)*w*c], unit)
+	}
+	s.finish(dst)
 }
 
 // addLines adds up consecutive lines of the length of dst, each times its weight: dst[k] = min(Σ weight[i]·lines[i][k], 1).

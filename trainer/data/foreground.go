@@ -22,19 +22,25 @@ func Background(bg, video []float32) {
 	c := len(bg)
 	for k := range bg {
 		var count [256]int
-		n := 0
 		for i := k; i < len(video); i += c {
 			count[uint8(min(max(video[i], 0), 1)*255+.5)]++
-			n++
 		}
-		below := 0
-		for v, m := range count {
-			if below += m; 2*below >= n {
-				bg[k] = float32(v) / 255
-				break
-			}
+		bg[k] = median(&count)
+	}
+}
+
+// median is the median of values k/255, of which there are count[k].
+func median(count *[256]int) float32 {
+	n, below := 0, 0
+	for _, m := range count {
+		n += m
+	}
+	for v, m := range count {
+		if below += m; 2*below >= n {
+			return float32(v) / 255
 		}
 	}
+	return 0
 }
 
 func foreground(mask []bool, video, bg []float32) {

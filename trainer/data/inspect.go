@@ -58,19 +58,21 @@ func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
 	}
 	var sum, values float64
 	var unread []string
+	var mem memory
 	var video []float32
 	for k := range limit {
 		frames := 0 // of a film that is not read whole
-		c, whole, err := readPart(ctx, src, k*n/limit, request{choose: func(n int, _ func(int) float64) ([]int, fit) {
+		part, whole, err := readPart(ctx, src, k*n/limit, request{choose: func(n int, _ func(int) float64) ([]int, fit) {
 			frames = n
 			return windowing{frames: inspected, stride: 1}.pick(nil, n, max(n-inspected, 0)/2, nil), fit{}
-		}}, nil, video)
+		}}, nil, &mem)
 		if bad := (*ClipError)(nil); errors.As(err, &bad) {
 			unread = append(unread, err.Error())
 			continue
 		} else if err != nil {
 			return info, err
 		}
+		c := part.clip(video)
 		video = c.Video
 		if whole {
 			frames = c.T

@@ -98,11 +98,11 @@ func (j *joined) Part(i int) string {
 	return Part(j.parts[p], k)
 }
 
-func (j *joined) readPart(ctx context.Context, i int, want request, cur *cursor, video []float32) (Clip, bool, error) {
+func (j *joined) readPart(ctx context.Context, i int, want request, cur *cursor, mem *memory) (decoded, bool, error) {
 	p, k := j.at(i)
-	c, whole, err := readPart(ctx, j.parts[p], k, want, cur, video)
+	c, whole, err := readPart(ctx, j.parts[p], k, want, cur, mem)
 	if err != nil {
-		return Clip{}, false, err
+		return decoded{}, false, err
 	}
 	c.Label = j.relabel(p, c.Label)
 	return c, whole, nil
@@ -143,7 +143,7 @@ func readInto(ctx context.Context, src Source, i int, video []float32) (Clip, er
 	if err != nil {
 		return Clip{}, err
 	}
-	if err := c.check(); err != nil {
+	if err := (&decoded{Clip: c}).check(); err != nil {
 		return Clip{}, err
 	}
 	return c, nil

@@ -237,11 +237,10 @@ func (l *Loader) row(ctx context.Context, s *sampler, b *Batch, number, n int, c
 			start = -1 // a crop is shorter than the windows that tile a film
 		}
 		began, resized := time.Now(), s.resized
-		c, f, bg, keep, skip, err := l.reader.read(ctx, i, request{
+		c, f, bg, skip, err := l.reader.read(ctx, i, request{
 			choose: s.choose(l.cfg.windowing(b.T), start, r), resized: &s.resized,
 			repeats: start >= 0 && (r == nil || !l.cfg.cropsAtRandom()),
-		}, nil, s.video)
-		s.video = keep
+		}, nil, &s.mem)
 		if err != nil {
 			return err
 		}

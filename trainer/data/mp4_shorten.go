@@ -76,8 +76,7 @@ func (f *mp4Film) shorten(first, last int) (film io.Reader, at seek, err error) 
 	return io.MultiReader(f.header(chosen, total), f.samplesOf(chosen)), at, nil
 }
 
-// sampleReader reads samples, one after the other. It does not refer to the mp4Film, whose memory is used again when ffmpeg has
-// been ended, which may be before the last Read.
+// sampleReader reads samples, one after the other. It does not refer to the mp4Film, whose memory is used for other films meanwhile.
 type sampleReader struct {
 	file io.ReaderAt
 	left []sample

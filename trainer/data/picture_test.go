@@ -11,6 +11,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"testing"
+	"time"
 )
 
 func onePixelGIF(t testing.TB, frames int) []byte {
@@ -241,14 +242,22 @@ func FuzzPAM(f *testing.F) {
 	f.Add([]byte("P7\nWIDTH 2\nHEIGHT 1\nDEPTH 3\nMAXVAL 255\nENDHDR\nabcdef"))
 	f.Add([]byte("P7\nWIDTH 1\nHEIGHT 1\nDEPTH 4\nENDHDR\nabcdP7\nWIDTH 1\nHEIGHT 1\nDEPTH 4\nENDHDR\nabcd"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		d := &decoder{out: newPipe(raw)}
+		d := &decoder{out: newPipe(raw), cancel: func() {}, timer: time.AfterFunc(time.Hour, func() {}), quiet: time.Hour}
+		d.once.Do(func() {}) // there is no process to wait for
 		for {
-			p, err := d.read()
+			p, err := d.next()
 			if err != nil {
 				return
 			}
-			if len(p.rgb) != 3*p.h*p.w {
-				t.Fatalf("%d bytes in a frame of %dx%d", len(p.rgb), p.w, p.h)
+			n := 0
+			err = d.read(p, func(y int, rgb []byte) {
+				if n != 3*p.w*y || len(rgb)%(3*p.w) != 0 {
+					t.Fatalf("%d bytes from line %d on, after %d, in a frame of %dx%d", len(rgb), y, n, p.w, p.h)
+				}
+				n += len(rgb)
+			})
+			if err == nil && n != 3*p.h*p.w {
+				t.Fatalf("%d bytes in a frame of %dx%d", n, p.w, p.h)
 			}
 		}
 	})

@@ -79,7 +79,9 @@ func TestBackgroundIsTheMedian(t *testing.T) {
 
 func TestFittedByHand(t *testing.T) {
 	fit := func(frames []float32, h, w, H, W int, fy, fx float64) []float32 {
-		return (&scaled{}).fitted(frames, 1, h, w, 1, fit{H: H, W: W, fy: fy, fx: fx})
+		dst := make([]float32, H*W)
+		fitFrame(&scaled{}, dst, frames, h, w, 1, fit{H: H, W: W, fy: fy, fx: fx}, 1)
+		return dst
 	}
 	near := cmp.Comparer(func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-6 }) // float32 rounding of a few sums
 	for _, c := range []struct {

@@ -115,10 +115,10 @@ func (s shuffled) readInto(ctx context.Context, i int, video []float32) (Clip, e
 	return c, nil
 }
 
-func (s shuffled) readPart(ctx context.Context, i int, want request, cur *cursor, video []float32) (Clip, bool, error) {
-	c, whole, err := readPart(ctx, s.Source, i, want, cur, video)
+func (s shuffled) readPart(ctx context.Context, i int, want request, cur *cursor, mem *memory) (decoded, bool, error) {
+	c, whole, err := readPart(ctx, s.Source, i, want, cur, mem)
 	if err != nil {
-		return Clip{}, false, err
+		return decoded{}, false, err
 	}
 	c.Label = s.labels[i]
 	return c, whole, nil

@@ -11,8 +11,10 @@ import (
 // worker; its output depends on its arguments only.
 type sampler struct {
 	cfg     Config // resolved
-	video   []float32
+	mem     memory
+	line    []float32
 	colour  []float32
+	fitted  []float32
 	scale   scaled
 	mask    []bool
 	row     []bool
@@ -52,21 +54,13 @@ func (s *sampler) choose(w windowing, start int, r *philox.Stream) func(int, fun
 // sample fills row n of b with clip, a window of at most b.T frames. r nil is
 // evaluation: nothing is augmented. crop takes a part of the batch's size out of the
 // frame instead of the whole. bg is the clip's background in the clip's channels.
-func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, f fit, crop bool, r *philox.Stream) {
+func (s *sampler) sample(b *Batch, n int, clip decoded, bg []float32, f fit, crop bool, r *philox.Stream) {
 	cfg := &s.cfg
 	H, W := cfg.Height, cfg.Width
 	real := clip.T
-	frames := channels(s.colour, clip.Video, clip.C, b.C)
-	if clip.C != b.C {
-		s.colour = frames
-		bg = channels(nil, bg, clip.C, b.C)
-	}
+	bg = channels(nil, bg, clip.C, b.C)
+	frames := s.fit(&clip, b.C, f)
 	by := f.scaling(clip.H, clip.W)
-	if clip.H != H || clip.W != W {
-		began := time.Now()
-		frames = s.scale.fitted(frames, real, clip.H, clip.W, b.C, f)
-		s.resized += time.Since(began)
-	}
 
 	weighted := cfg.ForegroundWeight > 0
 	s.mask, s.row = grown(s.mask, real*H*W), grown(s.row, H*W)
@@ -92,7 +86,7 @@ func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, f fit, crop b
 		s.copyFrame(video[t*pixels*b.C:(t+1)*pixels*b.C], weight[t*pixels:(t+1)*pixels],
 			frames[t*H*W*b.C:(t+1)*H*W*b.C], s.mask[t*H*W:(t+1)*H*W], bg, weighted)
 	}
-	s.positions(b, n, clip, by)
+	s.positions(b, n, clip.Clip, by)
 	if r != nil && cfg.Reverse && r.IntN(2) == 1 {
 		b.reverse(n, real)
 	}
@@ -106,6 +100,39 @@ func (s *sampler) sample(b *Batch, n int, clip Clip, bg []float32, f fit, crop b
 	}
 	clear(weight[real*pixels:])
 	b.Frames[n], b.Labels[n], b.Names[n] = real, clip.Label, clip.Name
+}
+
+// fit is the frames of a clip [T,Height,Width,c], fitted as f says. Each line becomes floats and has c channels before it is
+// scaled.
+func (s *sampler) fit(clip *decoded, c int, f fit) []float32 {
+	began := time.Now()
+	H, W := s.cfg.Height, s.cfg.Width
+	s.fitted, s.line = grown(s.fitted, clip.T*H*W*c), grown(s.line, clip.W*clip.C)
+	scaled := clip.H != H || clip.W != W
+	for k := range clip.T {
+		dst := s.fitted[k*H*W*c : (k+1)*H*W*c]
+		if scaled {
+			s.scale.begin(clip.H, clip.W, c, f)
+		}
+		for y := range clip.H {
+			line := channels(s.colour, clip.line(s.line, k, y), clip.C, c)
+			if clip.C != c {
+				s.colour = line
+			}
+			if scaled {
+				narrow(&s.scale, y, line, 1)
+			} else {
+				copy(dst[y*W*c:], line)
+			}
+		}
+		if scaled {
+			s.scale.finish(dst)
+		}
+	}
+	if scaled {
+		s.resized += time.Since(began)
+	}
+	return s.fitted
 }
 
 // cropCorner chooses the corner of a crop of h by w: anywhere, or so that it

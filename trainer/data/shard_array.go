@@ -13,8 +13,8 @@ import (
 // readArray decodes a clip that is an .npy or .npz member of an archive: an array
 // [T,C,H,W] or [T,H,W,C], or one with an axis of one clip in front, of the types that
 // Open reads. An .npz holds it as video, videos, or its only array.
-func (f *files) readArray(i int, kind string, video []float32) (Clip, error) {
-	c := Clip{Name: f.Name(i), Label: f.Label(i)}
+func (f *files) readArray(i int, kind string, mem *memory) (decoded, error) {
+	c := decoded{Clip: Clip{Name: f.Name(i), Label: f.Label(i)}}
 	err := f.unchanged(i)
 	var raw []byte
 	if err == nil {
@@ -24,10 +24,10 @@ func (f *files) readArray(i int, kind string, video []float32) (Clip, error) {
 		raw, err = onlyArray(raw)
 	}
 	if err == nil {
-		err = c.fromArray(raw, video)
+		err = c.fromArray(raw, mem)
 	}
 	if err != nil {
-		return Clip{}, &ClipError{c.Name, err}
+		return decoded{}, &ClipError{c.Name, err}
 	}
 	return c, nil
 }
@@ -59,7 +59,7 @@ func onlyArray(raw []byte) ([]byte, error) {
 }
 
 // fromArray fills the clip from the bytes of an .npy file.
-func (c *Clip) fromArray(raw []byte, video []float32) error {
+func (c *decoded) fromArray(raw []byte, mem *memory) error {
 	r := bytes.NewReader(raw)
 	h, err := readNpyHeader(r, "array")
 	if err != nil {
@@ -82,11 +82,11 @@ func (c *Clip) fromArray(raw []byte, video []float32) error {
 	if err := s.setShape("array", h); err != nil {
 		return err
 	}
-	c.T, c.H, c.W, c.C, c.Video = s.t, s.h, s.w, s.c, grown(video, s.values())
+	c.T, c.H, c.W, c.C = s.t, s.h, s.w, s.c
 	if last { // decode as one row of planes of one pixel each: the order stays
 		s.t, s.h, s.w = s.t*s.h*s.w, 1, 1
 	}
-	s.decode(c.Video, raw)
+	s.decodeTo(c, raw, mem)
 	s.t, s.h, s.w = c.T, c.H, c.W
 	if s.kind == 'f' {
 		return s.check(0, c.Video)

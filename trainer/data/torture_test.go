@@ -62,7 +62,8 @@ func TestTortureDecoders(t *testing.T) {
 			"window": func(ctx context.Context) error {
 				w := windowing{frames: 2, stride: 1}
 				c, _, err := readPart(ctx, src, 0, request{choose: func(n int, times func(int) float64) ([]int, fit) { return w.pick(nil, n, max(n-2, 0), times), fit{} }}, nil, nil)
-				return errors.Join(err, c.sized(err))
+				whole := c.clip(nil)
+				return errors.Join(err, whole.sized(err))
 			},
 		} {
 			bounded(t, name+": "+script, func() {
@@ -88,7 +89,7 @@ func (c *Clip) sized(err error) error {
 	if err != nil {
 		return nil
 	}
-	if err := c.check(); err != nil {
+	if err := (&decoded{Clip: *c}).check(); err != nil {
 		return fmt.Errorf("a torn clip: %v", err)
 	}
 	return nil

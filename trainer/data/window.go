@@ -159,26 +159,29 @@ type filmSource interface {
 	// readPart reads clip i. A clip that is short enough is read whole, as readInto
 	// does, and whole is true; else it consists of the frames and has the size that
 	// want says. cur, if not nil, keeps a decoder open for the frames that follow.
-	readPart(ctx context.Context, i int, want request, cur *cursor, video []float32) (c Clip, whole bool, err error)
+	readPart(ctx context.Context, i int, want request, cur *cursor, mem *memory) (c decoded, whole bool, err error)
 	// length returns the number of frames of clip i and their times; ok is false for
 	// clips that have neither without being read.
 	length(ctx context.Context, i int) (n int, times func(int) float64, ok bool, err error)
 }
 
 // readPart reads a part of clip i of any Source.
-func readPart(ctx context.Context, src Source, i int, want request, cur *cursor, video []float32) (Clip, bool, error) {
+func readPart(ctx context.Context, src Source, i int, want request, cur *cursor, mem *memory) (decoded, bool, error) {
 	if f, ok := src.(filmSource); ok {
-		c, whole, err := f.readPart(ctx, i, want, cur, video)
+		c, whole, err := f.readPart(ctx, i, want, cur, mem)
 		if e := ctx.Err(); e != nil {
-			return Clip{}, false, e
+			return decoded{}, false, e
 		}
 		if err != nil {
-			return Clip{}, false, err
+			return decoded{}, false, err
 		}
 		return c, whole, c.check()
 	}
-	c, err := readInto(ctx, src, i, video)
-	return c, true, err
+	c, err := readInto(ctx, src, i, mem.forFloats(0))
+	if mem != nil && err == nil {
+		mem.floats = c.Video
+	}
+	return decoded{Clip: c}, true, err
 }
 
 // length returns the number of frames of clip i of any Source; a clip whose length is
@@ -203,41 +206,9 @@ func (c *Clip) time(k int) float64 {
 }
 
 // check refuses a clip whose parts disagree.
-func (c *Clip) check() error {
-	if n := c.T * c.H * c.W * c.C; n < 1 || len(c.Video) != n {
-		return &ClipError{c.Name, fmt.Errorf("%d values in a clip of %d frames of %dx%dx%d", len(c.Video), c.T, c.H, c.W, c.C)}
+func (d *decoded) check() error {
+	if n, have := d.T*d.H*d.W*d.C, len(d.Video)+len(d.bytes); n < 1 || have != n {
+		return &ClipError{d.Name, fmt.Errorf("%d values in a clip of %d frames of %dx%dx%d", have, d.T, d.H, d.W, d.C)}
 	}
 	return nil
-}
-
-// cut is the clip that consists of some of its frames, in its memory if they are
-// consecutive.
-func (c Clip) cut(frames []int) Clip {
-	size, n := c.H*c.W*c.C, len(frames)
-	first := frames[0]
-	if frames[n-1]-first == n-1 {
-		c.Video = c.Video[first*size : (first+n)*size]
-		if c.Points != nil {
-			c.Points = c.Points[2*first : 2*(first+n)]
-		}
-		if c.Trajectory != nil {
-			c.Trajectory = c.Trajectory[3*first : 3*(first+n)]
-		}
-		c.T = n
-		return c
-	}
-	whole := c
-	gather := func(from []float32, size int) []float32 {
-		if from == nil {
-			return nil
-		}
-		to := make([]float32, n*size)
-		for j, k := range frames {
-			copy(to[j*size:(j+1)*size], from[k*size:])
-		}
-		return to
-	}
-	c.T, c.Video = n, gather(whole.Video, size)
-	c.Points, c.Trajectory = gather(whole.Points, 2), gather(whole.Trajectory, 3)
-	return c
 }
