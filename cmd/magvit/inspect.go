@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer/data"
+	"magvit/trainer/metrics"
 )
 
 func inspectCommand() *cli.Command {
@@ -60,12 +61,15 @@ func inspect(c *cli.Context) error {
 func writeInfo(w io.Writer, info data.Info) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "clips\t%d\n", info.Clips)
-	if info.Read < info.Clips {
-		fmt.Fprintf(t, "decoded\t%d of them, evenly spread (--limit 0: all)\n", info.Read)
+	if tried := info.Read + info.Unread; tried < info.Clips {
+		fmt.Fprintf(t, "decoded\t%d of them, evenly spread (--limit 0: all)\n", tried)
+	}
+	if info.Unread > 0 {
+		fmt.Fprintf(t, "cannot be read\t%s, named below\n", metrics.Plural(info.Unread, "clip"))
 	}
 	var shapes []string
 	for _, s := range info.Shapes {
-		shapes = append(shapes, fmt.Sprintf("%d×%d×%d×%d (%d clips)", s.Frames, s.Height, s.Width, s.Channels, s.Clips))
+		shapes = append(shapes, fmt.Sprintf("%d×%d×%d×%d (%s)", s.Frames, s.Height, s.Width, s.Channels, metrics.Plural(s.Clips, "clip")))
 	}
 	if info.Read > 0 {
 		fmt.Fprintf(t, "frames×height×width×channels\t%s\n", strings.Join(shapes, ", "))
@@ -76,18 +80,18 @@ func writeInfo(w io.Writer, info data.Info) error {
 		if i < len(info.PerClass) {
 			n = info.PerClass[i]
 		}
-		fmt.Fprintf(t, "class %s\t%d clips\n", name, n)
+		fmt.Fprintf(t, "class %s\t%s\n", name, metrics.Plural(n, "clip"))
 	}
 	if info.Windowed > 0 {
 		fmt.Fprintf(t, "films\t%d, read by windows; values of a few frames each\n", info.Windowed)
 	}
 	for _, part := range []string{"train", "val", "test"} {
 		if n := info.Parts[part]; n > 0 {
-			fmt.Fprintf(t, "part %s\t%d clips\n", part, n)
+			fmt.Fprintf(t, "part %s\t%s\n", part, metrics.Plural(n, "clip"))
 		}
 	}
 	if info.Unlabelled > 0 {
-		fmt.Fprintf(t, "without a label\t%d clips\n", info.Unlabelled)
+		fmt.Fprintf(t, "without a label\t%s\n", metrics.Plural(info.Unlabelled, "clip"))
 	}
 	if len(info.Problems) == 0 {
 		fmt.Fprintf(t, "problems\tnone\n")

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -47,7 +48,10 @@ func (was fileState) same(now fileState) error {
 	return fmt.Errorf("it has changed while it was in use: %d bytes of %s, there were %d of %s", now.size, at(now.mtime), was.size, at(was.mtime))
 }
 
-// unchanged is an error where the file of clip i is not what it was when the clip was first read.
+// errEmpty is the error of a file of 0 bytes, whatever its kind.
+var errEmpty = errors.New("the file is empty (0 bytes)")
+
+// unchanged is an error where the file of clip i is empty, or not what it was when the clip was first read.
 func (f *files) unchanged(i int) error {
 	now, err := stateOf(f.path(i))
 	if err != nil {
@@ -56,6 +60,9 @@ func (f *files) unchanged(i int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	was, known := f.states[i]
+	if !known && now.size == 0 {
+		return errEmpty
+	}
 	if !known {
 		f.states[i] = now
 		return nil

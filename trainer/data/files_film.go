@@ -31,6 +31,9 @@ func (f *files) timeline(ctx context.Context, i int) (*timeline, error) {
 		f.noteUnlike(i, t.Unlike)
 		return t, nil
 	}
+	if err := f.unchanged(i); err != nil {
+		return nil, &ClipError{f.Name(i), err}
+	}
 	t, err := f.ffmpeg.scan(ctx, f.input(i))
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

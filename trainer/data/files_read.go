@@ -256,7 +256,7 @@ func (f *files) readPicture(ctx context.Context, i int, kind string) (*pixels, e
 	if err != nil {
 		return nil, err
 	}
-	return decodePicture(raw, kind)
+	return decodePicture(raw)
 }
 
 // readAll reads the bytes of a file, or of a part of it.

@@ -18,9 +18,8 @@ import (
 	"golang.org/x/image/bmp"
 )
 
-// decodePicture decodes an image or animation. The bytes say what it is; kind, an
-// extension, is used for errors.
-func decodePicture(raw []byte, kind string) (*pixels, error) {
+// decodePicture decodes an image or animation. The bytes say what it is, and not its name.
+func decodePicture(raw []byte) (*pixels, error) {
 	p := &pixels{}
 	switch {
 	case bytes.HasPrefix(raw, []byte("GIF8")):
@@ -37,7 +36,7 @@ func decodePicture(raw []byte, kind string) (*pixels, error) {
 		err = p.add(m)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", kind, err)
+		return nil, err
 	}
 	return p, nil
 }
@@ -45,6 +44,8 @@ func decodePicture(raw []byte, kind string) (*pixels, error) {
 // decodeImage decodes a still image. Sizes are checked before memory is allocated.
 func decodeImage(raw []byte) (image.Image, error) {
 	switch {
+	case len(raw) == 0:
+		return nil, errEmpty
 	case bytes.HasPrefix(raw, []byte("\xff\xd8")):
 		return checked(raw, jpeg.DecodeConfig, decodeJPEG)
 	case bytes.HasPrefix(raw, []byte(pngMagic)):
@@ -52,13 +53,13 @@ func decodeImage(raw []byte) (image.Image, error) {
 	case bytes.HasPrefix(raw, []byte("BM")):
 		return checked(raw, bmp.DecodeConfig, bmp.Decode)
 	case isWebP(raw) || isTIFF(raw) || bytes.HasPrefix(raw, []byte("GIF8")):
-		p, err := decodePicture(raw, "")
+		p, err := decodePicture(raw)
 		if err != nil {
 			return nil, err
 		}
 		return p.image(0), nil
 	}
-	return nil, errors.New("an image of an unknown kind")
+	return nil, errors.New("its content is no image of a kind that is read (JPEG, PNG, GIF, WebP, TIFF, BMP), whatever its name")
 }
 
 // checked decodes an image whose header names a legal size, and turns it as its EXIF data say.
@@ -105,7 +106,7 @@ func readFrames(ctx context.Context, dir string) (*pixels, error) {
 		if err != nil {
 			return nil, err
 		}
-		p, err := decodePicture(raw, names[0])
+		p, err := decodePicture(raw)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", names[0], err)
 		}
@@ -133,7 +134,7 @@ func readFrames(ctx context.Context, dir string) (*pixels, error) {
 // addImage appends a still image. An animation among other frames is refused.
 func (p *pixels) addImage(raw []byte) error {
 	if bytes.HasPrefix(raw, []byte(pngMagic)) || isWebP(raw) || isTIFF(raw) || bytes.HasPrefix(raw, []byte("GIF8")) {
-		q, err := decodePicture(raw, "")
+		q, err := decodePicture(raw)
 		if err != nil {
 			return err
 		}

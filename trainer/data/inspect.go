@@ -12,6 +12,7 @@ type Info struct {
 	Clips      int            `json:"clips"`
 	Read       int            `json:"read"`               // clips decoded for the figures below
 	Windowed   int            `json:"windowed,omitempty"` // of these, films of which a few frames were decoded
+	Unread     int            `json:"unread,omitempty"`   // clips that could not be read, of those that were tried
 	Shapes     []ShapeInfo    `json:"shapes"`             // most frequent first
 	Min        float32        `json:"min"`
 	Max        float32        `json:"max"`
@@ -90,14 +91,14 @@ func Inspect(ctx context.Context, src Source, limit int) (Info, error) {
 		}
 		values += float64(len(c.Video))
 	}
-	info.Mean = sum / max(values, 1)
+	info.Mean, info.Unread = sum/max(values, 1), len(unread)
 	info.Problems = append(slices.Clone(src.Problems()), unread...) // reading finds problems too
 	slices.SortStableFunc(info.Shapes, func(a, b ShapeInfo) int { return b.Clips - a.Clips })
 	if info.Read > 0 && info.Max <= 2./255 {
 		info.Problems = append(info.Problems, fmt.Sprintf("the largest value is %.4f: nearly black; uint8 runs from 0 to 255", info.Max))
 	}
 	if len(info.Shapes) > 1 {
-		info.Problems = append(info.Problems, fmt.Sprintf("clips of %d different shapes: they are scaled and cut to one", len(info.Shapes)))
+		info.Problems = append(info.Problems, fmt.Sprintf("clips of %d different shapes: they are scaled and cut to one, and shorter ones repeat their last frame", len(info.Shapes)))
 	}
 	return info, nil
 }

@@ -27,6 +27,9 @@ var logLevels = []string{"-nostdin", "-nostats", "-hide_banner", "-loglevel", "l
 // leveled is a line of ffmpeg's log: the part of ffmpeg, the level and the text.
 var leveled = regexp.MustCompile(`^((?:\[[^\]]* @ [^\]]*\] )*)\[(\w+)\] (.*)$`)
 
+// address is where a part of ffmpeg is in memory, which differs from run to run.
+var address = regexp.MustCompile(` @ [^\]]*\]`)
+
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,7 +62,7 @@ func (t *tail) add(line []byte) {
 		case "warning", "verbose", "debug", "trace":
 			return
 		}
-		line = append(bytes.Clone(m[1]), m[3]...)
+		line = append(address.ReplaceAll(bytes.Clone(m[1]), []byte("]")), m[3]...)
 	}
 	t.b = append(append(t.b, line...), '\n')
 	t.b = t.b[max(len(t.b)-tailBytes, 0):]
@@ -77,10 +80,23 @@ func (t *tail) text() string {
 		return "there is no video in it"
 	}
 	text := strings.Join(strings.FieldsFunc(string(bytes.ToValidUTF8(t.b, nil)), func(r rune) bool { return r == '\n' }), "; ")
-	if lacksCodec.MatchString(text) {
-		text += ": this ffmpeg was built without it; install a complete one (" + installFFmpeg + ")"
+	for _, m := range meanings {
+		if m.said.MatchString(text) {
+			return text + ": " + m.meaning
+		}
 	}
 	return text
+}
+
+// meanings are what errors of ffmpeg mean for who has the film; the first one that matches is added.
+var meanings = []struct {
+	said    *regexp.Regexp
+	meaning string
+}{
+	{lacksCodec, "this ffmpeg was built without it; install a complete one (" + installFFmpeg + ")"},
+	{regexp.MustCompile(`moov atom not found`), "the table of its frames (moov) is missing: the file was cut off, as by a copy or a recording that did not end, or it is no film"},
+	{regexp.MustCompile(`corrupt input packet|partial file|Error splitting the input|error reading header`), "the film is damaged or cut off; ffmpeg -i IN OUT makes a film of the part that can be read"},
+	{regexp.MustCompile(`Invalid data found when processing input`), "the file is damaged, or it is no film"},
 }
 
 // lacksCodec matches what ffmpeg writes where it has no decoder or encoder, from 4.2 on, and from 7.0 on.

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"magvit/trainer/metrics"
 	"magvit/trainer/usage"
 )
 
@@ -133,7 +134,7 @@ func (o *opener) tellLeft() {
 		text = append(text, fmt.Sprintf("%d %s (%s)", l.n, kind, l.first))
 	}
 	if total > 0 {
-		o.problems = append(o.problems, fmt.Sprintf("%d files are left out, they are of no kind that is read: %s", total, strings.Join(text, ", ")))
+		o.problems = append(o.problems, fmt.Sprintf("%s of no kind that is read left out: %s", metrics.Plural(total, "file"), strings.Join(text, ", ")))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"magvit/trainer/metrics"
 	"magvit/trainer/usage"
 )
 
@@ -94,7 +95,7 @@ func (o *opener) folder(root int, dir, class, above string) error {
 	}
 	switch {
 	case len(images) > 0 && clips > 0:
-		o.problems = append(o.problems, fmt.Sprintf("%s: %d images next to video files are ignored; frames of a clip belong in a folder of their own", at, len(images)))
+		o.problems = append(o.problems, fmt.Sprintf("%s: %s next to video files left out (%s); frames of a clip belong in a folder of their own", at, metrics.Plural(len(images), "image"), images[0]))
 	case len(images) > 0:
 		// The slash distinguishes a folder "clip.gif/" from a file.
 		o.files.add(root, dir+"/", above, o.part, nil)

@@ -304,7 +304,7 @@ func TestInspect(t *testing.T) {
 	}
 	problems := info.Problems
 	info.Problems = nil
-	want := Info{Clips: 4, Read: 3, Shapes: []ShapeInfo{{2, 2, 2, 3, 2}, {1, 2, 3, 3, 1}}, Min: 0, Max: 1, Mean: 14. / 22,
+	want := Info{Clips: 4, Read: 3, Unread: 1, Shapes: []ShapeInfo{{2, 2, 2, 3, 2}, {1, 2, 3, 3, 1}}, Min: 0, Max: 1, Mean: 14. / 22,
 		Classes: []string{"a"}, PerClass: []int{2}, Unlabelled: 2}
 	if d := cmp.Diff(want, info); d != "" {
 		t.Error(d)

@@ -227,7 +227,7 @@ func FuzzPicture(f *testing.F) {
 	f.Add([]byte("RIFF\x1a\x00\x00\x00WEBPVP8L\x0d\x00\x00\x00\x2f\x00\x00\x00\x10\x07\x10\x11\x11\x88\x88\xfe\x07\x00"), ".webp")
 	f.Fuzz(func(t *testing.T, raw []byte, kind string) {
 		before := allocated()
-		p, err := decodePicture(raw, kind)
+		p, err := decodePicture(raw)
 		if err == nil && (p.t < 1 || len(p.rgb) != 3*p.t*p.h*p.w || p.times != nil && len(p.times) != p.t) {
 			t.Errorf("%d bytes, %d frames of %dx%d, %d times", len(p.rgb), p.t, p.w, p.h, len(p.times))
 		}

@@ -33,6 +33,7 @@ func (o *opener) shard(path string) error {
 	root := o.files.root(path)
 	var key string
 	var members []member
+	none := true
 	finish := func() error {
 		err := o.sample(f, root, key, members)
 		members = nil
@@ -43,6 +44,7 @@ func (o *opener) shard(path string) error {
 			return err
 		}
 		k := keyOfMember(m.name)
+		none = false
 		if frameOf(members, m.name) { // frames of one clip in a folder
 			members = append(members, m)
 			return nil
@@ -57,6 +59,9 @@ func (o *opener) shard(path string) error {
 	}, func(problem string) { o.problems = append(o.problems, path+": "+problem) })
 	if err == nil && len(members) > 0 {
 		err = finish()
+	}
+	if err == nil && none {
+		o.problems = append(o.problems, path+": there are no files in the archive")
 	}
 	return err
 }
@@ -239,7 +244,7 @@ func readMembers(ctx context.Context, file string, members []member) (*pixels, e
 		}
 		raw, err := readAll(file, &fileMore{off: m.off, size: m.size})
 		if err == nil && len(members) == 1 {
-			return decodePicture(raw, kindOf(m.name))
+			return decodePicture(raw)
 		}
 		if err == nil {
 			err = p.addImage(raw)

@@ -42,7 +42,7 @@ func tiffOf(order binary.AppendByteOrder, values ...int) []byte {
 func TestPagesOfTIFFAreFrames(t *testing.T) {
 	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
 		for _, c := range [][]int{{10}, {10, 200, 30}, {10, -99, 30}} {
-			p, err := decodePicture(tiffOf(order, c...), ".tif")
+			p, err := decodePicture(tiffOf(order, c...))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,13 +72,13 @@ func TestPagesOfTIFFAreFrames(t *testing.T) {
 	}
 	whole := tiffOf(binary.LittleEndian, 1, 2)
 	for cut := range len(whole) {
-		if _, err := decodePicture(whole[:cut], ".tif"); err == nil {
+		if _, err := decodePicture(whole[:cut]); err == nil {
 			t.Fatalf("a TIFF of %d of %d bytes is read", cut, len(whole))
 		}
 	}
 	circle := tiffOf(binary.LittleEndian, 1, 2)
 	binary.LittleEndian.PutUint32(circle[len(circle)-10:], 8)
-	if _, err := decodePicture(circle, ".tif"); err == nil || !strings.Contains(err.Error(), "circle") {
+	if _, err := decodePicture(circle); err == nil || !strings.Contains(err.Error(), "circle") {
 		t.Error(err)
 	}
 }

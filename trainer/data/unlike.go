@@ -12,6 +12,7 @@ var unlikeShown = []struct{ stream, property, remedy string }{
 	{"top first", "is interlaced", deinterlacing},
 	{"bottom first", "is interlaced", deinterlacing},
 	{"coded first (swapped)", "is interlaced", deinterlacing},
+	{"Video: dvvideo", "is DV, which camcorders interlace", deinterlacing}, // without a word of it by ffmpeg
 }
 
 const (

@@ -47,7 +47,7 @@ func WriteText(w io.Writer, r Report) error {
 }
 
 func quality(b *strings.Builder, r Report) {
-	t := table{{fmt.Sprintf("%s, %s", plural(r.Clips, "clip"), plural(r.Frames, "frame")), "PSNR dB", "foreground dB", "SSIM"}}
+	t := table{{fmt.Sprintf("%s, %s", Plural(r.Clips, "clip"), Plural(r.Frames, "frame")), "PSNR dB", "foreground dB", "SSIM"}}
 	t.row("reconstruction", r.PSNR.Text(2), r.ForegroundPSNR.Text(2), r.SSIM.Text(4))
 	for _, name := range BaselineNames {
 		if s, ok := r.Baselines[name]; ok {
@@ -177,7 +177,8 @@ func WriteTable(b *strings.Builder, rows [][]string) {
 	b.WriteString("\n")
 }
 
-func plural(n int, word string) string {
+// Plural is a number of things, as in 1 clip and 2 clips.
+func Plural(n int, word string) string {
 	if n != 1 {
 		word += "s"
 	}
