@@ -13,7 +13,7 @@ import (
 
 // trainerOrder lists the packages of trainer: each imports only those before it.
 var trainerOrder = []string{"trainer/ranks", "trainer/usage", "trainer/ranks/mpi", "trainer/version", "trainer/atomicfile", "trainer/events", "trainer/torchfile", "trainer/pretrained",
-	"trainer/data", "trainer/trainertest", "trainer/metrics", "trainer/quality", "trainer/videocodec", "trainer/codes", "trainer/config", "trainer/probe/nn", "trainer/probe", "trainer/report",
+	"trainer/metrics", "trainer/data", "trainer/trainertest", "trainer/quality", "trainer/videocodec", "trainer/codes", "trainer/config", "trainer/probe/nn", "trainer/probe", "trainer/report",
 	"trainer/checkpoint", "trainer/rundir", "trainer/lucidrains", "trainer/published", "trainer/task", "trainer"}
 
 // TestImportLaw checks what each folder may import, and what the top level may hold.
