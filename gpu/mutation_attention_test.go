@@ -10,7 +10,7 @@ import (
 	"magvit/kernels/kerneltest"
 )
 
-const attentions = "Attention AttentionGrad AttentionGradMem"
+const attentions = "Attention AttentionGrad AttentionGradMem AttentionStats AttentionBackward"
 
 var attentionMutations = []mutation{
 	{"a tile read too early", "attention_mma.cu", "fill(vs, keys(kv, memory, s, p, 1), k0, s.dim);", "__syncthreads();", "", "Attention"},
@@ -25,6 +25,9 @@ var attentionMutations = []mutation{
 	{"the softmax of one lane's keys", "attention_mma.cu", "float row_max(", "fmaxf(v, __shfl_xor_sync(FULL_MASK, v, 2))", "v", "Attention"},
 	{"earlier values not shrunk", "attention_mma.cu", "void forward(", "sum[n][e] *= rescale[e / 2];", ";", "Attention"},
 	{"earlier weights not shrunk", "attention_mma.cu", "void grad_q(", "mean[0] *= rescale[0], ", "", "AttentionGrad"},
+	{"sums of the wrong queries", "attention_mma.cu", "void forward(", "int query = first + row_of(2 * i);", "int query = first + row_of(i);", "AttentionStats"},
+	{"one tile of keys not loaded", "attention_mma.cu", "void grad_q(", "end > SPAN || known", "end > SPAN", "AttentionBackward"},
+	{"known statistics of one query", "attention_mma.cu", "void grad_q(", "of.mean(query)", "of.mean(first)", "AttentionBackward"},
 	{"a slope without its mean", "attention_mma.cu", "void grad_q(", "(da[n][e] - mean[e / 2])", "da[n][e]", "AttentionGrad"},
 	{"keys see queries before them", "attention_mma.cu", "void key_gradients(", "key <= q0 + i", "key < q0 + i", "AttentionGrad"},
 	{"queries beyond the part", "attention_mma.cu", "void key_gradients(", "rows.peak(q0 + i) : INFINITY", "rows.peak(q0 + i) : 0", attentions},
@@ -41,7 +44,7 @@ func TestMutationsOfHalfAttentionAreCaught(t *testing.T) {
 	var cases []kerneltest.Case
 	for _, c := range kerneltest.Cases() {
 		switch c.Spec.(type) {
-		case kernels.Attention, kernels.AttentionGrad, kernels.AttentionGradMem:
+		case kernels.Attention, kernels.AttentionGrad, kernels.AttentionGradMem, kernels.AttentionStats, kernels.AttentionBackward:
 			c.Spec = kernels.StoreAllBF16(c.Spec)
 		default:
 			continue

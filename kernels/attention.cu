@@ -2,8 +2,9 @@
 // s_ij = scale·q_i·k_j, e_ij = exp(s_ij - peak_i), or 1 + s + s²/2 (Taylor), and
 // a_ij = e_ij/sum_l e_il:
 //
-//   attention              y_i = sum_j a_ij v_j
+//   attention              y_i = sum_j a_ij v_j, and lse_i = peak_i + log sum_l e_il, which may be null
 //   attention_rows         per query: peak_i, 1/sum_l e_il, mean_i = sum_j a_ij da_ij, da_ij = dy_i·v_j
+//   attention_stats        the same three of lse and y: lse_i, 1, mean_i = dy_i·y_i
 //   attention_grad_q       dq_i = sum_j ds_ij k_j,  ds_ij = scale·a_ij (da_ij - mean_i);
 //                          with Taylor this a_ij has 1 + s_ij in place of e_ij
 //   attention_grad_kv      dk_j = sum_i ds_ij q_i,  dv_j = sum_i a_ij dy_i
@@ -148,7 +149,7 @@ __device__ inline void store(const float (&sum)[4][4], int lines, int dim, F f) 
 }
 
 template <class T>
-__device__ inline void forward(T* y, const T* q, const T* kv, const float* memory, const AttentionSize& s, float* as, float* bs, float* ws) {
+__device__ inline void forward(T* y, float* lse, const T* q, const T* kv, const float* memory, const AttentionSize& s, unsigned tokens, float* as, float* bs, float* ws) {
   Tile p = tile_of(s, SPAN);
   float sum[4][4] = {};
   OnlineSoftmax r[4] = {s.taylor, s.taylor, s.taylor, s.taylor};
@@ -169,6 +170,7 @@ __device__ inline void forward(T* y, const T* q, const T* kv, const float* memor
 #pragma unroll
   for (int i = 0; i < 4; i++) {
     float total = line_sum(r[i].total);
+    if (lse && blockIdx.y == 0 && threadIdx.x % 8 == 0 && p.from + line(i) < s.length) lse[at_lse(s, p, tokens, p.from + line(i))] = r[i].peak + logf(total);
 #pragma unroll
     for (int j = 0; j < 4; j++) sum[i][j] /= total;
   }
@@ -252,13 +254,28 @@ __device__ inline void grad_memory(float* dmemory, const T* dy, const T* q, cons
   store(dv, s.memory - k0, s.dim, [=](int i, int c, float v) { dmemory[at_memory(s, p.head, 1, k0 + i, c)] = v; });
 }
 
+// A thread per query and head.
+template <class T>
+__device__ inline void known_stats(float* rows, const T* dy, const T* y, const float* lse, const AttentionSize& s, unsigned tokens) {
+  unsigned i = blockIdx.x * blockDim.x + threadIdx.x, token = i / s.heads, head = i % s.heads;
+  if (token >= tokens) return;
+  size_t size = (size_t)s.heads * tokens, at = (size_t)head * tokens + token;
+  float mean = 0;
+  for (int c = 0; c < s.dim; c++) mean += load(dy[(size_t)i * s.dim + c]) * load(y[(size_t)i * s.dim + c]);
+  rows[at] = lse[at], rows[size + at] = 1, rows[2 * size + at] = mean;
+}
+
 }  // namespace attend
 
 #define ATTENTION(T, SUFFIX)                                                                                                                              \
   extern "C" __global__ void __launch_bounds__(64, 6)                                                                                                    \
-      attention##SUFFIX(T* y, const T* q, const T* kv, const float* memory, AttentionSize s) {                                                           \
+      attention##SUFFIX(T* y, float* lse, const T* q, const T* kv, const float* memory, AttentionSize s, unsigned tokens) {                              \
     __shared__ float as[attend::ARRAY], bs[attend::ARRAY], ws[attend::ARRAY];                                                                            \
-    attend::forward(y, q, kv, memory, s, as, bs, ws);                                                                                                    \
+    attend::forward(y, lse, q, kv, memory, s, tokens, as, bs, ws);                                                                                       \
+  }                                                                                                                                                      \
+  extern "C" __global__ void __launch_bounds__(256)                                                                                                      \
+      attention_stats##SUFFIX(float* rows, const T* dy, const T* y, const float* lse, AttentionSize s, unsigned tokens) {                                \
+    attend::known_stats(rows, dy, y, lse, s, tokens);                                                                                                    \
   }                                                                                                                                                      \
   extern "C" __global__ void __launch_bounds__(64, 6)                                                                                                    \
       attention_rows##SUFFIX(float* rows, const T* dy, const T* q, const T* kv, const float* memory, AttentionSize s, unsigned tokens) {                 \

@@ -85,9 +85,12 @@ __device__ inline QueryStats stats(const float* x, const AttentionSize& s, const
   return {x + (size_t)p.head * tokens + p.token, (size_t)s.heads * tokens, (size_t)s.group};
 }
 
+// The index of query i in lse [heads,tokens].
+__device__ inline size_t at_lse(const AttentionSize& s, const Tile& p, unsigned tokens, int i) { return (size_t)p.head * tokens + p.token + (size_t)i * s.group; }
+
 __device__ inline void store_stats(float* x, const AttentionSize& s, const Tile& p, unsigned tokens, int i, float peak, float total, float mean) {
   size_t size = (size_t)s.heads * tokens;
-  x += (size_t)p.head * tokens + p.token + (size_t)i * s.group;
+  x += at_lse(s, p, tokens, i);
   x[0] = peak, x[size] = 1 / total, x[2 * size] = mean / total;
 }
 

@@ -134,23 +134,31 @@ func (s Attention) Grads() []Grad {
 }
 
 func (s Attention) Define(args ...[]float32) {
-	y, qkv, mem := args[0], args[1], s.mem(args, 2)
+	s.results(args[0], make([]float32, s.Heads*s.N*s.T*s.P), args[1], s.mem(args, 2))
+}
+
+// results writes y and lse.
+func (s Attention) results(y, lse, qkv, mem []float32) {
 	for seq := range s.sequences() {
 		for h := range s.Heads {
-			w := s.weights(qkv, mem, seq, h)
-			for i, a := range w {
+			for i, logits := range s.logits(qkv, mem, seq, h) {
+				l := logSumExp(logits)
+				first, step := s.tokens(seq)
+				lse[s.statistic(h, first+i*step)] = float32(l)
 				for d := range s.Dim {
 					sum := 0.
-					for j := range a {
-						sum += a[j] * float64(*s.at(qkv, mem, 2, seq, h, j, d))
+					for j, v := range logits {
+						sum += math.Exp(v-l) * float64(*s.at(qkv, mem, 2, seq, h, j, d))
 					}
-					first, step := s.tokens(seq)
 					y[(first+i*step)*s.width()+h*s.Dim+d] = float32(sum)
 				}
 			}
 		}
 	}
 }
+
+// statistic is the index of a token's value in lse.
+func (s Attention) statistic(head, token int) int { return head*s.N*s.T*s.P + token }
 
 // at is the index of coordinate d of a query (part 0), key (1) or value (2); j
 // counts the memory first, which has no queries.
@@ -162,30 +170,42 @@ func (s Attention) at(qkv, mem []float32, part, seq, head, j, d int) *float32 {
 	return &qkv[(first+(j-s.Memory)*step)*3*s.width()+part*s.width()+head*s.Dim+d]
 }
 
-// weights are a_ij of a sequence and head; of query i only the keys that it sees.
-func (s Attention) weights(qkv, mem []float32, seq, head int) [][]float64 {
-	w := make([][]float64, s.length())
-	for i := range w {
-		a := make([]float64, s.seen(i))
-		peak := math.Inf(-1)
-		for j := range a {
+// logits are q_i·k_j/sqrt(Dim) of a sequence and head; of query i only the keys that it sees.
+func (s Attention) logits(qkv, mem []float32, seq, head int) [][]float64 {
+	logits := make([][]float64, s.length())
+	for i := range logits {
+		logits[i] = make([]float64, s.seen(i))
+		for j := range logits[i] {
 			for d := range s.Dim {
-				a[j] += float64(*s.at(qkv, mem, 0, seq, head, s.Memory+i, d)) * float64(*s.at(qkv, mem, 1, seq, head, j, d))
+				logits[i][j] += float64(*s.at(qkv, mem, 0, seq, head, s.Memory+i, d)) * float64(*s.at(qkv, mem, 1, seq, head, j, d))
 			}
-			a[j] /= math.Sqrt(float64(s.Dim))
-			peak = max(peak, a[j])
+			logits[i][j] /= math.Sqrt(float64(s.Dim))
 		}
-		sum := 0.
-		for j := range a {
-			a[j] = math.Exp(a[j] - peak)
-			sum += a[j]
-		}
-		for j := range a {
-			a[j] /= sum
-		}
-		w[i] = a
 	}
-	return w
+	return logits
+}
+
+// AttentionStats is Attention that also gives the logarithm of the softmax's denominator, which
+// AttentionBackward reads.
+//
+//	lse_i = log sum_j exp(q_i·k_j/sqrt(Dim))
+//
+// Arguments: y [N,T,P,Heads·Dim], lse [Heads,N,T,P]; qkv [N,T,P,3·Heads·Dim], mem [2,Heads,Memory,Dim].
+type AttentionStats struct{ Attention }
+
+func (s AttentionStats) Args() []Arg {
+	return s.withMemory(s.wide(actOut, "y", 1), s.perQuery(out), s.wide(actIn, "qkv", 3))
+}
+
+// perQuery is the argument lse.
+func (s Attention) perQuery(arg func(string, ...int) Arg) Arg {
+	return arg("lse", s.Heads, s.N, s.T, s.P)
+}
+
+func (s AttentionStats) Grads() []Grad { return nil }
+
+func (s AttentionStats) Define(args ...[]float32) {
+	s.results(args[0], args[1], args[2], s.mem(args, 3))
 }
 
 // AttentionGrad is the gradient of Attention with respect to qkv. With da_ij =
@@ -208,10 +228,7 @@ func (s AttentionGrad) FLOPs() int64 { return s.pairs() * (10*int64(s.Dim) + 16)
 func (s AttentionGrad) Grads() []Grad { return nil }
 
 func (s AttentionGrad) Define(args ...[]float32) {
-	dqkv, _ := s.gradients(args[1], args[2], s.mem(args, 3))
-	for i, v := range dqkv {
-		args[0][i] = float32(v)
-	}
+	s.gradients(args[0], nil, args[1], args[2], s.mem(args, 3), nil, nil)
 }
 
 // AttentionGradMem is the gradient of Attention with respect to mem, the formulas
@@ -239,33 +256,75 @@ func (s AttentionGradMem) FLOPs() int64 {
 func (s AttentionGradMem) Grads() []Grad { return nil }
 
 func (s AttentionGradMem) Define(args ...[]float32) {
-	_, dmem := s.gradients(args[1], args[2], args[3])
-	for i, v := range dmem {
-		args[0][i] = float32(v)
-	}
+	s.gradients(nil, args[0], args[1], args[2], args[3], nil, nil)
 }
 
-// gradients are both in float64.
-func (s Attention) gradients(dy, qkv, mem []float32) (dqkv, dmem []float64) {
-	dqkv, dmem = make([]float64, len(qkv)), make([]float64, len(mem))
+// AttentionBackward is AttentionGrad and AttentionGradMem at once. y and lse are the results of
+// AttentionStats, by which the softmax and the mean of its slopes need no pass of their own:
+//
+//	a_ij = exp(q_i·k_j/sqrt(Dim) - lse_i),  sum_l a_il da_il = dy_i·y_i
+//
+// Arguments: dqkv [N,T,P,3·Heads·Dim], dmem [2,Heads,Memory,Dim]; dy [N,T,P,Heads·Dim], qkv like
+// dqkv, mem like dmem, y like dy, lse [Heads,N,T,P]. Without Memory there are no dmem and mem.
+type AttentionBackward struct{ Attention }
+
+func (s AttentionBackward) Args() []Arg {
+	args := []Arg{s.wide(actOut, "dqkv", 3)}
+	if s.Memory > 0 {
+		args = append(args, s.memory(out, "dmem"))
+	}
+	args = s.withMemory(append(args, s.wide(actIn, "dy", 1), s.wide(actIn, "qkv", 3))...)
+	return append(args, s.wide(actIn, "y", 1), s.perQuery(in))
+}
+
+// FLOPs counts five products and an exponential.
+func (s AttentionBackward) FLOPs() int64 { return s.pairs() * (10*int64(s.Dim) + 14) }
+
+func (s AttentionBackward) Grads() []Grad { return nil }
+
+func (s AttentionBackward) Define(args ...[]float32) {
+	if s.Memory == 0 {
+		s.gradients(args[0], nil, args[1], args[2], nil, args[3], args[4])
+		return
+	}
+	s.gradients(args[0], args[1], args[2], args[3], args[4], args[5], args[6])
+}
+
+// gradients writes dqkv and dmem, unless they are nil, with sums in float64. Without the results
+// y and lse it computes them.
+func (s Attention) gradients(dqkv, dmem, dy, qkv, mem, y, lse []float32) {
+	sums, memSums := make([]float64, len(qkv)), make([]float64, len(mem))
 	to := func(part, seq, head, j, d int) *float64 { // as at
 		if j < s.Memory {
-			return &dmem[(((part-1)*s.Heads+head)*s.Memory+j)*s.Dim+d]
+			return &memSums[(((part-1)*s.Heads+head)*s.Memory+j)*s.Dim+d]
 		}
 		first, step := s.tokens(seq)
-		return &dqkv[(first+(j-s.Memory)*step)*3*s.width()+part*s.width()+head*s.Dim+d]
+		return &sums[(first+(j-s.Memory)*step)*3*s.width()+part*s.width()+head*s.Dim+d]
 	}
 	for seq := range s.sequences() {
 		first, step := s.tokens(seq)
 		for h := range s.Heads {
-			for i, a := range s.weights(qkv, mem, seq, h) {
-				g := dy[(first+i*step)*s.width()+h*s.Dim:][:s.Dim]
+			for i, a := range s.logits(qkv, mem, seq, h) {
+				at := (first+i*step)*s.width() + h*s.Dim
+				g, l := dy[at:][:s.Dim], 0.
+				if y == nil {
+					l = logSumExp(a)
+				} else {
+					l = float64(lse[s.statistic(h, first+i*step)])
+				}
 				da, mean := make([]float64, len(a)), 0.
 				for j := range a {
+					a[j] = math.Exp(a[j] - l)
 					for d, v := range g {
 						da[j] += float64(v) * float64(*s.at(qkv, mem, 2, seq, h, j, d))
 					}
 					mean += a[j] * da[j]
+				}
+				if y != nil {
+					mean = 0
+					for d, v := range g {
+						mean += float64(v) * float64(y[at+d])
+					}
 				}
 				for j := range a {
 					ds := a[j] * (da[j] - mean) / math.Sqrt(float64(s.Dim))
@@ -278,5 +337,10 @@ func (s Attention) gradients(dy, qkv, mem []float32) (dqkv, dmem []float64) {
 			}
 		}
 	}
-	return dqkv, dmem
+	for i := range dqkv {
+		dqkv[i] = float32(sums[i])
+	}
+	for i := range dmem {
+		dmem[i] = float32(memSums[i])
+	}
 }

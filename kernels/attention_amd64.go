@@ -4,22 +4,32 @@
 
 package kernels
 
-// x = exp((x-greatest)·scale), to 2e-7 for exponents from -87 to 0, and their sum; x is not empty.
+// For each column of x [rows,c]: most becomes the greatest of it and x, factor = 2^(most before-most), x = 2^(x-most), total = factor·total + Σ x. c is a multiple of the lanes.
 //
 //go:noescape
-func expRowAVX512(x []float32, scale float32) (sum float32)
+func softmaxColumnsAVX512(x []float32, most []float32, total []float32, factor []float32, rows int, c int)
 
-// expRow, and the sum of the results times g.
+// p = 2^p, to 2e-7 for exponents from -126 to 127, and ds = p·ds.
 //
 //go:noescape
-func expRowDotAVX512(x []float32, g []float32, scale float32) (sum float32, dot float32)
+func expSlopesAVX512(p []float32, ds []float32)
 
-// x = exp((x-greatest)·scale), to 2e-7 for exponents from -87 to 0, and their sum; x is not empty.
+// y[j·ldy+i] = m·x[i·ldx+j] for i < rows, j < cols, of which there are at least 1.
 //
 //go:noescape
-func expRowAVX2(x []float32, scale float32) (sum float32)
+func transposedAVX512(y []float32, ldy int, x []float32, ldx int, rows int, cols int, m float32)
 
-// expRow, and the sum of the results times g.
+// For each column of x [rows,c]: most becomes the greatest of it and x, factor = 2^(most before-most), x = 2^(x-most), total = factor·total + Σ x. c is a multiple of the lanes.
 //
 //go:noescape
-func expRowDotAVX2(x []float32, g []float32, scale float32) (sum float32, dot float32)
+func softmaxColumnsAVX2(x []float32, most []float32, total []float32, factor []float32, rows int, c int)
+
+// p = 2^p, to 2e-7 for exponents from -126 to 127, and ds = p·ds.
+//
+//go:noescape
+func expSlopesAVX2(p []float32, ds []float32)
+
+// y[j·ldy+i] = m·x[i·ldx+j] for i < rows, j < cols, of which there are at least 1.
+//
+//go:noescape
+func transposedAVX2(y []float32, ldy int, x []float32, ldx int, rows int, cols int, m float32)

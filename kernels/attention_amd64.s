@@ -4,492 +4,459 @@
 
 #include "textflag.h"
 
-// func expRowAVX512(x []float32, scale float32) (sum float32)
-// Requires: AVX, AVX512F, BMI2, SSE
-TEXT ·expRowAVX512(SB), NOSPLIT, $0-36
+// func softmaxColumnsAVX512(x []float32, most []float32, total []float32, factor []float32, rows int, c int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·softmaxColumnsAVX512(SB), NOSPLIT, $0-112
 	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	MOVQ         CX, BX
-	ANDQ         $-16, BX
-	MOVQ         CX, DX
-	ANDQ         $+15, DX
-	MOVQ         $-1, SI
-	BZHIQ        DX, SI, SI
-	KMOVW        SI, K1
-	VBROADCASTSS (AX), Z0
-	VBROADCASTSS (AX), Z1
-	VBROADCASTSS (AX), Z2
-	VBROADCASTSS (AX), Z3
-	MOVQ         CX, SI
-	ANDQ         $-64, SI
-	XORQ         DX, DX
+	MOVQ         most_base+24(FP), CX
+	MOVQ         total_base+48(FP), DX
+	MOVQ         factor_base+72(FP), BX
+	MOVQ         rows+96(FP), SI
+	MOVQ         c+104(FP), DI
+	MOVQ         c+104(FP), R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*2), R9
+	MOVQ         SI, R10
+	ANDQ         $-4, R10
+	VBROADCASTSS fc2fc0000<>+0(SB), Z0
+	VBROADCASTSS f42fe0000<>+0(SB), Z1
+	VBROADCASTSS f3af4ba81<>+0(SB), Z1
+	VBROADCASTSS f3c13bc29<>+0(SB), Z2
+	VBROADCASTSS f3d648e73<>+0(SB), Z3
+	VBROADCASTSS f3e75edab<>+0(SB), Z4
+	VBROADCASTSS f3f31725d<>+0(SB), Z5
+	VBROADCASTSS f3f800000<>+0(SB), Z6
+	XORQ         R11, R11
+
+column:
+	CMPQ    R11, DI
+	JGE     done
+	LEAQ    (AX)(R11*4), R13
+	VMOVUPS (CX)(R11*4), Z7
+	VMOVAPS Z7, Z8
+	VMOVAPS Z7, Z9
+	VMOVAPS Z7, Z10
+	VMOVAPS Z7, Z11
+	XORQ    R12, R12
 
 greatest4:
-	CMPQ   DX, SI
+	CMPQ   R12, R10
 	JGE    greatest
-	VMAXPS (AX)(DX*4), Z0, Z0
-	VMAXPS 64(AX)(DX*4), Z1, Z1
-	VMAXPS 128(AX)(DX*4), Z2, Z2
-	VMAXPS 192(AX)(DX*4), Z3, Z3
-	ADDQ   $0x40, DX
+	VMAXPS (R13), Z8, Z8
+	VMAXPS (R13)(R8*1), Z9, Z9
+	VMAXPS (R13)(R8*2), Z10, Z10
+	VMAXPS (R13)(R9*1), Z11, Z11
+	LEAQ   (R13)(R8*4), R13
+	ADDQ   $0x04, R12
 	JMP    greatest4
 
 greatest:
-	CMPQ   DX, BX
-	JGE    greatestTail
-	VMAXPS (AX)(DX*4), Z0, Z0
-	ADDQ   $0x10, DX
+	CMPQ   R12, SI
+	JGE    greatestDone
+	VMAXPS (R13), Z8, Z8
+	ADDQ   R8, R13
+	INCQ   R12
 	JMP    greatest
 
-greatestTail:
-	CMPQ      DX, CX
-	JGE       greatestDone
-	VMOVUPS.Z (AX)(DX*4), K1, Z4
-	VBLENDMPS Z4, Z1, K1, Z4
-	VMAXPS    Z4, Z1, Z1
-
 greatestDone:
-	VMAXPS        Z2, Z0, Z0
-	VMAXPS        Z3, Z1, Z1
-	VMAXPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VMAXPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VMAXPS        X1, X0, X0
-	VUNPCKHPD     X0, X0, X1
-	VMAXPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VMAXSS        X1, X0, X0
-	VBROADCASTSS  X0, Z0
-	VBROADCASTSS  scale+24(FP), Z1
-	VBROADCASTSS  fc2ae0000<>+0(SB), Z2
-	VBROADCASTSS  f00000000<>+0(SB), Z3
-	VBROADCASTSS  f3fb8aa3b<>+0(SB), Z4
-	VBROADCASTSS  f3f800000<>+0(SB), Z7
-	VBROADCASTSS  f3f317218<>+0(SB), Z8
-	VBROADCASTSS  fb102e308<>+0(SB), Z9
-	VBROADCASTSS  f39500d01<>+0(SB), Z10
-	VBROADCASTSS  f3ab60b61<>+0(SB), Z11
-	VBROADCASTSS  f3c088889<>+0(SB), Z12
-	VBROADCASTSS  f3d2aaaab<>+0(SB), Z13
-	VBROADCASTSS  f3e2aaaab<>+0(SB), Z14
-	VBROADCASTSS  f3f000000<>+0(SB), Z15
-	VPXORD        Z5, Z5, Z5
-	VPXORD        Z6, Z6, Z6
-	XORQ          DX, DX
+	VMAXPS      Z10, Z8, Z8
+	VMAXPS      Z11, Z9, Z9
+	VMAXPS      Z9, Z8, Z8
+	VMOVUPS     Z8, (CX)(R11*4)
+	VSUBPS      Z8, Z7, Z7
+	VMAXPS      Z7, Z0, Z7
+	VREDUCEPS   $0x09, Z7, Z9
+	VMOVAPS     Z1, Z10
+	VFMADD213PS Z2, Z9, Z10
+	VFMADD213PS Z3, Z9, Z10
+	VFMADD213PS Z4, Z9, Z10
+	VFMADD213PS Z5, Z9, Z10
+	VFMADD213PS Z6, Z9, Z10
+	VSCALEFPS   Z7, Z10, Z10
+	VMOVUPS     Z10, (BX)(R11*4)
+	VMULPS      (DX)(R11*4), Z10, Z7
+	LEAQ        (AX)(R11*4), R13
+	XORQ        R12, R12
 
 exp:
-	CMPQ         DX, BX
-	JGE          expTail
-	VMOVUPS      (AX)(DX*4), Z6
-	VSUBPS       Z0, Z6, Z6
-	VMULPS       Z1, Z6, Z6
-	VMINPS       Z6, Z3, Z6
-	VMAXPS       Z6, Z2, Z6
-	VMULPS       Z4, Z6, Z16
-	VRNDSCALEPS  $0x08, Z16, Z16
-	VMOVAPS      Z6, Z6
-	VFNMADD231PS Z8, Z16, Z6
-	VFNMADD231PS Z9, Z16, Z6
-	VMOVAPS      Z10, Z17
-	VFMADD213PS  Z11, Z6, Z17
-	VFMADD213PS  Z12, Z6, Z17
-	VFMADD213PS  Z13, Z6, Z17
-	VFMADD213PS  Z14, Z6, Z17
-	VFMADD213PS  Z15, Z6, Z17
-	VMULPS       Z6, Z17, Z17
-	VFMADD213PS  Z6, Z6, Z17
-	VSCALEFPS    Z16, Z7, Z6
-	VFMADD213PS  Z6, Z6, Z17
-	VMOVUPS      Z17, (AX)(DX*4)
-	VADDPS       Z17, Z5, Z5
-	ADDQ         $0x10, DX
-	JMP          exp
+	CMPQ        R12, SI
+	JGE         next
+	VMOVUPS     (R13), Z9
+	VSUBPS      Z8, Z9, Z9
+	VMAXPS      Z9, Z0, Z9
+	VREDUCEPS   $0x09, Z9, Z10
+	VMOVAPS     Z1, Z11
+	VFMADD213PS Z2, Z10, Z11
+	VFMADD213PS Z3, Z10, Z11
+	VFMADD213PS Z4, Z10, Z11
+	VFMADD213PS Z5, Z10, Z11
+	VFMADD213PS Z6, Z10, Z11
+	VSCALEFPS   Z9, Z11, Z11
+	VMOVUPS     Z11, (R13)
+	VADDPS      Z11, Z7, Z7
+	ADDQ        R8, R13
+	INCQ        R12
+	JMP         exp
 
-expTail:
-	CMPQ         DX, CX
-	JGE          done
-	VMOVUPS.Z    (AX)(DX*4), K1, Z6
-	VSUBPS       Z0, Z6, Z6
-	VMULPS       Z1, Z6, Z6
-	VMINPS       Z6, Z3, Z0
-	VMAXPS       Z0, Z2, Z0
-	VMULPS       Z4, Z0, Z1
-	VRNDSCALEPS  $0x08, Z1, Z1
-	VMOVAPS      Z0, Z0
-	VFNMADD231PS Z8, Z1, Z0
-	VFNMADD231PS Z9, Z1, Z0
-	VMOVAPS      Z10, Z2
-	VFMADD213PS  Z11, Z0, Z2
-	VFMADD213PS  Z12, Z0, Z2
-	VFMADD213PS  Z13, Z0, Z2
-	VFMADD213PS  Z14, Z0, Z2
-	VFMADD213PS  Z15, Z0, Z2
-	VMULPS       Z0, Z2, Z2
-	VFMADD213PS  Z0, Z0, Z2
-	VSCALEFPS    Z1, Z7, Z0
-	VFMADD213PS  Z0, Z0, Z2
-	VMOVAPS.Z    Z2, K1, Z2
-	VMOVUPS      Z2, K1, (AX)(DX*4)
-	VADDPS       Z2, Z5, Z5
+next:
+	VMOVUPS Z7, (DX)(R11*4)
+	ADDQ    $0x10, R11
+	JMP     column
 
 done:
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VADDPS        Y0, Y5, Y5
-	VEXTRACTF128  $0x01, Y5, X0
-	VADDPS        X0, X5, X5
-	VUNPCKHPD     X5, X5, X0
-	VADDPS        X0, X5, X5
-	VMOVSHDUP     X5, X0
-	VADDSS        X0, X5, X5
 	VZEROUPPER
-	MOVSS         X5, sum+32(FP)
 	RET
 
-DATA fc2ae0000<>+0(SB)/4, $0xc2ae0000
-GLOBL fc2ae0000<>(SB), RODATA|NOPTR, $4
+DATA fc2fc0000<>+0(SB)/4, $0xc2fc0000
+GLOBL fc2fc0000<>(SB), RODATA|NOPTR, $4
 
-DATA f00000000<>+0(SB)/4, $0x00000000
-GLOBL f00000000<>(SB), RODATA|NOPTR, $4
+DATA f42fe0000<>+0(SB)/4, $0x42fe0000
+GLOBL f42fe0000<>(SB), RODATA|NOPTR, $4
 
-DATA f3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
-GLOBL f3fb8aa3b<>(SB), RODATA|NOPTR, $4
+DATA f3af4ba81<>+0(SB)/4, $0x3af4ba81
+GLOBL f3af4ba81<>(SB), RODATA|NOPTR, $4
+
+DATA f3c13bc29<>+0(SB)/4, $0x3c13bc29
+GLOBL f3c13bc29<>(SB), RODATA|NOPTR, $4
+
+DATA f3d648e73<>+0(SB)/4, $0x3d648e73
+GLOBL f3d648e73<>(SB), RODATA|NOPTR, $4
+
+DATA f3e75edab<>+0(SB)/4, $0x3e75edab
+GLOBL f3e75edab<>(SB), RODATA|NOPTR, $4
+
+DATA f3f31725d<>+0(SB)/4, $0x3f31725d
+GLOBL f3f31725d<>(SB), RODATA|NOPTR, $4
 
 DATA f3f800000<>+0(SB)/4, $0x3f800000
 GLOBL f3f800000<>(SB), RODATA|NOPTR, $4
 
-DATA f3f317218<>+0(SB)/4, $0x3f317218
-GLOBL f3f317218<>(SB), RODATA|NOPTR, $4
-
-DATA fb102e308<>+0(SB)/4, $0xb102e308
-GLOBL fb102e308<>(SB), RODATA|NOPTR, $4
-
-DATA f39500d01<>+0(SB)/4, $0x39500d01
-GLOBL f39500d01<>(SB), RODATA|NOPTR, $4
-
-DATA f3ab60b61<>+0(SB)/4, $0x3ab60b61
-GLOBL f3ab60b61<>(SB), RODATA|NOPTR, $4
-
-DATA f3c088889<>+0(SB)/4, $0x3c088889
-GLOBL f3c088889<>(SB), RODATA|NOPTR, $4
-
-DATA f3d2aaaab<>+0(SB)/4, $0x3d2aaaab
-GLOBL f3d2aaaab<>(SB), RODATA|NOPTR, $4
-
-DATA f3e2aaaab<>+0(SB)/4, $0x3e2aaaab
-GLOBL f3e2aaaab<>(SB), RODATA|NOPTR, $4
-
-DATA f3f000000<>+0(SB)/4, $0x3f000000
-GLOBL f3f000000<>(SB), RODATA|NOPTR, $4
-
-// func expRowDotAVX512(x []float32, g []float32, scale float32) (sum float32, dot float32)
-// Requires: AVX, AVX512F, BMI2, SSE
-TEXT ·expRowDotAVX512(SB), NOSPLIT, $0-64
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	MOVQ         g_base+24(FP), DX
-	MOVQ         CX, SI
-	ANDQ         $-16, SI
-	MOVQ         CX, BX
-	ANDQ         $+15, BX
-	MOVQ         $-1, DI
-	BZHIQ        BX, DI, DI
-	KMOVW        DI, K1
-	VBROADCASTSS (AX), Z0
-	VBROADCASTSS (AX), Z1
-	VBROADCASTSS (AX), Z2
-	VBROADCASTSS (AX), Z3
-	MOVQ         CX, DI
-	ANDQ         $-64, DI
+// func expSlopesAVX512(p []float32, ds []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·expSlopesAVX512(SB), NOSPLIT, $0-48
+	MOVQ         p_base+0(FP), AX
+	MOVQ         ds_base+24(FP), CX
+	MOVQ         p_len+8(FP), DX
+	VBROADCASTSS fc2fc0000<>+0(SB), Z0
+	VBROADCASTSS f42fe0000<>+0(SB), Z1
+	VBROADCASTSS f3af4ba81<>+0(SB), Z1
+	VBROADCASTSS f3c13bc29<>+0(SB), Z2
+	VBROADCASTSS f3d648e73<>+0(SB), Z3
+	VBROADCASTSS f3e75edab<>+0(SB), Z4
+	VBROADCASTSS f3f31725d<>+0(SB), Z5
+	VBROADCASTSS f3f800000<>+0(SB), Z6
 	XORQ         BX, BX
+	MOVQ         DX, SI
+	ANDQ         $-16, SI
+	JZ           tail
 
-greatest4:
-	CMPQ   BX, DI
-	JGE    greatest
-	VMAXPS (AX)(BX*4), Z0, Z0
-	VMAXPS 64(AX)(BX*4), Z1, Z1
-	VMAXPS 128(AX)(BX*4), Z2, Z2
-	VMAXPS 192(AX)(BX*4), Z3, Z3
-	ADDQ   $0x40, BX
-	JMP    greatest4
+loop:
+	VMOVUPS     (AX)(BX*4), Z7
+	VMOVUPS     (CX)(BX*4), Z8
+	VMAXPS      Z7, Z0, Z7
+	VREDUCEPS   $0x09, Z7, Z9
+	VMOVAPS     Z1, Z10
+	VFMADD213PS Z2, Z9, Z10
+	VFMADD213PS Z3, Z9, Z10
+	VFMADD213PS Z4, Z9, Z10
+	VFMADD213PS Z5, Z9, Z10
+	VFMADD213PS Z6, Z9, Z10
+	VSCALEFPS   Z7, Z10, Z10
+	VMULPS      Z10, Z8, Z8
+	VMOVUPS     Z10, (AX)(BX*4)
+	VMOVUPS     Z8, (CX)(BX*4)
+	ADDQ        $0x10, BX
+	CMPQ        BX, SI
+	JLT         loop
 
-greatest:
-	CMPQ   BX, SI
-	JGE    greatestTail
-	VMAXPS (AX)(BX*4), Z0, Z0
-	ADDQ   $0x10, BX
-	JMP    greatest
-
-greatestTail:
-	CMPQ      BX, CX
-	JGE       greatestDone
-	VMOVUPS.Z (AX)(BX*4), K1, Z4
-	VBLENDMPS Z4, Z1, K1, Z4
-	VMAXPS    Z4, Z1, Z1
-
-greatestDone:
-	VMAXPS        Z2, Z0, Z0
-	VMAXPS        Z3, Z1, Z1
-	VMAXPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VMAXPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VMAXPS        X1, X0, X0
-	VUNPCKHPD     X0, X0, X1
-	VMAXPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VMAXSS        X1, X0, X0
-	VBROADCASTSS  X0, Z0
-	VBROADCASTSS  scale+48(FP), Z1
-	VBROADCASTSS  fc2ae0000<>+0(SB), Z2
-	VBROADCASTSS  f00000000<>+0(SB), Z3
-	VBROADCASTSS  f3fb8aa3b<>+0(SB), Z4
-	VBROADCASTSS  f3f800000<>+0(SB), Z7
-	VBROADCASTSS  f3f317218<>+0(SB), Z8
-	VBROADCASTSS  fb102e308<>+0(SB), Z9
-	VBROADCASTSS  f39500d01<>+0(SB), Z10
-	VBROADCASTSS  f3ab60b61<>+0(SB), Z11
-	VBROADCASTSS  f3c088889<>+0(SB), Z12
-	VBROADCASTSS  f3d2aaaab<>+0(SB), Z13
-	VBROADCASTSS  f3e2aaaab<>+0(SB), Z14
-	VBROADCASTSS  f3f000000<>+0(SB), Z15
-	VPXORD        Z5, Z5, Z5
-	VPXORD        Z6, Z6, Z6
-	XORQ          BX, BX
-
-exp:
-	CMPQ         BX, SI
-	JGE          expTail
-	VMOVUPS      (AX)(BX*4), Z16
-	VSUBPS       Z0, Z16, Z16
-	VMULPS       Z1, Z16, Z16
-	VMINPS       Z16, Z3, Z16
-	VMAXPS       Z16, Z2, Z16
-	VMULPS       Z4, Z16, Z17
-	VRNDSCALEPS  $0x08, Z17, Z17
-	VMOVAPS      Z16, Z16
-	VFNMADD231PS Z8, Z17, Z16
-	VFNMADD231PS Z9, Z17, Z16
-	VMOVAPS      Z10, Z18
-	VFMADD213PS  Z11, Z16, Z18
-	VFMADD213PS  Z12, Z16, Z18
-	VFMADD213PS  Z13, Z16, Z18
-	VFMADD213PS  Z14, Z16, Z18
-	VFMADD213PS  Z15, Z16, Z18
-	VMULPS       Z16, Z18, Z18
-	VFMADD213PS  Z16, Z16, Z18
-	VSCALEFPS    Z17, Z7, Z16
-	VFMADD213PS  Z16, Z16, Z18
-	VMOVUPS      Z18, (AX)(BX*4)
-	VADDPS       Z18, Z5, Z5
-	VMOVUPS      (DX)(BX*4), Z16
-	VFMADD231PS  Z16, Z18, Z6
-	ADDQ         $0x10, BX
-	JMP          exp
-
-expTail:
-	CMPQ         BX, CX
-	JGE          done
-	VMOVUPS.Z    (AX)(BX*4), K1, Z16
-	VSUBPS       Z0, Z16, Z16
-	VMULPS       Z1, Z16, Z16
-	VMINPS       Z16, Z3, Z0
-	VMAXPS       Z0, Z2, Z0
-	VMULPS       Z4, Z0, Z1
-	VRNDSCALEPS  $0x08, Z1, Z1
-	VMOVAPS      Z0, Z0
-	VFNMADD231PS Z8, Z1, Z0
-	VFNMADD231PS Z9, Z1, Z0
-	VMOVAPS      Z10, Z2
-	VFMADD213PS  Z11, Z0, Z2
-	VFMADD213PS  Z12, Z0, Z2
-	VFMADD213PS  Z13, Z0, Z2
-	VFMADD213PS  Z14, Z0, Z2
-	VFMADD213PS  Z15, Z0, Z2
-	VMULPS       Z0, Z2, Z2
-	VFMADD213PS  Z0, Z0, Z2
-	VSCALEFPS    Z1, Z7, Z0
-	VFMADD213PS  Z0, Z0, Z2
-	VMOVAPS.Z    Z2, K1, Z2
-	VMOVUPS      Z2, K1, (AX)(BX*4)
-	VADDPS       Z2, Z5, Z5
-	VMOVUPS.Z    (DX)(BX*4), K1, Z0
-	VFMADD231PS  Z0, Z2, Z6
+tail:
+	SUBQ        BX, DX
+	JZ          done
+	MOVQ        $-1, SI
+	BZHIQ       DX, SI, SI
+	KMOVW       SI, K1
+	VMOVUPS.Z   (AX)(BX*4), K1, Z7
+	VMOVUPS.Z   (CX)(BX*4), K1, Z8
+	VMAXPS      Z7, Z0, Z0
+	VREDUCEPS   $0x09, Z0, Z7
+	VMOVAPS     Z1, Z1
+	VFMADD213PS Z2, Z7, Z1
+	VFMADD213PS Z3, Z7, Z1
+	VFMADD213PS Z4, Z7, Z1
+	VFMADD213PS Z5, Z7, Z1
+	VFMADD213PS Z6, Z7, Z1
+	VSCALEFPS   Z0, Z1, Z1
+	VMULPS      Z1, Z8, Z8
+	VMOVUPS     Z1, K1, (AX)(BX*4)
+	VMOVUPS     Z8, K1, (CX)(BX*4)
 
 done:
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VADDPS        Y0, Y5, Y5
-	VEXTRACTF128  $0x01, Y5, X0
-	VADDPS        X0, X5, X5
-	VUNPCKHPD     X5, X5, X0
-	VADDPS        X0, X5, X5
-	VMOVSHDUP     X5, X0
-	VADDSS        X0, X5, X5
-	VEXTRACTF64X4 $0x01, Z6, Y0
-	VADDPS        Y0, Y6, Y6
-	VEXTRACTF128  $0x01, Y6, X0
-	VADDPS        X0, X6, X6
-	VUNPCKHPD     X6, X6, X0
-	VADDPS        X0, X6, X6
-	VMOVSHDUP     X6, X0
-	VADDSS        X0, X6, X6
 	VZEROUPPER
-	MOVSS         X5, sum+56(FP)
-	MOVSS         X6, dot+60(FP)
 	RET
 
-// func expRowAVX2(x []float32, scale float32) (sum float32)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·expRowAVX2(SB), NOSPLIT, $0-36
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	MOVQ         CX, BX
-	ANDQ         $-8, BX
-	MOVQ         CX, DX
-	ANDQ         $+7, DX
-	LEAQ         lanes<>+0(SB), SI
-	NEGQ         DX
-	VMOVDQU      32(SI)(DX*4), Y0
-	VBROADCASTSS (AX), Y1
-	VBROADCASTSS (AX), Y2
-	VBROADCASTSS (AX), Y3
-	VBROADCASTSS (AX), Y4
-	MOVQ         CX, SI
-	ANDQ         $-32, SI
-	XORQ         DX, DX
+// func transposedAVX512(y []float32, ldy int, x []float32, ldx int, rows int, cols int, m float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·transposedAVX512(SB), NOSPLIT, $0-84
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+32(FP), CX
+	MOVQ         ldy+24(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         ldx+56(FP), BX
+	MOVQ         rows+64(FP), SI
+	MOVQ         cols+72(FP), DI
+	VBROADCASTSS m+80(FP), Z0
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Z1
+	VPMULLD      numbers<>+0(SB), Z1, Z1
+
+rows:
+	MOVQ SI, R8
+	CMPQ R8, $0x10
+	JLE  some
+	MOVQ $0x0000000000000010, R8
+
+some:
+	MOVQ  R8, R9
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R10
+	KMOVW R10, K1
+	MOVQ  CX, R9
+	MOVQ  AX, R10
+	MOVQ  DI, R11
+
+column:
+	VPXORD     Z2, Z2, Z2
+	KMOVW      K1, K2
+	VGATHERDPS (R9)(Z1*4), K2, Z2
+	VMULPS     Z0, Z2, Z2
+	VMOVUPS    Z2, K1, (R10)
+	ADDQ       $0x04, R9
+	ADDQ       DX, R10
+	DECQ       R11
+	JNZ        column
+	ADDQ       $0x40, AX
+	MOVQ       BX, R9
+	IMULQ      R8, R9
+	LEAQ       (CX)(R9*4), CX
+	SUBQ       R8, SI
+	JNZ        rows
+	VZEROUPPER
+	RET
+
+DATA numbers<>+0(SB)/4, $0x00000000
+DATA numbers<>+4(SB)/4, $0x00000001
+DATA numbers<>+8(SB)/4, $0x00000002
+DATA numbers<>+12(SB)/4, $0x00000003
+DATA numbers<>+16(SB)/4, $0x00000004
+DATA numbers<>+20(SB)/4, $0x00000005
+DATA numbers<>+24(SB)/4, $0x00000006
+DATA numbers<>+28(SB)/4, $0x00000007
+DATA numbers<>+32(SB)/4, $0x00000008
+DATA numbers<>+36(SB)/4, $0x00000009
+DATA numbers<>+40(SB)/4, $0x0000000a
+DATA numbers<>+44(SB)/4, $0x0000000b
+DATA numbers<>+48(SB)/4, $0x0000000c
+DATA numbers<>+52(SB)/4, $0x0000000d
+DATA numbers<>+56(SB)/4, $0x0000000e
+DATA numbers<>+60(SB)/4, $0x0000000f
+GLOBL numbers<>(SB), RODATA|NOPTR, $64
+
+// func softmaxColumnsAVX2(x []float32, most []float32, total []float32, factor []float32, rows int, c int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softmaxColumnsAVX2(SB), NOSPLIT, $0-112
+	MOVQ x_base+0(FP), AX
+	MOVQ most_base+24(FP), CX
+	MOVQ total_base+48(FP), DX
+	MOVQ factor_base+72(FP), BX
+	MOVQ rows+96(FP), SI
+	MOVQ c+104(FP), DI
+	MOVQ c+104(FP), R8
+	SHLQ $0x02, R8
+	LEAQ (R8)(R8*2), R9
+	MOVQ SI, R10
+	ANDQ $-4, R10
+	XORQ R11, R11
+
+column:
+	CMPQ    R11, DI
+	JGE     done
+	LEAQ    (AX)(R11*4), R13
+	VMOVUPS (CX)(R11*4), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	XORQ    R12, R12
 
 greatest4:
-	CMPQ   DX, SI
+	CMPQ   R12, R10
 	JGE    greatest
-	VMAXPS (AX)(DX*4), Y1, Y1
-	VMAXPS 32(AX)(DX*4), Y2, Y2
-	VMAXPS 64(AX)(DX*4), Y3, Y3
-	VMAXPS 96(AX)(DX*4), Y4, Y4
-	ADDQ   $0x20, DX
+	VMAXPS (R13), Y1, Y1
+	VMAXPS (R13)(R8*1), Y2, Y2
+	VMAXPS (R13)(R8*2), Y3, Y3
+	VMAXPS (R13)(R9*1), Y4, Y4
+	LEAQ   (R13)(R8*4), R13
+	ADDQ   $0x04, R12
 	JMP    greatest4
 
 greatest:
-	CMPQ   DX, BX
-	JGE    greatestTail
-	VMAXPS (AX)(DX*4), Y1, Y1
-	ADDQ   $0x08, DX
+	CMPQ   R12, SI
+	JGE    greatestDone
+	VMAXPS (R13), Y1, Y1
+	ADDQ   R8, R13
+	INCQ   R12
 	JMP    greatest
-
-greatestTail:
-	CMPQ       DX, CX
-	JGE        greatestDone
-	VMASKMOVPS (AX)(DX*4), Y0, Y5
-	VBLENDVPS  Y0, Y5, Y2, Y5
-	VMAXPS     Y5, Y2, Y2
 
 greatestDone:
 	VMAXPS       Y3, Y1, Y1
 	VMAXPS       Y4, Y2, Y2
 	VMAXPS       Y2, Y1, Y1
-	VEXTRACTF128 $0x01, Y1, X2
-	VMAXPS       X2, X1, X1
-	VUNPCKHPD    X1, X1, X2
-	VMAXPS       X2, X1, X1
-	VMOVSHDUP    X1, X2
-	VMAXSS       X2, X1, X1
-	VBROADCASTSS X1, Y1
-	VBROADCASTSS scale+24(FP), Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	XORQ         DX, DX
+	VMOVUPS      Y1, (CX)(R11*4)
+	VSUBPS       Y1, Y0, Y0
+	VBROADCASTSS fc2fc0000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VBROADCASTSS f42fe0000<>+0(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VROUNDPS     $0x09, Y0, Y2
+	VSUBPS       Y2, Y0, Y0
+	VBROADCASTSS f3af4ba81<>+0(SB), Y3
+	VMOVAPS      Y3, Y3
+	VBROADCASTSS f3c13bc29<>+0(SB), Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VBROADCASTSS f3d648e73<>+0(SB), Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VBROADCASTSS f3e75edab<>+0(SB), Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VBROADCASTSS f3f31725d<>+0(SB), Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VBROADCASTSS f3f800000<>+0(SB), Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y3, Y3
+	VMOVUPS      Y3, (BX)(R11*4)
+	VMULPS       (DX)(R11*4), Y3, Y0
+	LEAQ         (AX)(R11*4), R13
+	XORQ         R12, R12
 
 exp:
-	CMPQ         DX, BX
-	JGE          expTail
-	VMOVUPS      (AX)(DX*4), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMULPS       Y2, Y4, Y4
-	VBROADCASTSS f00000000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VBROADCASTSS fc2ae0000<>+0(SB), Y5
-	VMAXPS       Y4, Y5, Y4
-	VBROADCASTSS f3fb8aa3b<>+0(SB), Y5
-	VMULPS       Y5, Y4, Y5
-	VROUNDPS     $0x08, Y5, Y5
+	CMPQ         R12, SI
+	JGE          next
+	VMOVUPS      (R13), Y2
+	VSUBPS       Y1, Y2, Y2
+	VBROADCASTSS fc2fc0000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VBROADCASTSS f42fe0000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VROUNDPS     $0x09, Y2, Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS f3af4ba81<>+0(SB), Y4
 	VMOVAPS      Y4, Y4
-	VBROADCASTSS f3f317218<>+0(SB), Y6
-	VFNMADD231PS Y6, Y5, Y4
-	VBROADCASTSS fb102e308<>+0(SB), Y6
-	VFNMADD231PS Y6, Y5, Y4
-	VBROADCASTSS f39500d01<>+0(SB), Y6
-	VMOVAPS      Y6, Y6
-	VBROADCASTSS f3ab60b61<>+0(SB), Y7
-	VFMADD213PS  Y7, Y4, Y6
-	VBROADCASTSS f3c088889<>+0(SB), Y7
-	VFMADD213PS  Y7, Y4, Y6
-	VBROADCASTSS f3d2aaaab<>+0(SB), Y7
-	VFMADD213PS  Y7, Y4, Y6
-	VBROADCASTSS f3e2aaaab<>+0(SB), Y7
-	VFMADD213PS  Y7, Y4, Y6
-	VBROADCASTSS f3f000000<>+0(SB), Y7
-	VFMADD213PS  Y7, Y4, Y6
-	VMULPS       Y4, Y6, Y6
-	VFMADD213PS  Y4, Y4, Y6
-	VCVTPS2DQ    Y5, Y4
-	VPSLLD       $0x17, Y4, Y4
+	VBROADCASTSS f3c13bc29<>+0(SB), Y5
+	VFMADD213PS  Y5, Y2, Y4
+	VBROADCASTSS f3d648e73<>+0(SB), Y5
+	VFMADD213PS  Y5, Y2, Y4
+	VBROADCASTSS f3e75edab<>+0(SB), Y5
+	VFMADD213PS  Y5, Y2, Y4
+	VBROADCASTSS f3f31725d<>+0(SB), Y5
+	VFMADD213PS  Y5, Y2, Y4
 	VBROADCASTSS f3f800000<>+0(SB), Y5
-	VPADDD       Y5, Y4, Y4
-	VFMADD213PS  Y4, Y4, Y6
-	VMOVUPS      Y6, (AX)(DX*4)
-	VADDPS       Y6, Y3, Y3
-	ADDQ         $0x08, DX
+	VFMADD213PS  Y5, Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VMOVUPS      Y4, (R13)
+	VADDPS       Y4, Y0, Y0
+	ADDQ         R8, R13
+	INCQ         R12
 	JMP          exp
 
-expTail:
-	CMPQ         DX, CX
-	JGE          done
-	VMASKMOVPS   (AX)(DX*4), Y0, Y4
-	VSUBPS       Y1, Y4, Y4
-	VMULPS       Y2, Y4, Y4
-	VBROADCASTSS f00000000<>+0(SB), Y1
-	VMINPS       Y4, Y1, Y1
-	VBROADCASTSS fc2ae0000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VBROADCASTSS f3fb8aa3b<>+0(SB), Y2
-	VMULPS       Y2, Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
-	VMOVAPS      Y1, Y1
-	VBROADCASTSS f3f317218<>+0(SB), Y4
-	VFNMADD231PS Y4, Y2, Y1
-	VBROADCASTSS fb102e308<>+0(SB), Y4
-	VFNMADD231PS Y4, Y2, Y1
-	VBROADCASTSS f39500d01<>+0(SB), Y4
-	VMOVAPS      Y4, Y4
-	VBROADCASTSS f3ab60b61<>+0(SB), Y5
-	VFMADD213PS  Y5, Y1, Y4
-	VBROADCASTSS f3c088889<>+0(SB), Y5
-	VFMADD213PS  Y5, Y1, Y4
-	VBROADCASTSS f3d2aaaab<>+0(SB), Y5
-	VFMADD213PS  Y5, Y1, Y4
-	VBROADCASTSS f3e2aaaab<>+0(SB), Y5
-	VFMADD213PS  Y5, Y1, Y4
-	VBROADCASTSS f3f000000<>+0(SB), Y5
-	VFMADD213PS  Y5, Y1, Y4
-	VMULPS       Y1, Y4, Y4
-	VFMADD213PS  Y1, Y1, Y4
-	VCVTPS2DQ    Y2, Y1
-	VPSLLD       $0x17, Y1, Y1
-	VBROADCASTSS f3f800000<>+0(SB), Y2
-	VPADDD       Y2, Y1, Y1
-	VFMADD213PS  Y1, Y1, Y4
-	VANDPS       Y0, Y4, Y4
-	VMASKMOVPS   Y4, Y0, (AX)(DX*4)
-	VADDPS       Y4, Y3, Y3
+next:
+	VMOVUPS Y0, (DX)(R11*4)
+	ADDQ    $0x08, R11
+	JMP     column
 
 done:
-	VEXTRACTF128 $0x01, Y3, X0
-	VADDPS       X0, X3, X3
-	VUNPCKHPD    X3, X3, X0
-	VADDPS       X0, X3, X3
-	VMOVSHDUP    X3, X0
-	VADDSS       X0, X3, X3
 	VZEROUPPER
-	MOVSS        X3, sum+32(FP)
+	RET
+
+// func expSlopesAVX2(p []float32, ds []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·expSlopesAVX2(SB), NOSPLIT, $0-48
+	MOVQ p_base+0(FP), AX
+	MOVQ ds_base+24(FP), CX
+	MOVQ p_len+8(FP), DX
+	XORQ BX, BX
+	MOVQ DX, SI
+	ANDQ $-8, SI
+	JZ   tail
+
+loop:
+	VMOVUPS      (AX)(BX*4), Y0
+	VMOVUPS      (CX)(BX*4), Y1
+	VBROADCASTSS fc2fc0000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VBROADCASTSS f42fe0000<>+0(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VROUNDPS     $0x09, Y0, Y2
+	VSUBPS       Y2, Y0, Y0
+	VBROADCASTSS f3af4ba81<>+0(SB), Y3
+	VMOVAPS      Y3, Y3
+	VBROADCASTSS f3c13bc29<>+0(SB), Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VBROADCASTSS f3d648e73<>+0(SB), Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VBROADCASTSS f3e75edab<>+0(SB), Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VBROADCASTSS f3f31725d<>+0(SB), Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VBROADCASTSS f3f800000<>+0(SB), Y4
+	VFMADD213PS  Y4, Y0, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y3, Y3
+	VMULPS       Y3, Y1, Y1
+	VMOVUPS      Y3, (AX)(BX*4)
+	VMOVUPS      Y1, (CX)(BX*4)
+	ADDQ         $0x08, BX
+	CMPQ         BX, SI
+	JLT          loop
+
+tail:
+	SUBQ         BX, DX
+	JZ           done
+	LEAQ         lanes<>+0(SB), SI
+	NEGQ         DX
+	VMOVDQU      32(SI)(DX*4), Y0
+	VMASKMOVPS   (AX)(BX*4), Y0, Y1
+	VMASKMOVPS   (CX)(BX*4), Y0, Y2
+	VBROADCASTSS fc2fc0000<>+0(SB), Y3
+	VMAXPS       Y1, Y3, Y1
+	VBROADCASTSS f42fe0000<>+0(SB), Y3
+	VMINPS       Y1, Y3, Y1
+	VROUNDPS     $0x09, Y1, Y3
+	VSUBPS       Y3, Y1, Y1
+	VBROADCASTSS f3af4ba81<>+0(SB), Y4
+	VMOVAPS      Y4, Y4
+	VBROADCASTSS f3c13bc29<>+0(SB), Y5
+	VFMADD213PS  Y5, Y1, Y4
+	VBROADCASTSS f3d648e73<>+0(SB), Y5
+	VFMADD213PS  Y5, Y1, Y4
+	VBROADCASTSS f3e75edab<>+0(SB), Y5
+	VFMADD213PS  Y5, Y1, Y4
+	VBROADCASTSS f3f31725d<>+0(SB), Y5
+	VFMADD213PS  Y5, Y1, Y4
+	VBROADCASTSS f3f800000<>+0(SB), Y5
+	VFMADD213PS  Y5, Y1, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VMULPS       Y4, Y2, Y2
+	VMASKMOVPS   Y4, Y0, (AX)(BX*4)
+	VMASKMOVPS   Y2, Y0, (CX)(BX*4)
+
+done:
+	VZEROUPPER
 	RET
 
 DATA lanes<>+0(SB)/4, $0xffffffff
@@ -510,168 +477,51 @@ DATA lanes<>+56(SB)/4, $0x00000000
 DATA lanes<>+60(SB)/4, $0x00000000
 GLOBL lanes<>(SB), RODATA|NOPTR, $64
 
-// func expRowDotAVX2(x []float32, g []float32, scale float32) (sum float32, dot float32)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·expRowDotAVX2(SB), NOSPLIT, $0-64
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	MOVQ         g_base+24(FP), DX
-	MOVQ         CX, SI
-	ANDQ         $-8, SI
-	MOVQ         CX, BX
-	ANDQ         $+7, BX
-	LEAQ         lanes<>+0(SB), DI
-	NEGQ         BX
-	VMOVDQU      32(DI)(BX*4), Y0
-	VBROADCASTSS (AX), Y1
-	VBROADCASTSS (AX), Y2
-	VBROADCASTSS (AX), Y3
-	VBROADCASTSS (AX), Y4
-	MOVQ         CX, DI
-	ANDQ         $-32, DI
-	XORQ         BX, BX
+// func transposedAVX2(y []float32, ldy int, x []float32, ldx int, rows int, cols int, m float32)
+// Requires: AVX, AVX2
+TEXT ·transposedAVX2(SB), NOSPLIT, $0-84
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+32(FP), CX
+	MOVQ         ldy+24(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         ldx+56(FP), BX
+	MOVQ         rows+64(FP), SI
+	MOVQ         cols+72(FP), DI
+	VBROADCASTSS m+80(FP), Y0
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	VPMULLD      numbers<>+0(SB), Y1, Y1
 
-greatest4:
-	CMPQ   BX, DI
-	JGE    greatest
-	VMAXPS (AX)(BX*4), Y1, Y1
-	VMAXPS 32(AX)(BX*4), Y2, Y2
-	VMAXPS 64(AX)(BX*4), Y3, Y3
-	VMAXPS 96(AX)(BX*4), Y4, Y4
-	ADDQ   $0x20, BX
-	JMP    greatest4
+rows:
+	MOVQ SI, R8
+	CMPQ R8, $0x08
+	JLE  some
+	MOVQ $0x0000000000000008, R8
 
-greatest:
-	CMPQ   BX, SI
-	JGE    greatestTail
-	VMAXPS (AX)(BX*4), Y1, Y1
-	ADDQ   $0x08, BX
-	JMP    greatest
+some:
+	MOVQ    R8, R9
+	LEAQ    lanes<>+0(SB), R10
+	NEGQ    R9
+	VMOVDQU 32(R10)(R9*4), Y2
+	MOVQ    CX, R9
+	MOVQ    AX, R10
+	MOVQ    DI, R11
 
-greatestTail:
-	CMPQ       BX, CX
-	JGE        greatestDone
-	VMASKMOVPS (AX)(BX*4), Y0, Y5
-	VBLENDVPS  Y0, Y5, Y2, Y5
-	VMAXPS     Y5, Y2, Y2
-
-greatestDone:
-	VMAXPS       Y3, Y1, Y1
-	VMAXPS       Y4, Y2, Y2
-	VMAXPS       Y2, Y1, Y1
-	VEXTRACTF128 $0x01, Y1, X2
-	VMAXPS       X2, X1, X1
-	VUNPCKHPD    X1, X1, X2
-	VMAXPS       X2, X1, X1
-	VMOVSHDUP    X1, X2
-	VMAXSS       X2, X1, X1
-	VBROADCASTSS X1, Y1
-	VBROADCASTSS scale+48(FP), Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	XORQ         BX, BX
-
-exp:
-	CMPQ         BX, SI
-	JGE          expTail
-	VMOVUPS      (AX)(BX*4), Y5
-	VSUBPS       Y1, Y5, Y5
-	VMULPS       Y2, Y5, Y5
-	VBROADCASTSS f00000000<>+0(SB), Y6
-	VMINPS       Y5, Y6, Y5
-	VBROADCASTSS fc2ae0000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y5
-	VBROADCASTSS f3fb8aa3b<>+0(SB), Y6
-	VMULPS       Y6, Y5, Y6
-	VROUNDPS     $0x08, Y6, Y6
-	VMOVAPS      Y5, Y5
-	VBROADCASTSS f3f317218<>+0(SB), Y7
-	VFNMADD231PS Y7, Y6, Y5
-	VBROADCASTSS fb102e308<>+0(SB), Y7
-	VFNMADD231PS Y7, Y6, Y5
-	VBROADCASTSS f39500d01<>+0(SB), Y7
-	VMOVAPS      Y7, Y7
-	VBROADCASTSS f3ab60b61<>+0(SB), Y8
-	VFMADD213PS  Y8, Y5, Y7
-	VBROADCASTSS f3c088889<>+0(SB), Y8
-	VFMADD213PS  Y8, Y5, Y7
-	VBROADCASTSS f3d2aaaab<>+0(SB), Y8
-	VFMADD213PS  Y8, Y5, Y7
-	VBROADCASTSS f3e2aaaab<>+0(SB), Y8
-	VFMADD213PS  Y8, Y5, Y7
-	VBROADCASTSS f3f000000<>+0(SB), Y8
-	VFMADD213PS  Y8, Y5, Y7
-	VMULPS       Y5, Y7, Y7
-	VFMADD213PS  Y5, Y5, Y7
-	VCVTPS2DQ    Y6, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VBROADCASTSS f3f800000<>+0(SB), Y6
-	VPADDD       Y6, Y5, Y5
-	VFMADD213PS  Y5, Y5, Y7
-	VMOVUPS      Y7, (AX)(BX*4)
-	VADDPS       Y7, Y3, Y3
-	VMOVUPS      (DX)(BX*4), Y5
-	VFMADD231PS  Y5, Y7, Y4
-	ADDQ         $0x08, BX
-	JMP          exp
-
-expTail:
-	CMPQ         BX, CX
-	JGE          done
-	VMASKMOVPS   (AX)(BX*4), Y0, Y5
-	VSUBPS       Y1, Y5, Y5
-	VMULPS       Y2, Y5, Y5
-	VBROADCASTSS f00000000<>+0(SB), Y1
-	VMINPS       Y5, Y1, Y1
-	VBROADCASTSS fc2ae0000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VBROADCASTSS f3fb8aa3b<>+0(SB), Y2
-	VMULPS       Y2, Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
-	VMOVAPS      Y1, Y1
-	VBROADCASTSS f3f317218<>+0(SB), Y5
-	VFNMADD231PS Y5, Y2, Y1
-	VBROADCASTSS fb102e308<>+0(SB), Y5
-	VFNMADD231PS Y5, Y2, Y1
-	VBROADCASTSS f39500d01<>+0(SB), Y5
-	VMOVAPS      Y5, Y5
-	VBROADCASTSS f3ab60b61<>+0(SB), Y6
-	VFMADD213PS  Y6, Y1, Y5
-	VBROADCASTSS f3c088889<>+0(SB), Y6
-	VFMADD213PS  Y6, Y1, Y5
-	VBROADCASTSS f3d2aaaab<>+0(SB), Y6
-	VFMADD213PS  Y6, Y1, Y5
-	VBROADCASTSS f3e2aaaab<>+0(SB), Y6
-	VFMADD213PS  Y6, Y1, Y5
-	VBROADCASTSS f3f000000<>+0(SB), Y6
-	VFMADD213PS  Y6, Y1, Y5
-	VMULPS       Y1, Y5, Y5
-	VFMADD213PS  Y1, Y1, Y5
-	VCVTPS2DQ    Y2, Y1
-	VPSLLD       $0x17, Y1, Y1
-	VBROADCASTSS f3f800000<>+0(SB), Y2
-	VPADDD       Y2, Y1, Y1
-	VFMADD213PS  Y1, Y1, Y5
-	VANDPS       Y0, Y5, Y5
-	VMASKMOVPS   Y5, Y0, (AX)(BX*4)
-	VADDPS       Y5, Y3, Y3
-	VMASKMOVPS   (DX)(BX*4), Y0, Y0
-	VFMADD231PS  Y0, Y5, Y4
-
-done:
-	VEXTRACTF128 $0x01, Y3, X0
-	VADDPS       X0, X3, X3
-	VUNPCKHPD    X3, X3, X0
-	VADDPS       X0, X3, X3
-	VMOVSHDUP    X3, X0
-	VADDSS       X0, X3, X3
-	VEXTRACTF128 $0x01, Y4, X0
-	VADDPS       X0, X4, X4
-	VUNPCKHPD    X4, X4, X0
-	VADDPS       X0, X4, X4
-	VMOVSHDUP    X4, X0
-	VADDSS       X0, X4, X4
+column:
+	VXORPS     Y3, Y3, Y3
+	VMOVAPS    Y2, Y4
+	VGATHERDPS Y4, (R9)(Y1*4), Y3
+	VMULPS     Y0, Y3, Y3
+	VMASKMOVPS Y3, Y2, (R10)
+	ADDQ       $0x04, R9
+	ADDQ       DX, R10
+	DECQ       R11
+	JNZ        column
+	ADDQ       $0x20, AX
+	MOVQ       BX, R9
+	IMULQ      R8, R9
+	LEAQ       (CX)(R9*4), CX
+	SUBQ       R8, SI
+	JNZ        rows
 	VZEROUPPER
-	MOVSS        X3, sum+56(FP)
-	MOVSS        X4, dot+60(FP)
 	RET

@@ -39,12 +39,19 @@ func (s Attention) launch() attentionLaunch {
 func attentionScale(dim int) float32 { return float32(1 / math.Sqrt(float64(dim))) }
 
 type attentionArgs struct {
-	Y, Q, KV, Memory Operand
-	S                attentionSize
+	Y, LSE, Q, KV, Memory Operand
+	S                     attentionSize
+	Tokens                int
 }
 
-func (s Attention) cuda(p *Launches) {
-	args := attentionArgs{p.arg("y"), p.arg("qkv"), p.arg("qkv"), p.optional("mem"), s.launch().attentionSize}
+func (s Attention) cuda(p *Launches) { s.forward(p, Operand{}) }
+
+func (s AttentionStats) cuda(p *Launches) { s.forward(p, p.arg("lse")) }
+
+// forward adds the kernel of AttentionStats; lse may be null.
+func (s Attention) forward(p *Launches, lse Operand) {
+	a := s.launch()
+	args := attentionArgs{p.arg("y"), lse, p.arg("qkv"), p.arg("qkv"), p.optional("mem"), a.attentionSize, a.tokens()}
 	if p.bf16 && s.Dim <= mmaHead {
 		p.attentionWarps("attention_mma", s.launch(), args)
 		return
@@ -76,14 +83,44 @@ func (s AttentionGradMem) cuda(p *Launches) {
 		return
 	}
 	a := s.launch()
+	qkv := p.arg("qkv")
+	p.attentionGradMemory(a, p.attentionRows(a, p.arg("dy"), qkv, qkv, p.arg("mem")))
+}
+
+func (p *Launches) attentionGradMemory(a attentionLaunch, rows Operand) {
 	dmem, dy, qkv, mem := p.arg("dmem"), p.arg("dy"), p.arg("qkv"), p.arg("mem")
-	rows := p.attentionRows(a, dy, qkv, qkv, mem)
 	x, y := a.Heads*ceilDiv(a.Memory, attentionTile), ceilDiv(a.Dim, attentionTile)
 	splits, size := splitK(a.tokens(), x*y, 128)
 	n := 2 * a.Heads * a.Memory * a.Dim
 	partials := p.partials(dmem, splits, n)
 	p.add(p.typed("attention_grad_memory"), grid3D(x, y, splits), grid1D(attentionThreads), attentionGradMemoryArgs{partials, dy, qkv, mem, rows, a.attentionSize, a.tokens(), size})
 	p.addPartials(dmem, partials, splits, splits, n)
+}
+
+type attentionStatsArgs struct {
+	Rows, DY, Y, LSE Operand
+	S                attentionSize
+	Tokens           int
+}
+
+func (s AttentionBackward) cuda(p *Launches) {
+	a := s.launch()
+	rows := p.workspace(3 * a.Heads * a.tokens())
+	p.elementwise(p.typed("attention_stats"), a.Heads*a.tokens(), attentionStatsArgs{rows, p.arg("dy"), p.arg("y"), p.arg("lse"), a.attentionSize, a.tokens()})
+	dqkv, dy, qkv, mem := p.arg("dqkv"), p.arg("dy"), p.arg("qkv"), p.optional("mem")
+	if p.bf16 && s.Dim <= mmaHead {
+		p.attentionGradQMMA(a, dqkv, rows, true)
+		p.attentionWarps("attention_grad_kv_mma", a, attentionGradKVArgs{dqkv, dy, qkv, qkv, rows, a.attentionSize, a.tokens()})
+		if s.Memory > 0 {
+			p.attentionGradMemoryMMA(a, rows)
+		}
+		return
+	}
+	p.attentionGradQ(a, dqkv, dy, qkv, qkv, mem, rows)
+	p.attentionGradKV(a, dqkv, dy, qkv, qkv, rows)
+	if s.Memory > 0 {
+		p.attentionGradMemory(a, rows)
+	}
 }
 
 // attentionTiles adds a kernel with a CTA for each tile of queries or keys of a sequence

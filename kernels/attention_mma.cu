@@ -2,8 +2,8 @@
 // attention.cu with bfloat16 operands. The memory, the weights a_ij and their gradients ds_ij are
 // rounded to bfloat16; logits, softmax and accumulators are float32.
 //
-//   attention_mma              y_i
-//   attention_grad_q_mma       dq_i, and the softmax statistics of each query (rows); dq may be null
+//   attention_mma              y_i, and lse_i as in attention.cu
+//   attention_grad_q_mma       dq_i, and the softmax statistics of each query (rows) unless they are known; dq may be null
 //   attention_grad_kv_mma      dk_j and dv_j
 //   attention_grad_memory_mma  the same for the memory's keys, over chunks of all queries
 //
@@ -142,7 +142,8 @@ __device__ inline void store(T* y, const Sums<DIM / 8>& sum, int first, int coun
 }
 
 // The warp's first query is p.from + warp_first().
-__device__ inline void forward(bfloat* y, const bfloat* q, const bfloat* kv, const float* memory, const AttentionSize& s, bfloat* ks, bfloat* vs) {
+__device__ inline void forward(bfloat* y, float* lse, const bfloat* q, const bfloat* kv, const float* memory, const AttentionSize& s, unsigned tokens, bfloat* ks,
+                               bfloat* vs) {
   int span = blockDim.x / 2;
   Tile p = tile_of(s, span);
   fill(ks, queries(q, s, p), p.from, s.dim);
@@ -167,7 +168,14 @@ __device__ inline void forward(bfloat* y, const bfloat* q, const bfloat* kv, con
 #pragma unroll
     for (int g = 0; g < SPAN / 16; g++) add_weighted(sum, w[g], vs, 16 * g);
   }
-  float inverse[2] = {1 / row_sum(softmax.total[0]), 1 / row_sum(softmax.total[1])};
+  float inverse[2];
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    float total = row_sum(softmax.total[i]);
+    int query = first + row_of(2 * i);
+    if (lse && threadIdx.x % 4 == 0 && query < s.length) lse[at_lse(s, p, tokens, query)] = softmax.peak[i] + logf(total);
+    inverse[i] = 1 / total;
+  }
 #pragma unroll
   for (int n = 0; n < DIM / 8; n++)
 #pragma unroll
@@ -176,7 +184,7 @@ __device__ inline void forward(bfloat* y, const bfloat* q, const bfloat* kv, con
 }
 
 __device__ inline void grad_q(bfloat* dq, float* rows, const bfloat* dy, const bfloat* q, const bfloat* kv, const float* memory, const AttentionSize& s, unsigned tokens,
-                              bfloat* ks, bfloat* vs) {
+                              bool known, bfloat* ks, bfloat* vs) {
   int span = blockDim.x / 2;
   Tile p = tile_of(s, span);
   fill(ks, queries(q, s, p), p.from, s.dim);
@@ -191,8 +199,8 @@ __device__ inline void grad_q(bfloat* dq, float* rows, const bfloat* dy, const b
     __syncthreads();
   };
   OnlineSoftmax softmax;
-  float mean[2] = {0, 0};
-  for (int k0 = 0; k0 < end; k0 += SPAN) {
+  float mean[2] = {0, 0}, inverse[2];
+  for (int k0 = 0; k0 < end && !known; k0 += SPAN) {
     load(k0);
     float w[SPAN / 16][2][4], rescale[2];
 #pragma unroll
@@ -209,18 +217,23 @@ __device__ inline void grad_q(bfloat* dq, float* rows, const bfloat* dy, const b
         for (int e = 0; e < 4; e++) mean[e / 2] += w[g][n][e] * da[n][e];
     }
   }
-  float inverse[2];
 #pragma unroll
   for (int i = 0; i < 2; i++) {
     float total = row_sum(softmax.total[i]), sum = row_sum(mean[i]);
     int query = first + row_of(2 * i);
+    if (known) {
+      QueryStats of = stats(rows, s, p, tokens);
+      bool here = query < s.length;
+      softmax.peak[i] = here ? of.peak(query) : INFINITY, inverse[i] = here ? of.inverse(query) : 0, mean[i] = here ? of.mean(query) : 0;
+      continue;
+    }
     if (threadIdx.x % 4 == 0 && query < s.length) store_stats(rows, s, p, tokens, query, softmax.peak[i], total, sum);
     inverse[i] = 1 / total, mean[i] = sum / total;
   }
   if (!dq) return;
   Sums<DIM / 8> sum = {};
   for (int k0 = 0; k0 < end; k0 += SPAN) {
-    if (end > SPAN) load(k0);  // a single tile is still loaded
+    if (end > SPAN || known) load(k0);  // a single tile is still loaded
 #pragma unroll
     for (int g = 0; g < SPAN / 16; g++) {
       Sums<2> w, da;
@@ -310,15 +323,16 @@ __device__ inline void grad_memory(float* dmemory, const bfloat* dy, const bfloa
 
 }  // namespace attend_mma
 
-extern "C" __global__ void __launch_bounds__(128, 4) attention_mma(bfloat* y, const bfloat* q, const bfloat* kv, const float* memory, AttentionSize s) {
+extern "C" __global__ void __launch_bounds__(128, 4) attention_mma(bfloat* y, float* lse, const bfloat* q, const bfloat* kv, const float* memory, AttentionSize s,
+                                                                unsigned tokens) {
   __shared__ uint4 ks[attend_mma::TILE / 8], vs[attend_mma::TILE / 8];
-  attend_mma::forward(y, q, kv, memory, s, (bfloat*)ks, (bfloat*)vs);
+  attend_mma::forward(y, lse, q, kv, memory, s, tokens, (bfloat*)ks, (bfloat*)vs);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
-    attention_grad_q_mma(bfloat* dq, float* rows, const bfloat* dy, const bfloat* q, const bfloat* kv, const float* memory, AttentionSize s, unsigned tokens) {
+    attention_grad_q_mma(bfloat* dq, float* rows, const bfloat* dy, const bfloat* q, const bfloat* kv, const float* memory, AttentionSize s, unsigned tokens, int known) {
   __shared__ uint4 ks[attend_mma::TILE / 8], vs[attend_mma::TILE / 8];
-  attend_mma::grad_q(dq, rows, dy, q, kv, memory, s, tokens, (bfloat*)ks, (bfloat*)vs);
+  attend_mma::grad_q(dq, rows, dy, q, kv, memory, s, tokens, known, (bfloat*)ks, (bfloat*)vs);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 3)

@@ -26,8 +26,11 @@ func (s AttentionGrad) mma(p *Launches) {
 
 func (s AttentionGradMem) mma(p *Launches) {
 	a := s.launch()
+	p.attentionGradMemoryMMA(a, p.attentionRowsMMA(a, Operand{}))
+}
+
+func (p *Launches) attentionGradMemoryMMA(a attentionLaunch, rows Operand) {
 	dmem := p.arg("dmem")
-	rows := p.attentionRowsMMA(a, Operand{})
 	warps := mmaWarps(a.Memory)
 	n := 2 * a.Heads * a.Memory * a.Dim
 	tiles := a.Heads * ceilDiv(a.Memory, warps*mmaQuery)
@@ -41,13 +44,18 @@ func (s AttentionGradMem) mma(p *Launches) {
 type attentionGradQMMAArgs struct {
 	DQ, Rows, DY, Q, KV, Memory Operand
 	S                           attentionSize
-	Tokens                      int
+	Tokens, Known               int
 }
 
 // attentionRowsMMA is attentionRows, and the gradient of the queries unless dq is null.
 func (p *Launches) attentionRowsMMA(a attentionLaunch, dq Operand) Operand {
 	rows := p.workspace(3 * a.Heads * a.tokens())
-	qkv := p.arg("qkv")
-	p.attentionWarps("attention_grad_q_mma", a, attentionGradQMMAArgs{dq, rows, p.arg("dy"), qkv, qkv, p.optional("mem"), a.attentionSize, a.tokens()})
+	p.attentionGradQMMA(a, dq, rows, false)
 	return rows
+}
+
+// attentionGradQMMA is the gradient of the queries unless dq is null, and their statistics to rows unless these are known.
+func (p *Launches) attentionGradQMMA(a attentionLaunch, dq, rows Operand, known bool) {
+	qkv := p.arg("qkv")
+	p.attentionWarps("attention_grad_q_mma", a, attentionGradQMMAArgs{dq, rows, p.arg("dy"), qkv, qkv, p.optional("mem"), a.attentionSize, a.tokens(), flag(known)})
 }

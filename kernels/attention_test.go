@@ -18,6 +18,11 @@ func TestAttentionLiterals(t *testing.T) {
 		literal{causal, [][]float32{tokens, memory}, []float32{4.25, 5.6666667}},
 		literal{kernels.AttentionGrad{Attention: causal}, [][]float32{{1, 0}, tokens, memory}, []float32{-.2059898, -.1875, .75, 0, 0, 0}},
 		literal{kernels.AttentionGradMem{Attention: causal}, [][]float32{{1, 0}, tokens, memory}, []float32{.1875, .25}},
+		// Logarithms of the sums 4 and 3.
+		literal{kernels.AttentionStats{Attention: causal}, [][]float32{tokens, memory}, []float32{4.25, 5.6666667, 1.3862944, 1.0986123}},
+		// The same gradients at once, of given statistics; with half the sum all weights are twice as large.
+		literal{kernels.AttentionBackward{Attention: causal}, [][]float32{{1, 0}, tokens, memory, {4.25, 0}, {1.3862944, 0}}, []float32{-.2059898, -.1875, .75, 0, 0, 0, .1875, .25}},
+		literal{kernels.AttentionBackward{Attention: causal}, [][]float32{{1, 0}, tokens, memory, {4.25, 0}, {.6931472, 0}}, []float32{-.4119796, -.375, 1.5, 0, 0, 0, .375, .5}},
 	)
 }
 

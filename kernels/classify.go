@@ -118,7 +118,7 @@ func labelled(label []float32) (n float64) {
 }
 
 // logSumExp is log Σ exp(x), whatever the size of x.
-func logSumExp(x []float32) float64 {
+func logSumExp[T float32 | float64](x []T) float64 {
 	most := float64(x[0])
 	for _, v := range x {
 		most = max(most, float64(v))

@@ -86,8 +86,11 @@ func TestGeometry(t *testing.T) {
 		{LFQLossGrad{LFQ: LFQ{Tokens: 5120, Books: 1, Bits: 18}, InvTemp: 1}, []string{
 			"lfq_factors 20480,1,1 256,1,1 ss2", "matmul 64,1,9 128,1,1 sss", "sum_rows 1024,1,1 32,8,1 ss", "lfq_slopes 1024,1,1 256,1,1 ss",
 			"matmul 640,1,1 128,1,1 sss", "matmul 640,1,1 128,1,1 sss", "lfq_grad 360,1,1 256,1,1 012ssss"}},
-		{pixels, []string{"attention 24,2,1 64,1,1 0112"}},
-		{frames, []string{"attention 160,2,1 64,1,1 0112"}},
+		{pixels, []string{"attention 24,2,1 64,1,1 0-112"}},
+		{frames, []string{"attention 160,2,1 64,1,1 0-112"}},
+		{AttentionStats{Attention: pixels}, []string{"attention 24,2,1 64,1,1 01223"}},
+		{AttentionBackward{Attention: pixels}, []string{
+			"attention_stats 2,1,1 256,1,1 s256", "attention_grad_q 24,2,1 64,1,1 02334s", "attention_grad_kv 24,2,1 64,1,1 0233s", "attention_grad_memory 2,2,1 64,1,1 1234s"}},
 		{AttentionGrad{Attention: pixels}, []string{
 			"attention_rows 24,1,1 64,1,1 s1223", "attention_grad_q 24,2,1 64,1,1 01223s", "attention_grad_kv 24,2,1 64,1,1 0122s"}},
 		{AttentionGradMem{Attention: pixels}, []string{"attention_rows 24,1,1 64,1,1 s1223", "attention_grad_memory 2,2,1 64,1,1 0123s"}}, // 240 queries

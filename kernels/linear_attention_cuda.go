@@ -20,7 +20,7 @@ func (s LinearAttention) cuda(p *Launches) {
 		return
 	}
 	a := s.launch()
-	p.attentionTiles("attention", a, a.Dim, attentionArgs{y, q, kv, Operand{}, a.attentionSize})
+	p.attentionTiles("attention", a, a.Dim, attentionArgs{y, Operand{}, q, kv, Operand{}, a.attentionSize, a.tokens()})
 }
 
 type taylorGradQArgs struct {

@@ -21,17 +21,17 @@ type vectors struct {
 	// adamAlone is adam at a rate of 0.
 	adamAlone func(p, m, v, g []float32, scale, b1, c1, b2, c2, root, eps, keep, step float32)
 
-	sum          func(x []float32) float64
-	squares      func(x []float32, mean float32) float64 // Σ (x-mean)²
-	dot          func(x, y []float32) float64
-	greatest     func(x []float32) float32
-	exps         func(y, x []float32, most, scale float32) float64 // y = exp((x-most)·scale), and its sum
-	softmaxSlope func(ds, p []float32, mean, scale float32)        // ds = p·(ds-mean)·scale
+	sum      func(x []float32) float64
+	squares  func(x []float32, mean float32) float64 // Σ (x-mean)²
+	dot      func(x, y []float32) float64
+	greatest func(x []float32) float32
+	exps     func(y, x []float32, most, scale float32) float64 // y = exp((x-most)·scale), and its sum
 
-	// expRow replaces x by exp((x-greatest)·scale), expRowDot too; sum and dot are Σ x and
-	// Σ x·g of the results, in float32.
-	expRow    func(x []float32, scale float32) (sum float32)
-	expRowDot func(x, g []float32, scale float32) (sum, dot float32)
+	// softmaxColumns is a step of an online softmax, see plainSoftmaxColumns; c is a multiple of
+	// the columns of the narrowest tiles.
+	softmaxColumns func(x, most, total, factor []float32, rows, c int)
+	expSlopes      func(p, ds []float32)                                                   // p = 2^p, ds = p·ds
+	transposed     func(y []float32, ldy int, x []float32, ldx, rows, cols int, m float32) // y[j,i] = m·x[i,j]
 
 	// For each of the rows of [rows,c]; gamma, beta, g, a, b and of rowDots y and z are
 	// rows of their own, all other slices but x, y, dx and dy have a value for each row.
@@ -74,8 +74,8 @@ var plainVectors = vectors{
 	act:  [activations]func(dst, x []float32){None: plainCopy, ELU: plainELU, SiLU: plainSiLU, LeakyReLU: plainLeaky, Sigmoid: plainSigmoid, Tanh: plainTanh, GELU: plainGELU, SoftClamp: plainSoftClamp, ReLU: plainReLU, LeakyReLU5: plainLeaky5},
 	grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, ELU: plainELUGrad, SiLU: plainSiLUGrad, LeakyReLU: plainLeakyGrad, Sigmoid: plainSigmoidGrad, Tanh: plainTanhGrad, GELU: plainGELUGrad, SoftClamp: plainSoftClampGrad, ReLU: plainReLUGrad, LeakyReLU5: plainLeaky5Grad},
 	add:  plainAdd, mulAdd: plainMulAdd, affine: plainAffine, axpy: plainAxpy, adam: plainAdam, adamAlone: plainAdamAlone,
-	sum: plainSum, squares: plainSquares, dot: plainDot, greatest: plainGreatest, exps: plainExps, softmaxSlope: plainSoftmaxSlope,
-	expRow: plainExpRow, expRowDot: plainExpRowDot,
+	sum: plainSum, squares: plainSquares, dot: plainDot, greatest: plainGreatest, exps: plainExps,
+	softmaxColumns: plainSoftmaxColumns, expSlopes: plainExpSlopes, transposed: plainTransposed,
 	rowSums: plainRowSums, rowSquares: plainRowSquares, rowDots: plainRowDots, rowPairs: plainRowPairs, rowAlong: plainRowAlong,
 	rowStandardise: plainRowStandardise, rowScale: plainRowScale, rowMul: plainRowMul, rowSlope: plainRowSlope, rowMix: plainRowMix,
 	addRows: plainAddRows, weighRows: plainWeighRows, mulRows: plainMulRows, normRows: plainNormRows,

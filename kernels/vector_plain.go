@@ -117,18 +117,39 @@ func plainExps(y, x []float32, most, scale float32) float64 {
 	return sum
 }
 
-func plainExpRow(x []float32, scale float32) (sum float32) {
-	return float32(plainExps(x, x, plainGreatest(x), scale))
+// exp2of32 is 2^x, and 2^-126 for less than that.
+func exp2of32(x float32) float32 { return float32(math.Exp2(float64(max(x, -126)))) }
+
+// plainSoftmaxColumns takes the rows of x [rows,c] into an online softmax of each column: with the
+// greatest value of it so far, most, and the sum of the exponentials relative to it, total, x
+// becomes 2^(x-most), and factor what earlier exponentials have to be multiplied with.
+func plainSoftmaxColumns(x, most, total, factor []float32, rows, c int) {
+	for i := range c {
+		before := most[i]
+		for r := range rows {
+			most[i] = max(most[i], x[r*c+i])
+		}
+		factor[i] = exp2of32(before - most[i])
+		total[i] *= factor[i]
+		for r := range rows {
+			x[r*c+i] = exp2of32(x[r*c+i] - most[i])
+			total[i] += x[r*c+i]
+		}
+	}
 }
 
-func plainExpRowDot(x, g []float32, scale float32) (sum, dot float32) {
-	sum = plainExpRow(x, scale)
-	return sum, float32(plainDot(x, g))
+func plainExpSlopes(p, ds []float32) {
+	for i, x := range p {
+		p[i] = exp2of32(x)
+		ds[i] *= p[i]
+	}
 }
 
-func plainSoftmaxSlope(ds, p []float32, mean, scale float32) {
-	for i, w := range p[:len(ds)] {
-		ds[i] = w * ((ds[i] - mean) * scale)
+func plainTransposed(y []float32, ldy int, x []float32, ldx, rows, cols int, m float32) {
+	for j := range cols {
+		for i := range rows {
+			y[j*ldy+i] = m * x[i*ldx+j]
+		}
 	}
 }
 

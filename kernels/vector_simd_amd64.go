@@ -119,11 +119,6 @@ func greatestAVX512(x []float32) (most float32)
 //go:noescape
 func expsAVX512(y []float32, x []float32, most float32, scale float32) (sum float64)
 
-// ds = p·(ds-mean)·scale.
-//
-//go:noescape
-func softmaxSlopeAVX512(ds []float32, p []float32, mean float32, scale float32)
-
 // sums of the rows of x.
 //
 //go:noescape
@@ -348,11 +343,6 @@ func greatestAVX2(x []float32) (most float32)
 //
 //go:noescape
 func expsAVX2(y []float32, x []float32, most float32, scale float32) (sum float64)
-
-// ds = p·(ds-mean)·scale.
-//
-//go:noescape
-func softmaxSlopeAVX2(ds []float32, p []float32, mean float32, scale float32)
 
 // sums of the rows of x.
 //

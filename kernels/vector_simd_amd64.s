@@ -1636,47 +1636,6 @@ done:
 	MOVSD         X14, sum+56(FP)
 	RET
 
-// func softmaxSlopeAVX512(ds []float32, p []float32, mean float32, scale float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·softmaxSlopeAVX512(SB), NOSPLIT, $0-56
-	MOVQ         ds_base+0(FP), AX
-	MOVQ         p_base+24(FP), CX
-	MOVQ         ds_len+8(FP), DX
-	VBROADCASTSS mean+48(FP), Z0
-	VBROADCASTSS scale+52(FP), Z1
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-16, SI
-	JZ           tail
-
-loop:
-	VMOVUPS (AX)(BX*4), Z2
-	VMOVUPS (CX)(BX*4), Z3
-	VSUBPS  Z0, Z2, Z2
-	VMULPS  Z1, Z2, Z2
-	VMULPS  Z3, Z2, Z2
-	VMOVUPS Z2, (AX)(BX*4)
-	ADDQ    $0x10, BX
-	CMPQ    BX, SI
-	JLT     loop
-
-tail:
-	SUBQ      BX, DX
-	JZ        done
-	MOVQ      $-1, SI
-	BZHIQ     DX, SI, SI
-	KMOVW     SI, K1
-	VMOVUPS.Z (AX)(BX*4), K1, Z2
-	VMOVUPS.Z (CX)(BX*4), K1, Z3
-	VSUBPS    Z0, Z2, Z2
-	VMULPS    Z1, Z2, Z2
-	VMULPS    Z3, Z2, Z2
-	VMOVUPS   Z2, K1, (AX)(BX*4)
-
-done:
-	VZEROUPPER
-	RET
-
 // func rowSumsAVX512(sums []float64, x []float32, rows int, c int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·rowSumsAVX512(SB), NOSPLIT, $0-64
@@ -5186,47 +5145,6 @@ done:
 	VADDSD       X0, X2, X2
 	VZEROUPPER
 	MOVSD        X2, sum+56(FP)
-	RET
-
-// func softmaxSlopeAVX2(ds []float32, p []float32, mean float32, scale float32)
-// Requires: AVX
-TEXT ·softmaxSlopeAVX2(SB), NOSPLIT, $0-56
-	MOVQ         ds_base+0(FP), AX
-	MOVQ         p_base+24(FP), CX
-	MOVQ         ds_len+8(FP), DX
-	VBROADCASTSS mean+48(FP), Y0
-	VBROADCASTSS scale+52(FP), Y1
-	XORQ         BX, BX
-	MOVQ         DX, SI
-	ANDQ         $-8, SI
-	JZ           tail
-
-loop:
-	VMOVUPS (AX)(BX*4), Y2
-	VMOVUPS (CX)(BX*4), Y3
-	VSUBPS  Y0, Y2, Y2
-	VMULPS  Y1, Y2, Y2
-	VMULPS  Y3, Y2, Y2
-	VMOVUPS Y2, (AX)(BX*4)
-	ADDQ    $0x08, BX
-	CMPQ    BX, SI
-	JLT     loop
-
-tail:
-	SUBQ       BX, DX
-	JZ         done
-	LEAQ       lanes<>+0(SB), SI
-	NEGQ       DX
-	VMOVDQU    32(SI)(DX*4), Y2
-	VMASKMOVPS (AX)(BX*4), Y2, Y3
-	VMASKMOVPS (CX)(BX*4), Y2, Y4
-	VSUBPS     Y0, Y3, Y3
-	VMULPS     Y1, Y3, Y3
-	VMULPS     Y4, Y3, Y3
-	VMASKMOVPS Y3, Y2, (AX)(BX*4)
-
-done:
-	VZEROUPPER
 	RET
 
 // func rowSumsAVX2(sums []float64, x []float32, rows int, c int)

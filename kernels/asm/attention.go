@@ -6,121 +6,196 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// attention generates the softmax of a row of logits, without its division: the exponentials
-// and their sum, and for the backward pass also their product with a second row.
+// attention generates the softmax of attention and its slopes. A query is a column of logits,
+// so that a vector has a logit of each of its queries.
 func (s isa) attention() {
-	s.expRow("expRow", "x = exp((x-greatest)·scale), to 2e-7 for exponents from -87 to 0, and their sum; x is not empty.", false)
-	s.expRow("expRowDot", "expRow, and the sum of the results times g.", true)
+	s.softmaxColumns()
+	loop{name: "expSlopes", doc: "p = 2^p, to 2e-7 for exponents from -126 to 127, and ds = p·ds.", results: []string{"p", "ds"}, sources: []string{"p", "ds"},
+		setup: func(s isa) func([]vec) ([]vec, []term) {
+			exp2 := s.exp2()
+			return func(in []vec) ([]vec, []term) {
+				p := exp2(in[0])
+				VMULPS(p, in[1], in[1])
+				return []vec{p, in[1]}, nil
+			}
+		}}.generate(s)
+	s.transposed()
 }
 
-func (s isa) expRow(name, doc string, dot bool) {
-	signature := "func(x []float32, scale float32) (sum float32)"
-	if dot {
-		signature = "func(x, g []float32, scale float32) (sum, dot float32)"
-	}
-	TEXT(name+s.name, NOSPLIT, signature)
-	Pragma("noescape")
-	Doc(doc)
-	x, n := Load(Param("x").Base(), GP64()), Load(Param("x").Len(), GP64())
-	var g reg.Register
-	if dot {
-		g = Load(Param("g").Base(), GP64())
-	}
-	lanes := s.bytes / 4
-	i, full, rest := GP64(), GP64(), GP64()
-	MOVQ(n, full)
-	ANDQ(I32(-lanes), full)
-	MOVQ(n, rest)
-	ANDQ(I32(lanes-1), rest)
-	m := s.mask(rest)
-	at := func(base reg.Register, vectors int) Mem {
-		return Mem{Base: base, Index: i, Scale: 4, Disp: vectors * s.bytes}
-	}
-	most := s.greatestOf(x, n, full, i, m)
-
-	scale, exp := s.scalar("scale"), s.exp(-87, 0)
-	sum, product := s.zero(), s.zero()
-	once := func(load, store func(Mem, vec), keep func(vec)) {
-		v := s.reg()
-		load(at(x, 0), v)
-		VSUBPS(most, v, v)
-		VMULPS(scale, v, v)
-		v = exp(v)
-		keep(v)
-		store(at(x, 0), v)
-		VADDPS(v, sum, sum)
-		if dot {
-			w := s.reg()
-			load(at(g, 0), w)
-			VFMADD231PS(w, v, product)
+// exp2 returns a function that generates 2^x, for x from -126 to 127; below it is 2^-126, and a
+// NaN stays one. With m = floor(x), 2^(x-m) is a polynomial of the fifth degree, fitted on [0,1]
+// to 8.3e-8 relative.
+func (s isa) exp2() func(x vec) vec {
+	least, most := s.lazy(-126), s.lazy(127)
+	fitted := s.horner(.001867130515, .009017028846, .05579991266, .2401644439, .6931512952, 1)
+	const floor, noException = 1, 8
+	return func(x vec) vec {
+		v, r := s.reg(), s.reg()
+		VMAXPS(x, least(), v) // a NaN in the first operand is the result
+		if s.wide() {
+			VREDUCEPS(Imm(floor|noException), v, r)
+			p := fitted(r)
+			VSCALEFPS(v, p, p)
+			return p
 		}
+		VMINPS(v, most(), v)
+		m := s.reg()
+		VROUNDPS(Imm(floor|noException), v, m)
+		VSUBPS(m, v, r)
+		p := fitted(r)
+		VCVTPS2DQ(m, m)
+		VPSLLD(Imm(23), m, m)
+		VPADDD(m, p, p) // adds m to the exponent
+		return p
+	}
+}
+
+// softmaxColumns generates a step of an online softmax.
+func (s isa) softmaxColumns() {
+	const unrolled = 4 // chains that hide the latency of a maximum
+	lanes := s.bytes / 4
+	TEXT("softmaxColumns"+s.name, NOSPLIT, "func(x, most, total, factor []float32, rows, c int)")
+	Pragma("noescape")
+	Doc("For each column of x [rows,c]: most becomes the greatest of it and x, factor = 2^(most before-most), x = 2^(x-most), total = factor·total + Σ x. c is a multiple of the lanes.")
+	x, most := Load(Param("x").Base(), GP64()), Load(Param("most").Base(), GP64())
+	total, factor := Load(Param("total").Base(), GP64()), Load(Param("factor").Base(), GP64())
+	rows, c, stride := Load(Param("rows"), GP64()), Load(Param("c"), GP64()), loadStride("c")
+	stride3, full := GP64(), GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, stride3)
+	MOVQ(rows, full)
+	ANDQ(I32(-unrolled), full)
+	exp2 := s.exp2()
+	i, r, p := GP64(), GP64(), GP64()
+	before, high, sum := s.reg(), [unrolled]vec{}, s.reg()
+	for k := range high {
+		high[k] = s.reg()
 	}
 	XORQ(i, i)
-	Label("exp")
-	CMPQ(i, full)
-	JGE(LabelRef("expTail"))
-	once(func(from Mem, v vec) { VMOVUPS(from, v) }, func(to Mem, v vec) { VMOVUPS(v, to) }, func(vec) {})
-	ADDQ(Imm(uint64(lanes)), i)
-	JMP(LabelRef("exp"))
-	Label("expTail")
-	CMPQ(i, n)
+	Label("column")
+	CMPQ(i, c)
 	JGE(LabelRef("done"))
-	once(m.load, func(to Mem, v vec) { m.store(v, to) }, m.keep)
+	LEAQ(Mem{Base: x, Index: i, Scale: 4}, p)
+	VMOVUPS(Mem{Base: most, Index: i, Scale: 4}, before)
+	for k := range high {
+		VMOVAPS(before, high[k])
+	}
+	XORQ(r, r)
+	Label("greatest4")
+	CMPQ(r, full)
+	JGE(LabelRef("greatest"))
+	VMAXPS(Mem{Base: p}, high[0], high[0])
+	VMAXPS(Mem{Base: p, Index: stride, Scale: 1}, high[1], high[1])
+	VMAXPS(Mem{Base: p, Index: stride, Scale: 2}, high[2], high[2])
+	VMAXPS(Mem{Base: p, Index: stride3, Scale: 1}, high[3], high[3])
+	LEAQ(Mem{Base: p, Index: stride, Scale: 4}, p)
+	ADDQ(Imm(unrolled), r)
+	JMP(LabelRef("greatest4"))
+	Label("greatest")
+	CMPQ(r, rows)
+	JGE(LabelRef("greatestDone"))
+	VMAXPS(Mem{Base: p}, high[0], high[0])
+	ADDQ(stride, p)
+	INCQ(r)
+	JMP(LabelRef("greatest"))
+	Label("greatestDone")
+	VMAXPS(high[2], high[0], high[0])
+	VMAXPS(high[3], high[1], high[1])
+	VMAXPS(high[1], high[0], high[0])
+	VMOVUPS(high[0], Mem{Base: most, Index: i, Scale: 4})
+	VSUBPS(high[0], before, before)
+	f := exp2(before)
+	VMOVUPS(f, Mem{Base: factor, Index: i, Scale: 4})
+	VMULPS(Mem{Base: total, Index: i, Scale: 4}, f, sum)
+	LEAQ(Mem{Base: x, Index: i, Scale: 4}, p)
+	XORQ(r, r)
+	Label("exp")
+	CMPQ(r, rows)
+	JGE(LabelRef("next"))
+	v := s.reg()
+	VMOVUPS(Mem{Base: p}, v)
+	VSUBPS(high[0], v, v)
+	e := exp2(v)
+	VMOVUPS(e, Mem{Base: p})
+	VADDPS(e, sum, sum)
+	ADDQ(stride, p)
+	INCQ(r)
+	JMP(LabelRef("exp"))
+	Label("next")
+	VMOVUPS(sum, Mem{Base: total, Index: i, Scale: 4})
+	ADDQ(Imm(uint64(lanes)), i)
+	JMP(LabelRef("column"))
 	Label("done")
-	results := map[string]reg.Register{"sum": s.lanesSum(sum)}
-	if dot {
-		results["dot"] = s.lanesSum(product)
-	}
-	VZEROUPPER() // keeps the lower lanes
-	for _, name := range []string{"sum", "dot"} {
-		if v := results[name]; v != nil {
-			Store(v, Return(name))
-		}
-	}
+	VZEROUPPER()
 	RET()
 }
 
-// greatestOf is the greatest of the n values at x in every lane; full is n rounded down to
-// whole vectors, m the lanes that remain.
-func (s isa) greatestOf(x, n, full, i reg.Register, m mask) vec {
-	const unrolled = 4 // chains that hide the latency of a maximum
+// transposed generates the copy of a matrix with rows and columns exchanged, by gathers.
+func (s isa) transposed() {
 	lanes := s.bytes / 4
-	at := func(vectors int) Mem { return Mem{Base: x, Index: i, Scale: 4, Disp: vectors * s.bytes} }
-	var most [unrolled]vec
-	for k := range most {
-		most[k] = s.reg()
-		VBROADCASTSS(Mem{Base: x}, most[k])
+	TEXT("transposed"+s.name, NOSPLIT, "func(y []float32, ldy int, x []float32, ldx, rows, cols int, m float32)")
+	Pragma("noescape")
+	Doc("y[j·ldy+i] = m·x[i·ldx+j] for i < rows, j < cols, of which there are at least 1.")
+	y, x := Load(Param("y").Base(), GP64()), Load(Param("x").Base(), GP64())
+	ldy, ldx := loadStride("ldy"), Load(Param("ldx"), GP64())
+	rows, cols := Load(Param("rows"), GP64()), Load(Param("cols"), GP64())
+	factor, index, low := s.scalar("m"), s.reg(), XMM()
+	VMOVD(ldx.(reg.GP).As32(), low)
+	VPBROADCASTD(low, index)
+	VPMULLD(laneNumbers(), index, index)
+	n, count, from, to, j := GP64(), GP64(), GP64(), GP64(), GP64()
+	Label("rows")
+	MOVQ(rows, n)
+	CMPQ(n, Imm(uint64(lanes)))
+	JLE(LabelRef("some"))
+	MOVQ(U64(lanes), n)
+	Label("some")
+	MOVQ(n, count)
+	m := s.mask(count)
+	MOVQ(x, from)
+	MOVQ(y, to)
+	MOVQ(cols, j)
+	Label("column")
+	v := s.zero()
+	m.gather(Mem{Base: from, Index: index, Scale: 4}, v)
+	VMULPS(factor, v, v)
+	m.store(v, Mem{Base: to})
+	ADDQ(Imm(4), from)
+	ADDQ(ldy, to)
+	DECQ(j)
+	JNZ(LabelRef("column"))
+	ADDQ(Imm(uint64(s.bytes)), y)
+	MOVQ(ldx, from)
+	IMULQ(n, from)
+	LEAQ(Mem{Base: x, Index: from, Scale: 4}, x)
+	SUBQ(n, rows)
+	JNZ(LabelRef("rows"))
+	VZEROUPPER()
+	RET()
+}
+
+// gather loads values at a vector of addresses.
+func (m mask) gather(from Mem, v vec) {
+	if m.wide() {
+		k := K() // a gather clears its mask
+		KMOVW(m.k, k)
+		VGATHERDPS(from, k, v)
+		return
 	}
-	blocks := GP64()
-	MOVQ(n, blocks)
-	ANDQ(I32(-unrolled*lanes), blocks)
-	XORQ(i, i)
-	Label("greatest4")
-	CMPQ(i, blocks)
-	JGE(LabelRef("greatest"))
-	for k := range most {
-		VMAXPS(at(k), most[k], most[k])
+	k := m.reg()
+	VMOVAPS(m.v, k)
+	VGATHERDPS(k, from, v)
+}
+
+var laneTable *Mem
+
+// laneNumbers is a vector of the integers from 0.
+func laneNumbers() Mem {
+	if laneTable == nil {
+		m := GLOBL("numbers", RODATA|NOPTR)
+		for i := range 16 {
+			DATA(4*i, U32(i))
+		}
+		laneTable = &m
 	}
-	ADDQ(Imm(uint64(unrolled*lanes)), i)
-	JMP(LabelRef("greatest4"))
-	Label("greatest")
-	CMPQ(i, full)
-	JGE(LabelRef("greatestTail"))
-	VMAXPS(at(0), most[0], most[0])
-	ADDQ(Imm(uint64(lanes)), i)
-	JMP(LabelRef("greatest"))
-	Label("greatestTail")
-	CMPQ(i, n)
-	JGE(LabelRef("greatestDone"))
-	v := s.reg()
-	m.load(at(0), v)
-	m.replace(v, most[1])
-	VMAXPS(v, most[1], most[1])
-	Label("greatestDone")
-	VMAXPS(most[2], most[0], most[0])
-	VMAXPS(most[3], most[1], most[1])
-	VMAXPS(most[1], most[0], most[0])
-	all := s.reg()
-	VBROADCASTSS(s.greatestLane(most[0]), all)
-	return all
+	return *laneTable
 }

@@ -116,16 +116,6 @@ func (s isa) sums() {
 				return []vec{y}, []term{{copied, nil}}
 			}
 		}}.generate(s)
-	loop{name: "softmaxSlope", doc: "ds = p·(ds-mean)·scale.", results: []string{"ds"}, sources: []string{"ds", "p"}, scalars: []string{"mean", "scale"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			mean, scale := s.scalar("mean"), s.scalar("scale")
-			return func(in []vec) ([]vec, []term) {
-				VSUBPS(mean, in[0], in[0])
-				VMULPS(scale, in[0], in[0])
-				VMULPS(in[1], in[0], in[0])
-				return in[:1], nil
-			}
-		}}.generate(s)
 }
 
 // gates generates GateLoop's steps and GEGLU.

@@ -49,11 +49,13 @@
 #include "../window.cu"
 static const emul::Entry table[] = {
     KERNEL(attention),
+    KERNEL(attention_stats),
     KERNEL(attention_rows),
     KERNEL(attention_grad_q),
     KERNEL(attention_grad_kv),
     KERNEL(attention_grad_memory),
     KERNEL(attention_half),
+    KERNEL(attention_stats_half),
     KERNEL(attention_rows_half),
     KERNEL(attention_grad_q_half),
     KERNEL(attention_grad_kv_half),

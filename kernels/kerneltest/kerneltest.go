@@ -35,7 +35,7 @@ type Case struct {
 func (c Case) tolerance() (float64, string) {
 	s, stored := kernels.Plain(c.Spec)
 	switch s.(type) {
-	case kernels.Attention, kernels.AttentionGrad, kernels.AttentionGradMem:
+	case kernels.Attention, kernels.AttentionGrad, kernels.AttentionGradMem, kernels.AttentionStats, kernels.AttentionBackward:
 		if stored {
 			return max(c.Tol, 1e-5), "softmax weights and their slopes are rounded to bfloat16"
 		}
