@@ -48,6 +48,8 @@ func (u usage) only(n *G.Node) (int, bool) {
 //	SqueezeExciteGradX, FramePoolGradK  SqueezeExciteGrad, where the backend fuses gradients;
 //	                                    FramePool then gives what that reads
 //	RMSNormGradX, RMSNormGradGamma  RMSNormGrad, where the backend fuses gradients
+//	AttentionGrad, AttentionGradMem     AttentionBackward, and Attention AttentionStats, which
+//	                                    gives what that reads
 //	Act, Shuffle                        Shuffle with that activation, if its slope is taken
 //	                                    from its input
 //	Shuffle, ActGrad                    ShuffleGrad, likewise
@@ -64,7 +66,7 @@ func fuse(be kernels.Backend, prog []instr, keep map[*G.Node]bool) []instr {
 			prog[i], gone[j] = merged, true
 		}
 	}
-	out := without(prog, gone)
+	out := attention(without(prog, gone))
 	if kernels.FusesGradients(be) {
 		out = rmsNormGrads(squeezeExcite(out))
 	}
@@ -130,6 +132,39 @@ func rmsNormGrads(prog []instr) []instr {
 			continue
 		}
 		prog[i], gone[gamma] = instr{kernels.RMSNormGrad(s), slices.Insert(slices.Clone(in.args), 1, prog[gamma].args[0])}, true
+	}
+	return without(prog, gone)
+}
+
+// attention computes both gradients of attention at once, with what the forward pass knows of
+// its softmax.
+func attention(prog []instr) []instr {
+	gone := make([]bool, len(prog))
+	find := func(s kernels.Spec, sources []*G.Node) int {
+		return slices.IndexFunc(prog, func(o instr) bool { return o.spec == s && slices.Equal(o.sources(), sources) })
+	}
+	for i, in := range prog {
+		s, ok := in.spec.(kernels.AttentionGrad)
+		if !ok {
+			continue
+		}
+		forward := find(s.Attention, in.args[2:])
+		if forward < 0 {
+			continue
+		}
+		at, results := i, in.args[:1:1]
+		if s.Memory > 0 {
+			j := find(kernels.AttentionGradMem(s), in.sources())
+			if j < 0 || readBetween(prog, min(i, j), max(i, j)) {
+				continue
+			}
+			at, results = max(i, j), append(results, prog[j].args[0])
+			gone[min(i, j)] = true
+		}
+		y := prog[forward].args[0]
+		lse := Input(G.NewGraph(), "lse", s.Heads, s.N, s.T, s.P)
+		prog[forward] = instr{kernels.AttentionStats(s), slices.Insert(slices.Clone(prog[forward].args), 1, lse)}
+		prog[at] = instr{kernels.AttentionBackward(s), slices.Concat(results, in.sources(), []*G.Node{y, lse})}
 	}
 	return without(prog, gone)
 }

@@ -53,9 +53,11 @@ func (in instr) sources() []*G.Node { return in.args[results(in.spec):] }
 // results is the number of results of a kernel of a plan: 1 but for some fused ones.
 func results(s kernels.Spec) int {
 	s, _ = kernels.Plain(s)
-	switch s.(type) {
-	case kernels.FramePoolStats, kernels.SqueezeExciteGrad, kernels.RMSNormGrad, kernels.ConvGradWB:
+	switch s := s.(type) {
+	case kernels.FramePoolStats, kernels.SqueezeExciteGrad, kernels.RMSNormGrad, kernels.ConvGradWB, kernels.AttentionStats:
 		return 2
+	case kernels.AttentionBackward:
+		return 1 + min(s.Memory, 1)
 	}
 	return 1
 }
