@@ -78,12 +78,7 @@ func benchData(c *cli.Context) error {
 	}
 	defer closeData()
 	if !c.IsSet("preset") && !c.IsSet("config") {
-		name, why, err := choosePreset(c.Context, src, "cpu")
-		if err != nil {
-			return err
-		}
-		log.Info("preset " + name + ": " + why)
-		if err := c.Set("preset", name); err != nil {
+		if err := setPreset(c, src, "cpu", log); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -9,17 +9,6 @@ import (
 
 	"magvit/trainer/data"
 )
-
-// oneClip is a source of a clip.
-type oneClip struct{ data.Clip }
-
-func (s oneClip) Len() int                                     { return 1 }
-func (s oneClip) Name(int) string                              { return s.Clip.Name }
-func (s oneClip) Label(int) int                                { return -1 }
-func (s oneClip) Classes() []string                            { return nil }
-func (s oneClip) Problems() []string                           { return nil }
-func (s oneClip) Close() error                                 { return nil }
-func (s oneClip) Read(context.Context, int) (data.Clip, error) { return s.Clip, nil }
 
 func TestPresetIsChosenByTheClips(t *testing.T) {
 	clip := func(h, w int, points bool) data.Clip {
@@ -42,9 +31,9 @@ func TestPresetIsChosenByTheClips(t *testing.T) {
 		{clip(720, 1280, false), "cpu", "film-64", "film-128 takes hours"},
 		{clip(720, 1280, false), "gpu", "film-128", "GPU"},
 	} {
-		name, why, err := choosePreset(t.Context(), oneClip{c.clip}, c.device)
-		if err != nil || name != c.want || !strings.Contains(why, c.why) {
-			t.Errorf("%dx%d, positions %v, %s: %s (%s), %v; want %s because of %q", c.clip.W, c.clip.H, c.clip.Points != nil, c.device, name, why, err, c.want, c.why)
+		name, why := choosePreset(c.clip, c.device)
+		if name != c.want || !strings.Contains(why, c.why) {
+			t.Errorf("%dx%d, positions %v, %s: %s (%s); want %s because of %q", c.clip.W, c.clip.H, c.clip.Points != nil, c.device, name, why, c.want, c.why)
 		}
 	}
 }
@@ -73,6 +62,32 @@ func TestTrainOnTheProjectsFilm(t *testing.T) {
 	for _, want := range []string{"preset film-64: film of 180x144 pixels", "background=0.", "train=6", "val=5"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("the log does not have %q:\n%s", want, stderr)
+		}
+	}
+}
+
+// TestTrainOnGreyClips trains a step on clips of one channel without naming a preset, and with the channels set by the user.
+func TestTrainOnGreyClips(t *testing.T) {
+	grey := filepath.Join(t.TempDir(), "grey.npz")
+	clips := data.Array{Name: "videos", Shape: []int{2, 4, 1, 16, 16}, Data: make([]float32, 2*4*16*16)}
+	for k := range clips.Data.([]float32) {
+		clips.Data.([]float32)[k] = float32(k%7) / 7
+	}
+	if err := data.WriteArrays(grey, clips); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		set, want string
+		logged    bool
+	}{{"model.residual_kernel=1", "channels: 1", true}, {"data.channels=3", "channels: 3", false}} {
+		out := filepath.Join(t.TempDir(), "run")
+		_, stderr := magvit(t, "train", "--data", grey, "--out", out, "--steps", "1", "--set", c.set, "--set", "train.eval_every=0", "--set", "model.init_dim=8")
+		if logged := strings.Contains(stderr, "its frames are grey: model.channels=1"); logged != c.logged {
+			t.Errorf("%s: logged %v:\n%s", c.set, logged, stderr)
+		}
+		text, err := os.ReadFile(filepath.Join(out, "config.yaml"))
+		if err != nil || !strings.Contains(string(text), c.want) || !strings.Contains(string(text), "init_dim: 8") {
+			t.Errorf("%s: %q is not in the configuration, %v", c.set, c.want, err)
 		}
 	}
 }

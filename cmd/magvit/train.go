@@ -91,12 +91,7 @@ func train(c *cli.Context) error {
 			return err
 		}
 		defer closeData()
-		name, why, err := choosePreset(c.Context, src, c.String("device"))
-		if err != nil {
-			return err
-		}
-		p.log.Info("preset " + name + ": " + why)
-		if err := c.Set("preset", name); err != nil {
+		if err := setPreset(c, src, c.String("device"), p.log); err != nil {
 			return err
 		}
 	}

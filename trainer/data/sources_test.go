@@ -376,7 +376,7 @@ func TestFilesOfNoKindAreCounted(t *testing.T) {
 	write(t, filepath.Join(root, "b", "2.xyz"), nil)
 	write(t, filepath.Join(root, "README"), nil)
 	got := mustOpen(t, Options{}, root).Problems()
-	if len(got) != 1 || !strings.Contains(got[0], "3 files are left out") || !strings.Contains(got[0], "2 .xyz ("+filepath.Join(root, "b", "1.xyz")+")") {
+	if len(got) != 1 || !strings.Contains(got[0], "3 files of no kind that is read left out") || !strings.Contains(got[0], "1 without an extension") || !strings.Contains(got[0], "2 .xyz ("+filepath.Join(root, "b", "1.xyz")+")") {
 		t.Errorf("problems %q", got)
 	}
 }

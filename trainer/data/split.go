@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"magvit/trainer/metrics"
 )
 
 // part is what a clip is for: "train", "val", "test", or "" where the data do not say.
@@ -82,7 +84,7 @@ func Split(src Source, fraction float64) (train, val []int, err error) {
 	}
 	n := src.Len()
 	if n < 2 {
-		return nil, nil, badf("%d clip; a split needs at least 2, one to train on and one to hold out", n)
+		return nil, nil, badf("%s; a split needs at least 2, one to train on and one to hold out: add clips, name others to hold out by --val, or name parts of a long film in a list with the columns path, start, end and split", metrics.Plural(n, "clip"))
 	}
 	if !(fraction > 0 && fraction < 1) {
 		return nil, nil, badf("data.val_share: %v; legal: above 0 and below 1", fraction)
