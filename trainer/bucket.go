@@ -19,7 +19,10 @@ type bucket struct {
 
 	copy, add  kernels.Kernel // of a batch's gradients to the step's; nil with one batch
 	summer     *ranks.Summer
-	own, total []float32           // sums of this rank and of all, on the host
+	own, total []float32 // sums of this rank and of all, on the host; in place both are the memory of node 0
+	inPlace    bool
+	square     kernels.Kernel      // of what this rank adds, in place
+	norm2      kernels.Buffer      // the result of square
 	device     *ranks.DeviceSummer // nil: sums go through the host's memory
 }
 
@@ -82,7 +85,15 @@ func (r *reducer) prepare(be kernels.Backend, b *bucket) (err error) {
 		if r.bf16 && b.to <= b.of.section.Trained && !b.scalars {
 			b.summer.RoundToBF16()
 		}
-		b.own, b.total = make([]float32, n*r.part.nodes()), make([]float32, n)
+		host, ok := b.node(0).(kernels.Host)
+		if b.inPlace = ok && r.part.nodes() == 1; b.inPlace {
+			b.own, b.total, b.square = host, host, prepare(kernels.SumSquares{Len: n})
+			if err == nil {
+				b.norm2, err = be.Alloc(1)
+			}
+		} else {
+			b.own, b.total = make([]float32, n*r.part.nodes()), make([]float32, n)
+		}
 	} else {
 		if err == nil {
 			b.device, err = ranks.NewDeviceSummer(be, r.device, r.part.tree, n)

@@ -202,9 +202,14 @@ func (r *reducer) begin(p *reduction) {
 	}()
 }
 
-// hand reads this rank's values of a bucket, and gives it to the goroutine.
+// hand gives the goroutine a bucket with this rank's values, which it reads unless they are in the host's memory.
 func (r *reducer) hand(be kernels.Backend, b *bucket) error {
 	n := b.to - b.from
+	if b.inPlace {
+		b.square.Run(b.norm2, b.node(0))
+		r.sums.buckets <- b
+		return nil
+	}
 	for i := range r.part.nodes() {
 		if err := be.Read(b.own[i*n:(i+1)*n], b.node(i)); err != nil {
 			return err
@@ -245,6 +250,9 @@ func (r *reducer) reduce(ctx context.Context, s *Stepper) error {
 	t.stop(nil)
 	for _, list := range p.buckets {
 		for _, b := range list {
+			if b.inPlace {
+				continue
+			}
 			if err := s.be.Write(b.node(0), b.total); err != nil {
 				return err
 			}
@@ -256,14 +264,17 @@ func (r *reducer) reduce(ctx context.Context, s *Stepper) error {
 	return gatherArena(ctx, r.group, s.state, s.state.Params)
 }
 
-// nonFinite names what is not finite in this rank's sums of the last step, "" if all is finite
-// or they were not read.
+// nonFinite says that this rank's sums of the last step were not finite, "" if all were or they were not read.
 func (r *reducer) nonFinite() string {
 	for _, list := range r.last.buckets {
 		for _, b := range list {
-			for _, v := range b.own {
+			values := b.own
+			if b.inPlace {
+				values = b.norm2.(kernels.Host)
+			}
+			for _, v := range values {
 				if !finite(float64(v)) {
-					return "before the sum it was not finite"
+					return "before the sum its norm was not finite"
 				}
 			}
 		}

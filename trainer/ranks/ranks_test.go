@@ -100,6 +100,15 @@ func TestSumHasOneOrder(t *testing.T) {
 				if !slices.Equal(total, want) {
 					return errors.New("another sum")
 				}
+				if len(own) == n {
+					total = own
+				}
+				if err := NewSummer(g, tree, n).Sum(t.Context(), own, total); err != nil {
+					return err
+				}
+				if !slices.Equal(total, want) {
+					return errors.New("another sum in place")
+				}
 				return nil
 			}) {
 				if err != nil {
@@ -125,7 +134,14 @@ func TestSumInBF16(t *testing.T) {
 		s := NewSummer(g, Tree{size}, n)
 		s.RoundToBF16()
 		totals[g.Rank()] = make([]float32, n)
-		return s.Sum(t.Context(), batches[g.Rank()], totals[g.Rank()])
+		if err := s.Sum(t.Context(), batches[g.Rank()], totals[g.Rank()]); err != nil {
+			return err
+		}
+		inPlace := slices.Clone(batches[g.Rank()])
+		if err := s.Sum(t.Context(), inPlace, inPlace); err != nil || !slices.Equal(inPlace, totals[g.Rank()]) {
+			return fmt.Errorf("in place other sums: %v, %w", inPlace, err)
+		}
+		return nil
 	}) {
 		if err != nil {
 			t.Fatalf("rank %d: %v", rank, err)

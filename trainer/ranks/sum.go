@@ -48,7 +48,7 @@ func NewSummer(g *Group, t Tree, n int) *Summer {
 }
 
 // Sum returns the sum in total, of n values. own are this rank's nodes, see Tree.Nodes, n
-// values each, one after another.
+// values each, one after another; a single node may be in the memory of total.
 //
 // Each rank adds up its shard of the values and sends the sum to all.
 func (s *Summer) Sum(ctx context.Context, own, total []float32) error {
