@@ -14,12 +14,29 @@ func (g *Group) Gather(ctx context.Context, data []byte) ([][]byte, error) {
 	if g.Size() == 1 {
 		return [][]byte{data}, nil
 	}
-	lengths, err := g.gather(ctx, binary.LittleEndian.AppendUint64(nil, uint64(len(data))), func(int) int { return 8 })
+	first := make([]byte, firstBytes)
+	binary.LittleEndian.PutUint64(first, uint64(len(data)))
+	copy(first[8:], data)
+	heads, err := g.gather(ctx, first, func(int) int { return firstBytes })
 	if err != nil {
 		return nil, err
 	}
-	return g.gather(ctx, data, func(rank int) int { return int(binary.LittleEndian.Uint64(lengths[rank])) })
+	length := func(rank int) int { return int(binary.LittleEndian.Uint64(heads[rank])) }
+	longest := 0
+	for i := range heads {
+		longest = max(longest, length(i))
+	}
+	if longest > firstBytes-8 {
+		return g.gather(ctx, data, length)
+	}
+	for i := range heads {
+		heads[i] = heads[i][8 : 8+length(i)]
+	}
+	return heads, nil
 }
+
+// firstBytes are of Gather's first exchange: a length, and data that is short enough for no second one.
+const firstBytes = 512
 
 // gather is Gather with known lengths.
 func (g *Group) gather(ctx context.Context, data []byte, length func(rank int) int) ([][]byte, error) {

@@ -1,6 +1,7 @@
 package ranks
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,13 +38,15 @@ func TestCollectives(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 5} {
 		for r, err := range together(t, n, time.Minute, func(g *Group) error {
 			ctx := t.Context()
-			got, err := g.Gather(ctx, []byte(strings.Repeat("x", g.Rank())))
-			if err != nil {
-				return err
-			}
-			for i, b := range got {
-				if len(b) != i {
-					return fmt.Errorf("gathered %d bytes of rank %d", len(b), i)
+			for _, each := range []int{1, 504, 505} { // of one exchange up to 504 bytes
+				got, err := g.Gather(ctx, bytes.Repeat([]byte{byte(g.Rank())}, each*g.Rank()))
+				if err != nil {
+					return err
+				}
+				for i, b := range got {
+					if !bytes.Equal(b, bytes.Repeat([]byte{byte(i)}, each*i)) {
+						return fmt.Errorf("gathered %d bytes of rank %d, want %d of its own", len(b), i, each*i)
+					}
 				}
 			}
 			last := g.Size() - 1
