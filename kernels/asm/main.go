@@ -67,7 +67,7 @@ func constF32(v float32) Mem {
 }
 
 func main() {
-	part := flag.String("part", "products", "which file to write: products, bf16, vectors, attention or winograd")
+	part := flag.String("part", "products", "which file to write: products, bf16, wire, vectors, attention or winograd")
 	flag.Parse()
 	Constraint(buildtags.Term("amd64"))
 	switch *part {
@@ -76,6 +76,8 @@ func main() {
 	case "bf16":
 		bfloat16()
 		return
+	case "wire":
+		wire()
 	case "vectors":
 		for _, s := range []isa{avx512, avx2} {
 			s.activations()

@@ -2,9 +2,7 @@ package ranks
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math"
 
 	"magvit/kernels"
 )
@@ -105,9 +103,7 @@ func (s *Summer) wire(to int, values []float32) []byte {
 		return Bytes(values)
 	}
 	b := s.buffer(to, len(values))
-	for i, v := range values {
-		binary.LittleEndian.PutUint16(b[2*i:], uint16(math.Float32bits(kernels.RoundBF16(v))>>16))
-	}
+	kernels.EncodeBF16(b, values)
 	return b
 }
 
@@ -136,10 +132,7 @@ func (s *Summer) unpack(values []float32, b []byte) {
 		copy(values, Floats(b))
 		return
 	}
-	b = b[:2*len(values)]
-	for i := range values {
-		values[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(b[2*i:])) << 16)
-	}
+	kernels.DecodeBF16(values, b)
 }
 
 // pack is the part [from,to) of each of the own nodes.
