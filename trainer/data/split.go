@@ -75,6 +75,9 @@ func named(src Source) (train, val []int, ok bool) {
 // Why by a hash of the name: within a class the clips with the smallest hashes
 // are held out, so a clip is in the same part in every run and on every machine, and
 // when clips are added or removed only those next to the boundary change parts.
+//
+// Parts of one film (NAME@START-END of a list, NAME@START of a packed set) look alike: a film
+// is held out as a whole, by the hash of its name, where its class has other films.
 func Split(src Source, fraction float64) (train, val []int, err error) {
 	if train, val, ok := named(src); ok {
 		if len(train) == 0 {
@@ -89,19 +92,20 @@ func Split(src Source, fraction float64) (train, val []int, err error) {
 	if !(fraction > 0 && fraction < 1) {
 		return nil, nil, badf("data.val_share: %v; legal: above 0 and below 1", fraction)
 	}
-	hash := make([]uint64, n)
-	groups := map[int][]int{}
+	clips := map[int][]int{}
 	var labels []int
 	for i := range n {
-		hash[i] = nameHash(src.Name(i))
 		l := src.Label(i)
-		if groups[l] == nil {
+		if clips[l] == nil {
 			labels = append(labels, l)
 		}
-		groups[l] = append(groups[l], i)
+		clips[l] = append(clips[l], i)
 	}
 	slices.Sort(labels)
-	byHash := func(a, b int) int { return cmp.Or(cmp.Compare(hash[a], hash[b]), cmp.Compare(a, b)) }
+	groups := map[int][]unit{}
+	for l, of := range clips {
+		groups[l] = units(src, of)
+	}
 
 	// Largest remainder method: each class gives the integer part of its quota, the
 	// classes with the largest remainders give one more.
@@ -113,25 +117,90 @@ func Split(src Source, fraction float64) (train, val []int, err error) {
 	want := min(max(int(math.Round(fraction*float64(n))), 1), n-1)
 	missing := want
 	for _, l := range labels {
-		slices.SortFunc(groups[l], byHash)
-		exact := float64(want) * float64(len(groups[l])) / float64(n)
+		exact := float64(want) * float64(len(clips[l])) / float64(n)
 		q := quota{l, int(exact), exact - math.Floor(exact)}
 		missing -= q.count
 		quotas = append(quotas, q)
 	}
 	slices.SortStableFunc(quotas, func(a, b quota) int {
-		return cmp.Or(cmp.Compare(b.rest, a.rest), byHash(groups[a.label][0], groups[b.label][0]))
+		return cmp.Or(cmp.Compare(b.rest, a.rest), groups[a.label][0].compare(groups[b.label][0]))
 	})
 	for i, q := range quotas {
 		if i < missing {
 			q.count++
 		}
-		val = append(val, groups[q.label][:q.count]...)
-		train = append(train, groups[q.label][q.count:]...)
+		held := heldOut(groups[q.label], q.count)
+		for k, u := range groups[q.label] {
+			if k < held {
+				val = append(val, u.clips...)
+			} else {
+				train = append(train, u.clips...)
+			}
+		}
 	}
 	slices.Sort(train)
 	slices.Sort(val)
 	return train, val, nil
+}
+
+// unit is the clips of a class that one film has, or a clip on its own.
+type unit struct {
+	hash  uint64
+	clips []int
+}
+
+func (u unit) compare(v unit) int {
+	return cmp.Or(cmp.Compare(u.hash, v.hash), cmp.Compare(u.clips[0], v.clips[0]))
+}
+
+// units are the films of some clips by the hashes of their names, or the clips where all are of one film.
+func units(src Source, clips []int) (all []unit) {
+	films := map[string]int{}
+	for _, i := range clips {
+		film := filmOf(src.Name(i))
+		k, ok := films[film]
+		if !ok {
+			k = len(all)
+			films[film], all = k, append(all, unit{hash: nameHash(film)})
+		}
+		all[k].clips = append(all[k].clips, i)
+	}
+	if len(all) == 1 {
+		all = nil
+		for _, i := range clips {
+			all = append(all, unit{nameHash(src.Name(i)), []int{i}})
+		}
+	}
+	slices.SortFunc(all, unit.compare)
+	return all
+}
+
+// filmOf is the name of the film that a clip is a part of, or the clip's name.
+func filmOf(name string) string {
+	at := strings.LastIndexByte(name, '@')
+	if at < 0 || at == len(name)-1 || strings.Trim(name[at+1:], "0123456789.e+-") != "" {
+		return name
+	}
+	return name[:at]
+}
+
+// heldOut is the number of units, the first ones, that together have nearest to count clips: at least one
+// where count is not 0, and not all where count is less than all clips.
+func heldOut(all []unit, count int) (held int) {
+	have, total := 0, 0
+	for _, u := range all {
+		total += len(u.clips)
+	}
+	for held < len(all) && 2*count > 2*have+len(all[held].clips)-1 {
+		have, held = have+len(all[held].clips), held+1
+	}
+	if count > 0 {
+		held = max(held, 1)
+	}
+	if count < total {
+		held = min(held, len(all)-1)
+	}
+	return held
 }
 
 // nameHash hashes names to 64 bits: FNV-1a, mixed so that names which differ

@@ -72,6 +72,49 @@ func TestSplitProperties(t *testing.T) {
 	})
 }
 
+// Windows of a film, as Pack names them, and parts of one, as a list does, are all on one side.
+func TestSplitHoldsOutWholeFilms(t *testing.T) {
+	src := &roll{}
+	for i := range 200 {
+		name := fmt.Sprintf("film-%d.mp4@%d", i/10, 16*(i%10))
+		if i >= 100 {
+			name = fmt.Sprintf("film-%d.mp4@%g-%g", i/10, float64(i%10)/2, float64(i%10)/2+.5)
+		}
+		src.names, src.labels = append(src.names, name), append(src.labels, i/10%2)
+	}
+	_, val, err := Split(src, .2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clips := map[string]int{}
+	for _, i := range val {
+		name, _, _ := strings.Cut(src.names[i], "@")
+		clips[name]++
+	}
+	if len(clips) != 4 {
+		t.Errorf("clips held out of %d films, want all of 4: %v", len(clips), clips)
+	}
+	for name, n := range clips {
+		if n != 10 {
+			t.Errorf("%s: %d of 10 clips are held out", name, n)
+		}
+	}
+	// Of one film, and of long ones, there are clips on both sides.
+	for _, films := range []int{1, 2, 3} {
+		one := &roll{}
+		for i := range 30 {
+			one.names, one.labels = append(one.names, fmt.Sprintf("film-%d.mp4@%d", i%films, i)), append(one.labels, 0)
+		}
+		if train, val, err := Split(one, .2); err != nil || len(train) == 0 || len(val) == 0 || len(train)+len(val) != 30 {
+			t.Errorf("%d films: %d and %d clips, %v", films, len(train), len(val), err)
+		}
+	}
+	// A name that ends otherwise is a clip of its own.
+	if f := filmOf("me@home.mp4"); f != "me@home.mp4" {
+		t.Error(f)
+	}
+}
+
 func TestSplitIsStableWhenClipsAreAddedOrRemoved(t *testing.T) {
 	class := func(i int) int { return i % 4 }
 	before, after := rolls(1000, class), rolls(1040, class)
