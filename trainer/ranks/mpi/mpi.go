@@ -149,10 +149,12 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -188,6 +190,7 @@ func Open() (ranks.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
+	go abortQuietly()
 	t := &transport{host: host, commands: make(chan func(), 64), failed: make(chan struct{})}
 	opened := make(chan error)
 	go func() {
@@ -210,6 +213,18 @@ func Open() (ranks.Transport, error) {
 		return nil, usage.Errorf("%s started %d processes, but %s sees %d: the launcher is not that library's; use its own, or build with the launcher's mpicc: make mpi MPICC=...", by, want, Library, t.size)
 	}
 	return t, nil
+}
+
+// abortQuietly keeps Go from printing all goroutines where the MPI library calls abort, after a message of its
+// own: UCX does so when another rank has died. C's abort ends the process though the signal is caught; one that was
+// sent from elsewhere is sent again.
+func abortQuietly() {
+	aborted := make(chan os.Signal, 1)
+	signal.Notify(aborted, syscall.SIGABRT)
+	<-aborted
+	time.Sleep(time.Second)
+	signal.Reset(syscall.SIGABRT)
+	syscall.Kill(os.Getpid(), syscall.SIGABRT)
 }
 
 func (t *transport) open() error {
