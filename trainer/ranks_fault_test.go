@@ -185,25 +185,33 @@ type fewer struct{ data.Source }
 
 func (f fewer) Len() int { return f.Source.Len() - 1 }
 
-// flipping is a backend that errs once: the first value of a sum of gradients.
-type flipping struct {
-	*kernels.CPU
-	sums int
+// erring is a backend that errs once: the first gradient of the second update.
+type erring struct{ *kernels.CPU }
+
+func (e erring) Prepare(s kernels.Spec) (kernels.Kernel, error) {
+	k, err := e.CPU.Prepare(s)
+	if _, ok := s.(kernels.AdamW); ok {
+		k = &erringUpdate{Kernel: k}
+	}
+	return k, err
 }
 
-func (f *flipping) Write(dst kernels.Buffer, src []float32) error {
-	if len(src) > 5000 { // more than clips
-		if f.sums++; f.sums == 8 { // six arenas were written, and the first sum
-			src[0] *= 1.5
-		}
+type erringUpdate struct {
+	kernels.Kernel
+	runs int
+}
+
+func (e *erringUpdate) Run(args ...kernels.Buffer) {
+	if e.runs++; e.runs == 2 {
+		args[4].(kernels.Host)[0] *= 1.5
 	}
-	return f.CPU.Write(dst, src)
+	e.Kernel.Run(args...)
 }
 
 func TestWeightsAreComparedBeforeTheyAreSaved(t *testing.T) {
 	o, errs := runRanks(t, 2, time.Minute, func(rank int, o *Options) context.Context {
 		if rank == 1 {
-			o.Backend = &flipping{CPU: o.Backend.(*kernels.CPU)}
+			o.Backend = erring{o.Backend.(*kernels.CPU)}
 		}
 		return t.Context()
 	}, append(fewSteps, "train.save_every=1")...)

@@ -185,26 +185,20 @@ func (s isa) total(sum [2]vec) reg.Register {
 }
 
 // greatestLane is the greatest value of a vector.
-func (s isa) greatestLane(v vec) reg.Register { return s.acrossLanes(v, VMAXPS, VMAXSS) }
-
-// lanesSum is the sum of a vector's lanes.
-func (s isa) lanesSum(v vec) reg.Register { return s.acrossLanes(v, VADDPS, VADDSS) }
-
-// acrossLanes joins a vector's lanes by an operation on vectors, and its form for one value.
-func (s isa) acrossLanes(v vec, packed, single func(...Op)) reg.Register {
+func (s isa) greatestLane(v vec) reg.Register {
 	y := v.(reg.Vec).AsY()
 	if s.wide() {
 		high := YMM()
 		VEXTRACTF64X4(Imm(1), v, high)
-		packed(high, y, y)
+		VMAXPS(high, y, y)
 	}
 	x, high := v.(reg.Vec).AsX(), XMM()
 	VEXTRACTF128(Imm(1), y, high)
-	packed(high, x, x)
+	VMAXPS(high, x, x)
 	VUNPCKHPD(x, x, high)
-	packed(high, x, x)
+	VMAXPS(high, x, x)
 	VMOVSHDUP(x, high)
-	single(high, x, x)
+	VMAXSS(high, x, x)
 	return x
 }
 

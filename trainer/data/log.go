@@ -52,7 +52,11 @@ func (t *tail) Write(p []byte) (int, error) {
 
 // add adds a whole line.
 func (t *tail) add(line []byte) {
-	if m := leveled.FindSubmatch(line); m != nil {
+	var m [][]byte
+	if bytes.HasPrefix(line, []byte("[")) { // of a program that prints without end most lines may be others
+		m = leveled.FindSubmatch(line)
+	}
+	if m != nil {
 		switch string(m[2]) {
 		case "info":
 			if s := string(m[3]); t.stream == "" && strings.HasPrefix(strings.TrimSpace(s), "Stream #") && strings.Contains(s, ": Video: ") && !strings.Contains(s, "(attached pic)") {
