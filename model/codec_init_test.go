@@ -111,12 +111,12 @@ func TestCodecWeightsSayWhatTheyNeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*Config){
-		`"half": want random, codec, codec-fitted`: func(c *Config) { c.InitialWeights = "half" },
-		"patch_transform: none":                    func(c *Config) { c.PatchTransform = "none" },
-		"latent_norm: layer":                       func(c *Config) { c.LatentNorm = "layer" },
-		"layer compress_space":                     func(c *Config) { c.Layers = append(c.Layers, Layer{Name: CompressSpace}) },
-		"first_frame: true":                        func(c *Config) { c.FirstFrame = true },
-		"quantizer.kind: lfq: want f":              func(c *Config) { c.Quantizer = withLFQ(64).Quantizer },
+		`"half": want random, inflated, codec, codec-fitted`: func(c *Config) { c.InitialWeights = "half" },
+		"patch_transform: none":                              func(c *Config) { c.PatchTransform = "none" },
+		"latent_norm: layer":                                 func(c *Config) { c.LatentNorm = "layer" },
+		"layer compress_space":                               func(c *Config) { c.Layers = append(c.Layers, Layer{Name: CompressSpace}) },
+		"first_frame: true":                                  func(c *Config) { c.FirstFrame = true },
+		"quantizer.kind: lfq: want f":                        func(c *Config) { c.Quantizer = withLFQ(64).Quantizer },
 	} {
 		c := asCodec()
 		change(&c)
