@@ -67,7 +67,7 @@ lint: setup
 	$(GO) tool staticcheck -checks inherit,-ST1005,-S1016 ./... # errors begin with names of fields (T, H, W); literals name theirs
 
 # The race detector, without tests that only train longer or only read and write files.
-TRAIN_LONGER = LossDecreases|ReconstructionImproves|Import|Export|RecomputeKeepsBits|TrainKernels|NetworksLearn|RunInterrupted|Extending|TestInit|FarBackground|EntropyBoost|CodebookResumes|Freeze|ClassifiersOnCodes|PriorOnClips|HalfOfACodec|LeCamAverages|SimpleFeatures|FilmsThatPlayers
+TRAIN_LONGER = LossDecreases|ReconstructionImproves|Import|Export|RecomputeKeepsBits|TrainKernels|NetworksLearn|RunInterrupted|Extending|TestInit|FarBackground|EntropyBoost|CodebookResumes|Freeze|ClassifiersOnCodes|PriorOnClips|HalfOfACodec|LeCamAverages|SimpleFeatures|FilmsThatPlayers|DemoLearns
 race: setup
 	$(GO) test -race -short -timeout 30m -skip '$(TRAIN_LONGER)' ./trainer ./trainer/data
 
