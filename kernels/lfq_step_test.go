@@ -27,7 +27,7 @@ func TestLFQStepLiterals(t *testing.T) {
 type stepKernels struct{ means, loss, grad, lossAlone, gradAlone kernels.Spec }
 
 // stepEqualsOneBatch divides a batch of values into parts. The means of the parts' losses and
-// gradients, with means [means] of all, are those of the whole. of returns the kernels of so many parts.
+// gradients, with means [means] of all, are those of the whole. of returns the kernels of a number of parts.
 func stepEqualsOneBatch(t *testing.T, values, means, parts int, of func(parts int) stepKernels) {
 	t.Helper()
 	x, dterms := random("x", values), []float32{.1, -.4, .25}

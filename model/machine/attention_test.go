@@ -64,22 +64,5 @@ func attentionFusion(t *testing.T, memory int, learned bool, how Recompute, want
 	for _, n := range inputs {
 		given[n] = draw(n.Name(), size(n))
 	}
-	for n, v := range given {
-		if err := be.Write(plan.Buffer(n), v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := plan.Run(); err != nil {
-		t.Fatal(err)
-	}
-	nodes, err := Reachable(grads)
-	if err != nil {
-		t.Fatal(err)
-	}
-	define(t, nodes, given)
-	for _, n := range grads {
-		if diff, norm := distance(read(t, be, plan.Buffer(n)), given[n]); !(diff <= 1e-11*norm) || norm == 0 {
-			t.Errorf("%v: normalised squared error %g", n, diff/norm)
-		}
-	}
+	asDefined(t, be, plan, grads, given)
 }

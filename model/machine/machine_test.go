@@ -89,6 +89,33 @@ func read(t *testing.T, be kernels.Backend, b kernels.Buffer) []float32 {
 	return v
 }
 
+// asDefined runs a plan of gradients with the values of its inputs, and holds its results to the definitions. Inputs
+// that the plan has no use for have no buffer.
+func asDefined(t *testing.T, be kernels.Backend, plan *Plan, grads G.Nodes, given map[*G.Node][]float32) {
+	t.Helper()
+	for n, v := range given {
+		if plan.Buffer(n) == nil {
+			continue
+		}
+		if err := be.Write(plan.Buffer(n), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := plan.Run(); err != nil {
+		t.Fatal(err)
+	}
+	nodes, err := Reachable(grads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	define(t, nodes, given)
+	for _, n := range grads {
+		if diff, norm := distance(read(t, be, plan.Buffer(n)), given[n]); !(diff <= 1e-11*norm) || norm == 0 {
+			t.Errorf("%v: normalised squared error %g", n, diff/norm)
+		}
+	}
+}
+
 // define evaluates nodes with the definitions alone, each value in memory of its own.
 func define(t *testing.T, nodes G.Nodes, values map[*G.Node][]float32) {
 	for _, n := range nodes {
@@ -266,25 +293,7 @@ func TestGradientsAreSummedUpInConvolutions(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"ConvGradX None true": 2, "ConvGradX ELU true": 1, "Add": 3, "ActGrad": 3}, backward); diff != "" {
 		t.Error("(-want +got):", diff)
 	}
-	for n, v := range given {
-		if p.Buffer(n) == nil {
-			continue
-		}
-		if err := be.Write(p.Buffer(n), v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := p.Run(); err != nil {
-		t.Fatal(err)
-	}
-	nodes, err := Reachable(grads)
-	if err != nil {
-		t.Fatal(err)
-	}
-	define(t, nodes, given)
-	if diff, norm := distance(read(t, be, p.Buffer(grads[0])), given[grads[0]]); !(diff <= 1e-11*norm) || norm == 0 {
-		t.Errorf("the gradient's normalised squared error is %g", diff/norm)
-	}
+	asDefined(t, be, p, grads, given)
 }
 
 // The gradient of what a norm branches off from: the branch's goes into the sum.
