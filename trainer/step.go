@@ -210,8 +210,13 @@ func (t *training) logDue(step int) bool {
 	return step%t.cfg.Train.LogEvery == 0 || step == t.cfg.Train.Steps
 }
 
-// logStep writes the step's record, where it is due, and progress.json.
+// logStep writes the step's record, where it is due, and progress.json. A run directory that is gone ends the run.
 func (t *training) logStep() error {
+	if t.dir != nil {
+		if err := t.dir.Check(); err != nil { // hours of training that nothing can be kept of are no use
+			return err
+		}
+	}
 	if t.logDue(t.snap.Step) && t.dir == nil {
 		t.snap.Unlogged, t.busy, t.idle, t.loggedClips = 0, 0, 0, 0
 	} else if t.logDue(t.snap.Step) {

@@ -199,6 +199,9 @@ func (t *training) checkpoint() error {
 		}
 		return nil
 	}
+	if err := t.dir.Check(); err != nil {
+		return err
+	}
 	unflushed := t.dir.Flush()
 	t.snap.Seconds, t.snap.Records = t.elapsed(), t.dir.Records()
 	if err := t.store.Save(t.state, t.snap, t.cfg.Train.EMA.Decay > 0); err != nil {
@@ -218,6 +221,9 @@ func (t *training) checkpoint() error {
 // rescue saves a checkpoint of a run that ends with an error, where the state is that of
 // a whole step, and all of it is here, and adds its name to the error.
 func (t *training) rescue(err error) error {
+	if errors.Is(err, atomicfile.ErrGone) {
+		return fmt.Errorf("step %d was not saved: %w; of a renamed one, the same command with its name continues the newest checkpoint", t.snap.Step, err)
+	}
 	if t.dir == nil || t.unsaved || !t.state.Shard.Whole() && t.gathered != t.snap.Step || t.updating || t.snap.BadInARow > 0 || t.snap.Step == 0 || t.savedStep == t.snap.Step {
 		return err
 	}
@@ -254,6 +260,13 @@ func (t *training) end(err error) (Result, error) {
 		t.log.Warn(s)
 	}
 	if t.dir == nil {
+		return Result{Step: t.snap.Step, Dir: t.opt.Out}, err
+	}
+	if gone := t.dir.Check(); gone != nil {
+		t.dir.Close()
+		if err == nil {
+			err = gone
+		}
 		return Result{Step: t.snap.Step, Dir: t.opt.Out}, err
 	}
 	t.writeProgress(state, true)

@@ -1,7 +1,8 @@
 // Package atomicfile writes files and folders that exist whole or not at all.
 //
 // Content is written under a temporary name in the folder of the result, flushed to the disk and renamed; then the
-// folder is flushed. After a crash or a power cut the old content is there or the new one, never a part of either.
+// folder is flushed. After a crash or a power cut the old content is there or the new one, never a part of either. A Folder
+// that is written into for long is checked to be the one at its path.
 //
 // Why not github.com/google/renameio/v2: it does not flush the folder after the rename, makes no folders, and has no
 // form for a file that another program (ffmpeg) writes by name.

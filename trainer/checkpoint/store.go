@@ -79,7 +79,7 @@ func (s *Store) pointers() (left []string) {
 
 // Save writes a checkpoint under a temporary name, flushes it, renames it, reads it back
 // and only then calls it the latest. On an error nothing of it remains, and older
-// checkpoints are unchanged.
+// checkpoints are unchanged. The run's folder has to be there.
 func (s *Store) Save(st *State, snap Snapshot, average bool) (err error) {
 	name := StepName(snap.Step)
 	defer func() {
@@ -91,7 +91,7 @@ func (s *Store) Save(st *State, snap Snapshot, average bool) (err error) {
 			err = fmt.Errorf("disk full: %w; it takes about %d MB; older checkpoints are intact: free some space, then resume", err, (4+int64(st.Len)*4*4)>>20+1)
 		}
 	}()
-	if err := os.MkdirAll(s.Dir, 0o777); err != nil {
+	if err := os.Mkdir(s.Dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	final := filepath.Join(s.Dir, name)

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"magvit/trainer/data"
+	"magvit/trainer/usage"
 )
 
 // clipsInMemory is a Source of n clips of 2 frames of 1×2 pixels, whose values are their number; bad ones cannot be read.
@@ -325,5 +326,28 @@ func TestOddFiles(t *testing.T) {
 	}
 	if err := CheckFolder(whole); err == nil || !strings.Contains(err.Error(), "notes.txt") {
 		t.Errorf("a folder with something else: %v", err)
+	}
+}
+
+// A folder that is removed, or replaced, between two shards is an error; nothing is left in its place.
+func TestFolderIsRemovedMeanwhile(t *testing.T) {
+	for want, change := range map[string]func(dir string) error{
+		"was removed or renamed": os.RemoveAll,
+		"was replaced":           func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o777)) },
+	} {
+		dir := filepath.Join(t.TempDir(), "codes")
+		_, err := encoding(t, dir, "npy").Run(t.Context(), func(n, _ int) {
+			if n == 4 {
+				if err := change(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, usage.Error) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		if _, err := os.Stat(filepath.Join(dir, IndexName)); err == nil {
+			t.Errorf("%s: there is an index of shards that are lost", want)
+		}
 	}
 }

@@ -48,11 +48,13 @@ type Result struct {
 }
 
 // Run makes the shards of this job that are not there, and the index once those of all jobs are. done is called after each
-// shard with the number of this job's clips so far and in all.
+// shard with the number of this job's clips so far and in all. A folder that is removed or replaced meanwhile is an error.
 func (e *Encoding) Run(ctx context.Context, done func(n, of int)) (r Result, err error) {
-	if err := os.MkdirAll(e.Dir, 0o777); err != nil {
+	folder, err := atomicfile.OpenFolder(e.Dir)
+	if err != nil {
 		return r, err
 	}
+	defer folder.Close()
 	settings := e.settings()
 	if x, err := readIndex(e.Dir); err == nil && x.Settings != settings {
 		return r, usage.Errorf("%s was encoded otherwise (%s; this is %s): choose another folder, or remove it", e.Dir, x.Settings, settings)
@@ -68,6 +70,9 @@ func (e *Encoding) Run(ctx context.Context, done func(n, of int)) (r Result, err
 			continue
 		}
 		m, kept, err := e.shard(ctx, k, settings)
+		if gone := folder.Check(); gone != nil {
+			return r, gone
+		}
 		if err != nil {
 			return r, err
 		}

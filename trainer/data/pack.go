@@ -32,7 +32,8 @@ const PackShard = 64
 
 // Pack writes the clips of src as cfg reads them, cut, scaled and as bytes, into the
 // folder dir, one .npz file of plain arrays for PackShard clips. A shard that is there
-// and was made with the same settings is kept, so that an interrupted Pack goes on.
+// and was made with the same settings is kept, so that an interrupted Pack goes on. A folder
+// that is removed or replaced meanwhile is an error.
 // done is called after each shard. It returns the clips that could not be read.
 //
 // Why .npz: any program reads it, and videos that are not compressed are read from their
@@ -47,9 +48,11 @@ func Pack(ctx context.Context, src Source, cfg Config, dir string, done func(n, 
 	if cfg, err = Resolve(ctx, src, all, cfg); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	folder, err := atomicfile.OpenFolder(dir)
+	if err != nil {
 		return nil, err
 	}
+	defer folder.Close()
 	for at := 0; at < len(all); at += PackShard {
 		indices := all[at:min(at+PackShard, len(all))]
 		path := filepath.Join(dir, fmt.Sprintf("%06d.npz", at/PackShard))
@@ -64,6 +67,9 @@ func Pack(ctx context.Context, src Source, cfg Config, dir string, done func(n, 
 		default:
 			bad, err := packShard(ctx, src, indices, cfg, path, settings)
 			skipped = append(skipped, bad...)
+			if gone := folder.Check(); gone != nil {
+				return skipped, gone
+			}
 			if err != nil {
 				return skipped, err
 			}

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"magvit/trainer/usage"
 )
 
 // A packed set has the same batches, names, labels, parts, positions and split as its
@@ -107,5 +110,29 @@ func TestDamagedPackedClipIsLeftOut(t *testing.T) {
 	skipped, err := Each(t.Context(), src, upTo(3), Config{ValShare: .2}, 1, func(b *Batch) error { read = append(read, b.Names[0]); return nil })
 	if d := cmp.Diff([]string{"a", "c"}, read); d != "" || err != nil || len(skipped) != 1 || !strings.Contains(skipped[0].Error(), "damaged") {
 		t.Errorf("%s, %v, left out: %v", d, err, skipped)
+	}
+}
+
+// A folder that is removed, or replaced, between two shards is an error.
+func TestPackedFolderIsRemovedMeanwhile(t *testing.T) {
+	set, err := Synth(SynthConfig{Clips: PackShard + 1, Seed: 1, Size: 16, Frames: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(dir string) error{
+		"was removed or renamed": os.RemoveAll,
+		"was replaced":           func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o777)) },
+	} {
+		dir := filepath.Join(t.TempDir(), "packed")
+		_, err := Pack(t.Context(), set, Config{ValShare: .2}, dir, func(n, of int) {
+			if n < of {
+				if err := change(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, usage.Error) {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 }

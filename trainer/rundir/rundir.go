@@ -30,6 +30,7 @@ import (
 // Dir is the folder of one run, locked for one trainer.
 type Dir struct {
 	path      string
+	folder    *atomicfile.Folder
 	lock      *os.File
 	lines     *os.File  // metrics.jsonl
 	hash      hash.Hash // of its content
@@ -54,15 +55,18 @@ func Open(path string, log *slog.Logger) (d *Dir, fresh bool, err error) {
 	if path == "" {
 		return nil, false, usage.Errorf("no run directory: want --out RUN")
 	}
-	if err := os.MkdirAll(path, 0o777); err != nil {
-		return nil, false, usage.Errorf("run directory: %w", err)
-	}
-	entries, err := os.ReadDir(path)
+	folder, err := atomicfile.OpenFolder(path)
 	if err != nil {
 		return nil, false, usage.Errorf("run directory: %w", err)
 	}
-	d = &Dir{path: path, log: log}
+	d = &Dir{path: path, folder: folder, log: log}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		folder.Close()
+		return nil, false, usage.Errorf("run directory: %w", err)
+	}
 	if err := d.acquire(); err != nil {
+		folder.Close()
 		return nil, false, err
 	}
 	fresh = true
@@ -206,6 +210,14 @@ func (d *Dir) scalars(step int, now time.Time, list []metrics.Scalar) {
 	}
 }
 
+// Check returns an error that is atomicfile.ErrGone if the folder was removed, renamed or replaced since Open.
+func (d *Dir) Check() error {
+	if err := d.folder.Check(); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	return nil
+}
+
 // record appends a line to metrics.jsonl.
 func (d *Dir) record(v any) error {
 	line, err := json.Marshal(v)
@@ -275,7 +287,7 @@ func (d *Dir) picture(step int, name string, still, gif []byte) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(d.File("samples"), 0o777); err != nil {
+	if err := os.Mkdir(d.File("samples"), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	for ext, content := range map[string][]byte{"png": still, "gif": gif} {
@@ -375,5 +387,5 @@ func (d *Dir) Close() error {
 	if d.lines != nil {
 		errs = append(errs, d.lines.Close())
 	}
-	return errors.Join(append(errs, d.lock.Close())...)
+	return errors.Join(append(errs, d.lock.Close(), d.folder.Close())...)
 }
