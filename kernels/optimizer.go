@@ -30,7 +30,7 @@ const (
 //	ema <- ema + EMARate·(p - ema)
 //
 // norm2 is the squared norm of the unscaled gradient of all parameters. If it is
-// not finite, nothing changes. Where EMARate is 0, ema is neither read nor written.
+// not finite, nothing changes. Where EMARate is 0, ema is neither read nor written, and may be p.
 // Arguments: p, m, v, ema [Len], all read and written; g [Len], norm2 scalar, hyper [HyperLen].
 type AdamW struct {
 	Len      int

@@ -12,7 +12,7 @@ import (
 type buffers struct {
 	kernels   []kernels.Kernel
 	args      [][]kernels.Buffer
-	copy      kernels.Kernel // to the average
+	copy      kernels.Kernel // to the average; nil without one
 	now, then kernels.Buffer
 }
 
@@ -39,6 +39,9 @@ func newBuffers(s *checkpoint.State, of checkpoint.Section, statistics, guard ke
 		}
 		b.kernels, b.args = append(b.kernels, k), append(b.args, append(args, guard))
 	}
+	if !s.Average {
+		return b, nil
+	}
 	if b.copy, err = s.Backend.Prepare(kernels.Affine{Len: of.To - of.Trained, Mul: 1}); err != nil {
 		return nil, fmt.Errorf("trainer: %w", err)
 	}
@@ -50,5 +53,7 @@ func (b *buffers) update() {
 	for i, k := range b.kernels {
 		k.Run(b.args[i]...)
 	}
-	b.copy.Run(b.then, b.now)
+	if b.copy != nil {
+		b.copy.Run(b.then, b.now)
+	}
 }

@@ -24,7 +24,7 @@ func (t *training) checkMemory() error {
 	if err != nil {
 		return err
 	}
-	state := shardOf(t.cfg.Train, t.group).Bytes(t.net.NumParams())
+	state := shardOf(t.cfg.Train, t.group).Bytes(t.net.NumParams(), t.cfg.Train.EMA.Decay > 0)
 	need := func(batch int) int64 {
 		bytes := t.cfg.Data.LoaderBytes(batch)
 		if !onCPU {

@@ -98,14 +98,10 @@ func NewRankStepper(be kernels.Backend, net model.Network, c config.Config, g *r
 func newStepper(be kernels.Backend, net model.Network, c config.Config, g *ranks.Group) (s *Stepper, err error) {
 	s = &Stepper{cfg: c, be: be, net: net, programs: map[programKey]*program{}, part: partOf(c.Train.Accumulate, g)}
 	s.means = newStepMeans(net, s.part, g)
-	if s.state, err = checkpoint.NewShardedState(be, net, shardOf(c.Train, g)); err != nil {
+	if s.state, err = checkpoint.NewShardedState(be, net, shardOf(c.Train, g), c.Train.EMA.Decay > 0); err != nil {
 		return nil, err
 	}
-	weights := s.state.Params
-	if c.Train.EMA.Decay > 0 {
-		weights = s.state.EMA
-	}
-	s.task = task.New(be, net, c, weights)
+	s.task = task.New(be, net, c, s.state.EMA)
 	if s.optimizer, err = newOptimizer(c.Train, s.state, s.part); err != nil {
 		return nil, err
 	}

@@ -248,10 +248,14 @@ func (t *training) copyState(ctx context.Context) error {
 
 // common are the arenas that are the same on all ranks: before an evaluation or a checkpoint, see gatherState.
 func (t *training) common() []kernels.Buffer {
+	all := []kernels.Buffer{t.state.Params}
 	if t.state.Shard.Whole() {
-		return []kernels.Buffer{t.state.Params, t.state.M, t.state.V, t.state.EMA}
+		all = append(all, t.state.M, t.state.V)
 	}
-	return []kernels.Buffer{t.state.Params, t.state.EMA}
+	if t.state.Average {
+		all = append(all, t.state.EMA)
+	}
+	return all
 }
 
 // word is what each rank tells the others before a step.

@@ -11,17 +11,18 @@ import (
 	"magvit/trainer/usage"
 )
 
-// State is what training changes: five parallel arenas on a backend.
+// State is what training changes: parallel arenas on a backend.
 type State struct {
 	Layout
 	Backend kernels.Backend
 	Params  kernels.Buffer
 	Grads   kernels.Buffer
 	M, V    kernels.Buffer // AdamW's first and second moments, of the values in Shard
-	EMA     kernels.Buffer // average of the parameters; where moments are sharded, up to date in Shard alone
+	EMA     kernels.Buffer // average of the parameters, Params itself without one; where moments are sharded, up to date in Shard alone
 
-	Shard  Shard
-	Padded kernels.Buffer // Params, and as many values more as make all shards equal
+	Average bool // EMA is an arena of its own
+	Shard   Shard
+	Padded  kernels.Buffer // Params, and as many values more as make all shards equal
 
 	// Gathered are the moments of all ranks in the host's memory, where M and V are shards: what
 	// Load has read, and what Save writes. nil: they are not known here.
@@ -57,35 +58,47 @@ func (s *State) OwnPadded() kernels.Buffer {
 	return s.Padded.Slice(s.Shard.Rank*each, (s.Shard.Rank+1)*each)
 }
 
-// NewState allocates the arenas of a network.
+// NewState allocates the arenas of a network, the average's too.
 func NewState(be kernels.Backend, net model.Network) (*State, error) {
-	return NewShardedState(be, net, Shard{})
+	return NewShardedState(be, net, Shard{}, true)
 }
 
-// NewShardedState allocates the arenas of a network, and of the moments a shard.
-func NewShardedState(be kernels.Backend, net model.Network, shard Shard) (*State, error) {
+// NewShardedState allocates the arenas of a network, and of the moments a shard; that of the average if there is one.
+func NewShardedState(be kernels.Backend, net model.Network, shard Shard, average bool) (*State, error) {
 	s := &State{Layout: NewLayout(net), Backend: be, Shard: shard}
 	padded := s.Len
 	if !shard.Whole() {
 		padded = shard.each(s.Len) * shard.Size
 	}
 	from, to := s.Own()
-	for _, a := range []struct {
+	type arena struct {
 		to *kernels.Buffer
 		n  int
-	}{{&s.Padded, padded}, {&s.Grads, s.Len}, {&s.M, max(1, to-from)}, {&s.V, max(1, to-from)}, {&s.EMA, s.Len}} {
+	}
+	arenas := []arena{{&s.Padded, padded}, {&s.Grads, s.Len}, {&s.M, max(1, to-from)}, {&s.V, max(1, to-from)}}
+	if average {
+		arenas = append(arenas, arena{&s.EMA, s.Len})
+	}
+	for _, a := range arenas {
 		var err error
 		if *a.to, err = be.Alloc(a.n); err != nil {
 			return nil, fmt.Errorf("trainer: memory for %d parameters and their optimizer: %w", net.NumParams(), err)
 		}
 	}
-	s.Params = s.Padded.Slice(0, s.Len)
+	s.Params, s.Average = s.Padded.Slice(0, s.Len), average
+	if !average {
+		s.EMA = s.Params
+	}
 	return s, nil
 }
 
-// Bytes is the memory of a network's parameters, gradients, average and moments.
-func (s Shard) Bytes(params int) int64 {
-	return 4 * (3*int64(params) + 2*int64(params)/int64(max(1, s.Size)))
+// Bytes is the memory of a network's parameters, gradients and moments, and of the parameters' average if there is one.
+func (s Shard) Bytes(params int, average bool) int64 {
+	whole := 2
+	if average {
+		whole = 3
+	}
+	return 4 * (int64(whole*params) + 2*int64(params)/int64(max(1, s.Size)))
 }
 
 // Read copies an arena from the backend.
