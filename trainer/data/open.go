@@ -131,7 +131,11 @@ func (o *opener) tellLeft() {
 	for _, kind := range slices.Sorted(maps.Keys(o.left)) {
 		l := o.left[kind]
 		total += l.n
-		text = append(text, fmt.Sprintf("%d %s (%s)", l.n, kind, l.first))
+		why := ""
+		if _, err := os.Stat(l.first); err == nil && kind != ".txt" && slices.Contains(listKinds, kind) { // no member of an archive
+			why = ", which is read as a list where --data names it"
+		}
+		text = append(text, fmt.Sprintf("%d %s (%s%s)", l.n, kind, l.first, why))
 	}
 	if total > 0 {
 		o.problems = append(o.problems, fmt.Sprintf("%s of no kind that is read left out: %s", metrics.Plural(total, "file"), strings.Join(text, ", ")))

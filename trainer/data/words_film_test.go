@@ -52,13 +52,14 @@ func TestWhatIsLeftOutIsNamed(t *testing.T) {
 	write(t, filepath.Join(dir, "photo.bmp"), nil)
 	write(t, filepath.Join(dir, "empty.tar"), nil)
 	write(t, filepath.Join(dir, "song.mp3"), nil)
+	write(t, filepath.Join(dir, "parts.csv"), nil)
 	info, err := Inspect(t.Context(), mustOpen(t, Options{}, dir), 0)
 	if err != nil || info.Read != 1 || info.Unread != 1 {
 		t.Fatalf("%+v, %v", info, err)
 	}
 	all := strings.Join(info.Problems, "\n")
 	for _, want := range []string{
-		"1 image next to video files left out (photo.bmp)", "1 file of no kind that is read left out: 1 .mp3",
+		"1 image next to video files left out (photo.bmp)", "2 files of no kind that is read left out: 1 .csv (", "parts.csv, which is read as a list where --data names it), 1 .mp3 (",
 		"empty.tar: there are no files in the archive", "frames: 1.png: the file is empty (0 bytes)",
 	} {
 		if !strings.Contains(all, want) {
