@@ -1,13 +1,23 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 )
 
-// arrange moves flags before arguments, since the cli package stops looking for
-// flags at the first argument, and rewrites "help X" as "X --help".
+// dataFlag belongs to every command that reads a set of clips. arrange makes its arguments values of this flag, so that
+// magvit eval --checkpoint RUN clips/ and magvit inspect --data clips/ are what they seem.
+func dataFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: dataName, Usage: "clips, `DATA`: a file, folder or pattern; may be given again, or without --data"}
+}
+
+const dataName = "data"
+
+// arrange moves flags before arguments, since the cli package stops looking for flags at the first argument, makes the
+// arguments of a command with dataFlag values of it, and rewrites "help X" as "X --help". Arguments after --val are held-out
+// clips: a shell makes several words of --val val/*.mp4, and none of them may be trained on.
 func arrange(app *cli.App, args []string) []string {
 	if len(args) < 2 {
 		return args
@@ -26,19 +36,33 @@ func arrange(app *cli.App, args []string) []string {
 		flags, known = c.Flags, c.Subcommands
 	}
 	var operands []string
+	of := dataName // the flag that an argument is a value of
+	operand := func(words ...string) {
+		for _, word := range words {
+			if flagNamed(flags, dataName) == nil {
+				operands = append(operands, word)
+			} else {
+				out = append(out, "--"+of, word)
+			}
+		}
+	}
 	for len(rest) > 0 {
 		word := rest[0]
 		rest = rest[1:]
 		if word == "--" {
-			operands = append(operands, rest...)
+			operand(rest...)
 			break
 		}
 		if len(word) < 2 || word[0] != '-' {
-			operands = append(operands, word)
+			operand(word)
 			continue
 		}
 		out = append(out, word)
-		if takesValue(flags, word) && len(rest) > 0 {
+		name, _, whole := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		if of = dataName; name == "val" {
+			of = name
+		}
+		if f := flagNamed(flags, name); !whole && f != nil && !isBool(f) && len(rest) > 0 {
 			out, rest = append(out, rest[0]), rest[1:]
 		}
 	}
@@ -57,16 +81,17 @@ func named(commands []*cli.Command, name string) *cli.Command {
 	return nil
 }
 
-// takesValue reports whether the word after a flag is its value.
-func takesValue(flags []cli.Flag, word string) bool {
-	name := strings.TrimLeft(word, "-")
+// flagNamed returns the flag of that name, nil if there is none.
+func flagNamed(flags []cli.Flag, name string) cli.Flag {
 	for _, f := range flags {
-		for _, n := range f.Names() {
-			if n == name {
-				_, boolean := f.(*cli.BoolFlag)
-				return !boolean
-			}
+		if slices.Contains(f.Names(), name) {
+			return f
 		}
 	}
-	return false
+	return nil
+}
+
+func isBool(f cli.Flag) bool {
+	_, ok := f.(*cli.BoolFlag)
+	return ok
 }

@@ -18,7 +18,7 @@ func benchDataCommand() *cli.Command {
 		Usage:       "reading of clips as training reads them: clips/s, frames/s by stage, memory, and whether training waits",
 		Description: example("magvit bench data --data films/ --preset film-64", "magvit bench data --data films/ --preset film-128 --set data.workers=4 --step 250ms --json"),
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "data", Usage: "clips: a file, folder or pattern; may be given again"},
+			dataFlag(),
 			&cli.StringFlag{Name: "preset", DefaultText: "the one that train would choose", Usage: "the preset `NAME` whose data.* keys and batch are used"},
 			&cli.StringFlag{Name: "config", Usage: "a configuration `FILE` instead of a preset"},
 			&cli.StringSliceFlag{Name: "set", Usage: "override a key, `KEY=VALUE`, e.g. data.workers=4"},
@@ -58,9 +58,6 @@ type stage struct {
 }
 
 func benchData(c *cli.Context) error {
-	if _, err := arguments(c, 0, 0, ""); err != nil {
-		return err
-	}
 	if err := need(c, "data"); err != nil {
 		return err
 	}

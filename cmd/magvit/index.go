@@ -20,9 +20,9 @@ func indexCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "index",
 		Usage:       "scan films once, so that later commands start at once",
-		ArgsUsage:   "PATH...",
 		Description: example("magvit index films/ --out set.index", "magvit train --preset small --data films/ --index set.index --out runs/a --set data.size=64 --set data.frames=17"),
 		Flags: []cli.Flag{
+			dataFlag(),
 			&cli.StringFlag{Name: "out", Usage: "the index `FILE` to write or to bring up to date"},
 			jsonFlag(),
 		},
@@ -31,8 +31,11 @@ func indexCommand() *cli.Command {
 }
 
 func index(c *cli.Context) error {
-	paths, out, err := setAndOut(c)
-	if err != nil {
+	if err := need(c, "data", "out"); err != nil {
+		return err
+	}
+	paths, out := c.StringSlice("data"), c.String("out")
+	if err := protect(out, "--out", paths...); err != nil {
 		return err
 	}
 	group, err := openRanks(c)
@@ -94,18 +97,6 @@ func mergeIndexes(ctx context.Context, x *data.Index) error {
 		}
 	}
 	return nil
-}
-
-// setAndOut are the PATHs of a set, and --out, which is none of them.
-func setAndOut(c *cli.Context) (paths []string, out string, err error) {
-	if paths, err = arguments(c, 1, 1<<30, "PATH"); err != nil {
-		return nil, "", err
-	}
-	if err := need(c, "out"); err != nil {
-		return nil, "", err
-	}
-	out = c.String("out")
-	return paths, out, protect(out, "--out", paths...)
 }
 
 // setProgress starts the progress of a command on a set, and logs the set's problems.

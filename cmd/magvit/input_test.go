@@ -132,7 +132,7 @@ func TestBadInput(t *testing.T) {
 		"no pixels":       {[]string{"synth", "--size", "0", "--out", "x.npz"}, []string{"size"}},
 		"synth to text":   {[]string{"synth", "--out", "x.txt"}, []string{"x.txt", ".npz"}},
 		"no report":       {[]string{"report", t.TempDir()}, []string{"no run directory"}},
-		"inspect nothing": {[]string{"inspect"}, []string{"PATH is missing"}},
+		"inspect nothing": {[]string{"inspect"}, []string{"--data is missing"}},
 		"filter":          {[]string{"bench", "--filter", "["}, []string{"--filter"}},
 		"filter nothing":  {[]string{"bench", "--filter", "Attend9"}, []string{"Attend9"}},
 		"bench peak":      {[]string{"bench", "step", "--preset", "tiny", "--plan", "--peak", "790,0,3"}, []string{"--peak 790,0,3", "\"0\""}},

@@ -16,9 +16,9 @@ func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "inspect",
 		Usage:       "show the clips of files: count, sizes, range, labels, problems; or what a file of weights is",
-		ArgsUsage:   "PATH...",
 		Description: example("magvit inspect clips.npz", "magvit inspect --limit 50 'videos/*/*.mp4'", "magvit inspect video_128_262144.ckpt"),
 		Flags: []cli.Flag{
+			dataFlag(),
 			&cli.IntFlag{Name: "limit", Value: 200, Usage: "clips to decode, evenly spread; 0: all"},
 			indexFlag(),
 			jsonFlag(),
@@ -28,10 +28,10 @@ func inspectCommand() *cli.Command {
 }
 
 func inspect(c *cli.Context) error {
-	paths, err := arguments(c, 1, 1<<30, "PATH")
-	if err != nil {
+	if err := need(c, "data"); err != nil {
 		return err
 	}
+	paths := c.StringSlice("data")
 	if c.Int("limit") < 0 {
 		return usagef("--limit %d: want 0 (all clips) or more", c.Int("limit"))
 	}

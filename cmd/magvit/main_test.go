@@ -287,12 +287,17 @@ func TestParsesFindsWhatIsWrong(t *testing.T) {
 func TestArrange(t *testing.T) {
 	app := newApp(io.Discard, io.Discard)
 	for line, want := range map[string]string{
-		"magvit inspect a.npz --json":                  "magvit inspect --json -- a.npz",
-		"magvit inspect a.npz --limit 3 b.npz":         "magvit inspect --limit 3 -- a.npz b.npz",
-		"magvit inspect --limit=3 a.npz -- --json":     "magvit inspect --limit=3 -- a.npz --json",
+		"magvit codes a.npz --json":                    "magvit codes --json -- a.npz",
+		"magvit compare a.npz --frames 3 b.npz":        "magvit compare --frames 3 -- a.npz b.npz",
+		"magvit compare --frames=3 a.npz -- --json":    "magvit compare --frames=3 -- a.npz --json",
+		"magvit inspect a --limit 3 b --data c d":      "magvit inspect --data a --limit 3 --data b --data c --data d",
+		"magvit inspect --limit=3 a.npz -- --json":     "magvit inspect --limit=3 --data a.npz --data --json",
+		"magvit encode --offload a --json b --out c":   "magvit encode --offload --data a --json --data b --out c",
+		"magvit train a --val b c --out d e --val=f g": "magvit train --data a --val b --val c --out d --data e --val=f --val g",
+		"magvit bench data clips":                      "magvit bench data --data clips",
 		"magvit bench step --preset tiny":              "magvit bench step --preset tiny",
 		"magvit help bench step":                       "magvit bench step --help",
-		"magvit train --unknown x --out y":             "magvit train --unknown --out y -- x",
+		"magvit train --unknown x --out y":             "magvit train --unknown --data x --out y",
 		"magvit":                                       "magvit",
 		"magvit --version":                             "magvit --version",
 		"magvit presets tiny":                          "magvit presets -- tiny",
@@ -327,6 +332,7 @@ func TestSmallCommandsPrintJSON(t *testing.T) {
 		"bench step --preset tiny --json --batch 1":            {"arena_bytes", "value_bytes"},
 		"inspect --limit 2 " + clips(t) + " --json":            {"read"},
 		"inspect --json " + clips(t) + " " + clips(t):          {"clips"},
+		"inspect --json --data " + clips(t):                    {"clips"},
 		"bench --json --filter=^Add.Len:7 --check":             {"kernels"},
 		"bench step --preset tiny --json --frames 8 --explain": {"gflop"},
 	} {

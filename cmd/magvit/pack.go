@@ -12,9 +12,9 @@ func packCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "pack",
 		Usage:       "decode, cut and scale a set once, for training at the speed of memory",
-		ArgsUsage:   "PATH...",
 		Description: example("magvit pack films/ --out packed --size 64 --frames 17 --windows all", "magvit train --preset small --data packed --out runs/a"),
 		Flags: []cli.Flag{
+			dataFlag(),
 			&cli.StringFlag{Name: "out", Usage: "the `FOLDER` to write .npz shards to; shards that are there are kept"},
 			&cli.IntFlag{Name: "size", DefaultText: "as the first clip", Usage: "side of a frame in pixels"},
 			&cli.IntFlag{Name: "frames", DefaultText: "as many as the first clip has", Usage: "frames of a clip"},
@@ -30,8 +30,11 @@ func packCommand() *cli.Command {
 }
 
 func pack(c *cli.Context) error {
-	paths, out, err := setAndOut(c)
-	if err != nil {
+	if err := need(c, "data", "out"); err != nil {
+		return err
+	}
+	paths, out := c.StringSlice("data"), c.String("out")
+	if err := protect(out, "--out", paths...); err != nil {
 		return err
 	}
 	if err := checkFolder("--out", out); err != nil {

@@ -31,7 +31,7 @@ func trainCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "preset", DefaultText: "chosen by the clips", Usage: "start from the preset `NAME` (magvit presets lists them)"},
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from a YAML `FILE`"},
-			&cli.StringSliceFlag{Name: "data", Usage: "clips: a file, folder or pattern; may be given again"},
+			dataFlag(),
 			&cli.StringSliceFlag{Name: "val", Usage: "held-out clips, `DATA`: all clips of --data are for training; may be given again"},
 			indexFlag(),
 			&cli.StringFlag{Name: "out", Usage: "the run's directory, `RUN`"},
@@ -52,9 +52,6 @@ func trainCommand() *cli.Command {
 }
 
 func train(c *cli.Context) error {
-	if _, err := arguments(c, 0, 0, ""); err != nil {
-		return err
-	}
 	if err := need(c, "data", "out"); err != nil {
 		return err
 	}

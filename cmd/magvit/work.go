@@ -34,7 +34,7 @@ const workBatch = 4 // clips that are encoded together
 func workFlags(split string, more ...cli.Flag) []cli.Flag {
 	return append(append([]cli.Flag{
 		checkpointFlag(),
-		&cli.StringSliceFlag{Name: "data", Usage: "clips: a file, folder or pattern; may be given again"},
+		dataFlag(),
 		&cli.StringFlag{Name: "split", Value: split, Usage: "which clips: val (held out), train, test (where folders or a list name them) or all"},
 		indexFlag(),
 		&cli.BoolFlag{Name: "strict", Usage: "stop at a clip that cannot be read, instead of leaving it out"},
@@ -123,9 +123,6 @@ func openWork(c *cli.Context, open codecOpener) (*work, error) {
 
 // newWork checks the flags and opens nothing yet.
 func newWork(c *cli.Context) (*work, error) {
-	if _, err := arguments(c, 0, 0, ""); err != nil {
-		return nil, err
-	}
 	if err := need(c, "checkpoint", "data"); err != nil {
 		return nil, err
 	}
