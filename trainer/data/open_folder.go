@@ -14,17 +14,28 @@ import (
 	"magvit/trainer/usage"
 )
 
-// splits reports whether folders divide a set by their names: one is for training, another one for
+// splits reports whether folders, arrays or archives divide a set by their names: one is for training, another one for
 // validation or test.
 func (o *opener) splits(entries []fs.DirEntry) bool {
 	var train, held bool
 	for _, e := range entries {
-		if e.IsDir() {
-			p := partOfFolder(e.Name())
-			train, held = train || p == partTrain, held || p == partVal || p == partTest
-		}
+		p := partOfEntry(e)
+		train, held = train || p == partTrain, held || p == partVal || p == partTest
 	}
 	return train && held && o.part == ""
+}
+
+// partOfEntry is the part that the name of a folder, an array or an archive means, "" if none.
+func partOfEntry(e fs.DirEntry) part {
+	name := e.Name()
+	if !e.IsDir() {
+		kind := kindOf(name)
+		if kind != ".tar" && !slices.Contains(arrayKinds, kind) {
+			return ""
+		}
+		name = strings.TrimSuffix(name, filepath.Ext(name))
+	}
+	return partOfFolder(name)
 }
 
 // folder searches a folder below a root; nothing is opened but arrays. class is that of the files in it,
@@ -66,14 +77,13 @@ func (o *opener) folder(root int, dir, class, above string) error {
 			}
 			mode = st.Mode().Type()
 		}
+		below, before := name, o.part
+		if p := partOfEntry(e); split && p != "" {
+			below, o.part = class, p
+		}
 		switch kind := kindOf(name); {
 		case mode.IsDir():
-			below, before := name, o.part
-			if p := partOfFolder(name); split && p != "" {
-				below, o.part = class, p
-			}
 			err = o.folder(root, filepath.Join(dir, name), below, class)
-			o.part = before
 		case !mode.IsRegular():
 			o.problems = append(o.problems, filepath.Join(at, name)+": not a regular file, left out")
 		case slices.Contains(arrayKinds, kind):
@@ -89,6 +99,7 @@ func (o *opener) folder(root int, dir, class, above string) error {
 		default:
 			o.leave(filepath.Join(at, name))
 		}
+		o.part = before
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -281,6 +282,37 @@ func TestPartsByFolderAtAnyDepth(t *testing.T) {
 		if d := cmp.Diff(c.want, got); d != "" {
 			t.Error(d)
 		}
+	}
+}
+
+// Arrays, archives and folders of parts next to each other.
+func TestPartsByFile(t *testing.T) {
+	array, clip := npy("|u1", []int{1, 2, 3, 2, 2}, make([]uint8, 24)), npy("|u1", []int{2, 2, 2, 3}, make([]uint8, 24))
+	for _, c := range []struct{ files, want []string }{
+		{[]string{"train_0.npy", "train_1.npy", "val.npy", "more.npy"}, []string{"more.npy ", "train_0.npy train", "train_1.npy train", "val.npy val"}},
+		{[]string{"train.npy", "test/x.npy"}, []string{"x.npy test", "train.npy train"}},
+		{[]string{"train.npy", "val.txt"}, []string{"train.npy "}},
+		{[]string{"val.npy", "x.npy"}, []string{"val.npy ", "x.npy "}},
+	} {
+		root := t.TempDir()
+		for _, name := range c.files {
+			write(t, filepath.Join(root, name), array)
+		}
+		src := mustOpen(t, Options{}, root)
+		var got []string
+		for i := range src.Len() {
+			got = append(got, path.Dir(src.Name(i))+" "+Part(src, i))
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Error(d)
+		}
+	}
+	root := t.TempDir()
+	write(t, filepath.Join(root, "train.tar"), tarOf(t, tarFile{"a.npy", clip}))
+	write(t, filepath.Join(root, "val.tar"), tarOf(t, tarFile{"b.npy", clip}))
+	src := mustOpen(t, Options{}, root)
+	if train, val, err := Split(src, .2); err != nil || len(train) != 1 || len(val) != 1 || Part(src, val[0]) != "val" {
+		t.Errorf("archives: %v, %v, %v", train, val, err)
 	}
 }
 
