@@ -2,10 +2,10 @@ package model
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
@@ -329,7 +329,7 @@ func TestFirstValues(t *testing.T) {
 	tok := create(t, small())
 	params, offsets := parameters(tok, 9)
 	again, _ := parameters(tok, 9)
-	if !cmp.Equal(params, again) {
+	if !slices.Equal(params, again) {
 		t.Error("the same seed draws other values")
 	}
 	for i, p := range tok.Params {

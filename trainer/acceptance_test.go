@@ -85,7 +85,7 @@ func logged(t *testing.T, dir string) (steps []map[string]any, val []map[string]
 
 func TestTrainingLoopRuns(t *testing.T) {
 	o := tiny(t, 6)
-	o.Config.Train.Samples = 4
+	o.Config.Train.Samples = 1
 	if r := run(t, t.Context(), o); r.Step != 6 {
 		t.Errorf("%d steps done, want 6", r.Step)
 	}

@@ -69,7 +69,7 @@ func TestDataErrorSavesACheckpoint(t *testing.T) {
 
 // Samples, events and progress that cannot be written do not end a training.
 func TestOrnamentsDoNotEndATraining(t *testing.T) {
-	o, log := small(t, "train.eval_every=2")
+	o, log := small(t, "train.eval_every=2", "train.samples=1")
 	o.OnStep = func(step int) {
 		if step == 1 {
 			trainertest.Check(t, errors.Join(os.RemoveAll(filepath.Join(o.Out, "samples")), os.WriteFile(filepath.Join(o.Out, "samples"), nil, 0o666)))
@@ -85,8 +85,8 @@ func TestOrnamentsDoNotEndATraining(t *testing.T) {
 
 // Killed before the first checkpoint, a run begins from nothing: with the pictures of its first evaluation.
 func TestBeginsFromNothingWithoutACheckpoint(t *testing.T) {
-	o, _ := small(t, "train.steps=2")
-	straight, _ := small(t, "train.steps=2")
+	o, _ := small(t, "train.steps=2", "train.samples=1")
+	straight, _ := small(t, "train.steps=2", "train.samples=1")
 	run(t, t.Context(), straight)
 	ctx, cancel := context.WithCancel(t.Context())
 	o.OnStep = func(int) { cancel() }

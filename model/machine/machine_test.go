@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -477,7 +478,7 @@ func TestPlacesOfLivingValuesDoNotOverlap(t *testing.T) {
 	for i, s := range p.steps {
 		for _, a := range s.args[1:] {
 			h := a.(kernels.Host)
-			if w, ok := wrote[&h[0]]; ok && !cmp.Equal(w, []float32(h)) {
+			if w, ok := wrote[&h[0]]; ok && !slices.Equal(w, h) {
 				t.Fatalf("step %d, %s: an input was overwritten before it was read", i, kernels.Name(s.spec))
 			}
 		}

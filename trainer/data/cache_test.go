@@ -98,7 +98,7 @@ func TestCacheHasTheSameBits(t *testing.T) {
 		}
 		dir := filepath.Join(t.TempDir(), "cache")
 		want := read("")
-		if got := read(dir); !cmp.Equal(got, want) {
+		if got := read(dir); !cmp.Equal(got, want, sameFloats) {
 			t.Error("batches differ while the cache is filled")
 		}
 		paths, _ := cached(t, dir)
@@ -106,7 +106,7 @@ func TestCacheHasTheSameBits(t *testing.T) {
 			t.Fatalf("%d clips were stored", len(paths))
 		}
 		filled := time.Now()
-		if got := read(dir); !cmp.Equal(got, want) {
+		if got := read(dir); !cmp.Equal(got, want, sameFloats) {
 			t.Error("batches from the cache differ")
 		}
 		for _, p := range paths { // read, and not written again
@@ -128,7 +128,7 @@ func TestCacheHasTheSameBits(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := read(dir); !cmp.Equal(got, want) {
+		if got := read(dir); !cmp.Equal(got, want, sameFloats) {
 			t.Error("batches differ where the cache is damaged")
 		}
 	}
@@ -243,7 +243,7 @@ func TestCachedClipsHaveTheirBits(t *testing.T) {
 		for _, whole := range []bool{false, true} {
 			raw := encodeCached(&decoded{Clip: want}, whole)
 			got, w, err := decodeCached(raw, nil)
-			if err != nil || w != whole || !cmp.Equal(got.clip(nil), want) {
+			if err != nil || w != whole || !cmp.Equal(got.clip(nil), want, sameFloats) {
 				t.Errorf("%+v: %+v, %v", want, got, err)
 			}
 			for cut := range len(raw) {

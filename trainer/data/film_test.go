@@ -171,7 +171,7 @@ func TestWindowsDependOnSeedAndStepOnly(t *testing.T) {
 		l = mustLoad(t, films, cfg, 2, true)
 		for _, step := range []int{0, 4, 2} {
 			l.Seek(step)
-			if d := cmp.Diff(want[step], next(t, l)); d != "" {
+			if d := cmp.Diff(want[step], next(t, l), sameFloats); d != "" {
 				t.Errorf("%s, step %d, 3 workers: %s", windows, step, d)
 			}
 		}
@@ -202,7 +202,7 @@ func TestWindowsOfFilmsDependOnSeedAndStepOnly(t *testing.T) {
 	cfg.Workers = 3
 	l = mustLoad(t, src, cfg, 2, true)
 	for step := range want {
-		if d := cmp.Diff(want[step], next(t, l)); d != "" {
+		if d := cmp.Diff(want[step], next(t, l), sameFloats); d != "" {
 			t.Errorf("step %d, 3 workers: %s", step, d)
 		}
 	}

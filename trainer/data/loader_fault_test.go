@@ -110,7 +110,7 @@ func FuzzLoaderUnderFaults(f *testing.F) {
 				if err != nil {
 					t.Fatalf("step %d: %v", at, err)
 				}
-				if d := cmp.Diff(want[at], *b); d != "" {
+				if d := cmp.Diff(want[at], *b, sameFloats); d != "" {
 					t.Fatalf("step %d: %s", at, d)
 				}
 				at++

@@ -125,7 +125,7 @@ func TestSpilledVideosEqualThoseInMemoryAndAreRemoved(t *testing.T) {
 	path, dir := tempNPZ(t, Array{"videos", shape, v}), t.TempDir()
 	memory, spilled := mustOpen(t, Options{}, path), mustOpen(t, Options{Memory: 1, TempDir: dir}, path)
 	for i := range 5 {
-		if d := cmp.Diff(mustRead(t, memory, i), mustRead(t, spilled, i)); d != "" {
+		if d := cmp.Diff(mustRead(t, memory, i), mustRead(t, spilled, i), sameFloats); d != "" {
 			t.Errorf("clip %d: %s", i, d)
 		}
 	}
@@ -145,7 +145,7 @@ func TestShardsShareTheMemoryLimit(t *testing.T) {
 	if a, b := parts[0].(*arrays), parts[1].(*arrays); a.disk != nil || b.disk == nil {
 		t.Error("want the first shard in memory and the second one spilled")
 	}
-	if d := cmp.Diff(mustRead(t, src, 1), mustRead(t, src, 3)); d != "" {
+	if d := cmp.Diff(mustRead(t, src, 1), mustRead(t, src, 3), sameFloats); d != "" {
 		t.Error(d)
 	}
 }
@@ -291,7 +291,7 @@ func TestWriteArraysThenRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	got["one"] = Array{"one", append([]int{}, got["one"].Shape...), got["one"].Data}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, got, sameFloats); d != "" {
 		t.Error(d)
 	}
 	if _, err := ReadArrays(path, "labels"); err == nil || !strings.Contains(err.Error(), "it holds codes, names, one") {

@@ -165,7 +165,7 @@ func TestGIFDisposal(t *testing.T) {
 		}
 		c := mustRead(t, mustOpen(t, Options{}, tempFile(t, "a.gif", b.Bytes())), 0)
 		want := append([]float32{1, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0}, append(left, 1, 0, 0)...)
-		if d := cmp.Diff(want, c.Video); d != "" || c.T != 3 {
+		if d := cmp.Diff(want, c.Video, sameFloats); d != "" || c.T != 3 {
 			t.Errorf("disposal %d: %s", disposal, d)
 		}
 	}

@@ -41,7 +41,7 @@ func TestPackedSetsReadTheSame(t *testing.T) {
 			t.Errorf("step %d: off by %v", step, far)
 		}
 		want.Video, got.Video = nil, nil
-		if d := cmp.Diff(want, got); d != "" {
+		if d := cmp.Diff(want, got, sameFloats); d != "" {
 			t.Errorf("step %d: %s", step, d)
 		}
 	}
@@ -77,7 +77,7 @@ func TestPackedSetsReadTheSame(t *testing.T) {
 	packed = mustOpen(t, Options{}, dir)
 	for i := range 4 {
 		want, got := mustRead(t, set, i), mustRead(t, packed, i)
-		if d := cmp.Diff([][]float32{want.Video, want.Points, want.Trajectory}, [][]float32{got.Video, got.Points, got.Trajectory}); d != "" || got.Name != want.Name {
+		if d := cmp.Diff([][]float32{want.Video, want.Points, want.Trajectory}, [][]float32{got.Video, got.Points, got.Trajectory}, sameFloats); d != "" || got.Name != want.Name {
 			t.Errorf("clip %d: %s", i, d)
 		}
 	}

@@ -137,7 +137,7 @@ func TestWrittenSetReadsTheSame(t *testing.T) {
 	for i := range 6 {
 		want, got := mustRead(t, set, i), mustRead(t, src, i)
 		want.Name = got.Name
-		if d := cmp.Diff(want, got); d != "" {
+		if d := cmp.Diff(want, got, sameFloats); d != "" {
 			t.Errorf("clip %d: %s", i, d)
 		}
 	}
