@@ -47,10 +47,17 @@ func AnimatedGIF(w io.Writer, clips []Pair) error {
 	anim := &gif.GIF{Config: image.Config{ColorModel: palette, Width: width * k, Height: height * k}}
 	for _, src := range frames {
 		dst := image.NewPaletted(image.Rect(0, 0, width*k, height*k), palette)
-		for y := range height * k {
-			for x := range width * k {
-				at := src.PixOffset(x/k, y/k)
-				dst.Pix[y*dst.Stride+x] = index(src.Pix[at], src.Pix[at+1], src.Pix[at+2])
+		for y := range height {
+			line := dst.Pix[y*k*dst.Stride:][:width*k]
+			for x := range width {
+				at := src.PixOffset(x, y)
+				i := index(src.Pix[at], src.Pix[at+1], src.Pix[at+2])
+				for j := range k {
+					line[x*k+j] = i
+				}
+			}
+			for j := 1; j < k; j++ {
+				copy(dst.Pix[(y*k+j)*dst.Stride:], line)
 			}
 		}
 		anim.Image = append(anim.Image, dst)

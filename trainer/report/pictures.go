@@ -108,11 +108,19 @@ func clamp(v float32) float32 {
 	return 0
 }
 
-// draw paints one frame of a view with its upper left corner at (x0,y0).
+// draw paints one frame of a view, enlarged k times, with its upper left corner at (x0,y0).
 func (p Pair) draw(dst *image.RGBA, x0, y0, k, view, frame int) {
-	for y := range p.H * k {
-		for x := range p.W * k {
-			dst.SetRGBA(x0+x, y0+y, p.pixel(view, frame, y/k, x/k))
+	line := make([]uint8, 0, 4*p.W*k)
+	for y := range p.H {
+		line = line[:0]
+		for x := range p.W {
+			c := p.pixel(view, frame, y, x)
+			for range k {
+				line = append(line, c.R, c.G, c.B, c.A)
+			}
+		}
+		for i := range k {
+			copy(dst.Pix[dst.PixOffset(x0, y0+y*k+i):], line)
 		}
 	}
 }
