@@ -6,7 +6,8 @@
 // a warp runs as far as it can before the next one starts.
 //
 // Static shared memory must be declared in __global__ functions, not in templates or inline
-// functions: it is a linker section of its own, filled with NaN before each block.
+// functions: it is a linker section of its own, filled with NaN before each block. Each .cu file
+// has one, "emul_shared_" and the file's name, which is the text SOURCE while the file is included.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -28,7 +29,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-#define __shared__ static __attribute__((section("emul_shared"), aligned(16)))
+#define __shared__ static __attribute__((section(SOURCE), aligned(16)))
 #define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emul::dynamic.data())
 
 namespace emul {
@@ -70,9 +71,10 @@ using std::isfinite;
 using std::max;
 using std::min;
 
-// The linker's names for both ends of the section; weak, as it may be absent.
-extern "C" char __start_emul_shared[] __attribute__((weak, visibility("hidden")));
-extern "C" char __stop_emul_shared[] __attribute__((weak, visibility("hidden")));
+// Declares the linker's names for both ends of a file's section; weak, as it may be absent.
+#define SHARED_OF(file)                                                                    \
+  extern "C" char __start_emul_shared_##file[] __attribute__((weak, visibility("hidden"))); \
+  extern "C" char __stop_emul_shared_##file[] __attribute__((weak, visibility("hidden")));
 
 namespace emul {
 
@@ -106,6 +108,14 @@ struct Thread {
 
 enum Order { FORWARD, REVERSE, SHUFFLED };
 
+// A kernel.
+struct Entry {
+  const char* name;
+  void (*run)(const char*);
+  size_t length;              // bytes of arguments
+  char *shared, *shared_end;  // static shared memory of its file
+};
+
 constexpr size_t STACK = 64 << 10;
 
 static Index grid, block, at;  // gridDim, blockDim, blockIdx
@@ -136,7 +146,8 @@ emul_switch:
   ret
 )");
 static void prepare(Thread& t, char* stack) {
-  void** sp = reinterpret_cast<void**>(stack + STACK - 64);
+  // At multiples of STACK all stacks would begin in the same sets of the caches.
+  void** sp = reinterpret_cast<void**>(stack + STACK - 64 - t.number % 64 * 64);
   *--sp = nullptr;  // return address of entry, which never returns
   *--sp = reinterpret_cast<void*>(entry);
   for (int i = 0; i < 6; i++) *--sp = nullptr;
@@ -283,20 +294,23 @@ static uint32_t xorshift32(uint32_t& state) {
   return state;
 }
 
-// The numbers 0 to n-1 in the given order.
-static std::vector<unsigned> in_order(unsigned n, Order order, uint32_t& seed) {
-  std::vector<unsigned> v(n);
-  for (unsigned i = 0; i < n; i++) v[i] = order == REVERSE ? n - 1 - i : i;
+// Writes the numbers 0 to n-1, at most 32, in the given order.
+static void in_order(unsigned char (&numbers)[32], unsigned n, Order order, uint32_t& seed) {
+  for (unsigned i = 0; i < n; i++) numbers[i] = order == REVERSE ? n - 1 - i : i;
   if (order == SHUFFLED)
-    for (unsigned i = n; i > 1; i--) std::swap(v[i - 1], v[xorshift32(seed) % i]);
-  return v;
+    for (unsigned i = n; i > 1; i--) std::swap(numbers[i - 1], numbers[xorshift32(seed) % i]);
 }
 
 // Runs each lane of a warp until it waits; false if all are waiting.
 static bool run_warp(unsigned warp, Order order, uint32_t& seed) {
+  unsigned char lanes[32];
+  unsigned n = std::min<size_t>(32, threads.size() - 32 * warp);
+  Thread* first = &threads[32 * warp];
+  if (std::none_of(first, first + n, [](const Thread& t) { return t.state == READY; })) return false;
+  in_order(lanes, n, order, seed);
   bool moved = false;
-  for (unsigned i : in_order(std::min<size_t>(32, threads.size() - 32 * warp), order, seed)) {
-    Thread& t = threads[32 * warp + i];
+  for (unsigned i = 0; i < n; i++) {
+    Thread& t = first[lanes[i]];
     if (t.state != READY || !failure.empty()) continue;
     moved = true;
     current = &t;
@@ -305,8 +319,8 @@ static bool run_warp(unsigned warp, Order order, uint32_t& seed) {
   return moved;
 }
 
-static void run_block(Order order, uint32_t& seed) {
-  poison(__start_emul_shared, __stop_emul_shared);
+static void run_block(const Entry& k, Order order, uint32_t& seed) {
+  poison(k.shared, k.shared_end);
   poison(dynamic.data(), dynamic.data() + dynamic.size());
   size_t n = threads.size();
   in_warp.assign((n + 31) / 32, 0);
@@ -321,9 +335,10 @@ static void run_block(Order order, uint32_t& seed) {
   if (extension.start) extension.start();
   for (bool moved = true; moved && failure.empty();) {
     moved = false;
-    std::vector<unsigned> warps = in_order((n + 31) / 32, order, seed);
-    for (unsigned w : warps)
-      while (run_warp(w, order, seed)) moved = true;
+    unsigned char warps[32];
+    in_order(warps, (n + 31) / 32, order, seed);
+    for (unsigned w = 0; w < (n + 31) / 32; w++)
+      while (run_warp(warps[w], order, seed)) moved = true;
     if (!moved && extension.idle) moved = extension.idle(order, seed);
   }
   for (Thread& t : threads)
@@ -355,14 +370,10 @@ static size_t length(void (*)(A...)) {
   return at;
 }
 
-struct Entry {
-  const char* name;
-  void (*run)(const char*);
-  size_t length;  // bytes of arguments
-};
 }  // namespace emul
 
-#define KERNEL(name) {#name, [](const char* args) { emul::call(name, args); }, emul::length(name)}
+#define KERNEL(file, name) \
+  {#name, [](const char* args) { emul::call(name, args); }, emul::length(name), __start_emul_shared_##file, __stop_emul_shared_##file}
 
 #define threadIdx (emul::current->id)
 #define blockIdx (emul::at)
@@ -437,7 +448,7 @@ static const char* launch(const Entry& k, const unsigned* g, const unsigned* b, 
     for (uint64_t i = 0; i < blocks && failure.empty(); i++) {
       uint64_t j = order == REVERSE ? blocks - 1 - i : i;
       at = {unsigned(j % grid.x), unsigned(j / grid.x % grid.y), unsigned(j / grid.x / grid.y)};
-      run_block(Order(order), seed);
+      run_block(k, Order(order), seed);
     }
   }
   if (failure.empty()) return nullptr;

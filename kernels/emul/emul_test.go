@@ -15,10 +15,10 @@ import (
 func trials(t *testing.T, sources []string) func(i int, order Order) ([]float32, error) {
 	t.Helper()
 	var main, table strings.Builder
-	main.WriteString("#include \"mma.h\"\n")
+	main.WriteString("#define SOURCE \"emul_shared_trials\"\n#include \"mma.h\"\nSHARED_OF(trials)\n")
 	for i, source := range sources {
 		fmt.Fprintf(&main, "extern \"C\" __global__ void k%d(float* y) {\n%s\n}\n", i, source)
-		fmt.Fprintf(&table, "KERNEL(k%d), ", i)
+		fmt.Fprintf(&table, "KERNEL(trials, k%d), ", i)
 	}
 	fmt.Fprintf(&main, "static const emul::Entry table[] = {%s};\nLIBRARY(table)\n", table.String())
 	lib, err := Compile(t.TempDir(), main.String())
@@ -103,7 +103,7 @@ func mustGive(t *testing.T, cases []valued) {
 func TestViolationsAreReported(t *testing.T) {
 	cases := []violation{
 		{"a barrier that half of the threads pass by", "if (threadIdx.x < 32) __syncthreads();",
-			",0,0): hang: of 64 threads 32 wait at __syncthreads (line 3), 0 in a warp's collective, 32 have returned"},
+			",0,0): hang: of 64 threads 32 wait at __syncthreads (line 5), 0 in a warp's collective, 32 have returned"},
 		{"two barriers at once", "if (threadIdx.x < 32) __syncthreads(); else\n__syncthreads();", "barriers of lines"},
 		{"a shuffle that a lane passes by", "if (threadIdx.x) y[threadIdx.x] = __shfl_xor_sync(~0u, 1.f, 1);", "hang: of 64 threads 0 wait at __syncthreads, 31 in a warp's collective, 33 have returned"},
 		{"different masks", "__ballot_sync(threadIdx.x % 2 ? 0x3u : ~0u, 1);", "mask"},

@@ -146,12 +146,16 @@ static bool complete_one(Order order, uint32_t& seed) {
 
 // Warpgroups.
 
-static Warpgroup& warpgroup() { return warpgroups[current->number / WARPGROUP]; }
+// The warpgroup of a thread. A block has none before one of its threads uses its own.
+static Warpgroup& warpgroup(const Thread& t) {
+  if (warpgroups.empty()) warpgroups.resize((threads.size() + WARPGROUP - 1) / WARPGROUP);
+  return warpgroups[t.number / WARPGROUP];
+}
 
 // Blocks until all threads of the warpgroup execute the instruction; the last one runs work.
 template <class F>
 static void meet(const char* instruction, uint64_t a, uint64_t b, float* registers, F work) {
-  Warpgroup& g = warpgroup();
+  Warpgroup& g = warpgroup(*current);
   unsigned first = current->number / WARPGROUP * WARPGROUP;
   if (threads.size() < first + WARPGROUP) stop("a warpgroup has 128 threads");
   if (g.arrived == 0) g.instruction = instruction, g.a = a, g.b = b;
@@ -241,7 +245,7 @@ static void multiply(Warpgroup& g, Major majorA, Major majorB, uint64_t a, uint6
 // wgmma_wait of a warp: a lane's source is the number of groups that may stay pending, its value
 // the address of its registers.
 static void wait_lanes(Thread* warp, unsigned) {
-  Warpgroup& g = warpgroups[warp->number / WARPGROUP];
+  Warpgroup& g = warpgroup(*warp);
   unsigned w = warp->number % WARPGROUP / 32;
   size_t to = g.committed.size() - std::min(size_t(warp->source), g.committed.size());
   for (; g.waited[w] < to; g.waited[w]++)
@@ -252,7 +256,7 @@ static void wait_lanes(Thread* warp, unsigned) {
   g.busy[w] = g.fenced[w] = false;
 }
 
-static void fence_lanes(Thread* warp, unsigned) { warpgroups[warp->number / WARPGROUP].fenced[warp->number % WARPGROUP / 32] = true; }
+static void fence_lanes(Thread* warp, unsigned) { warpgroup(*warp).fenced[warp->number % WARPGROUP / 32] = true; }
 
 static void set_max_registers(int n) {
   meet("setmaxnreg", n, 0, nullptr, [=](Warpgroup& g) { g.max_registers = n; });
@@ -262,7 +266,6 @@ static void start_block() {
   barriers.clear();
   in_flight.clear();
   warpgroups.clear();
-  warpgroups.resize((threads.size() + WARPGROUP - 1) / WARPGROUP);
   std::memset(writers, 0, sizeof writers);
   std::memset(readers, 0, sizeof readers);
 }

@@ -30,7 +30,7 @@ func hopperValue(r, c int) float64 {
 func hopperTrials(t *testing.T, sources []string) func(i int, order Order) ([]float32, error) {
 	t.Helper()
 	var main, table strings.Builder
-	main.WriteString("#include \"emul.h\"\n#include \"hopper.h\"\n#include \"../hopper.cuh\"\n")
+	main.WriteString("#define SOURCE \"emul_shared_trials\"\n#include \"emul.h\"\n#include \"hopper.h\"\n#include \"../hopper.cuh\"\nSHARED_OF(trials)\n")
 	for i, source := range sources {
 		fmt.Fprintf(&main, `extern "C" __global__ void k%d(const __grid_constant__ TensorMap m, float* y) {
   DYNAMIC_SHARED(char, memory);
@@ -52,7 +52,7 @@ func hopperTrials(t *testing.T, sources []string) func(i int, order Order) ([]fl
   %s
 }
 `, i, source)
-		fmt.Fprintf(&table, "KERNEL(k%d), ", i)
+		fmt.Fprintf(&table, "KERNEL(trials, k%d), ", i)
 	}
 	fmt.Fprintf(&main, "static const emul::Entry table[] = {%s};\nLIBRARY(table)\n", table.String())
 	dir := t.TempDir()

@@ -80,16 +80,17 @@ static void multiply_lanes(Thread* warp, unsigned) {
     }
   }
   const Bits kept = {~0ull << 29, ~0ull << 29};  // 24 bits of 53
-  for (unsigned m = 0; m < 16; m++)
-    for (unsigned i = 0; i < 4; i++) {  // two columns, in one lane
-      float* d = of(m % 8 * 4 + i).d + m / 8 * 2;
-      Two sum = {d[0], d[1]};
-      for (unsigned k = 0; k < 16; k++) {
-        sum += a[m][k] * b[k][i];
-        if (k % 8 == 7) sum = (Two)((Bits)sum & kept);
+  for (unsigned m = 0; m < 16; m++) {
+    auto row = [&](unsigned i) { return of(m % 8 * 4 + i).d + m / 8 * 2; };  // two columns, in one lane
+    Two sums[4];
+    for (unsigned i = 0; i < 4; i++) sums[i] = Two{row(i)[0], row(i)[1]};
+    for (unsigned k = 0; k < 16; k++)
+      for (unsigned i = 0; i < 4; i++) {
+        sums[i] += a[m][k] * b[k][i];
+        if (k % 8 == 7) sums[i] = (Two)((Bits)sums[i] & kept);
       }
-      d[0] = sum[0], d[1] = sum[1];
-    }
+    for (unsigned i = 0; i < 4; i++) row(i)[0] = sums[i][0], row(i)[1] = sums[i][1];
+  }
 }
 }  // namespace emul
 

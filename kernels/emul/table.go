@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-var kernelName = regexp.MustCompile(`__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(`)
+// kernelName finds the kernels in preprocessed text, and the names of the files that follow.
+var kernelName = regexp.MustCompile(`EMUL_FILE (\w+)|__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(`)
 
 // CompileFiles is Compile of the named .cu files in dir and the list of their kernels.
 func CompileFiles(dir string, names ...string) (string, error) {
@@ -35,21 +36,28 @@ const headers = "#include \"emul.h\"\n#include \"hopper.h\"\n#include \"mma.h\"\
 // kernels: all functions that are __global__ when macros are expanded. It ends with the
 // functions that a library of kernels exports.
 func table(dir string, files []string) (string, error) {
-	includes := ""
+	includes, marked := "", ""
 	for _, f := range files {
-		includes += fmt.Sprintf("#include %q\n", filepath.ToSlash(f))
+		name := strings.TrimSuffix(filepath.Base(f), ".cu")
+		include := fmt.Sprintf("#include %q\n", filepath.ToSlash(f))
+		marked += "EMUL_FILE " + name + "\n" + include
+		includes += fmt.Sprintf("#undef SOURCE\n#define SOURCE \"emul_shared_%[1]s\"\n%[2]sSHARED_OF(%[1]s)\n", name, include)
 	}
 	cmd := exec.Command("g++", "-E", "-P", "-std=c++17", "-x", "c++", "-I", dir, "-")
-	cmd.Stdin = strings.NewReader(headers + "#undef __global__\n" + includes)
+	cmd.Stdin = strings.NewReader(headers + "#undef __global__\n" + marked)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("emul: g++ -E: %w\n%s", err, stderr.String())
 	}
-	list := includes + "static const emul::Entry table[] = {\n"
-	for _, m := range kernelName.FindAllSubmatch(out, -1) {
-		list += fmt.Sprintf("    KERNEL(%s),\n", m[1])
+	list, file := includes+"static const emul::Entry table[] = {\n", ""
+	for _, m := range kernelName.FindAllStringSubmatch(string(out), -1) {
+		if m[1] != "" {
+			file = m[1]
+			continue
+		}
+		list += fmt.Sprintf("    KERNEL(%s, %s),\n", file, m[2])
 	}
 	return list + "};\nLIBRARY(table)\n", nil
 }
