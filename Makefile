@@ -142,8 +142,13 @@ gpu: kernels .tools/stub/libcuda.so $(CUDA_H)
 	$(WITH_CUDA) build $(VCS) -tags gpu -o bin/magvit ./cmd/magvit
 
 # The driver and the command line on a libcuda that runs the kernels on the host, and two ranks
-# whose libnccl goes through shared memory.
-gpu-test: gpu
+# whose libnccl goes through shared memory. Both libraries are compiled once, in bin/fake.
+FAKE = bin/fake/libcuda.so.1
+$(FAKE): $(wildcard kernels/*.cu kernels/*.cuh kernels/emul/*.* kernels/emul/*/*.*) | setup-go
+	$(GO) run -tags emul ./kernels/emul/fake bin/fake
+
+gpu-test: export MAGVIT_FAKE_CUDA = $(CURDIR)/bin/fake
+gpu-test: gpu $(FAKE)
 	$(WITH_CUDA) vet -tags gpu,emul ./gpu ./cmd/magvit
 	$(WITH_CUDA) test -tags gpu,emul -run 'Driver|GPU' ./gpu ./cmd/magvit
 	@command -v $(MPICC) mpirun >/dev/null || { echo "skipped: ranks with a GPU each: $(MPICC) or mpirun is missing (.ci/setup mpi)"; exit 0; }; \

@@ -21,18 +21,22 @@ import (
 	"magvit/kernels/kerneltest"
 )
 
-// fakeLibrary is a folder with a libcuda.so.1 that runs the kernels on the host.
+// fakeLibrary is a folder with a libcuda.so.1 that runs the kernels on the host, and a libnccl.so.2:
+// MAGVIT_FAKE_CUDA, which make gpu-test sets, or made here.
 var fakeLibrary = sync.OnceValues(func() (string, error) {
+	if dir := os.Getenv("MAGVIT_FAKE_CUDA"); dir != "" {
+		return dir, nil
+	}
 	dir, err := os.MkdirTemp("", "magvit-libcuda-")
 	if err != nil {
 		return "", err
 	}
-	return dir, emul.CompileLibcuda(dir)
+	return dir, errors.Join(emul.CompileLibcuda(dir), emul.CompileLibnccl(dir))
 })
 
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if os.Getenv("FAKE_CUDA") == "" { // else the library is another process's
+	if os.Getenv("FAKE_CUDA")+os.Getenv("MAGVIT_FAKE_CUDA") == "" { // else the library is another process's
 		if dir, err := fakeLibrary(); err == nil {
 			os.RemoveAll(dir)
 		}

@@ -19,17 +19,7 @@ import (
 
 	"magvit/gpu"
 	"magvit/kernels"
-	"magvit/kernels/emul"
 )
-
-// fakeNCCL puts a libnccl.so.2 next to the fake driver.
-var fakeNCCL = sync.OnceValues(func() (string, error) {
-	cuda, err := fakeLibrary()
-	if err != nil {
-		return "", err
-	}
-	return cuda, emul.CompileLibnccl(cuda)
-})
 
 // onRanks runs the test again in a process for each rank, and returns what these printed.
 func onRanks(t *testing.T, n int, env ...string) (out []string, inside bool) {
@@ -37,7 +27,7 @@ func onRanks(t *testing.T, n int, env ...string) (out []string, inside bool) {
 	if os.Getenv("FAKE_CUDA") != "" {
 		return nil, true
 	}
-	lib, err := fakeNCCL()
+	lib, err := fakeLibrary()
 	check(t, err)
 	out = make([]string, n)
 	id := filepath.Join(t.TempDir(), "id")

@@ -10,28 +10,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-
-	"magvit/kernels/emul"
 )
 
 // init is that of the last of three files that set it: its name decides.
 func init() { buildFlags = []string{"-tags", "gpu,mpi"} }
 
-// libnccl is the folder of libcuda, with a stand-in for NCCL.
-var libnccl = sync.OnceValues(func() (string, error) {
-	dir, err := libcuda()
-	if err == nil {
-		err = emul.CompileLibnccl(dir)
-	}
-	return dir, err
-})
-
 // onGPUs runs a command on ranks with an emulated GPU each.
 func onGPUs(t *testing.T, n int, env []string, args ...string) (stdout, log string, status int) {
 	t.Helper()
-	dir, err := libnccl()
+	dir, err := libcuda()
 	if err != nil {
 		t.Fatal(err)
 	}
