@@ -11,11 +11,12 @@ import (
 
 	"magvit/model"
 	"magvit/trainer/published"
+	"magvit/trainer/torchfile"
 )
 
-// isCheckpointFile reports whether a path is a file of weights by its extension.
+// isCheckpointFile reports whether a path is a file of weights by its extension, or the index of a sharded one.
 func isCheckpointFile(path string) bool {
-	return slices.Contains([]string{".ckpt", ".pt", ".pth", ".safetensors"}, strings.ToLower(filepath.Ext(path)))
+	return torchfile.IsIndex(path) || slices.Contains([]string{".bin", ".ckpt", ".pt", ".pth", ".safetensors"}, strings.ToLower(filepath.Ext(path)))
 }
 
 // inspectCheckpoint shows what a file of weights is.

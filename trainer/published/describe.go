@@ -42,7 +42,7 @@ func Describe(path string) (d Description, err error) {
 		types[string(t.Dtype)] = true
 	}
 	d.Types = slices.Sorted(maps.Keys(types))
-	d.Average = slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, "model_ema.") })
+	d.Average = slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, averages) })
 	n, ok, err := recognise(f.tensors)
 	switch {
 	case !ok:

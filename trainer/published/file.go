@@ -20,8 +20,14 @@ type file struct {
 
 // open reads the structure of a file; tensors are read later, until it is closed.
 func open(path string) (*file, error) {
-	if torchfile.IsSafetensors(path) {
-		list, closeFile, err := torchfile.OpenSafetensors(path)
+	for _, format := range []struct {
+		is   func(path string) bool
+		open func(path string) ([]torchfile.NamedTensor, func() error, error)
+	}{{torchfile.IsIndex, torchfile.OpenSharded}, {torchfile.IsSafetensors, torchfile.OpenSafetensors}} {
+		if !format.is(path) {
+			continue
+		}
+		list, closeFile, err := format.open(path)
 		if err != nil {
 			return nil, err
 		}
@@ -47,6 +53,12 @@ func open(path string) (*file, error) {
 }
 
 func newFile(list []torchfile.NamedTensor, key string, rest []string, closeFile func() error) (*file, error) {
+	list = slices.Clone(list)
+	for i, t := range list {
+		if head, joined, ok := strings.Cut(t.Name, averages); ok {
+			list[i].Name = head + averages + torchfile.UnwrapJoined(joined)
+		}
+	}
 	list, err := torchfile.UnwrapAll(list)
 	if err != nil {
 		return nil, errors.Join(err, closeFile())
@@ -56,6 +68,30 @@ func newFile(list []torchfile.NamedTensor, key string, rest []string, closeFile 
 		f.tensors[t.Name] = t.Tensor
 	}
 	return f, nil
+}
+
+// narrow leaves the tensors under a prefix, without it, and names the others among the rest. Averages
+// that a larger module keeps of these tensors count as theirs.
+func (f *file) narrow(prefix string) {
+	own := f.tensors.within(prefix)
+	var others []string
+	joined := map[string]bool{}
+	for name := range own {
+		joined[averageName(name)] = true
+	}
+	for name, t := range f.tensors {
+		if strings.HasPrefix(name, prefix) {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(name, averages); ok {
+			if a := averages + strings.TrimPrefix(rest, strings.ReplaceAll(prefix, ".", "")); joined[a] && own[a] == nil {
+				own[a] = t
+				continue
+			}
+		}
+		others = append(others, name)
+	}
+	f.tensors, f.rest = own, append(groups(others), f.rest...)
 }
 
 // groups counts tensors by the first component of their names, and of those of the loss by

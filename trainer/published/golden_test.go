@@ -25,9 +25,12 @@ import (
 // goldenCase is a checkpoint file and what the projects' own code made of it.
 type goldenCase struct {
 	Name, Network, Kind, File string
-	Config                    struct{ Version string }
-	State                     map[string][]any // key to shape, type, sum, sum of absolute values, first, last
-	Tolerance                 map[string][]*float64
+	Config                    struct {
+		Version string
+		Levels  []int
+	}
+	State     map[string][]any // key to shape, type, sum, sum of absolute values, first, last
+	Tolerance map[string][]*float64
 
 	dir     string
 	tensors map[string]*torchfile.Tensor
@@ -36,7 +39,25 @@ type goldenCase struct {
 // goldenCases are those of the files in testdata; MAGVIT_GOLDEN_PUBLISHED names another folder.
 func goldenCases(t *testing.T) (cases []goldenCase) {
 	t.Helper()
-	dir := cmp.Or(os.Getenv("MAGVIT_GOLDEN_PUBLISHED"), "../../testdata/golden_published")
+	return casesIn(t, cmp.Or(os.Getenv("MAGVIT_GOLDEN_PUBLISHED"), testdata))
+}
+
+const testdata = "../../testdata/golden_published"
+
+// caseOf is the case of a checkpoint file in testdata.
+func caseOf(t *testing.T, file string) goldenCase {
+	t.Helper()
+	for _, c := range casesIn(t, testdata) {
+		if c.File == file {
+			return c
+		}
+	}
+	t.Fatalf("no case of %s", file)
+	return goldenCase{}
+}
+
+func casesIn(t *testing.T, dir string) (cases []goldenCase) {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "checkpoint.*.safetensors"))
 	trainertest.Check(t, err)
 	for _, path := range files {
@@ -70,7 +91,7 @@ func (c goldenCase) family() string {
 }
 
 func (c goldenCase) options(t *testing.T) ImportOptions {
-	return ImportOptions{File: filepath.Join(c.dir, c.File), Out: filepath.Join(t.TempDir(), "run"), Family: c.family(), Version: c.Config.Version}
+	return ImportOptions{File: filepath.Join(c.dir, c.File), Out: filepath.Join(t.TempDir(), "run"), Family: c.family(), Version: c.Config.Version, Levels: c.Config.Levels}
 }
 
 // TestGoldenCheckpoints imports every checkpoint file with plain and with averaged weights
@@ -187,7 +208,7 @@ func (c goldenCase) roundTrip(t *testing.T, o ImportOptions, r Imported, path, w
 			t.Errorf("%s: %v %s, sum %v, %v to %v: want %v", key, got.Shape, got.Dtype, sum, values[0], values[n-1], want)
 		}
 	}
-	again := ImportOptions{File: path, Out: filepath.Join(t.TempDir(), "again"), Family: o.Family, Version: o.Version}
+	again := ImportOptions{File: path, Out: filepath.Join(t.TempDir(), "again"), Family: o.Family, Version: o.Version, Levels: o.Levels}
 	back, err := Import(again)
 	trainertest.Check(t, err)
 	if back.Tensors != r.Tensors || back.Parameters != r.Parameters {
@@ -247,7 +268,7 @@ func wrapped(t *testing.T, c goldenCase, name func(string) string, change func(k
 
 // Prefixes of DDP, torch.compile and of a larger module, and half precision.
 func TestImportOfWrappedNames(t *testing.T) {
-	c := goldenCases(t)[0]
+	c := caseOf(t, "checkpoint.om_image.ckpt")
 	same := func(_ string, x *torchfile.Tensor) *torchfile.Tensor { return x }
 	for name, prefix := range map[string]string{"DDP": "module.", "compile": "_orig_mod.", "larger module": "tokenizer.", "both": "module._orig_mod."} {
 		o := c.options(t)

@@ -147,7 +147,7 @@ func (o *ImportOptions) config(f *file, r *Imported) (cfg config.Config, net *mo
 	case n.family != o.Family:
 		return cfg, nil, fmt.Errorf("these are tensors of %s: give --from %s", n.family, n.family)
 	}
-	f.tensors = f.tensors.within(n.prefix)
+	f.narrow(n.prefix)
 	if o.Config != "" {
 		if err := o.fromYAML(n, r); err != nil {
 			return cfg, nil, err
@@ -202,10 +202,17 @@ func (o ImportOptions) version(n network, r *Imported) (string, error) {
 		}
 		return "", nil
 	}
+	name := filepath.Base(o.File)
+	if strings.HasPrefix(name, "vidtok_kl_") && o.Levels == nil {
+		return "", fmt.Errorf("a continuous (KL) tokenizer by the file's name, which has no codes and cannot be imported; if it does have codes, give their --levels")
+	}
+	if o.Levels == nil && n.bits <= 6 {
+		r.note("%d digits of 8 levels, as in all published files; if these have others, give --levels", n.bits)
+	}
 	if o.Version != "" {
 		return o.Version, nil
 	}
-	if name := filepath.Base(o.File); strings.HasPrefix(name, "vidtok_fsq_causal_") {
+	if strings.HasPrefix(name, "vidtok_fsq_causal_") {
 		v := map[bool]string{false: "1.0", true: "1.1"}[strings.Contains(name, "v1_1")]
 		r.note("version %s, by the file's name", v)
 		return v, nil

@@ -1,6 +1,7 @@
 package published
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,6 +38,17 @@ func (t tensors) count(format string) (n int) {
 	return n
 }
 
+// prefixes are those with which a name occurs in the file, one for each network, the shortest first.
+func (t tensors) prefixes(name string) (list []string) {
+	for whole := range t {
+		if prefix, ok := strings.CutSuffix(whole, name); ok && (prefix == "" || strings.HasSuffix(prefix, ".")) {
+			list = append(list, prefix)
+		}
+	}
+	slices.SortFunc(list, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b)) })
+	return list
+}
+
 // within are the tensors with a prefix, under their names without it.
 func (t tensors) within(prefix string) tensors {
 	own := tensors{}
@@ -51,13 +63,9 @@ func (t tensors) within(prefix string) tensors {
 // recognise finds the family and size of a network. ok is false where no family is known.
 func recognise(all tensors) (n network, ok bool, err error) {
 	for _, first := range []string{"encoder.conv_in.conv_1.weight", "encoder.conv_in.conv.weight", "encoder.conv_in.weight"} {
-		for name := range all {
-			prefix, found := strings.CutSuffix(name, first)
-			if !found || prefix != "" && !strings.HasSuffix(prefix, ".") {
-				continue
-			}
+		for _, prefix := range all.prefixes(first) {
 			own := all.within(prefix)
-			rank, adaptive := len(all[name].Shape), own["decoder.adaptive.0.gamma.weight"] != nil
+			rank, adaptive := len(own[first].Shape), own["decoder.adaptive.0.gamma.weight"] != nil
 			switch {
 			case adaptive && (first == "encoder.conv_in.conv_1.weight" && rank == 5 || first == "encoder.conv_in.weight" && rank == 4):
 				n, err = openMagvit2(own, rank == 4)
@@ -151,6 +159,9 @@ func (n network) config(version string, levels []int) (model.Config, error) {
 		return model.OpenMagvit2Config(n.width, n.bits, n.size), nil
 	}
 	if levels == nil {
+		if n.bits > 6 {
+			return model.Config{}, fmt.Errorf("%d latent channels: the published files with codes have 4, 5 or 6 digits of 8 levels: give --levels, unless it is a continuous (KL) tokenizer, which has no codes and cannot be imported", n.bits)
+		}
 		levels = slices.Repeat([]int{8}, n.bits)
 	}
 	if len(levels) != n.bits {
@@ -160,5 +171,8 @@ func (n network) config(version string, levels []int) (model.Config, error) {
 	return model.VidTokConfig(n.width, levels, n.size), nil
 }
 
+// averages is the prefix of the names of averages.
+const averages = "model_ema."
+
 // averageName is the name of a parameter's average.
-func averageName(name string) string { return "model_ema." + strings.ReplaceAll(name, ".", "") }
+func averageName(name string) string { return averages + strings.ReplaceAll(name, ".", "") }

@@ -72,6 +72,14 @@ func Unwrap(name string) string {
 	return strings.Join(parts, ".")
 }
 
+// UnwrapJoined is Unwrap of a name whose dots were removed, as of averages of weights.
+func UnwrapJoined(name string) string {
+	for _, w := range wrappers {
+		name = strings.ReplaceAll(name, w, "")
+	}
+	return name
+}
+
 // UnwrapAll is Unwrap of each tensor's name. Two tensors of one name are an error.
 func UnwrapAll(tensors []NamedTensor) ([]NamedTensor, error) {
 	out, seen := make([]NamedTensor, len(tensors)), map[string]string{}
