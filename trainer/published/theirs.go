@@ -12,27 +12,64 @@ import (
 	"magvit/model"
 )
 
-// theirConfig is what is read of a configuration file of the projects: Open-MAGVIT2's has
-// model.init_args, VidTok's model.params.
+// theirConfig is what is read of a configuration file of the projects. The keys of the model are under
+// model.init_args (Open-MAGVIT2), under model.params (VidTok), or, as Lightning saves them, at the top.
 type theirConfig struct {
 	Model struct {
-		InitArgs struct {
-			Network theirSizes `yaml:"ddconfig"`
-			Codes   int        `yaml:"n_embed"`
-		} `yaml:"init_args"`
-		Params struct {
-			Encoder struct {
-				Target  string     `yaml:"target"`
-				Network theirSizes `yaml:"params"`
-			} `yaml:"encoder_config"`
-			Regularizer struct {
-				Target string `yaml:"target"`
-				Params struct {
-					Levels []int `yaml:"levels"`
-				} `yaml:"params"`
-			} `yaml:"regularizer_config"`
-		} `yaml:"params"`
+		InitArgs theirModel `yaml:"init_args"`
+		Params   theirModel `yaml:"params"`
 	} `yaml:"model"`
+	theirModel `yaml:",inline"`
+}
+
+// theirModel are the keys of a model: Open-MAGVIT2 has the first two, VidTok the others.
+type theirModel struct {
+	Network theirSizes `yaml:"ddconfig"`
+	Codes   int        `yaml:"n_embed"`
+	Encoder struct {
+		Target  string     `yaml:"target"`
+		Network theirSizes `yaml:"params"`
+	} `yaml:"encoder_config"`
+	Regularizer struct {
+		Target string `yaml:"target"`
+		Params struct {
+			Levels []int `yaml:"levels"`
+		} `yaml:"params"`
+	} `yaml:"regularizer_config"`
+}
+
+// sizes are the network's of a family.
+func (m theirModel) sizes(family string) theirSizes {
+	if family == model.OpenMagvit2 {
+		return m.Network
+	}
+	return m.Encoder.Network
+}
+
+// readTheirs reads a configuration file.
+func readTheirs(path, family string) (m theirModel, s theirSizes, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return m, s, err
+	}
+	var doc yaml.Node
+	var c theirConfig
+	if err = yaml.Unmarshal(text, &doc); err == nil && len(doc.Content) > 0 {
+		var n *yaml.Node
+		if n, err = (&interpolation{root: doc.Content[0]}).expand(doc.Content[0], 0); err == nil {
+			err = n.Decode(&c)
+		}
+	}
+	if err != nil {
+		return m, s, fmt.Errorf("%s: %w", path, err)
+	}
+	for _, m := range []theirModel{c.Model.InitArgs, c.Model.Params, c.theirModel} {
+		if s := m.sizes(family); s.Width != 0 && len(s.Multipliers) > 0 {
+			return m, s, nil
+		}
+	}
+	want := map[string]string{model.OpenMagvit2: "model.init_args.ddconfig", model.VidTok: "model.params.encoder_config.params"}[family]
+	return m, s, fmt.Errorf("%s: %s has no ch and ch_mult: want a configuration file of the project that made the tensors, %s", path, want, family)
 }
 
 // theirSizes are the keys of a network in such a file.
@@ -56,22 +93,9 @@ type theirSizes struct {
 // have, and takes VidTok's version and levels from it. Options that are given and say
 // otherwise are errors, too.
 func (o *ImportOptions) fromYAML(n network, r *Imported) error {
-	text, err := os.ReadFile(o.Config)
+	vid, s, err := readTheirs(o.Config, n.family)
 	if err != nil {
 		return err
-	}
-	var c theirConfig
-	if err := yaml.Unmarshal(text, &c); err != nil {
-		return fmt.Errorf("%s: %w", o.Config, err)
-	}
-	vid := c.Model.Params
-	s := vid.Encoder.Network
-	if n.family == model.OpenMagvit2 {
-		s = c.Model.InitArgs.Network
-	}
-	if s.Width == 0 || len(s.Multipliers) == 0 {
-		want := map[string]string{model.OpenMagvit2: "model.init_args.ddconfig", model.VidTok: "model.params.encoder_config.params"}[n.family]
-		return fmt.Errorf("%s: %s has no ch and ch_mult: want a configuration file of the project that made the tensors, %s", o.Config, want, n.family)
 	}
 	var misfits []string
 	hold := func(key string, theirs, tensors any) {
@@ -85,13 +109,13 @@ func (o *ImportOptions) fromYAML(n network, r *Imported) error {
 	hold("z_channels", s.Latents, n.bits)
 	hold("in_channels", cmp.Or(s.In, 3), 3)
 	hold("out_ch", cmp.Or(s.Out, 3), 3)
-	hold("double_z", s.DoubleZ, false)
-	if n.family == model.OpenMagvit2 {
-		if codes := c.Model.InitArgs.Codes; codes != 0 {
-			hold("n_embed", codes, 1<<n.bits)
+	if n.family == model.OpenMagvit2 { // whose double_z has no effect
+		if vid.Codes != 0 {
+			hold("n_embed", vid.Codes, 1<<n.bits)
 		}
 		return refused(o.Config, misfits, r)
 	}
+	hold("double_z", s.DoubleZ, false)
 	version := "1.0"
 	if strings.Contains(vid.Encoder.Target, "_v1_1.") {
 		version = "1.1"
