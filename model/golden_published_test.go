@@ -303,7 +303,9 @@ func (g *golden) publishedPieces(tok *Tokenizer, params [][]float32, s Shape, vi
 
 // publishedGradients compares the losses of a training step and the gradients that the file has.
 func (g *golden) publishedGradients(tok *Tokenizer, params [][]float32, s Shape, video []float32) {
-	graph, err := tok.forward(s, false)
+	b := g.unchecked(tok, s)
+	r := b.reconstruct()
+	graph, err := b.finish(append(r.pixels, r.latents...)...)
 	check(g.t, err)
 	if len(g.names("grad.")) > 0 {
 		_, err = graph.differentiate(tok.Params)

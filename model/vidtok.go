@@ -187,6 +187,8 @@ func (m vidTok) encode(x *G.Node) *G.Node {
 	_, t, _, _, _ := m.dims(x)
 	x = m.repeatFirst(m.toPatches(m.signed(x)), m.frontFrames(t))
 	if m.pieces.Frames > 0 {
+		_, t, _, _, _ := m.dims(x)
+		x = m.frames(x, 0, t-t%m.t.Config.timeFactor()) // later frames are in no code
 		return m.inPieces(x, m.t.Config.timeFactor(), m.pieces.Frames, 0, vidTok.encodeFrames)
 	}
 	return m.encodeFrames(x)

@@ -43,6 +43,39 @@ func TestPiecesNeedLessMemory(t *testing.T) {
 	}
 }
 
+// Of a clip of any length the latents in pieces are those at once: version 1.0 puts three frames in front
+// of clips that do not fit, which then need not be whole codes.
+func TestPiecesOfClipsThatDoNotFit(t *testing.T) {
+	p := Published{Multipliers: []int{1, 1, 1}, Blocks: 1, Version: "1.0", TimeDown: []int{0, 1}, TimeUp: []int{1, 2}, Norm: "layer"}
+	tok, err := New(VidTokConfig(4, []int{8, 8}, p))
+	check(t, err)
+	g := &golden{t: t, be: cpu(t)}
+	for _, frames := range []int{2, 10} {
+		s := Shape{N: 1, T: frames, H: 4, W: 4}
+		video := make([]float32, s.T*s.H*s.W*3)
+		for i := range video {
+			video[i] = float32(i*i%97) / 97
+		}
+		var latents [2][]float32
+		for i, pieces := range []Pieces{{}, {Frames: 4}} {
+			b := newBuilder(tok, s)
+			b.pieces = pieces
+			in := b.input("video", s.N, s.T, s.H, s.W, 3)
+			x := b.encode(in)
+			check(t, b.err)
+			values := feed{in: video}
+			for k, n := range b.params {
+				if n != nil {
+					values[n] = make([]float32, tok.Params[k].Len())
+					tok.Init(1, k, values[n])
+				}
+			}
+			latents[i] = g.run(values, x)[0]
+		}
+		sameAs(t, "latents", latents[1], latents[0])
+	}
+}
+
 func TestSetPiecesRefuses(t *testing.T) {
 	p := Published{Multipliers: []int{1, 2}, Blocks: 1}
 	om, err := New(OpenMagvit2Config(32, 2, Published{Multipliers: []int{1, 2}, Blocks: 1}))
