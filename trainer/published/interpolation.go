@@ -55,8 +55,9 @@ func (y *interpolation) expand(n *yaml.Node, depth int) (*yaml.Node, error) {
 
 // key returns the path of an interpolation that is a whole value: a, b, c of ${a.b.c}.
 func key(value string) (path []string, ok bool) {
-	inner, ok := strings.CutPrefix(strings.TrimSpace(value), "${")
-	if inner, ok = strings.CutSuffix(inner, "}"); !ok || strings.ContainsAny(inner, "${}:") {
+	inner, begins := strings.CutPrefix(strings.TrimSpace(value), "${")
+	inner, closed := strings.CutSuffix(inner, "}")
+	if !begins || !closed || strings.ContainsAny(inner, "${}:") {
 		return nil, false
 	}
 	inner = strings.NewReplacer("[", ".", "]", "").Replace(strings.TrimSpace(inner))

@@ -68,7 +68,8 @@ model:
 		}
 	}
 	for text, want := range map[string]string{
-		"model: {params: {encoder_config: {params: {ch: '${a}', ch_mult: [1]}}}}": "cannot",
+		"model: {params: {encoder_config: {params: {ch: '${a}', ch_mult: [1]}}}}":             "cannot",
+		"width: 4\nmodel: {params: {encoder_config: {params: {ch: 'width}', ch_mult: [1]}}}}": "cannot",
 		"a: ${b}\nb: ${a}":                        "line 1: interpolations or aliases that contain themselves",
 		"a: {b: '${a}'}":                          "contain themselves",
 		"a: ${b.c}\nb: ${a.c}\nmodel: {params: }": "has no ch and ch_mult",
