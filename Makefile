@@ -4,7 +4,7 @@ GOFMT = $(shell $(GO) env GOROOT)/bin/gofmt
 # What .ci/setup adds on a machine that lacks it.
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
-.PHONY: mpi mpi-gpu mpi-test slurm-test torture-ranks setup-go setup build test unit lint race emul emul-short emul-asan cuda-tools kernels kernels-newest gpu gpu-test sass generate demo film bare tdd bench torture clean
+.PHONY: mpi mpi-gpu mpi-test slurm-test torture-ranks setup-go setup build test unit plain lint race emul emul-short emul-asan cuda-tools kernels kernels-newest gpu gpu-test sass generate demo film bare tdd bench torture clean
 
 # Go would name the commit of an enclosing repository, if any, in a linked worktree or an
 # unpacked archive (findings/go-build-worktree.sh).
@@ -22,13 +22,17 @@ setup:
 	@.ci/setup go c++ ffmpeg
 
 # What CI and the README call.
-# Lanes of tests run two at a time: each is one package's tests for most of its time.
+# Lanes of tests run two at a time, the longest first. race and plain together run each test of go test ./... once.
 LANES ?= 2
 test: setup build
-	@$(MAKE) --no-print-directory -j$(LANES) --output-sync=target race emul-short unit lint mpi-test
+	@$(MAKE) --no-print-directory -j$(LANES) --output-sync=target emul-short plain race mpi-test lint
 
 unit: setup
 	$(GO) test -timeout 30m ./...
+
+plain: setup
+	$(GO) test -timeout 30m $$($(GO) list ./... | grep -vxE 'magvit/trainer(/data)?')
+	$(GO) test -timeout 30m -run '$(NOT_RACED)' ./trainer ./trainer/data
 
 # bin/magvit for mpirun, compiled with MPICC, the compiler of the MPI library that starts it;
 # mpi-gpu has the code for GPUs too.
@@ -66,10 +70,11 @@ lint: setup
 	$(GO) vet ./...
 	$(GO) tool staticcheck -checks inherit,-ST1005,-S1016 ./... # errors begin with names of fields (T, H, W); literals name theirs
 
-# The race detector, without tests that only train longer or only read and write files.
-TRAIN_LONGER = LossDecreases|ReconstructionImproves|Import|Export|RecomputeKeepsBits|TrainKernels|NetworksLearn|RunInterrupted|Extending|TestInit|FarBackground|EntropyBoost|CodebookResumes|Freeze|ClassifiersOnCodes|PriorOnClips|HalfOfACodec|LeCamAverages|SimpleFeatures|FilmsThatPlayers|DemoLearns
+# The race detector. plain runs the tests that it would only slow down: those that train longer, that only read and
+# write files, and the same concurrency once more with another quantizer or loss.
+NOT_RACED = LossDecreases|ReconstructionImproves|Import|Export|RecomputeKeepsBits|TrainKernels|NetworksLearn|RunInterrupted|Extending|TestInit|FarBackground|EntropyBoost|CodebookResumes|Freeze|ClassifiersOnCodes|PriorOnClips|HalfOfACodec|LeCamAverages|SimpleFeatures|FilmsThatPlayers|DemoLearns|TrainingIsWatched|OrnamentsDoNot|BeginsFromNothing|OverfitsOneBatch|OverfitEightClips|PriorsLearn|PerceptualLoss|AccumulateEqualsOneBatch|PresetsOf|StepOfTheReference|GradientsInBF16|RanksHaveTheSameBits/(bsq|lfq|short|averages)|Torture|LongFilmTakes|TooLargeIsRefused
 race: setup
-	$(GO) test -race -short -timeout 30m -skip '$(TRAIN_LONGER)' ./trainer ./trainer/data
+	$(GO) test -race -timeout 30m -skip '$(NOT_RACED)' ./trainer ./trainer/data
 
 # Campaigns of random faults: 155 kills, 281 damaged run directories, 124 full disks (as root), 60 errors of reading and
 # writing (with strace), 40 signals, 84 stand-ins for ffmpeg, 200 kills of users of the cache, 94 archives, 80 interrupted commands, 12 power cuts (as root, ext4 on a loop device),
@@ -81,10 +86,10 @@ torture: setup
 
 # The .cu files on the CPU: every kernel against its definition, with the threads in
 # three orders, whole training steps, golden values of layers, quantizers and a network.
-# Then, for minutes, all golden values, and mutants of the sources: each must be caught.
+# Then, for minutes, all golden values, each kernel twice in a row in each order, and mutants of the sources: each must be caught.
 emul: emul-short
 	$(GO) test -tags emul -run TestGoldenEmulated ./model
-	$(GO) test -timeout 30m -tags emul -run Mutations ./gpu
+	$(GO) test -timeout 60m -tags emul -run 'MatchDefinitions|Mutations' ./gpu
 
 emul-short: setup
 	$(GO) vet -tags emul ./kernels/emul ./gpu ./model

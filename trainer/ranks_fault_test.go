@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -148,8 +149,12 @@ func TestNaNOnOneRankStopsTheStepOnAll(t *testing.T) {
 
 func TestStuckRankIsNamed(t *testing.T) {
 	goOn := make(chan struct{})
-	time.AfterFunc(6*time.Second, func() { close(goOn) })
-	_, errs := runRanks(t, 2, 3*time.Second, onRank(t, 1, 30, func(*data.Clip) error { <-goOn; return nil }), append(fewSteps, "train.steps=400")...)
+	var stuck sync.Once
+	_, errs := runRanks(t, 2, 3*time.Second, onRank(t, 1, 30, func(*data.Clip) error {
+		stuck.Do(func() { time.AfterFunc(6*time.Second, func() { close(goOn) }) })
+		<-goOn
+		return nil
+	}), append(fewSteps, "train.steps=400")...)
 	if !errors.Is(errs[0], ranks.ErrTimeout) || !strings.Contains(errs[0].Error(), "rank 1 on this machine") {
 		t.Errorf("rank 0: %v, want a timeout that names rank 1", errs[0])
 	}

@@ -82,7 +82,7 @@ var variants = map[string][]string{
 	"short":             {"data.frames=4", "train.clip_norm=0.01"},
 }
 
-// TestRanksHaveTheSameBits trains on 1 to 4 ranks, and on more than there are batches: weights,
+// TestRanksHaveTheSameBits trains on 1, 3 and 4 ranks, fsq also on 2 and on more than there are batches: weights,
 // moments, averages and records are the same.
 func TestRanksHaveTheSameBits(t *testing.T) {
 	for name, more := range variants {
@@ -90,7 +90,7 @@ func TestRanksHaveTheSameBits(t *testing.T) {
 			var want []byte
 			var records []map[string]any
 			for _, n := range []int{1, 2, 4, 3, 5} {
-				if n > 4 && name != "fsq" || n == 3 && testing.Short() {
+				if (n == 2 || n > 4) && name != "fsq" {
 					continue
 				}
 				o, errs := runRanks(t, n, time.Minute, func(_ int, o *Options) context.Context {
