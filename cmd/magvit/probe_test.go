@@ -82,18 +82,13 @@ func TestProbeTrajectory(t *testing.T) {
 	}
 }
 
-// TestProbeCallsCollapsedWhatIs probes a tokenizer that was trained into collapse:
-// LFQ without its entropy terms, held to its own codes, without a norm before it.
+// TestProbeCallsCollapsedWhatIs probes a tokenizer that was trained into collapse, and another one.
 func TestProbeCallsCollapsedWhatIs(t *testing.T) {
-	run := filepath.Join(t.TempDir(), "run")
-	magvit(t, "train", "--preset", "tiny", "--data", clips(t), "--out", run, "--steps", "40", "--set", "train.eval_every=0", "--set", "train.save_every=40",
-		"--set", "model.latent_norm=none",
-		"--set", "model.quantizer={kind: lfq, levels: [], codebook_size: 1024, entropy_weight: 0, commitment_weight: 100}")
 	says := func(run string) string {
 		stdout, _ := magvit(t, "probe", "--checkpoint", run, "--data", clips(t), "--splits", "2", "--views", "1", "--steps", "5")
 		return stdout
 	}
-	if s := says(run); !strings.Contains(s, "Codes: poor. The codes have collapsed") {
+	if s := says(copyOf(t, collapsedRun(t))); !strings.Contains(s, "Codes: poor. The codes have collapsed") {
 		t.Errorf("the text about a collapsed tokenizer:\n%s", s)
 	}
 	if s := says(copyOf(t, trainedRun(t))); !strings.Contains(s, "The codes have not collapsed") {
