@@ -183,7 +183,14 @@ func (t *training) resolve(ctx context.Context) (err error) {
 	}
 	task.WarnOfBackground(t.cfg, t.clips.Mean, t.log)
 	about := task.New(t.be, t.net, t.cfg, nil).Describe()
-	t.log.Info("training on "+t.be.Name(), slices.Concat([]any{"precision", t.cfg.Train.Precision, "parameters", t.net.NumParams()}, about,
+	length := []any{}
+	if n := t.cfg.Train.Steps; n > 0 {
+		length = append(length, "steps", n)
+	}
+	if m := t.cfg.Train.Minutes; m > 0 {
+		length = append(length, "minutes", m)
+	}
+	t.log.Info("training on "+t.be.Name(), slices.Concat(length, []any{"precision", t.cfg.Train.Precision, "parameters", t.net.NumParams()}, about,
 		[]any{"clips", src.Len(), "train", len(train), "val", len(val), "classes", len(src.Classes())})...)
 	t.logProblems()
 	return nil

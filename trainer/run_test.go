@@ -392,3 +392,12 @@ func TestEntropyBoostFades(t *testing.T) {
 		}
 	}
 }
+
+// The line before the first step has the length of the run.
+func TestLengthIsLogged(t *testing.T) {
+	o, log := small(t, "train.steps=1", "train.minutes=30", "train.samples=0")
+	run(t, t.Context(), o)
+	if text := log.String(); !strings.Contains(text, "steps=1 minutes=30 precision=f32") {
+		t.Errorf("no length of the run in:\n%s", text)
+	}
+}

@@ -294,7 +294,7 @@ func charts(steps []metrics.StepRecord, evals []metrics.EvalRecord) ([]Chart, er
 			ofSteps("reconstruction term", func(s metrics.StepRecord) metrics.Number { return s.Terms.Of("recon") })}},
 		{"PSNR on held-out clips, dB", "Peak signal-to-noise ratio over whole frames; broken lines are guesses that need no tokenizer.", false,
 			against(func(s metrics.Scores) metrics.Number { return s.PSNR })},
-		{"Foreground PSNR on held-out clips, dB", "The same over the pixels that move and their surroundings only: the number that a static background cannot flatter.", false,
+		{"Foreground PSNR on held-out clips, dB", "The same over what differs from the clip's median colour, and its surroundings: over a plain background, what moves there.", false,
 			against(func(s metrics.Scores) metrics.Number { return s.ForegroundPSNR })},
 		{"SSIM on held-out clips", "Structural similarity, 1 for an exact copy.", false,
 			against(func(s metrics.Scores) metrics.Number { return s.SSIM })},
