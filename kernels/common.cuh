@@ -126,6 +126,17 @@ __device__ inline float slope(int kind, float s) {
   return 1;
 }
 
+// The gradient of u·GELU(g): d, that of the result, becomes that of u, and u that of g.
+template <int V>
+__device__ inline void geglu_slopes(float (&d)[V], float (&u)[V], const float (&g)[V]) {
+#pragma unroll
+  for (int k = 0; k < V; k++) {
+    float cdf = normal_cdf(g[k]);
+    u[k] *= d[k] * (cdf + g[k] * normal_density(g[k]));
+    d[k] *= g[k] * cdf;
+  }
+}
+
 template <int K>
 struct Kind { static constexpr int value = K; };
 

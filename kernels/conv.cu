@@ -468,8 +468,10 @@ __device__ inline void fprop(float* y, const float* x, const float* w, const flo
   });
 }
 
-template <int N>
-__device__ inline void dgrad(float* dx, const float* dy, const float* w, const float* saved, const float* r, const ConvSize& s, int kind) {
+// Calls f(v, pixel, channel) for each adjacent channels of input pixels, v being their sums over
+// dy: 4 if `wide`, otherwise 1.
+template <int N, class F>
+__device__ inline void dgrad_sums(const float* dy, const float* w, const ConvSize& s, bool wide, const F& f) {
   DYNAMIC_SHARED(float4, shared);
   int phases = s.ST * s.SH * s.SW, sample = blockIdx.z / phases;
   PixelMap map = dgrad_map(s, blockIdx.z % phases);
@@ -484,9 +486,14 @@ __device__ inline void dgrad(float* dx, const float* dy, const float* w, const f
   int phase = blockIdx.z % phases;
   asm volatile("" : "+r"(phase));  // the map is made again: over the mainloop it would take registers
   map = dgrad_map(s, phase);
-  epilogue<N, false>(acc, (float*)shared, m0, m, n0, s.C, vectorized(dx, s.C) && vectorized(saved, s.C) && vectorized(r, s.C), [=](auto& v, int p, int c) {
+  epilogue<N, false>(acc, (float*)shared, m0, m, n0, s.C, wide, [=](auto& v, int p, int c) { f(v, sample * s.T * s.H * s.W + map.pixel_index(p, s.T, s.H, s.W), c); });
+}
+
+template <int N>
+__device__ inline void dgrad(float* dx, const float* dy, const float* w, const float* saved, const float* r, const ConvSize& s, int kind) {
+  dgrad_sums<N>(dy, w, s, vectorized(dx, s.C) && vectorized(saved, s.C) && vectorized(r, s.C), [=](auto& v, int pixel, int c) {
     constexpr int V = sizeof v / sizeof *v;
-    int i = (sample * s.T * s.H * s.W + map.pixel_index(p, s.T, s.H, s.W)) * s.C + c;
+    int i = pixel * s.C + c;
     float e[V];
     if (r) {
       read(e, r + i);
@@ -501,6 +508,18 @@ __device__ inline void dgrad(float* dx, const float* dy, const float* w, const f
       });
     }
     write(dx + i, v);
+  });
+}
+
+template <int N>
+__device__ inline void dgrad_geglu(float* dx, const float* dy, const float* w, const float* x, const ConvSize& s) {
+  dgrad_sums<N>(dy, w, s, vectorized(dx, s.C) && vectorized(x, s.C), [=](auto& v, int pixel, int c) {
+    constexpr int V = sizeof v / sizeof *v;
+    int i = pixel * 2 * s.C + c;
+    float u[V], g[V];
+    read(u, x + i), read(g, x + i + s.C);
+    geglu_slopes(v, u, g);
+    write(dx + i, v), write(dx + i + s.C, u);
   });
 }
 
@@ -546,6 +565,10 @@ __device__ inline void wgrad(float* dw, const float* dy, const float* x, const C
   extern "C" __global__ void __launch_bounds__(256, 2)                                                                           \
       conv_grad_x_##N(float* dx, const float* dy, const float* w, const float* saved, const float* r, ConvSize s, int kind) {    \
     simt::dgrad<N>(dx, dy, w, saved, r, s, kind);                                                                                \
+  }                                                                                                                              \
+  extern "C" __global__ void __launch_bounds__(256, 2)                                                                           \
+      conv_grad_geglu_##N(float* dx, const float* dy, const float* w, const float* x, ConvSize s) {                              \
+    simt::dgrad_geglu<N>(dx, dy, w, x, s);                                                                                       \
   }                                                                                                                              \
   /* dw is [splits,O,KT,KH,KW,C]: a split has chunk output pixels. */                                                            \
   extern "C" __global__ void __launch_bounds__(256, 2) conv_grad_w_##N(float* dw, const float* dy, const float* x, ConvSize s, int chunk) { \

@@ -48,14 +48,21 @@ func (s ConvGradX) cpu(c *CPU) []stage {
 	if f := c.winograd(s); f != nil {
 		return s.winograd(c, f)
 	}
-	var pack, multiply []stage
+	return s.phaseProducts(c, func(ph phase, p *product) func(args [][]float32, task, worker int) {
+		return s.multiplyPhase(c, ph, p)
+	})
+}
+
+// phaseProducts packs the weights of all phases, then multiplies those of each phase.
+func (s ConvGradX) phaseProducts(c *CPU, multiply func(ph phase, p *product) func(args [][]float32, task, worker int)) []stage {
+	var packs, products []stage
 	for _, ph := range s.phases() {
 		p := newProduct(c, ph.lattice, s.C)
 		c.reserve(p.scratch())
-		pack = append(pack, stage{p.packTasks(), s.packPhase(ph, p)})
-		multiply = append(multiply, stage{p.tasks(), s.multiplyPhase(c, ph, p)})
+		packs = append(packs, stage{p.packTasks(), s.packPhase(ph, p)})
+		products = append(products, stage{p.tasks(), multiply(ph, p)})
 	}
-	return []stage{together(pack), together(multiply)}
+	return []stage{together(packs), together(products)}
 }
 
 // together is one stage with the tasks of several.
@@ -125,12 +132,20 @@ func (s ConvGradX) multiplyPhase(c *CPU, ph phase, p *product) func(args [][]flo
 			finish(dx[from:to], dx[from:to], args, from)
 			return
 		}
-		wide := scratch[p.own():]
-		p.rows(wide, p.n, args[1], task, scratch)
-		for i := range p1 - p0 {
-			n, t, h, w := p.position(p0 + i)
-			from := (((n*s.T+ph.t0+t*s.ST)*s.H+ph.h0+h*s.SH)*s.W + ph.w0 + w*s.SW) * s.C
-			finish(dx[from:from+s.C], wide[i*p.n:][:s.C], args, from)
-		}
+		s.pixelSums(ph, p, args[1], task, scratch, func(sums []float32, pixel int) {
+			from := pixel * s.C
+			finish(dx[from:from+s.C], sums, args, from)
+		})
+	}
+}
+
+// pixelSums calls do with the sums over dy of each input pixel of a task, and the pixel's index.
+func (s ConvGradX) pixelSums(ph phase, p *product, dy []float32, task int, scratch []float32, do func(sums []float32, pixel int)) {
+	wide := scratch[p.own():]
+	p.rows(wide, p.n, dy, task, scratch)
+	p0, p1 := p.span(task)
+	for i := range p1 - p0 {
+		n, t, h, w := p.position(p0 + i)
+		do(wide[i*p.n:][:s.C], ((n*s.T+ph.t0+t*s.ST)*s.H+ph.h0+h*s.SH)*s.W+ph.w0+w*s.SW)
 	}
 }

@@ -99,8 +99,13 @@ func (s ModConvGradX) cuda(p *Launches) {
 }
 
 func (p *Launches) convGradX(s Conv, samples int, args convGradXArgs) {
+	p.gradXSIMT("conv_grad_x", s, samples, args)
+}
+
+// gradXSIMT adds a kernel of the gradient of the input.
+func (p *Launches) gradXSIMT(kernel string, s Conv, samples int, args any) {
 	pixels, depth := s.phasePixels(), samples*s.strides()
-	p.simt("conv_grad_x", simtWidth(pixels, s.C, depth), pixels, s.C, depth, 0, args)
+	p.simt(kernel, simtWidth(pixels, s.C, depth), pixels, s.C, depth, 0, args)
 }
 
 type convGradWArgs struct {

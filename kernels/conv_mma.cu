@@ -2,7 +2,9 @@
 // conv.cu with bfloat16 operands and float32 accumulators.
 //
 //   conv_mma (fprop)         y[q,o]  = Act(b[o] + Σ_k X[q,k] w[o,k]) + r[q,o],        k = (tap, c)
+//   conv_geglu_mma           y[q,o]  = h[q,o]·GELU(h[q,O+o]) of 2·O channels h[q,o] = b[o] + Σ_k X[q,k] w[o,k]
 //   conv_grad_x_mma (dgrad)  dx[p,c] = Act'(s[p,c])·(Σ_k Y[p,k] w'[c,k] + r[p,c]),    k = (tap, o)
+//   conv_grad_geglu_mma      du, dg of d = Σ_k Y[p,k] w'[c,k]:  du[p,c] = d·GELU(g[p,c]),  dg[p,c] = d·u[p,c]·GELU'(g[p,c])
 //   conv_grad_w_mma (wgrad)  dw[o,k] = Σ_q X[q,k] dy[q,o]
 //
 //            M              N   K              A                  B
@@ -58,13 +60,15 @@ __device__ inline void carry(int& low, int& high, int base) {
 // Loads K-major tiles of fprop and dgrad: A is the im2col matrix X or Y, B the filter. A
 // thread copies one chunk of every 32nd row; the next stage's chunk is 4 further along K.
 // Each call of load_stage loads the next K step.
-template <int N>
+// GEGLU: the first half of the columns are channels of u, the other half the same channels of g,
+// n is their number and n0 the first.
+template <int N, bool GEGLU = false>
 struct KMajorLoader {
   const uint4 *x, *w;  // source [N,T,H,W,channels] and filter [n,taps,channels], in chunks
   int channels, taps, rows_left, to;
   int taps_t, taps_h, taps_w;                          // taps along each axis
   int step_t, step_h, step_w;                          // source offset from a tap to the next, in chunks
-  int filter_t, filter_h, filter_w, filter_row, filter;  // the same in the filter; of a row; of this thread's first chunk
+  int filter_t, filter_h, filter_w, filter_row, filter, gates;  // the same in the filter; of a row; of this thread's first chunk; from u to g
   Tap k, step;                                         // c counts chunks
   int origin[TILE_M / 32];                             // source offset of the first tap of each row
   unsigned long long outside[TILE_M / 32];             // taps that read outside of the source: bits of w, then h, then t
@@ -75,7 +79,7 @@ struct KMajorLoader {
     taps_t = map.t.taps, taps_h = map.h.taps, taps_w = map.w.taps;
     step_w = map.w.tap_step * channels, step_h = map.h.tap_step * map.w.size * channels, step_t = map.t.tap_step * map.h.size * map.w.size * channels;
     filter_w = map.w.tap_stride * channels, filter_h = map.h.tap_stride * s.KW * channels, filter_t = map.t.tap_stride * s.KH * s.KW * channels;
-    filter_row = s.KT * s.KH * s.KW * channels;
+    filter_row = s.KT * s.KH * s.KW * channels, gates = n * filter_row;
     filter = (n0 + row) * filter_row + map.filter_index(Tap{}, s.KH, s.KW) * channels;
     k = map.tap(chunk, channels), step = map.tap(4, channels);
     for (int j = 0; j < TILE_M / 32; j++) {
@@ -95,7 +99,10 @@ struct KMajorLoader {
 #pragma unroll
     for (int j = 0; j < TILE_M / 32; j++) cp_async(stage + to + 2048 * j, x + (source + origin[j]), any & !(outside[j] & tap_bits));
 #pragma unroll
-    for (int j = 0; j < N / 32; j++) cp_async(stage + Pipeline<N>::A_BYTES + to + 2048 * j, w + (line + 32 * j * filter_row), any & (32 * j < rows_left));
+    for (int j = 0; j < N / 32; j++) {
+      int row = GEGLU ? 32 * (j % (N / 64)) : 32 * j;
+      cp_async(stage + Pipeline<N>::A_BYTES + to + 2048 * j, w + (line + (GEGLU && j >= N / 64 ? gates : 0) + row * filter_row), any & (row < rows_left));
+    }
     k.c += step.c, carry(k.c, k.w, channels);
     k.w += step.w, carry(k.w, k.h, taps_w);
     k.h += step.h, carry(k.h, k.t, taps_h);
@@ -290,6 +297,30 @@ __device__ inline void epilogue(const Accumulators<N>& acc, float* tile, int m0,
   }
 }
 
+// Calls f(u, g, row, channel) for the CTA tile of a KMajorLoader with GEGLU, u and g being
+// accumulators of adjacent channels from `channel` on.
+template <int N, class F>
+__device__ inline void epilogue_geglu(const Accumulators<N>& acc, float* tile, int m0, int m, int n0, int n, const F& f) {
+  constexpr int PITCH = EpilogueTile<N, false>::PITCH, C = N / 2;
+  for (int half = 0; half < 2; half++) {
+    EpilogueTile<N, false>::store(tile, acc, half);
+    int rows = min(64, m - m0 - 64 * half), columns = min(C, n - n0);
+    if (n % 8 == 0) {
+      int column = threadIdx.x % (C / 8) * 8;
+      for (int row = threadIdx.x / (C / 8); row < rows && column < columns; row += THREADS / (C / 8)) {
+        float u[8], g[8];
+        load8(u, tile + row * PITCH + column), load8(g, tile + row * PITCH + C + column);
+        f(u, g, m0 + 64 * half + row, n0 + column);
+      }
+    } else {
+      for (int i = threadIdx.x; i < rows * C; i += THREADS) {
+        float u[1] = {tile[i / C * PITCH + i % C]}, g[1] = {tile[i / C * PITCH + C + i % C]};
+        if (i % C < columns) f(u, g, m0 + 64 * half + i / C, n0 + i % C);
+      }
+    }
+  }
+}
+
 template <int V>
 __device__ inline void activate(int kind, float (&v)[V]) {
   dispatch_activation(kind, [&](auto k) {
@@ -334,8 +365,30 @@ __device__ inline void fprop(void* y, const uint4* x, const uint4* w, const floa
   });
 }
 
+// A CTA has N/2 channels of y, and of u and g. s.O is the number of channels of h, twice that of y.
 template <int N>
-__device__ inline void dgrad(void* dx, const uint4* dy, const uint4* w, const void* saved, const void* r, const ConvSize& s, int kind, int half) {
+__device__ inline void fprop_geglu(void* y, void* h, const uint4* x, const uint4* w, const float* b, const ConvSize& s, int half) {
+  DYNAMIC_SHARED(uint4, shared);
+  PixelMap map = fprop_map(s);
+  int m = map.pixels(), channels = s.C / 8, C = s.O / 2, m0, n0;
+  rasterize<N>(m0, n0, s.O);
+  n0 /= 2;
+  Accumulators<N> acc;
+  mainloop<N, false>(acc, KMajorLoader<N, true>(x, w, map, s, channels, m0, n0, C), map.taps() * s.C, (char*)shared);
+  epilogue_geglu<N>(acc, (float*)shared, m0, m, n0, C, [=](auto& u, auto& g, int q, int c) {
+    constexpr int V = sizeof u / sizeof *u;
+    float bu[V], bg[V];
+    load_parameters(bu, b + c), load_parameters(bg, b + C + c);
+    for (int j = 0; j < V; j++) u[j] += bu[j], g[j] += bg[j];
+    write(h, q * s.O + c, u, half & HALF_S), write(h, q * s.O + C + c, g, half & HALF_S);
+    for (int j = 0; j < V; j++) u[j] *= ::activate(GELU, g[j]);
+    write(y, q * C + c, u, half & HALF_Y);
+  });
+}
+
+// Calls f(v, pixel, channel) for each adjacent channels of input pixels, v being their sums over dy.
+template <int N, class F>
+__device__ inline void dgrad_sums(const uint4* dy, const uint4* w, const ConvSize& s, const F& f) {
   DYNAMIC_SHARED(uint4, shared);
   int phases = s.ST * s.SH * s.SW, sample = blockIdx.z / phases;
   PixelMap map = dgrad_map(s, blockIdx.z % phases);
@@ -345,9 +398,14 @@ __device__ inline void dgrad(void* dx, const uint4* dy, const uint4* w, const vo
   dy += (size_t)sample * s.OT * s.OH * s.OW * channels, w += (size_t)sample * s.C * s.KT * s.KH * s.KW * channels;
   Accumulators<N> acc;
   mainloop<N, false>(acc, KMajorLoader<N>(dy, w, map, s, channels, m0, n0, s.C), map.taps() * s.O, (char*)shared);
-  epilogue<N>(acc, (float*)shared, m0, m, n0, s.C, [=](auto& v, int p, int c) {
+  epilogue<N>(acc, (float*)shared, m0, m, n0, s.C, [=](auto& v, int p, int c) { f(v, sample * s.T * s.H * s.W + map.pixel_index(p, s.T, s.H, s.W), c); });
+}
+
+template <int N>
+__device__ inline void dgrad(void* dx, const uint4* dy, const uint4* w, const void* saved, const void* r, const ConvSize& s, int kind, int half) {
+  dgrad_sums<N>(dy, w, s, [=](auto& v, int pixel, int c) {
     constexpr int V = sizeof v / sizeof *v;
-    int i = (sample * s.T * s.H * s.W + map.pixel_index(p, s.T, s.H, s.W)) * s.C + c;
+    int i = pixel * s.C + c;
     float e[V];
     if (r) {
       read(e, r, i, half & HALF_R);
@@ -358,6 +416,18 @@ __device__ inline void dgrad(void* dx, const uint4* dy, const uint4* w, const vo
       for (int j = 0; j < V; j++) v[j] *= slope(kind, e[j]);
     }
     write(dx, i, v, half & HALF_Y);
+  });
+}
+
+template <int N>
+__device__ inline void dgrad_geglu(void* dx, const uint4* dy, const uint4* w, const void* x, const ConvSize& s, int half) {
+  dgrad_sums<N>(dy, w, s, [=](auto& v, int pixel, int c) {
+    constexpr int V = sizeof v / sizeof *v;
+    int i = pixel * 2 * s.C + c;
+    float u[V], g[V];
+    read(u, x, i, half & HALF_S), read(g, x, i + s.C, half & HALF_S);
+    geglu_slopes(v, u, g);
+    write(dx, i, v, half & HALF_Y), write(dx, i + s.C, u, half & HALF_Y);
   });
 }
 
@@ -388,10 +458,18 @@ __device__ inline void wgrad(float* dw, const uint4* dy, const uint4* x, const C
       conv_mma_##N(void* y, const uint4* x, const uint4* w, const float* b, const void* r, ConvSize s, int kind, int half) {               \
     mma::fprop<N>(y, x, w, b, r, s, kind, half);                                                                                         \
   }                                                                                                                                        \
+  extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                       \
+      conv_geglu_mma_##N(void* y, void* h, const uint4* x, const uint4* w, const float* b, ConvSize s, int half) {                         \
+    mma::fprop_geglu<N>(y, h, x, w, b, s, half);                                                                                           \
+  }                                                                                                                                        \
   /* saved is s of the preceding activation, unused if kind is NONE. r may be null. */                                                       \
   extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                       \
       conv_grad_x_mma_##N(void* dx, const uint4* dy, const uint4* w, const void* saved, const void* r, ConvSize s, int kind, int half) {      \
     mma::dgrad<N>(dx, dy, w, saved, r, s, kind, half);                                                                                       \
+  }                                                                                                                                        \
+  extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                       \
+      conv_grad_geglu_mma_##N(void* dx, const uint4* dy, const uint4* w, const void* x, ConvSize s, int half) {                            \
+    mma::dgrad_geglu<N>(dx, dy, w, x, s, half);                                                                                            \
   }                                                                                                                                        \
   /* dw is [samples,splits,O,KT,KH,KW,C]: a split has chunk output pixels. */                                                                 \
   extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                       \

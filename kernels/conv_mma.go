@@ -32,16 +32,27 @@ type convGradXMMAArgs struct {
 }
 
 func (p *Launches) convGradXMMA(s Conv, samples int, a convGradXArgs) {
+	a.DY, a.W, a.S = p.packGradX(s, samples, a.DY, a.W)
+	p.gradXMMA("conv_grad_x_mma", s, samples, convGradXMMAArgs{a, p.bf16Bits(a.DX, a.Saved, a.R)})
+}
+
+// packGradX packs what a gradient of the input reads. Channels of dy are padded, those of dx
+// are not.
+func (p *Launches) packGradX(s Conv, samples int, dy, w Operand) (packedDY, packedW Operand, size convSize) {
 	taps, chunks := s.KT*s.KH*s.KW, ceilDiv(s.O, chunkLen)
-	a.DY = p.packRows(a.DY, samples*s.pixels(), s.O)
+	packedDY = p.packRows(dy, samples*s.pixels(), s.O)
 	n := samples * s.C * taps * chunks
-	w := p.packed(n)
-	p.elementwise(p.packKernel("transpose_bf16", a.W), n, transposeArgs{w, a.W, n, chunks, s.O, taps, s.C})
-	a.W = w
-	a.S = s.cudaSize()
-	a.S.O = chunks * chunkLen // channels of dy are padded, those of dx are not
+	packedW = p.packed(n)
+	p.elementwise(p.packKernel("transpose_bf16", w), n, transposeArgs{packedW, w, n, chunks, s.O, taps, s.C})
+	size = s.cudaSize()
+	size.O = chunks * chunkLen
+	return packedDY, packedW, size
+}
+
+// gradXMMA adds a kernel of the gradient of the input.
+func (p *Launches) gradXMMA(kernel string, s Conv, samples int, args any) {
 	pixels := s.phasePixels()
-	p.mma("conv_grad_x_mma", mmaWidth(pixels*s.strides()*samples, s.C), pixels, s.C, samples*s.strides(), 0, convGradXMMAArgs{a, p.bf16Bits(a.DX, a.Saved, a.R)})
+	p.mma(kernel, mmaWidth(pixels*s.strides()*samples, s.C), pixels, s.C, samples*s.strides(), 0, args)
 }
 
 type convGradWMMAArgs struct {

@@ -2,7 +2,9 @@
 // implicit GEMMs with bfloat16 operands and float32 accumulators:
 //
 //   conv_sm90a (fprop)         y[q,o]  = Act(b[o] + Σ_k,c w[o,k,c] x[q at k, c]) + r[q,o]
+//   conv_geglu_sm90a           y[q,o]  = h[q,o]·GELU(h[q,O+o]) of 2·O channels h[q,o] = b[o] + Σ_k,c w[o,k,c] x[q at k, c]
 //   conv_grad_x_sm90a (dgrad)  dx[p,c] = (Σ_k,o w[o,k,c] dy[p at -k, o] + r[p,c])·Act'(s[p,c])
+//   conv_grad_geglu_sm90a      du, dg of d = Σ_k,o w[o,k,c] dy[p at -k, o]:  du[p,c] = d·GELU(g[p,c]),  dg[p,c] = d·u[p,c]·GELU'(g[p,c])
 //   conv_grad_w_sm90a (wgrad)  dw[o,k,c] = Σ_q dy[q,o] x[q at k, c], and db[o] = Σ_q dy[q,o]
 //
 // k is a filter tap; q at k is the input pixel that output pixel q reads through it.
@@ -77,11 +79,19 @@
 namespace hopper {
 
 // Epilogue: y = Act(acc + b) + r; dgrad: dx = (acc + r)·Act'(s). r may be null, s if kind is NONE.
+// GEGLU: of dgrad s is x, and a pixel of x and dx has M channels u, then M channels g. Fprop also
+// stores h, of M channels of which half are u, then y of M/2 channels. Each tile of 64 channels
+// there is 32 of u and the same 32 of g.
 struct EpilogueParams {
   void* y;
   const void *b_or_s, *r;  // b is float32
-  int kind, half;          // half: bits 0, 1, 2 are set if y, s, r are bfloat16
+  int kind, half;          // half: bits 0, 1, 2 are set if y, s or h, r are bfloat16
+  void* h;
 };
+
+// The index of channel m of M of a pixel in y, r and s.
+template <bool GEGLU>
+__device__ inline int channel_index(int pixel, int m, int M) { return pixel * (GEGLU ? 2 * M : M) + m; }
 
 template <bool DGRAD, int V>
 __device__ inline void apply_epilogue(float (&v)[V], const float (&b_or_s)[V], const float (&r)[V], int kind) {
@@ -112,41 +122,49 @@ struct RawVector {
   }
 };
 
-// The epilogue's operands of 8 channels of a pixel, at index i: s and r.
-template <bool DGRAD>
+// The epilogue's operands of 8 of M channels of a pixel, at index i: s and r. GEGLU: u and g.
+template <bool DGRAD, bool GEGLU>
 struct EpilogueOperands {
   RawVector s = {}, r = {};
-  __device__ void prefetch(const EpilogueParams& o, int i) {
-    if (DGRAD && o.kind != NONE) s.prefetch(o.b_or_s, i, o.half & 2);
-    if (o.r) r.prefetch(o.r, i, o.half & 4);
+  __device__ void prefetch(const EpilogueParams& o, int i, int M) {
+    if constexpr (GEGLU) {
+      s.prefetch(o.b_or_s, i, o.half & 2), r.prefetch(o.b_or_s, i + M, o.half & 2);
+    } else {
+      if (DGRAD && o.kind != NONE) s.prefetch(o.b_or_s, i, o.half & 2);
+      if (o.r) r.prefetch(o.r, i, o.half & 4);
+    }
   }
   // Overwrites b_or_s in dgrad, and r if there is one.
   __device__ void values(float (&b_or_s)[8], float (&r)[8], const EpilogueParams& o) const {
-    if (DGRAD && o.kind != NONE) s.values(b_or_s, o.half & 2);
-    if (o.r) this->r.values(r, o.half & 4);
+    if (GEGLU || (DGRAD && o.kind != NONE)) s.values(b_or_s, o.half & 2);
+    if (GEGLU) this->r.values(r, o.half & 2);
+    else if (o.r) this->r.values(r, o.half & 4);
   }
 };
 
-// The epilogue of 8 channels of a pixel, at index i, a multiple of 8.
-template <bool DGRAD>
-__device__ inline void epilogue8(float (&v)[8], const float (&b_or_s)[8], const float (&r)[8], const EpilogueParams& o, int i) {
-  apply_epilogue<DGRAD>(v, b_or_s, r, o.kind);
-  o.half & 1 ? store8(static_cast<bfloat*>(o.y) + i, v) : store8(static_cast<float*>(o.y) + i, v);
+// The epilogue of V of M channels of a pixel, at index i, a multiple of V. GEGLU: b_or_s is u, r is g.
+template <bool DGRAD, bool GEGLU, int V>
+__device__ inline void finish(float (&v)[V], float (&b_or_s)[V], const float (&r)[V], const EpilogueParams& o, int i, int M) {
+  auto write = [&](int i, const float (&v)[V]) { o.half & 1 ? store_values(static_cast<bfloat*>(o.y) + i, v) : store_values(static_cast<float*>(o.y) + i, v); };
+  if constexpr (GEGLU) {
+    geglu_slopes(v, b_or_s, r);
+    write(i + M, b_or_s);
+  } else {
+    apply_epilogue<DGRAD>(v, b_or_s, r, o.kind);
+  }
+  write(i, v);
 }
 
 // The epilogue of channel m of M of a pixel.
-template <bool DGRAD>
+template <bool DGRAD, bool GEGLU>
 __device__ inline void epilogue1(float acc, const EpilogueParams& o, int pixel, int m, int M) {
-  int i = pixel * M + m;
+  int i = channel_index<GEGLU>(pixel, m, M);
   float v[1] = {acc}, b_or_s[1] = {}, r[1] = {};
   if (!DGRAD) b_or_s[0] = static_cast<const float*>(o.b_or_s)[m];
-  if (DGRAD && o.kind != NONE) b_or_s[0] = load_scalar(o.b_or_s, i, o.half & 2);
-  if (o.r) r[0] = load_scalar(o.r, i, o.half & 4);
-  apply_epilogue<DGRAD>(v, b_or_s, r, o.kind);
-  if (o.half & 1)
-    static_cast<bfloat*>(o.y)[i] = as<bfloat>(v[0]);
-  else
-    static_cast<float*>(o.y)[i] = v[0];
+  if (GEGLU || (DGRAD && o.kind != NONE)) b_or_s[0] = load_scalar(o.b_or_s, i, o.half & 2);
+  if (GEGLU) r[0] = load_scalar(o.b_or_s, i + M, o.half & 2);
+  else if (o.r) r[0] = load_scalar(o.r, i, o.half & 4);
+  finish<DGRAD, GEGLU>(v, b_or_s, r, o, i, M);
 }
 
 // The index of pixel p of a tile in the output tensor, -1 outside.
@@ -170,25 +188,12 @@ __device__ inline void stage_accumulators(float* staging, const float (&acc)[128
     staging[staging_index(i / 4 * 8 + lane % 4 * 2 + i % 2, warp * 16 + lane / 4 + i / 2 % 2 * 8)] = acc[Round * 16 + i];
 }
 
-// The epilogue of a consumer warpgroup: 64 channels from m of a tile of 256 pixels; or, with a
-// workspace [256,64], a store of the partial sums. Accumulators pass through staging memory in 8
-// rounds of 32 pixels, so that 8 threads write the 64 channels of a pixel and the code is not
-// unrolled. The operands of the next round are prefetched.
-template <bool DGRAD>
-__device__ inline void epilogue(const EpilogueParams& o, const float (&acc)[128], const SharedStorage& storage, const TileCoord& c, int m, const Params& s, float* workspace) {
-  int group = threadIdx.x / 128, thread = threadIdx.x % 128, k = thread % 8 * 8, next[2];  // next: output index of the next round's 8 channels, -1 outside
+// Calls f(round, staging) 8 times, for each 32 pixels of a consumer warpgroup's tile, when their
+// accumulators are in staging memory. The code is not unrolled.
+template <class F>
+__device__ inline void staged_rounds(const float (&acc)[128], const SharedStorage& storage, const F& f) {
+  int group = threadIdx.x / 128;
   float* staging = storage.staging + group * (STAGING_BYTES / 4);
-  bool vectorized = s.M % 8 == 0, has_operands = !workspace && vectorized && m + k < s.M;
-  float b[8] = {};
-  EpilogueOperands<DGRAD> operands[2];
-  auto prefetch = [&](int round, int i) {
-    int p = has_operands && round < 8 ? pixel_index(round * EPILOGUE_PIXELS + thread / 8 + i * 16, c, s) : -1;
-    next[i] = p < 0 ? -1 : p * s.M + m + k;
-    if (p >= 0) operands[i].prefetch(o, next[i]);
-  };
-  if (!DGRAD && has_operands) load_parameters(b, static_cast<const float*>(o.b_or_s) + m + k);
-#pragma unroll
-  for (int i = 0; i < 2; i++) prefetch(0, i);
 #pragma unroll 1
   for (int round = 0; round < 8; round++) {
     switch (round) {
@@ -202,6 +207,35 @@ __device__ inline void epilogue(const EpilogueParams& o, const float (&acc)[128]
       default: stage_accumulators<7>(staging, acc);
     }
     warpgroup_sync(group);
+    f(round, staging);
+    warpgroup_sync(group);
+  }
+}
+
+// Eight channels from c of pixel p of staging memory.
+__device__ inline void load_staged(float (&v)[8], const float* staging, int p, int c) {
+  float4 x = *reinterpret_cast<const float4*>(staging + staging_index(p, c)), y = *reinterpret_cast<const float4*>(staging + staging_index(p, c + 4));
+  v[0] = x.x, v[1] = x.y, v[2] = x.z, v[3] = x.w, v[4] = y.x, v[5] = y.y, v[6] = y.z, v[7] = y.w;
+}
+
+// The epilogue of a consumer warpgroup: 64 channels from m of a tile of 256 pixels; or, with a
+// workspace [256,64], a store of the partial sums. 8 threads write the 64 channels of a pixel.
+// The operands of the next round are prefetched.
+template <bool DGRAD, bool GEGLU>
+__device__ inline void epilogue(const EpilogueParams& o, const float (&acc)[128], const SharedStorage& storage, const TileCoord& c, int m, const Params& s, float* workspace) {
+  int thread = threadIdx.x % 128, k = thread % 8 * 8, next[2];  // next: output index of the next round's 8 channels, -1 outside
+  bool vectorized = s.M % 8 == 0, has_operands = !workspace && vectorized && m + k < s.M;
+  float b[8] = {};
+  EpilogueOperands<DGRAD, GEGLU> operands[2];
+  auto prefetch = [&](int round, int i) {
+    int p = has_operands && round < 8 ? pixel_index(round * EPILOGUE_PIXELS + thread / 8 + i * 16, c, s) : -1;
+    next[i] = p < 0 ? -1 : channel_index<GEGLU>(p, m + k, s.M);
+    if (p >= 0) operands[i].prefetch(o, next[i], s.M);
+  };
+  if (!DGRAD && has_operands) load_parameters(b, static_cast<const float*>(o.b_or_s) + m + k);
+#pragma unroll
+  for (int i = 0; i < 2; i++) prefetch(0, i);
+  staged_rounds(acc, storage, [&](int round, float* staging) {
     if (workspace || vectorized) {
 #pragma unroll
       for (int i = 0; i < 2; i++) {
@@ -211,25 +245,69 @@ __device__ inline void epilogue(const EpilogueParams& o, const float (&acc)[128]
         for (int j = 0; j < 8; j++) b_or_s[j] = b[j];
         operands[i].values(b_or_s, r, o);
         if (!DGRAD) prefetch(round + 1, i);
-        float4 x = *reinterpret_cast<float4*>(staging + staging_index(p, k)), y = *reinterpret_cast<float4*>(staging + staging_index(p, k + 4));
-        float v[8] = {x.x, x.y, x.z, x.w, y.x, y.y, y.z, y.w};
+        float v[8];
+        load_staged(v, staging, p, k);
         if (workspace) store8(workspace + (round * EPILOGUE_PIXELS + p) * 64 + k, v);
-        if (current >= 0) epilogue8<DGRAD>(v, b_or_s, r, o, current);
+        if (current >= 0) finish<DGRAD, GEGLU>(v, b_or_s, r, o, current, s.M);
         if (DGRAD) prefetch(round + 1, i);  // not earlier: s occupies the registers
       }
     } else {
       for (int p = thread / 32; p < EPILOGUE_PIXELS; p += 4) {
         int pixel = pixel_index(round * EPILOGUE_PIXELS + p, c, s);
         for (int k = thread % 32; k < 64; k += 32)
-          if (pixel >= 0 && m + k < s.M) epilogue1<DGRAD>(staging[staging_index(p, k)], o, pixel, m + k, s.M);
+          if (pixel >= 0 && m + k < s.M) epilogue1<DGRAD, GEGLU>(staging[staging_index(p, k)], o, pixel, m + k, s.M);
       }
     }
-    warpgroup_sync(group);
+  });
+}
+
+// Adds the bias to V channels of u and g, from `channel`, and stores them in h and their GEGLU in y.
+template <int V>
+__device__ inline void finish_geglu(float (&u)[V], float (&g)[V], const float (&bu)[V], const float (&bg)[V], const EpilogueParams& o, int pixel, int channel, int C) {
+#pragma unroll
+  for (int j = 0; j < V; j++) u[j] += bu[j], g[j] += bg[j];
+  auto write = [&](void* y, int i, const float (&v)[V], int half) { half ? store_values(static_cast<bfloat*>(y) + i, v) : store_values(static_cast<float*>(y) + i, v); };
+  write(o.h, pixel * 2 * C + channel, u, o.half & 2), write(o.h, pixel * 2 * C + C + channel, g, o.half & 2);
+#pragma unroll
+  for (int j = 0; j < V; j++) u[j] *= activate(GELU, g[j]);
+  write(o.y, pixel * C + channel, u, o.half & 1);
+}
+
+// finish_geglu of 8 of C channels of a pixel, one at a time where C is no multiple of 8. b is the bias of u, then that of g.
+__device__ inline void finish_geglu8(float (&u)[8], float (&g)[8], const EpilogueParams& o, int pixel, int channel, int C) {
+  const float* b = static_cast<const float*>(o.b_or_s) + channel;
+  if (C % 8 == 0) {
+    float bu[8], bg[8];
+    load_parameters(bu, b), load_parameters(bg, b + C);
+    return finish_geglu(u, g, bu, bg, o, pixel, channel, C);
+  }
+#pragma unroll
+  for (int j = 0; j < 8; j++) {
+    if (channel + j >= C) continue;
+    float u1[1] = {u[j]}, g1[1] = {g[j]}, bu[1] = {b[j]}, bg[1] = {b[C + j]};
+    finish_geglu(u1, g1, bu, bg, o, pixel, channel + j, C);
   }
 }
 
+// The epilogue of fprop with GEGLU: 4 threads write the 32 channels of a pixel, from m/2, that the
+// tile has both u and g of.
+__device__ inline void epilogue_geglu(const EpilogueParams& o, const float (&acc)[128], const SharedStorage& storage, const TileCoord& c, int m, const Params& s, float* workspace) {
+  int thread = threadIdx.x % 128, p = thread / 4, k = thread % 4 * 8, C = s.M / 2;
+  staged_rounds(acc, storage, [&](int round, float* staging) {
+    int pixel = pixel_index(round * EPILOGUE_PIXELS + p, c, s);
+    float u[8], g[8];
+    load_staged(u, staging, p, k), load_staged(g, staging, p, k + 32);
+    if (workspace) {
+      float* to = workspace + (round * EPILOGUE_PIXELS + p) * 64 + k;
+      store8(to, u), store8(to + 32, g);
+    } else if (pixel >= 0 && m / 2 + k < C) {
+      finish_geglu8(u, g, o, pixel, m / 2 + k, C);
+    }
+  });
+}
+
 // Fprop and dgrad. x is the tensor whose pixels are read: x or dy.
-template <bool DGRAD>
+template <bool DGRAD, bool GEGLU = false>
 __device__ inline void implicit_gemm(char* memory, const TensorMap* x, const TensorMap* w, const EpilogueParams& o, float* workspace, const Params& s) {
   SharedStorage r = make_shared_storage(memory, s, CONSUMERS * STAGING_BYTES, 0);
   int group = threadIdx.x / 128;
@@ -259,7 +337,11 @@ __device__ inline void implicit_gemm(char* memory, const TensorMap* x, const Ten
 #pragma unroll
           for (int g = 0; g < 2; g++) {
             int m = m0 + 64 * g;
-            if (g < r.a_tiles) tma_load(to + g * A_TILE_BYTES, w, full, DGRAD ? m : at.c, s.w.first_tap + at.w * s.w.tap_step, s.h.first_tap + (at.h + tap) * s.h.tap_step, s.t.first_tap + at.t * s.t.tap_step, DGRAD ? at.c : m);
+            if (g >= r.a_tiles) continue;
+            unsigned tile = to + g * A_TILE_BYTES;
+            auto load = [&](unsigned to, int c, int m) { tma_load(to, w, full, c, s.w.first_tap + at.w * s.w.tap_step, s.h.first_tap + (at.h + tap) * s.h.tap_step, s.t.first_tap + at.t * s.t.tap_step, m); };
+            if (GEGLU && !DGRAD) load(tile, at.c, m / 2), load(tile + A_TILE_BYTES / 2, at.c, s.M / 2 + m / 2);
+            else load(tile, DGRAD ? m : at.c, DGRAD ? at.c : m);
           }
           a.advance(r.a);
         }
@@ -279,37 +361,60 @@ __device__ inline void implicit_gemm(char* memory, const TensorMap* x, const Ten
     }
     mainloop<DGRAD ? Major::MN : Major::K, Major::K, DGRAD>(acc, r, a, b, k_steps, lead);
     float* partial = u.slot < 0 ? nullptr : workspace + (size_t)(u.slot * 2 + group) * 256 * 64;
-    epilogue<DGRAD>(o, acc, r, tile_coord(pixel_tile(u.tile, s) + (r.b_tiles > 1 ? group : 0), s, 8), m_offset(u.tile, s) + (r.a_tiles > 1 ? group * 64 : 0), s, partial);
+    TileCoord c = tile_coord(pixel_tile(u.tile, s) + (r.b_tiles > 1 ? group : 0), s, 8);
+    int m = m_offset(u.tile, s) + (r.a_tiles > 1 ? group * 64 : 0);
+    if constexpr (GEGLU && !DGRAD) epilogue_geglu(o, acc, r, c, m, s, partial);
+    else epilogue<DGRAD, GEGLU>(o, acc, r, c, m, s, partial);
+  }
+}
+
+// The sum of 8 partial sums of a tile over all splits, in order.
+__device__ inline void add_splits(float (&v)[8], const float* workspace, int splits) {
+#pragma unroll
+  for (int j = 0; j < 8; j++) v[j] = 0;
+  for (int i = 0; i < splits; i++, workspace += 2 * 256 * 64) {
+    float partial[8];
+    load8(partial, workspace);
+#pragma unroll
+    for (int j = 0; j < 8; j++) v[j] += partial[j];
   }
 }
 
 // The reduction of split-K: adds the partial sums of a tile in order, then the epilogue. A CTA
 // has 32 pixels of one warpgroup's tile, a thread 8 channels of a pixel.
-template <bool DGRAD>
+template <bool DGRAD, bool GEGLU = false>
 __device__ inline void splitk_reduce(const EpilogueParams& o, const float* workspace, const Params& s) {
   int tile = s.full_tiles + blockIdx.x / 16, group = blockIdx.x / 8 % 2, p = blockIdx.x % 8 * 32 + threadIdx.x / 8, k = threadIdx.x % 8 * 8;
   int m = m_offset(tile, s) + (s.two_m_tiles ? group * 64 : 0) + k, pixel = pixel_index(p, tile_coord(pixel_tile(tile, s) + (s.two_m_tiles ? 0 : group), s, 8), s);
   if (m >= s.M || pixel < 0) return;
   workspace += (size_t)(blockIdx.x / 16 * s.splits * 2 + group) * 256 * 64 + p * 64 + k;
   bool vectorized = s.M % 8 == 0;
-  EpilogueOperands<DGRAD> operands;
-  if (vectorized) operands.prefetch(o, pixel * s.M + m);
-  float v[8] = {};
-  for (int i = 0; i < s.splits; i++, workspace += 2 * 256 * 64) {
-    float partial[8];
-    load8(partial, workspace);
-#pragma unroll
-    for (int j = 0; j < 8; j++) v[j] += partial[j];
-  }
+  int at = channel_index<GEGLU>(pixel, m, s.M);
+  EpilogueOperands<DGRAD, GEGLU> operands;
+  if (vectorized) operands.prefetch(o, at, s.M);
+  float v[8];
+  add_splits(v, workspace, s.splits);
   if (vectorized) {
     float b_or_s[8] = {}, r[8] = {};
     if (!DGRAD) load_parameters(b_or_s, static_cast<const float*>(o.b_or_s) + m);
     operands.values(b_or_s, r, o);
-    return epilogue8<DGRAD>(v, b_or_s, r, o, pixel * s.M + m);
+    return finish<DGRAD, GEGLU>(v, b_or_s, r, o, at, s.M);
   }
 #pragma unroll
   for (int j = 0; j < 8; j++)
-    if (m + j < s.M) epilogue1<DGRAD>(v[j], o, pixel, m + j, s.M);
+    if (m + j < s.M) epilogue1<DGRAD, GEGLU>(v[j], o, pixel, m + j, s.M);
+}
+
+// The same of fprop with GEGLU: 128 threads have 8 channels of u and the same of g each.
+__device__ inline void splitk_reduce_geglu(const EpilogueParams& o, const float* workspace, const Params& s) {
+  if (threadIdx.x >= 128) return;
+  int tile = s.full_tiles + blockIdx.x / 16, group = blockIdx.x / 8 % 2, p = blockIdx.x % 8 * 32 + threadIdx.x / 4, k = threadIdx.x % 4 * 8;
+  int channel = (m_offset(tile, s) + (s.two_m_tiles ? group * 64 : 0)) / 2 + k, pixel = pixel_index(p, tile_coord(pixel_tile(tile, s) + (s.two_m_tiles ? 0 : group), s, 8), s);
+  if (channel >= s.M / 2 || pixel < 0) return;
+  workspace += (size_t)(blockIdx.x / 16 * s.splits * 2 + group) * 256 * 64 + p * 64 + k;
+  float u[8], g[8];
+  add_splits(u, workspace, s.splits), add_splits(g, workspace + 32, s.splits);
+  finish_geglu8(u, g, o, pixel, channel, s.M / 2);
 }
 
 // The bias gradient of 64 channels from m, by a warp: the sums over all pixels of a tile of the A
@@ -410,6 +515,17 @@ extern "C" __global__ void conv_sum_sm90a(void* y, const float* b, const void* r
   hopper::splitk_reduce<false>({y, b, r, kind, half}, workspace, s);
 }
 
+// h has 2·O channels, y has O.
+extern "C" __global__ void __launch_bounds__(384, 1)
+conv_geglu_sm90a(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, void* y, void* h, const float* b, float* workspace, hopper::Params s, int half) {
+  DYNAMIC_SHARED(char, memory);
+  hopper::implicit_gemm<false, true>(memory, &x, &w, {y, b, nullptr, NONE, half, h}, workspace, s);
+}
+
+extern "C" __global__ void conv_geglu_sum_sm90a(void* y, void* h, const float* b, const float* workspace, hopper::Params s, int half) {
+  hopper::splitk_reduce_geglu({y, b, nullptr, NONE, half, h}, workspace, s);
+}
+
 // saved is s of the preceding activation, null if kind is NONE.
 extern "C" __global__ void __launch_bounds__(384, 1)
 conv_grad_x_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ TensorMap w, void* dx, const void* saved, const void* r, float* workspace, hopper::Params s, int kind, int half) {
@@ -419,6 +535,17 @@ conv_grad_x_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ 
 
 extern "C" __global__ void conv_grad_x_sum_sm90a(void* dx, const void* saved, const void* r, const float* workspace, hopper::Params s, int kind, int half) {
   hopper::splitk_reduce<true>({dx, saved, r, kind, half}, workspace, s);
+}
+
+// A pixel of x and dx has M channels u, then M channels g.
+extern "C" __global__ void __launch_bounds__(384, 1)
+conv_grad_geglu_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ TensorMap w, void* dx, const void* x, float* workspace, hopper::Params s, int half) {
+  DYNAMIC_SHARED(char, memory);
+  hopper::implicit_gemm<true, true>(memory, &dy, &w, {dx, x, nullptr, NONE, half}, workspace, s);
+}
+
+extern "C" __global__ void conv_grad_geglu_sum_sm90a(void* dx, const void* x, const float* workspace, hopper::Params s, int half) {
+  hopper::splitk_reduce<true, true>({dx, x, nullptr, NONE, half}, workspace, s);
 }
 
 // dw is [splits,O,KT,KH,KW,C], db [splits,O] or null: a split has split_steps tiles of 64 output pixels. The axes of s

@@ -54,12 +54,7 @@ __device__ inline void backward(T* dx, const T* dy, const T* x, unsigned rows, u
   each(C, [=](auto loads, auto stores) {
     float d[8], u[8], g[8];
     loads(d, dy), loads(u, x), loads(g, x + C);
-#pragma unroll
-    for (int k = 0; k < 8; k++) {
-      float cdf = normal_cdf(g[k]);
-      u[k] *= d[k] * (cdf + g[k] * normal_density(g[k]));
-      d[k] *= g[k] * cdf;
-    }
+    geglu_slopes(d, u, g);
     stores(dx, d), stores(dx + C, u);
   });
 }

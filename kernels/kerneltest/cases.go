@@ -35,6 +35,7 @@ var (
 func all() []Case {
 	return slices.Concat(
 		convCases(),
+		convGEGLUCases(),
 		pointwiseCases(),
 		reduceCases(),
 		shuffleCases(),

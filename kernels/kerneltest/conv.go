@@ -150,5 +150,5 @@ func Wide() []Case {
 		full.Act, full.Residual, grad.Act = allActivations[i%len(allActivations)], true, kernels.ELU
 		cs = append(cs, convCase(full), convCase(kernels.ConvGradX{Conv: s}), convCase(kernels.ConvGradX{Conv: grad}), convCase(kernels.ConvGradW{Conv: s}))
 	}
-	return cs
+	return append(cs, wideConvGEGLU()...)
 }

@@ -42,6 +42,7 @@ func (u usage) only(n *G.Node) (int, bool) {
 //	Conv, Add                           Conv with the other summand as residual; so do
 //	                                    ConvGradX, RMSNormGradX and FrameGate
 //	ConvGradX, ActGrad                  ConvGradX times the slope of the activation in front
+//	ConvGradX, GEGLUGrad                ConvGradGEGLU, where the convolution has one tap
 //	FrameGate, FramePoolGradX, Add      SqueezeExciteGradX
 //	SqueezeExciteGradX, ActGrad         the same times the slope, where what it squeezes is
 //	                                    the activation's output
@@ -222,6 +223,10 @@ func joined(first, second instr) (kernels.Spec, []*G.Node) {
 		if a, ok := first.spec.(kernels.Act); ok && s.Act == kernels.None && !a.Kind.FromOutput() {
 			s.Act = a.Kind
 			return s, reads
+		}
+	case kernels.GEGLUGrad:
+		if c, ok := first.spec.(kernels.ConvGradX); ok && c.KT*c.KH*c.KW == 1 && c.Act == kernels.None && !c.Residual {
+			return kernels.ConvGradGEGLU(c), append(slices.Clone(reads), second.args[2])
 		}
 	case kernels.ActGrad:
 		at := second.args[2]

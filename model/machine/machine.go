@@ -54,7 +54,7 @@ func (in instr) sources() []*G.Node { return in.args[results(in.spec):] }
 func results(s kernels.Spec) int {
 	s, _ = kernels.Plain(s)
 	switch s := s.(type) {
-	case kernels.FramePoolStats, kernels.SqueezeExciteGrad, kernels.RMSNormGrad, kernels.ConvGradWB, kernels.AttentionStats:
+	case kernels.FramePoolStats, kernels.SqueezeExciteGrad, kernels.RMSNormGrad, kernels.ConvGradWB, kernels.ConvGEGLU, kernels.AttentionStats:
 		return 2
 	case kernels.AttentionBackward:
 		return 1 + min(s.Memory, 1)
@@ -91,7 +91,7 @@ func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buff
 	}
 	prog = recompute(be, fuse(be, prog, keep), keep, p.buffers, how)
 	if kernels.StoresBF16(be) {
-		prog = roundWeights(padHidden(prog, keep, p.buffers), p.buffers)
+		prog = roundWeights(padHidden(geglus(prog), keep, p.buffers), p.buffers)
 	}
 	half := p.store(prog, keep)
 	prog = sumBiases(prog, half)

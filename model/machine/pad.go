@@ -46,6 +46,14 @@ func hiddens(prog []instr) (all []*hidden) {
 				h := at(in.args[2], s.C)
 				h.widths[in.args[0]], h.widths[in.args[1]] = 2, 1
 			}
+		case kernels.ConvGEGLU:
+			if s.O/2%chunk != 0 {
+				at(in.args[1], s.O/2).widths[in.args[0]] = 1
+			}
+		case kernels.ConvGradGEGLU:
+			if s.C%chunk != 0 {
+				at(in.args[3], s.C).widths[in.args[0]] = 2
+			}
 		}
 	}
 	return all
@@ -102,6 +110,17 @@ func (h *hidden) wider(in instr) wider {
 		if is(0, 2) {
 			s.C = to
 			return wider{s, 3, nil}
+		}
+	case kernels.ConvGEGLU:
+		if is(0, 1) && is(1, 2) {
+			rows := h.weights(s.Conv, true)
+			s.O = 2 * to
+			return wider{s, 2, map[int]kernels.PadRows{3: rows, 4: {Rows: 2, From: c, To: to}}}
+		}
+	case kernels.ConvGradGEGLU:
+		if is(0, 2) && is(3, 2) {
+			s.C = to
+			return wider{s, 2, map[int]kernels.PadRows{2: {Rows: s.O, From: c, To: to}}}
 		}
 	case kernels.Conv:
 		conv, first := h.conv(s, is(0, 2), is(1, 1))
@@ -199,33 +218,41 @@ func (h *hidden) pad(prog []instr) (out []instr) {
 // roundWeights gives convolutions and their gradients weights that are rounded once. It does so
 // for those with whole chunks of channels that are read more than once.
 func roundWeights(prog []instr, bound map[*G.Node]kernels.Buffer) (out []instr) {
-	weights := func(in instr) *G.Node {
+	weights := func(in instr) (position int) { // 0: none
 		var c kernels.Conv
+		position = 2
 		switch s := in.spec.(type) {
 		case kernels.Conv:
 			c = s
+		case kernels.ConvGEGLU:
+			c, position = s.Conv, 3
 		case kernels.ConvGradX:
 			c = s.Conv
+		case kernels.ConvGradGEGLU:
+			c = s.Conv
 		}
-		if c.C == 0 || c.C%chunk != 0 || bound[in.args[2]] == nil {
-			return nil
+		if c.C == 0 || c.C%chunk != 0 || bound[in.args[position]] == nil {
+			return 0
 		}
-		return in.args[2]
+		return position
 	}
 	uses := map[*G.Node]int{}
 	for _, in := range prog {
-		uses[weights(in)]++
+		if k := weights(in); k > 0 {
+			uses[in.args[k]]++
+		}
 	}
 	rounded := map[*G.Node]*G.Node{}
 	for _, in := range prog {
-		if w := weights(in); w != nil && uses[w] > 1 {
+		if k := weights(in); k > 0 && uses[in.args[k]] > 1 {
+			w := in.args[k]
 			if rounded[w] == nil {
 				n := size(w)
 				rounded[w] = Input(G.NewGraph(), "rounded", n)
 				out = append(out, instr{kernels.PadRows{Rows: 1, From: n, To: n}, []*G.Node{rounded[w], w}})
 			}
 			in.args = slices.Clone(in.args)
-			in.args[2] = rounded[w]
+			in.args[k] = rounded[w]
 		}
 		out = append(out, in)
 	}

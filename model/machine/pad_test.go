@@ -75,21 +75,21 @@ func TestPadHidden(t *testing.T) {
 		keep[n] = true
 	}
 	prog = fuse(p.be, prog, keep)
-	padded := roundWeights(padHidden(slices.Clone(prog), keep, p.buffers), p.buffers)
+	padded := roundWeights(padHidden(geglus(slices.Clone(prog)), keep, p.buffers), p.buffers)
 	pads, channels := 0, map[string]int{}
 	for _, in := range padded {
 		switch s := in.spec.(type) {
-		case kernels.GEGLU:
-			channels["GEGLU"] += s.C
-		case kernels.GEGLUGrad:
-			channels["GEGLUGrad"] += s.C
+		case kernels.ConvGEGLU:
+			channels["ConvGEGLU"] += s.O / 2
+		case kernels.ConvGradGEGLU:
+			channels["ConvGradGEGLU"] += s.C
 		case kernels.PadRows:
 			pads++
 		}
 	}
 	// Of two networks two weights and a bias, and three gradients. These weights are rounded where
 	// they are padded; of the third network the second convolution has whole chunks.
-	if channels["GEGLU"] != 3*16 || channels["GEGLUGrad"] != 3*16 || pads != 2*6+1 {
+	if channels["ConvGEGLU"] != 3*16 || channels["ConvGradGEGLU"] != 3*16 || pads != 2*6+1 {
 		t.Errorf("%v, %d of PadRows; want 48 channels and 13", channels, pads)
 	}
 	inputs := func() map[*G.Node][]float32 {

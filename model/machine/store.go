@@ -61,6 +61,28 @@ func (p *Plan) store(prog []instr, keep map[*G.Node]bool) (half map[*G.Node]bool
 	return half
 }
 
+// geglus lets convolutions give the GEGLU of their results, too, which is read once less. It comes after
+// recompute, which makes values again that their kernels make alone.
+func geglus(prog []instr) []instr {
+	maker := usageOf(prog, nil).maker
+	gone := make([]bool, len(prog))
+	for i, in := range prog {
+		s, ok := in.spec.(kernels.GEGLU)
+		if !ok {
+			continue
+		}
+		j, ok := maker[in.args[1]]
+		if !ok {
+			continue
+		}
+		if c, ok := prog[j].spec.(kernels.Conv); ok && c.Act == kernels.None && !c.Residual && c.O == 2*s.C {
+			prog[j] = instr{kernels.ConvGEGLU{Conv: c}, slices.Insert(slices.Clone(prog[j].args), 0, in.args[0])}
+			gone[i] = true
+		}
+	}
+	return without(prog, gone)
+}
+
 // sumBiases lets the gradient of a convolution's weights give that of its bias too, the sum of the
 // same gradient's rows, where that is stored in bfloat16: both read the same values then, and
 // once. The joint instruction takes the place of the later one.
