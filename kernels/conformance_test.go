@@ -53,9 +53,10 @@ func TestCPUGivesTheSameBitsForAnyNumberOfWorkers(t *testing.T) {
 		cpus = append(cpus, c)
 	}
 	for _, c := range kerneltest.Cases() {
+		args := kerneltest.Arguments(c)
 		var want [][]float32
 		for i, be := range cpus {
-			got, err := kerneltest.Outputs(be, c)
+			got, err := kerneltest.OutputsOf(be, c, args, 2)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -87,7 +87,8 @@ using Collective = void (*)(Thread* warp, unsigned mask);  // runs when all lane
 // A cp.async of 16 bytes, of zeros if from is null.
 struct Copy { void* to; const void* from; unsigned bytes, group; };
 
-struct Thread {
+// Aligned so that a switch to a thread reads one line of the cache.
+struct alignas(64) Thread {
 #if defined(EMUL_SWITCH)
   void* sp;
 #else

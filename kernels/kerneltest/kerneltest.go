@@ -9,6 +9,7 @@ package kerneltest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"magvit/kernels"
 	"magvit/kernels/philox"
@@ -72,7 +73,8 @@ func Check(be kernels.Backend, c Case) (Result, error) {
 // Compare compares what Outputs gave with the definition, in bfloat16 with that of
 // rounded operands.
 func Compare(got [][]float32, c Case, p kernels.Precision) Result {
-	want := Arguments(c)
+	drawn := Arguments(c)
+	want := clone(drawn)
 	if p == kernels.BF16 {
 		for _, i := range kernels.RoundedArgs(c.Spec) {
 			for j, v := range want[i] {
@@ -83,7 +85,6 @@ func Compare(got [][]float32, c Case, p kernels.Precision) Result {
 	plain, _ := kernels.Plain(c.Spec)
 	plain.Define(want...)
 	r := Result{OK: true}
-	drawn := Arguments(c)
 	for i, a := range c.Spec.Args() {
 		if !a.Out {
 			if nmse, _, at := Distance(got[i], drawn[i]); nmse != 0 {
@@ -141,11 +142,16 @@ func Arguments(c Case) [][]float32 {
 // It runs the kernel twice on the same values, since the second run finds state
 // that the first one leaves. Values around an argument that were written are an error.
 func Outputs(be kernels.Backend, c Case) ([][]float32, error) {
+	return OutputsOf(be, c, Arguments(c), 2)
+}
+
+// OutputsOf is Outputs of a number of runs on given arguments of the case, which stay as they are.
+func OutputsOf(be kernels.Backend, c Case, drawn [][]float32, runs int) ([][]float32, error) {
 	k, err := be.Prepare(c.Spec)
 	if err != nil {
 		return nil, err
 	}
-	args, specs := Arguments(c), c.Spec.Args()
+	args, specs := clone(drawn), c.Spec.Args()
 	whole := make([]kernels.Buffer, len(args))
 	bufs := make([]kernels.Buffer, len(args))
 	for i := range args {
@@ -155,7 +161,7 @@ func Outputs(be kernels.Backend, c Case) ([][]float32, error) {
 		}
 		bufs[i] = whole[i].Slice(guard, guard+words)
 	}
-	for range 2 {
+	for range runs {
 		for i, values := range args {
 			guarded := make([]float32, whole[i].Len())
 			Constant(sentinel)(nil, guarded)
@@ -190,6 +196,14 @@ func Outputs(be kernels.Backend, c Case) ([][]float32, error) {
 		}
 	}
 	return args, nil
+}
+
+func clone(args [][]float32) [][]float32 {
+	c := make([][]float32, len(args))
+	for i, a := range args {
+		c[i] = slices.Clone(a)
+	}
+	return c
 }
 
 // sentinel fills the values around an argument.
