@@ -88,13 +88,13 @@ torture: setup
 # three orders, whole training steps, golden values of layers, quantizers and a network.
 # Then, for minutes, all golden values, each kernel twice in a row in each order, and mutants of the sources: each must be caught.
 emul: emul-short
-	$(GO) test -tags emul -run TestGoldenEmulated ./model
-	$(GO) test -timeout 60m -tags emul -run 'MatchDefinitions|Mutations' ./gpu
+	$(EMUL_GO) test -tags emul -run TestGoldenEmulated ./model
+	$(EMUL_GO) test -timeout 60m -tags emul -run 'MatchDefinitions|Mutations' ./gpu
 
 emul-short: setup
-	$(GO) vet -tags emul ./kernels/emul ./gpu ./model
-	$(GO) test -short -timeout 30m -tags emul ./kernels/emul ./gpu
-	$(GO) test -short -timeout 30m -tags emul -run TestGoldenEmulated ./model
+	$(EMUL_GO) vet -tags emul ./kernels/emul ./gpu ./model
+	$(EMUL_GO) test -short -timeout 30m -tags emul ./kernels/emul ./gpu
+	$(EMUL_GO) test -short -timeout 30m -tags emul -run TestGoldenEmulated ./model
 
 # The same with every access to memory checked.
 emul-asan: setup
@@ -140,6 +140,9 @@ kernels-newest: $(NEWEST) | setup-go
 # empty script in its place.
 WITH_CUDA = CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$(abspath $(dir $(CUDA_H)))" CGO_LDFLAGS=-L$(CURDIR)/.tools/stub $(GO)
 
+# With the flags of gpu-test, where it can run, the emulator is compiled for both at once.
+EMUL_GO = $(if $(wildcard $(CUDA_H)),$(WITH_CUDA),$(GO))
+
 .tools/stub/libcuda.so:
 	@mkdir -p .tools/stub && echo '/* libcuda.so.1 is opened at run time */' >$@
 
@@ -150,7 +153,7 @@ gpu: kernels .tools/stub/libcuda.so $(CUDA_H)
 # whose libnccl goes through shared memory. Both libraries are compiled once, in bin/fake.
 FAKE = bin/fake/libcuda.so.1
 $(FAKE): $(wildcard kernels/*.cu kernels/*.cuh kernels/emul/*.* kernels/emul/*/*.*) | setup-go
-	$(GO) run -tags emul ./kernels/emul/fake bin/fake
+	$(EMUL_GO) run -tags emul ./kernels/emul/fake bin/fake
 
 gpu-test: export MAGVIT_FAKE_CUDA = $(CURDIR)/bin/fake
 gpu-test: gpu $(FAKE)
