@@ -20,6 +20,18 @@ import (
 // Prefix begins the names of temporary files and folders. What a killed process left behind is found by it.
 const Prefix = ".tmp-"
 
+// Left lists what killed processes left in a folder under temporary names of a file or folder, whose base name matches a
+// pattern of filepath.Match. The folder's name is no pattern. What cannot be listed is left.
+func Left(dir, pattern string) (paths []string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if ok, _ := filepath.Match(Prefix+"*-"+pattern, e.Name()); ok {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths
+}
+
 // Write replaces the file at path by what content writes, with mode 0644.
 func Write(path string, content func(io.Writer) error) error {
 	p, err := Create(path)

@@ -110,6 +110,27 @@ func TestOtherProgramsWrite(t *testing.T) {
 	wantFile(t, path, "film")
 }
 
+// TestLeft lists what is left in a folder whose name would be a pattern, or none.
+func TestLeft(t *testing.T) {
+	for _, name := range []string{"[1]", "[", "a*"} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		p, err := Create(filepath.Join(dir, "a.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Left(dir, "a.json"); len(got) != 1 || got[0] != p.Name() {
+			t.Errorf("in the folder %s %q are left; want %s", name, got, p.Name())
+		}
+		if got := append(Left(dir, "b.json"), Left(filepath.Join(dir, "none"), "*")...); got != nil {
+			t.Errorf("in the folder %s %q are left; want nothing", name, got)
+		}
+		p.Abort()
+	}
+}
+
 func TestWriteDir(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "run")

@@ -61,20 +61,14 @@ func (s *Store) Steps() (steps []int, err error) {
 
 // Sweep removes the temporary folders of writers that were killed.
 func (s *Store) Sweep() {
-	left, _ := filepath.Glob(filepath.Join(s.Dir, atomicfile.Prefix+"*-step-*")) // the pattern is right
-	left = append(left, s.pointers()...)
-	for _, path := range left {
+	for _, path := range append(atomicfile.Left(s.Dir, "step-*"), s.pointers()...) {
 		os.RemoveAll(path)
 	}
 }
 
 // pointers lists the temporary files of latest and best.
-func (s *Store) pointers() (left []string) {
-	for _, name := range []string{"latest", "best"} {
-		found, _ := filepath.Glob(filepath.Join(s.Dir, atomicfile.Prefix+"*-"+name))
-		left = append(left, found...)
-	}
-	return left
+func (s *Store) pointers() []string {
+	return append(atomicfile.Left(s.Dir, "latest"), atomicfile.Left(s.Dir, "best")...)
 }
 
 // Save writes a checkpoint under a temporary name, flushes it, renames it, reads it back

@@ -138,11 +138,7 @@ func (e *Encoding) shard(ctx context.Context, k int, settings string) (m sidecar
 // clean removes temporary files of a shard that a killed process left. Those of other jobs have other names.
 func (e *Encoding) clean(path string) error {
 	for _, name := range []string{path, sidecarName(path)} {
-		left, err := filepath.Glob(filepath.Join(e.Dir, atomicfile.Prefix+"*-"+filepath.Base(name)))
-		if err != nil {
-			return err
-		}
-		for _, l := range left {
+		for _, l := range atomicfile.Left(e.Dir, filepath.Base(name)) {
 			if err := os.Remove(l); err != nil {
 				return err
 			}
@@ -265,4 +261,10 @@ func CheckFolder(dir string) error {
 		}
 	}
 	return nil
+}
+
+// IsFolder reports whether a folder holds shards of codes, the first of them whole, and nothing else.
+func IsFolder(dir string) bool {
+	m, err := readSidecar(filepath.Join(dir, "000000.npy"))
+	return err == nil && m.Settings != "" && CheckFolder(dir) == nil
 }

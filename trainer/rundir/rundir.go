@@ -148,8 +148,7 @@ func (d *Dir) Begin(c config.Config, step int, now time.Time) (evals []metrics.E
 func (d *Dir) sweep() {
 	for _, name := range []string{config.FileName, ProgressFile, MetricsFile, metrics.ClassifyFile, metrics.PriorFile, "report.html", "samples/*.png", "samples/*.gif"} {
 		folder, base := filepath.Split(name)
-		left, _ := filepath.Glob(filepath.Join(d.path, folder, atomicfile.Prefix+"*-"+base)) // the pattern is right
-		for _, path := range left {
+		for _, path := range atomicfile.Left(d.File(folder), base) {
 			os.Remove(path)
 		}
 	}
