@@ -16,6 +16,10 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
 	"magvit/trainer/usage"
 )
 
@@ -56,13 +60,15 @@ func readList(path string, add func(line int, l listed) error) error {
 		return usage.Wrap(err)
 	}
 	defer f.Close()
+	// Programs of Windows begin text with a byte order mark, in UTF-8 or UTF-16.
+	r := transform.NewReader(f, unicode.BOMOverride(encoding.Nop.NewDecoder()))
 	switch kindOf(path) {
 	case ".jsonl":
-		return listJSON(f, add)
+		return listJSON(r, add)
 	case ".txt":
-		return listText(f, filepath.Dir(path), add)
+		return listText(r, filepath.Dir(path), add)
 	}
-	return listCSV(f, kindOf(path) == ".tsv", add)
+	return listCSV(r, kindOf(path) == ".tsv", add)
 }
 
 // Listed returns the paths that a list of clips names, as far as it can be read; none if path is no list.
@@ -179,7 +185,8 @@ func (l *listed) set(fields [len(listColumns)]string) (err error) {
 
 func listJSON(r io.Reader, add func(int, listed) error) error {
 	s := lines(r)
-	for n := 1; s.Scan(); n++ {
+	n := 1
+	for ; s.Scan(); n++ {
 		text := strings.TrimSpace(s.Text())
 		if text == "" {
 			continue
@@ -195,20 +202,32 @@ func listJSON(r io.Reader, add func(int, listed) error) error {
 			return err
 		}
 	}
-	return s.Err()
+	return lineError(s.Err(), n)
 }
 
 func lines(r io.Reader) *bufio.Scanner {
 	s := bufio.NewScanner(r)
-	s.Buffer(make([]byte, 1<<16), 1<<20)
+	s.Buffer(make([]byte, 1<<16), maxListLine)
 	return s
+}
+
+// maxListLine bounds the bytes of a line of a list.
+const maxListLine = 1 << 20
+
+// lineError names the line at which a list could not be read further.
+func lineError(err error, n int) error {
+	if errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("line %d: longer than %d bytes: no list of clips, which has a path a line", n, maxListLine)
+	}
+	return err
 }
 
 // listText reads a path a line, or a path and a label after white space.
 func listText(r io.Reader, dir string, add func(int, listed) error) error {
 	s := lines(r)
-	for n := 1; s.Scan(); n++ {
-		text := strings.TrimSpace(strings.TrimPrefix(s.Text(), "\ufeff"))
+	n := 1
+	for ; s.Scan(); n++ {
+		text := strings.TrimSpace(s.Text())
 		if text == "" || strings.HasPrefix(text, "#") {
 			continue
 		}
@@ -220,7 +239,7 @@ func listText(r io.Reader, dir string, add func(int, listed) error) error {
 			return err
 		}
 	}
-	return s.Err()
+	return lineError(s.Err(), n)
 }
 
 func exists(dir, path string) bool {
@@ -259,7 +278,6 @@ func listCSV(r io.Reader, tabs bool, add func(int, listed) error) error {
 		}
 		line, _ := t.FieldPos(0)
 		if first {
-			row[0] = strings.TrimPrefix(row[0], "\ufeff")
 			if c, ok := header(row); ok {
 				columns = c
 				continue
@@ -304,7 +322,7 @@ func parseTime(s string) (seconds float64, err error) {
 // comma, a semicolon or a tab.
 func separator(line string) rune {
 	for _, c := range ";\t" {
-		if _, ok := header(strings.Split(strings.TrimPrefix(line, "\ufeff"), string(c))); ok && !strings.Contains(line, ",") && strings.ContainsRune(line, c) {
+		if _, ok := header(strings.Split(line, string(c))); ok && !strings.Contains(line, ",") && strings.ContainsRune(line, c) {
 			return c
 		}
 	}

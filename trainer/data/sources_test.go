@@ -190,6 +190,8 @@ func TestListsAreExplained(t *testing.T) {
 		{"l.jsonl", "{\"label\":1}", "line 1: want an object"},
 		{"l.jsonl", "{\"path\":\"a b\",\"label\":[1]}", "\"label\" is neither text nor a number"},
 		{"l.txt", "l.txt", "a list names video files"},
+		{"l.txt", strings.Repeat("a", 1<<20), "line 1: longer than 1048576 bytes"},
+		{"l.jsonl", "\n" + strings.Repeat("a", 1<<20), "line 2: longer than 1048576 bytes"},
 	} {
 		_, err := Open(t.Context(), []string{write(t, filepath.Join(dir, c.name), []byte(c.text))}, Options{})
 		if !errors.Is(err, usage.Error) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.name) {
@@ -328,6 +330,10 @@ func TestListsOfOtherPrograms(t *testing.T) {
 	}{
 		{"l.csv", "path;label\r\na;x\r\n", []string{"a x"}},
 		{"l.csv", "\ufefflabel\tpath\nx\ta\n", []string{"a x"}},
+		{"l.csv", "\xff\xfep\x00a\x00t\x00h\x00\n\x00a\x00\n\x00", []string{"a "}},
+		{"l.txt", "\xfe\xff\x00a\x00 \x00\xe9\x00\n", []string{"a \u00e9"}},
+		{"l.txt", "\ufeffa x\n", []string{"a x"}},
+		{"l.jsonl", "\ufeff{\"path\":\"a\",\"label\":\"x\"}\n", []string{"a x"}},
 		{"l.csv", "b;c\n", []string{"b;c "}},
 		{"l.csv", "path,label\nb;c,x;y\nd.npy,z\n", []string{"b;c x;y", "d.npy z"}},
 		{"l.jsonl", `{"Video":"a","class":"x","label":"y","meta":{"a":1},"category":[1]}`, []string{"a y"}},
