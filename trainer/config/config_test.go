@@ -70,6 +70,11 @@ func TestReferenceDefaults(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"train:\n  lr: fast", `c.yaml:2: train.lr: "fast": want a number`},
+		{"train:\n  warmup:", "c.yaml:2: train.warmup: nothing: want a whole number"},
+		{"train:\n  betas: [0.9, ~]", "c.yaml:2: train.betas[1]: nothing: want a number"},
+		{"data:\n  flip: null", "c.yaml:2: data.flip: nothing: want true or false"},
+		{"model:\n  layers: [residual, null]", "c.yaml:2: model.layers[1]: nothing: want a layer"},
+		{"model:\n  input_kernel:", "c.yaml:2: model.input_kernel: nothing: want a list of 3"},
 		{"train:\n  stepz: 3", `c.yaml:2: train.stepz: unknown key, perhaps "steps"; known: steps, epochs, minutes, batch`},
 		{"train:\n  steps: -5", "c.yaml:2: train.steps: -5; legal: 0 to"},
 		{"train:\n  steps: 1.5", `c.yaml:2: train.steps: "1.5": want a whole number`},
@@ -118,6 +123,7 @@ func TestSetErrors(t *testing.T) {
 		{"train.lrr=1", `--set train.lrr=1: train.lrr: unknown key, perhaps "lr"`},
 		{"model.quantizer.level=[4]", `--set model.quantizer.level=[4]: model.quantizer.level: unknown key, perhaps "levels"; known: kind, levels`},
 		{"preset=demo", "--set preset=demo: want --preset demo"},
+		{"data.flip=null", "--set data.flip=null: data.flip: nothing: want true or false"},
 		{"train=1", `--set train=1: train: "1": want keys: steps`},
 	} {
 		cfg, _ := Preset("tiny")

@@ -148,8 +148,19 @@ func (o *overlay) keys(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// leaf decodes one value into v.
+// leaf decodes one value into v. A key without a value is refused, as yaml would take it for 0, false or ""; only a list
+// may be so written.
 func (o *overlay) leaf(path string, n *yaml.Node, v reflect.Value) {
+	if n.ShortTag() == "!!null" && v.Kind() != reflect.Slice {
+		o.fail(n.Line, path, "%s: want %s", quoted(n), typeName(v.Type()))
+		return
+	}
+	for i, c := range n.Content {
+		if c.ShortTag() == "!!null" && v.Kind() == reflect.Array {
+			o.fail(c.Line, fmt.Sprintf("%s[%d]", path, i), "%s: want %s", quoted(c), typeName(v.Type().Elem()))
+			return
+		}
+	}
 	decoded := reflect.New(v.Type())
 	if err := n.Load(decoded.Interface(), yaml.WithKnownFields()); err != nil {
 		o.fail(n.Line, path, "%s: want %s%s", quoted(n), typeName(v.Type()), because(v, err))
