@@ -130,6 +130,26 @@ func TestReadErrorIsNoDamage(t *testing.T) {
 	}
 }
 
+// A path that is no checkpoint is answered with what it is, and what would be legal.
+func TestFindSaysWhatIsThere(t *testing.T) {
+	s, _, _ := saved(t, 3)
+	run := filepath.Dir(s.Dir)
+	trainertest.Check(t, errors.Join(os.WriteFile(filepath.Join(run, "theirs.ckpt"), make([]byte, 1000), 0o666), os.WriteFile(filepath.Join(run, "model.safetensors"), []byte("step"), 0o666),
+		os.WriteFile(filepath.Join(run, "notes.txt"), []byte("step 3"), 0o666)))
+	for name, want := range map[string]string{
+		"best":              "checkpoints/latest or best in a run",
+		"theirs.ckpt":       "magvit import makes a run",
+		"model.safetensors": "begins a training by train --init",
+		"notes.txt":         "want a run's folder",
+	} {
+		_, _, _, err := Find(filepath.Join(run, name))
+		trainertest.Refused(t, err, name, want)
+	}
+	if dir, _, _, err := Find(filepath.Join(s.Dir, "latest")); err != nil || filepath.Base(dir) != StepName(3) {
+		t.Errorf("latest is %s, %v", dir, err)
+	}
+}
+
 // A folder in the place of a new checkpoint keeps its files under another name.
 func TestSaveDestroysNothing(t *testing.T) {
 	s, st, snap := saved(t, 3)

@@ -3,8 +3,10 @@ package checkpoint
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"magvit/trainer/usage"
@@ -14,19 +16,23 @@ import (
 // run's (its newest one that verifies), or a text file latest or best. skipped
 // holds an error for each newer one of a run that does not verify.
 func Find(path string) (dir string, snap Snapshot, skipped []error, err error) {
+	const wanted = "want a run's folder, a checkpoint's, or checkpoints/latest or best in a run"
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", snap, nil, usage.Errorf("checkpoint: %w", err)
+		return "", snap, nil, usage.Errorf("checkpoint: %w; %s", err, wanted)
 	}
 	if !info.IsDir() {
-		name, err := os.ReadFile(path)
-		if err != nil {
+		name, err := namedIn(path)
+		switch kind := strings.ToLower(filepath.Ext(path)); {
+		case err != nil:
 			return "", snap, nil, usage.Errorf("checkpoint: %w", err)
+		case strings.HasPrefix(name, "step-"):
+			path = filepath.Join(filepath.Dir(path), name)
+		case slices.Contains([]string{".pt", ".pth", ".ckpt", ".bin", ".safetensors"}, kind):
+			return "", snap, nil, usage.Errorf("checkpoint %s: a file of weights; %s: magvit inspect shows what it holds, and magvit import makes a run of those of other programs; one of magvit export begins a training by train --init", path, wanted)
+		default:
+			return "", snap, nil, usage.Errorf("checkpoint %s: %s", path, wanted)
 		}
-		if name = bytes.TrimSpace(name); len(name) > 64 || !strings.HasPrefix(string(name), "step-") {
-			return "", snap, nil, usage.Errorf("checkpoint %s: want a run's folder, a checkpoint's, or checkpoints/latest or best in a run", path)
-		}
-		path = filepath.Join(filepath.Dir(path), string(name))
 	}
 	if _, err := os.Stat(filepath.Join(path, StateFile)); err == nil {
 		abs, err := filepath.Abs(path) // its last element is the folder's name
@@ -53,4 +59,19 @@ func Find(path string) (dir string, snap Snapshot, skipped []error, err error) {
 		return "", snap, skipped, usage.Errorf("checkpoint %s: no checkpoint there; want a run's folder, or a checkpoint's with %s in it", path, StateFile)
 	}
 	return dir, snap, skipped, nil
+}
+
+// namedIn is the checkpoint that a text file latest or best names, "" if a file is none.
+func namedIn(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	const longest = 64 // bytes
+	text, err := io.ReadAll(io.LimitReader(f, longest+1))
+	if err != nil || len(text) > longest {
+		return "", err
+	}
+	return string(bytes.TrimSpace(text)), nil
 }
