@@ -300,15 +300,18 @@ func TestOddFiles(t *testing.T) {
 		return func(m map[string]string) { m[IndexName] = strings.Replace(m[IndexName], old, by, 1) }
 	}
 	for want, path := range map[string]string{
-		"the same command again goes on": change("unfinished", func(m map[string]string) { delete(m, IndexName) }),
-		"no such file":                   change("lost", func(m map[string]string) { delete(m, "000000.npy") }),
-		"cut off":                        change("cut", func(m map[string]string) { m["000000.npy"] = m["000000.npy"][:150] }),
-		"the index has 4 clips":          change("counts", in(`"clips": 3`, `"clips": 4`)),
-		"is not a file in that folder":   change("outside", in("000000.npy", "../whole/000000.npy")),
-		"format \"something\"":           change("format", in(Format, "something")),
-		"version 2":                      change("version", in(`"version": 1`, `"version": 2`)),
-		"there are no codes":             change("nothing", in("\"grid\": [\n  3", "\"grid\": [\n  0")),
-		"unexpected end of JSON":         change("json", func(m map[string]string) { m[IndexName] = "{" }),
+		"the same command again goes on":     change("unfinished", func(m map[string]string) { delete(m, IndexName) }),
+		"no such file":                       change("lost", func(m map[string]string) { delete(m, "000000.npy") }),
+		"cut off":                            change("cut", func(m map[string]string) { m["000000.npy"] = m["000000.npy"][:150] }),
+		"the index has 4 clips":              change("counts", in(`"clips": 3`, `"clips": 4`)),
+		"is not a file in that folder":       change("outside", in("000000.npy", "../whole/000000.npy")),
+		"format \"something\"":               change("format", in(Format, "something")),
+		"version 2":                          change("version", in(`"version": 1`, `"version": 2`)),
+		"levels [4 0 4]":                     change("levels", in("\"levels\": [\n  4,\n  4", "\"levels\": [\n  4,\n  0")),
+		"make 16 codes; the codebook has 64": change("fewlevels", in("\"levels\": [\n  4,\n  4,", "\"levels\": [\n  4,")),
+		"a codebook of -64":                  change("codebook", in("\"codebook\": 64", "\"codebook\": -64")),
+		"there are no codes":                 change("nothing", in("\"grid\": [\n  3", "\"grid\": [\n  0")),
+		"unexpected end of JSON":             change("json", func(m map[string]string) { m[IndexName] = "{" }),
 		"2 names for 3 clips": change("names", func(m map[string]string) {
 			m["000000.json"] = strings.Replace(m["000000.json"], `"films/00.mp4",`, "", 1)
 		}),
@@ -348,6 +351,47 @@ func TestFolderIsRemovedMeanwhile(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(dir, IndexName)); err == nil {
 			t.Errorf("%s: there is an index of shards that are lost", want)
+		}
+	}
+}
+
+// TestSourceJoinsClassesByName has two sets whose numbers of classes differ.
+func TestSourceJoinsClassesByName(t *testing.T) {
+	dir := t.TempDir()
+	set := func(name string, classes []string, labels ...int64) string {
+		path := filepath.Join(dir, name)
+		n := len(labels)
+		b := Block{Codes: make([]int32, n), Clips: Clips{Labels: labels, Frames: make([]int32, n), FPS: make([]float32, n)}}
+		for i := range n {
+			b.Names, b.FrameRange = append(b.Names, fmt.Sprint(name, i)), append(b.FrameRange, [2]int32{0, 1})
+		}
+		if err := WriteNPZ(path, Header{Grid: [3]int{1, 1, 1}, Codebooks: 1, Codebook: 4, Levels: []int{2, 2}, Classes: classes}, b, nil); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	first, second := set("a.npz", []string{"cat", "dog"}, 0, 1, -1), set("b.npz", []string{"bird", "cat", "dog"}, 0, 1, 2, 3)
+	s, err := OpenSource(t.Context(), []string{first, second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{0, 1, -1, 2, 0, 1, 3}; !slices.Equal(s.labels, want) {
+		t.Errorf("labels %v, want %v", s.labels, want)
+	}
+	if want := []string{"cat", "dog", "bird", "class 3"}; !slices.Equal(s.Classes(), want) {
+		t.Errorf("classes %v, want %v", s.Classes(), want)
+	}
+	unlabelled, numbered, large := set("c.npz", nil, -1), set("d.npz", nil, 1), set("e.npz", nil, 1<<40)
+	if _, err := OpenSource(t.Context(), []string{first, unlabelled}); err != nil {
+		t.Error(err)
+	}
+	for want, paths := range map[string][]string{
+		"a.npz has names of its classes": {first, unlabelled, numbered},
+		"d.npz has numbers alone":        {numbered, second},
+		"a label of 1099511627776":       {large},
+	} {
+		if _, err := OpenSource(t.Context(), paths); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v; want %q", paths, err, want)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func readIndex(dir string) (x index, err error) {
 	case x.PerClip() < 1:
 		return x, usage.Errorf("%s: a grid of %v with %d codebooks: there are no codes", path, x.Grid, x.Codebooks)
 	}
-	return x, nil
+	return x, x.check(path)
 }
 
 // openFolder opens the shards that an index lists.

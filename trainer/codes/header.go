@@ -64,6 +64,29 @@ func (h *Header) Stored() []int {
 	return s
 }
 
+// check refuses numbers that no tokenizer has.
+func (h *Header) check(name string) error {
+	if h.Codebook < 0 || h.Codebook > 1<<31 {
+		return usage.Errorf("%s: a codebook of %d; want 1 to 2^31, or 0 where it is unknown", name, h.Codebook)
+	}
+	for _, list := range []struct {
+		name    string
+		numbers []int
+	}{{"levels", h.Levels}, {"factors", h.Factors}} {
+		product := 1
+		for _, n := range list.numbers {
+			if n < 1 || n > 1<<31/product {
+				return usage.Errorf("%s: %s %v; want numbers of 1 or more, whose product is at most 2^31", name, list.name, list.numbers)
+			}
+			product *= n
+		}
+		if len(list.numbers) > 0 && h.Codebook > 0 && product != h.Codebook {
+			return usage.Errorf("%s: %s %v make %d codes; the codebook has %d", name, list.name, list.numbers, product, h.Codebook)
+		}
+	}
+	return nil
+}
+
 // setShape takes a clip's shape apart.
 func (h *Header) setShape(name string, shape []int) error {
 	if len(shape) != 3 && len(shape) != 4 {

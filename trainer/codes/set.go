@@ -96,6 +96,9 @@ func (h *Header) blockOf(name string, a data.Array, c Clips) (Block, error) {
 	case len(values) == 0:
 		return Block{}, usage.Errorf("%s: codes of shape %v: there are no clips", name, a.Shape)
 	}
+	if err := h.check(name); err != nil {
+		return Block{}, err
+	}
 	found := *h
 	if err := found.setShape(name, a.Shape[1:]); err != nil {
 		return Block{}, err

@@ -3,6 +3,7 @@ package codes
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"magvit/trainer/data"
 	"magvit/trainer/usage"
@@ -17,9 +18,12 @@ type Source struct {
 	codes  []int32
 	labels []int
 	names  []string
+
+	named, numbered string // sets with and without names of their classes, "" if there is none
 }
 
-// OpenSource reads sets of codes into memory. They must be of one tokenizer, with clips of one shape.
+// OpenSource reads sets of codes into memory. They must be of one tokenizer, with clips of one shape. Classes of one name
+// are one class, whatever their numbers in each set.
 func OpenSource(ctx context.Context, paths []string) (*Source, error) {
 	s := &Source{}
 	for i, path := range paths {
@@ -29,6 +33,7 @@ func OpenSource(ctx context.Context, paths []string) (*Source, error) {
 		}
 		if i == 0 {
 			s.Header = set.Header
+			s.Header.Classes = slices.Clone(set.Classes)
 		}
 		if set.Grid != s.Grid || set.Codebooks != s.Codebooks || set.Codebook != s.Codebook || set.Tokenizer != s.Tokenizer {
 			return nil, usage.Errorf("%s: codes %v of %d by the tokenizer %.12s; %s has %v of %d by %.12s: want codes of one tokenizer and shape",
@@ -57,11 +62,45 @@ func (s *Source) add(set *Set, b Block) error {
 			name = b.Names[i]
 		}
 		if b.Labels != nil && b.Labels[i] >= 0 {
-			label = int(b.Labels[i])
+			var err error
+			if label, err = s.class(set, b.Labels[i]); err != nil {
+				return err
+			}
 		}
 		s.names, s.labels = append(s.names, name), append(s.labels, label)
 	}
 	return nil
+}
+
+// maxLabel bounds class numbers: a larger one is an identifier, not a class.
+const maxLabel = 1 << 16
+
+// class is the number of a set's label among the classes of all sets.
+func (s *Source) class(set *Set, label int64) (int, error) {
+	if label >= maxLabel {
+		return 0, usage.Errorf("%s: a label of %d; want 0 to %d, or -1 for none", set.Path, label, maxLabel-1)
+	}
+	if set.Classes == nil {
+		s.numbered = set.Path
+	} else {
+		s.named = set.Path
+	}
+	if s.named != "" && s.numbered != "" {
+		return 0, usage.Errorf("%s has names of its classes, %s has numbers alone: want names in both or in none, since a number may be another class there", s.named, s.numbered)
+	}
+	if set.Classes == nil {
+		return int(label), nil
+	}
+	name := fmt.Sprintf("class %d", label)
+	if label < int64(len(set.Classes)) {
+		name = set.Classes[label]
+	}
+	n := slices.Index(s.Header.Classes, name)
+	if n < 0 {
+		n = len(s.Header.Classes)
+		s.Header.Classes = append(s.Header.Classes, name)
+	}
+	return n, nil
 }
 
 // Tokens is the shape of a clip's codes where the codebooks of a position are columns of
