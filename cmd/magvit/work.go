@@ -190,13 +190,9 @@ func (w *work) choose() error {
 			w.indices = append(w.indices, i)
 		}
 	} else if split == "test" {
-		for i := range w.src.Len() {
-			if data.Part(w.src, i) == "test" {
-				w.indices = append(w.indices, i)
-			}
-		}
-		if len(w.indices) == 0 {
-			return usagef("--split test: no clip is named so; a folder test/ or the column split of a list does")
+		var err error
+		if w.indices, err = data.TestClips(w.src); err != nil {
+			return err
 		}
 	} else {
 		train, val, err := data.Split(w.src, w.data.ValShare)

@@ -65,6 +65,19 @@ func named(src Source) (train, val []int, ok bool) {
 	return train, val, len(val) > 0
 }
 
+// TestClips returns the clips that the data name for testing; it is an error if there are none.
+func TestClips(src Source) (clips []int, err error) {
+	for i := range src.Len() {
+		if part(Part(src, i)) == partTest {
+			clips = append(clips, i)
+		}
+	}
+	if len(clips) == 0 {
+		err = badf("split test: no clip is named so; a folder test/ next to train/, or the column split of a list does")
+	}
+	return clips, err
+}
+
 // Split divides the clips into training and validation: ascending indices,
 // neither empty, no clip in both. fraction of all clips is for validation and, as far
 // as whole clips allow, the same fraction of each class.

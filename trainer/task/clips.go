@@ -117,7 +117,7 @@ func baseline(ctx context.Context, c config.Config, src data.Source, train []int
 	return meanFrame(ctx, src, train, c.Data)
 }
 
-// NewClips returns the clips of a split, held out ("val"), the others ("train") or "all". The split is that of a training
+// NewClips returns the clips of a split, held out ("val"), the others ("train"), those that the data name for testing ("test") or "all". The split is that of a training
 // with this configuration on the same clips.
 func NewClips(ctx context.Context, c config.Config, src data.Source, split string) (Clips, error) {
 	src = Labelled(src, c)
@@ -138,8 +138,12 @@ func NewClips(ctx context.Context, c config.Config, src data.Source, split strin
 		e.Indices = val
 	case split == "train":
 		e.Indices = train
+	case split == "test":
+		if e.Indices, err = data.TestClips(src); err != nil {
+			return e, err
+		}
 	case split != "all":
-		return e, usage.Errorf("split %q: want val, train or all", split)
+		return e, usage.Errorf("split %q: want val, train, test or all", split)
 	}
 	if len(e.Indices) == 0 {
 		return e, usage.Errorf("there are no clips")
