@@ -43,7 +43,7 @@ func decode(c *cli.Context) error {
 	if err := checkMedia(c); err != nil {
 		return err
 	}
-	if err := protect(c.String("out"), "--out", append(checkpointInputs(c), c.String("codes"))...); err != nil {
+	if err := protect(c.String("out"), "--out", append(checkpointInputs(c.String("checkpoint")), c.String("codes"))...); err != nil {
 		return err
 	}
 	set, err := codes.Open(c.String("codes"))

@@ -56,7 +56,7 @@ func encode(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := protect(out, "--out", append(c.StringSlice("data"), checkpointInputs(c)...)...); err != nil {
+	if err := protectFrom(codes.IsFolder, out, "--out", append(c.StringSlice("data"), checkpointInputs(c.String("checkpoint"))...)...); err != nil {
 		return err
 	}
 	w, err := openWork(c, offloading(c, task.OpenEncoder, task.OffloadEncoder))

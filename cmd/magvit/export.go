@@ -55,7 +55,7 @@ func exportCheckpoint(c *cli.Context) error {
 	if err := need(c, "to", "checkpoint"); err != nil {
 		return err
 	}
-	if err := protect(args[0], "export", checkpointInputs(c)...); err != nil {
+	if err := protect(args[0], "export", checkpointInputs(c.String("checkpoint"))...); err != nil {
 		return err
 	}
 	if c.String("to") == toONNX {

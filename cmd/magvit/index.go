@@ -35,7 +35,7 @@ func index(c *cli.Context) error {
 		return err
 	}
 	paths, out := c.StringSlice("data"), c.String("out")
-	if err := protect(out, "--out", paths...); err != nil {
+	if err := protectFrom(isIndex, out, "--out", paths...); err != nil {
 		return err
 	}
 	group, err := openRanks(c)

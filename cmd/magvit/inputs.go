@@ -5,21 +5,28 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/urfave/cli/v2"
-
 	"magvit/trainer/data"
 )
 
 // protect refuses an output path that is, contains or links to an input of the command, or that is a file within an
 // input folder. It is called before anything is written. inputs are paths, folders and patterns of files.
 func protect(output, name string, inputs ...string) error {
+	return protectFrom(func(string) bool { return false }, output, name, inputs...)
+}
+
+// protectFrom is protect for a command that goes on with its own output, which may be in an input folder: own reports
+// whether that is what is there.
+func protectFrom(own func(path string) bool, output, name string, inputs ...string) error {
 	if output == "" {
 		return nil
 	}
 	target := resolved(output)
 	_, err := os.Stat(target)
-	exists := err == nil
+	replaces := err == nil && !own(target)
 	for _, pattern := range inputs {
+		if pattern == "" { // a flag that is not given
+			continue
+		}
 		matches, err := filepath.Glob(pattern)
 		if _, statErr := os.Stat(pattern); statErr == nil || err != nil || len(matches) == 0 {
 			matches = []string{pattern}
@@ -31,12 +38,14 @@ func protect(output, name string, inputs ...string) error {
 				return usagef("%s %s: that is the input %s; name another path, so that it is not lost", name, output, m)
 			case within(input, target):
 				return usagef("%s %s: the input %s is in that folder; name another path, so that it is not lost", name, output, m)
-			case exists && within(target, input):
+			case replaces && within(target, input):
 				return usagef("%s %s: a file of the input %s; name another path, so that it is not lost", name, output, m)
 			}
 		}
-		if m := linked(target, matches); m != "" {
-			return usagef("%s %s: the same file as the input %s; name another path, so that it is not lost", name, output, m)
+		if replaces {
+			if m := linked(target, matches); m != "" {
+				return usagef("%s %s: the same file as the input %s; name another path, so that it is not lost", name, output, m)
+			}
 		}
 		for _, m := range matches {
 			if err := protectListed(output, name, m); err != nil {
@@ -45,6 +54,16 @@ func protect(output, name string, inputs ...string) error {
 		}
 	}
 	return nil
+}
+
+// isIndex reports whether a file is an index of films.
+func isIndex(path string) bool {
+	st, err := os.Stat(path)
+	if err != nil || st.Size() == 0 || !st.Mode().IsRegular() {
+		return false
+	}
+	_, err = data.ReadIndex(path)
+	return err == nil
 }
 
 // protectListed refuses an output path that is or contains what a list names. A list may have a million lines, so that
@@ -73,9 +92,8 @@ func protectListed(output, name, list string) error {
 	return nil
 }
 
-// checkpointInputs are the files of the checkpoint that --checkpoint names: its folder, or those of a run.
-func checkpointInputs(c *cli.Context) []string {
-	path := c.String("checkpoint")
+// checkpointInputs are the files of the checkpoint that a path names: its folder, or those of a run.
+func checkpointInputs(path string) []string {
 	if st, err := os.Stat(filepath.Join(path, "checkpoints")); path == "" || err != nil || !st.IsDir() {
 		return []string{path}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,6 +77,36 @@ func TestProtect(t *testing.T) {
 		err := protect(in(c.out), "--out", in(c.input))
 		if (err != nil) != c.refused {
 			t.Errorf("--out %s with the input %s: %v, refused must be %v", c.out, c.input, err, c.refused)
+		}
+	}
+}
+
+// TestOutputsAmongTheClips repeats commands whose output is in the folder of the clips: they go on with it.
+func TestOutputsAmongTheClips(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	content, err := os.ReadFile(clips(t))
+	if err := errors.Join(err, os.WriteFile(in("clips.npz"), content, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		magvit(t, "train", "--preset", "tiny", "--data", dir, "--out", in("runs/a"), "--steps", "1")
+		magvit(t, "index", dir, "--out", in("set.index"))
+		magvit(t, "pack", dir, "--out", in("packed"), "--size", "16", "--frames", "2")
+		magvit(t, "encode", "--checkpoint", in("runs/a"), "--data", dir, "--out", in("codes"), "--limit", "2")
+	}
+	for _, args := range [][]string{
+		{"train", "--preset", "tiny", "--data", dir, "--out", in("packed"), "--steps", "1"},
+		{"pack", dir, "--out", in("runs/a")},
+		{"index", dir, "--out", in("clips.npz")},
+		{"encode", "--checkpoint", in("runs/a"), "--data", dir, "--out", in("packed")},
+	} {
+		before := listing(t, dir)
+		if _, stderr, status := finish(t, program(t, args...)); status != badInput {
+			t.Errorf("%v: exit %d, want %d\n%s", args, status, badInput, stderr)
+		}
+		if after := listing(t, dir); after != before {
+			t.Fatalf("%v changed its inputs:\n%s\nwas\n%s", args, after, before)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func pack(c *cli.Context) error {
 		return err
 	}
 	paths, out := c.StringSlice("data"), c.String("out")
-	if err := protect(out, "--out", paths...); err != nil {
+	if err := protectFrom(data.IsPacked, out, "--out", paths...); err != nil {
 		return err
 	}
 	if err := checkFolder("--out", out); err != nil {

@@ -26,7 +26,7 @@ func reconstruct(c *cli.Context) (err error) {
 	if err := checkMedia(c); err != nil {
 		return err
 	}
-	if err := protect(c.String("out"), "--out", append(c.StringSlice("data"), checkpointInputs(c)...)...); err != nil {
+	if err := protect(c.String("out"), "--out", append(c.StringSlice("data"), checkpointInputs(c.String("checkpoint"))...)...); err != nil {
 		return err
 	}
 	w, err := openWork(c, task.OpenCodec)

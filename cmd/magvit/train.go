@@ -58,7 +58,7 @@ func train(c *cli.Context) error {
 	if err := checkFolder("--out", c.String("out")); err != nil {
 		return err
 	}
-	if err := protect(c.String("out"), "--out", append(c.StringSlice("data"), c.StringSlice("val")...)...); err != nil {
+	if err := protectFrom(data.IsRun, c.String("out"), "--out", append(c.StringSlice("data"), c.StringSlice("val")...)...); err != nil {
 		return err
 	}
 	group, err := openRanks(c)

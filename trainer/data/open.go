@@ -252,7 +252,7 @@ func (o *opener) one(path string) error {
 	if err != nil {
 		return usage.Wrap(err)
 	}
-	if st.IsDir() && isRun(path) {
+	if st.IsDir() && IsRun(path) {
 		return badf("%s: the directory of a training run, not clips; its samples are made by a model", path)
 	}
 	if st.IsDir() {

@@ -56,7 +56,7 @@ func (o *opener) folder(root int, dir, class, above string) error {
 	was := o.nested
 	o.nested = dir != ""
 	defer func() { o.nested = was }()
-	if isRun(at) {
+	if IsRun(at) {
 		o.problems = append(o.problems, at+": the directory of a training run; its samples are left out")
 		return nil
 	}
@@ -137,8 +137,8 @@ func animatedWebP(path string) bool {
 	return err == nil && isWebP(head[:]) && string(head[12:16]) == "VP8X" && head[20]&2 != 0
 }
 
-// isRun reports whether a folder is the directory of a training run.
-func isRun(dir string) bool {
+// IsRun reports whether a folder is the directory of a training run.
+func IsRun(dir string) bool {
 	config, err := os.Stat(filepath.Join(dir, "config.yaml"))
 	if err != nil || !config.Mode().IsRegular() {
 		return false

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/klauspost/compress/flate"
 
@@ -93,6 +94,20 @@ func packedWith(path string) (string, error) {
 		return s[0], nil
 	}
 	return "", badf("%s: %s is no text", path, packedBy)
+}
+
+// IsPacked reports whether a folder holds shards of packed clips and nothing else.
+func IsPacked(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), atomicfile.Prefix) {
+			continue
+		}
+		if _, other := packedWith(filepath.Join(dir, e.Name())); other != nil {
+			return false
+		}
+	}
+	return err == nil && len(entries) > 0
 }
 
 // packShard writes one shard. The videos are gathered in a file first, since their
