@@ -25,6 +25,9 @@ func arrange(app *cli.App, args []string) []string {
 	if args[1] == "help" {
 		args = append(append(args[:1:1], args[2:]...), "--help")
 	}
+	if word := args[1]; !strings.HasPrefix(word, "-") && named(app.Commands, word) == nil {
+		return args[:2] // the app refuses it, where --help would ask for its help
+	}
 	out, rest, known := args[:1:1], args[1:], app.Commands
 	var flags []cli.Flag
 	for len(rest) > 0 {

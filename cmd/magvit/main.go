@@ -13,6 +13,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -100,7 +102,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:  "magvit",
 		Usage: "train, evaluate and use video tokenizers",
 		Description: `Example: train a tokenizer on your own clips and watch its reconstructions
-   magvit train --preset small --data clips/ --out runs/first
+   magvit train --data clips/ --out runs/first --minutes 10
    magvit eval --checkpoint runs/first --data clips/
    magvit reconstruct --checkpoint runs/first --data clips/ --out seen.mp4`,
 		Version: version.String(),
@@ -163,7 +165,36 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 		name = c.Command.HelpName
 	}
 	text := strings.Replace(err.Error(), "flag provided but not defined: -", "unknown flag --", 1)
+	text = strings.Replace(text, "flag needs an argument: -", "a value is missing after --", 1)
+	if m := badValue.FindStringSubmatch(text); m != nil && c.Command != nil {
+		text = fmt.Sprintf("--%s %s: want %s", m[2], m[1], kindOfFlag(c.Command.Flags, m[2]))
+	}
 	return usagef("%s (%s --help lists the flags)", text, name)
+}
+
+// badValue is how package flag refuses a value: the value in quotes, and the flag.
+var badValue = regexp.MustCompile(`^invalid (?:boolean )?value ("(?:[^"\\]|\\.)*") for (?:flag )?-([\w-]+): `)
+
+// kindOfFlag describes the values of a flag.
+func kindOfFlag(flags []cli.Flag, name string) string {
+	for _, f := range flags {
+		if !slices.Contains(f.Names(), name) {
+			continue
+		}
+		switch f.(type) {
+		case *cli.IntFlag:
+			return "a whole number"
+		case *cli.Uint64Flag:
+			return "a whole number, not negative"
+		case *cli.Float64Flag:
+			return "a number"
+		case *cli.BoolFlag:
+			return "true or false, or no value"
+		case *cli.DurationFlag:
+			return "a duration, such as 250ms or 1m30s"
+		}
+	}
+	return "another value"
 }
 
 // statusOf is the exit status that an error asks for.
@@ -178,11 +209,16 @@ func statusOf(ctx context.Context, err error) int {
 	return failed
 }
 
-// need returns an error if one of the flags is missing.
+// need returns an error if one of the flags is missing or empty.
 func need(c *cli.Context, flags ...string) error {
 	for _, f := range flags {
-		if !c.IsSet(f) {
+		switch {
+		case !c.IsSet(f):
 			return usagef("--%s is missing (%s --help shows an example)", f, c.Command.HelpName)
+		case c.String(f) == "":
+			return usagef("--%s is empty (%s --help shows an example)", f, c.Command.HelpName)
+		case f == "out" && c.String(f) == "-":
+			return usagef("--out -: nothing is written to stdout; name a file or folder, ./- for one of that name")
 		}
 	}
 	return nil
@@ -194,6 +230,8 @@ func arguments(c *cli.Context, least, most int, what string) ([]string, error) {
 	switch {
 	case len(args) < least:
 		return nil, usagef("%s is missing (%s --help shows an example)", what, c.Command.HelpName)
+	case slices.Contains(args, ""):
+		return nil, usagef("an argument is empty: want %s (%s --help shows an example)", what, c.Command.HelpName)
 	case len(args) > most:
 		return nil, usagef("%q is one argument too many (%s --help shows an example)", args[most], c.Command.HelpName)
 	}
