@@ -232,6 +232,9 @@ func (t *training) build(ctx context.Context, from string) (err error) {
 		t.snap.Perceptual = t.perceptual.SHA256()
 	}
 	t.snap.Clips, t.snap.Version = fingerprint(t.opt.Source), version.String()
+	if m := t.cfg.Model; m.Classifies() || m.IsPrior() {
+		t.snap.Classes = t.opt.Source.Classes()
+	}
 	if err := t.snap.SetConfig(t.cfg); err != nil {
 		return err
 	}

@@ -66,6 +66,9 @@ func (t *training) resume(fresh bool) (from string, err error) {
 	if err := t.compare(was, from, named && fresh); err != nil {
 		return "", err
 	}
+	if classes := t.opt.Source.Classes(); from != "" && snap.Classes != nil && !slices.Equal(snap.Classes, classes) {
+		return "", usage.Errorf("the clips are of the classes %s; those of %s were %s: want the same, whose numbers the network learnt", strings.Join(classes, ", "), from, strings.Join(snap.Classes, ", "))
+	}
 	if from != "" && t.perceptual != nil && snap.Perceptual != "" && snap.Perceptual != t.perceptual.SHA256() {
 		return "", usage.Errorf("model.loss.perceptual.weights: %s: other weights (sha256 %.16s) than those that %s was trained with (%.16s); want the same", t.cfg.Model.Loss.Perceptual.Weights, t.perceptual.SHA256(), from, snap.Perceptual)
 	}

@@ -33,6 +33,20 @@ func TestClassifier(t *testing.T) {
 			t.Errorf("eval does not say %q:\n%s", want, text)
 		}
 	}
+	// Clips of some of the classes, in another order: they are matched by name.
+	few := npzOf(t, "parabolic", "helical", "parabolic")
+	v = printed(t, "eval", "--checkpoint", run, "--data", few, "--split", "all", "--json")
+	for class, want := range []float64{0, 0, 1, 2} { // linear, circular, helical, parabolic
+		row, n := v["confusion"].([]any)[class].([]any), 0.
+		for _, k := range row {
+			n += k.(float64)
+		}
+		if n != want {
+			t.Errorf("class %d has %v clips, want %v: %v", class, n, want, v["confusion"])
+		}
+	}
+	_, stderr, status := finish(t, program(t, "eval", "--checkpoint", run, "--data", npzOf(t, "linear", "fish"), "--split", "all"))
+	refused(t, stderr, status, "of the class fish", "linear, circular, helical, parabolic")
 	page, err := os.ReadFile(filepath.Join(run, "report.html"))
 	if err != nil || !strings.Contains(string(page), "Confusion after step 2") || strings.Contains(string(page), "Originals and reconstructions") {
 		t.Errorf("the report does not show the classifier: %v", err)
@@ -57,4 +71,11 @@ func TestClassifier(t *testing.T) {
 	if v["preset"] != "i3d-small" || v["gflop"].(float64) <= 0 {
 		t.Errorf("bench step prints %v", v)
 	}
+}
+
+// npzOf is a file of black clips with these labels.
+func npzOf(t *testing.T, labels ...string) string {
+	t.Helper()
+	n := len(labels)
+	return codesFile(t, data.Array{Name: "videos", Shape: []int{n, 8, 3, 32, 32}, Data: make([]uint8, n*8*3*32*32)}, data.Array{Name: "labels", Shape: []int{n}, Data: labels})
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -28,7 +29,7 @@ func sampleCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "checkpoint", Usage: "the prior's `RUN` or checkpoint"},
 			&cli.StringFlag{Name: "tokenizer", Usage: "the `RUN` or checkpoint of the tokenizer whose codes the prior was trained on"},
-			&cli.StringFlag{Name: "class", DefaultText: "each class in turn", Usage: "number of the class, or none"},
+			&cli.StringFlag{Name: "class", DefaultText: "each class in turn", Usage: "number or name of the class, or none"},
 			&cli.IntFlag{Name: "count", DefaultText: "one for each class, or for each clip of --from", Usage: "number of clips"},
 			&cli.StringSliceFlag{Name: "from", Usage: "clips whose first frames are given: a file, folder or pattern; may be given again"},
 			&cli.IntFlag{Name: "frames-given", DefaultText: "half", Usage: "with --from: frames of codes that are given"},
@@ -72,7 +73,10 @@ func sample(c *cli.Context) error {
 	if err := checkMedia(c); err != nil {
 		return err
 	}
-	inputs := append(c.StringSlice("from"), c.String("checkpoint"), c.String("tokenizer"))
+	inputs := append(c.StringSlice("from"), c.StringSlice("judge")...)
+	for _, flag := range []string{"checkpoint", "tokenizer", "classifier"} {
+		inputs = append(inputs, checkpointInputs(c.String(flag))...)
+	}
 	if err := protect(c.String("out"), "--out", inputs...); err != nil {
 		return err
 	}
@@ -141,6 +145,9 @@ func sample(c *cli.Context) error {
 	return printWritten(c, written{Path: c.String("out"), Clips: len(b.Names)}, "%d clips", len(b.Names))
 }
 
+// maxSamples bounds the clips of a call, which are in memory, and the candidates of a clip.
+const maxSamples = 1 << 20
+
 // fits checks that the tokenizer is that of the prior's codes.
 func (s *sampler) fits() error {
 	p := s.prior.Network.Config.Prior
@@ -173,8 +180,8 @@ func (s *sampler) given() (b codes.Block, err error) {
 		if !c.IsSet("count") {
 			n = max(s.prior.Network.Config.Prior.Classes, 1)
 		}
-		if n < 1 {
-			return b, usagef("--count %d: want 1 or more", n)
+		if n < 1 || n > maxSamples {
+			return b, usagef("--count %d: want 1 to %d", n, maxSamples)
 		}
 		b.Codes = slices.Repeat([]int32{model.NoCode}, n*tokens)
 		b.Labels = slices.Repeat([]int64{-1}, n)
@@ -187,11 +194,15 @@ func (s *sampler) given() (b codes.Block, err error) {
 	if frames < 1 || frames >= s.grid[0] {
 		return b, usagef("--frames-given %d: want 1 to %d, of the %d frames of codes of a clip", frames, s.grid[0]-1, s.grid[0])
 	}
-	src, err := data.Open(c.Context, c.StringSlice("from"), data.Options{})
+	opened, err := data.Open(c.Context, c.StringSlice("from"), data.Options{})
 	if err != nil {
 		return b, err
 	}
-	defer src.Close()
+	defer opened.Close()
+	src, err := s.prior.Renumbered(opened)
+	if err != nil {
+		return b, fmt.Errorf("--from: %w", err)
+	}
 	n := src.Len()
 	if c.IsSet("count") {
 		if n = c.Int("count"); n < 1 || n > src.Len() {
@@ -245,11 +256,10 @@ func (s *sampler) classes(b codes.Block) ([]int, error) {
 		case text == "none":
 			of[i] = total
 		case text != "":
-			n, err := strconv.Atoi(text)
-			if err != nil || n < 0 || n >= total {
-				return nil, usagef("--class %s: want none, or 0 to %d", text, total-1)
+			var err error
+			if of[i], err = s.class(text, total); err != nil {
+				return nil, err
 			}
-			of[i] = n
 		case len(s.c.StringSlice("from")) == 0 && total > 0:
 			of[i] = i % total
 		case b.Labels != nil && b.Labels[i] >= 0 && b.Labels[i] < int64(total):
@@ -259,6 +269,20 @@ func (s *sampler) classes(b codes.Block) ([]int, error) {
 		}
 	}
 	return of, nil
+}
+
+// class is the number of --class, one of total, which may be a name.
+func (s *sampler) class(text string, total int) (int, error) {
+	if total == 0 {
+		return 0, usagef("--class %s: the prior was trained without classes; leave it out", text)
+	}
+	if n := slices.Index(s.prior.Classes, text); n >= 0 {
+		return n, nil
+	}
+	if n, err := strconv.Atoi(text); err == nil && n >= 0 && n < total {
+		return n, nil
+	}
+	return 0, usagef("--class %s: want none, 0 to %d%s", text, total-1, strings.Join(append([]string{""}, s.prior.Classes...), ", "))
 }
 
 // draw fills the codes that are not given, and the labels.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"magvit/kernels"
 	"magvit/trainer/probe"
@@ -16,8 +17,8 @@ func (s *sampler) openClassifier(be kernels.Backend) error {
 	if s.candidates = 1; run == "" && !s.c.IsSet("candidates") {
 		return nil
 	}
-	if s.candidates = s.c.Int("candidates"); s.candidates < 1 {
-		return usagef("--candidates %d: want 1 or more", s.candidates)
+	if s.candidates = s.c.Int("candidates"); s.candidates < 1 || s.candidates > maxSamples {
+		return usagef("--candidates %d: want 1 to %d", s.candidates, maxSamples)
 	}
 	if run == "" {
 		return nil
@@ -32,6 +33,9 @@ func (s *sampler) openClassifier(be kernels.Backend) error {
 	}
 	if has, want := p.Config.Model.Classify.Classes, s.prior.Network.Config.Prior.Classes; has != want || want < 2 {
 		return usagef("--classifier %s: of %d classes; the prior has %d: want the same ones, two or more", run, has, want)
+	}
+	if own, want := p.Classes, s.prior.Classes; own != nil && want != nil && !slices.Equal(own, want) {
+		return usagef("--classifier %s: knows %s; the prior's classes are %s: want the same in the same order", run, strings.Join(own, ", "), strings.Join(want, ", "))
 	}
 	s.classifier = p
 	return nil

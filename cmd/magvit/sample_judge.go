@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"magvit/trainer/codes"
 	"magvit/trainer/data"
 	"magvit/trainer/probe"
@@ -19,11 +21,15 @@ type judged struct {
 // fault of the prior.
 func (s *sampler) judge(b codes.Block, classes []int) error {
 	r := judged{written: written{Path: s.c.String("out"), Clips: len(b.Names)}}
-	src, err := data.Open(s.c.Context, s.c.StringSlice("judge"), data.Options{})
+	opened, err := data.Open(s.c.Context, s.c.StringSlice("judge"), data.Options{})
 	if err != nil {
 		return err
 	}
-	defer src.Close()
+	defer opened.Close()
+	src, err := s.prior.Renumbered(opened)
+	if err != nil {
+		return fmt.Errorf("--judge: %w", err)
+	}
 	if len(s.c.StringSlice("from")) > 0 {
 		r.Predicted, err = s.judgePredicted(b, src)
 	} else {

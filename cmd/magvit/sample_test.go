@@ -51,7 +51,7 @@ func TestSample(t *testing.T) {
 	if _, again := draw("again", "--seed", "3"); !slices.Equal(first, again) {
 		t.Error("the same seed draws other codes")
 	}
-	if labels, two := draw("two", "--seed", "4", "--class", "2", "--count", "2", "--guidance", "1", "--top-k", "50", "--top-p", "0.9"); !slices.Equal(labels, []int64{2, 2}) || slices.Equal(two, first[:128]) {
+	if labels, two := draw("two", "--seed", "4", "--class", "helical", "--count", "2", "--guidance", "1", "--top-k", "50", "--top-p", "0.9"); !slices.Equal(labels, []int64{2, 2}) || slices.Equal(two, first[:128]) {
 		t.Errorf("labels %v", labels)
 	}
 	_, on := draw("on", "--from", clips(t), "--count", "3", "--frames-given", "3", "--temperature", "0")
@@ -98,13 +98,17 @@ func TestSample(t *testing.T) {
 		args []string
 		want string
 	}{
-		{sample("--class", "4"), "--class 4: want none, or 0 to 3"},
+		{sample("--class", "4"), "--class 4: want none, 0 to 3, linear, circular, helical, parabolic"},
 		{sample("--frames-given", "2"), "--frames-given without --from"},
 		{sample("--from", clips(t), "--frames-given", "4"), "--frames-given 4: want 1 to 3"},
 		{sample("--top-p", "0"), "top-p 0"},
 		{sample("--strips", "x.gif"), "--strips x.gif: want a name that ends in .png"},
 		{sample("--codes", "x.npy"), "--codes x.npy: want a name that ends in .npz"},
-		{sample("--candidates", "0"), "--candidates 0: want 1 or more"},
+		{sample("--candidates", "0"), "--candidates 0: want 1 to 1048576"},
+		{sample("--candidates", "1000000000000", "--from", clips(t)), "--candidates 1000000000000: want 1 to"},
+		{sample("--count", "1000000000000"), "--count 1000000000000: want 1 to 1048576"},
+		{sample("--judge", in("codes.npz"), "--out", in("codes.npz")), "that is the input"},
+		{sample("--judge", in("codes.npz"), "--codes", in("codes.npz")), "that is the input"},
 		{sample("--classifier", tok), "not a classifier"},
 		{[]string{"sample", "--checkpoint", tok, "--tokenizer", tok, "--out", in("x.npz")}, "not a prior over codes"},
 		{[]string{"sample", "--checkpoint", in("prior"), "--tokenizer", in("prior"), "--out", in("x.npz")}, "not the tokenizer"},

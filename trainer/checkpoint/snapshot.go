@@ -43,6 +43,7 @@ type Snapshot struct {
 	Instructions         string     `json:"instructions,omitempty"`          // instruction set or device that computed the weights
 	Init                 string     `json:"init,omitempty"`                  // checkpoint or file whose weights the run began with
 	Perceptual           string     `json:"perceptual_sha256,omitempty"`     // of the weights of model.loss.perceptual
+	Classes              []string   `json:"classes,omitempty"`               // names of the classes by their numbers, of a network that knows them; old checkpoints lack them
 	Extension            *Extension `json:"extension,omitempty"`             // of a finished run; nil: none
 	StateHash            string     `json:"state_sha256,omitempty"`          // of state.json with 64 zeros in this place; last
 }

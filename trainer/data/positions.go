@@ -1,7 +1,5 @@
 package data
 
-import "context"
-
 // pose is the transform from the fitted frame to a row of a batch.
 type pose struct {
 	exchange, mirrorY, mirrorX bool
@@ -85,48 +83,3 @@ func reverseBlocks(x []float32, n, size int) {
 		copy(b, hold)
 	}
 }
-
-// ShuffleLabels is src with the labels permuted by order, a permutation of the
-// clips. It is a control: a classifier that is above chance on such held-out clips
-// has seen them in training.
-func ShuffleLabels(src Source, order []int) Source {
-	s := shuffled{src, make([]int, src.Len())}
-	for i, k := range order {
-		s.labels[i] = src.Label(k)
-	}
-	return s
-}
-
-type shuffled struct {
-	Source
-	labels []int
-}
-
-func (s shuffled) Label(i int) int { return s.labels[i] }
-
-func (s shuffled) Read(ctx context.Context, i int) (Clip, error) { return s.readInto(ctx, i, nil) }
-
-func (s shuffled) readInto(ctx context.Context, i int, video []float32) (Clip, error) {
-	c, err := readInto(ctx, s.Source, i, video)
-	if err != nil {
-		return Clip{}, err
-	}
-	c.Label = s.labels[i]
-	return c, nil
-}
-
-func (s shuffled) readPart(ctx context.Context, i int, want request, cur *cursor, mem *memory) (decoded, bool, error) {
-	c, whole, err := readPart(ctx, s.Source, i, want, cur, mem)
-	if err != nil {
-		return decoded{}, false, err
-	}
-	c.Label = s.labels[i]
-	return c, whole, nil
-}
-
-func (s shuffled) length(ctx context.Context, i int) (int, func(int) float64, bool, error) {
-	n, times, err := length(ctx, s.Source, i)
-	return n, times, err == nil, err
-}
-
-func (s shuffled) Part(i int) string { return Part(s.Source, i) }

@@ -315,6 +315,9 @@ func (p *Predictor) Predict(video []float32, s data.Shape) (logits, forecast []f
 // Evaluate compares predicted classes and forecasts with the truth.
 func (p *Predictor) Evaluate(ctx context.Context, e Clips, progress func() error) (found Evaluation, err error) {
 	k := p.Config.Model.Classify
+	if e.Source, err = p.Renumbered(e.Source); err != nil {
+		return found, err
+	}
 	names := e.Source.Classes()
 	if n := k.Classes; n > 1 && len(names) > n {
 		return found, usage.Errorf("clips of %d classes: this network was trained on %d", len(names), n)

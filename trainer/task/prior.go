@@ -415,6 +415,9 @@ func (p *Prior) Evaluate(ctx context.Context, e Clips, progress func() error) (f
 	if !e.Ranks.First() {
 		return found, nil
 	}
+	if e.Source, err = p.Renumbered(e.Source); err != nil {
+		return found, err
+	}
 	s := p.settings()
 	if p.unigrams == nil {
 		if err := p.countUnigrams(ctx, e); err != nil {

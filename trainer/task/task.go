@@ -41,8 +41,9 @@ type Trained struct {
 	Step    int           // of the checkpoint
 	Skipped []error       // newer checkpoints that were passed over, and why
 
-	Parameters int    // values of the network
-	SHA256     string // of a Codec's weights: float32, little-endian, in the order of the parameters
+	Parameters int      // values of the network
+	Classes    []string // that the network knows, by number; nil: unknown
+	SHA256     string   // of a Codec's weights: float32, little-endian, in the order of the parameters
 }
 
 // Evaluation is the result of Task.Evaluate.
@@ -109,7 +110,7 @@ func openWeights(be kernels.Backend, path string, part networkPart, offload bool
 }
 
 func trained(o *checkpoint.Opened) Trained {
-	return Trained{Config: o.Config, Step: o.Snapshot.Step, Skipped: o.Skipped, Parameters: o.Net.NumParams()}
+	return Trained{Config: o.Config, Step: o.Snapshot.Step, Skipped: o.Skipped, Parameters: o.Net.NumParams(), Classes: o.Snapshot.Classes}
 }
 
 // Resolve fills what a configuration leaves to the clips, and refuses what its task cannot use.
@@ -128,6 +129,14 @@ func Resolve(ctx context.Context, src data.Source, train []int, c config.Config,
 		return c, nil
 	}
 	return resolveClassifier(ctx, src, train, c, log)
+}
+
+// Renumbered returns the clips with the classes numbered as the network knows them. Old checkpoints do not say: numbers are kept.
+func (t Trained) Renumbered(src data.Source) (data.Source, error) {
+	if t.Classes == nil {
+		return src, nil
+	}
+	return data.WithClasses(src, t.Classes)
 }
 
 // Labelled returns the clips with permuted labels where the configuration wants that control experiment.
