@@ -33,7 +33,7 @@ var mmaMutations = []mutation{
 	{"lines of taps taken for columns", "conv_mma.cu", "struct KMajorLoader", "<< (taps_w + t);", "<< t;", "Conv ConvGradX"},
 	{"weights of the next tap", "conv_mma.cu", "struct KMajorLoader", "map.filter_index(Tap{}, s.KH, s.KW)", "0", "ConvGradX"},
 	{"the phases' taps side by side", "conv_mma.cu", "struct KMajorLoader", "filter_w = map.w.tap_stride * channels", "filter_w = channels", "ConvGradX"},
-	{"a phase's pixels side by side", "conv_mma.cu", "void dgrad(", "map.pixel_index(p, s.T, s.H, s.W)", "p", "ConvGradX"},
+	{"a phase's pixels side by side", "conv_mma.cu", "void dgrad_sums(", "map.pixel_index(p, s.T, s.H, s.W)", "p", "ConvGradX"},
 	{"where pixels read, too late", "conv_mma.cu", "constexpr (MN_MAJOR) loader.prefetch_pixels(), ", "__syncthreads();", "0;", "ConvGradW"},
 	{"where pixels read, over each other", "conv_mma.cu", "struct MNMajorLoader", "prefetched % 2 * TILE_K + threadIdx.x % 32", "threadIdx.x % 32", "ConvGradW"},
 	{"no carry to the next line of pixels", "conv_mma.cu", "pixel.w += step.w", "carry(pixel.w, pixel.h, map.w.count)", "0", "ConvGradW"},

@@ -216,7 +216,7 @@ var mutations = []mutation{
 	{"the first sample's gain", "norm.cu", "void rms_norm(", "row / group", "row / rows", "AdaptiveRMSNorm"},
 	{"not along the row", "norm.cu", "void normalize_grad", "- of.v[k] * along", "", "NormalizeGrad"},
 	{"the first sample's weights", "conv.cu", "inline void fprop(", "w += (size_t)sample * s.O * map.taps() * s.C;", "", "ModConv"},
-	{"slopes of the first sample", "conv.cu", "inline void dgrad(", "dy += (size_t)sample * s.OT * s.OH * s.OW * s.O;", "", "ModConvGradX"},
+	{"slopes of the first sample", "conv.cu", "inline void dgrad_sums(", "dy += (size_t)sample * s.OT * s.OH * s.OW * s.O;", "", "ModConvGradX"},
 	{"windows beyond the edge count", "pool.cu", "PoolRange pool_window(", "min(q * stride - pad + window, n)", "q * stride - pad + window", "Pool"},
 	{"a window too few", "pool.cu", "PoolRange pool_windows(", "- window + stride", "- window + stride + 1", "PoolGrad"},
 	{"every maximum counts", "pool.cu", "void pool_grad_of(", "open[e] = false;", "", "PoolGrad"},
