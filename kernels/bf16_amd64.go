@@ -4,55 +4,55 @@
 
 package kernels
 
-// 12 rows and 32 columns of a product.
+// count times 12 rows and 32 columns of a product.
 //
 //go:noescape
-func tile12x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile12x32BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 8 rows and 32 columns of a product.
+// count times 8 rows and 32 columns of a product.
 //
 //go:noescape
-func tile8x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile8x32BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 4 rows and 32 columns of a product.
+// count times 4 rows and 32 columns of a product.
 //
 //go:noescape
-func tile4x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile4x32BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 2 rows and 32 columns of a product.
+// count times 2 rows and 32 columns of a product.
 //
 //go:noescape
-func tile2x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile2x32BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 1 rows and 32 columns of a product.
+// count times 1 rows and 32 columns of a product.
 //
 //go:noescape
-func tile1x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile1x32BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 12 rows and 16 columns of a product.
+// count times 12 rows and 16 columns of a product.
 //
 //go:noescape
-func tile12x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile12x16BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 8 rows and 16 columns of a product.
+// count times 8 rows and 16 columns of a product.
 //
 //go:noescape
-func tile8x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile8x16BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 4 rows and 16 columns of a product.
+// count times 4 rows and 16 columns of a product.
 //
 //go:noescape
-func tile4x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile4x16BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 2 rows and 16 columns of a product.
+// count times 2 rows and 16 columns of a product.
 //
 //go:noescape
-func tile2x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile2x16BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 1 rows and 16 columns of a product.
+// count times 1 rows and 16 columns of a product.
 //
 //go:noescape
-func tile1x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile1x16BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
 // n times 12 multiply-adds of vectors of 16 values.
 func peakBF16(n int)

@@ -4,9 +4,18 @@
 
 #include "textflag.h"
 
-// func tile12x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// func tile12x32BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile12x32BF16(SB), NOSPLIT, $0-120
+TEXT ·tile12x32BF16(SB), NOSPLIT, $0-136
+	MOVQ sai+56(FP), AX
+	MOVQ sak+64(FP), CX
+	MOVQ sbk+80(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (AX)(AX*2), BX
+	MOVQ next+120(FP), SI
+	MOVQ fetch+128(FP), DI
+
+tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -31,172 +40,186 @@ TEXT ·tile12x32BF16(SB), NOSPLIT, $0-120
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-	MOVQ   segments+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   k+16(FP), DX
-	MOVQ   sai+48(FP), BX
-	MOVQ   sak+56(FP), SI
-	MOVQ   sbk+72(FP), DI
-	SHLQ   $0x02, DI
-	LEAQ   (BX)(BX*2), R8
-	MOVQ   a+24(FP), R9
-	MOVQ   b+64(FP), R10
-	MOVQ   next+112(FP), R11
-	TESTQ  AX, AX
+	MOVQ   segments+8(FP), R8
+	MOVQ   n+16(FP), R9
+	MOVQ   k+24(FP), R10
+	MOVQ   a+32(FP), R11
+	MOVQ   b+72(FP), R12
+	TESTQ  R8, R8
 	JNZ    segment
-	MOVQ   d1+32(FP), R12
-	ADDQ   R9, R12
-	MOVQ   d2+40(FP), R13
-	ADDQ   R9, R13
+	MOVQ   d1+40(FP), R13
+	ADDQ   R11, R13
+	MOVQ   d2+48(FP), R14
+	ADDQ   R11, R14
 
 loop:
-	PREFETCHT1   (R11)
-	VMOVUPS      (R10), Z24
-	VMOVUPS      64(R10), Z25
-	VBROADCASTSS (R9), Z26
+	PREFETCHT1   (SI)
+	VMOVUPS      (R12), Z24
+	VMOVUPS      64(R12), Z25
+	VBROADCASTSS (R11), Z26
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z24, Z26, Z0
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z25, Z26, Z1
-	VBROADCASTSS (R9)(BX*1), Z26
+	VBROADCASTSS (R11)(AX*1), Z26
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z24, Z26, Z2
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z25, Z26, Z3
-	VBROADCASTSS (R9)(BX*2), Z26
+	VBROADCASTSS (R11)(AX*2), Z26
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z24, Z26, Z4
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z25, Z26, Z5
-	VBROADCASTSS (R9)(R8*1), Z26
+	VBROADCASTSS (R11)(BX*1), Z26
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z24, Z26, Z6
 	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z25, Z26, Z7
-	VBROADCASTSS (R12), Z26
+	VBROADCASTSS (R13), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z24, Z26, Z8
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z25, Z26, Z9
-	VBROADCASTSS (R12)(BX*1), Z26
+	VBROADCASTSS (R13)(AX*1), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z24, Z26, Z10
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z25, Z26, Z11
-	VBROADCASTSS (R12)(BX*2), Z26
+	VBROADCASTSS (R13)(AX*2), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z24, Z26, Z12
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z25, Z26, Z13
-	VBROADCASTSS (R12)(R8*1), Z26
+	VBROADCASTSS (R13)(BX*1), Z26
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z24, Z26, Z14
 	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z25, Z26, Z15
-	VBROADCASTSS (R13), Z26
+	VBROADCASTSS (R14), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z24, Z26, Z16
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z25, Z26, Z17
-	VBROADCASTSS (R13)(BX*1), Z26
+	VBROADCASTSS (R14)(AX*1), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z24, Z26, Z18
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z25, Z26, Z19
-	VBROADCASTSS (R13)(BX*2), Z26
+	VBROADCASTSS (R14)(AX*2), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z24, Z26, Z20
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z25, Z26, Z21
-	VBROADCASTSS (R13)(R8*1), Z26
+	VBROADCASTSS (R14)(BX*1), Z26
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z24, Z26, Z22
 	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z25, Z26, Z23
-	ADDQ         SI, R9
-	ADDQ         SI, R12
-	ADDQ         SI, R13
-	ADDQ         DI, R10
-	ADDQ         $0x40, R11
-	DECQ         DX
+	ADDQ         CX, R11
+	ADDQ         CX, R13
+	ADDQ         CX, R14
+	ADDQ         DX, R12
+	ADDQ         DI, SI
+	DECQ         R10
 	JNZ          loop
-	DECQ         CX
+	DECQ         R9
 	JZ           store
 
 segment:
-	MOVQ  a+24(FP), R9
-	ADDQ  (AX), R9
-	MOVQ  d1+32(FP), R12
-	ADDQ  R9, R12
-	MOVQ  d2+40(FP), R13
-	ADDQ  R9, R13
-	MOVQ  8(AX), R10
-	IMULQ DI, R10
-	MOVQ  b+64(FP), DX
-	ADDQ  DX, R10
-	MOVQ  16(AX), DX
-	ADDQ  $0x18, AX
+	MOVQ  a+32(FP), R11
+	ADDQ  (R8), R11
+	MOVQ  d1+40(FP), R13
+	ADDQ  R11, R13
+	MOVQ  d2+48(FP), R14
+	ADDQ  R11, R14
+	MOVQ  8(R8), R12
+	IMULQ DX, R12
+	MOVQ  b+72(FP), R10
+	ADDQ  R10, R12
+	MOVQ  16(R8), R10
+	ADDQ  $0x18, R8
 	JMP   loop
 
 store:
-	MOVQ    from+80(FP), AX
-	MOVQ    c+96(FP), CX
-	MOVQ    sfrom+88(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    sc+104(FP), BX
-	SHLQ    $0x02, BX
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (CX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (CX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (CX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (CX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (CX)
-	VADDPS  64(AX), Z9, Z9
-	VMOVUPS Z9, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (CX)
-	VADDPS  64(AX), Z11, Z11
-	VMOVUPS Z11, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z12, Z12
-	VMOVUPS Z12, (CX)
-	VADDPS  64(AX), Z13, Z13
-	VMOVUPS Z13, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z14, Z14
-	VMOVUPS Z14, (CX)
-	VADDPS  64(AX), Z15, Z15
-	VMOVUPS Z15, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z16, Z16
-	VMOVUPS Z16, (CX)
-	VADDPS  64(AX), Z17, Z17
-	VMOVUPS Z17, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z18, Z18
-	VMOVUPS Z18, (CX)
-	VADDPS  64(AX), Z19, Z19
-	VMOVUPS Z19, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z20, Z20
-	VMOVUPS Z20, (CX)
-	VADDPS  64(AX), Z21, Z21
-	VMOVUPS Z21, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z22, Z22
-	VMOVUPS Z22, (CX)
-	VADDPS  64(AX), Z23, Z23
-	VMOVUPS Z23, 64(CX)
+	MOVQ    from+88(FP), R8
+	MOVQ    c+104(FP), R9
+	MOVQ    sfrom+96(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    sc+112(FP), R11
+	SHLQ    $0x02, R11
+	VADDPS  (R8), Z0, Z0
+	VMOVUPS Z0, (R9)
+	VADDPS  64(R8), Z1, Z1
+	VMOVUPS Z1, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z2, Z2
+	VMOVUPS Z2, (R9)
+	VADDPS  64(R8), Z3, Z3
+	VMOVUPS Z3, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z4, Z4
+	VMOVUPS Z4, (R9)
+	VADDPS  64(R8), Z5, Z5
+	VMOVUPS Z5, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z6, Z6
+	VMOVUPS Z6, (R9)
+	VADDPS  64(R8), Z7, Z7
+	VMOVUPS Z7, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z8, Z8
+	VMOVUPS Z8, (R9)
+	VADDPS  64(R8), Z9, Z9
+	VMOVUPS Z9, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z10, Z10
+	VMOVUPS Z10, (R9)
+	VADDPS  64(R8), Z11, Z11
+	VMOVUPS Z11, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z12, Z12
+	VMOVUPS Z12, (R9)
+	VADDPS  64(R8), Z13, Z13
+	VMOVUPS Z13, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z14, Z14
+	VMOVUPS Z14, (R9)
+	VADDPS  64(R8), Z15, Z15
+	VMOVUPS Z15, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z16, Z16
+	VMOVUPS Z16, (R9)
+	VADDPS  64(R8), Z17, Z17
+	VMOVUPS Z17, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z18, Z18
+	VMOVUPS Z18, (R9)
+	VADDPS  64(R8), Z19, Z19
+	VMOVUPS Z19, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z20, Z20
+	VMOVUPS Z20, (R9)
+	VADDPS  64(R8), Z21, Z21
+	VMOVUPS Z21, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z22, Z22
+	VMOVUPS Z22, (R9)
+	VADDPS  64(R8), Z23, Z23
+	VMOVUPS Z23, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	DECQ    count+0(FP)
+	JZ      done
+	IMUL3Q  $0x0c, AX, R10
+	ADDQ    R10, a+32(FP)
+	MOVQ    R8, from+88(FP)
+	MOVQ    R9, c+104(FP)
+	JMP     tile
+
+done:
 	VZEROUPPER
 	RET
 
-// func tile8x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// func tile8x32BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile8x32BF16(SB), NOSPLIT, $0-120
+TEXT ·tile8x32BF16(SB), NOSPLIT, $0-136
+	MOVQ sai+56(FP), AX
+	MOVQ sak+64(FP), CX
+	MOVQ sbk+80(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (AX)(AX*2), BX
+	MOVQ next+120(FP), SI
+	MOVQ fetch+128(FP), DI
+
+tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -213,131 +236,145 @@ TEXT ·tile8x32BF16(SB), NOSPLIT, $0-120
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	MOVQ   segments+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   k+16(FP), DX
-	MOVQ   sai+48(FP), BX
-	MOVQ   sak+56(FP), SI
-	MOVQ   sbk+72(FP), DI
-	SHLQ   $0x02, DI
-	LEAQ   (BX)(BX*2), R8
-	MOVQ   a+24(FP), R9
-	MOVQ   b+64(FP), R10
-	MOVQ   next+112(FP), R11
-	TESTQ  AX, AX
+	MOVQ   segments+8(FP), R8
+	MOVQ   n+16(FP), R9
+	MOVQ   k+24(FP), R10
+	MOVQ   a+32(FP), R11
+	MOVQ   b+72(FP), R12
+	TESTQ  R8, R8
 	JNZ    segment
-	MOVQ   d1+32(FP), R12
-	ADDQ   R9, R12
+	MOVQ   d1+40(FP), R13
+	ADDQ   R11, R13
 
 loop:
-	PREFETCHT1   (R11)
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
-	VBROADCASTSS (R9), Z18
+	PREFETCHT1   (SI)
+	VMOVUPS      (R12), Z16
+	VMOVUPS      64(R12), Z17
+	VBROADCASTSS (R11), Z18
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z16, Z18, Z0
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z17, Z18, Z1
-	VBROADCASTSS (R9)(BX*1), Z18
+	VBROADCASTSS (R11)(AX*1), Z18
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z16, Z18, Z2
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z17, Z18, Z3
-	VBROADCASTSS (R9)(BX*2), Z18
+	VBROADCASTSS (R11)(AX*2), Z18
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z16, Z18, Z4
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z17, Z18, Z5
-	VBROADCASTSS (R9)(R8*1), Z18
+	VBROADCASTSS (R11)(BX*1), Z18
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z16, Z18, Z6
 	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z17, Z18, Z7
-	VBROADCASTSS (R12), Z18
+	VBROADCASTSS (R13), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z16, Z18, Z8
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z17, Z18, Z9
-	VBROADCASTSS (R12)(BX*1), Z18
+	VBROADCASTSS (R13)(AX*1), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z16, Z18, Z10
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z17, Z18, Z11
-	VBROADCASTSS (R12)(BX*2), Z18
+	VBROADCASTSS (R13)(AX*2), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z16, Z18, Z12
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z17, Z18, Z13
-	VBROADCASTSS (R12)(R8*1), Z18
+	VBROADCASTSS (R13)(BX*1), Z18
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z16, Z18, Z14
 	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z17, Z18, Z15
-	ADDQ         SI, R9
-	ADDQ         SI, R12
-	ADDQ         DI, R10
-	ADDQ         $0x40, R11
-	DECQ         DX
+	ADDQ         CX, R11
+	ADDQ         CX, R13
+	ADDQ         DX, R12
+	ADDQ         DI, SI
+	DECQ         R10
 	JNZ          loop
-	DECQ         CX
+	DECQ         R9
 	JZ           store
 
 segment:
-	MOVQ  a+24(FP), R9
-	ADDQ  (AX), R9
-	MOVQ  d1+32(FP), R12
-	ADDQ  R9, R12
-	MOVQ  8(AX), R10
-	IMULQ DI, R10
-	MOVQ  b+64(FP), DX
-	ADDQ  DX, R10
-	MOVQ  16(AX), DX
-	ADDQ  $0x18, AX
+	MOVQ  a+32(FP), R11
+	ADDQ  (R8), R11
+	MOVQ  d1+40(FP), R13
+	ADDQ  R11, R13
+	MOVQ  8(R8), R12
+	IMULQ DX, R12
+	MOVQ  b+72(FP), R10
+	ADDQ  R10, R12
+	MOVQ  16(R8), R10
+	ADDQ  $0x18, R8
 	JMP   loop
 
 store:
-	MOVQ    from+80(FP), AX
-	MOVQ    c+96(FP), CX
-	MOVQ    sfrom+88(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    sc+104(FP), BX
-	SHLQ    $0x02, BX
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (CX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (CX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (CX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (CX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (CX)
-	VADDPS  64(AX), Z9, Z9
-	VMOVUPS Z9, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (CX)
-	VADDPS  64(AX), Z11, Z11
-	VMOVUPS Z11, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z12, Z12
-	VMOVUPS Z12, (CX)
-	VADDPS  64(AX), Z13, Z13
-	VMOVUPS Z13, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z14, Z14
-	VMOVUPS Z14, (CX)
-	VADDPS  64(AX), Z15, Z15
-	VMOVUPS Z15, 64(CX)
+	MOVQ    from+88(FP), R8
+	MOVQ    c+104(FP), R9
+	MOVQ    sfrom+96(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    sc+112(FP), R11
+	SHLQ    $0x02, R11
+	VADDPS  (R8), Z0, Z0
+	VMOVUPS Z0, (R9)
+	VADDPS  64(R8), Z1, Z1
+	VMOVUPS Z1, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z2, Z2
+	VMOVUPS Z2, (R9)
+	VADDPS  64(R8), Z3, Z3
+	VMOVUPS Z3, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z4, Z4
+	VMOVUPS Z4, (R9)
+	VADDPS  64(R8), Z5, Z5
+	VMOVUPS Z5, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z6, Z6
+	VMOVUPS Z6, (R9)
+	VADDPS  64(R8), Z7, Z7
+	VMOVUPS Z7, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z8, Z8
+	VMOVUPS Z8, (R9)
+	VADDPS  64(R8), Z9, Z9
+	VMOVUPS Z9, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z10, Z10
+	VMOVUPS Z10, (R9)
+	VADDPS  64(R8), Z11, Z11
+	VMOVUPS Z11, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z12, Z12
+	VMOVUPS Z12, (R9)
+	VADDPS  64(R8), Z13, Z13
+	VMOVUPS Z13, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z14, Z14
+	VMOVUPS Z14, (R9)
+	VADDPS  64(R8), Z15, Z15
+	VMOVUPS Z15, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	DECQ    count+0(FP)
+	JZ      done
+	IMUL3Q  $0x08, AX, R10
+	ADDQ    R10, a+32(FP)
+	MOVQ    R8, from+88(FP)
+	MOVQ    R9, c+104(FP)
+	JMP     tile
+
+done:
 	VZEROUPPER
 	RET
 
-// func tile4x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// func tile4x32BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile4x32BF16(SB), NOSPLIT, $0-120
+TEXT ·tile4x32BF16(SB), NOSPLIT, $0-136
+	MOVQ sai+56(FP), AX
+	MOVQ sak+64(FP), CX
+	MOVQ sbk+80(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (AX)(AX*2), BX
+	MOVQ next+120(FP), SI
+	MOVQ fetch+128(FP), DI
+
+tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -346,217 +383,259 @@ TEXT ·tile4x32BF16(SB), NOSPLIT, $0-120
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	MOVQ   segments+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   k+16(FP), DX
-	MOVQ   sai+48(FP), BX
-	MOVQ   sak+56(FP), SI
-	MOVQ   sbk+72(FP), DI
-	SHLQ   $0x02, DI
-	LEAQ   (BX)(BX*2), R8
-	MOVQ   a+24(FP), R9
-	MOVQ   b+64(FP), R10
-	MOVQ   next+112(FP), R11
-	TESTQ  AX, AX
+	MOVQ   segments+8(FP), R8
+	MOVQ   n+16(FP), R9
+	MOVQ   k+24(FP), R10
+	MOVQ   a+32(FP), R11
+	MOVQ   b+72(FP), R12
+	TESTQ  R8, R8
 	JNZ    segment
 
 loop:
-	PREFETCHT1   (R11)
-	VMOVUPS      (R10), Z8
-	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R9), Z10
+	PREFETCHT1   (SI)
+	VMOVUPS      (R12), Z8
+	VMOVUPS      64(R12), Z9
+	VBROADCASTSS (R11), Z10
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z8, Z10, Z0
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc9 // VDPBF16PS    Z9, Z10, Z1
-	VBROADCASTSS (R9)(BX*1), Z10
+	VBROADCASTSS (R11)(AX*1), Z10
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z8, Z10, Z2
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xd9 // VDPBF16PS    Z9, Z10, Z3
-	VBROADCASTSS (R9)(BX*2), Z10
+	VBROADCASTSS (R11)(AX*2), Z10
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z8, Z10, Z4
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe9 // VDPBF16PS    Z9, Z10, Z5
-	VBROADCASTSS (R9)(R8*1), Z10
+	VBROADCASTSS (R11)(BX*1), Z10
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z8, Z10, Z6
 	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf9 // VDPBF16PS    Z9, Z10, Z7
-	ADDQ         SI, R9
-	ADDQ         DI, R10
-	ADDQ         $0x40, R11
-	DECQ         DX
+	ADDQ         CX, R11
+	ADDQ         DX, R12
+	ADDQ         DI, SI
+	DECQ         R10
 	JNZ          loop
-	DECQ         CX
+	DECQ         R9
 	JZ           store
 
 segment:
-	MOVQ  a+24(FP), R9
-	ADDQ  (AX), R9
-	MOVQ  8(AX), R10
-	IMULQ DI, R10
-	MOVQ  b+64(FP), DX
-	ADDQ  DX, R10
-	MOVQ  16(AX), DX
-	ADDQ  $0x18, AX
+	MOVQ  a+32(FP), R11
+	ADDQ  (R8), R11
+	MOVQ  8(R8), R12
+	IMULQ DX, R12
+	MOVQ  b+72(FP), R10
+	ADDQ  R10, R12
+	MOVQ  16(R8), R10
+	ADDQ  $0x18, R8
 	JMP   loop
 
 store:
-	MOVQ    from+80(FP), AX
-	MOVQ    c+96(FP), CX
-	MOVQ    sfrom+88(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    sc+104(FP), BX
-	SHLQ    $0x02, BX
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (CX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (CX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (CX)
-	VADDPS  64(AX), Z5, Z5
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (CX)
-	VADDPS  64(AX), Z7, Z7
-	VMOVUPS Z7, 64(CX)
+	MOVQ    from+88(FP), R8
+	MOVQ    c+104(FP), R9
+	MOVQ    sfrom+96(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    sc+112(FP), R11
+	SHLQ    $0x02, R11
+	VADDPS  (R8), Z0, Z0
+	VMOVUPS Z0, (R9)
+	VADDPS  64(R8), Z1, Z1
+	VMOVUPS Z1, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z2, Z2
+	VMOVUPS Z2, (R9)
+	VADDPS  64(R8), Z3, Z3
+	VMOVUPS Z3, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z4, Z4
+	VMOVUPS Z4, (R9)
+	VADDPS  64(R8), Z5, Z5
+	VMOVUPS Z5, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z6, Z6
+	VMOVUPS Z6, (R9)
+	VADDPS  64(R8), Z7, Z7
+	VMOVUPS Z7, 64(R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	DECQ    count+0(FP)
+	JZ      done
+	IMUL3Q  $0x04, AX, R10
+	ADDQ    R10, a+32(FP)
+	MOVQ    R8, from+88(FP)
+	MOVQ    R9, c+104(FP)
+	JMP     tile
+
+done:
 	VZEROUPPER
 	RET
 
-// func tile2x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// func tile2x32BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile2x32BF16(SB), NOSPLIT, $0-120
+TEXT ·tile2x32BF16(SB), NOSPLIT, $0-136
+	MOVQ sai+56(FP), AX
+	MOVQ sak+64(FP), CX
+	MOVQ sbk+80(FP), DX
+	SHLQ $0x02, DX
+	MOVQ next+120(FP), BX
+	MOVQ fetch+128(FP), SI
+
+tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ   segments+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   k+16(FP), DX
-	MOVQ   sai+48(FP), BX
-	MOVQ   sak+56(FP), SI
-	MOVQ   sbk+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   a+24(FP), R8
-	MOVQ   b+64(FP), R9
-	MOVQ   next+112(FP), R10
-	TESTQ  AX, AX
+	MOVQ   segments+8(FP), DI
+	MOVQ   n+16(FP), R8
+	MOVQ   k+24(FP), R9
+	MOVQ   a+32(FP), R10
+	MOVQ   b+72(FP), R11
+	TESTQ  DI, DI
 	JNZ    segment
 
 loop:
-	PREFETCHT1   (R10)
-	VMOVUPS      (R9), Z4
-	VMOVUPS      64(R9), Z5
-	VBROADCASTSS (R8), Z6
+	PREFETCHT1   (BX)
+	VMOVUPS      (R11), Z4
+	VMOVUPS      64(R11), Z5
+	VBROADCASTSS (R10), Z6
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z4, Z6, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcd // VDPBF16PS    Z5, Z6, Z1
-	VBROADCASTSS (R8)(BX*1), Z6
+	VBROADCASTSS (R10)(AX*1), Z6
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z4, Z6, Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xdd // VDPBF16PS    Z5, Z6, Z3
-	ADDQ         SI, R8
-	ADDQ         DI, R9
-	ADDQ         $0x40, R10
-	DECQ         DX
+	ADDQ         CX, R10
+	ADDQ         DX, R11
+	ADDQ         SI, BX
+	DECQ         R9
 	JNZ          loop
-	DECQ         CX
+	DECQ         R8
 	JZ           store
 
 segment:
-	MOVQ  a+24(FP), R8
-	ADDQ  (AX), R8
-	MOVQ  8(AX), R9
-	IMULQ DI, R9
-	MOVQ  b+64(FP), DX
-	ADDQ  DX, R9
-	MOVQ  16(AX), DX
-	ADDQ  $0x18, AX
+	MOVQ  a+32(FP), R10
+	ADDQ  (DI), R10
+	MOVQ  8(DI), R11
+	IMULQ DX, R11
+	MOVQ  b+72(FP), R9
+	ADDQ  R9, R11
+	MOVQ  16(DI), R9
+	ADDQ  $0x18, DI
 	JMP   loop
 
 store:
-	MOVQ    from+80(FP), AX
-	MOVQ    c+96(FP), CX
-	MOVQ    sfrom+88(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    sc+104(FP), BX
-	SHLQ    $0x02, BX
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (CX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (CX)
-	VADDPS  64(AX), Z3, Z3
-	VMOVUPS Z3, 64(CX)
+	MOVQ    from+88(FP), DI
+	MOVQ    c+104(FP), R8
+	MOVQ    sfrom+96(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    sc+112(FP), R10
+	SHLQ    $0x02, R10
+	VADDPS  (DI), Z0, Z0
+	VMOVUPS Z0, (R8)
+	VADDPS  64(DI), Z1, Z1
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, DI
+	ADDQ    R10, R8
+	VADDPS  (DI), Z2, Z2
+	VMOVUPS Z2, (R8)
+	VADDPS  64(DI), Z3, Z3
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, DI
+	ADDQ    R10, R8
+	DECQ    count+0(FP)
+	JZ      done
+	IMUL3Q  $0x02, AX, R9
+	ADDQ    R9, a+32(FP)
+	MOVQ    DI, from+88(FP)
+	MOVQ    R8, c+104(FP)
+	JMP     tile
+
+done:
 	VZEROUPPER
 	RET
 
-// func tile1x32BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// func tile1x32BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile1x32BF16(SB), NOSPLIT, $0-120
+TEXT ·tile1x32BF16(SB), NOSPLIT, $0-136
+	MOVQ sai+56(FP), AX
+	MOVQ sak+64(FP), CX
+	MOVQ sbk+80(FP), DX
+	SHLQ $0x02, DX
+	MOVQ next+120(FP), BX
+	MOVQ fetch+128(FP), SI
+
+tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	MOVQ   segments+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   k+16(FP), DX
-	MOVQ   sai+48(FP), BX
-	MOVQ   sak+56(FP), BX
-	MOVQ   sbk+72(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   a+24(FP), DI
-	MOVQ   b+64(FP), R8
-	MOVQ   next+112(FP), R9
-	TESTQ  AX, AX
+	MOVQ   segments+8(FP), DI
+	MOVQ   n+16(FP), R8
+	MOVQ   k+24(FP), R9
+	MOVQ   a+32(FP), R10
+	MOVQ   b+72(FP), R11
+	TESTQ  DI, DI
 	JNZ    segment
 
 loop:
-	PREFETCHT1   (R9)
-	VMOVUPS      (R8), Z2
-	VMOVUPS      64(R8), Z3
-	VBROADCASTSS (DI), Z4
+	PREFETCHT1   (BX)
+	VMOVUPS      (R11), Z2
+	VMOVUPS      64(R11), Z3
+	VBROADCASTSS (R10), Z4
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // VDPBF16PS    Z2, Z4, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xcb // VDPBF16PS    Z3, Z4, Z1
-	ADDQ         BX, DI
-	ADDQ         SI, R8
-	ADDQ         $0x40, R9
-	DECQ         DX
+	ADDQ         CX, R10
+	ADDQ         DX, R11
+	ADDQ         SI, BX
+	DECQ         R9
 	JNZ          loop
-	DECQ         CX
+	DECQ         R8
 	JZ           store
 
 segment:
-	MOVQ  a+24(FP), DI
-	ADDQ  (AX), DI
-	MOVQ  8(AX), R8
-	IMULQ SI, R8
-	MOVQ  b+64(FP), DX
-	ADDQ  DX, R8
-	MOVQ  16(AX), DX
-	ADDQ  $0x18, AX
+	MOVQ  a+32(FP), R10
+	ADDQ  (DI), R10
+	MOVQ  8(DI), R11
+	IMULQ DX, R11
+	MOVQ  b+72(FP), R9
+	ADDQ  R9, R11
+	MOVQ  16(DI), R9
+	ADDQ  $0x18, DI
 	JMP   loop
 
 store:
-	MOVQ    from+80(FP), AX
-	MOVQ    c+96(FP), CX
-	MOVQ    sfrom+88(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    sc+104(FP), DX
-	SHLQ    $0x02, DX
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (CX)
-	VADDPS  64(AX), Z1, Z1
-	VMOVUPS Z1, 64(CX)
+	MOVQ    from+88(FP), DI
+	MOVQ    c+104(FP), R8
+	MOVQ    sfrom+96(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    sc+112(FP), R10
+	SHLQ    $0x02, R10
+	VADDPS  (DI), Z0, Z0
+	VMOVUPS Z0, (R8)
+	VADDPS  64(DI), Z1, Z1
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, DI
+	ADDQ    R10, R8
+	DECQ    count+0(FP)
+	JZ      done
+	IMUL3Q  $0x01, AX, R9
+	ADDQ    R9, a+32(FP)
+	MOVQ    DI, from+88(FP)
+	MOVQ    R8, c+104(FP)
+	JMP     tile
+
+done:
 	VZEROUPPER
 	RET
 
-// func tile12x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// func tile12x16BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile12x16BF16(SB), NOSPLIT, $0-120
+TEXT ·tile12x16BF16(SB), NOSPLIT, $0-136
+	MOVQ sai+56(FP), AX
+	MOVQ sak+64(FP), CX
+	MOVQ sbk+80(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (AX)(AX*2), BX
+	MOVQ next+120(FP), SI
+	MOVQ fetch+128(FP), DI
+
+tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -569,135 +648,149 @@ TEXT ·tile12x16BF16(SB), NOSPLIT, $0-120
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	MOVQ   segments+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   k+16(FP), DX
-	MOVQ   sai+48(FP), BX
-	MOVQ   sak+56(FP), SI
-	MOVQ   sbk+72(FP), DI
-	SHLQ   $0x02, DI
-	LEAQ   (BX)(BX*2), R8
-	MOVQ   a+24(FP), R9
-	MOVQ   b+64(FP), R10
-	MOVQ   next+112(FP), R11
-	TESTQ  AX, AX
+	MOVQ   segments+8(FP), R8
+	MOVQ   n+16(FP), R9
+	MOVQ   k+24(FP), R10
+	MOVQ   a+32(FP), R11
+	MOVQ   b+72(FP), R12
+	TESTQ  R8, R8
 	JNZ    segment
-	MOVQ   d1+32(FP), R12
-	ADDQ   R9, R12
-	MOVQ   d2+40(FP), R13
-	ADDQ   R9, R13
+	MOVQ   d1+40(FP), R13
+	ADDQ   R11, R13
+	MOVQ   d2+48(FP), R14
+	ADDQ   R11, R14
 
 loop:
-	PREFETCHT1   (R11)
-	VMOVUPS      (R10), Z12
-	VBROADCASTSS (R9), Z13
+	PREFETCHT1   (SI)
+	VMOVUPS      (R12), Z12
+	VBROADCASTSS (R11), Z13
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z12, Z13, Z0
-	VBROADCASTSS (R9)(BX*1), Z13
+	VBROADCASTSS (R11)(AX*1), Z13
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS    Z12, Z13, Z1
-	VBROADCASTSS (R9)(BX*2), Z13
+	VBROADCASTSS (R11)(AX*2), Z13
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z12, Z13, Z2
-	VBROADCASTSS (R9)(R8*1), Z13
+	VBROADCASTSS (R11)(BX*1), Z13
 	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS    Z12, Z13, Z3
-	VBROADCASTSS (R12), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS    Z12, Z13, Z4
-	VBROADCASTSS (R12)(BX*1), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS    Z12, Z13, Z5
-	VBROADCASTSS (R12)(BX*2), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS    Z12, Z13, Z6
-	VBROADCASTSS (R12)(R8*1), Z13
-	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS    Z12, Z13, Z7
 	VBROADCASTSS (R13), Z13
-	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z12, Z13, Z8
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // VDPBF16PS    Z12, Z13, Z4
+	VBROADCASTSS (R13)(AX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xec // VDPBF16PS    Z12, Z13, Z5
+	VBROADCASTSS (R13)(AX*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // VDPBF16PS    Z12, Z13, Z6
 	VBROADCASTSS (R13)(BX*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfc // VDPBF16PS    Z12, Z13, Z7
+	VBROADCASTSS (R14), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z12, Z13, Z8
+	VBROADCASTSS (R14)(AX*1), Z13
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS    Z12, Z13, Z9
-	VBROADCASTSS (R13)(BX*2), Z13
+	VBROADCASTSS (R14)(AX*2), Z13
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z12, Z13, Z10
-	VBROADCASTSS (R13)(R8*1), Z13
+	VBROADCASTSS (R14)(BX*1), Z13
 	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS    Z12, Z13, Z11
-	ADDQ         SI, R9
-	ADDQ         SI, R12
-	ADDQ         SI, R13
-	ADDQ         DI, R10
-	ADDQ         $0x40, R11
-	DECQ         DX
+	ADDQ         CX, R11
+	ADDQ         CX, R13
+	ADDQ         CX, R14
+	ADDQ         DX, R12
+	ADDQ         DI, SI
+	DECQ         R10
 	JNZ          loop
-	DECQ         CX
+	DECQ         R9
 	JZ           store
 
 segment:
-	MOVQ  a+24(FP), R9
-	ADDQ  (AX), R9
-	MOVQ  d1+32(FP), R12
-	ADDQ  R9, R12
-	MOVQ  d2+40(FP), R13
-	ADDQ  R9, R13
-	MOVQ  8(AX), R10
-	IMULQ DI, R10
-	MOVQ  b+64(FP), DX
-	ADDQ  DX, R10
-	MOVQ  16(AX), DX
-	ADDQ  $0x18, AX
+	MOVQ  a+32(FP), R11
+	ADDQ  (R8), R11
+	MOVQ  d1+40(FP), R13
+	ADDQ  R11, R13
+	MOVQ  d2+48(FP), R14
+	ADDQ  R11, R14
+	MOVQ  8(R8), R12
+	IMULQ DX, R12
+	MOVQ  b+72(FP), R10
+	ADDQ  R10, R12
+	MOVQ  16(R8), R10
+	ADDQ  $0x18, R8
 	JMP   loop
 
 store:
-	MOVQ    from+80(FP), AX
-	MOVQ    c+96(FP), CX
-	MOVQ    sfrom+88(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    sc+104(FP), BX
-	SHLQ    $0x02, BX
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z5, Z5
-	VMOVUPS Z5, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z7, Z7
-	VMOVUPS Z7, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z8, Z8
-	VMOVUPS Z8, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z9, Z9
-	VMOVUPS Z9, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z10, Z10
-	VMOVUPS Z10, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z11, Z11
-	VMOVUPS Z11, (CX)
+	MOVQ    from+88(FP), R8
+	MOVQ    c+104(FP), R9
+	MOVQ    sfrom+96(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    sc+112(FP), R11
+	SHLQ    $0x02, R11
+	VADDPS  (R8), Z0, Z0
+	VMOVUPS Z0, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z1, Z1
+	VMOVUPS Z1, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z2, Z2
+	VMOVUPS Z2, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z3, Z3
+	VMOVUPS Z3, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z4, Z4
+	VMOVUPS Z4, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z5, Z5
+	VMOVUPS Z5, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z6, Z6
+	VMOVUPS Z6, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z7, Z7
+	VMOVUPS Z7, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z8, Z8
+	VMOVUPS Z8, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z9, Z9
+	VMOVUPS Z9, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z10, Z10
+	VMOVUPS Z10, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z11, Z11
+	VMOVUPS Z11, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	DECQ    count+0(FP)
+	JZ      done
+	IMUL3Q  $0x0c, AX, R10
+	ADDQ    R10, a+32(FP)
+	MOVQ    R8, from+88(FP)
+	MOVQ    R9, c+104(FP)
+	JMP     tile
+
+done:
 	VZEROUPPER
 	RET
 
-// func tile8x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// func tile8x16BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile8x16BF16(SB), NOSPLIT, $0-120
+TEXT ·tile8x16BF16(SB), NOSPLIT, $0-136
+	MOVQ sai+56(FP), AX
+	MOVQ sak+64(FP), CX
+	MOVQ sbk+80(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (AX)(AX*2), BX
+	MOVQ next+120(FP), SI
+	MOVQ fetch+128(FP), DI
+
+tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -706,288 +799,335 @@ TEXT ·tile8x16BF16(SB), NOSPLIT, $0-120
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	MOVQ   segments+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   k+16(FP), DX
-	MOVQ   sai+48(FP), BX
-	MOVQ   sak+56(FP), SI
-	MOVQ   sbk+72(FP), DI
-	SHLQ   $0x02, DI
-	LEAQ   (BX)(BX*2), R8
-	MOVQ   a+24(FP), R9
-	MOVQ   b+64(FP), R10
-	MOVQ   next+112(FP), R11
-	TESTQ  AX, AX
+	MOVQ   segments+8(FP), R8
+	MOVQ   n+16(FP), R9
+	MOVQ   k+24(FP), R10
+	MOVQ   a+32(FP), R11
+	MOVQ   b+72(FP), R12
+	TESTQ  R8, R8
 	JNZ    segment
-	MOVQ   d1+32(FP), R12
-	ADDQ   R9, R12
+	MOVQ   d1+40(FP), R13
+	ADDQ   R11, R13
 
 loop:
-	PREFETCHT1   (R11)
-	VMOVUPS      (R10), Z8
-	VBROADCASTSS (R9), Z9
+	PREFETCHT1   (SI)
+	VMOVUPS      (R12), Z8
+	VBROADCASTSS (R11), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // VDPBF16PS    Z8, Z9, Z0
-	VBROADCASTSS (R9)(BX*1), Z9
+	VBROADCASTSS (R11)(AX*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc8 // VDPBF16PS    Z8, Z9, Z1
-	VBROADCASTSS (R9)(BX*2), Z9
+	VBROADCASTSS (R11)(AX*2), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // VDPBF16PS    Z8, Z9, Z2
-	VBROADCASTSS (R9)(R8*1), Z9
+	VBROADCASTSS (R11)(BX*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd8 // VDPBF16PS    Z8, Z9, Z3
-	VBROADCASTSS (R12), Z9
+	VBROADCASTSS (R13), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // VDPBF16PS    Z8, Z9, Z4
-	VBROADCASTSS (R12)(BX*1), Z9
+	VBROADCASTSS (R13)(AX*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe8 // VDPBF16PS    Z8, Z9, Z5
-	VBROADCASTSS (R12)(BX*2), Z9
+	VBROADCASTSS (R13)(AX*2), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS    Z8, Z9, Z6
-	VBROADCASTSS (R12)(R8*1), Z9
+	VBROADCASTSS (R13)(BX*1), Z9
 	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // VDPBF16PS    Z8, Z9, Z7
-	ADDQ         SI, R9
-	ADDQ         SI, R12
-	ADDQ         DI, R10
-	ADDQ         $0x40, R11
-	DECQ         DX
+	ADDQ         CX, R11
+	ADDQ         CX, R13
+	ADDQ         DX, R12
+	ADDQ         DI, SI
+	DECQ         R10
 	JNZ          loop
-	DECQ         CX
+	DECQ         R9
 	JZ           store
 
 segment:
-	MOVQ  a+24(FP), R9
-	ADDQ  (AX), R9
-	MOVQ  d1+32(FP), R12
-	ADDQ  R9, R12
-	MOVQ  8(AX), R10
-	IMULQ DI, R10
-	MOVQ  b+64(FP), DX
-	ADDQ  DX, R10
-	MOVQ  16(AX), DX
-	ADDQ  $0x18, AX
+	MOVQ  a+32(FP), R11
+	ADDQ  (R8), R11
+	MOVQ  d1+40(FP), R13
+	ADDQ  R11, R13
+	MOVQ  8(R8), R12
+	IMULQ DX, R12
+	MOVQ  b+72(FP), R10
+	ADDQ  R10, R12
+	MOVQ  16(R8), R10
+	ADDQ  $0x18, R8
 	JMP   loop
 
 store:
-	MOVQ    from+80(FP), AX
-	MOVQ    c+96(FP), CX
-	MOVQ    sfrom+88(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    sc+104(FP), BX
-	SHLQ    $0x02, BX
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z4, Z4
-	VMOVUPS Z4, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z5, Z5
-	VMOVUPS Z5, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z6, Z6
-	VMOVUPS Z6, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z7, Z7
-	VMOVUPS Z7, (CX)
+	MOVQ    from+88(FP), R8
+	MOVQ    c+104(FP), R9
+	MOVQ    sfrom+96(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    sc+112(FP), R11
+	SHLQ    $0x02, R11
+	VADDPS  (R8), Z0, Z0
+	VMOVUPS Z0, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z1, Z1
+	VMOVUPS Z1, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z2, Z2
+	VMOVUPS Z2, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z3, Z3
+	VMOVUPS Z3, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z4, Z4
+	VMOVUPS Z4, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z5, Z5
+	VMOVUPS Z5, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z6, Z6
+	VMOVUPS Z6, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z7, Z7
+	VMOVUPS Z7, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	DECQ    count+0(FP)
+	JZ      done
+	IMUL3Q  $0x08, AX, R10
+	ADDQ    R10, a+32(FP)
+	MOVQ    R8, from+88(FP)
+	MOVQ    R9, c+104(FP)
+	JMP     tile
+
+done:
 	VZEROUPPER
 	RET
 
-// func tile4x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// func tile4x16BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile4x16BF16(SB), NOSPLIT, $0-120
+TEXT ·tile4x16BF16(SB), NOSPLIT, $0-136
+	MOVQ sai+56(FP), AX
+	MOVQ sak+64(FP), CX
+	MOVQ sbk+80(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (AX)(AX*2), BX
+	MOVQ next+120(FP), SI
+	MOVQ fetch+128(FP), DI
+
+tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ   segments+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   k+16(FP), DX
-	MOVQ   sai+48(FP), BX
-	MOVQ   sak+56(FP), SI
-	MOVQ   sbk+72(FP), DI
-	SHLQ   $0x02, DI
-	LEAQ   (BX)(BX*2), R8
-	MOVQ   a+24(FP), R9
-	MOVQ   b+64(FP), R10
-	MOVQ   next+112(FP), R11
-	TESTQ  AX, AX
+	MOVQ   segments+8(FP), R8
+	MOVQ   n+16(FP), R9
+	MOVQ   k+24(FP), R10
+	MOVQ   a+32(FP), R11
+	MOVQ   b+72(FP), R12
+	TESTQ  R8, R8
 	JNZ    segment
 
 loop:
-	PREFETCHT1   (R11)
-	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R9), Z5
+	PREFETCHT1   (SI)
+	VMOVUPS      (R12), Z4
+	VBROADCASTSS (R11), Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // VDPBF16PS    Z4, Z5, Z0
-	VBROADCASTSS (R9)(BX*1), Z5
+	VBROADCASTSS (R11)(AX*1), Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xcc // VDPBF16PS    Z4, Z5, Z1
-	VBROADCASTSS (R9)(BX*2), Z5
+	VBROADCASTSS (R11)(AX*2), Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // VDPBF16PS    Z4, Z5, Z2
-	VBROADCASTSS (R9)(R8*1), Z5
+	VBROADCASTSS (R11)(BX*1), Z5
 	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xdc // VDPBF16PS    Z4, Z5, Z3
-	ADDQ         SI, R9
-	ADDQ         DI, R10
-	ADDQ         $0x40, R11
-	DECQ         DX
+	ADDQ         CX, R11
+	ADDQ         DX, R12
+	ADDQ         DI, SI
+	DECQ         R10
 	JNZ          loop
-	DECQ         CX
+	DECQ         R9
 	JZ           store
 
 segment:
-	MOVQ  a+24(FP), R9
-	ADDQ  (AX), R9
-	MOVQ  8(AX), R10
-	IMULQ DI, R10
-	MOVQ  b+64(FP), DX
-	ADDQ  DX, R10
-	MOVQ  16(AX), DX
-	ADDQ  $0x18, AX
+	MOVQ  a+32(FP), R11
+	ADDQ  (R8), R11
+	MOVQ  8(R8), R12
+	IMULQ DX, R12
+	MOVQ  b+72(FP), R10
+	ADDQ  R10, R12
+	MOVQ  16(R8), R10
+	ADDQ  $0x18, R8
 	JMP   loop
 
 store:
-	MOVQ    from+80(FP), AX
-	MOVQ    c+96(FP), CX
-	MOVQ    sfrom+88(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    sc+104(FP), BX
-	SHLQ    $0x02, BX
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z2, Z2
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z3, Z3
-	VMOVUPS Z3, (CX)
+	MOVQ    from+88(FP), R8
+	MOVQ    c+104(FP), R9
+	MOVQ    sfrom+96(FP), R10
+	SHLQ    $0x02, R10
+	MOVQ    sc+112(FP), R11
+	SHLQ    $0x02, R11
+	VADDPS  (R8), Z0, Z0
+	VMOVUPS Z0, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z1, Z1
+	VMOVUPS Z1, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z2, Z2
+	VMOVUPS Z2, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	VADDPS  (R8), Z3, Z3
+	VMOVUPS Z3, (R9)
+	ADDQ    R10, R8
+	ADDQ    R11, R9
+	DECQ    count+0(FP)
+	JZ      done
+	IMUL3Q  $0x04, AX, R10
+	ADDQ    R10, a+32(FP)
+	MOVQ    R8, from+88(FP)
+	MOVQ    R9, c+104(FP)
+	JMP     tile
+
+done:
 	VZEROUPPER
 	RET
 
-// func tile2x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// func tile2x16BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile2x16BF16(SB), NOSPLIT, $0-120
+TEXT ·tile2x16BF16(SB), NOSPLIT, $0-136
+	MOVQ sai+56(FP), AX
+	MOVQ sak+64(FP), CX
+	MOVQ sbk+80(FP), DX
+	SHLQ $0x02, DX
+	MOVQ next+120(FP), BX
+	MOVQ fetch+128(FP), SI
+
+tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	MOVQ   segments+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   k+16(FP), DX
-	MOVQ   sai+48(FP), BX
-	MOVQ   sak+56(FP), SI
-	MOVQ   sbk+72(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   a+24(FP), R8
-	MOVQ   b+64(FP), R9
-	MOVQ   next+112(FP), R10
-	TESTQ  AX, AX
+	MOVQ   segments+8(FP), DI
+	MOVQ   n+16(FP), R8
+	MOVQ   k+24(FP), R9
+	MOVQ   a+32(FP), R10
+	MOVQ   b+72(FP), R11
+	TESTQ  DI, DI
 	JNZ    segment
 
 loop:
-	PREFETCHT1   (R10)
-	VMOVUPS      (R9), Z2
-	VBROADCASTSS (R8), Z3
+	PREFETCHT1   (BX)
+	VMOVUPS      (R11), Z2
+	VBROADCASTSS (R10), Z3
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // VDPBF16PS    Z2, Z3, Z0
-	VBROADCASTSS (R8)(BX*1), Z3
+	VBROADCASTSS (R10)(AX*1), Z3
 	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xca // VDPBF16PS    Z2, Z3, Z1
-	ADDQ         SI, R8
-	ADDQ         DI, R9
-	ADDQ         $0x40, R10
-	DECQ         DX
+	ADDQ         CX, R10
+	ADDQ         DX, R11
+	ADDQ         SI, BX
+	DECQ         R9
 	JNZ          loop
-	DECQ         CX
+	DECQ         R8
 	JZ           store
 
 segment:
-	MOVQ  a+24(FP), R8
-	ADDQ  (AX), R8
-	MOVQ  8(AX), R9
-	IMULQ DI, R9
-	MOVQ  b+64(FP), DX
-	ADDQ  DX, R9
-	MOVQ  16(AX), DX
-	ADDQ  $0x18, AX
+	MOVQ  a+32(FP), R10
+	ADDQ  (DI), R10
+	MOVQ  8(DI), R11
+	IMULQ DX, R11
+	MOVQ  b+72(FP), R9
+	ADDQ  R9, R11
+	MOVQ  16(DI), R9
+	ADDQ  $0x18, DI
 	JMP   loop
 
 store:
-	MOVQ    from+80(FP), AX
-	MOVQ    c+96(FP), CX
-	MOVQ    sfrom+88(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    sc+104(FP), BX
-	SHLQ    $0x02, BX
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, AX
-	ADDQ    BX, CX
-	VADDPS  (AX), Z1, Z1
-	VMOVUPS Z1, (CX)
+	MOVQ    from+88(FP), DI
+	MOVQ    c+104(FP), R8
+	MOVQ    sfrom+96(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    sc+112(FP), R10
+	SHLQ    $0x02, R10
+	VADDPS  (DI), Z0, Z0
+	VMOVUPS Z0, (R8)
+	ADDQ    R9, DI
+	ADDQ    R10, R8
+	VADDPS  (DI), Z1, Z1
+	VMOVUPS Z1, (R8)
+	ADDQ    R9, DI
+	ADDQ    R10, R8
+	DECQ    count+0(FP)
+	JZ      done
+	IMUL3Q  $0x02, AX, R9
+	ADDQ    R9, a+32(FP)
+	MOVQ    DI, from+88(FP)
+	MOVQ    R8, c+104(FP)
+	JMP     tile
+
+done:
 	VZEROUPPER
 	RET
 
-// func tile1x16BF16(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+// func tile1x16BF16(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile1x16BF16(SB), NOSPLIT, $0-120
+TEXT ·tile1x16BF16(SB), NOSPLIT, $0-136
+	MOVQ sai+56(FP), AX
+	MOVQ sak+64(FP), CX
+	MOVQ sbk+80(FP), DX
+	SHLQ $0x02, DX
+	MOVQ next+120(FP), BX
+	MOVQ fetch+128(FP), SI
+
+tile:
 	VPXORD Z0, Z0, Z0
-	MOVQ   segments+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   k+16(FP), DX
-	MOVQ   sai+48(FP), BX
-	MOVQ   sak+56(FP), BX
-	MOVQ   sbk+72(FP), SI
-	SHLQ   $0x02, SI
-	MOVQ   a+24(FP), DI
-	MOVQ   b+64(FP), R8
-	MOVQ   next+112(FP), R9
-	TESTQ  AX, AX
+	MOVQ   segments+8(FP), DI
+	MOVQ   n+16(FP), R8
+	MOVQ   k+24(FP), R9
+	MOVQ   a+32(FP), R10
+	MOVQ   b+72(FP), R11
+	TESTQ  DI, DI
 	JNZ    segment
 
 loop:
-	PREFETCHT1   (R9)
-	VMOVUPS      (R8), Z1
-	VBROADCASTSS (DI), Z2
+	PREFETCHT1   (BX)
+	VMOVUPS      (R11), Z1
+	VBROADCASTSS (R10), Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x48; BYTE $0x52; BYTE $0xc1 // VDPBF16PS    Z1, Z2, Z0
-	ADDQ         BX, DI
-	ADDQ         SI, R8
-	ADDQ         $0x40, R9
-	DECQ         DX
+	ADDQ         CX, R10
+	ADDQ         DX, R11
+	ADDQ         SI, BX
+	DECQ         R9
 	JNZ          loop
-	DECQ         CX
+	DECQ         R8
 	JZ           store
 
 segment:
-	MOVQ  a+24(FP), DI
-	ADDQ  (AX), DI
-	MOVQ  8(AX), R8
-	IMULQ SI, R8
-	MOVQ  b+64(FP), DX
-	ADDQ  DX, R8
-	MOVQ  16(AX), DX
-	ADDQ  $0x18, AX
+	MOVQ  a+32(FP), R10
+	ADDQ  (DI), R10
+	MOVQ  8(DI), R11
+	IMULQ DX, R11
+	MOVQ  b+72(FP), R9
+	ADDQ  R9, R11
+	MOVQ  16(DI), R9
+	ADDQ  $0x18, DI
 	JMP   loop
 
 store:
-	MOVQ    from+80(FP), AX
-	MOVQ    c+96(FP), CX
-	MOVQ    sfrom+88(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    sc+104(FP), DX
-	SHLQ    $0x02, DX
-	VADDPS  (AX), Z0, Z0
-	VMOVUPS Z0, (CX)
+	MOVQ    from+88(FP), DI
+	MOVQ    c+104(FP), R8
+	MOVQ    sfrom+96(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    sc+112(FP), R10
+	SHLQ    $0x02, R10
+	VADDPS  (DI), Z0, Z0
+	VMOVUPS Z0, (R8)
+	ADDQ    R9, DI
+	ADDQ    R10, R8
+	DECQ    count+0(FP)
+	JZ      done
+	IMUL3Q  $0x01, AX, R9
+	ADDQ    R9, a+32(FP)
+	MOVQ    DI, from+88(FP)
+	MOVQ    R8, c+104(FP)
+	JMP     tile
+
+done:
 	VZEROUPPER
 	RET
 

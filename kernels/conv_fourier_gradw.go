@@ -100,10 +100,10 @@ func (g *fourierGrad) outer(sums, v, y []float32, cols int, segments []segment) 
 		_, _, _ = v[(s.a+offset(rows-1))/4+s.k-1], y[(s.b+s.k)*cols-1], sums[rows*cols-1]
 	}
 	for i, r := 0, 0; i < rows; i += w.rows[r] {
-		r = w.fit(rows - i)
+		r, _ = w.fit(rows - i)
 		at := offset(i)
 		first := (*float32)(unsafe.Add(unsafe.Pointer(&v[0]), at))
-		w.do[r](&segments[0].a, len(segments), 0, first, offset(i+group)-at, offset(i+2*group)-at, 4, 4, &y[0], cols, &sums[i*cols], cols, &sums[i*cols], cols, &y[0])
+		w.do[r](1, &segments[0].a, len(segments), 0, first, offset(i+group)-at, offset(i+2*group)-at, 4, 4, &y[0], cols, &sums[i*cols], cols, &sums[i*cols], cols, &y[0], 0)
 	}
 }
 

@@ -222,11 +222,11 @@ func (s *strip) multiply(p *product, m int, segments []segment, a []float32, pan
 		w := p.tiles.at(p.n - j)
 		panel := &panels[j*words]
 		for i, r := 0, 0; i < m; i += w.rows[r] {
-			r = w.fit(m - i)
+			r, _ = w.fit(m - i)
 			at := offset(i)
 			row := (*float32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(a)), at))
-			w.do[r](&segments[0].a, len(segments), 0, row, offset(i+group)-at, offset(i+2*group)-at, step, 4,
-				panel, w.cols, &from[i*sfrom+j], sfrom, &dst[i*ld+j], ld, panel)
+			w.do[r](1, &segments[0].a, len(segments), 0, row, offset(i+group)-at, offset(i+2*group)-at, step, 4,
+				panel, w.cols, &from[i*sfrom+j], sfrom, &dst[i*ld+j], ld, panel, 0)
 		}
 		j += w.cols
 	}

@@ -19,11 +19,12 @@ type segment struct{ a, b, k int }
 // rows come in groups (tiles.group), the second and third d1 and d2 bytes after the
 // first.
 //
-// Every step fetches a cache line from next on to L2: what a later product reads.
+// Every step fetches a cache line to L2, from next on, fetch bytes apart: what a later product
+// reads. There are count such tiles, one below the other.
 //
 // Why from is added last: sums over a few hundred p stay short, and a longer sum
 // is a sum of such sums, with an error that grows like the root of their number.
-type tileFunc func(segments *int, n, k int, a *float32, d1, d2, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+type tileFunc func(count int, segments *int, n, k int, a *float32, d1, d2, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
 // tiles are the tiles of an instruction set, from the widest to the narrowest.
 type tiles []tileWidth
@@ -54,17 +55,19 @@ func (t tiles) at(n int) *tileWidth {
 	return &t[len(t)-1]
 }
 
-// fit is the tile to begin with for m rows: the highest one, but two middle ones where
-// that would leave a low one, which is slow.
-func (w *tileWidth) fit(m int) int {
-	if len(w.rows) > 1 && m == 2*w.rows[1] {
-		return 1
+// fit is the tile to begin with for m rows, and how many of them: the highest one, but two
+// middle ones where that would leave a low one, which is slow.
+func (w *tileWidth) fit(m int) (r, count int) {
+	if len(w.rows) > 1 && m >= w.rows[0] && (m-2*w.rows[1])%w.rows[0] == 0 {
+		if m == 2*w.rows[1] {
+			return 1, 2
+		}
+		return 0, (m - 2*w.rows[1]) / w.rows[0]
 	}
-	r := 0
 	for w.rows[r] > m {
 		r++
 	}
-	return r
+	return r, m / w.rows[r]
 }
 
 // matrix is the right side of a product. With a stride its rows are that far apart.
@@ -97,18 +100,21 @@ func (t tiles) multiplyFetching(m, n, k int, a []float32, sai, sak int, b matrix
 // computed.
 type prefetch [2][]float32
 
-// next takes up to n cache lines off f and returns the first; instead if none is left.
-func (f *prefetch) next(n int, instead *float32) *float32 {
+// next takes cache lines off f, steps for each of some tiles, at most count of them, and returns
+// the first line, the bytes to the next one, and the number of tiles. Where f is empty it is
+// always the line at instead.
+func (f *prefetch) next(count, steps int, instead *float32) (first *float32, fetch, n int) {
 	if f == nil {
-		return instead
+		return instead, 0, count
 	}
 	for i, s := range f {
 		if len(s) > 0 {
-			f[i] = s[min(16*n, len(s)):]
-			return &s[0]
+			n = min(count, ceilDiv(len(s), 16*steps))
+			f[i] = s[min(16*steps*n, len(s)):]
+			return &s[0], 64, n
 		}
 	}
-	return instead
+	return instead, 0, count
 }
 
 // run is multiply for a sum of segments, whose matrix has a stride; the caller checks
@@ -131,9 +137,11 @@ func (t tiles) run(m, n int, segments []segment, k int, a []float32, sai, sak in
 			at, sbk = j, b.stride
 		}
 		panel := &b.data[at]
-		for i, r := 0, 0; i < m; i += w.rows[r] {
-			r = w.fit(m - i)
-			w.do[r](first, max(1, len(segments)), k, &a[i*sai], group, 2*group, 4*sai, 4*sak, panel, sbk, &from[i*sfrom+j], sfrom, &c[i*sc+j], sc, f.next(steps, panel))
+		for i := 0; i < m; {
+			r, count := w.fit(m - i)
+			next, fetch, count := f.next(count, steps, panel)
+			w.do[r](count, first, max(1, len(segments)), k, &a[i*sai], group, 2*group, 4*sai, 4*sak, panel, sbk, &from[i*sfrom+j], sfrom, &c[i*sc+j], sc, next, fetch)
+			i += count * w.rows[r]
 		}
 		j += w.cols
 	}
@@ -142,11 +150,21 @@ func (t tiles) run(m, n int, segments []segment, k int, a []float32, sai, sak in
 var genericTiles = tiles{{8, []int{1}, []tileFunc{tile1x8}}}
 
 // tile1x8 is the tile in plain Go.
-func tile1x8(segments *int, n, k int, a *float32, _, _, _, sak int, b *float32, sbk int, from *float32, _ int, c *float32, _ int, _ *float32) {
+func tile1x8(count int, segments *int, n, k int, a *float32, _, _, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, _ *float32, _ int) {
 	all := []segment{{k: k}}
 	if segments != nil {
 		all = unsafe.Slice((*segment)(unsafe.Pointer(segments)), n)
 	}
+	for i := range count {
+		row1x8(all, at(a, i*sai/4), sak, b, sbk, at(from, i*sfrom), at(c, i*sc))
+	}
+}
+
+// at is the address of value i of those from p on.
+func at(p *float32, i int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), 4*i)) }
+
+// row1x8 is one row of tile1x8.
+func row1x8(all []segment, a *float32, sak int, b *float32, sbk int, from, c *float32) {
 	var s0, s1, s2, s3, s4, s5, s6, s7 float32
 	for _, g := range all {
 		left := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(a), g.a)), (g.k-1)*sak/4+1)

@@ -4,95 +4,95 @@
 
 package kernels
 
-// 12 rows and 32 columns of a product.
+// count times 12 rows and 32 columns of a product.
 //
 //go:noescape
-func tile12x32AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile12x32AVX512(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 8 rows and 32 columns of a product.
+// count times 8 rows and 32 columns of a product.
 //
 //go:noescape
-func tile8x32AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile8x32AVX512(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 4 rows and 32 columns of a product.
+// count times 4 rows and 32 columns of a product.
 //
 //go:noescape
-func tile4x32AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile4x32AVX512(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 2 rows and 32 columns of a product.
+// count times 2 rows and 32 columns of a product.
 //
 //go:noescape
-func tile2x32AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile2x32AVX512(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 1 rows and 32 columns of a product.
+// count times 1 rows and 32 columns of a product.
 //
 //go:noescape
-func tile1x32AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile1x32AVX512(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 12 rows and 16 columns of a product.
+// count times 12 rows and 16 columns of a product.
 //
 //go:noescape
-func tile12x16AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile12x16AVX512(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 8 rows and 16 columns of a product.
+// count times 8 rows and 16 columns of a product.
 //
 //go:noescape
-func tile8x16AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile8x16AVX512(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 4 rows and 16 columns of a product.
+// count times 4 rows and 16 columns of a product.
 //
 //go:noescape
-func tile4x16AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile4x16AVX512(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 2 rows and 16 columns of a product.
+// count times 2 rows and 16 columns of a product.
 //
 //go:noescape
-func tile2x16AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile2x16AVX512(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 1 rows and 16 columns of a product.
+// count times 1 rows and 16 columns of a product.
 //
 //go:noescape
-func tile1x16AVX512(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile1x16AVX512(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 6 rows and 16 columns of a product.
+// count times 6 rows and 16 columns of a product.
 //
 //go:noescape
-func tile6x16AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile6x16AVX2(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 4 rows and 16 columns of a product.
+// count times 4 rows and 16 columns of a product.
 //
 //go:noescape
-func tile4x16AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile4x16AVX2(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 2 rows and 16 columns of a product.
+// count times 2 rows and 16 columns of a product.
 //
 //go:noescape
-func tile2x16AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile2x16AVX2(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 1 rows and 16 columns of a product.
+// count times 1 rows and 16 columns of a product.
 //
 //go:noescape
-func tile1x16AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile1x16AVX2(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 6 rows and 8 columns of a product.
+// count times 6 rows and 8 columns of a product.
 //
 //go:noescape
-func tile6x8AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile6x8AVX2(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 4 rows and 8 columns of a product.
+// count times 4 rows and 8 columns of a product.
 //
 //go:noescape
-func tile4x8AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile4x8AVX2(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 2 rows and 8 columns of a product.
+// count times 2 rows and 8 columns of a product.
 //
 //go:noescape
-func tile2x8AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile2x8AVX2(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
-// 1 rows and 8 columns of a product.
+// count times 1 rows and 8 columns of a product.
 //
 //go:noescape
-func tile1x8AVX2(segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)
+func tile1x8AVX2(count int, segments *int, n int, k int, a *float32, d1 int, d2 int, sai int, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)
 
 // n times 12 multiply-adds of vectors of 16 values.
 func peakAVX512(n int)

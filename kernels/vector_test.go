@@ -179,17 +179,20 @@ func BenchmarkActivation(b *testing.B) {
 	}
 }
 
-// Fetched memory is that of both spans in turn, in whole cache lines; what is left over
-// at the end counts as one.
+// Fetched memory is that of both spans in turn, in whole cache lines for each of some tiles; what
+// is left over at the end counts as one.
 func TestPrefetchNext(t *testing.T) {
-	a, b, instead := make([]float32, 40), make([]float32, 16), new(float32)
+	a, b, instead := make([]float32, 104), make([]float32, 16), new(float32)
 	f := &prefetch{a, b}
-	for i, want := range []*float32{&a[0], &a[32], &b[0], instead, instead} {
-		if got := f.next(2, instead); got != want {
-			t.Errorf("call %d fetches from %p, want %p", i, got, want)
+	for i, want := range []struct {
+		line     *float32
+		fetch, n int
+	}{{&a[0], 64, 2}, {&a[64], 64, 2}, {&b[0], 64, 1}, {instead, 0, 2}, {instead, 0, 2}} {
+		if line, fetch, n := f.next(2, 2, instead); line != want.line || fetch != want.fetch || n != want.n {
+			t.Errorf("call %d fetches from %p on, %d bytes apart, for %d tiles, want %p, %d, %d", i, line, fetch, n, want.line, want.fetch, want.n)
 		}
 	}
-	if got := (*prefetch)(nil).next(1, instead); got != instead {
+	if line, fetch, n := (*prefetch)(nil).next(3, 1, instead); line != instead || fetch != 0 || n != 3 {
 		t.Error("nothing to fetch, and something was")
 	}
 }

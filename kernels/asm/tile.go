@@ -20,14 +20,26 @@ import (
 // lie d1 and d2 bytes after the first. So twelve rows need three pointers, and rows
 // may belong to different lines of a picture.
 //
-// With each p it fetches a cache line from next on to L2: what a later product reads.
+// With each p it fetches a cache line to L2, from next on, fetch bytes apart: what a later
+// product reads.
+//
+// It makes count such tiles, one below the other.
 func tile(s isa, rows, vectors int) {
 	group := s.bytes / 16 // a third of the highest tile
 	TEXT(fmt.Sprintf("tile%dx%d%s", rows, vectors*s.bytes/4, s.name), NOSPLIT,
-		"func(segments *int, n, k int, a *float32, d1, d2, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32)")
+		"func(count int, segments *int, n, k int, a *float32, d1, d2, sai, sak int, b *float32, sbk int, from *float32, sfrom int, c *float32, sc int, next *float32, fetch int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%d rows and %d columns of a product.", rows, vectors*s.bytes/4))
+	Doc(fmt.Sprintf("count times %d rows and %d columns of a product.", rows, vectors*s.bytes/4))
 
+	sai, sak, sbk := Load(Param("sai"), GP64()), Load(Param("sak"), GP64()), loadStride("sbk")
+	var sai3 reg.Register
+	if rows > 3 && group > 3 {
+		sai3 = GP64()
+		LEAQ(Mem{Base: sai, Index: sai, Scale: 2}, sai3)
+	}
+	next, fetch := Load(Param("next"), GP64()), Load(Param("fetch"), GP64())
+
+	Label("tile")
 	acc := make([][]reg.VecVirtual, rows)
 	for i := range acc {
 		for range vectors {
@@ -41,14 +53,8 @@ func tile(s isa, rows, vectors int) {
 	row := s.reg()
 
 	segments, n, k := Load(Param("segments"), GP64()), Load(Param("n"), GP64()), Load(Param("k"), GP64())
-	sai, sak, sbk := Load(Param("sai"), GP64()), Load(Param("sak"), GP64()), loadStride("sbk")
-	var sai3 reg.Register
-	if rows > 3 && group > 3 {
-		sai3 = GP64()
-		LEAQ(Mem{Base: sai, Index: sai, Scale: 2}, sai3)
-	}
 	a := []reg.Register{Load(Param("a"), GP64())}
-	b, next := Load(Param("b"), GP64()), Load(Param("next"), GP64())
+	b := Load(Param("b"), GP64())
 	others := func() {
 		for _, d := range []string{"d1", "d2"}[:len(a)-1] {
 			i := int(d[1] - '0')
@@ -86,7 +92,7 @@ func tile(s isa, rows, vectors int) {
 		ADDQ(sak, p)
 	}
 	ADDQ(sbk, b)
-	ADDQ(Imm(64), next)
+	ADDQ(fetch, next)
 	DECQ(k)
 	JNZ(LabelRef("loop"))
 	DECQ(n)
@@ -112,11 +118,25 @@ func tile(s isa, rows, vectors int) {
 			VADDPS(Mem{Base: from, Disp: j * s.bytes}, acc[i][j], acc[i][j])
 			VMOVUPS(acc[i][j], Mem{Base: c, Disp: j * s.bytes})
 		}
-		if i < rows-1 {
-			ADDQ(sfrom, from)
-			ADDQ(sc, c)
-		}
+		ADDQ(sfrom, from)
+		ADDQ(sc, c)
 	}
+	argument := func(name string) Mem {
+		p, err := Param(name).Resolve()
+		if err != nil {
+			panic(err)
+		}
+		return p.Addr
+	}
+	DECQ(argument("count"))
+	JZ(LabelRef("done"))
+	below := GP64()
+	IMUL3Q(Imm(uint64(rows)), sai, below)
+	ADDQ(below, argument("a"))
+	MOVQ(from, argument("from"))
+	MOVQ(c, argument("c"))
+	JMP(LabelRef("tile"))
+	Label("done")
 	VZEROUPPER()
 	RET()
 }
