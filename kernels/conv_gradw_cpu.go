@@ -67,6 +67,8 @@ func (s ConvGradW) cpu(c *CPU) []stage {
 	var g parter = newGradWeights(c, s.Conv)
 	if height, width, ok := c.fourier(s); ok {
 		g = newFourierGrad(c, s.Conv, height, width)
+	} else if better := newPointGrad(c, s.Conv); better != nil {
+		g = better
 	} else if better := newShifted(c, s.Conv); better != nil {
 		g = better
 	} else if better := newFolded(c, s.Conv); better != nil {

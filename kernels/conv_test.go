@@ -123,6 +123,10 @@ func convCases() []Conv {
 		conv(1, 2, 8, 12, 16, 16, 3, 3, 3).with(func(s *Conv) { s.PT, s.T = 4, 1 }), // frames that read nothing
 		conv(1, 2, 8, 12, 3, 16, 3, 3, 3).with(func(s *Conv) { s.PT, s.T = 4, 1 }),
 	)
+	cases = append(cases, // more pixels than blocks and parts of ConvGradW have, its columns channels of dy and of x
+		conv(1, 1, 1, 2*partPixels+3, 3, 16, 1, 1, 1),
+		conv(1, 1, 1, 2*partPixels+3, 32, 19, 1, 1, 1),
+	)
 	for _, size := range []int{4, 5, 7} {
 		cases = append(cases,
 			conv(1, 2, size, size+1, 32, 48, 1, 3, 3).with(func(s *Conv) { s.SH, s.SW = 2, 2 }),
