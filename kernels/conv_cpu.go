@@ -23,17 +23,8 @@ func (s Conv) cpu(c *CPU) []stage {
 	}
 	multiply := func(args [][]float32, task, worker int) {
 		p0, p1 := p.span(task)
-		scratch := c.scratch[worker]
 		y := args[0][p0*s.O : p1*s.O]
-		if s.O == p.n {
-			p.rows(y, s.O, args[1], task, scratch)
-		} else {
-			wide := scratch[p.own():]
-			p.rows(wide, p.n, args[1], task, scratch)
-			for i := range p1 - p0 {
-				copy(y[i*s.O:][:s.O], wide[i*p.n:])
-			}
-		}
+		p.rows(y, s.O, args[1], task, c.scratch[worker])
 		if s.Act != None {
 			c.applySlice(s.Act, y, y)
 		}
@@ -126,7 +117,7 @@ func (s ConvGradX) multiplyPhase(c *CPU, ph phase, p *product) func(args [][]flo
 		p0, p1 := p.span(task)
 		scratch := c.scratch[worker]
 		dx := args[0]
-		if one && s.C == p.n {
+		if one {
 			from, to := p0*s.C, p1*s.C
 			p.rows(dx[from:to], s.C, args[1], task, scratch)
 			finish(dx[from:to], dx[from:to], args, from)
@@ -141,11 +132,11 @@ func (s ConvGradX) multiplyPhase(c *CPU, ph phase, p *product) func(args [][]flo
 
 // pixelSums calls do with the sums over dy of each input pixel of a task, and the pixel's index.
 func (s ConvGradX) pixelSums(ph phase, p *product, dy []float32, task int, scratch []float32, do func(sums []float32, pixel int)) {
-	wide := scratch[p.own():]
-	p.rows(wide, p.n, dy, task, scratch)
+	sums := scratch[p.own():]
+	p.rows(sums, s.C, dy, task, scratch)
 	p0, p1 := p.span(task)
 	for i := range p1 - p0 {
 		n, t, h, w := p.position(p0 + i)
-		do(wide[i*p.n:][:s.C], ((n*s.T+ph.t0+t*s.ST)*s.H+ph.h0+h*s.SH)*s.W+ph.w0+w*s.SW)
+		do(sums[i*s.C:][:s.C], ((n*s.T+ph.t0+t*s.ST)*s.H+ph.h0+h*s.SH)*s.W+ph.w0+w*s.SW)
 	}
 }

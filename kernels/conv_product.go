@@ -16,7 +16,9 @@ type product struct {
 	lattice
 	prec   Precision
 	tiles  tiles
+	out    int // result channels
 	n      int // result channels, padded to whole tiles
+	edge   int // columns of n that are computed to scratch first, as not all of them are channels
 	chunks []chunk
 	packed []float32 // [words of k][n], as chunks of panels
 	bias   []float32 // [n], added to every row
@@ -56,7 +58,7 @@ const (
 
 func newProduct(c *CPU, l lattice, channels int) *product {
 	t := c.productTiles()
-	p := &product{lattice: l, prec: c.prec, tiles: t, n: t.pad(channels)}
+	p := &product{lattice: l, prec: c.prec, tiles: t, out: channels, n: t.pad(channels)}
 	p.direct = l.plain() && l.channels < maxDirect && p.prec == F32
 	if p.strip = newStrip(p); p.strip != nil {
 		p.block = p.strip.h * p.strip.w
@@ -67,6 +69,13 @@ func newProduct(c *CPU, l lattice, channels int) *product {
 		size := (ceilDiv(k, max(1, ceilDiv(k, maxChunk))) + 15) / 16 * 16
 		for k0 := 0; k0 < k; k0 += size {
 			p.add(part{k0: k0, k1: min(k0+size, k)})
+		}
+	}
+	if p.n > channels {
+		if p.edge = p.n; p.strip == nil {
+			for p.tiles.at(p.edge).cols < p.edge {
+				p.edge -= p.tiles.at(p.edge).cols
+			}
 		}
 	}
 	rows := 0
@@ -120,8 +129,11 @@ func (p *product) stride() int { return (p.prec.words(p.long)+31)/32*32 + 16 }
 // scratch is how many values a worker needs: those of rows, then results.
 func (p *product) scratch() int { return p.own() + p.block*p.n }
 
-// own is how many values rows needs.
-func (p *product) own() int {
+// own is how many values rows needs: those of gathered rows, then those of the edge.
+func (p *product) own() int { return p.gathers() + p.block*p.edge }
+
+// gathers is how many values gathered rows or lines are.
+func (p *product) gathers() int {
 	switch {
 	case p.strip != nil:
 		return p.strip.scratch(p)
@@ -161,26 +173,33 @@ func (p *product) packColumn(panel []float32, cols, i int, row []float32) {
 	}
 }
 
-// rows computes the result of a task's pixels to dst, rows of stride ld >= n.
+// rows computes the result channels of a task's pixels to dst, rows of stride ld.
 func (p *product) rows(dst []float32, ld int, src []float32, task int, scratch []float32) {
-	var some bool
-	if p.strip != nil {
+	edge, some := scratch[p.gathers():], false
+	switch {
+	case p.strip == nil:
+		some = p.gathered(dst, ld, edge, src, task, scratch)
+	case p.edge > 0:
+		some = p.strip.rows(p, edge, p.edge, src, task, scratch)
+	default:
 		some = p.strip.rows(p, dst, ld, src, task, scratch)
-	} else {
-		some = p.gathered(dst, ld, src, task, scratch)
 	}
-	if !some {
-		p0, p1 := p.span(task)
-		for i := range p1 - p0 {
-			copy(dst[i*ld:][:p.n], p.bias)
+	p0, p1 := p.span(task)
+	for i := range p1 - p0 {
+		to := dst[i*ld:][:p.out]
+		if !some {
+			copy(to, p.bias)
+		} else if p.edge > 0 {
+			copy(to[p.n-p.edge:], edge[i*p.edge:])
 		}
 	}
 }
 
 // gathered is rows by way of copies of them; false if there is nothing to add up.
-func (p *product) gathered(dst []float32, ld int, src []float32, task int, scratch []float32) bool {
+func (p *product) gathered(dst []float32, ld int, edge, src []float32, task int, scratch []float32) bool {
 	p0, p1 := p.span(task)
-	from, sfrom := p.bias, 0
+	whole := p.n - p.edge
+	from, sfrom, fromEdge, sfromEdge := p.bias, 0, p.bias[whole:], 0
 	for _, c := range p.chunks {
 		a, sai := scratch, p.stride()
 		c0, c1 := c.parts[0].k0, c.parts[0].k1
@@ -203,8 +222,14 @@ func (p *product) gathered(dst []float32, ld int, src []float32, task int, scrat
 			next := min(p1+p.block, p.pixels())
 			f = prefetch{src[p1*p.channels : next*p.channels], dst[:cap(dst)][min((p1-p0)*ld, cap(dst)):min((next-p0)*ld, cap(dst))]}
 		}
-		p.tiles.multiplyFetching(p1-p0, p.n, c.words, a, sai, 1, matrix{data: p.panels(c)}, from, sfrom, dst, ld, &f)
-		from, sfrom = dst, ld
+		panels := p.panels(c)
+		if whole > 0 {
+			p.tiles.multiplyFetching(p1-p0, whole, c.words, a, sai, 1, matrix{data: panels}, from, sfrom, dst, ld, &f)
+		}
+		if p.edge > 0 {
+			p.tiles.multiplyFetching(p1-p0, p.edge, c.words, a, sai, 1, matrix{data: panels[whole*c.words:]}, fromEdge, sfromEdge, edge, p.edge, &f)
+		}
+		from, sfrom, fromEdge, sfromEdge = dst, ld, edge, p.edge
 	}
 	return len(p.chunks) > 0
 }
