@@ -36,16 +36,10 @@ func (s CrossEntropy) Grads() []Grad {
 	return []Grad{grad("logits", CrossEntropyGrad(s), "dloss", "logits", "label")}
 }
 
-// row is the loss of a row with a label, given log Σ exp(logits).
-func (s CrossEntropy) row(all float64, logits []float32, label float32) float64 {
+// row is the loss of a row with a label, given log Σ exp(logits) and the mean of the logits.
+func (s CrossEntropy) row(all, mean float64, logits []float32, label float32) float64 {
 	if !(label < float32(s.C)) {
 		return math.NaN()
-	}
-	mean := 0.
-	if s.Smoothing > 0 {
-		for _, v := range logits {
-			mean += float64(v) / float64(s.C)
-		}
 	}
 	q := float64(s.Smoothing)
 	return all - (1-q)*float64(logits[int(label)]) - q*mean
@@ -57,7 +51,13 @@ func (s CrossEntropy) Define(args ...[]float32) {
 	for r, l := range label {
 		if l >= 0 {
 			row := logits[r*s.C:][:s.C]
-			sum += s.row(logSumExp(row), row, l)
+			mean := 0.
+			if s.Smoothing > 0 {
+				for _, v := range row {
+					mean += float64(v) / float64(s.C)
+				}
+			}
+			sum += s.row(logSumExp(row), mean, row, l)
 			n++
 		}
 	}
@@ -142,8 +142,11 @@ func (s CrossEntropy) cpu(c *CPU) []stage {
 				rows[r] = 0
 				if l := args[2][r]; l >= 0 {
 					x := args[1][r*s.C:][:s.C]
-					peak := vec.greatest(x)
-					rows[r] = s.row(float64(peak)+math.Log(vec.exps(c.scratch[worker][:s.C], x, peak, 1)), x, l)
+					peak, mean := vec.greatest(x), 0.
+					if s.Smoothing > 0 {
+						mean = vec.sum(x) / float64(s.C)
+					}
+					rows[r] = s.row(float64(peak)+math.Log(vec.exps(c.scratch[worker][:s.C], x, peak, 1)), mean, x, l)
 				}
 			}
 		}},
@@ -171,9 +174,11 @@ func (s CrossEntropyGrad) cpu(c *CPU) []stage {
 				continue
 			}
 			sum := vec.exps(d, x, vec.greatest(x), 1)
-			for c, v := range d {
-				if v < leastExp {
-					d[c] = 0
+			if s.Smoothing == 0 { // else Smoothing/C is so much more that nothing changes
+				for c, v := range d {
+					if v < leastExp {
+						d[c] = 0
+					}
 				}
 			}
 			vec.affine(d, d, float32(scale/sum), float32(-scale*float64(s.Smoothing)/float64(s.C)))
