@@ -9,10 +9,22 @@ package kernels
 //go:noescape
 func softmaxColumnsAVX512(x []float32, most []float32, total []float32, factor []float32, rows int, c int)
 
-// p = 2^p, to 2e-7 for exponents from -126 to 127, and ds = p·ds.
+// p = 2^(k·q + lse), to 2e-7 for exponents from -126 to 127, ds = p·(v·dy + mean): count times 12 rows of 32 columns.
+// Rows of p and ds are 64 values apart, of k and v dim, of q and dy ld.
 //
 //go:noescape
-func expSlopesAVX512(p []float32, ds []float32)
+func weights32AVX512(p *float32, ds *float32, k *float32, v *float32, q *float32, dy *float32, lse *float32, mean *float32, count int, dim int, ld int)
+
+// p = 2^(k·q + lse), to 2e-7 for exponents from -126 to 127, ds = p·(v·dy + mean): count times 12 rows of 16 columns.
+// Rows of p and ds are 64 values apart, of k and v dim, of q and dy ld.
+//
+//go:noescape
+func weights16AVX512(p *float32, ds *float32, k *float32, v *float32, q *float32, dy *float32, lse *float32, mean *float32, count int, dim int, ld int)
+
+// sums += w·x: count times 12 rows of w, 64 values apart, of which n count, x [n,16].
+//
+//go:noescape
+func querySumsAVX512(sums *float32, w *float32, x *float32, count int, n int)
 
 // y[j·ldy+i] = m·x[i·ldx+j] for i < rows, j < cols, of which there are at least 1.
 //
@@ -24,10 +36,17 @@ func transposedAVX512(y []float32, ldy int, x []float32, ldx int, rows int, cols
 //go:noescape
 func softmaxColumnsAVX2(x []float32, most []float32, total []float32, factor []float32, rows int, c int)
 
-// p = 2^p, to 2e-7 for exponents from -126 to 127, and ds = p·ds.
+// p = 2^(k·q + lse), to 2e-7 for exponents from -126 to 127, ds = p·(v·dy + mean): count times 4 rows of 16 columns.
+// Rows of p and ds are 64 values apart, of k and v dim, of q and dy ld.
 //
 //go:noescape
-func expSlopesAVX2(p []float32, ds []float32)
+func weights16AVX2(p *float32, ds *float32, k *float32, v *float32, q *float32, dy *float32, lse *float32, mean *float32, count int, dim int, ld int)
+
+// p = 2^(k·q + lse), to 2e-7 for exponents from -126 to 127, ds = p·(v·dy + mean): count times 4 rows of 8 columns.
+// Rows of p and ds are 64 values apart, of k and v dim, of q and dy ld.
+//
+//go:noescape
+func weights8AVX2(p *float32, ds *float32, k *float32, v *float32, q *float32, dy *float32, lse *float32, mean *float32, count int, dim int, ld int)
 
 // y[j·ldy+i] = m·x[i·ldx+j] for i < rows, j < cols, of which there are at least 1.
 //

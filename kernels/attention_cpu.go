@@ -9,12 +9,13 @@ import "math"
 const (
 	queryBlock = 64
 	keyBlock   = 48
+	weightRows = 12    // what the rows of vectors.weights are padded to
 	lowest     = -1e30 // less than all logits
 )
 
 // attender computes attention of one sequence and head at a time. A query is a column of all of
 // its matrices, a key a row, but for those that sums over queries read. What comes of columns
-// that pad a block of queries is never read.
+// that pad a block of queries, and of rows that pad a block of keys, is never read.
 //
 // Logits are those of exponentials to the base 2.
 type attender struct {
@@ -75,13 +76,13 @@ func (a *attender) logits(p, rows, columns, from []float32, m, ld int) {
 	a.tiles.multiply(m, ld, a.Dim, rows, a.Dim, 1, matrix{columns, ld}, from, 0, p, ld)
 }
 
-// hide writes v to the logits of keys j to j+m that queries from i on do not see.
-func (a *attender) hide(p []float32, v float32, j, m, i, ld int) {
+// hide writes v to the logits [m,ld] of keys j to j+m, stride apart, that queries from i on do not see.
+func (a *attender) hide(p []float32, v float32, j, m, i, ld, stride int) {
 	if !a.Causal {
 		return
 	}
 	for r := max(0, a.seen(i)-j); r < m; r++ {
-		row := p[r*ld:][:min(ld, j+r+1-a.seen(i))]
+		row := p[r*stride:][:min(ld, j+r+1-a.seen(i))]
 		for c := range row {
 			row[c] = v
 		}
@@ -142,9 +143,9 @@ func (f *forward) add(qkv []float32, seq, head, i, n, ld int) {
 	for j, seen := 0, f.seen(i+n-1); j < seen; j += keyBlock {
 		m := min(keyBlock, seen-j)
 		f.logits(f.p, f.k[j*f.Dim:], f.q, f.zeros, m, ld)
-		f.hide(f.p, lowest, j, m, i, ld)
+		f.hide(f.p, lowest, j, m, i, ld, ld)
 		f.vec.softmaxColumns(f.p, f.most, f.total, f.factor, m, ld)
-		f.hide(f.p, 0, j, m, i, ld)
+		f.hide(f.p, 0, j, m, i, ld, ld)
 		if j > 0 {
 			f.vec.rowMul(f.out, f.out, f.factor, f.Dim, ld)
 		}
@@ -158,22 +159,22 @@ type backward struct {
 	*attender
 	wanted        int       // first keys and values whose gradients are asked for
 	q, dy, dq     []float32 // [Dim,block]: queries times scale, gradients of results and of queries
-	p, ds         []float32 // [keyBlock,block]: logits, then softmax weights; gradients of logits
+	p, ds         []float32 // [keyBlock,queryBlock]: logits, then softmax weights; gradients of logits
 	lse, mean     []float32 // [block]: what logits, and gradients of weights, start from
 	qRows, dyRows []float32 // [block,ldDim]: as q and dy
 	dk, dv        []float32 // [wanted,ldDim]
-	k, v          []float32 // [wanted,Dim]
+	k, v          []float32 // [wanted,Dim], and rows that pad the last block
 }
 
 func (a *attender) backwardSize(wanted int) int {
-	return (3*a.Dim+2*keyBlock+2+2*a.ldDim)*a.block + 2*wanted*(a.ldDim+a.Dim)
+	return (3*a.Dim+2+2*a.ldDim)*a.block + 2*keyBlock*queryBlock + 2*wanted*a.ldDim + 2*(wanted+weightRows)*a.Dim
 }
 
 func (a *attender) backward(scratch []float32, wanted int) backward {
 	b := backward{attender: a, wanted: wanted}
-	columns, rows, ks := a.Dim*a.block, a.block*a.ldDim, wanted*a.Dim
+	columns, rows, ks := a.Dim*a.block, a.block*a.ldDim, (wanted+weightRows)*a.Dim
 	b.q, b.dy, b.dq = carve(&scratch, columns), carve(&scratch, columns), carve(&scratch, columns)
-	b.p, b.ds = carve(&scratch, keyBlock*a.block), carve(&scratch, keyBlock*a.block)
+	b.p, b.ds = carve(&scratch, keyBlock*queryBlock), carve(&scratch, keyBlock*queryBlock)
 	b.lse, b.mean = carve(&scratch, a.block), carve(&scratch, a.block)
 	b.qRows, b.dyRows = carve(&scratch, rows), carve(&scratch, rows)
 	b.dk, b.dv = carve(&scratch, wanted*a.ldDim), carve(&scratch, wanted*a.ldDim)
@@ -193,15 +194,13 @@ func (b *backward) add(dqkv, dy, qkv, mem, y []float32, strideY int, lse []float
 		clear(b.dq[:b.Dim*ld])
 		for j, seen := 0, min(b.wanted, b.seen(i+n-1)); j < seen; j += keyBlock {
 			m := min(keyBlock, seen-j)
-			b.logits(b.p, b.k[j*b.Dim:], b.q, b.lse, m, ld)
-			b.logits(b.ds, b.v[j*b.Dim:], b.dy, b.mean, m, ld)
-			b.vec.expSlopes(b.p[:m*ld], b.ds[:m*ld])
-			b.hide(b.p, 0, j, m, i, ld)
-			b.hide(b.ds, 0, j, m, i, ld)
-			b.sumQueries(b.dk[j*b.ldDim:], b.ds, b.qRows, m, n, ld)
-			b.sumQueries(b.dv[j*b.ldDim:], b.p, b.dyRows, m, n, ld)
+			b.vec.weights(b.p, b.ds, b.k[j*b.Dim:], b.v[j*b.Dim:], b.q, b.dy, b.lse, b.mean, m, b.Dim, ld)
+			b.hide(b.p, 0, j, m, i, ld, queryBlock)
+			b.hide(b.ds, 0, j, m, i, ld, queryBlock)
+			b.sumQueries(b.dk[j*b.ldDim:], b.ds, b.qRows, m, n)
+			b.sumQueries(b.dv[j*b.ldDim:], b.p, b.dyRows, m, n)
 			if dqkv != nil {
-				b.tiles.multiply(b.Dim, ld, m, b.k[j*b.Dim:], 1, b.Dim, matrix{b.ds, ld}, b.dq, ld, b.dq, ld)
+				b.tiles.multiply(b.Dim, ld, m, b.k[j*b.Dim:], 1, b.Dim, matrix{b.ds, queryBlock}, b.dq, ld, b.dq, ld)
 			}
 		}
 		if dqkv != nil {
@@ -227,8 +226,16 @@ func (b *backward) queries(dy, qkv, y []float32, strideY int, lse []float32, ste
 }
 
 // sumQueries adds Σ_i w_ji rows_i over n queries i to sums [m,ldDim].
-func (b *backward) sumQueries(sums, w, rows []float32, m, n, ld int) {
-	b.tiles.multiply(m, b.ldDim, n, w, ld, 1, matrix{rows, b.ldDim}, sums, b.ldDim, sums, b.ldDim)
+func (b *backward) sumQueries(sums, w, rows []float32, m, n int) {
+	whole := 0
+	if b.ldDim == 16 && b.vec.querySums != nil && m >= weightRows {
+		whole = m / weightRows * weightRows
+		b.vec.querySums(&sums[0], &w[0], &rows[0], whole/weightRows, n)
+	}
+	if whole < m {
+		sums, w = sums[whole*b.ldDim:], w[whole*queryBlock:]
+		b.tiles.multiply(m-whole, b.ldDim, n, w, queryBlock, 1, matrix{rows, b.ldDim}, sums, b.ldDim, sums, b.ldDim)
+	}
 }
 
 // writeTokens writes the gradients of the tokens' keys and values to dqkv.

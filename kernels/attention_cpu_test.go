@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -52,23 +53,84 @@ func TestSoftmaxColumns(t *testing.T) {
 	}
 }
 
-// Powers of two over the whole range of exponents; a NaN stays one.
-func TestExpSlopes(t *testing.T) {
+// Weights and slopes of any number of keys and of columns, with exponents over the whole range whose
+// sums are exact; a NaN stays one, and what is around the padded result stays as it is.
+func TestWeights(t *testing.T) {
+	const dim, most = 5, 2*weightRows + 3
 	for _, isa := range sets(t) {
-		var p, ds, exponents []float32
-		for x := float32(-140); x < 126; x += .0371 {
-			p, ds, exponents = append(p, x), append(ds, x-3), append(exponents, x)
+		columns := isaTiles[isa].columns()
+		for ld := columns; ld <= 3*columns; ld += columns {
+			for m := 1; m <= most; m++ {
+				padded := ceilDiv(m, weightRows) * weightRows
+				value := func(n, seed int) []float32 {
+					x := make([]float32, n)
+					for i := range x {
+						x[i] = float32((i*37+seed)%19-9) / 4
+					}
+					return x
+				}
+				k, v, q, dy := value(padded*dim, 1), value(padded*dim, 2), value(dim*ld, 3), value(dim*ld, 4)
+				lse, mean := value(ld, 5), value(ld, 6)
+				for i := range lse {
+					lse[i] = float32(i*53%230) - 140
+				}
+				lse[ld-1] = float32(math.NaN())
+				p, ds := make([]float32, padded*queryBlock+1), make([]float32, padded*queryBlock+1)
+				p[padded*queryBlock], ds[padded*queryBlock], p[ld], ds[ld] = 1e9, 1e9, 1e9, 1e9
+				isaVectors[isa].weights(p, ds, k, v, q, dy, lse, mean, m, dim, ld)
+				if end := padded * queryBlock; p[end] != 1e9 || ds[end] != 1e9 || p[ld] != 1e9 || ds[ld] != 1e9 {
+					t.Fatalf("%v: %d rows of %d columns: a value after them is overwritten", isa, m, ld)
+				}
+				for at := range m * ld {
+					j, i := at/ld, at%ld
+					at := j*queryBlock + i
+					x, slope := float64(lse[i]), float64(mean[i])
+					for d := range dim {
+						x += float64(k[j*dim+d]) * float64(q[d*ld+i])
+						slope += float64(v[j*dim+d]) * float64(dy[d*ld+i])
+					}
+					if x != x {
+						if p[at] == p[at] || ds[at] == ds[at] {
+							t.Fatalf("%v: NaN gives %v and %v", isa, p[at], ds[at])
+						}
+						continue
+					}
+					want := math.Exp2(max(x, -126))
+					if math.Abs(float64(p[at])-want) > 2e-7*want || math.Abs(float64(ds[at])-float64(p[at])*slope) > 1e-7*math.Abs(float64(p[at])*slope)+2e-45 {
+						t.Fatalf("%v: %d rows of %d columns: 2^%v of key %d, column %d is %v, its slope %v, want %v and %v", isa, m, ld, x, j, i, p[at], ds[at], want, want*slope)
+					}
+				}
+			}
 		}
-		p, ds, exponents = append(p, float32(math.NaN())), append(ds, 1), append(exponents, 0)
-		isaVectors[isa].expSlopes(p, ds)
-		last := len(p) - 1
-		if p[last] == p[last] || ds[last] == ds[last] {
-			t.Errorf("%v: NaN gives %v and %v", isa, p[last], ds[last])
+	}
+}
+
+// Sums of one vector of columns by the tiles that read their weights themselves have the bits of
+// those that load them first.
+func TestQuerySums(t *testing.T) {
+	for _, isa := range sets(t) {
+		v := isaVectors[isa]
+		if v.querySums == nil {
+			continue
 		}
-		for i, x := range exponents[:last] {
-			want := math.Exp2(max(float64(x), -126))
-			if math.Abs(float64(p[i])-want) > 2e-7*want || ds[i] != p[i]*(x-3) {
-				t.Fatalf("%v: 2^%v is %v and %v, want %v and %v", isa, x, p[i], ds[i], want, want*float64(x-3))
+		const count, ld = 2, 16
+		for n := 1; n <= queryBlock; n += 7 {
+			m := count * weightRows
+			w, x, sums := make([]float32, m*queryBlock), make([]float32, n*ld), make([]float32, m*ld+1)
+			for i := range w {
+				w[i] = float32(i*37%101) / 7
+			}
+			for i := range x {
+				x[i] = float32(i*53%89)/3 - 11
+			}
+			for i := range sums {
+				sums[i] = float32(i)
+			}
+			want := append([]float32(nil), sums...)
+			isaTiles[isa].multiply(m, ld, n, w, queryBlock, 1, matrix{x, ld}, want, ld, want, ld)
+			v.querySums(&sums[0], &w[0], &x[0], count, n)
+			if !slices.Equal(sums, want) {
+				t.Errorf("%v: %d queries: sums %v, want %v", isa, n, sums, want)
 			}
 		}
 	}
@@ -109,7 +171,7 @@ func TestAttentionHidesLaterKeys(t *testing.T) {
 		for j := 0; j < a.seen(i+n-1); j += keyBlock {
 			m := min(keyBlock, a.seen(i+n-1)-j)
 			p := make([]float32, m*a.block)
-			a.hide(p, 1, j, m, i, a.block)
+			a.hide(p, 1, j, m, i, a.block, a.block)
 			for at, v := range p {
 				if r, q := j+at/a.block, i+at%a.block; q < a.length() && (v == 1) != (r >= a.seen(q)) {
 					t.Fatalf("query %d sees key %d: hidden %v", q, r, v)

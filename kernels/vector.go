@@ -30,8 +30,14 @@ type vectors struct {
 	// softmaxColumns is a step of an online softmax, see plainSoftmaxColumns; c is a multiple of
 	// the columns of the narrowest tiles.
 	softmaxColumns func(x, most, total, factor []float32, rows, c int)
-	expSlopes      func(p, ds []float32)                                                   // p = 2^p, ds = p·ds
 	transposed     func(y []float32, ldy int, x []float32, ldx, rows, cols int, m float32) // y[j,i] = m·x[i,j]
+
+	// weights is plainWeights; m is padded to a multiple of weightRows, ld one of the columns of the
+	// narrowest tiles.
+	weights func(p, ds, k, v, q, dy, lse, mean []float32, m, dim, ld int)
+	// querySums is sums += w·x for count times weightRows rows of sums [.,16], w [.,queryBlock] and n
+	// rows of x [n,16]; nil where tiles are as fast.
+	querySums func(sums, w, x *float32, count, n int)
 
 	// For each of the rows of [rows,c]; gamma, beta, g, a, b and of rowDots y and z are
 	// rows of their own, all other slices but x, y, dx and dy have a value for each row.
@@ -75,7 +81,7 @@ var plainVectors = vectors{
 	grad: [activations]func(dst, dy, s []float32){None: plainCopyGrad, ELU: plainELUGrad, SiLU: plainSiLUGrad, LeakyReLU: plainLeakyGrad, Sigmoid: plainSigmoidGrad, Tanh: plainTanhGrad, GELU: plainGELUGrad, SoftClamp: plainSoftClampGrad, ReLU: plainReLUGrad, LeakyReLU5: plainLeaky5Grad},
 	add:  plainAdd, mulAdd: plainMulAdd, affine: plainAffine, axpy: plainAxpy, adam: plainAdam, adamAlone: plainAdamAlone,
 	sum: plainSum, squares: plainSquares, dot: plainDot, greatest: plainGreatest, exps: plainExps,
-	softmaxColumns: plainSoftmaxColumns, expSlopes: plainExpSlopes, transposed: plainTransposed,
+	softmaxColumns: plainSoftmaxColumns, transposed: plainTransposed, weights: plainWeights,
 	rowSums: plainRowSums, rowSquares: plainRowSquares, rowDots: plainRowDots, rowPairs: plainRowPairs, rowAlong: plainRowAlong,
 	rowStandardise: plainRowStandardise, rowScale: plainRowScale, rowMul: plainRowMul, rowSlope: plainRowSlope, rowMix: plainRowMix,
 	addRows: plainAddRows, weighRows: plainWeighRows, mulRows: plainMulRows, normRows: plainNormRows,

@@ -138,10 +138,22 @@ func plainSoftmaxColumns(x, most, total, factor []float32, rows, c int) {
 	}
 }
 
-func plainExpSlopes(p, ds []float32) {
-	for i, x := range p {
-		p[i] = exp2of32(x)
-		ds[i] *= p[i]
+// plainWeights writes the softmax's weights of m keys, p = 2^(k·q + lse), and the slopes of their
+// logits, ds = p·(v·dy + mean). A query is a column of p and ds [m,queryBlock], of q and dy [dim,ld],
+// and of lse and mean [ld]; a key is a row of k and v [m,dim].
+func plainWeights(p, ds, k, v, q, dy, lse, mean []float32, m, dim, ld int) {
+	for j := range m {
+		p, ds := p[j*queryBlock:][:ld], ds[j*queryBlock:][:ld]
+		clear(p)
+		clear(ds)
+		for d := range dim {
+			plainAxpy(p, q[d*ld:][:ld], k[j*dim+d])
+			plainAxpy(ds, dy[d*ld:][:ld], v[j*dim+d])
+		}
+		for i := range p {
+			p[i] = exp2of32(p[i] + lse[i])
+			ds[i] = p[i] * (ds[i] + mean[i])
+		}
 	}
 }
 

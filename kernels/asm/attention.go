@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -10,15 +12,12 @@ import (
 // so that a vector has a logit of each of its queries.
 func (s isa) attention() {
 	s.softmaxColumns()
-	loop{name: "expSlopes", doc: "p = 2^p, to 2e-7 for exponents from -126 to 127, and ds = p·ds.", results: []string{"p", "ds"}, sources: []string{"p", "ds"},
-		setup: func(s isa) func([]vec) ([]vec, []term) {
-			exp2 := s.exp2()
-			return func(in []vec) ([]vec, []term) {
-				p := exp2(in[0])
-				VMULPS(p, in[1], in[1])
-				return []vec{p, in[1]}, nil
-			}
-		}}.generate(s)
+	for _, vectors := range []int{2, 1} {
+		s.weights(vectors)
+	}
+	if s.wide() {
+		s.querySums()
+	}
 	s.transposed()
 }
 
@@ -48,6 +47,161 @@ func (s isa) exp2() func(x vec) vec {
 		VPADDD(m, p, p) // adds m to the exponent
 		return p
 	}
+}
+
+// weightStride is the distance of the rows of weights and slopes: queryBlock of package kernels.
+const weightStride = 64
+
+// weights generates the softmax's weights p of some columns and the slopes ds of their logits,
+// in tiles of which each is a product, and what becomes of its sums while they are in registers.
+// Constants are in memory: all registers hold sums.
+func (s isa) weights(vectors int) {
+	rows, group := 12, 4
+	if s.few {
+		rows = 4
+	}
+	TEXT(fmt.Sprintf("weights%d%s", vectors*s.bytes/4, s.name), NOSPLIT, "func(p, ds, k, v, q, dy, lse, mean *float32, count, dim, ld int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("p = 2^(k·q + lse), to 2e-7 for exponents from -126 to 127, ds = p·(v·dy + mean): count times %d rows of %d columns.", rows, vectors*s.bytes/4),
+		fmt.Sprintf("Rows of p and ds are %d values apart, of k and v dim, of q and dy ld.", weightStride))
+	p, ds := Load(Param("p"), GP64()), Load(Param("ds"), GP64())
+	k, v := Load(Param("k"), GP64()), Load(Param("v"), GP64())
+	dim, ld := loadStride("dim"), loadStride("ld")
+	dim3 := GP64()
+	LEAQ(Mem{Base: dim, Index: dim, Scale: 2}, dim3)
+	few := s
+	few.few = true
+	exp2 := few.exp2()
+	sums := make([][]vec, rows)
+	for i := range sums {
+		for range vectors {
+			sums[i] = append(sums[i], s.reg())
+		}
+	}
+	product := func(left reg.Register, right string) {
+		for i := range sums {
+			for _, v := range sums[i] {
+				s.clear(v)
+			}
+		}
+		column, row := []vec{}, s.reg()
+		for range vectors {
+			column = append(column, s.reg())
+		}
+		var a []reg.Register
+		for len(a)*group < rows {
+			a = append(a, GP64())
+		}
+		MOVQ(left, a[0])
+		for i := range a[1:] {
+			LEAQ(Mem{Base: a[i], Index: dim, Scale: uint8(group)}, a[i+1])
+		}
+		b, n := Load(Param(right), GP64()), Load(Param("dim"), GP64())
+		Label(right + "Product")
+		for j := range column {
+			VMOVUPS(Mem{Base: b, Disp: j * s.bytes}, column[j])
+		}
+		for i := range sums {
+			m := Mem{Base: a[i/group]}
+			switch r := i % group; r {
+			case 0:
+			case 3:
+				m.Index, m.Scale = dim3, 1
+			default:
+				m.Index, m.Scale = dim, uint8(r)
+			}
+			VBROADCASTSS(m, row)
+			for j := range column {
+				VFMADD231PS(column[j], row, sums[i][j])
+			}
+		}
+		for _, p := range a {
+			ADDQ(Imm(4), p)
+		}
+		ADDQ(ld, b)
+		DECQ(n)
+		JNZ(LabelRef(right + "Product"))
+	}
+	Label("tile")
+	lse := GP64()
+	product(k, "q")
+	Load(Param("lse"), lse)
+	to := GP64()
+	MOVQ(p, to)
+	for i := range sums {
+		for j, x := range sums[i] {
+			VADDPS(Mem{Base: lse, Disp: j * s.bytes}, x, x)
+			VMOVUPS(exp2(x), Mem{Base: to, Disp: j * s.bytes})
+		}
+		ADDQ(I32(4*weightStride), to)
+	}
+	product(v, "dy")
+	mean, from := Load(Param("mean"), GP64()), GP64()
+	MOVQ(p, from)
+	for i := range sums {
+		for j, x := range sums[i] {
+			VADDPS(Mem{Base: mean, Disp: j * s.bytes}, x, x)
+			VMULPS(Mem{Base: from, Disp: j * s.bytes}, x, x)
+			VMOVUPS(x, Mem{Base: ds, Disp: j * s.bytes})
+		}
+		ADDQ(I32(4*weightStride), from)
+		ADDQ(I32(4*weightStride), ds)
+	}
+	MOVQ(from, p)
+	below := GP64()
+	IMUL3Q(Imm(uint64(rows)), dim, below)
+	ADDQ(below, k)
+	ADDQ(below, v)
+	count, err := Param("count").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	DECQ(count.Addr)
+	JNZ(LabelRef("tile"))
+	VZEROUPPER()
+	RET()
+}
+
+// querySums generates tiles of sums over queries. A tile of one vector of columns needs as many
+// values of w as it makes multiply-adds; as the distance of their rows is a constant, these read
+// them themselves.
+func (s isa) querySums() {
+	const rows = 12
+	TEXT("querySums"+s.name, NOSPLIT, "func(sums, w, x *float32, count, n int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("sums += w·x: count times %d rows of w, %d values apart, of which n count, x [n,%d].", rows, weightStride, s.bytes/4))
+	sums, w, count, n := Load(Param("sums"), GP64()), Load(Param("w"), GP64()), Load(Param("count"), GP64()), Load(Param("n"), GP64())
+	var acc []vec
+	for range rows {
+		acc = append(acc, s.reg())
+	}
+	column, x, at, left := s.reg(), GP64(), GP64(), GP64()
+	Label("tile")
+	for _, v := range acc {
+		s.clear(v)
+	}
+	Load(Param("x"), x)
+	MOVQ(w, at)
+	MOVQ(n, left)
+	Label("query")
+	VMOVUPS(Mem{Base: x}, column)
+	for i, v := range acc {
+		VFMADD231PS_BCST(Mem{Base: at, Disp: 4 * weightStride * i}, column, v)
+	}
+	ADDQ(Imm(4), at)
+	ADDQ(Imm(uint64(s.bytes)), x)
+	DECQ(left)
+	JNZ(LabelRef("query"))
+	for i, v := range acc {
+		VADDPS(Mem{Base: sums, Disp: i * s.bytes}, v, v)
+		VMOVUPS(v, Mem{Base: sums, Disp: i * s.bytes})
+	}
+	ADDQ(I32(int32(rows*s.bytes)), sums)
+	ADDQ(I32(4*weightStride*rows), w)
+	DECQ(count)
+	JNZ(LabelRef("tile"))
+	VZEROUPPER()
+	RET()
 }
 
 // softmaxColumns generates a step of an online softmax.
