@@ -331,3 +331,32 @@ func TestUntypedStorages(t *testing.T) {
 		}
 	}
 }
+
+// Values beside a state_dict that are not read do not matter; as a tensor of it they are named.
+func TestValuesThatAreNotRead(t *testing.T) {
+	wide := "\x8a\x11" + strings.Repeat("\x01", 17)
+	complexTensor := tensorOf("ComplexFloatStorage", "1", "K\x02", "K\x00", "K\x02\x85", "K\x01\x85")
+	parameter := "ctorch._utils\n_rebuild_parameter\n(" + complexTensor + "\x89NtR"
+	weight := tensorOf("FloatStorage", "0", "K\x04", "K\x00", "K\x02\x85", "K\x01\x85")
+	file := func(name, value string) []byte {
+		state := "}(" + str("w") + weight + str(name) + value + "u"
+		return archiveOf(t, pk("}(", str("state_dict"), state, str("seed"), wide, str("hyper_parameters"), complexTensor, str("other"), parameter, "u"), "data/0", strings.Repeat("\x00", 16))
+	}
+	f, err := read(file("v", weight))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, key, err := f.StateDict()
+	if err != nil || key != "state_dict" || len(list) != 2 {
+		t.Errorf("%d tensors under %q, %v", len(list), key, err)
+	}
+	for value, want := range map[string]string{wide: `"c" is the Python object builtins.int(...)`, complexTensor: `"c" is the Python object torch.Tensor(...)`, parameter: "torch.Tensor(...)"} {
+		f, err := read(file("c", value))
+		if err == nil {
+			_, _, err = f.StateDict()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}

@@ -36,6 +36,16 @@ func untypedDtype(v any) Dtype {
 	return ""
 }
 
+// unreadStorage is how the names of torch's classes of storages end. Those of types that are not read, such as
+// complex and quantized numbers, and the tensors of them are Opaque: only a state_dict needs to be read.
+const unreadStorage = "Storage"
+
+// isUnread reports whether a value is a storage of a type that is not read, or a tensor of one.
+func isUnread(v any) bool {
+	o, ok := v.(*Opaque)
+	return ok && o.Called && o.Module == "torch" && (o.Name == "Tensor" || strings.HasSuffix(o.Name, unreadStorage))
+}
+
 // storageDtype is the type of the elements of a class of storages. The old classes of torch.cuda are storages that were on a GPU.
 func storageDtype(o *Opaque) (Dtype, bool) {
 	if o.pythonName() == untypedStorage && !o.Called {
@@ -160,6 +170,9 @@ func (m *machine) call(callee *Opaque, args Tuple) (any, error) {
 	if callee.Called {
 		return &Opaque{Module: callee.Module, Name: callee.Name, Called: true, Args: Tuple{callee, args}}, nil
 	}
+	if len(args) > 0 && callee.Module == "torch._utils" && isUnread(args[0]) {
+		return &Opaque{Module: "torch", Name: "Tensor", Called: true, Args: Tuple{args[0]}}, nil
+	}
 	list := func() ([]any, error) { // the one argument of a container's constructor; shared, as nothing writes into it
 		if len(args) == 0 {
 			return nil, nil
@@ -265,7 +278,7 @@ func (m *machine) latin1(args Tuple) ([]byte, error) {
 
 // persistent resolves ('storage', class, name, device, elements), in files before torch 1.6 with a view of the storage
 // after these, which is None.
-func (m *machine) persistent(id any) (*storage, error) {
+func (m *machine) persistent(id any) (any, error) {
 	args, _ := id.(Tuple)
 	if len(args) == 6 {
 		if args[5] != nil {
@@ -285,6 +298,9 @@ func (m *machine) persistent(id any) (*storage, error) {
 			kind(args[1]), kind(args[2]), kind(args[3]), kind(args[4]))
 	}
 	dtype, ok := storageDtype(class)
+	if !ok && class.Module == "torch" && strings.HasSuffix(class.Name, unreadStorage) && !class.Called {
+		return &Opaque{Module: class.Module, Name: class.Name, Called: true}, nil
+	}
 	if !ok {
 		var classes []string
 		for _, s := range storageClasses {

@@ -4,9 +4,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
+
+// maxInteger bounds the bytes of an integer. Those of more than 8 are Opaque.
+const maxInteger = 64
 
 // Limits bounds what reading a file may cost, however absurd the file. A zero field means its default.
 type Limits struct {
@@ -294,8 +298,11 @@ func (m *machine) scalar(op byte) (v any, known bool, err error) {
 		if err != nil {
 			return nil, true, err
 		}
-		if len(b) > 8 {
-			return nil, true, fmt.Errorf("an integer of %d bytes; 8 are the most", len(b))
+		if len(b) > maxInteger {
+			return nil, true, fmt.Errorf("an integer of %d bytes; %d are the most", len(b), maxInteger)
+		}
+		if len(b) > 8 { // as in the state of a generator of random numbers
+			return &Opaque{Module: "builtins", Name: "int", Called: true, Args: Tuple{slices.Clone(b)}}, true, nil
 		}
 		var wide [8]byte
 		copy(wide[:], b)
