@@ -60,7 +60,10 @@ func (f *files) unchanged(i int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	was, known := f.states[i]
-	if !known && now.size == 0 {
+	switch {
+	case !known && now.size == 0 && f.kind(i) == "/":
+		return errors.New("a folder without images; name the films in it, or open the folder by itself")
+	case !known && now.size == 0:
 		return errEmpty
 	}
 	if !known {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -267,7 +268,7 @@ func listCSV(r io.Reader, tabs bool, add func(int, listed) error) error {
 	if t.Comma = separator(string(head)); tabs {
 		t.Comma = '\t'
 	}
-	columns := [5]int{0, 1, 2, 3, 4}
+	columns, named := [5]int{0, 1, 2, 3, 4}, false
 	for first := true; ; first = false {
 		row, err := t.Read()
 		if errors.Is(err, io.EOF) {
@@ -279,7 +280,7 @@ func listCSV(r io.Reader, tabs bool, add func(int, listed) error) error {
 		line, _ := t.FieldPos(0)
 		if first {
 			if c, ok := header(row); ok {
-				columns = c
+				columns, named = c, true
 				continue
 			}
 		}
@@ -296,7 +297,9 @@ func listCSV(r io.Reader, tabs bool, add func(int, listed) error) error {
 		if l.Path == "" {
 			return fmt.Errorf("line %d: no path", line)
 		}
-		if err := add(line, l); err != nil {
+		if err := add(line, l); first && !named && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w (columns are path, label, start, end and split, or as a first line names them: %s for the path)", err, strings.Join(listColumns[0], ", "))
+		} else if err != nil {
 			return err
 		}
 	}

@@ -50,6 +50,7 @@ func Open(ctx context.Context, paths []string, opt Options) (Source, error) {
 	}
 	if err == nil {
 		o.dropPacked()
+		o.tellShared()
 	}
 	var parts []Source
 	for _, a := range o.arrays {
@@ -259,6 +260,9 @@ func (o *opener) one(path string) error {
 		path = filepath.Clean(path)
 		return o.folder(o.files.root(path), "", "", "")
 	}
+	if !st.Mode().IsRegular() {
+		return badf("%s: a pipe or device; legal: a file, which is read from several places, or a folder", path)
+	}
 	kind := kindOf(path)
 	switch {
 	case slices.Contains(arrayKinds, kind):
@@ -299,6 +303,31 @@ func (o *opener) tolerate(err error) error {
 	}
 	o.problems = append(o.problems, err.Error()+": the file is left out")
 	return nil
+}
+
+// tellShared names clips that the data give to training and hold out, too.
+func (o *opener) tellShared() {
+	if !o.files.parts {
+		return
+	}
+	held := map[string]bool{}
+	isHeld := func(p part) bool { return p == partVal || p == partTest }
+	for i, c := range o.files.clips {
+		if isHeld(c.part) {
+			held[o.files.identity(i)] = true
+		}
+	}
+	shared, first := 0, ""
+	for i, c := range o.files.clips {
+		if !isHeld(c.part) && held[o.files.identity(i)] {
+			if shared++; first == "" {
+				first = o.files.Name(i)
+			}
+		}
+	}
+	if shared > 0 {
+		o.problems = append(o.problems, fmt.Sprintf("%s for training and for validation or test, too (%s): results on them say nothing of other clips", metrics.Plural(shared, "clip"), first))
+	}
 }
 
 // dropPacked leaves out the packed clips of folders below the opened ones, where there

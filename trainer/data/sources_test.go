@@ -182,6 +182,7 @@ func TestListsAreExplained(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"l.csv", "", "no clips in the list"},
 		{"l.csv", "none.mp4", "l.csv:1: stat"},
+		{"l.csv", "name,label\na b,x", "as a first line names them: path, file,"},
 		{"l.csv", "path,label\n\"a b\",x\n,y\n", "line 3: no path"},
 		{"l.csv", "a b,x,zero", `start "zero"`},
 		{"l.csv", "a b,x,3,2", "start before end"},
@@ -201,6 +202,23 @@ func TestListsAreExplained(t *testing.T) {
 	src := mustOpen(t, Options{}, write(t, filepath.Join(dir, "l.txt"), []byte("# comment\n\na b\na b 5\n")))
 	if d := cmp.Diff([]string{"a b -1", "a b 0"}, names(src)); d != "" {
 		t.Error(d)
+	}
+	src = mustOpen(t, Options{}, write(t, filepath.Join(dir, "films", "l.txt"), []byte(".\n")))
+	if _, err := src.Read(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "without images") {
+		t.Errorf("a listed folder of films: %v", err)
+	}
+}
+
+// TestOneClipInTwoParts lists a clip for training and validation: that is told.
+func TestOneClipInTwoParts(t *testing.T) {
+	dir := t.TempDir()
+	greyFrames(t, filepath.Join(dir, "a"), 2, 2, 0)
+	greyFrames(t, filepath.Join(dir, "b"), 2, 2, 0)
+	for text, want := range map[string]string{"a,x,,,train\nb,x,,,train\n./a,x,,,val\n": "1 clip for training and for validation or test, too (a)", "a,x,,,train\nb,x,,,val\n": ""} {
+		src := mustOpen(t, Options{}, write(t, filepath.Join(dir, "l.csv"), []byte(text)))
+		if got := strings.Join(src.Problems(), "; "); !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("%q: problems %q, want %q", text, got, want)
+		}
 	}
 }
 
