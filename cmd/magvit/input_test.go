@@ -77,6 +77,8 @@ func TestBadInput(t *testing.T) {
 		"missing file":        {train("--data", "nowhere.npz"), []string{"nowhere.npz", "no such file"}},
 		"pattern of nothing":  {train("--data", "*.mp4"), []string{"*.mp4", "matches no file"}},
 		"empty folder":        {train("--data", t.TempDir()), []string{"no clips", ".npz"}},
+		"control characters":  {train("--data", "a\x1b[2J\xff.mp4"), []string{"a\\x1b[2J\ufffd.mp4"}},
+		"an endless name":     {train("--data", strings.Repeat("a", 20000)), []string{"aaa…"}},
 		"unknown kind":        {train("--data", file(t, "notes.doc", "x")), []string{"notes.doc", ".npz", "videos"}},
 		"truncated npz":       {train("--data", truncated(t, good)), []string{"cut.npz", "cut off"}},
 		"npz without videos":  {train("--data", npz(t, "frames", .5, 4, 8, 3, 32, 32)), []string{"videos", "frames"}},

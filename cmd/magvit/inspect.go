@@ -80,7 +80,7 @@ func writeInfo(w io.Writer, info data.Info) error {
 		if i < len(info.PerClass) {
 			n = info.PerClass[i]
 		}
-		fmt.Fprintf(t, "class %s\t%s\n", name, metrics.Plural(n, "clip"))
+		fmt.Fprintf(t, "class %s\t%s\n", printable(name), metrics.Plural(n, "clip"))
 	}
 	if info.Windowed > 0 {
 		fmt.Fprintf(t, "films\t%d, read by windows; values of a few frames each\n", info.Windowed)
@@ -97,7 +97,7 @@ func writeInfo(w io.Writer, info data.Info) error {
 		fmt.Fprintf(t, "problems\tnone\n")
 	}
 	for _, p := range info.Problems {
-		fmt.Fprintf(t, "problem\t%s\n", p)
+		fmt.Fprintf(t, "problem\t%s\n", printable(p))
 	}
 	return t.Flush()
 }

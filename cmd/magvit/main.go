@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -92,9 +93,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	status, text := launched.fail(err, status)
 	if text != "" {
-		fmt.Fprintf(stderr, "magvit: %s\n", strings.ReplaceAll(strings.TrimSpace(text), "\n", "; "))
+		fmt.Fprintf(stderr, "magvit: %s\n", printable(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")))
 	}
 	return status
+}
+
+// maxMessage bounds the bytes of a message.
+const maxMessage = 8000
+
+// printable is text for a terminal: names of files may hold control characters and bytes that are no text, and be of any length.
+func printable(text string) string {
+	if len(text) > maxMessage {
+		text = text[:maxMessage] + "…"
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if !strconv.IsPrint(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
