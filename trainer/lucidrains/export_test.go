@@ -38,6 +38,7 @@ func averagedRun(t *testing.T) (trainer.Options, string) {
 	trainertest.Check(t, errors.Join(o.Backend.Write(st.Params, st.Initial(tok, 1)), o.Backend.Write(st.EMA, st.Initial(tok, 2))))
 	snap := checkpoint.Snapshot{Step: 7, Best: metrics.Number(math.NaN())}
 	trainertest.Check(t, snap.SetConfig(o.Config))
+	trainertest.Check(t, os.MkdirAll(o.Out, 0o777))
 	trainertest.Check(t, checkpoint.NewStore(filepath.Join(o.Out, "checkpoints")).Save(st, snap, true))
 	return o, o.Out
 }
