@@ -16,8 +16,8 @@ func (s Conv) cpu(c *CPU) []stage {
 			copy(p.bias, args[3])
 		}
 		p.pack(task, func(dst []float32, k0, k1, j, cols int) {
-			for i := range min(cols, s.O-j) {
-				p.packColumn(dst, cols, i, args[2][(j+i)*k+k0:(j+i)*k+k1])
+			if n := min(cols, s.O-j); n > 0 {
+				p.packColumns(c.vec(), dst, cols, args[2][j*k+k0:], k, n, k1-k0)
 			}
 		})
 	}
@@ -91,8 +91,12 @@ func (s ConvGradX) packPhase(ph phase, p *product) func(args [][]float32, task, 
 				}
 				return
 			}
-			for k := k0; k < k1; k++ {
-				copy(dst[(k-k0)*cols:], row(k))
+			o, tap := k0%s.O, k0/s.O
+			for k := range k1 - k0 {
+				copy(dst[k*cols:], w[o*taps+ph.taps[tap]*s.C+j:][:n])
+				if o++; o == s.O {
+					o, tap = 0, tap+1
+				}
 			}
 		})
 	}

@@ -160,16 +160,18 @@ func (p *product) pack(task int, fill func(dst []float32, k0, k1, j, cols int)) 
 
 const maxPiece = 128
 
-// packColumn writes a row of weights, values along the sum, to column i of a panel.
-func (p *product) packColumn(panel []float32, cols, i int, row []float32) {
-	if p.prec == BF16 {
-		var words [maxPiece / 2]float32
-		packRow(halves(words[:]), row)
-		row = words[:p.prec.words(len(row))]
+// packColumns writes n rows of k weights each, ld values from one to the next, to the columns of a panel.
+func (p *product) packColumns(v *vectors, panel []float32, cols int, w []float32, ld, n, k int) {
+	if p.prec == F32 {
+		v.transposed(panel, cols, w, ld, n, k, 1)
+		return
 	}
-	for _, v := range row {
-		panel[i] = v
-		i += cols
+	var words [maxPiece / 2]float32
+	for i := range n {
+		packRow(halves(words[:]), w[i*ld:][:k])
+		for j, pair := range words[:p.prec.words(k)] {
+			panel[j*cols+i] = pair
+		}
 	}
 }
 

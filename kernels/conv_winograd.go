@@ -391,20 +391,12 @@ func (s Conv) winograd(c *CPU, f *winogradForm) []stage {
 		e.r = 4
 	}
 	return p.stages(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
+		n := min(panel.n, s.O-panel.at) // of them, the channels that there are
+		if n < panel.n {
+			clear(dst[:9*apart])
+		}
 		for q := range 9 {
-			for o := range panel.n {
-				if panel.at+o >= s.O {
-					for i := range rows {
-						dst[q*apart+i*panel.n+o] = 0
-					}
-					continue
-				}
-				row := w[(((panel.at+o)*s.KT+tap)*9+q)*s.C+k:][:rows]
-				to := dst[q*apart+o:]
-				for i, v := range row {
-					to[i*panel.n] = v
-				}
-			}
+			c.vec().transposed(dst[q*apart:], panel.n, w[((panel.at*s.KT+tap)*9+q)*s.C+k:], s.taps(), n, rows, 1)
 		}
 	}, e)
 }
