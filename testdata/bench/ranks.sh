@@ -14,7 +14,7 @@ median() {
 }
 "$magvit" synth --clips 40 --out "$dir/clips.npz" >/dev/null 2>&1
 for preset in demo small; do
-  [ $preset = demo ] && steps=60 every=10 || steps=20 every=5 # every tenth step of demo has whole clips
+  [ $preset = demo ] && steps=100 every=20 || steps=20 every=5 # every twentieth step of demo has whole clips, so each record has one
   train="train --preset $preset --data $dir/clips.npz --steps $steps --set train.log_every=$every --set train.eval_every=0 --set train.eval_clips=1 --set train.samples=0 --set train.save_every=0"
   for i in $(seq "$rounds"); do
     "$magvit" $train --out "$dir/$preset-one-$i" >/dev/null 2>&1
