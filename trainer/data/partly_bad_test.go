@@ -122,7 +122,7 @@ func TestAFolderIsReadWithoutItsBadFiles(t *testing.T) {
 		t.Error(d)
 	}
 	told := strings.Join(src.Problems(), "\n")
-	for _, want := range []string{"codes.npz: no array \"videos\"", "cut.npz: not a whole", "cut.npy: cut off", "1 shards of packed clips are left out"} {
+	for _, want := range []string{"codes.npz: codes, not clips", "cut.npz: not a whole", "cut.npy: cut off", "1 shards of packed clips are left out"} {
 		if !strings.Contains(told, want) {
 			t.Errorf("problems do not say %q:\n%s", want, told)
 		}
