@@ -105,7 +105,7 @@ func (c Config) Validate() error {
 	}
 	h, w := c.side()
 	if c.Transpose && h != w {
-		return badf("data.transpose: true with frames of %dx%d; legal: square frames only", h, w)
+		return badf("data.transpose: true with frames of %dx%d; legal: square ones, as data.size=64 makes them, or data.transpose=false", h, w)
 	}
 	if h > 0 && c.Shift >= min(h, w) {
 		return badf("data.shift: %d; legal: 0 to %d, less than the frame's side", c.Shift, min(h, w)-1)
