@@ -98,23 +98,7 @@ func (s isa) weights(vectors int) {
 		}
 		b, n := Load(Param(right), GP64()), Load(Param("dim"), GP64())
 		Label(right + "Product")
-		for j := range column {
-			VMOVUPS(Mem{Base: b, Disp: j * s.bytes}, column[j])
-		}
-		for i := range sums {
-			m := Mem{Base: a[i/group]}
-			switch r := i % group; r {
-			case 0:
-			case 3:
-				m.Index, m.Scale = dim3, 1
-			default:
-				m.Index, m.Scale = dim, uint8(r)
-			}
-			VBROADCASTSS(m, row)
-			for j := range column {
-				VFMADD231PS(column[j], row, sums[i][j])
-			}
-		}
+		s.addProducts(sums, rowPointers{a, group, dim, dim3}, b, column, row)
 		for _, p := range a {
 			ADDQ(Imm(4), p)
 		}
@@ -152,11 +136,7 @@ func (s isa) weights(vectors int) {
 	IMUL3Q(Imm(uint64(rows)), dim, below)
 	ADDQ(below, k)
 	ADDQ(below, v)
-	count, err := Param("count").Resolve()
-	if err != nil {
-		panic(err)
-	}
-	DECQ(count.Addr)
+	DECQ(argument("count"))
 	JNZ(LabelRef("tile"))
 	VZEROUPPER()
 	RET()

@@ -279,11 +279,7 @@ func (m mask) replace(v, other vec) {
 
 // scalar is a parameter in every lane.
 func (s isa) scalar(name string) vec {
-	b, err := Param(name).Resolve()
-	if err != nil {
-		panic(err)
-	}
 	v := s.reg()
-	VBROADCASTSS(b.Addr, v)
+	VBROADCASTSS(argument(name), v)
 	return v
 }

@@ -45,8 +45,7 @@ func (l rowLoop) generate(s isa) {
 	m := s.mask(rest)
 	XORQ(r, r)
 	Label("row")
-	rows, _ := Param("rows").Resolve()
-	CMPQ(r, rows.Addr)
+	CMPQ(r, argument("rows"))
 	JGE(LabelRef("done"))
 	var values []vec
 	for _, p := range each {

@@ -71,23 +71,7 @@ func tile(s isa, rows, vectors int) {
 
 	Label("loop")
 	PREFETCHT1(Mem{Base: next})
-	for j := range column {
-		VMOVUPS(Mem{Base: b, Disp: j * s.bytes}, column[j])
-	}
-	for i := range acc {
-		m := Mem{Base: a[i/group]}
-		switch r := i % group; r {
-		case 0:
-		case 3:
-			m.Index, m.Scale = sai3, 1
-		default:
-			m.Index, m.Scale = sai, uint8(r)
-		}
-		VBROADCASTSS(m, row)
-		for j := range column {
-			s.multiplyAdd(column[j], row, acc[i][j])
-		}
-	}
+	s.addProducts(acc, rowPointers{a, group, sai, sai3}, b, column, row)
 	for _, p := range a {
 		ADDQ(sak, p)
 	}
@@ -120,13 +104,6 @@ func tile(s isa, rows, vectors int) {
 		}
 		ADDQ(sfrom, from)
 		ADDQ(sc, c)
-	}
-	argument := func(name string) Mem {
-		p, err := Param(name).Resolve()
-		if err != nil {
-			panic(err)
-		}
-		return p.Addr
 	}
 	DECQ(argument("count"))
 	JZ(LabelRef("done"))
@@ -168,4 +145,48 @@ func peak(s isa) {
 	JNZ(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
+}
+
+// rowPointers are the addresses of the rows of a product's first factor: groups of them, sai
+// bytes apart, of which a has the first. sai3 is three times sai, nil in groups of up to three.
+type rowPointers struct {
+	a         []reg.Register
+	group     int
+	sai, sai3 reg.Register
+}
+
+// at is the operand of row i.
+func (p rowPointers) at(i int) Mem {
+	m := Mem{Base: p.a[i/p.group]}
+	switch r := i % p.group; r {
+	case 0:
+	case 3:
+		m.Index, m.Scale = p.sai3, 1
+	default:
+		m.Index, m.Scale = p.sai, uint8(r)
+	}
+	return m
+}
+
+// addProducts generates sums[i][j] += a_i·b_j of a value of each row and the vectors at b, which
+// it loads to column; row is for the values.
+func (s isa) addProducts(sums [][]reg.VecVirtual, rows rowPointers, b reg.Register, column []reg.VecVirtual, row reg.VecVirtual) {
+	for j := range column {
+		VMOVUPS(Mem{Base: b, Disp: j * s.bytes}, column[j])
+	}
+	for i := range sums {
+		VBROADCASTSS(rows.at(i), row)
+		for j := range column {
+			s.multiplyAdd(column[j], row, sums[i][j])
+		}
+	}
+}
+
+// argument is where an argument is in memory.
+func argument(name string) Mem {
+	p, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return p.Addr
 }
