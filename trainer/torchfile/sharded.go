@@ -21,8 +21,8 @@ func IsIndex(path string) bool {
 	return strings.HasSuffix(name, ".safetensors.index.json") || strings.HasSuffix(name, ".bin.index.json")
 }
 
-// OpenSharded reads the index of a sharded checkpoint and the structure of its files, which are
-// beside it; tensors are read when they are asked for, until close is called. They are sorted by
+// OpenSharded reads the index of a sharded checkpoint and the structure of its files, which are in
+// its folder; tensors are read when they are asked for, until close is called. They are sorted by
 // name. A tensor that is not in the file that the index names, and one that the index does not
 // name, are errors.
 func OpenSharded(path string) (list []NamedTensor, closeFiles func() error, err error) {
@@ -77,7 +77,7 @@ func readIndex(path string) (byFile map[string][]string, err error) {
 	byFile = map[string][]string{}
 	for name, file := range index.Files {
 		if file != filepath.Base(file) || IsIndex(file) {
-			return nil, fmt.Errorf("weight_map: %.100q is in %.100q; want the name of a file beside the index", name, file)
+			return nil, fmt.Errorf("weight_map: %.100q is in %.100q; want the name of a file in the folder of the index", name, file)
 		}
 		byFile[file] = append(byFile[file], name)
 	}

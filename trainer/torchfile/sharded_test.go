@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// sharded writes files beside an index of this text and returns its path.
+// sharded writes files and, in their folder, an index of this text and returns its path.
 func sharded(t *testing.T, index string, files map[string][]byte) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -63,8 +63,8 @@ func TestOpenShardedRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ index, want string }{
 		"text":    {`[`, "not the index"},
 		"no map":  {`{"metadata":{}}`, "want a weight_map"},
-		"outside": {`{"weight_map":{"x":"../x.safetensors"}}`, "want the name of a file beside the index"},
-		"index":   {`{"weight_map":{"x":"model.safetensors.index.json"}}`, "want the name of a file beside the index"},
+		"outside": {`{"weight_map":{"x":"../x.safetensors"}}`, "want the name of a file in the folder of the index"},
+		"index":   {`{"weight_map":{"x":"model.safetensors.index.json"}}`, "want the name of a file in the folder of the index"},
 		"absent":  {`{"weight_map":{"x":"x.safetensors","y":"y.safetensors"}}`, "y.safetensors: "},
 		"missing": {`{"weight_map":{"x":"x.safetensors","y":"x.safetensors"}}`, "it has no y"},
 		"unnamed": {`{"weight_map":{"y":"x.safetensors"}}`, `it has "x"`},
