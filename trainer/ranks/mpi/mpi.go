@@ -7,6 +7,7 @@ package mpi
 #include <mpi.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,20 +106,45 @@ static int meet(int milliseconds) {
 	return all;
 }
 
-enum { FINALIZE_SECONDS = 3 };
+enum { FINALIZE_SECONDS = 3, STOPPED_SECONDS = 2 };
+
+#ifdef SIGRTMAX
+#define STOP_SIGNAL (SIGRTMAX - 1)
+#else
+#define STOP_SIGNAL SIGUSR2
+#endif
+
+typedef struct {
+	pthread_t mpi; // the thread that calls MPI
+	int status;
+} late_exit;
+
+static void stop_thread(int signal) {
+	for (;;) pause();
+}
 
 // leave_late ends the process if MPI_Finalize does not return. MPICH 4.0.2 (ch4:ucx) often waits for
-// ever in it when its messages go over TCP; its mpiexec takes the status of a process that ends so.
-static void *leave_late(void *status) {
+// ever in it when its messages go over TCP: a rank waits for a connection to close whose other end
+// is already in mpiexec's barrier. mpiexec takes the status of a process that ends there, but fails if
+// the barrier is complete afterwards, as when the process's end closes the connection. So the thread
+// that calls MPI stops first, on all ranks, and the processes end later.
+static void *leave_late(void *arg) {
+	late_exit *late = arg;
 	sleep(FINALIZE_SECONDS);
 	fprintf(stderr, "magvit: MPI_Finalize has not returned within %d s, all ranks have done their work: this process ends without it\n", FINALIZE_SECONDS);
-	_exit((int)(intptr_t)status);
+	pthread_kill(late->mpi, STOP_SIGNAL);
+	sleep(STOPPED_SECONDS);
+	_exit(late->status);
 }
 
 // close_mpi ends the library's use in a process that will exit with a status.
 static void close_mpi(int status) {
-	pthread_t late;
-	pthread_create(&late, NULL, leave_late, (void *)(intptr_t)status);
+	static late_exit late;
+	late = (late_exit){pthread_self(), status};
+	struct sigaction action = {.sa_handler = stop_thread, .sa_flags = SA_ONSTACK};
+	sigaction(STOP_SIGNAL, &action, NULL);
+	pthread_t thread;
+	pthread_create(&thread, NULL, leave_late, &late);
 	if (failure_request != MPI_REQUEST_NULL) {
 		MPI_Cancel(&failure_request);
 		MPI_Wait(&failure_request, MPI_STATUS_IGNORE);
