@@ -153,7 +153,11 @@ func openReference(f *torchfile.File) (r referenceFile, err error) {
 		r.trainer, err = f.Trainer()
 	default:
 		r.kind = "state_dict"
-		r.state, r.key, err = f.StateDict()
+		var s torchfile.State
+		if s, err = f.StateDict(); err == nil {
+			err = s.OnlyTensors()
+		}
+		r.state, r.key = s.Tensors, s.Key
 	}
 	return r, err
 }

@@ -149,7 +149,9 @@ func read(path string, do func(torchfile.NamedTensor) error) error {
 			return bad
 		}
 		defer f.Close()
-		tensors, _, err = f.StateDict()
+		var s torchfile.State
+		s, err = f.StateDict()
+		tensors = s.Tensors
 	}
 	if err == nil {
 		tensors, err = torchfile.UnwrapAll(tensors)

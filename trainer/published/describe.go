@@ -35,7 +35,7 @@ func Describe(path string) (d Description, err error) {
 	}
 	defer f.close()
 	names := slices.Sorted(maps.Keys(f.tensors))
-	d = Description{File: path, Key: f.key, Groups: groups(names), Other: f.rest, Tensors: len(names)}
+	d = Description{File: path, Key: f.key, Groups: groups(names), Other: append(f.rest, f.otherEntries()...), Tensors: len(names)}
 	types := map[string]bool{}
 	for _, t := range f.tensors {
 		d.Values += t.Len()

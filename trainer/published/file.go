@@ -13,8 +13,9 @@ import (
 // file is an open checkpoint.
 type file struct {
 	tensors tensors
-	key     string   // of the state dict; "": the file is the state dict
-	rest    []string // keys of the file besides the state dict's
+	others  map[string]string // entries of the state dict that are not tensors, and what they are
+	key     string            // of the state dict; "": the file is the state dict
+	rest    []string          // keys of the file besides the state dict's
 	close   func() error
 }
 
@@ -31,43 +32,94 @@ func open(path string) (*file, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newFile(list, "", nil, closeFile)
+		return newFile(torchfile.State{Tensors: list}, nil, closeFile)
 	}
 	f, err := torchfile.Open(path, torchfile.Limits{})
 	if err != nil {
 		return nil, err
 	}
-	list, key, err := f.StateDict()
+	state, err := f.StateDict()
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	var rest []string
-	if root, ok := f.Root.(*torchfile.Dict); ok && key != "" {
-		for _, e := range root.Entries {
-			if name := fmt.Sprint(e.Key); name != key {
-				rest = append(rest, name)
-			}
-		}
-	}
-	return newFile(list, key, rest, f.Close)
+	return newFile(state, beside(f.Root, state.Key), f.Close)
 }
 
-func newFile(list []torchfile.NamedTensor, key string, rest []string, closeFile func() error) (*file, error) {
-	list = slices.Clone(list)
-	for i, t := range list {
-		if head, joined, ok := strings.Cut(t.Name, averages); ok {
-			list[i].Name = head + averages + torchfile.UnwrapJoined(joined)
+// beside names the keys of the dicts on the way to a state dict, but for those that lead there.
+func beside(root any, path string) (rest []string) {
+	before := ""
+	for _, key := range strings.Split(path, ".") {
+		d, ok := root.(*torchfile.Dict)
+		if !ok || path == "" {
+			break
 		}
+		for _, e := range d.Entries {
+			if name := fmt.Sprint(e.Key); name != key {
+				rest = append(rest, before+name)
+			}
+		}
+		root, _ = d.Get(key)
+		before += key + "."
 	}
-	list, err := torchfile.UnwrapAll(list)
+	return rest
+}
+
+func newFile(s torchfile.State, rest []string, closeFile func() error) (*file, error) {
+	list, err := torchfile.UnwrapAll(ownNames(s.Tensors))
 	if err != nil {
 		return nil, errors.Join(err, closeFile())
 	}
-	f := &file{tensors{}, key, rest, closeFile}
+	f := &file{tensors{}, map[string]string{}, s.Key, rest, closeFile}
 	for _, t := range list {
 		f.tensors[t.Name] = t.Tensor
 	}
+	for name, what := range s.Others {
+		f.others[torchfile.Unwrap(ownName(name))] = what
+	}
 	return f, nil
+}
+
+// otherEntries says what the state dict holds besides tensors.
+func (f *file) otherEntries() (list []string) {
+	for _, name := range slices.Sorted(maps.Keys(f.others)) {
+		list = append(list, fmt.Sprintf("%.100s (%s)", name, f.others[name]))
+	}
+	return list
+}
+
+// ownName is a tensor's name without the components that DataParallel and DistributedDataParallel insert where
+// they wrap a part of a network; no network of these families has such names.
+func ownName(name string) string {
+	parts := strings.Split(name, ".")
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "module" }), ".")
+}
+
+// ownNames are tensors under their own names. Of an average, whose name is that of a tensor of the same module with all dots
+// removed, the tensor's; wrappers are in both.
+func ownNames(tensors []torchfile.NamedTensor) []torchfile.NamedTensor {
+	list := slices.Clone(tensors)
+	own := map[string]map[string]string{} // by the module that keeps averages: joined names to those without wrappers
+	for i, t := range list {
+		head, joined, ok := strings.Cut(t.Name, averages)
+		if !ok {
+			list[i].Name = ownName(t.Name)
+			continue
+		}
+		if own[head] == nil {
+			own[head] = map[string]string{}
+			for _, t := range tensors {
+				if name, ok := strings.CutPrefix(t.Name, head); ok && !strings.Contains(name, averages) {
+					own[head][strings.ReplaceAll(name, ".", "")] = strings.ReplaceAll(torchfile.Unwrap(ownName(name)), ".", "")
+				}
+			}
+		}
+		name, ok := own[head][joined]
+		if !ok {
+			name = torchfile.UnwrapJoined(joined)
+		}
+		list[i].Name = ownName(head) + averages + name
+	}
+	return list
 }
 
 // narrow leaves the tensors under a prefix, without it, and names the others among the rest. Averages
@@ -91,7 +143,15 @@ func (f *file) narrow(prefix string) {
 		}
 		others = append(others, name)
 	}
-	f.tensors, f.rest = own, append(groups(others), f.rest...)
+	kept := map[string]string{}
+	for name, what := range f.others {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			kept[rest] = what
+		} else {
+			others = append(others, name)
+		}
+	}
+	f.tensors, f.others, f.rest = own, kept, append(groups(others), f.rest...)
 }
 
 // groups counts tensors by the first component of their names, and of those of the loss by

@@ -238,6 +238,11 @@ func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found [
 		return p.Name
 	}
 	averaged := f.tensors[averageName(nameOf(l.Params[0]))] != nil
+	if o.Weights == "" && !averaged {
+		if unknown := f.unknownAverages(); len(unknown) > 0 {
+			return nil, fmt.Errorf("averages of other names than the network's: %s; --weights %s takes the weights that are not averaged", torchfile.Brief(unknown, ", "), Plain)
+		}
+	}
 	switch {
 	case o.Weights == "" && averaged, o.Weights == Averaged:
 		r.Weights = Averaged
@@ -265,6 +270,8 @@ func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found [
 		switch {
 		case t == nil && strings.HasPrefix(p.Name, "loss."), // not part of the network
 			t == nil && strings.HasPrefix(p.Name, model.DiscriminatorPrefix+"lecam."): // neither project saves the averages
+		case t == nil && f.others[name] != "":
+			misfits = append(misfits, fmt.Sprintf("%s is %s, want a tensor", name, f.others[name]))
 		case t == nil:
 			misfits = append(misfits, name+" is missing")
 		case o.Inflate && !p.Discriminator:
@@ -297,5 +304,6 @@ func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found [
 		r.note("tensors that were not float32 and have been converted: %d", converted)
 	}
 	r.LeftOut = append(append(r.LeftOut, groups(left)...), f.rest...)
+	r.LeftOut = append(r.LeftOut, f.otherEntries()...)
 	return found, nil
 }

@@ -36,6 +36,9 @@ func TestImportOfWrappedAverages(t *testing.T) {
 		"of a larger module":          {"encoder.", "decoder.", "tokenizer.", "tokenizer.model_ema."},
 		"kept by a larger module":     {"encoder.", "decoder.", "tokenizer.", "model_ema.tokenizer"},
 		"kept of a part of a module":  {"encoder.", "decoder.", "tokenizer.", "model_ema."},
+		"parallel, then compiled":     {"encoder.", "decoder.", "_orig_mod.module.", "model_ema._orig_modmodule"},
+		"parallel halves":             {"encoder.module.", "decoder.module.", "", "model_ema."},
+		"compiled parallel halves":    {"encoder._orig_mod.module.", "decoder._orig_mod.module.", "module.", "module.model_ema."},
 		"compiled in a larger module": {"encoder._orig_mod.", "decoder._orig_mod.", "module.tokenizer.", "module.model_ema.tokenizer"},
 	} {
 		o.File = wrapped(t, c, func(key string) string {
@@ -55,6 +58,63 @@ func TestImportOfWrappedAverages(t *testing.T) {
 			t.Errorf("%s: weights %s, the same as of the file without wrappers: %v; left out %v", name, r.Weights, bytes.Equal(got, want), r.LeftOut)
 		}
 	}
+}
+
+// Averages that belong to no tensor of the file are not passed over in silence.
+func TestImportRefusesUnknownAverages(t *testing.T) {
+	c := caseOf(t, "checkpoint.om_image.ckpt")
+	o := c.options(t)
+	o.Weights = Plain
+	_, want := importedWeights(t, o)
+	o.File = wrapped(t, c, func(key string) string {
+		if joined, ok := strings.CutPrefix(key, averages); ok && joined != "decay" && joined != "num_updates" {
+			return averages + "other" + joined
+		}
+		return key
+	}, func(_ string, x *torchfile.Tensor) *torchfile.Tensor { return x })
+	if _, got := importedWeights(t, o); !bytes.Equal(got, want) {
+		t.Error("--weights plain imports other weights")
+	}
+	o.Weights, o.Out = "", filepath.Join(t.TempDir(), "run")
+	_, err := Import(o)
+	trainertest.Refused(t, err, "averages of other names", "model_ema.otherdecoder", "--weights plain")
+}
+
+// Entries of the state dict that are no tensors are named; one of the network must be a tensor.
+func TestImportBesideOtherEntries(t *testing.T) {
+	c := caseOf(t, "checkpoint.om_image.ckpt")
+	o := c.options(t)
+	_, want := importedWeights(t, o)
+	file := func(extra ...any) string {
+		f, err := open(filepath.Join(c.dir, c.File))
+		trainertest.Check(t, err)
+		defer f.close()
+		dict := torchfile.NewDict()
+		for name, x := range f.tensors {
+			dict.Set("module."+name, x)
+		}
+		for i := 0; i < len(extra); i += 2 {
+			dict.Set(extra[i].(string), extra[i+1])
+		}
+		var b bytes.Buffer
+		trainertest.Check(t, torchfile.Write(&b, torchfile.NewDict().Set("model", torchfile.NewDict().Set("state_dict", dict).Set("epoch", int64(2))).Set("seed", int64(1))))
+		path := filepath.Join(t.TempDir(), "other.ckpt")
+		trainertest.Check(t, os.WriteFile(path, b.Bytes(), 0o666))
+		return path
+	}
+	o.File = file("module.loss._extra_state", torchfile.NewDict(), "module.encoder.phase", torchfile.Tuple{int64(1)})
+	r, got := importedWeights(t, o)
+	if !bytes.Equal(got, want) || !slices.Contains(r.LeftOut, "loss._extra_state (a dict of 0)") || !slices.Contains(r.LeftOut, "encoder.phase (a tuple of 1)") || !slices.Contains(r.LeftOut, "model.epoch") || !slices.Contains(r.LeftOut, "seed") {
+		t.Errorf("the same weights: %v; left out %v", bytes.Equal(got, want), r.LeftOut)
+	}
+	d, err := Describe(o.File)
+	if err != nil || d.Key != "model.state_dict" || !slices.Contains(d.Other, "loss._extra_state (a dict of 0)") {
+		t.Errorf("%+v, %v", d, err)
+	}
+	o.Weights, o.Out = Plain, filepath.Join(t.TempDir(), "run")
+	o.File = file("module.encoder.norm_out.bias", "none")
+	_, err = Import(o)
+	trainertest.Refused(t, err, "encoder.norm_out.bias is a string, want a tensor")
 }
 
 // Of two networks in a file that with the shorter prefix is taken, and the other one is named.

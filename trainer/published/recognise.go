@@ -3,6 +3,7 @@ package published
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -176,3 +177,17 @@ const averages = "model_ema."
 
 // averageName is the name of a parameter's average.
 func averageName(name string) string { return averages + strings.ReplaceAll(name, ".", "") }
+
+// unknownAverages are the names of averages of tensors that the file does not have.
+func (f *file) unknownAverages() (names []string) {
+	known := map[string]bool{averages + "decay": true, averages + "num_updates": true}
+	for name := range f.tensors {
+		known[averageName(name)] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.tensors)) {
+		if strings.HasPrefix(name, averages) && !known[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}

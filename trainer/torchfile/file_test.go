@@ -309,7 +309,8 @@ func TestUntypedStorages(t *testing.T) {
 	for name, elements := range map[string]int{"float8_e4m3fn": 12, "uint16": 6, "uint32": 3} {
 		s := &storage{name: "0", dtype: Uint8, elements: len(data), at: memory(data), checked: true}
 		args := Tuple{s, int64(1), Tuple{int64(elements - 1)}, Tuple{int64(1)}, false, nil, &Opaque{Module: "torch", Name: name}}
-		x, err := (&machine{limits: Limits{Values: 100}}).untypedTensor(args)
+		rebuilt, err := (&machine{limits: Limits{Values: 100}}).untypedTensor(args)
+		x, _ := rebuilt.(*Tensor)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -332,31 +333,103 @@ func TestUntypedStorages(t *testing.T) {
 	}
 }
 
-// Values beside a state_dict that are not read do not matter; as a tensor of it they are named.
+// Values that are not read do not matter beside a state_dict; in it they are named.
 func TestValuesThatAreNotRead(t *testing.T) {
 	wide := "\x8a\x11" + strings.Repeat("\x01", 17)
 	complexTensor := tensorOf("ComplexFloatStorage", "1", "K\x02", "K\x00", "K\x02\x85", "K\x01\x85")
 	parameter := "ctorch._utils\n_rebuild_parameter\n(" + complexTensor + "\x89NtR"
 	weight := tensorOf("FloatStorage", "0", "K\x04", "K\x00", "K\x02\x85", "K\x01\x85")
-	file := func(name, value string) []byte {
-		state := "}(" + str("w") + weight + str(name) + value + "u"
-		return archiveOf(t, pk("}(", str("state_dict"), state, str("seed"), wide, str("hyper_parameters"), complexTensor, str("other"), parameter, "u"), "data/0", strings.Repeat("\x00", 16))
-	}
-	f, err := read(file("v", weight))
+	f, err := read(archiveOf(t, pk("}(", str("state_dict"), "}("+str("w")+weight+str("v")+weight+"u", str("seed"), wide, str("hyper_parameters"), complexTensor, str("other"), parameter, "u"), "data/0", strings.Repeat("\x00", 16)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, key, err := f.StateDict()
-	if err != nil || key != "state_dict" || len(list) != 2 {
-		t.Errorf("%d tensors under %q, %v", len(list), key, err)
+	state, err := f.StateDict()
+	if err != nil || state.Key != "state_dict" || len(state.Tensors) != 2 || len(state.Others) > 0 {
+		t.Errorf("%+v, %v", state, err)
 	}
-	for value, want := range map[string]string{wide: `"c" is the Python object builtins.int(...)`, complexTensor: `"c" is the Python object torch.Tensor(...)`, parameter: "torch.Tensor(...)"} {
-		f, err := read(file("c", value))
-		if err == nil {
-			_, _, err = f.StateDict()
+	bare := "(" + str("storage") + "ctorch\nFloatStorage\n" + str("0") + str("cpu") + "K\x04tQ"
+	half := "ctorch._utils\n_rebuild_tensor_v3\n((" + str("storage") + "ctorch.storage\nUntypedStorage\n" + str("1") + str("cpu") + "K\x08tQK\x00K\x02\x85K\x01\x85\x89ccollections\nOrderedDict\n)Rctorch\ncomplex32\ntR"
+	for value, want := range map[string]string{wide: "the Python object builtins.int(...)", complexTensor: "a tensor of torch.ComplexFloatStorage", parameter: "a tensor of torch.ComplexFloatStorage",
+		half: "a tensor of torch.complex32", bare: "a bare storage", "cmine\nrebuild\n(" + bare + "K\x01\x85tR": "the Python object mine.rebuild(...)", "}" + str("a") + "K\x01s": "a dict of 1", "N": "None"} {
+		data := archiveOf(t, pk("}(", str("state_dict"), "}(", str("w"), weight, str("c"), value, "u", str("beside"), value, "u"), "data/0", strings.Repeat("\x00", 16), "data/1", "12345678")
+		f, err := read(data)
+		if err != nil {
+			t.Errorf("%s: %v", want, err)
+			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want one with %q", err, want)
+		state, err := f.StateDict()
+		if err != nil || len(state.Tensors) != 1 || len(state.Others) != 1 || state.Others["c"] != want {
+			t.Errorf("%+v, %v; want one tensor, and c as %s", state, err, want)
+		}
+	}
+}
+
+// Parameters with attributes and subclasses of tensors are tensors.
+func TestRebuiltTensors(t *testing.T) {
+	args := "((" + str("storage") + "ctorch\nFloatStorage\n" + str("0") + str("cpu") + "K\x04tQK\x01K\x03\x85K\x01\x85\x89ccollections\nOrderedDict\n)Rt"
+	plain := "ctorch._utils\n_rebuild_tensor_v2\n" + args + "R"
+	for _, value := range []string{
+		"ctorch._utils\n_rebuild_parameter_with_state\n(" + plain + "\x88ccollections\nOrderedDict\n)R}" + str("attribute") + "K\x03stR",
+		"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\ncmine\nTensor\n" + args + "NtR",
+		"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_parameter\nctorch.nn.parameter\nBuffer\n(" + plain + "\x89NtNtR",
+	} {
+		f, err := read(archiveOf(t, pk("}(", str("w"), value, "u"), fourFloats...))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		state, err := f.StateDict()
+		if err != nil || len(state.Tensors) != 1 || !slices.Equal(state.Tensors[0].Shape, []int{3}) || state.Tensors[0].Offset != 1 {
+			t.Errorf("%q: %+v, %v", value, state, err)
+		}
+	}
+	nested := strings.Repeat("ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._tensor\n_rebuild_from_type_v2\ncmine\nTensor\n(", 40) + strings.Repeat("tNtR", 40)
+	if f, err := read(archiveOf(t, pk(nested), fourFloats...)); err != nil || kind(f.Root) != "the Python object torch._tensor._rebuild_from_type_v2(...)" {
+		t.Errorf("a rebuild of itself: %v", err)
+	}
+}
+
+// A state_dict is found under usual keys, also one below another, or where it is the only dict of tensors.
+func TestWhereStateDictsAre(t *testing.T) {
+	tensors := func(n int) *Dict {
+		d := NewDict()
+		for i := range n {
+			x, err := FromFloat32([]int{1}, []float32{float32(i)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Set(fmt.Sprint("w", i), x)
+		}
+		return d
+	}
+	in := func(keys ...any) *Dict { // pairs of keys and values
+		d := NewDict()
+		for i := 0; i < len(keys); i += 2 {
+			d.Set(keys[i].(string), keys[i+1])
+		}
+		return d
+	}
+	for _, c := range []struct {
+		root *Dict
+		want string // the key, or a part of the error
+		n    int
+	}{
+		{in("model", in("state_dict", tensors(3)), "ema", tensors(2)), "model.state_dict", 3},
+		{in("generator", tensors(2), "step", int64(3)), "generator", 2},
+		{in("state_dict", in("module", in("net", tensors(1)))), "state_dict.module.net", 1},
+		{in("model", in("optimizer", tensors(1)), "state_dict", tensors(2)), "state_dict", 2},
+		{in("w", tensors(1).Entries[0].Value, "ema", tensors(3)), "", 1},
+		{in("generator", tensors(2), "judge", tensors(1)), `several dicts of tensors, "generator" (2), "judge" (1)`, 0},
+		{in("a", int64(1)), `it holds "a"`, 0},
+	} {
+		state, err := (&File{Root: c.root}).StateDict()
+		switch {
+		case c.n == 0:
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		case err != nil || state.Key != c.want || len(state.Tensors) != c.n:
+			t.Errorf("%+v, %v; want %d tensors under %q", state, err, c.n, c.want)
 		}
 	}
 }

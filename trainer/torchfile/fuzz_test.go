@@ -103,8 +103,8 @@ func FuzzFile(f *testing.F) {
 			readAll(tok.State)
 			tok.Arguments(fuzzLimits)
 		}
-		if state, _, err := file.StateDict(); err == nil {
-			readAll(state)
+		if state, err := file.StateDict(); err == nil {
+			readAll(state.Tensors)
 		}
 		if tr, err := file.Trainer(); err == nil {
 			readAll(tr.Model)

@@ -13,9 +13,12 @@ const maxForeign = 100
 // compared with this list, and call below does in Go what torch's own function does.
 var known = map[string]bool{
 	"collections.OrderedDict": true, "torch._utils._rebuild_tensor": true, "torch._utils._rebuild_tensor_v2": true, "torch._utils._rebuild_tensor_v3": true,
-	"torch._utils._rebuild_parameter": true, "torch.Size": true, untypedStorage: true,
+	"torch._utils._rebuild_parameter": true, "torch._utils._rebuild_parameter_with_state": true, rebuildFromType: true, "torch.Size": true, untypedStorage: true,
 	"_codecs.encode": true, "builtins.set": true, "builtins.frozenset": true, "builtins.bytes": true, "builtins.bytearray": true,
 }
+
+// rebuildFromType is the function that makes a tensor of a subclass of torch.Tensor by one of the others.
+const rebuildFromType = "torch._tensor._rebuild_from_type_v2"
 
 // untypedStorage is the class of storages of bytes, for types that have no class of their own.
 const untypedStorage = "torch.storage.UntypedStorage"
@@ -43,8 +46,11 @@ const unreadStorage = "Storage"
 // isUnread reports whether a value is a storage of a type that is not read, or a tensor of one.
 func isUnread(v any) bool {
 	o, ok := v.(*Opaque)
-	return ok && o.Called && o.Module == "torch" && (o.Name == "Tensor" || strings.HasSuffix(o.Name, unreadStorage))
+	return ok && o.Called && o.Module == "torch" && (o.Name == unreadTensor || strings.HasSuffix(o.Name, unreadStorage))
 }
+
+// unreadTensor is the name of the Opaque, in module torch, that stands for such a tensor; its argument names the type.
+const unreadTensor = "Tensor"
 
 // storageDtype is the type of the elements of a class of storages. The old classes of torch.cuda are storages that were on a GPU.
 func storageDtype(o *Opaque) (Dtype, bool) {
@@ -171,7 +177,10 @@ func (m *machine) call(callee *Opaque, args Tuple) (any, error) {
 		return &Opaque{Module: callee.Module, Name: callee.Name, Called: true, Args: Tuple{callee, args}}, nil
 	}
 	if len(args) > 0 && callee.Module == "torch._utils" && isUnread(args[0]) {
-		return &Opaque{Module: "torch", Name: "Tensor", Called: true, Args: Tuple{args[0]}}, nil
+		if o := args[0].(*Opaque); o.Name == unreadTensor {
+			return o, nil
+		}
+		return &Opaque{Module: "torch", Name: unreadTensor, Called: true, Args: args[:1]}, nil
 	}
 	list := func() ([]any, error) { // the one argument of a container's constructor; shared, as nothing writes into it
 		if len(args) == 0 {
@@ -211,13 +220,21 @@ func (m *machine) call(callee *Opaque, args Tuple) (any, error) {
 		return m.tensor(args)
 	case "torch._utils._rebuild_tensor_v3":
 		return m.untypedTensor(args)
-	case "torch._utils._rebuild_parameter":
-		if len(args) == 3 {
+	case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state":
+		if len(args) == 3 || len(args) == 4 && callee.Name != "_rebuild_parameter" {
 			if t, ok := args[0].(*Tensor); ok {
 				return t, nil
 			}
 		}
 		return nil, fmt.Errorf("arguments are not (tensor, requires_grad, hooks)")
+	case rebuildFromType: // (function, class, arguments, attributes)
+		if len(args) == 4 {
+			function, _ := args[0].(*Opaque)
+			own, ok := args[2].(Tuple)
+			if ok && function != nil && function.Module == "torch._utils" {
+				return m.call(function, own)
+			}
+		}
 	}
 	return &Opaque{Module: callee.Module, Name: callee.Name, Called: true, Args: args}, nil
 }
@@ -318,11 +335,14 @@ func (m *machine) persistent(id any) (any, error) {
 }
 
 // untypedTensor resolves (storage, offset, shape, strides, requires_grad, hooks, dtype[, metadata]).
-func (m *machine) untypedTensor(args Tuple) (*Tensor, error) {
+func (m *machine) untypedTensor(args Tuple) (any, error) {
 	if len(args) != 7 && len(args) != 8 {
 		return nil, fmt.Errorf("%d arguments; want 7 or 8", len(args))
 	}
 	dtype := untypedDtype(args[6])
+	if o, ok := args[6].(*Opaque); ok && dtype == "" && o.Module == "torch" && !o.Called {
+		return &Opaque{Module: "torch", Name: unreadTensor, Called: true, Args: args[6:7]}, nil
+	}
 	if dtype == "" {
 		return nil, fmt.Errorf("a tensor of %s; want float32, float64, float16 or bfloat16", kind(args[6]))
 	}

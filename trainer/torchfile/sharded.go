@@ -92,10 +92,11 @@ func openShard(path string) (list []NamedTensor, closeShard func() error, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	if list, _, err = f.StateDict(); err != nil {
+	state, err := f.StateDict()
+	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
-	return list, f.Close, nil
+	return state.Tensors, f.Close, nil
 }
 
 // sameNames is an error unless a shard has the tensors that the index names.

@@ -16,33 +16,83 @@ import (
 // stateDictKeys are the keys under which programs save a state_dict among other things, Lightning's first.
 var stateDictKeys = []string{"state_dict", "model_state_dict", "model", "module", "network", "net", "tokenizer", "weights"}
 
+// State is a state_dict.
+type State struct {
+	Key     string // where it is in the file, "" at the root, else keys with dots between them
+	Tensors []NamedTensor
+	Others  map[string]string // its entries that are not tensors of a type that is read, and what they are
+}
+
+// OnlyTensors is an error unless the state_dict holds nothing else.
+func (s State) OnlyTensors() error { return noOthers(s.Others) }
+
 // StateDict finds the tensors of a file that is neither a tokenizer's nor a trainer's: the file is a state_dict, or a
-// dict with one under a usual key, which is returned. Other parts of the file may hold any Python objects.
-func (f *File) StateDict() (tensors []NamedTensor, key string, err error) {
+// dict with one under a usual key, under one below another, or under its only key of a dict of tensors. Other parts of the
+// file may hold any Python objects.
+func (f *File) StateDict() (s State, err error) {
 	root, ok := f.Root.(*Dict)
 	if !ok {
-		return nil, "", fmt.Errorf("the file holds %s; want a state_dict, or a dict with one", kind(f.Root))
+		return s, fmt.Errorf("the file holds %s; want a state_dict, or a dict with one", kind(f.Root))
 	}
+	d, path := usualState(root, len(stateDictKeys))
+	switch {
+	case d != nil:
+	case anyTensor(root):
+		d = root
+	default:
+		if d, path, err = onlyState(root); err != nil {
+			return s, err
+		}
+	}
+	s.Key = strings.Join(path, ".")
+	if s.Tensors, s.Others, err = namedTensors(d); err != nil && s.Key != "" {
+		err = fmt.Errorf("%s: %w", s.Key, err)
+	}
+	return s, err
+}
+
+// usualState is a dict of tensors under usual keys, at most depth of them one below another.
+func usualState(d *Dict, depth int) (*Dict, []string) {
+	if depth == 0 {
+		return nil, nil
+	}
+	var inner []*Dict
+	var keys []string
 	for _, key := range stateDictKeys {
-		if v, ok := root.Get(key); ok {
-			if d, ok := v.(*Dict); ok && anyTensor(d) {
-				tensors, err := namedTensors(d)
-				if err != nil {
-					err = fmt.Errorf("%s: %w", key, err)
+		if v, ok := d.Get(key); ok {
+			if d, ok := v.(*Dict); ok {
+				if anyTensor(d) {
+					return d, []string{key}
 				}
-				return tensors, key, err
+				inner, keys = append(inner, d), append(keys, key)
 			}
 		}
 	}
-	if !anyTensor(root) {
-		var keys []string
-		for _, e := range root.Entries {
-			keys = append(keys, fmt.Sprintf("%.60q", fmt.Sprint(e.Key)))
+	for i, d := range inner {
+		if found, path := usualState(d, depth-1); found != nil {
+			return found, append([]string{keys[i]}, path...)
 		}
-		return nil, "", fmt.Errorf("no tensors: neither a state_dict nor a dict with one under %s; it holds %s", strings.Join(stateDictKeys, ", "), Brief(keys, ", "))
 	}
-	tensors, err = namedTensors(root)
-	return tensors, "", err
+	return nil, nil
+}
+
+// onlyState is the one dict of tensors among a dict's values.
+func onlyState(root *Dict) (found *Dict, path []string, err error) {
+	var keys, dicts []string
+	for _, e := range root.Entries {
+		key := fmt.Sprintf("%.60q", fmt.Sprint(e.Key))
+		keys = append(keys, key)
+		if d, ok := e.Value.(*Dict); ok && anyTensor(d) {
+			found, path, dicts = d, []string{fmt.Sprint(e.Key)}, append(dicts, fmt.Sprintf("%s (%d)", key, len(d.Entries)))
+		}
+	}
+	switch len(dicts) {
+	case 0:
+		return nil, nil, fmt.Errorf("no tensors: neither a state_dict nor a dict with one under %s; it holds %s", strings.Join(stateDictKeys, ", "), Brief(keys, ", "))
+	case 1:
+		return found, path, nil
+	}
+	return nil, nil, fmt.Errorf("several dicts of tensors, %s, none of them under %s: save the one that you mean in a file of its own", Brief(dicts, ", "), strings.Join(stateDictKeys, ", "))
 }
 
 func anyTensor(d *Dict) bool {

@@ -2,6 +2,8 @@ package torchfile
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -29,7 +31,7 @@ func (f *File) Tokenizer() (*Tokenizer, error) {
 		return nil, fmt.Errorf("tokenizer file: %w", err)
 	}
 	t := &Tokenizer{}
-	if t.State, err = namedTensors(state); err == nil {
+	if t.State, err = onlyTensors(state); err == nil {
 		t.State, err = UnwrapAll(t.State)
 	}
 	if err != nil {
@@ -75,30 +77,50 @@ func (f *File) dict(what string) (*Dict, error) {
 	return root, nil
 }
 
-// namedTensors lists a state_dict. Its tensors together may be no larger than sharing times their storages, so that a
-// small file cannot name one large storage many times.
-func namedTensors(d *Dict) ([]NamedTensor, error) {
+// onlyTensors lists a state_dict that holds nothing else.
+func onlyTensors(d *Dict) ([]NamedTensor, error) {
+	list, others, err := namedTensors(d)
+	if err == nil {
+		err = noOthers(others)
+	}
+	return list, err
+}
+
+// noOthers is an error that names the first of what a state_dict holds besides tensors.
+func noOthers(others map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		return fmt.Errorf("%.100q is %s, want a tensor", name, others[name])
+	}
+	return nil
+}
+
+// namedTensors lists a state_dict, and says what its other entries are. Its tensors together may be no larger than sharing
+// times their storages, so that a small file cannot name one large storage many times.
+func namedTensors(d *Dict) (list []NamedTensor, others map[string]string, err error) {
 	const sharing = 4 // tied weights are saved once and named twice
-	var list []NamedTensor
 	storages := map[*storage]bool{}
 	stored, named := 0, 0
 	for _, e := range d.Entries {
 		name, ok := e.Key.(string)
 		if !ok {
-			return nil, fmt.Errorf("%s as a tensor's name", kind(e.Key))
+			return nil, nil, fmt.Errorf("%s as a tensor's name", kind(e.Key))
 		}
 		t, ok := e.Value.(*Tensor)
 		if !ok {
-			return nil, fmt.Errorf("%.100q is %s, want a tensor", name, kind(e.Value))
+			if others == nil {
+				others = map[string]string{}
+			}
+			others[name] = kind(e.Value)
+			continue
 		}
 		if !storages[t.storage] {
 			storages[t.storage] = true
 			stored += t.storage.elements
 		}
 		if named += t.Len(); named > sharing*stored {
-			return nil, fmt.Errorf("tensors up to %.100q have %d elements of a storage of %d: too much is shared", name, named, stored)
+			return nil, nil, fmt.Errorf("tensors up to %.100q have %d elements of a storage of %d: too much is shared", name, named, stored)
 		}
 		list = append(list, NamedTensor{name, t})
 	}
-	return list, nil
+	return list, others, nil
 }

@@ -113,7 +113,7 @@ func (t *Trainer) read(root *Dict) error {
 	if err != nil {
 		return err
 	}
-	if t.Model, err = namedTensors(model); err == nil {
+	if t.Model, err = onlyTensors(model); err == nil {
 		t.Model, err = UnwrapAll(t.Model)
 	}
 	if err != nil {
@@ -175,7 +175,7 @@ func (t *Trainer) readAverage(d *Dict) error {
 		}
 	}
 	var err error
-	if t.Average, err = namedTensors(tensors); err == nil {
+	if t.Average, err = onlyTensors(tensors); err == nil {
 		t.Average, err = UnwrapAll(t.Average)
 	}
 	if err != nil {

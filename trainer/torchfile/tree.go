@@ -25,8 +25,6 @@ func (c *treeCheck) visit(v any, depth int) (extent, error) {
 		return extent{1 + len(v)/64, 0}, nil
 	case []byte:
 		return extent{1 + len(v)/64, 0}, nil
-	case *storage:
-		return extent{}, fmt.Errorf("storage %q is used outside a tensor", v.name)
 	case Tuple:
 		if len(v) == 0 {
 			return extent{1, 0}, nil

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// A value in a file is one of: nil, bool, int64, float64, string, []byte, Tuple, *List, *Set, *Dict, *Tensor, *Opaque.
+// A value in a file is one of: nil, bool, int64, float64, string, []byte, Tuple, *List, *Set, *Dict, *Tensor, *Opaque,
+// and a type of this package alone for a storage outside a tensor.
 // What Read returns is a tree: it holds no cycle, is not deeper than Limits.Depth, and does not unfold to more than
 // Limits.Expanded values, so that recursive readers of it need no guard of their own.
 
@@ -137,6 +138,11 @@ func kind(v any) string {
 	case *Tensor:
 		return "a tensor"
 	case *Opaque:
+		if v.Module == "torch" && v.Name == unreadTensor && v.Called && len(v.Args) == 1 {
+			if of, ok := v.Args[0].(*Opaque); ok {
+				return "a tensor of " + of.Module + "." + of.Name
+			}
+		}
 		return "the Python object " + v.String()
 	case *storage:
 		return "a bare storage"
