@@ -13,6 +13,7 @@ package torchfile
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,9 +31,9 @@ type File struct {
 	close  func() error
 }
 
-// Open reads the file at a path; see Read.
+// Open reads the file at a path; see Read. Errors do not name the path.
 func Open(path string, limits Limits) (*File, error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -44,10 +45,26 @@ func Open(path string, limits Limits) (*File, error) {
 	file, err := Read(f, info.Size(), limits)
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
 	file.close = f.Close
 	return file, nil
+}
+
+// openFile opens a file for reading; the error does not name it.
+func openFile(path string) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		if p, ok := errors.AsType[*os.PathError](err); ok {
+			err = p.Err
+		}
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		f.Close()
+		return nil, fmt.Errorf("a folder; want a file of torch.save, a .safetensors file or the index of a sharded checkpoint (NAME.index.json)")
+	}
+	return f, nil
 }
 
 // Close closes a file that Open opened.

@@ -433,3 +433,19 @@ func TestWhereStateDictsAre(t *testing.T) {
 		}
 	}
 }
+
+// Errors of opening do not name the path, which callers do.
+func TestOpenErrors(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.pt")
+	if err := os.WriteFile(bad, []byte("no torch file"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{filepath.Join(dir, "absent.pt"): "no such file or directory", dir: "a folder; want", bad: "not a file of torch.save"} {
+		_, err := Open(path, Limits{})
+		_, _, other := OpenSafetensors(path)
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), dir) || path != bad && (other == nil || other.Error() != err.Error()) {
+			t.Errorf("%s: %v and %v, want both to begin with %q and without the path", path, err, other, want)
+		}
+	}
+}

@@ -17,7 +17,7 @@ const maxHeader = 100_000_000
 // OpenSafetensors reads the header of a .safetensors file; tensors are read when they are asked
 // for, until close is called. They are sorted by name.
 func OpenSafetensors(path string) (list []NamedTensor, closeFile func() error, err error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -157,13 +157,20 @@ func IsSafetensors(path string) bool { return strings.EqualFold(filepath.Ext(pat
 
 // ReadSafetensors reads the tensors of a .safetensors file, sorted by name.
 func ReadSafetensors(path string) ([]NamedTensor, error) {
-	if st, err := os.Stat(path); err != nil {
+	f, err := openFile(path)
+	if err != nil {
 		return nil, err
-	} else if st.Size() > maxSafetensors {
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > maxSafetensors {
 		return nil, fmt.Errorf("%d bytes; %d are the most", st.Size(), int64(maxSafetensors))
 	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
+	raw := make([]byte, st.Size())
+	if _, err := io.ReadFull(f, raw); err != nil {
 		return nil, err
 	}
 	if err := knownTypes(raw); err != nil { // the library's error does not name the tensor
