@@ -100,6 +100,7 @@ func TestBadExchange(t *testing.T) {
 		"over a run":      {[]string{"export", "--to", "lean", "--checkpoint", run, run}, []string{"is in that folder"}},
 		"no checkpoint":   {[]string{"export", "--to", "lean", "--checkpoint", "nowhere", "lean"}, []string{"nowhere"}},
 		"file for folder": {[]string{"export", "--to", "lean", "--checkpoint", run, cut}, []string{"cut.pt", "folder"}},
+		"file for models": {[]string{"export", "--to", "onnx", "--checkpoint", run, cut}, []string{"cut.pt", "folder"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

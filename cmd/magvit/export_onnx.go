@@ -40,6 +40,9 @@ func exportONNX(c *cli.Context, path, out string) error {
 	if !ok {
 		return usagef("checkpoint %s: not a tokenizer; export --to onnx writes tokenizers", path)
 	}
+	if err := checkpoint.EmptyOrAbsent(out); err != nil {
+		return err
+	}
 	weights, err := x.Weights()
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -37,6 +38,9 @@ func inspect(c *cli.Context) error {
 	}
 	if len(paths) == 1 && isCheckpointFile(paths[0]) {
 		return inspectCheckpoint(c, paths[0])
+	}
+	if i := slices.IndexFunc(paths, isCheckpointFile); i >= 0 {
+		return usagef("%s: a file of weights, among %d arguments: inspect it alone", paths[i], len(paths))
 	}
 	src, closeData, err := openData(c, nil, paths, "", data.Options{})
 	if err != nil {

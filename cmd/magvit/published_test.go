@@ -54,6 +54,8 @@ func TestPublishedCheckpoint(t *testing.T) {
 	}
 	fails("want a multiple of", "encode", "--checkpoint", run, "--data", clips, "--out", pieces, "--pieces", "3")
 	fails("want open-magvit2", "export", "--to", "open-magvit2", "--checkpoint", run, filepath.Join(dir, "x.ckpt"))
+	fails("is no file: want the name of a file", "export", "--to", "vidtok", "--checkpoint", run, t.TempDir())
+	fails("inspect it alone", "inspect", file, file)
 	theirs := filepath.Join(dir, "theirs.ckpt")
 	magvit(t, "export", "--to", "vidtok", "--checkpoint", run, theirs)
 	magvit(t, "import", "--from", "vidtok", "--version", "1.1", theirs, "--out", filepath.Join(dir, "again"))

@@ -210,7 +210,7 @@ func ReadWeights(path string) (tensors map[string]Tensor, source string, err err
 	file := path
 	switch info, err := os.Stat(path); {
 	case err != nil:
-		return nil, "", usage.Errorf("weights: %w", err)
+		return nil, "", usage.Errorf("weights: %w; want a run's folder, a checkpoint's, or a .safetensors file of magvit export", err)
 	case !info.IsDir() && (strings.HasSuffix(path, ".pt") || strings.HasSuffix(path, ".pth") || strings.HasSuffix(path, ".ckpt")):
 		return nil, "", usage.Errorf("weights %s: a file of PyTorch: make a run of it with magvit import, and name that run", path)
 	case !info.IsDir() && strings.HasSuffix(path, ".safetensors"):
@@ -252,15 +252,20 @@ func (o *Opened) WriteSafetensors(path string) error {
 	if err != nil {
 		return err
 	}
+	meta := map[string]string{"format": "magvit", "step": strconv.Itoa(o.Snapshot.Step), "config": string(text),
+		"layout": "names of magvit2-pytorch; convolutions O,KT,KH,KW,C"}
+	return WriteFile(path, func(w io.Writer) error { return WriteTensors(w, o.named(weights), meta) })
+}
+
+// WriteFile makes or replaces a file, and its folder, when all of it is written.
+func WriteFile(path string, write func(io.Writer) error) error {
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
 		return usage.Errorf("%s is no file: want the name of a file to write", path)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return usage.Errorf("%s: %w", path, err)
 	}
-	meta := map[string]string{"format": "magvit", "step": strconv.Itoa(o.Snapshot.Step), "config": string(text),
-		"layout": "names of magvit2-pytorch; convolutions O,KT,KH,KW,C"}
-	return atomicfile.Write(path, func(w io.Writer) error { return WriteTensors(w, o.named(weights), meta) })
+	return atomicfile.Write(path, write)
 }
 
 // WriteLean makes a checkpoint's folder without average and optimizer, which cannot be trained on.

@@ -2,13 +2,9 @@ package lucidrains
 
 import (
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"magvit/model"
-	"magvit/trainer/atomicfile"
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/usage"
 )
@@ -70,16 +66,5 @@ func Export(path, out, form string) (Exported, error) {
 		}
 		return r, export{x, tok}.toTrainer(out, &r)
 	}
-	return r, usage.Errorf("export to %q: want %s", form, strings.Join([]string{ToLucidrains, ToLucidrainsTrainer, ToSafetensors, ToLean, "onnx"}, ", "))
-}
-
-// writeFile makes or replaces a file when all of it is written.
-func writeFile(path string, write func(io.Writer) error) error {
-	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
-		return usage.Errorf("%s is no file: want the name of a file to write", path)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return usage.Errorf("%s: %w", path, err)
-	}
-	return atomicfile.Write(path, write)
+	return r, usage.Errorf("export to %q: want %s", form, strings.Join([]string{ToLucidrains, ToLucidrainsTrainer, model.OpenMagvit2, model.VidTok, ToSafetensors, ToLean, "onnx"}, ", "))
 }

@@ -337,7 +337,7 @@ func TestImportRefuses(t *testing.T) {
 	}
 	written := func(args *torchfile.Dict, by map[string]*torchfile.Tensor) string {
 		path := filepath.Join(t.TempDir(), "changed.pt")
-		trainertest.Check(t, writeFile(path, func(w io.Writer) error { return torchfile.WriteTokenizer(w, replaced(by), referenceVersion, args) }))
+		trainertest.Check(t, checkpoint.WriteFile(path, func(w io.Writer) error { return torchfile.WriteTokenizer(w, replaced(by), referenceVersion, args) }))
 		return path
 	}
 	type tensors = map[string]*torchfile.Tensor
@@ -427,7 +427,7 @@ func TestImportOddTrainer(t *testing.T) {
 	tr.Model[at].Tensor, err = torchfile.NewTensor(torchfile.Float64, tr.Model[at].Shape, bytes.Repeat(double, tr.Model[at].Len()))
 	trainertest.Check(t, err)
 	path := filepath.Join(t.TempDir(), "odd.pt")
-	trainertest.Check(t, writeFile(path, func(w io.Writer) error { return torchfile.WriteTrainer(w, tr) }))
+	trainertest.Check(t, checkpoint.WriteFile(path, func(w io.Writer) error { return torchfile.WriteTrainer(w, tr) }))
 	r, run := g.imports(t, path, "train.weight_decay=.5")
 	if r.Step != updates+4 || r.Updates != updates || r.Average {
 		t.Errorf("%+v", r)

@@ -29,7 +29,7 @@ func (x export) toTokenizer(out string, r *Exported) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(out, func(w io.Writer) error { return torchfile.WriteTokenizer(w, state, referenceVersion, args) })
+	return checkpoint.WriteFile(out, func(w io.Writer) error { return torchfile.WriteTokenizer(w, state, referenceVersion, args) })
 }
 
 // reference is an arena as a state_dict in the reference's order, with the
@@ -189,7 +189,7 @@ func (x export) toTrainer(out string, r *Exported) error {
 	names, axes := statistics(t.Model)
 	t.Discriminator = x.groups(torchfile.DiscriminatorOrder(names, axes), axes)
 	t.Rest = x.schedules()
-	return writeFile(out, func(w io.Writer) error { return torchfile.WriteTrainer(w, t) })
+	return checkpoint.WriteFile(out, func(w io.Writer) error { return torchfile.WriteTrainer(w, t) })
 }
 
 // statistics is the names of a state_dict and how many axes each tensor has.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/usage"
 )
 
@@ -51,6 +52,25 @@ func Describe(path string) (d Description, err error) {
 		d.Family, d.Mismatch = n.family, err.Error()
 	default:
 		d.Family, d.Network, d.Width, d.Digits = n.family, &n.size, n.width, n.bits
+		if err := f.fits(n); err != nil {
+			d.Mismatch = err.Error()
+		}
 	}
 	return d, nil
+}
+
+// fits is an error unless the file has all tensors of a network that was recognised in it. The versions of VidTok
+// have the same.
+func (f *file) fits(n network) error {
+	f.narrow(n.prefix)
+	c, err := n.config("1.0", nil)
+	if err != nil {
+		return err
+	}
+	net, err := model.New(c)
+	if err != nil {
+		return err
+	}
+	_, err = ImportOptions{}.match(f, checkpoint.NewLayout(net), &Imported{})
+	return err
 }

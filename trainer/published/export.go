@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"magvit/model"
-	"magvit/trainer/atomicfile"
 	"magvit/trainer/checkpoint"
 	"magvit/trainer/torchfile"
 	"magvit/trainer/usage"
@@ -55,7 +54,7 @@ func Export(path, out, family string) (r Exported, err error) {
 		p.ToReference(values, x.Part(weights, i))
 		return p.Name, p.Reference, values
 	}
-	return r, atomicfile.Write(out, func(w io.Writer) error {
+	return r, checkpoint.WriteFile(out, func(w io.Writer) error {
 		if torchfile.IsSafetensors(out) {
 			var list []checkpoint.Tensor
 			for i := range x.Params {

@@ -321,3 +321,86 @@ func TestDescribe(t *testing.T) {
 		}
 	}
 }
+
+// Files that cannot be imported say what is wrong, and inspect says the same.
+func TestFilesThatDoNotFit(t *testing.T) {
+	c := caseOf(t, "checkpoint.om_image.ckpt")
+	only := func(t *testing.T, change func(d *torchfile.Dict)) string {
+		f, err := open(filepath.Join(c.dir, c.File))
+		trainertest.Check(t, err)
+		defer f.close()
+		dict := torchfile.NewDict()
+		for name, x := range f.tensors {
+			if !strings.HasPrefix(name, averages) {
+				dict.Set(name, x)
+			}
+		}
+		change(dict)
+		var b bytes.Buffer
+		trainertest.Check(t, torchfile.Write(&b, dict))
+		path := filepath.Join(t.TempDir(), "file.ckpt")
+		trainertest.Check(t, os.WriteFile(path, b.Bytes(), 0o666))
+		return path
+	}
+	without := func(name string) func(d *torchfile.Dict) {
+		return func(d *torchfile.Dict) {
+			d.Entries = slices.DeleteFunc(slices.Clone(d.Entries), func(e torchfile.Entry) bool { return e.Key == name })
+		}
+	}
+	for want, path := range map[string]string{
+		"encoder.norm_out.bias is of int64, want float32": only(t, func(d *torchfile.Dict) {
+			x, err := torchfile.FromInt64([]int{32}, make([]int64, 32))
+			trainertest.Check(t, err)
+			d.Set("encoder.norm_out.bias", x)
+		}),
+		"decoder.conv_out.bias is missing":               only(t, without("decoder.conv_out.bias")),
+		"encoder.down.1.block.0.conv1.weight is missing": only(t, without("encoder.down.1.block.0.conv1.weight")),
+		"encoder.more is unknown": only(t, func(d *torchfile.Dict) {
+			x, err := torchfile.FromFloat32([]int{1}, []float32{1})
+			trainertest.Check(t, err)
+			d.Set("encoder.more", x)
+		}),
+		"averages alone (model_ema.*)": only(t, func(d *torchfile.Dict) {
+			for i, e := range d.Entries {
+				d.Entries[i].Key = averageName(e.Key.(string))
+			}
+		}),
+	} {
+		o := c.options(t)
+		o.File, o.Weights = path, Plain
+		_, err := Import(o)
+		trainertest.Refused(t, err, "file.ckpt", want)
+		d, err := Describe(path)
+		trainertest.Check(t, err)
+		if !strings.Contains(d.Mismatch+d.Unknown, want) {
+			t.Errorf("described as %+v, want %q", d, want)
+		}
+	}
+	o := c.options(t)
+	o.File = only(t, func(d *torchfile.Dict) {
+		x, err := torchfile.FromFloat32([]int{32}, slices.Repeat([]float32{float32(math.Inf(1))}, 32))
+		trainertest.Check(t, err)
+		d.Set("decoder.norm_out.bias", x)
+	})
+	_, err := Import(o)
+	trainertest.Refused(t, err, "file.ckpt: decoder.norm_out.bias: it holds +Inf")
+}
+
+// Weights in this program's own order are recognised, and not taken for a file of the project.
+func TestOwnWeightsAreNotTheirs(t *testing.T) {
+	for _, file := range []string{"checkpoint.om_image.ckpt", "checkpoint.vidtok_weights.weights.safetensors"} {
+		c := caseOf(t, file)
+		o := c.options(t)
+		r, err := Import(o)
+		trainertest.Check(t, err)
+		own := filepath.Join(o.Out, "checkpoints", r.Checkpoint, checkpoint.ModelFile)
+		d, err := Describe(own)
+		trainertest.Check(t, err)
+		o.File, o.Out = own, filepath.Join(t.TempDir(), "again")
+		_, err = Import(o)
+		trainertest.Refused(t, err, "in the order of this program", "train --init", "export --to "+c.family())
+		if !strings.Contains(d.Mismatch, "in the order of this program") {
+			t.Errorf("described as %+v", d)
+		}
+	}
+}

@@ -98,8 +98,12 @@ func Import(o ImportOptions) (r Imported, err error) {
 			return err
 		}
 		done := 0
-		err := checkpoint.NewStore(filepath.Join(dir, "checkpoints")).SaveWeights(l, snap, func(i int, dst []float32) error {
-			if err := o.read(l.Params[i], found[i], dst); err != nil {
+		return checkpoint.NewStore(filepath.Join(dir, "checkpoints")).SaveWeights(l, snap, func(i int, dst []float32) error {
+			err := o.read(l.Params[i], found[i], dst)
+			if at := slices.IndexFunc(dst, notFinite); err == nil && at >= 0 {
+				err = fmt.Errorf("it holds %v, and weights must be finite", dst[at])
+			}
+			if err != nil {
 				return usage.Errorf("%s: %s: %w", o.File, l.Params[i].Name, err)
 			}
 			if done += len(dst); o.Progress != nil {
@@ -107,9 +111,10 @@ func Import(o ImportOptions) (r Imported, err error) {
 			}
 			return nil
 		})
-		return err
 	})
 }
+
+func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
 
 // large is the size in bytes of a tensor whose memory is given back before the next is read.
 const large = 16 << 20
@@ -222,9 +227,18 @@ func (o ImportOptions) version(n network, r *Imported) (string, error) {
 
 // unknown is the error for a file of no known family.
 func unknown(f *file) error {
+	names := slices.Sorted(maps.Keys(f.tensors))
+	if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !strings.Contains(name, averages) }) {
+		return fmt.Errorf("averages alone (%s*), whose names have no dots: the tensors that they are of must be in the file, too", averages)
+	}
 	return fmt.Errorf("tensors of no known family: it holds %s; known are Open-MAGVIT2 (encoder.conv_in.conv_1.weight or encoder.conv_in.weight, decoder.adaptive.*) and VidTok's causal tokenizers"+
-		" (encoder.conv_in.conv.weight, encoder.down_temporal.*); for files of magvit2-pytorch give --from lucidrains", torchfile.Brief(groups(slices.Sorted(maps.Keys(f.tensors))), ", "))
+		" (encoder.conv_in.conv.weight, encoder.down_temporal.*); for files of magvit2-pytorch give --from lucidrains", torchfile.Brief(groups(names), ", "))
 }
+
+// readTypes are the types that weights may have.
+var readTypes = []torchfile.Dtype{torchfile.Float32, torchfile.Float64, torchfile.Float16, torchfile.BFloat16}
+
+const readTypesText = "float32, float64, float16 or bfloat16"
 
 // match finds each parameter's tensor and names what is left out.
 func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found []*torchfile.Tensor, err error) {
@@ -280,6 +294,8 @@ func (o ImportOptions) match(f *file, l checkpoint.Layout, r *Imported) (found [
 			}
 		case !slices.Equal(t.Shape, p.Reference):
 			misfits = append(misfits, fmt.Sprintf("%s is %v, the network has %v", name, t.Shape, p.Reference))
+		case !slices.Contains(readTypes, t.Dtype):
+			misfits = append(misfits, fmt.Sprintf("%s is of %s, want %s", name, t.Dtype, readTypesText))
 		case t.Dtype != torchfile.Float32:
 			converted++
 		}

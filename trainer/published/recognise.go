@@ -68,6 +68,9 @@ func recognise(all tensors) (n network, ok bool, err error) {
 			own := all.within(prefix)
 			rank, adaptive := len(own[first].Shape), own["decoder.adaptive.0.gamma.weight"] != nil
 			switch {
+			case ownOrder(own):
+				n.family = map[bool]string{true: model.OpenMagvit2, false: model.VidTok}[adaptive]
+				err = fmt.Errorf("weights in the order of this program, as its checkpoints and export --to safetensors have them: train --init takes them; export --to %s writes the project's of a run", n.family)
 			case adaptive && (first == "encoder.conv_in.conv_1.weight" && rank == 5 || first == "encoder.conv_in.weight" && rank == 4):
 				n, err = openMagvit2(own, rank == 4)
 			case first == "encoder.conv_in.conv.weight" && rank == 5 && own["encoder.down_temporal.0.block.0.conv1.conv.weight"] != nil:
@@ -82,12 +85,26 @@ func recognise(all tensors) (n network, ok bool, err error) {
 	return n, false, nil
 }
 
+// ownOrder reports whether the encoder's last convolution has its input channels as the last axis, where the
+// projects have a kernel of 1 or 3.
+func ownOrder(t tensors) bool {
+	for _, name := range []string{"encoder.conv_out.conv_1.weight", "encoder.conv_out.conv.weight", "encoder.conv_out.weight"} {
+		if s := t.shape(name); len(s) > 3 && s[len(s)-1] > 3 && s[1] <= 3 {
+			return true
+		}
+	}
+	return false
+}
+
 // multipliers are the widths of levels as multiples of the first one.
-func multipliers(width int, levels int, of func(i int) []int) (m []int, err error) {
+func multipliers(t tensors, width, levels int, name func(i int) string) (m []int, err error) {
 	for i := range levels {
-		s := of(i)
-		if len(s) == 0 || width < 1 || s[0] < width || s[0]%width != 0 {
-			return nil, fmt.Errorf("level %d: its first convolution is of shape %v: want a multiple of %d channels", i, s, width)
+		s := t.shape(name(i))
+		switch {
+		case len(s) == 0:
+			return nil, fmt.Errorf("%s is missing, of a network of %d levels", name(i), levels)
+		case width < 1 || s[0] < width || s[0]%width != 0:
+			return nil, fmt.Errorf("%s is %v: want a multiple of %d channels, those of the first convolution", name(i), s, width)
 		}
 		m = append(m, s[0]/width)
 	}
@@ -117,8 +134,8 @@ func openMagvit2(t tensors, images bool) (n network, err error) {
 	if n.bits, err = latents(t, "decoder.conv_in"+conv); err != nil {
 		return n, err
 	}
-	n.size.Multipliers, err = multipliers(n.width, t.count("decoder.adaptive.%d.gamma.weight"), func(i int) []int {
-		return t.shape(fmt.Sprintf("encoder.down.%d.block.0.conv1", i) + conv)
+	n.size.Multipliers, err = multipliers(t, n.width, t.count("decoder.adaptive.%d.gamma.weight"), func(i int) string {
+		return fmt.Sprintf("encoder.down.%d.block.0.conv1", i) + conv
 	})
 	return n, err
 }
@@ -137,8 +154,8 @@ func vidTok(t tensors) (n network, err error) {
 		return n, fmt.Errorf("the encoder has %d latent channels and the decoder %d: a continuous (KL) tokenizer, which has no codes", out[0], n.bits)
 	}
 	levels := t.count("encoder.down.%d.block.0.conv1.weight")
-	n.size.Multipliers, err = multipliers(n.width, levels, func(i int) []int {
-		return t.shape(fmt.Sprintf("encoder.down.%d.block.0.conv1.weight", i))
+	n.size.Multipliers, err = multipliers(t, n.width, levels, func(i int) string {
+		return fmt.Sprintf("encoder.down.%d.block.0.conv1.weight", i)
 	})
 	for i := range levels {
 		if t[fmt.Sprintf("encoder.down_temporal.%d.downsample.mix_factor", i)] != nil {

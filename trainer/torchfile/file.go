@@ -88,6 +88,8 @@ func Read(r io.ReaderAt, size int64, limits Limits) (*File, error) {
 		return readLegacy(r, size, limits)
 	}
 	switch {
+	case size == 0:
+		return nil, fmt.Errorf("an empty file; want one of torch.save")
 	case bytes.HasPrefix(start, []byte{0x80}):
 		return nil, fmt.Errorf("a bare pickle, not a file of torch.save: want its zip archive, or the magic number of torch before 1.6")
 	case !bytes.HasPrefix(start, []byte("PK\x03\x04")):
@@ -119,12 +121,17 @@ type archive struct {
 func readArchive(r io.ReaderAt, size int64, limits Limits) (*archive, error) {
 	z, err := zip.NewReader(r, size)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: it is damaged, or its end is missing", err)
 	}
 	if len(z.File) > limits.Entries {
 		return nil, fmt.Errorf("archive of %d entries; %d are the most", len(z.File), limits.Entries)
 	}
 	a := &archive{r: r, entries: make(map[string]*zip.File, len(z.File)), storages: map[string]*storage{}}
+	for _, f := range z.File {
+		if path.Base(f.Name) == "constants.pkl" {
+			return nil, fmt.Errorf("a TorchScript archive (it holds %.100q), not a checkpoint: load it by torch.jit.load, and save its state_dict() by torch.save", f.Name)
+		}
+	}
 	for _, f := range z.File {
 		if dir, name := path.Split(f.Name); name == "data.pkl" && strings.Count(dir, "/") == 1 {
 			if a.root != "" && a.root+"/" != dir {
@@ -144,8 +151,6 @@ func readArchive(r io.ReaderAt, size int64, limits Limits) (*archive, error) {
 			return nil, fmt.Errorf("archive entry %.100q is outside %.100q", f.Name, a.root)
 		case a.entries[name] != nil:
 			return nil, fmt.Errorf("archive holds %.100q twice", f.Name)
-		case name == "constants.pkl":
-			return nil, fmt.Errorf("a TorchScript archive (it holds %.100q), not a checkpoint", f.Name)
 		case f.Method != zip.Store || f.CompressedSize64 != f.UncompressedSize64 || f.Flags&1 != 0:
 			return nil, fmt.Errorf("archive entry %.100q is compressed or encrypted; torch.save stores its entries as they are", f.Name)
 		case f.UncompressedSize64 > left: // entries that share bytes would add up to more than the file

@@ -82,14 +82,19 @@ func TestEveryDtypeAndView(t *testing.T) {
 
 func TestRefusedArchives(t *testing.T) {
 	good := pk("}")
-	deflated := func() []byte {
+	deflated := func(names ...string) []byte {
 		var out bytes.Buffer
 		z := zip.NewWriter(&out)
-		w, err := z.Create("archive/data.pkl")
-		if err == nil {
-			_, err = w.Write(make([]byte, 100<<20))
+		for _, name := range names {
+			w, err := z.Create(name)
+			if err == nil {
+				_, err = w.Write(make([]byte, 100<<20/len(names)))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err != nil || z.Close() != nil {
+		if err := z.Close(); err != nil {
 			t.Fatal(err)
 		}
 		return out.Bytes()
@@ -123,13 +128,15 @@ func TestRefusedArchives(t *testing.T) {
 	for message, data := range map[string][]byte{
 		"not a file of torch.save":       []byte("hello, this is text"),
 		"a bare pickle":                  []byte("\x80\x02}."),
-		"starts with , want":             {},
+		"an empty file":                  {},
+		"or its end is missing":          archiveOf(t, good)[:100],
 		"without NAME/data.pkl":          bytes.ReplaceAll(archiveOf(t, good), []byte("archive/data.pkl"), []byte("archive/data.txt")),
 		"two pickles":                    bytes.ReplaceAll(archiveOf(t, good, "data/p__", good), []byte("archive/data/p__"), []byte("archivX/data.pkl")),
 		"holds \"archive/data/0\" twice": archiveOf(t, good, "data/0", "", "data/0", ""),
 		"is outside \"archive\"":         outside,
 		"TorchScript":                    archiveOf(t, good, "constants.pkl", good),
-		"compressed or encrypted":        deflated(),
+		"save its state_dict() by":       deflated("archive/data.pkl", "archive/constants.pkl"),
+		"compressed or encrypted":        deflated("archive/data.pkl"),
 		"longer than the file":           overlapping(),
 		"byte order \"big\"":             archiveOf(t, good, "byteorder", "big"),
 		"17 bytes; 16 are the most":      archiveOf(t, good, "byteorder", strings.Repeat("little", 3)[:17]),

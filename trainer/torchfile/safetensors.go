@@ -33,6 +33,9 @@ func safetensorsOf(f *os.File) (list []NamedTensor, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if info.Size() == 0 {
+		return nil, fmt.Errorf("an empty file")
+	}
 	var n [8]byte
 	if _, err := io.ReadFull(f, n[:]); err != nil {
 		return nil, err
@@ -66,6 +69,9 @@ func safetensorsOf(f *os.File) (list []NamedTensor, err error) {
 	for name, h := range header {
 		dtype := safetensorsTypes[h.DType]
 		if dtype == "" {
+			dtype = unreadTypes[h.DType]
+		}
+		if dtype == "" {
 			return nil, fmt.Errorf("%.100q is %.20s; want F32, F64, F16 or BF16: convert the weights to float32 before saving", name, h.DType)
 		}
 		elements, err := count(h.Shape)
@@ -73,7 +79,7 @@ func safetensorsOf(f *os.File) (list []NamedTensor, err error) {
 			return nil, fmt.Errorf("%.100q: %w", name, err)
 		}
 		if h.Offsets[0] < 0 || h.Offsets[1] > rest || h.Offsets[1]-h.Offsets[0] != int64(elements)*int64(dtype.Size()) {
-			return nil, fmt.Errorf("%.100q of shape %v is at bytes %v of %d", name, h.Shape, h.Offsets, rest)
+			return nil, fmt.Errorf("%.100q of shape %v is at bytes %v of %d: the header is wrong, or the end of the file is missing", name, h.Shape, h.Offsets, rest)
 		}
 		at := io.NewSectionReader(f, 8+int64(size)+h.Offsets[0], h.Offsets[1]-h.Offsets[0])
 		s := &storage{name: name, dtype: dtype, elements: elements, at: at, checked: true}

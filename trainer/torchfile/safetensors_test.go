@@ -2,6 +2,8 @@ package torchfile
 
 import (
 	"encoding/binary"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +40,31 @@ func TestOpenSafetensors(t *testing.T) {
 	}
 }
 
+// Tensors of types that are not read may be beside others.
+func TestOpenSafetensorsOfOtherTypes(t *testing.T) {
+	header := `{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}`
+	at := 4
+	types := slices.Sorted(maps.Keys(unreadTypes))
+	for _, name := range types {
+		size := unreadTypes[name].Size()
+		header += fmt.Sprintf(`,"%s":{"dtype":"%[1]s","shape":[1],"data_offsets":[%d,%d]}`, name, at, at+size)
+		at += size
+	}
+	list, closeFile, err := OpenSafetensors(safetensorsFile(t, header+"}", make([]byte, at)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFile()
+	if len(list) != len(types)+1 {
+		t.Fatalf("%d tensors, want %d", len(list), len(types)+1)
+	}
+	for _, x := range list {
+		if _, err := x.Float32s(); (err == nil) != (x.Name == "a") || err != nil && !strings.Contains(err.Error(), string(x.Dtype)) {
+			t.Errorf("%s: %v", x.Name, err)
+		}
+	}
+}
+
 // Damage is found before a value is read.
 func TestOpenSafetensorsRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -50,7 +77,7 @@ func TestOpenSafetensorsRefuses(t *testing.T) {
 		"overlap":     {`{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 8, "overlap"},
 		"shape":       {`{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,4]}}`, 4, "is at bytes"},
 		"negative":    {`{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, 4, "negative"},
-		"type":        {`{"x":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}`, 4, "F8_E4M3; want F32"},
+		"type":        {`{"x":{"dtype":"F4","shape":[4],"data_offsets":[0,4]}}`, 4, "F4; want F32"},
 		"no header":   {`{`, 0, "header"},
 		"not objects": {`{"x":1}`, 0, "header"},
 	} {

@@ -88,6 +88,9 @@ func onlyState(root *Dict) (found *Dict, path []string, err error) {
 	}
 	switch len(dicts) {
 	case 0:
+		if len(keys) == 0 {
+			keys = []string{"nothing"}
+		}
 		return nil, nil, fmt.Errorf("no tensors: neither a state_dict nor a dict with one under %s; it holds %s", strings.Join(stateDictKeys, ", "), Brief(keys, ", "))
 	case 1:
 		return found, path, nil
@@ -147,6 +150,11 @@ func UnwrapAll(tensors []NamedTensor) ([]NamedTensor, error) {
 // safetensorsTypes are the types of the safetensors format that are read.
 var safetensorsTypes = map[string]Dtype{
 	"F64": Float64, "F32": Float32, "F16": Float16, "BF16": BFloat16, "I64": Int64, "I32": Int32, "I16": Int16, "I8": Int8, "U8": Uint8, "BOOL": Bool,
+}
+
+// unreadTypes are those whose tensors may be beside the ones that are wanted.
+var unreadTypes = map[string]Dtype{
+	"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "U16": "uint16", "U32": "uint32", "U64": "uint64", "C64": "complex64",
 }
 
 // maxSafetensors bounds the size of a .safetensors file, which is read into memory.

@@ -30,7 +30,7 @@ const (
 // unconverted are types that are named in messages but not converted, with the bytes of an element. torch saves them in
 // untyped storages.
 var unconverted = map[Dtype]int{
-	"float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1, "uint16": 2, "uint32": 4, "uint64": 8,
+	"float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1, "uint16": 2, "uint32": 4, "uint64": 8, "complex64": 8,
 }
 
 // storageClasses pairs each Dtype with the class torch.<name> and the size of an element in bytes.

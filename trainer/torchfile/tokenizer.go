@@ -103,7 +103,7 @@ func namedTensors(d *Dict) (list []NamedTensor, others map[string]string, err er
 	for _, e := range d.Entries {
 		name, ok := e.Key.(string)
 		if !ok {
-			return nil, nil, fmt.Errorf("%s as a tensor's name", kind(e.Key))
+			return nil, nil, fmt.Errorf("%s as a tensor's name; want a string", kind(e.Key))
 		}
 		t, ok := e.Value.(*Tensor)
 		if !ok {
