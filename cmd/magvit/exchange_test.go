@@ -2,10 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"magvit/trainer/trainertest"
 )
 
 // reference is a tokenizer file of magvit2-pytorch, for clips of 16×16 pixels.
@@ -19,6 +22,20 @@ func absolute(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// The file of an import that fails is named once.
+func TestImportNamesTheFileOnce(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "weights.ckpt")
+	trainertest.Check(t, os.WriteFile(file, []byte("hello, this is text"), 0o666))
+	for _, from := range []string{"lucidrains", "open-magvit2", "vidtok"} {
+		var stderr strings.Builder
+		status := run(t.Context(), []string{"magvit", "import", "--from", from, file, "--out", filepath.Join(dir, "run")}, io.Discard, &stderr)
+		if status != badInput || strings.Count(stderr.String(), "weights.ckpt") != 1 {
+			t.Errorf("%s: exit %d, %q", from, status, stderr.String())
+		}
+	}
 }
 
 // TestImportUseExport: another's checkpoint is imported, evaluated, trained on,

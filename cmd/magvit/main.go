@@ -82,8 +82,12 @@ func (p pipe) Write(b []byte) (int, error) {
 
 // run executes a command line and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	app := newApp(stdout, stderr)
+	results := &checkedWriter{Writer: stdout}
+	app := newApp(results, stderr)
 	err := app.RunContext(ctx, arrange(app, args))
+	if err == nil {
+		err = results.err
+	}
 	if err == nil {
 		return done
 	}
@@ -96,6 +100,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "magvit: %s\n", printable(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")))
 	}
 	return status
+}
+
+// checkedWriter keeps the first error, for what does not look at it, as the writers of help.
+type checkedWriter struct {
+	io.Writer
+	err error
+}
+
+func (w *checkedWriter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
 }
 
 // maxMessage bounds the bytes of a message.

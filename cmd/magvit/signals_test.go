@@ -126,3 +126,18 @@ func TestFullLogCostsTheLog(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Results and help that cannot be written are no success.
+func TestFullOutputFails(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{{"--help"}, {"train", "--help"}, {"--version"}, {"presets"}, {"version", "--json"}} {
+		var stderr strings.Builder
+		if status := run(t.Context(), append([]string{"magvit"}, args...), full, &stderr); status != badInput || !strings.Contains(stderr.String(), "no space left on device") {
+			t.Errorf("%v: exit %d, %q", args, status, stderr.String())
+		}
+	}
+}
