@@ -109,9 +109,11 @@ func benchRankStep(c *cli.Context, be kernels.Backend, net model.Network, cfg co
 			return err
 		}
 	}
-	if _, r.Alone, err = alone.time(c.Context, c.Int("steps")); err != nil {
+	took, err := alone.time(c.Context, c.Int("steps"))
+	if err != nil {
 		return err
 	}
+	r.Alone = took.median
 	plan := alone.steps.Program().Plan
 	launches, err := plan.Times()
 	if err != nil {
@@ -127,9 +129,10 @@ func benchRankStep(c *cli.Context, be kernels.Backend, net model.Network, cfg co
 		if err != nil {
 			return err
 		}
-		if r.MinSeconds, r.MedianSeconds, err = shared.time(c.Context, c.Int("steps")); err != nil || !g.First() {
+		if took, err = shared.time(c.Context, c.Int("steps")); err != nil || !g.First() {
 			return err
 		}
+		r.MinSeconds, r.MedianSeconds = took.least, took.median
 	}
 	if c.Bool("json") {
 		return printJSON(c, r)

@@ -32,6 +32,7 @@ func benchStepCommand() *cli.Command {
 			&cli.StringFlag{Name: "preset", Usage: "the preset `NAME` (magvit presets lists them)"},
 			&cli.IntFlag{Name: "batch", DefaultText: "the preset's", Usage: "clips in a batch"},
 			&cli.IntFlag{Name: "frames", DefaultText: "the preset's, or 16", Usage: "frames of a clip"},
+			&cli.IntFlag{Name: "size", DefaultText: "the preset's", Usage: "side of a frame in pixels, of crops or clips"},
 			&cli.IntFlag{Name: "steps", Value: 10, Usage: "steps to measure, after one that is not measured"},
 			&cli.IntFlag{Name: "ranks", Usage: "predict the step of `N` ranks on CPUs that share the batch, and measure it under mpirun; with --plan, of 1, 2, 4 … up to N GPUs with the same batch each"},
 			&cli.StringFlag{Name: "link", Usage: "`LATENCY,RATE` between ranks: µs of an exchange, and GB/s that each sends; magvit bench reduce measures them"},
@@ -85,6 +86,7 @@ type stepResult struct {
 	Steps             int     `json:"steps"`
 	MinSeconds        float64 `json:"min_s"`
 	MedianSeconds     float64 `json:"median_s"`
+	CPUSeconds        float64 `json:"cpu_s"`                // of all cores, the mean
 	ListMinSeconds    float64 `json:"list_min_s,omitempty"` // on a GPU, of steps that are launched kernel by kernel instead of as a graph
 	ListMedianSeconds float64 `json:"list_median_s,omitempty"`
 	ClipsPerSecond    float64 `json:"clips_per_s"` // at the median
@@ -106,7 +108,7 @@ func benchStep(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range []string{"batch", "frames", "steps"} {
+	for _, f := range []string{"batch", "frames", "size", "steps"} {
 		if c.IsSet(f) && c.Int(f) < 1 {
 			return usagef("--%s %d: want 1 or more", f, c.Int(f))
 		}
@@ -149,8 +151,12 @@ func benchStep(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	shape := model.Shape{N: cfg.Train.Batch, T: net.Padded(either(c.Int("frames"), cfg.Data.Frames, 16)), H: cfg.Model.ImageSize, W: cfg.Model.ImageSize}
+	size := either(c.Int("size"), cfg.Model.ImageSize)
+	shape := model.Shape{N: cfg.Train.Batch, T: net.Padded(either(c.Int("frames"), cfg.Data.Frames, 16)), H: size, W: size}
 	if g := cfg.Model.Prior.Grid; cfg.Model.IsPrior() {
+		if c.IsSet("size") {
+			return usagef("--size is for networks that read frames; %s reads codes", c.String("preset"))
+		}
 		shape.H, shape.W = g[1], g[2]
 	}
 	if n := c.Int("batch"); n > 0 {
@@ -182,14 +188,17 @@ func benchStep(c *cli.Context) error {
 	}
 	r := stepResult{Preset: c.String("preset"), Device: describe(be), Precision: kernels.PrecisionOf(be).String(),
 		Batch: shape.N, Frames: shape.T, Size: shape.H, Parameters: net.NumParams(), Steps: c.Int("steps")}
-	if r.MinSeconds, r.MedianSeconds, err = s.time(c.Context, r.Steps); err != nil {
+	took, err := s.time(c.Context, r.Steps)
+	if err != nil {
 		return err
 	}
+	r.MinSeconds, r.MedianSeconds, r.CPUSeconds = took.least, took.median, took.cpu
 	if onGPU {
 		dev.SetGraphs(false)
-		if r.ListMinSeconds, r.ListMedianSeconds, err = s.time(c.Context, r.Steps); err != nil {
+		if took, err = s.time(c.Context, r.Steps); err != nil {
 			return err
 		}
+		r.ListMinSeconds, r.ListMedianSeconds = took.least, took.median
 		dev.SetGraphs(true)
 	}
 	plan := s.steps.Program().Plan
@@ -218,9 +227,9 @@ func benchStep(c *cli.Context) error {
 }
 
 func (r stepResult) write(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%s, %s, %s: %d clips of %d frames, %d×%d; %.2f M parameters\n%.4g s a step (least %.4g s, %d steps), %.3g clips/s, %.1f GFLOP/s, %s of buffers\n",
+	_, err := fmt.Fprintf(w, "%s, %s, %s: %d clips of %d frames, %d×%d; %.2f M parameters\n%.4g s a step (least %.4g s, of the CPU %.4g s, %d steps), %.3g clips/s, %.1f GFLOP/s, %s of buffers\n",
 		r.Preset, r.Device, r.Precision, r.Batch, r.Frames, r.Size, r.Size, float64(r.Parameters)/1e6,
-		r.MedianSeconds, r.MinSeconds, r.Steps, r.ClipsPerSecond, r.GFLOPS, inBytes(uint64(r.PeakBytes)))
+		r.MedianSeconds, r.MinSeconds, r.CPUSeconds, r.Steps, r.ClipsPerSecond, r.GFLOPS, inBytes(uint64(r.PeakBytes)))
 	if err == nil && r.ListMinSeconds > 0 {
 		_, err = fmt.Fprintf(w, "that was with each step captured as a graph; without: %.4g s a step (least %.4g s)\n", r.ListMedianSeconds, r.ListMinSeconds)
 	}
@@ -290,26 +299,33 @@ func newMeasured(be kernels.Backend, net model.Network, cfg config.Config, shape
 	return m, steps.Feed(m.batch)
 }
 
+// stepSeconds are those of steps: the least and the median, and what all cores spent on one, in the mean.
+type stepSeconds struct{ least, median, cpu float64 }
+
 // time measures n steps after one that is not measured: it fills caches and page
 // tables, and is recorded. A step's time is that from the end of the one before it.
-func (m *measured) time(ctx context.Context, steps int) (least, median float64, err error) {
+func (m *measured) time(ctx context.Context, steps int) (stepSeconds, error) {
 	var times []float64
 	var last time.Time
+	var used resources
 	for i := range steps + 1 {
 		if err := ctx.Err(); err != nil {
-			return 0, 0, err
+			return stepSeconds{}, err
 		}
 		if err := m.run(ctx); err != nil {
-			return 0, 0, err
+			return stepSeconds{}, err
 		}
 		now := time.Now()
 		if i > 0 {
 			times = append(times, now.Sub(last).Seconds())
+		} else {
+			used = usedSoFar()
 		}
 		last = now
 	}
+	cpu := (usedSoFar().own - used.own) / float64(steps)
 	slices.Sort(times)
-	return times[0], times[len(times)/2], nil
+	return stepSeconds{times[0], times[len(times)/2], cpu}, nil
 }
 
 // run is one step as the trainer makes it: the next batch goes up while it is at work.

@@ -151,6 +151,7 @@ func TestBadInput(t *testing.T) {
 		"filter":          {[]string{"bench", "--filter", "["}, []string{"--filter"}},
 		"filter nothing":  {[]string{"bench", "--filter", "Attend9"}, []string{"Attend9"}},
 		"bench peak":      {[]string{"bench", "step", "--preset", "tiny", "--plan", "--peak", "790,0,3"}, []string{"--peak 790,0,3", "\"0\""}},
+		"bench size":      {[]string{"bench", "step", "--preset", "prior-demo", "--size", "64"}, []string{"--size", "prior-demo reads codes"}},
 		"bench preset":    {[]string{"bench", "step", "--preset", "none"}, []string{"none", "tiny"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -334,7 +334,7 @@ func TestSmallCommandsPrintJSON(t *testing.T) {
 		"inspect --json " + clips(t) + " " + clips(t):          {"clips"},
 		"inspect --json --data " + clips(t):                    {"clips"},
 		"bench --json --filter=^Add.Len:7 --check":             {"kernels"},
-		"bench step --preset tiny --json --frames 8 --explain": {"gflop"},
+		"bench step --preset tiny --json --frames 8 --explain": {"gflop", "cpu_s"},
 	} {
 		v := printed(t, strings.Fields(line)...)
 		for _, k := range keys {
@@ -345,6 +345,9 @@ func TestSmallCommandsPrintJSON(t *testing.T) {
 	}
 	if v := printed(t, "inspect", clips(t), "--json"); v["clips"] != 24. {
 		t.Errorf("inspect finds %v clips, want 24", v["clips"])
+	}
+	if v := printed(t, "bench", "step", "--preset", "demo", "--batch", "1", "--frames", "8", "--size", "32", "--steps", "1", "--json"); v["size"] != 32. {
+		t.Errorf("bench step --size 32: %v", v)
 	}
 	out, _ := magvit(t, "bench", "step", "--preset", "tiny", "--steps", "1", "--explain")
 	for _, words := range []string{"nodes", "arena", "Conv", "clips/s"} {
