@@ -136,12 +136,12 @@ func TestQuerySums(t *testing.T) {
 	}
 }
 
-// Matrices of every height around whole vectors; what is around the result stays as it is.
+// Matrices of every size around whole vectors; what is around the result stays as it is.
 func TestTransposed(t *testing.T) {
 	for _, isa := range sets(t) {
-		for rows := 1; rows < 36; rows++ {
-			const cols, ldx = 5, 7
-			ldy := rows + 2
+		for n := range 36 * 36 {
+			rows, cols := 1+n/36, 1+n%36
+			ldx, ldy := cols+2, rows+2
 			x, y := make([]float32, rows*ldx), make([]float32, cols*ldy)
 			for i := range x {
 				x[i] = float32(i)
@@ -154,7 +154,7 @@ func TestTransposed(t *testing.T) {
 						want = 2 * x[i*ldx+j]
 					}
 					if y[j*ldy+i] != want {
-						t.Fatalf("%v: %d rows: value %d of column %d is %v, want %v", isa, rows, i, j, y[j*ldy+i], want)
+						t.Fatalf("%v: %d rows of %d: value %d of column %d is %v, want %v", isa, rows, cols, i, j, y[j*ldy+i], want)
 					}
 				}
 			}

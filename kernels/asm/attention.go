@@ -263,7 +263,8 @@ func (s isa) softmaxColumns() {
 	RET()
 }
 
-// transposed generates the copy of a matrix with rows and columns exchanged, by gathers.
+// transposed generates the copy of a matrix with rows and columns exchanged: by squares of a
+// vector's rows, and what is left by gathers.
 func (s isa) transposed() {
 	lanes := s.bytes / 4
 	TEXT("transposed"+s.name, NOSPLIT, "func(y []float32, ldy int, x []float32, ldx, rows, cols int, m float32)")
@@ -279,15 +280,24 @@ func (s isa) transposed() {
 	n, count, from, to, j := GP64(), GP64(), GP64(), GP64(), GP64()
 	Label("rows")
 	MOVQ(rows, n)
-	CMPQ(n, Imm(uint64(lanes)))
-	JLE(LabelRef("some"))
-	MOVQ(U64(lanes), n)
-	Label("some")
-	MOVQ(n, count)
-	m := s.mask(count)
 	MOVQ(x, from)
 	MOVQ(y, to)
 	MOVQ(cols, j)
+	CMPQ(n, Imm(uint64(lanes)))
+	JLT(LabelRef("some"))
+	MOVQ(U64(lanes), n)
+	Label("squares")
+	CMPQ(j, Imm(uint64(lanes)))
+	JLT(LabelRef("some"))
+	s.square(from, ldx, to, ldy, factor)
+	ADDQ(Imm(uint64(s.bytes)), from)
+	SUBQ(Imm(uint64(lanes)), j)
+	JMP(LabelRef("squares"))
+	Label("some")
+	TESTQ(j, j)
+	JZ(LabelRef("next"))
+	MOVQ(n, count)
+	m := s.mask(count)
 	Label("column")
 	v := s.zero()
 	m.gather(Mem{Base: from, Index: index, Scale: 4}, v)
@@ -297,6 +307,7 @@ func (s isa) transposed() {
 	ADDQ(ldy, to)
 	DECQ(j)
 	JNZ(LabelRef("column"))
+	Label("next")
 	ADDQ(Imm(uint64(s.bytes)), y)
 	MOVQ(ldx, from)
 	IMULQ(n, from)
@@ -305,6 +316,70 @@ func (s isa) transposed() {
 	JNZ(LabelRef("rows"))
 	VZEROUPPER()
 	RET()
+}
+
+// square generates the transpose of a square as wide as a vector, times a factor; to moves on by its
+// columns. ldx counts values, ldy bytes.
+func (s isa) square(x, ldx, to, ldy reg.Register, factor vec) {
+	lanes := s.bytes / 4
+	from, step := GP64(), GP64()
+	MOVQ(x, from)
+	MOVQ(ldx, step)
+	SHLQ(Imm(2), step)
+	down := newSteps(step, 4)
+	fours := make([][4]vec, lanes/4) // of four rows: lane l of vector c has column 4·l+c
+	for g := range fours {
+		var v [4]vec
+		for i := range v {
+			v[i] = s.reg()
+			VMOVUPS(down.at(from, i), v[i])
+		}
+		fours[g] = transpose(s.reg, v)
+		if g < len(fours)-1 {
+			LEAQ(Mem{Base: from, Index: step, Scale: 4}, from)
+		}
+	}
+	var apart reg.Register = GP64() // of columns of neighbouring lanes
+	MOVQ(ldy, apart)
+	SHLQ(Imm(2), apart)
+	across := newSteps(apart, len(fours))
+	for c := range 4 {
+		var v []vec
+		for _, f := range fours {
+			v = append(v, f[c])
+		}
+		for l, column := range s.lanes(v) {
+			VMULPS(factor, column, column)
+			VMOVUPS(column, across.at(to, l))
+		}
+		ADDQ(ldy, to)
+	}
+	if s.wide() {
+		apart = across.three
+	}
+	ADDQ(apart, to)
+}
+
+// lanes generates the transpose of the 128-bit lanes of as many vectors.
+func (s isa) lanes(v []vec) []vec {
+	pair := func(order uint64, a, b vec) vec {
+		r := s.reg()
+		if s.wide() {
+			VSHUFF32X4(Imm(order), b, a, r)
+		} else {
+			VPERM2F128(Imm(order), b, a, r)
+		}
+		return r
+	}
+	if !s.wide() {
+		return []vec{pair(0x20, v[0], v[1]), pair(0x31, v[0], v[1])}
+	}
+	const even, odd = 0x88, 0xdd // lanes of each of the two
+	evens, odds := [2]vec{}, [2]vec{}
+	for i := range evens {
+		evens[i], odds[i] = pair(even, v[2*i], v[2*i+1]), pair(odd, v[2*i], v[2*i+1])
+	}
+	return []vec{pair(even, evens[0], evens[1]), pair(even, odds[0], odds[1]), pair(odd, evens[0], evens[1]), pair(odd, odds[0], odds[1])}
 }
 
 // gather loads values at a vector of addresses.

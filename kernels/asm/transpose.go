@@ -6,11 +6,11 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// transpose generates the transpose of four rows of four values.
-func transpose(x [4]reg.VecVirtual) [4]reg.VecVirtual {
-	var t, y [4]reg.VecVirtual
+// transpose generates the transpose of four rows of four values, in each 128-bit lane of vectors.
+func transpose(next func() vec, x [4]vec) [4]vec {
+	var t, y [4]vec
 	for i := range t {
-		t[i], y[i] = XMM(), XMM()
+		t[i], y[i] = next(), next()
 	}
 	VUNPCKLPS(x[1], x[0], t[0])
 	VUNPCKHPS(x[1], x[0], t[1])
@@ -53,7 +53,7 @@ func quads(back bool) {
 			VMOVUPS(columns[i], x[i])
 		}
 	}
-	for i, y := range transpose(x) {
+	for i, y := range transpose(XMM, x) {
 		if back {
 			VMOVUPS(y, columns[i])
 		} else {
@@ -126,7 +126,7 @@ func thirds(back bool) {
 			VXORPS(x[i], x[i], x[i])
 		}
 	}
-	for i, y := range transpose(x) {
+	for i, y := range transpose(XMM, x) {
 		at := Mem{Base: wide, Disp: 12 * i}
 		switch {
 		case back && i < 3:
