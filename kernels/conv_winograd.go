@@ -209,25 +209,23 @@ func (p *winograd) stages(c *CPU, fill winogradFill, e winogradEpilogue) (all []
 	return all
 }
 
-// winogradFill writes the weights of rows of U, see pack.
-type winogradFill func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan)
+// winogradFill lists where the 3×3 weights of rows of U begin, from row k of a tap in time on, for
+// the channels of a panel, and returns for how many rows, which follow one another there. Weights
+// that are not in place it copies to scratch.
+type winogradFill func(list *[36]*float32, scratch, w []float32, tap, k, rows int, panel winogradSpan) (listed int)
 
-// pack is the stage that makes U of a group. fill writes the weights of a row of U to the 3×3 taps
-// at dst, which are the given number of values apart: row k of a tap in time, for the
-// channels of a panel.
+// pack is the stage that makes U of a group.
 func (p *winograd) pack(c *CPU, group []winogradSpan, fill winogradFill) stage {
 	per := ceilDiv(p.c, winogradPackRows)
 	return stage{tasks: len(group) * len(p.offsets) * per, do: func(args [][]float32, task, worker int) {
 		panel := group[task/(len(p.offsets)*per)]
 		tap, k := task/per%len(p.offsets), task%per*winogradPackRows
-		rows := min(winogradPackRows, p.c-k)
-		g, list := c.scratch[worker], &p.workers[worker].pixels
-		apart := rows * panel.n
-		fill(g, apart, args[2], tap, k, rows, panel)
-		for q := range 9 {
-			list[q] = &g[q*apart]
+		u, list := p.u(c, group, panel)[tap*p.c*panel.n:], &p.workers[worker].pixels
+		for end := min(k+winogradPackRows, p.c); k < end; {
+			n := fill(list, c.scratch[worker], args[2], tap, k, end-k, panel)
+			p.weights(&u[k*panel.n], p.uPlane(panel), &list[0], 0, n*panel.n, 0)
+			k += n
 		}
-		p.weights(&p.u(c, group, panel)[(tap*p.c+k)*panel.n], p.uPlane(panel), &list[0], 0, apart, 0)
 	}}
 }
 
@@ -390,14 +388,17 @@ func (s Conv) winograd(c *CPU, f *winogradForm) []stage {
 	if s.Residual {
 		e.r = 4
 	}
-	return p.stages(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
-		n := min(panel.n, s.O-panel.at) // of them, the channels that there are
+	return p.stages(c, func(list *[36]*float32, scratch, w []float32, tap, k, rows int, panel winogradSpan) int {
+		n, apart := min(panel.n, s.O-panel.at), rows*panel.n // channels that there are, and values of a tap
 		if n < panel.n {
-			clear(dst[:9*apart])
+			clear(scratch[:9*apart])
 		}
 		for q := range 9 {
-			c.vec().transposed(dst[q*apart:], panel.n, w[((panel.at*s.KT+tap)*9+q)*s.C+k:], s.taps(), n, rows, 1)
+			dst := scratch[q*apart:]
+			c.vec().transposed(dst, panel.n, w[((panel.at*s.KT+tap)*9+q)*s.C+k:], s.taps(), n, rows, 1)
+			list[q] = &dst[0]
 		}
+		return rows
 	}, e)
 }
 
@@ -417,11 +418,10 @@ func (s ConvGradX) winograd(c *CPU, f *winogradForm) []stage {
 	if s.Residual {
 		e.r = next
 	}
-	return p.stages(c, func(dst []float32, apart int, w []float32, tap, k, rows int, panel winogradSpan) {
-		for i := range rows {
-			for q := range 9 {
-				copy(dst[q*apart+i*panel.n:][:panel.n], w[(((k+i)*s.KT+tap)*9+8-q)*s.C+panel.at:])
-			}
+	return p.stages(c, func(list *[36]*float32, _, w []float32, tap, k, _ int, panel winogradSpan) int {
+		for q := range 9 {
+			list[q] = &w[((k*s.KT+tap)*9+8-q)*s.C+panel.at]
 		}
+		return 1
 	}, e)
 }
