@@ -45,15 +45,18 @@ const (
 	stripPixels = 128
 )
 
+// inLines says that frames of h lines of w pixels are no better gathered.
+func inLines(t tiles, h, w int) bool { return w%t.group() == 0 && h*w >= 32 }
+
 // newStrip adds the chunks to the product; nil if its rows are better gathered.
 func newStrip(p *product) *strip {
-	group := p.tiles.group()
 	step := p.sw * p.channels * p.prec.bytes()
-	if p.direct || p.k() == 0 || len(p.lines) == 0 || p.w%group != 0 || p.h*p.w < 32 || step%4096 == 0 {
+	if p.direct || p.k() == 0 || len(p.lines) == 0 || !inLines(p.tiles, p.h, p.w) || step%4096 == 0 {
 		return nil
 	}
 	s := &strip{h: 1, w: p.w}
 	if p.w > stripPixels {
+		group := p.tiles.group()
 		s.w = (ceilDiv(p.w, ceilDiv(p.w, stripPixels)) + group - 1) / group * group
 	} else {
 		s.h = ceilDiv(p.h, ceilDiv(p.h, min(p.h, stripPixels/p.w)))

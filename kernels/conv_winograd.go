@@ -86,7 +86,11 @@ func newWinograd(c *CPU, f *winogradForm, n int, result, source [3]int, channels
 			rows = winogradWideRows
 		}
 	}
-	p.winogradTiling = newWinogradTiling(f.m, n, result, alike, rows, minTasks/4)
+	tasks := minTasks / 4
+	if p.planes()*len(offsets)*p.o*p.c > winogradWide {
+		tasks = 1 // as each block reads U
+	}
+	p.winogradTiling = newWinogradTiling(f.m, n, result, alike, rows, tasks)
 	for at := 0; at < p.o; {
 		cols := p.tiles.at(p.o - at).cols
 		p.panels = append(p.panels, winogradSpan{at, cols})
@@ -230,32 +234,39 @@ func (p *winograd) pack(c *CPU, group []winogradSpan, fill winogradFill) stage {
 }
 
 // multiply is the stage that makes a group's channels of the result, of args[0] from args[1].
-// The last group also applies an activation that the transforms do not have, to all.
+// The last group also applies an activation that the transforms do not have, to all. Where there are
+// fewer blocks than workers, several tasks each take some panels of a block.
 func (p *winograd) multiply(c *CPU, group []winogradSpan, e winogradEpilogue, last bool) stage {
-	return stage{tasks: p.tasks(), do: func(args [][]float32, task, worker int) {
+	after, share := e.act != None && e.act != ELU, 1
+	if !after {
+		share = min(len(group), ceilDiv(c.workers, p.blocks()))
+	}
+	return stage{tasks: p.blocks() * share, do: func(args [][]float32, task, worker int) {
 		w := &p.workers[worker]
 		v := c.scratch[worker]
 		m := v[p.planes()*p.vPlane:]
-		clip, s0, s := p.span(task)
-		p.transformSource(w, v, args[1], clip, s0, s)
+		s0, s := p.span(task / share)
+		p.transformSource(w, v, args[1], s0, s)
 		p.segments(w, s)
-		for i, panel := range group {
-			p.products(c, w, m, v, group, i, s)
-			p.transformSums(w, e, args, m, panel, clip, s0, s)
+		part := task % share
+		panels := group[part*len(group)/share : (part+1)*len(group)/share]
+		for i, panel := range panels {
+			p.products(c, w, m, v, group, panels[i:], s)
+			p.transformSums(w, e, args, m, panel, s0, s)
 		}
-		if last && e.act != None && e.act != ELU {
-			p.activate(c, e, args, clip, s0, s)
+		if last && after {
+			p.activate(c, e, args, s0, s)
 		}
 	}}
 }
 
 // transformSource writes V.
-func (p *winograd) transformSource(w *winogradWorker, v, x []float32, clip, s0, s int) {
+func (p *winograd) transformSource(w *winogradWorker, v, x []float32, s0, s int) {
 	size := p.srcH * p.srcW * p.c
 	for t := range p.srcT {
 		for q := range s {
-			f, top, left := p.place(s0 + q)
-			winogradPixels(&w.pixels, p.size(), x[(clip*p.srcT+t+f)*size:], p.srcH, p.srcW, p.c, top-p.ph, left-p.pw, p.zeros)
+			clip, top, left := p.place(s0 + q)
+			winogradPixels(&w.pixels, p.size(), x[(clip*p.srcT+t)*size:], p.srcH, p.srcW, p.c, top-p.ph, left-p.pw, p.zeros)
 			p.input(&v[(t*s+q)*p.ldv], p.vPlane, &w.pixels[0], 0, p.c, p.side*p.c)
 		}
 	}
@@ -275,10 +286,10 @@ func (p *winograd) segments(w *winogradWorker, s int) {
 	}
 }
 
-// products writes M for a panel of result channels, one of a group. While a plane is computed,
+// products writes M for the first of some panels of a group. While a plane is computed,
 // the next one's values of U and V are fetched.
-func (p *winograd) products(c *CPU, w *winogradWorker, m, v []float32, group []winogradSpan, number, s int) {
-	panel := group[number]
+func (p *winograd) products(c *CPU, w *winogradWorker, m, v []float32, group, panels []winogradSpan, s int) {
+	panel := panels[0]
 	cols, u := panel.n, p.u(c, group, panel)
 	size := p.srcT * s * p.ldv
 	for plane := range p.planes() {
@@ -286,8 +297,8 @@ func (p *winograd) products(c *CPU, w *winogradWorker, m, v []float32, group []w
 		var f prefetch
 		if plane+1 < p.planes() {
 			f = prefetch{u[(plane+1)*p.uPlane(panel):][:p.k()*cols], v[(plane+1)*p.vPlane:][:size]}
-		} else if number+1 < len(group) {
-			f = prefetch{p.u(c, group, group[number+1])[:p.k()*group[number+1].n], v[:size]}
+		} else if len(panels) > 1 {
+			f = prefetch{p.u(c, group, panels[1])[:p.k()*panels[1].n], v[:size]}
 		}
 		segments := w.segments
 		for _, r := range p.runs {
@@ -306,7 +317,7 @@ func (p *winograd) products(c *CPU, w *winogradWorker, m, v []float32, group []w
 }
 
 // transformSums writes the result's channels of a panel.
-func (p *winograd) transformSums(w *winogradWorker, e winogradEpilogue, args [][]float32, m []float32, panel winogradSpan, clip, s0, s int) {
+func (p *winograd) transformSums(w *winogradWorker, e winogradEpilogue, args [][]float32, m []float32, panel winogradSpan, s0, s int) {
 	size := p.h * p.w * p.o
 	bias := p.zeros
 	if e.bias > 0 {
@@ -321,8 +332,8 @@ func (p *winograd) transformSums(w *winogradWorker, e winogradEpilogue, args [][
 	}
 	for t := range p.frames {
 		for q := range s {
-			f, top, left := p.place(s0 + q)
-			at := (clip*p.frames + t + f) * size
+			clip, top, left := p.place(s0 + q)
+			at := (clip*p.frames + t) * size
 			winogradPixels(&w.pixels, p.side, args[0][at:], p.h, p.w, p.o, top, left, w.outside)
 			if e.r > 0 && !after {
 				winogradPixels(&w.r, p.side, args[e.r][at:], p.h, p.w, p.o, top, left, p.zeros)
@@ -352,15 +363,15 @@ func (p *winograd) transformSums(w *winogradWorker, e winogradEpilogue, args [][
 
 // activate applies an activation, or its slope, that the transforms do not have to the
 // lines of a block, and adds what follows an activation.
-func (p *winograd) activate(c *CPU, e winogradEpilogue, args [][]float32, clip, s0, s int) {
+func (p *winograd) activate(c *CPU, e winogradEpilogue, args [][]float32, s0, s int) {
 	for t := range p.frames {
 		for q := s0; q < s0+s; {
-			f, top, left := p.place(q)
+			clip, top, left := p.place(q)
 			n := min(p.cols-left/p.side, s0+s-q) // tiles of a row
 			q += n
 			right := min(left+n*p.side, p.w)
 			for h := top; h < min(top+p.side, p.h); h++ {
-				at := (((clip*p.frames+t+f)*p.h+h)*p.w + left) * p.o
+				at := (((clip*p.frames+t)*p.h+h)*p.w + left) * p.o
 				to := at + (right-left)*p.o
 				y := args[0][at:to]
 				if e.s > 0 {

@@ -109,7 +109,7 @@ func (c *CPU) winograd(spec Spec) *winogradForm {
 		return &forms[1]
 	}
 	_, gradW := spec.(ConvGradW)
-	best, least := (*winogradForm)(nil), s.directCost()
+	best, least := (*winogradForm)(nil), s.directCost(c.productTiles(), gradW)
 	for i := range forms {
 		if cost := s.winogradCost(forms[i].m, gradW); cost < least {
 			best, least = &forms[i], cost
@@ -118,13 +118,14 @@ func (c *CPU) winograd(spec Spec) *winogradForm {
 	return best
 }
 
-// The cost model counts multiply-adds. A transform of one value of the transform domain
-// costs as much as the multiply-adds below, mostly because these values leave L1; measured
-// with AVX-512 on a Cascade Lake for 64 to 128 channels.
+// The cost model counts multiply-adds. A value of the transform domain costs as much as the
+// multiply-adds below to transform, mostly because these values leave L1, and one of the weights
+// to pack for direct sums; measured with AVX-512 on a Zen 5 for 48 to 512 channels.
 const (
 	winogradPixelCost  = 30 // of V, M and Y
-	winogradWeightCost = 50 // of U
+	winogradWeightCost = 20 // of U
 	winogradGradCost   = 10 // of M, from which gradients of weights are made once a block
+	directWeightCost   = 15
 )
 
 // tapsInTime is how many pairs of a result frame and a tap on a frame of the input a clip
@@ -139,9 +140,18 @@ func (s Conv) tapsInTime() int {
 	return n
 }
 
-func (s Conv) directCost() float64 {
-	_, h, w := s.Out()
-	return float64(s.N*s.tapsInTime()*h*w) * float64(9*s.C*s.O)
+// directCost is that of direct sums. Gathered rows have the frames, too, that are not there.
+func (s Conv) directCost(t tiles, gradW bool) float64 {
+	frames, h, w := s.Out()
+	weights := float64(9 * s.C * s.O)
+	if gradW {
+		return float64(s.N*s.tapsInTime()*h*w) * weights
+	}
+	taps := s.tapsInTime()
+	if !inLines(t, h, w) {
+		taps = frames * s.KT
+	}
+	return (float64(s.N*taps*h*w) + float64(directWeightCost*s.KT)) * weights
 }
 
 // winogradCost is that of F(m×m,3×3): the products, the transforms of all tiles, and

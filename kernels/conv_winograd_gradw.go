@@ -12,7 +12,6 @@ type winogradGrad struct {
 	winogradTiling
 	tiles          tiles
 	srcT           int // frames of a clip of the input; 1 where each frame is computed on its own
-	together       int // clips of a block
 	offsets        []int
 	x, y           []winogradSpan // panels of channels
 	ranges         []winogradSpan // of x's panels
@@ -45,10 +44,6 @@ func newWinogradGrad(c *CPU, f *winogradForm, s Conv) *winogradGrad {
 		g.srcT = 1
 	}
 	g.winogradTiling = newWinogradTiling(f.m, s.N, [3]int{t, h, w}, alike, winogradGradRows, 1)
-	g.together = 1
-	if g.block == g.perFrame {
-		g.together = max(1, min(g.clips, winogradGradRows/(g.frames*g.block)))
-	}
 	g.x, g.y = g.split(s.C), g.split(s.O)
 	blocks := g.blocks()
 	per := max(1, winogradRange/g.x[0].n) // panels of a range
@@ -64,20 +59,15 @@ func newWinogradGrad(c *CPU, f *winogradForm, s Conv) *winogradGrad {
 	g.zeros = alignedFloats(max(s.C, s.O))
 	g.workers = make([]winogradWorker, c.workers)
 	for i := range g.workers {
-		g.workers[i].segments = make([]segment, g.together*s.KT)
+		g.workers[i].segments = make([]segment, s.KT)
 	}
 	cols := g.x[0].n
-	g.xPlane = winogradPlane(g.srcT * g.block * g.together * cols)
-	g.yPlane = winogradPlane(g.frames * g.block * g.together * cols)
+	g.xPlane = winogradPlane(g.srcT * g.block * cols)
+	g.yPlane = winogradPlane(g.frames * g.block * cols)
 	g.mPlane = cols*cols + 5*16
 	c.reserve(g.planes() * (per*g.xPlane + len(g.y)*g.yPlane + s.KT*g.mPlane))
 	c.reserveShared((g.parts - 1) * s.O * s.taps())
 	return g
-}
-
-// blocks is how many blocks of tiles there are.
-func (g *winogradGrad) blocks() int {
-	return ceilDiv(g.clips, g.together) * ceilDiv(g.perFrame, g.block)
 }
 
 // split cuts channels into panels as wide as tiles.
@@ -101,15 +91,13 @@ func (g *winogradGrad) sums(w *winogradWorker, dw, dy, x []float32, r winogradSp
 	for row := range g.O * g.KT * 9 {
 		clear(dw[row*g.C+c0 : row*g.C+c1])
 	}
-	per := ceilDiv(g.perFrame, g.block)
 	for b := from; b < to; b++ {
-		clip, s0 := b/per*g.together, b%per*g.block
-		s, clips := min(g.block, g.perFrame-s0), min(g.together, g.clips-clip)
-		g.transform(w, v, g.xPlane, g.input, g.size(), x, g.srcT, g.H, g.W, g.C, g.PH, g.PW, panels, clip, clips, s0, s)
-		g.transform(w, y, g.yPlane, g.gradOutput, g.side, dy, g.frames, g.h, g.w, g.O, 0, 0, g.y, clip, clips, s0, s)
+		s0, s := g.span(b)
+		g.transform(w, v, g.xPlane, g.input, g.size(), x, g.srcT, g.H, g.W, g.C, g.PH, g.PW, panels, s0, s)
+		g.transform(w, y, g.yPlane, g.gradOutput, g.side, dy, g.frames, g.h, g.w, g.O, 0, 0, g.y, s0, s)
 		for i, px := range panels {
 			for j, py := range g.y {
-				g.products(w, m, v[i*g.planes()*g.xPlane:], y[j*g.planes()*g.yPlane:], px.n, py.n, clips, s)
+				g.products(w, m, v[i*g.planes()*g.xPlane:], y[j*g.planes()*g.yPlane:], px.n, py.n, s)
 				g.transformSums(w, dw, m, px, py)
 			}
 		}
@@ -118,12 +106,12 @@ func (g *winogradGrad) sums(w *winogradWorker, dw, dy, x []float32, r winogradSp
 
 // transform writes the panels of the tiles of a block, of frames of h·w·c values.
 func (g *winogradGrad) transform(w *winogradWorker, dst []float32, plane int, f func(dst *float32, plane int, src **float32, at, n, ahead int), side int,
-	src []float32, frames, h, width, c, ph, pw int, panels []winogradSpan, clip, clips, s0, s int) {
+	src []float32, frames, h, width, c, ph, pw int, panels []winogradSpan, s0, s int) {
 	size := h * width * c
-	for t := range clips * frames {
+	for t := range frames {
 		for q := range s {
-			frame, top, left := g.place(s0 + q)
-			winogradPixels(&w.pixels, side, src[(clip*frames+t+frame)*size:], h, width, c, top-ph, left-pw, g.zeros)
+			clip, top, left := g.place(s0 + q)
+			winogradPixels(&w.pixels, side, src[(clip*frames+t)*size:], h, width, c, top-ph, left-pw, g.zeros)
 			for i, p := range panels {
 				f(&dst[i*g.planes()*plane+(t*s+q)*p.n], plane, &w.pixels[0], p.at, p.n, g.side*c)
 			}
@@ -133,29 +121,24 @@ func (g *winogradGrad) transform(w *winogradWorker, dst []float32, plane int, f 
 
 // products writes M [taps in time][planes][py][px] of a panel of V and one of Y. While a plane
 // is computed, the next one's values are fetched.
-func (g *winogradGrad) products(w *winogradWorker, m, v, y []float32, px, py, clips, s int) {
-	count := 0
-	for _, d := range g.offsets {
+func (g *winogradGrad) products(w *winogradWorker, m, v, y []float32, px, py, s int) {
+	for i, d := range g.offsets {
 		t0, t1 := max(0, -d), min(g.frames, g.srcT-d)
-		for clip := range clips {
-			w.segments[count] = segment{4 * (clip*g.frames + t0) * s * py, (clip*g.srcT + t0 + d) * s, max(0, t1-t0) * s}
-			count++
-		}
+		w.segments[i] = segment{4 * t0 * s * py, (t0 + d) * s, max(0, t1-t0) * s}
 	}
 	for p := range g.planes() {
 		a, b := y[p*g.yPlane:][:g.yPlane], v[p*g.xPlane:][:g.xPlane]
 		var f prefetch
 		if p+1 < g.planes() {
-			f = prefetch{v[(p+1)*g.xPlane:][:clips*g.srcT*s*px], y[(p+1)*g.yPlane:][:clips*g.frames*s*py]}
+			f = prefetch{v[(p+1)*g.xPlane:][:g.srcT*s*px], y[(p+1)*g.yPlane:][:g.frames*s*py]}
 		}
 		for i := range g.offsets {
 			to := m[(i*g.planes()+p)*g.mPlane:][:g.mPlane]
-			segments := w.segments[i*clips:][:clips]
-			if segments[0].k == 0 {
+			if w.segments[i].k == 0 {
 				clear(to)
 				continue
 			}
-			g.tiles.run(py, px, segments, 0, a, 1, py, matrix{b, px}, g.zeros, 0, to, px, &f)
+			g.tiles.run(py, px, w.segments[i:i+1], 0, a, 1, py, matrix{b, px}, g.zeros, 0, to, px, &f)
 		}
 	}
 }

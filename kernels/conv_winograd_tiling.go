@@ -5,15 +5,15 @@ import (
 )
 
 // winogradTiling cuts frames into tiles of m×m pixels, and these into blocks. A block
-// holds the same tiles of all frames of a clip, so that a tap in time is a shift of rows
-// and a frame is transformed once. Where frames are computed each on its own, all of
-// them count as one of one clip.
+// holds the same tiles of all frames of their clips, so that a tap in time is a shift of rows
+// and a frame is transformed once. Where frames are computed each on its own, each of
+// them counts as a clip.
 type winogradTiling struct {
-	clips, frames, h, w int
-	side                int // of a tile, in pixels
-	rows, cols          int // tiles of a frame
-	perFrame            int // tiles
-	block               int // tiles of a frame in a block; the last one may have fewer
+	frames, h, w int // of a clip
+	side         int // of a tile, in pixels
+	rows, cols   int // tiles of a frame
+	all          int // tiles of a frame of each clip
+	block        int // of them, in a block; the last one may have fewer
 }
 
 const (
@@ -29,37 +29,35 @@ const (
 )
 
 func newWinogradTiling(m, clips int, result [3]int, alike bool, rows, tasks int) winogradTiling {
-	g := winogradTiling{clips: clips, frames: result[0], h: result[1], w: result[2], side: m}
-	g.rows, g.cols = ceilDiv(g.h, m), ceilDiv(g.w, m)
-	g.perFrame = g.rows * g.cols
+	g := winogradTiling{frames: result[0], h: result[1], w: result[2], side: m}
 	if alike {
-		g.perFrame *= g.clips * g.frames
-		g.clips, g.frames = 1, 1
+		clips, g.frames = clips*g.frames, 1
 	}
-	g.block = max(1, min(g.perFrame, rows/g.frames))
-	for g.block > 4 && g.clips*ceilDiv(g.perFrame, g.block) < tasks {
+	g.rows, g.cols = ceilDiv(g.h, m), ceilDiv(g.w, m)
+	g.all = clips * g.rows * g.cols
+	g.block = max(1, min(g.all, rows/g.frames))
+	for g.block > 4 && ceilDiv(g.all, g.block) < tasks {
 		g.block = (g.block + 1) / 2
 	}
-	g.block = ceilDiv(g.perFrame, ceilDiv(g.perFrame, g.block))
+	g.block = ceilDiv(g.all, ceilDiv(g.all, g.block))
 	if g.block > 4 {
-		g.block = min(g.perFrame, (g.block+3)/4*4)
+		g.block = min(g.all, (g.block+3)/4*4)
 	}
 	return g
 }
 
-func (g *winogradTiling) tasks() int { return g.clips * ceilDiv(g.perFrame, g.block) }
+func (g *winogradTiling) blocks() int { return ceilDiv(g.all, g.block) }
 
-// span are the clip and the tiles [s0,s0+s) of a task.
-func (g *winogradTiling) span(task int) (clip, s0, s int) {
-	per := ceilDiv(g.perFrame, g.block)
-	s0 = task % per * g.block
-	return task / per, s0, min(g.block, g.perFrame-s0)
+// span are the tiles [s0,s0+s) of a block.
+func (g *winogradTiling) span(block int) (s0, s int) {
+	s0 = block * g.block
+	return s0, min(g.block, g.all-s0)
 }
 
-// place is where tile q is: its frame from the clip's, and its first pixel.
-func (g *winogradTiling) place(q int) (frame, h, w int) {
-	frame, q = q/(g.rows*g.cols), q%(g.rows*g.cols)
-	return frame, q / g.cols * g.side, q % g.cols * g.side
+// place is where tile q is: its clip, and its first pixel.
+func (g *winogradTiling) place(q int) (clip, h, w int) {
+	clip, q = q/(g.rows*g.cols), q%(g.rows*g.cols)
+	return clip, q / g.cols * g.side, q % g.cols * g.side
 }
 
 // winogradPixels lists the pixels of a square of side² from (top,left) of a frame of
