@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"cmp"
+	"slices"
 	"unsafe"
 )
 
@@ -17,6 +18,7 @@ import (
 // U is [planes][taps in time·C][cols] for each panel, in a workspace that all kernels of
 // a backend share; each launch makes it. Where U of all panels is too large for that
 // workspace, groups of panels follow one another, and each transforms the source again.
+// A single block reads U once: its task makes some rows of it at a time, which stay in L2.
 //
 // A sum of more than maxWinogradSum products is a sum of such sums: the squared relative
 // error grows with the number of products in one piece, by 1e-14 a product with
@@ -34,6 +36,8 @@ type winograd struct {
 	runs       []winogradRun    // of a clip's result frames
 	panels     []winogradSpan   // of result channels
 	groups     [][]winogradSpan // of panels whose U are in memory at once
+	once       bool             // U is read once
+	order      []int            // of the taps in time, then: those that are on the most frames come first
 	workers    []winogradWorker
 	zeros      []float32 // a pixel outside of the source, and no bias
 	ldv        int       // values from a row of V to the next
@@ -67,7 +71,7 @@ const (
 	// winogradPad is added to a plane, so that its size is no multiple of a page: lines of
 	// all planes would share a set of L1.
 	winogradPad = 5 * 16
-	// winogradPackRows is how many rows of U a task makes.
+	// winogradPackRows is how many rows of U are made at once.
 	winogradPackRows = 32
 )
 
@@ -125,6 +129,19 @@ func newWinograd(c *CPU, f *winogradForm, n int, result, source [3]int, channels
 	// Rows, and planes, an odd number of cache lines apart do not share the same lines of L1.
 	p.ldv = (p.c+31)/32*32 + 16
 	p.vPlane, p.mPlane = winogradPlane(p.srcT*p.block*p.ldv), winogradPlane(p.frames*p.block*p.panels[0].n)
+	if p.once = p.blocks() == 1; p.once {
+		p.groups = [][]winogradSpan{p.panels}
+		for i := range offsets {
+			p.order = append(p.order, i)
+		}
+		slices.SortStableFunc(p.order, func(i, j int) int {
+			_, a := p.shared(i)
+			_, b := p.shared(j)
+			return b - a
+		})
+		c.reserve(p.planes()*(p.vPlane+p.mPlane+p.oncePlane(p.panels[0])) + 9*winogradPackRows*p.panels[0].n)
+		return p
+	}
 	c.reserve(max(p.planes()*(p.vPlane+p.mPlane), 9*winogradPackRows*p.panels[0].n))
 	p.group(cmp.Or(c.largeU, maxWinogradU))
 	c.reserveShared(p.uSize(p.groups[0]))
@@ -208,7 +225,10 @@ type winogradEpilogue struct {
 // stages are those that make U and the result, for each group of panels.
 func (p *winograd) stages(c *CPU, fill winogradFill, e winogradEpilogue) (all []stage) {
 	for i, group := range p.groups {
-		all = append(all, p.pack(c, group, fill), p.multiply(c, group, e, i == len(p.groups)-1))
+		if !p.once {
+			all = append(all, p.packGroup(c, group, fill))
+		}
+		all = append(all, p.multiply(c, group, fill, e, i == len(p.groups)-1))
 	}
 	return all
 }
@@ -218,25 +238,30 @@ func (p *winograd) stages(c *CPU, fill winogradFill, e winogradEpilogue) (all []
 // that are not in place it copies to scratch.
 type winogradFill func(list *[36]*float32, scratch, w []float32, tap, k, rows int, panel winogradSpan) (listed int)
 
-// pack is the stage that makes U of a group.
-func (p *winograd) pack(c *CPU, group []winogradSpan, fill winogradFill) stage {
+// packGroup is the stage that makes U of a group.
+func (p *winograd) packGroup(c *CPU, group []winogradSpan, fill winogradFill) stage {
 	per := ceilDiv(p.c, winogradPackRows)
 	return stage{tasks: len(group) * len(p.offsets) * per, do: func(args [][]float32, task, worker int) {
 		panel := group[task/(len(p.offsets)*per)]
 		tap, k := task/per%len(p.offsets), task%per*winogradPackRows
-		u, list := p.u(c, group, panel)[tap*p.c*panel.n:], &p.workers[worker].pixels
-		for end := min(k+winogradPackRows, p.c); k < end; {
-			n := fill(list, c.scratch[worker], args[2], tap, k, end-k, panel)
-			p.weights(&u[k*panel.n], p.uPlane(panel), &list[0], 0, n*panel.n, 0)
-			k += n
-		}
+		u := p.u(c, group, panel)[(tap*p.c+k)*panel.n:]
+		p.pack(u, p.uPlane(panel), &p.workers[worker], c.scratch[worker], args[2], fill, tap, k, min(winogradPackRows, p.c-k), panel)
 	}}
+}
+
+// pack makes some rows of U, whose planes are that many values apart.
+func (p *winograd) pack(u []float32, plane int, w *winogradWorker, scratch, weights []float32, fill winogradFill, tap, k, rows int, panel winogradSpan) {
+	for i := 0; i < rows; {
+		n := fill(&w.pixels, scratch, weights, tap, k+i, min(rows-i, winogradPackRows), panel)
+		p.weights(&u[i*panel.n], plane, &w.pixels[0], 0, n*panel.n, 0)
+		i += n
+	}
 }
 
 // multiply is the stage that makes a group's channels of the result, of args[0] from args[1].
 // The last group also applies an activation that the transforms do not have, to all. Where there are
 // fewer blocks than workers, several tasks each take some panels of a block.
-func (p *winograd) multiply(c *CPU, group []winogradSpan, e winogradEpilogue, last bool) stage {
+func (p *winograd) multiply(c *CPU, group []winogradSpan, fill winogradFill, e winogradEpilogue, last bool) stage {
 	after, share := e.act != None && e.act != ELU, 1
 	if !after {
 		share = min(len(group), ceilDiv(c.workers, p.blocks()))
@@ -251,7 +276,11 @@ func (p *winograd) multiply(c *CPU, group []winogradSpan, e winogradEpilogue, la
 		part := task % share
 		panels := group[part*len(group)/share : (part+1)*len(group)/share]
 		for i, panel := range panels {
-			p.products(c, w, m, v, group, panels[i:], s)
+			if p.once {
+				p.productsOnce(w, m, v, args[2], fill, panel, s)
+			} else {
+				p.products(c, w, m, v, group, panels[i:], s)
+			}
 			p.transformSums(w, e, args, m, panel, s0, s)
 		}
 		if last && after {

@@ -58,7 +58,7 @@ func TestWinogradMatchesDefinition(t *testing.T) {
 
 // Results have the same bits if U is made for a panel, or for a few, at a time.
 func TestWinogradSameBitsInGroups(t *testing.T) {
-	c := conv(2, 3, 9, 6, 64, 208, 3, 3, 3)
+	c := conv(2, 3, 18, 20, 64, 208, 3, 3, 3) // several blocks
 	for i, s := range append(specs(c)[:2], ConvGradX{c.with(func(s *Conv) { s.Act, s.Residual = Tanh, true })}, c.with(func(s *Conv) { s.Act, s.Residual = SiLU, true })) {
 		in := values(s, uint64(i))
 		var want []float32
@@ -69,6 +69,9 @@ func TestWinogradSameBitsInGroups(t *testing.T) {
 			execute(t, be, s, got)
 			if want == nil {
 				want = got[0]
+				if len(be.shared) < 36*3*64*208 {
+					t.Errorf("%s: %d values of U at once, want all", Name(s), len(be.shared))
+				}
 			}
 			if !slices.Equal(got[0], want) {
 				t.Errorf("%s: other bits with %d values of U at once", Name(s), most)
@@ -88,7 +91,7 @@ func TestWinogradOfFewChannels(t *testing.T) {
 }
 
 func TestWinogradSameBitsForAnyWorkers(t *testing.T) {
-	for i, c := range []Conv{conv(2, 5, 13, 21, 32, 48, 3, 3, 3), conv(2, 9, 16, 16, 64, 32, 1, 3, 3)} {
+	for i, c := range []Conv{conv(2, 5, 13, 21, 32, 48, 3, 3, 3), conv(2, 9, 16, 16, 64, 32, 1, 3, 3), conv(4, 4, 4, 4, 96, 96, 3, 3, 3)} {
 		for _, s := range specs(c) {
 			in := values(s, uint64(i))
 			var want []float32
