@@ -86,8 +86,11 @@ func TestPartsOfArenas(t *testing.T) {
 	conv := kernels.Conv{N: 1, T: 2, H: 3, W: 4, C: 4, O: 8, KT: 1, KH: 2, KW: 2, ST: 1, SH: 1, SW: 1, DT: 1, PH: 1, PW: 1, Residual: true}
 	plain := conv
 	plain.Residual = false
+	rows := kernels.Shuffle{N: 1, T: 1, H: 3, W: 1, C: 8, FT: 2, FH: 1, FW: 1, PhaseFirst: true} // of weights, in another order
+	back := rows
+	back.Down = true
 	for _, s := range []kernels.Spec{conv, kernels.ConvGradX{Conv: conv}, kernels.ConvGradW{Conv: plain}, kernels.Add{Len: n}, kernels.Affine{Len: n, Mul: 2}, kernels.SumSquares{Len: n},
-		kernels.Act{Kind: kernels.ELU, Len: n}, kernels.ActGrad{Kind: kernels.ELU, Len: n}, kernels.AdamW{Len: n}, kernels.SumRows{Rows: 3, C: n}} {
+		kernels.Act{Kind: kernels.ELU, Len: n}, kernels.ActGrad{Kind: kernels.ELU, Len: n}, kernels.AdamW{Len: n}, kernels.SumRows{Rows: 3, C: n}, rows, back} {
 		k, err := be.Prepare(s)
 		check(t, err)
 		want := kerneltest.Arguments(kerneltest.Case{Spec: s})

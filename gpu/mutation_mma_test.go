@@ -48,6 +48,8 @@ var mmaMutations = []mutation{
 	{"residual before the activation", "conv_mma.cu", "void fprop(", "if (b) {", "if (r) {\n read(e, r, i, half & HALF_R);\n for (int j = 0; j < V; j++) v[j] += e[j]; }\n if (b) {", "Conv"},
 	{"slope of another channel", "conv_mma.cu", "void dgrad(", "read(e, saved, i,", "read(e, saved, i / s.C * s.C,", "ConvGradX"},
 	{"a sum left out", "conv_mma.cu", "void dgrad(", "if (r)", "if (!r && saved)", "ConvGradX"},
+	{"a summand of another pixel", "conv_mma.cu", "void dgrad(", "r, pixel * s.C + c", "r, i", "ConvGradShuffle"},
+	{"slopes of pixels that stayed", "conv_mma.cu", "void dgrad(", "read(e, saved, i,", "read(e, saved, pixel * s.C + c,", "ConvGradShuffle"},
 	{"values for gates", "conv_mma.cu", "void load_stage(char* stage) {\n    bool any", "j >= N / 64 ? gates : 0", "false ? gates : 0", "ConvGEGLU"},
 	{"all columns channels of u", "conv_mma.cu", "void fprop_geglu(", "n0 /= 2;", "", "ConvGEGLU"},
 	{"gates of other columns", "conv_mma.cu", "void epilogue_geglu(", "tile + row * PITCH + C + column", "tile + row * PITCH + column", "ConvGEGLU"},

@@ -20,7 +20,9 @@ func storedProducts() (cases []kerneltest.Case) {
 	for _, s := range []kernels.Conv{whole, odd} {
 		full := s
 		full.Act, full.Residual = kernels.ELU, true
-		for _, spec := range []kernels.Spec{full, kernels.ConvGradX{Conv: full}, kernels.ConvGradW{Conv: s}, kernels.ConvGEGLU{Conv: s}, kernels.ConvGradGEGLU{Conv: s},
+		moved := full
+		moved.Act = kernels.SiLU
+		for _, spec := range []kernels.Spec{full, kernels.ConvGradX{Conv: full}, kernels.ConvGradW{Conv: s}, kernels.ConvGEGLU{Conv: s}, kernels.ConvGradGEGLU{Conv: s}, kernels.ConvGradShuffle{Conv: moved, FT: 2, FH: 1, FW: 2},
 			kernels.ModConv{Conv: s}, kernels.ModConvGradX{Conv: s}, kernels.ModConvGradW{Conv: s}} {
 			var either []string
 			weights := false // may be in bfloat16 too
@@ -55,8 +57,8 @@ var storedMutations = []mutation{
 	{"a summand as the result", "conv_mma.cu", "void fprop(", "half & HALF_R", "half & (HALF_R | HALF_Y)", "Conv ModConv"},
 	{"a gradient as the summand", "conv_mma.cu", "void dgrad(", "half & HALF_Y", "half & (HALF_Y | HALF_R)", "ConvGradX ModConvGradX"},
 	{"a slope as the gradient", "conv_mma.cu", "void dgrad(", "half & HALF_S", "half & (HALF_S | HALF_Y)", "ConvGradX ModConvGradX"},
-	{"what GEGLU reads as what it gives", "conv_mma.cu", "void fprop_geglu(", "half & HALF_S", "half & HALF_Y", "ConvGEGLU"},
-	{"what GEGLU read as the gradient", "conv_mma.cu", "void dgrad_geglu(", "half & HALF_S", "half & HALF_Y", "ConvGradGEGLU"},
+	{"what GEGLU reads as what it gives", "conv_mma.cu", "void fprop_geglu(", "half & HALF_S", "half & (HALF_S | HALF_Y)", "ConvGEGLU"},
+	{"what GEGLU read as the gradient", "conv_mma.cu", "void dgrad_geglu(", "half & HALF_S", "half & (HALF_S | HALF_Y)", "ConvGradGEGLU"},
 	{"halves of a row beyond its end", "pack.cu", "void pack_rows(", "c + 8 <= C && ", "", all},
 }
 

@@ -71,12 +71,18 @@ __device__ inline void store_values(T* y, const float (&v)[8]) { store8(y, v); }
 template <class T>
 __device__ inline void store_values(T* y, const float (&v)[1]) { *y = as<T>(v[0]); }
 
-// load_values of parameters, whose addresses are multiples of 4 bytes only.
-template <int V>
-__device__ inline void load_parameters(float (&v)[V], const float* x) {
+// load_values and store_values of parameters, whose addresses are multiples of 4 bytes only.
+template <int V, class T>
+__device__ inline void load_parameters(float (&v)[V], const T* x) {
   if ((size_t)x % 16 == 0) return load_values(v, x);
 #pragma unroll
-  for (int i = 0; i < V; i++) v[i] = x[i];
+  for (int i = 0; i < V; i++) v[i] = load(x[i]);
+}
+template <int V, class T>
+__device__ inline void store_parameters(T* y, const float (&v)[V]) {
+  if ((size_t)y % 16 == 0) return store_values(y, v);
+#pragma unroll
+  for (int i = 0; i < V; i++) y[i] = as<T>(v[i]);
 }
 
 constexpr unsigned FULL_MASK = 0xffffffffu;  // all lanes of a warp
@@ -155,6 +161,18 @@ __device__ inline void dispatch_activation(int kind, F f) {
     case LEAKY_RELU_5: return f(Kind<LEAKY_RELU_5>{});
     default: return f(Kind<NONE>{});
   }
+}
+
+// How many pixels a Shuffle moves to the channels of one, as logarithms.
+struct Neighbours {
+  int t, h, w;
+};
+
+// The index of a pixel of [N,T,H,W] where neighbours follow one another.
+__device__ inline int shuffled_index(int pixel, const Neighbours& near, int H, int W) {
+  int k = pixel % W, j = pixel / W % H, i = pixel / W / H;  // i counts the frames of all clips
+  int deep = ((i >> near.t) * (H >> near.h) + (j >> near.h)) * (W >> near.w) + (k >> near.w);
+  return ((deep << near.t | (i & ((1 << near.t) - 1))) << near.h | (j & ((1 << near.h) - 1))) << near.w | (k & ((1 << near.w) - 1));
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 //
 //   conv (fprop)         y[q,o]  = Act(b[o] + Σ_k X[q,k] w[o,k]) + r[q,o],         k = (tap, c)
 //   conv_grad_x (dgrad)  dx[p,c] = Act'(s[p,c])·(Σ_k Y[p,k] w[o,tap,c] + r[p,c]),  k = (tap, o)
+//   conv_grad_shuffle    dx[p',c] = Act'(s[p',c])·(Σ_k Y[p,k] w[o,tap,c] + r[p,c]), p' being where a Shuffle moves p
 //   conv_grad_w (wgrad)  dw[o,k] = Σ_q X[q,k] dy[q,o]
 //
 // X[q,k] is the im2col matrix of x: what output pixel q reads through tap k. Y[p,k] is that
@@ -489,14 +490,15 @@ __device__ inline void dgrad_sums(const float* dy, const float* w, const ConvSiz
   epilogue<N, false>(acc, (float*)shared, m0, m, n0, s.C, wide, [=](auto& v, int p, int c) { f(v, sample * s.T * s.H * s.W + map.pixel_index(p, s.T, s.H, s.W), c); });
 }
 
-template <int N>
-__device__ inline void dgrad(float* dx, const float* dy, const float* w, const float* saved, const float* r, const ConvSize& s, int kind) {
+// place(pixel) is where the pixel is in dx and saved.
+template <int N, class F>
+__device__ inline void dgrad(float* dx, const float* dy, const float* w, const float* saved, const float* r, const ConvSize& s, int kind, const F& place) {
   dgrad_sums<N>(dy, w, s, vectorized(dx, s.C) && vectorized(saved, s.C) && vectorized(r, s.C), [=](auto& v, int pixel, int c) {
     constexpr int V = sizeof v / sizeof *v;
-    int i = pixel * s.C + c;
+    int i = place(pixel) * s.C + c;
     float e[V];
     if (r) {
-      read(e, r + i);
+      read(e, r + pixel * s.C + c);
 #pragma unroll
       for (int j = 0; j < V; j++) v[j] += e[j];
     }
@@ -564,7 +566,12 @@ __device__ inline void wgrad(float* dw, const float* dy, const float* x, const C
   /* saved is s of the preceding activation, unused if kind is NONE. r may be null. */                                           \
   extern "C" __global__ void __launch_bounds__(256, 2)                                                                           \
       conv_grad_x_##N(float* dx, const float* dy, const float* w, const float* saved, const float* r, ConvSize s, int kind) {    \
-    simt::dgrad<N>(dx, dy, w, saved, r, s, kind);                                                                                \
+    simt::dgrad<N>(dx, dy, w, saved, r, s, kind, [](int pixel) { return pixel; });                                               \
+  }                                                                                                                              \
+  /* x is the input of the activation. r may be null. */                                                                         \
+  extern "C" __global__ void __launch_bounds__(256, 2)                                                                           \
+      conv_grad_shuffle_##N(float* dx, const float* dy, const float* w, const float* x, const float* r, ConvSize s, int kind, Neighbours near) { \
+    simt::dgrad<N>(dx, dy, w, x, r, s, kind, [=](int pixel) { return shuffled_index(pixel, near, s.H, s.W); });                            \
   }                                                                                                                              \
   extern "C" __global__ void __launch_bounds__(256, 2)                                                                           \
       conv_grad_geglu_##N(float* dx, const float* dy, const float* w, const float* x, ConvSize s) {                              \

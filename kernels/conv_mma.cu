@@ -5,6 +5,7 @@
 //   conv_geglu_mma           y[q,o]  = h[q,o]·GELU(h[q,O+o]) of 2·O channels h[q,o] = b[o] + Σ_k X[q,k] w[o,k]
 //   conv_grad_x_mma (dgrad)  dx[p,c] = Act'(s[p,c])·(Σ_k Y[p,k] w'[c,k] + r[p,c]),    k = (tap, o)
 //   conv_grad_geglu_mma      du, dg of d = Σ_k Y[p,k] w'[c,k]:  du[p,c] = d·GELU(g[p,c]),  dg[p,c] = d·u[p,c]·GELU'(g[p,c])
+//   conv_grad_shuffle_mma    dx[p',c] = Act'(s[p',c])·(Σ_k Y[p,k] w'[c,k] + r[p,c]), p' being where a Shuffle moves p
 //   conv_grad_w_mma (wgrad)  dw[o,k] = Σ_q X[q,k] dy[q,o]
 //
 //            M              N   K              A                  B
@@ -401,14 +402,15 @@ __device__ inline void dgrad_sums(const uint4* dy, const uint4* w, const ConvSiz
   epilogue<N>(acc, (float*)shared, m0, m, n0, s.C, [=](auto& v, int p, int c) { f(v, sample * s.T * s.H * s.W + map.pixel_index(p, s.T, s.H, s.W), c); });
 }
 
-template <int N>
-__device__ inline void dgrad(void* dx, const uint4* dy, const uint4* w, const void* saved, const void* r, const ConvSize& s, int kind, int half) {
+// place(pixel) is where the pixel is in dx and saved.
+template <int N, class F>
+__device__ inline void dgrad(void* dx, const uint4* dy, const uint4* w, const void* saved, const void* r, const ConvSize& s, int kind, int half, const F& place) {
   dgrad_sums<N>(dy, w, s, [=](auto& v, int pixel, int c) {
     constexpr int V = sizeof v / sizeof *v;
-    int i = pixel * s.C + c;
+    int i = place(pixel) * s.C + c;
     float e[V];
     if (r) {
-      read(e, r, i, half & HALF_R);
+      read(e, r, pixel * s.C + c, half & HALF_R);
       for (int j = 0; j < V; j++) v[j] += e[j];
     }
     if (kind != NONE) {
@@ -465,7 +467,12 @@ __device__ inline void wgrad(float* dw, const uint4* dy, const uint4* x, const C
   /* saved is s of the preceding activation, unused if kind is NONE. r may be null. */                                                       \
   extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                       \
       conv_grad_x_mma_##N(void* dx, const uint4* dy, const uint4* w, const void* saved, const void* r, ConvSize s, int kind, int half) {      \
-    mma::dgrad<N>(dx, dy, w, saved, r, s, kind, half);                                                                                       \
+    mma::dgrad<N>(dx, dy, w, saved, r, s, kind, half, [](int pixel) { return pixel; });                                                      \
+  }                                                                                                                                        \
+  /* x is the input of the activation. r may be null. */                                                                                   \
+  extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                       \
+      conv_grad_shuffle_mma_##N(void* dx, const uint4* dy, const uint4* w, const void* x, const void* r, ConvSize s, int kind, Neighbours near, int half) { \
+    mma::dgrad<N>(dx, dy, w, x, r, s, kind, half, [=](int pixel) { return shuffled_index(pixel, near, s.H, s.W); });                                 \
   }                                                                                                                                        \
   extern "C" __global__ void __launch_bounds__(128, N == 64 ? 3 : 2)                                                                       \
       conv_grad_geglu_mma_##N(void* dx, const uint4* dy, const uint4* w, const void* x, ConvSize s, int half) {                            \

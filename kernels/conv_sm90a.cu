@@ -5,6 +5,7 @@
 //   conv_geglu_sm90a           y[q,o]  = h[q,o]·GELU(h[q,O+o]) of 2·O channels h[q,o] = b[o] + Σ_k,c w[o,k,c] x[q at k, c]
 //   conv_grad_x_sm90a (dgrad)  dx[p,c] = (Σ_k,o w[o,k,c] dy[p at -k, o] + r[p,c])·Act'(s[p,c])
 //   conv_grad_geglu_sm90a      du, dg of d = Σ_k,o w[o,k,c] dy[p at -k, o]:  du[p,c] = d·GELU(g[p,c]),  dg[p,c] = d·u[p,c]·GELU'(g[p,c])
+//   conv_grad_shuffle_sm90a    dx[p',c] = (Σ_k,o w[o,k,c] dy[p at -k, o] + r[p,c])·Act'(s[p',c]), p' being where a Shuffle moves p
 //   conv_grad_w_sm90a (wgrad)  dw[o,k,c] = Σ_q dy[q,o] x[q at k, c], and db[o] = Σ_q dy[q,o]
 //
 // k is a filter tap; q at k is the input pixel that output pixel q reads through it.
@@ -87,11 +88,15 @@ struct EpilogueParams {
   const void *b_or_s, *r;  // b is float32
   int kind, half;          // half: bits 0, 1, 2 are set if y, s or h, r are bfloat16
   void* h;
+  Neighbours near;  // of pixels of y and s, with SHUFFLE
 };
 
 // The index of channel m of M of a pixel in y, r and s.
 template <bool GEGLU>
 __device__ inline int channel_index(int pixel, int m, int M) { return pixel * (GEGLU ? 2 * M : M) + m; }
+
+// Where a channel of a pixel is in y and s, and in r.
+struct Place { int y, r; };
 
 template <bool DGRAD, int V>
 __device__ inline void apply_epilogue(float (&v)[V], const float (&b_or_s)[V], const float (&r)[V], int kind) {
@@ -122,16 +127,16 @@ struct RawVector {
   }
 };
 
-// The epilogue's operands of 8 of M channels of a pixel, at index i: s and r. GEGLU: u and g.
+// The epilogue's operands of 8 of M channels of a pixel: s and r. GEGLU: u and g.
 template <bool DGRAD, bool GEGLU>
 struct EpilogueOperands {
   RawVector s = {}, r = {};
-  __device__ void prefetch(const EpilogueParams& o, int i, int M) {
+  __device__ void prefetch(const EpilogueParams& o, const Place& at, int M) {
     if constexpr (GEGLU) {
-      s.prefetch(o.b_or_s, i, o.half & 2), r.prefetch(o.b_or_s, i + M, o.half & 2);
+      s.prefetch(o.b_or_s, at.y, o.half & 2), r.prefetch(o.b_or_s, at.y + M, o.half & 2);
     } else {
-      if (DGRAD && o.kind != NONE) s.prefetch(o.b_or_s, i, o.half & 2);
-      if (o.r) r.prefetch(o.r, i, o.half & 4);
+      if (DGRAD && o.kind != NONE) s.prefetch(o.b_or_s, at.y, o.half & 2);
+      if (o.r) r.prefetch(o.r, at.r, o.half & 4);
     }
   }
   // Overwrites b_or_s in dgrad, and r if there is one.
@@ -157,13 +162,13 @@ __device__ inline void finish(float (&v)[V], float (&b_or_s)[V], const float (&r
 
 // The epilogue of channel m of M of a pixel.
 template <bool DGRAD, bool GEGLU>
-__device__ inline void epilogue1(float acc, const EpilogueParams& o, int pixel, int m, int M) {
-  int i = channel_index<GEGLU>(pixel, m, M);
+__device__ inline void epilogue1(float acc, const EpilogueParams& o, const Place& at, int m, int M) {
+  int i = at.y;
   float v[1] = {acc}, b_or_s[1] = {}, r[1] = {};
   if (!DGRAD) b_or_s[0] = static_cast<const float*>(o.b_or_s)[m];
   if (GEGLU || (DGRAD && o.kind != NONE)) b_or_s[0] = load_scalar(o.b_or_s, i, o.half & 2);
   if (GEGLU) r[0] = load_scalar(o.b_or_s, i + M, o.half & 2);
-  else if (o.r) r[0] = load_scalar(o.r, i, o.half & 4);
+  else if (o.r) r[0] = load_scalar(o.r, at.r, o.half & 4);
   finish<DGRAD, GEGLU>(v, b_or_s, r, o, i, M);
 }
 
@@ -174,6 +179,13 @@ __device__ inline int pixel_index(int p, const TileCoord& c, const Params& s) {
   int t = c.t + (p & ((1 << s.t.log2) - 1)), n = c.n + (p >> s.t.log2);
   if (n >= s.N || t >= s.t.size || h >= s.h.size || w >= s.w.size) return -1;
   return ((n * s.t.extent + s.t.offset + t * s.t.spacing) * s.h.extent + s.h.offset + h * s.h.spacing) * s.w.extent + s.w.offset + w * s.w.spacing;
+}
+
+// The place of channel m of a pixel.
+template <bool GEGLU, bool SHUFFLE>
+__device__ inline Place place(int pixel, int m, const EpilogueParams& o, const Params& s) {
+  int i = channel_index<GEGLU>(pixel, m, s.M);
+  return {SHUFFLE ? channel_index<GEGLU>(shuffled_index(pixel, o.near, s.h.extent, s.w.extent), m, s.M) : i, i};
 }
 
 // The index of channel c of pixel p in staging memory. In the upper 32 channels adjacent
@@ -221,7 +233,7 @@ __device__ inline void load_staged(float (&v)[8], const float* staging, int p, i
 // The epilogue of a consumer warpgroup: 64 channels from m of a tile of 256 pixels; or, with a
 // workspace [256,64], a store of the partial sums. 8 threads write the 64 channels of a pixel.
 // The operands of the next round are prefetched.
-template <bool DGRAD, bool GEGLU>
+template <bool DGRAD, bool GEGLU, bool SHUFFLE>
 __device__ inline void epilogue(const EpilogueParams& o, const float (&acc)[128], const SharedStorage& storage, const TileCoord& c, int m, const Params& s, float* workspace) {
   int thread = threadIdx.x % 128, k = thread % 8 * 8, next[2];  // next: output index of the next round's 8 channels, -1 outside
   bool vectorized = s.M % 8 == 0, has_operands = !workspace && vectorized && m + k < s.M;
@@ -229,8 +241,9 @@ __device__ inline void epilogue(const EpilogueParams& o, const float (&acc)[128]
   EpilogueOperands<DGRAD, GEGLU> operands[2];
   auto prefetch = [&](int round, int i) {
     int p = has_operands && round < 8 ? pixel_index(round * EPILOGUE_PIXELS + thread / 8 + i * 16, c, s) : -1;
-    next[i] = p < 0 ? -1 : channel_index<GEGLU>(p, m + k, s.M);
-    if (p >= 0) operands[i].prefetch(o, next[i], s.M);
+    Place at = place<GEGLU, SHUFFLE>(p, m + k, o, s);
+    next[i] = p < 0 ? -1 : at.y;
+    if (p >= 0) operands[i].prefetch(o, at, s.M);
   };
   if (!DGRAD && has_operands) load_parameters(b, static_cast<const float*>(o.b_or_s) + m + k);
 #pragma unroll
@@ -255,7 +268,7 @@ __device__ inline void epilogue(const EpilogueParams& o, const float (&acc)[128]
       for (int p = thread / 32; p < EPILOGUE_PIXELS; p += 4) {
         int pixel = pixel_index(round * EPILOGUE_PIXELS + p, c, s);
         for (int k = thread % 32; k < 64; k += 32)
-          if (pixel >= 0 && m + k < s.M) epilogue1<DGRAD, GEGLU>(staging[staging_index(p, k)], o, pixel, m + k, s.M);
+          if (pixel >= 0 && m + k < s.M) epilogue1<DGRAD, GEGLU>(staging[staging_index(p, k)], o, place<GEGLU, SHUFFLE>(pixel, m + k, o, s), m + k, s.M);
       }
     }
   });
@@ -307,7 +320,7 @@ __device__ inline void epilogue_geglu(const EpilogueParams& o, const float (&acc
 }
 
 // Fprop and dgrad. x is the tensor whose pixels are read: x or dy.
-template <bool DGRAD, bool GEGLU = false>
+template <bool DGRAD, bool GEGLU = false, bool SHUFFLE = false>
 __device__ inline void implicit_gemm(char* memory, const TensorMap* x, const TensorMap* w, const EpilogueParams& o, float* workspace, const Params& s) {
   SharedStorage r = make_shared_storage(memory, s, CONSUMERS * STAGING_BYTES, 0);
   int group = threadIdx.x / 128;
@@ -364,7 +377,7 @@ __device__ inline void implicit_gemm(char* memory, const TensorMap* x, const Ten
     TileCoord c = tile_coord(pixel_tile(u.tile, s) + (r.b_tiles > 1 ? group : 0), s, 8);
     int m = m_offset(u.tile, s) + (r.a_tiles > 1 ? group * 64 : 0);
     if constexpr (GEGLU && !DGRAD) epilogue_geglu(o, acc, r, c, m, s, partial);
-    else epilogue<DGRAD, GEGLU>(o, acc, r, c, m, s, partial);
+    else epilogue<DGRAD, GEGLU, SHUFFLE>(o, acc, r, c, m, s, partial);
   }
 }
 
@@ -382,14 +395,14 @@ __device__ inline void add_splits(float (&v)[8], const float* workspace, int spl
 
 // The reduction of split-K: adds the partial sums of a tile in order, then the epilogue. A CTA
 // has 32 pixels of one warpgroup's tile, a thread 8 channels of a pixel.
-template <bool DGRAD, bool GEGLU = false>
+template <bool DGRAD, bool GEGLU = false, bool SHUFFLE = false>
 __device__ inline void splitk_reduce(const EpilogueParams& o, const float* workspace, const Params& s) {
   int tile = s.full_tiles + blockIdx.x / 16, group = blockIdx.x / 8 % 2, p = blockIdx.x % 8 * 32 + threadIdx.x / 8, k = threadIdx.x % 8 * 8;
   int m = m_offset(tile, s) + (s.two_m_tiles ? group * 64 : 0) + k, pixel = pixel_index(p, tile_coord(pixel_tile(tile, s) + (s.two_m_tiles ? 0 : group), s, 8), s);
   if (m >= s.M || pixel < 0) return;
   workspace += (size_t)(blockIdx.x / 16 * s.splits * 2 + group) * 256 * 64 + p * 64 + k;
   bool vectorized = s.M % 8 == 0;
-  int at = channel_index<GEGLU>(pixel, m, s.M);
+  Place at = place<GEGLU, SHUFFLE>(pixel, m, o, s);
   EpilogueOperands<DGRAD, GEGLU> operands;
   if (vectorized) operands.prefetch(o, at, s.M);
   float v[8];
@@ -398,11 +411,11 @@ __device__ inline void splitk_reduce(const EpilogueParams& o, const float* works
     float b_or_s[8] = {}, r[8] = {};
     if (!DGRAD) load_parameters(b_or_s, static_cast<const float*>(o.b_or_s) + m);
     operands.values(b_or_s, r, o);
-    return finish<DGRAD, GEGLU>(v, b_or_s, r, o, at, s.M);
+    return finish<DGRAD, GEGLU>(v, b_or_s, r, o, at.y, s.M);
   }
 #pragma unroll
   for (int j = 0; j < 8; j++)
-    if (m + j < s.M) epilogue1<DGRAD, GEGLU>(v[j], o, pixel, m + j, s.M);
+    if (m + j < s.M) epilogue1<DGRAD, GEGLU>(v[j], o, {at.y + j, at.r + j}, m + j, s.M);
 }
 
 // The same of fprop with GEGLU: 128 threads have 8 channels of u and the same of g each.
@@ -535,6 +548,17 @@ conv_grad_x_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ 
 
 extern "C" __global__ void conv_grad_x_sum_sm90a(void* dx, const void* saved, const void* r, const float* workspace, hopper::Params s, int kind, int half) {
   hopper::splitk_reduce<true>({dx, saved, r, kind, half}, workspace, s);
+}
+
+// x is the input of the activation, whose neighbours follow one another as those of dx do.
+extern "C" __global__ void __launch_bounds__(384, 1)
+conv_grad_shuffle_sm90a(const __grid_constant__ TensorMap dy, const __grid_constant__ TensorMap w, void* dx, const void* x, const void* r, float* workspace, hopper::Params s, int kind, int half, Neighbours near) {
+  DYNAMIC_SHARED(char, memory);
+  hopper::implicit_gemm<true, false, true>(memory, &dy, &w, {dx, x, r, kind, half, nullptr, near}, workspace, s);
+}
+
+extern "C" __global__ void conv_grad_shuffle_sum_sm90a(void* dx, const void* x, const void* r, const float* workspace, hopper::Params s, int kind, int half, Neighbours near) {
+  hopper::splitk_reduce<true, false, true>({dx, x, r, kind, half, nullptr, near}, workspace, s);
 }
 
 // A pixel of x and dx has M channels u, then M channels g.

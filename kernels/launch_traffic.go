@@ -33,7 +33,7 @@ func (p *Launches) Traffic() (all []Traffic) {
 }
 
 func passes(kernel string) bool {
-	return slices.ContainsFunc([]string{"pack_", "unfold_", "transpose_", "sum_rows", "conv_sum_", "conv_grad_x_sum_", "conv_grad_geglu_sum_", "conv_geglu_sum_"}, func(p string) bool { return strings.HasPrefix(kernel, p) })
+	return slices.ContainsFunc([]string{"pack_", "unfold_", "transpose_", "sum_rows", "conv_sum_", "conv_grad_x_sum_", "conv_grad_geglu_sum_", "conv_grad_shuffle_sum_", "conv_geglu_sum_"}, func(p string) bool { return strings.HasPrefix(kernel, p) })
 }
 
 // isMap reports whether a launch reads an operand by a tensor map.

@@ -10,7 +10,7 @@
 //                         which are contiguous on the deep side and 8 contiguous per wide pixel
 //   shuffle               all other sizes: a thread moves 8 contiguous values of the deep side
 //   shuffle_phases        x[n, t, h, w, ((a·FH+i)·FW+j)·C + c] instead, which moves whole pixels: a thread
-//                         moves one value; shuffle_phases_8: 8 channels, C a multiple of 8
+//                         moves one value; shuffle_phases_8: 8 channels, C a multiple of 8. x and y may be parameters
 //
 // Definition: shuffle.go.
 #include "packed.cuh"
@@ -107,11 +107,11 @@ __device__ inline void shuffle_phases_of(T* y, const T* x, const T* s, unsigned 
   unsigned wide = (((line * T_ * FT + t * FT + a) * H * FH + h * FH + i) * W * FW + w * FW + j) * C + c;
   unsigned src = down ? wide : deep, dst = down ? deep : wide;
   float v[V], slopes[V];
-  load_values(v, x + src);
+  load_parameters(v, x + src);
   if (s) load_values(slopes, s + dst);
 #pragma unroll
   for (int e = 0; e < V; e++) v[e] = s ? v[e] * slope(kind, slopes[e]) : activate(kind, v[e]);
-  store_values(y + dst, v);
+  store_parameters(y + dst, v);
 }
 
 #define PHASES(suffix, V, T)                                                                                                                                        \

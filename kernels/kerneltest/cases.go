@@ -36,6 +36,7 @@ func all() []Case {
 	return slices.Concat(
 		convCases(),
 		convGEGLUCases(),
+		convShuffleCases(),
 		pointwiseCases(),
 		reduceCases(),
 		shuffleCases(),

@@ -1,6 +1,10 @@
 package kerneltest
 
-import "magvit/kernels"
+import (
+	"slices"
+
+	"magvit/kernels"
+)
 
 // A dot product of K float32 terms of random sign errs by about 6e-8·sqrt(K) of
 // its size at worst, whatever the order; squared, below 4e-12 for K up to 1000.
@@ -150,5 +154,5 @@ func Wide() []Case {
 		full.Act, full.Residual, grad.Act = allActivations[i%len(allActivations)], true, kernels.ELU
 		cs = append(cs, convCase(full), convCase(kernels.ConvGradX{Conv: s}), convCase(kernels.ConvGradX{Conv: grad}), convCase(kernels.ConvGradW{Conv: s}))
 	}
-	return append(cs, wideConvGEGLU()...)
+	return slices.Concat(cs, wideConvGEGLU(), wideConvShuffle())
 }

@@ -22,6 +22,9 @@ func Hopper() []Case {
 		if i == 4 || i == 6 { // channels that are a multiple of 8, and not
 			cases = append(cases, convGEGLUCase(kernels.ConvGradGEGLU{Conv: s}))
 		}
+		if f := [][3]int{0: {2, 2, 4}, 1: {4, 1, 2}, 6: {2, 1, 2}}; i < len(f) && f[i] != [3]int{} { // strides, CTAs of one tile of pixels or two, and channels that are no multiple of 8
+			cases = append(cases, convShuffle(s, f[i][0], f[i][1], f[i][2]))
+		}
 		if i%2 == 0 { // the same, strides, and splits
 			cases = append(cases, convGEGLUCase(kernels.ConvGEGLU{Conv: s}))
 		}
@@ -40,14 +43,14 @@ func Hopper() []Case {
 			cs = append(cs, c)
 		}
 	}
-	return cs
+	return append(cs, convShuffle(cube(1, 2, 2, 4, 10, 17, 2, 3), 2, 2, 1)) // splits of channels that are no multiple of 8
 }
 
 // hopperShapes are convolutions that reach each loop of conv_sm90a.cu: pixel tiles over
 // edges, several tiles, CTAs with one and with two pixel tiles, channels that fill no tile,
 // sums of more steps than the pipelines have stages, lines that taps share.
 func hopperShapes() []kernels.Conv {
-	dilated := cube(1, 5, 7, 6, 67, 46, 3, 1)
+	dilated := cube(1, 6, 7, 6, 67, 46, 3, 1)
 	dilated.DT, dilated.PT = 2, 3
 	bare := cube(5, 3, 4, 5, 8, 72, 2, 2) // even kernel, no padding, pixel tiles of several clips
 	bare.PT, bare.PH, bare.PW = 0, 0, 0
