@@ -53,7 +53,7 @@ func (u usage) only(n *G.Node) (int, bool) {
 //	                                    gives what that reads
 //	Act, Shuffle                        Shuffle with that activation, if its slope is taken
 //	                                    from its input
-//	Shuffle, ActGrad                    ShuffleGrad, likewise
+//	Shuffle, ActGrad                    ShuffleGrad, likewise; see shuffleGrads
 //
 // The merged instruction takes the place of the last one. Of two gradients that are
 // added up the later one takes the other, if it can: nothing else then has to wait.

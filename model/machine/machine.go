@@ -91,7 +91,7 @@ func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buff
 	}
 	prog = recompute(be, fuse(be, prog, keep), keep, p.buffers, how)
 	if kernels.StoresBF16(be) {
-		prog = roundWeights(padHidden(geglus(prog), keep, p.buffers), p.buffers)
+		prog = shuffleGrads(roundWeights(padHidden(geglus(prog), keep, p.buffers), p.buffers), keep)
 	}
 	half := p.store(prog, keep)
 	prog = sumBiases(prog, half)

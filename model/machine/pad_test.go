@@ -29,6 +29,22 @@ func evaluate(t *testing.T, prog []instr, values map[*G.Node][]float32) {
 	}
 }
 
+// inputs are random values of a program's inputs, and its constants.
+func inputs(p *Plan, prog []instr) map[*G.Node][]float32 {
+	values := map[*G.Node][]float32{}
+	for n, b := range p.buffers {
+		values[n] = draw(n.Name(), b.Len())
+	}
+	for _, in := range prog {
+		for _, n := range in.args {
+			if n.Value() != nil {
+				values[n] = []float32{n.Value().Data().(float32)}
+			}
+		}
+	}
+	return values
+}
+
 // feedForward is the program of feed-forward networks of 9, 16 and 10 hidden channels, one after
 // another, and its gradients.
 func feedForward(t *testing.T) (p *Plan, prog []instr, outputs G.Nodes) {
@@ -92,21 +108,7 @@ func TestPadHidden(t *testing.T) {
 	if channels["ConvGEGLU"] != 3*16 || channels["ConvGradGEGLU"] != 3*16 || pads != 2*6+1 {
 		t.Errorf("%v, %d of PadRows; want 48 channels and 13", channels, pads)
 	}
-	inputs := func() map[*G.Node][]float32 {
-		values := map[*G.Node][]float32{}
-		for n, b := range p.buffers {
-			values[n] = draw(n.Name(), b.Len())
-		}
-		for _, in := range prog {
-			for _, n := range in.args {
-				if n.Value() != nil {
-					values[n] = []float32{n.Value().Data().(float32)}
-				}
-			}
-		}
-		return values
-	}
-	want, got := inputs(), inputs()
+	want, got := inputs(p, prog), inputs(p, prog)
 	evaluate(t, prog, want)
 	evaluate(t, padded, got)
 	for i, n := range outputs {
