@@ -14,7 +14,7 @@ func attentionCases() []Case {
 		{N: 2, T: 5, P: 3, Heads: 3, Dim: 7, Memory: 4, Over: kernels.Time, Causal: true},
 		{N: 1, T: 1, P: 33, Heads: 2, Dim: 8, Memory: 2, Over: kernels.Time, Causal: true},
 		{N: 1, T: 33, P: 2, Heads: 1, Dim: 16, Memory: 1, Over: kernels.Time, Causal: true},
-		{N: 2, T: 4, P: 130, Heads: 2, Dim: 8, Memory: 4, Over: kernels.Time, Causal: true},
+		{N: 2, T: 4, P: 130, Heads: 1, Dim: 8, Memory: 4, Over: kernels.Time, Causal: true},
 	} {
 		cs = append(cs,
 			newCase(s, sumTol, softmaxWhy, nil),
