@@ -72,13 +72,13 @@ func resample(g *graph, s kernels.Resample, _ []int, in []value) string {
 	case kernels.Nearest:
 		return g.interleave(x, x, axis)
 	case kernels.Linear: // between .25 and .75 of the way from one position to the next
-		double := func(x string) string {
-			wide := g.pad(x, "edge", one, one)
-			own := g.scaled(x, .75, 0)
-			before, after := g.scaled(g.slice(wide, axis, 0, -2), .25, 0), g.scaled(g.slice(wide, axis, 2, last), .25, 0)
+		double := func(x string) string { // which may have no position
+			own, quarter := g.scaled(x, .75, 0), g.scaled(x, .25, 0)
+			before := g.concat(axis, g.slice(quarter, axis, 0, 1), g.slice(quarter, axis, 0, -1))
+			after := g.concat(axis, g.slice(quarter, axis, 1, last), g.slice(quarter, axis, -1, last))
 			return g.interleave(g.op("Add", before, own), g.op("Add", own, after), axis)
 		}
-		if s.Head == 0 || s.Head == s.T {
+		if s.Head == 0 {
 			return double(x)
 		}
 		return g.concat(axis, double(g.slice(x, axis, 0, s.Head)), double(g.slice(x, axis, s.Head, last)))
