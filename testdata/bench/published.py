@@ -209,7 +209,8 @@ class VTTime(nn.Module):
         if self.up:
             x = u = x.repeat_interleave(2, 2)
         else:
-            u = F.avg_pool3d(F.pad(x, (0, 0, 0, 0, 1, 0)), (3, 1, 1), (2, 1, 1))
+            p = F.pad(x, (0, 0, 0, 0, 1, 0))
+            u = (p[:, :, :-2:2] + p[:, :, 1:-1:2] + p[:, :, 2::2]) / 3  # avg_pool3d has no bf16
         return torch.lerp(self.conv(x), u, torch.sigmoid(self.mix_factor))
 
 
