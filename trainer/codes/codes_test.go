@@ -1,7 +1,9 @@
 package codes
 
 import (
+	"archive/tar"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -148,8 +150,9 @@ func TestForms(t *testing.T) {
 					return
 				}
 				one, first := blocks(t, filepath.Join(path, "000000."+format))
-				if one.Clips != 3 || !slices.Equal(first.Codes, want.Codes[:18]) || one.Codebook != 64 || !slices.Equal(first.Names, want.Names[:3]) {
-					t.Errorf("one shard: %d clips %v, codebook %d", one.Clips, first, one.Codebook)
+				if one.Clips != 3 || !slices.Equal(first.Codes, want.Codes[:18]) || one.Codebook != 64 || !slices.Equal(first.Names, want.Names[:3]) ||
+					!slices.Equal(one.Classes, e.Header.Classes) {
+					t.Errorf("one shard: %d clips %v, codebook %d, classes %v", one.Clips, first, one.Codebook, one.Classes)
 				}
 			})
 		}
@@ -329,6 +332,57 @@ func TestOddFiles(t *testing.T) {
 	}
 	if err := CheckFolder(whole); err == nil || !strings.Contains(err.Error(), "notes.txt") {
 		t.Errorf("a folder with something else: %v", err)
+	}
+}
+
+// TestTarNamesClasses has archives whose members name their classes: some, none, and two names for one number.
+func TestTarNamesClasses(t *testing.T) {
+	label := func(l int64) *int64 { return &l }
+	open := func(samples ...sample) (*Set, error) {
+		path := filepath.Join(t.TempDir(), "a.tar")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := tar.NewWriter(f)
+		add := func(name string, content []byte) {
+			err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(content)), Mode: 0o644})
+			if _, wrong := w.Write(content); err != nil || wrong != nil {
+				t.Fatal(err, wrong)
+			}
+		}
+		for i, s := range samples {
+			about, err := json.Marshal(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			add(fmt.Sprintf("%d.npy", i), data.AppendNPY(nil, data.Array{Shape: []int{1, 1, 1}, Data: []int32{2}}))
+			add(fmt.Sprintf("%d.json", i), about)
+		}
+		if err := errors.Join(w.Close(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return Open(path)
+	}
+	for _, c := range []struct {
+		samples []sample
+		want    []string
+	}{
+		{[]sample{{Label: label(2), Class: "owl"}, {}, {Label: label(0), Class: "cat"}}, []string{"cat", "class 1", "owl"}},
+		{[]sample{{Label: label(2)}, {}}, nil},
+		{[]sample{{Class: "owl"}}, nil},
+	} {
+		if s, err := open(c.samples...); err != nil || !slices.Equal(s.Classes, c.want) {
+			t.Errorf("%v: %v, %v; want classes %v", c.samples, s, err, c.want)
+		}
+	}
+	for want, samples := range map[string][]sample{
+		`class 1 is "cat" and "owl"`: {{Label: label(1), Class: "cat"}, {Label: label(1), Class: "owl"}},
+		"a label of 65536":           {{Label: label(maxLabel), Class: "cat"}},
+	} {
+		if _, err := open(samples...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 }
 

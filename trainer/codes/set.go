@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"magvit/trainer/data"
@@ -128,23 +129,29 @@ func (c *Clips) check(name string, n int) error {
 	return nil
 }
 
+// listing is the index of a file's folder if it lists the file as a shard.
+func listing(path string) (x index, listed bool, err error) {
+	x, err = readIndex(filepath.Dir(path))
+	if errors.Is(err, os.ErrNotExist) {
+		return x, false, nil
+	}
+	return x, err == nil && slices.ContainsFunc(x.Shards, func(s shard) bool { return s.File == filepath.Base(path) }), err
+}
+
 // openNPY reads a shard of a folder, or an array of codes that another program saved.
 func openNPY(path string) (*Set, error) {
 	var h Header
 	var about Clips
-	if x, err := readIndex(filepath.Dir(path)); err == nil {
-		for _, s := range x.Shards {
-			if s.File == filepath.Base(path) {
-				h = x.Header
-				m, err := readSidecar(path)
-				if err != nil {
-					return nil, err
-				}
-				about = m.Clips
-			}
-		}
-	} else if !errors.Is(err, os.ErrNotExist) {
+	x, listed, err := listing(path)
+	if err != nil {
 		return nil, err
+	}
+	if listed {
+		m, err := readSidecar(path)
+		if err != nil {
+			return nil, err
+		}
+		h, about = x.Header, m.Clips
 	}
 	b, err := readNPY(path, &h, about)
 	if err != nil {

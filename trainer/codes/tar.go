@@ -84,8 +84,12 @@ func (h *Header) tar(number int, b Block) ([]byte, error) {
 	return out.Bytes(), err
 }
 
+// openTar reads a shard of a folder, or an archive alone, whose members say what its codes are.
 func openTar(path string) (*Set, error) {
 	var h Header
+	if x, listed, _ := listing(path); listed {
+		h = x.Header
+	}
 	n, b, err := readTar(path, &h)
 	if err != nil {
 		return nil, err
@@ -99,14 +103,15 @@ func openTar(path string) (*Set, error) {
 // maxMember bounds a member of an archive.
 const maxMember = 1 << 30
 
-// readTar reads the clips of an archive. A header without a grid gets that of the first clip.
+// readTar reads the clips of an archive. A header without a grid gets that of the first clip, one without names of
+// classes those that the clips have.
 func readTar(path string, h *Header) (n int, b Block, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, b, usage.Wrap(err)
 	}
 	defer f.Close()
-	t := tarReader{path: path, h: h}
+	t := tarReader{path: path, h: h, classes: map[int64]string{}}
 	r := tar.NewReader(f)
 	for {
 		m, err := r.Next()
@@ -128,6 +133,9 @@ func readTar(path string, h *Header) (n int, b Block, err error) {
 	if !t.labeled {
 		t.block.Labels = nil
 	}
+	if h.Classes == nil {
+		h.Classes = t.names()
+	}
 	return len(t.block.Names), t.block, t.block.check(path, len(t.block.Names))
 }
 
@@ -140,6 +148,7 @@ type tarReader struct {
 	about   sample
 	label   int64
 	labeled bool
+	classes map[int64]string // names of labels
 	block   Block
 }
 
@@ -204,6 +213,9 @@ func (t *tarReader) finish() error {
 	if about.Name == "" {
 		about.Name = t.key
 	}
+	if err := t.name(about); err != nil {
+		return err
+	}
 	c := &t.block
 	c.Codes, c.Names, c.Labels = append(c.Codes, b.Codes...), append(c.Names, about.Name), append(c.Labels, t.label)
 	t.labeled = t.labeled || t.label >= 0
@@ -215,4 +227,32 @@ func (t *tarReader) finish() error {
 		c.FrameRange = append(c.FrameRange, *about.FrameRange)
 	}
 	return nil
+}
+
+// name notes what a clip calls its label.
+func (t *tarReader) name(about sample) error {
+	if about.Class == "" || t.label < 0 {
+		return nil
+	}
+	if t.label >= maxLabel {
+		return usage.Errorf("%s: %s: a label of %d; want 0 to %d, or -1 for none", t.path, t.key, t.label, maxLabel-1)
+	}
+	if name, known := t.classes[t.label]; known && name != about.Class {
+		return usage.Errorf("%s: %s: class %d is %q and %q", t.path, t.key, t.label, name, about.Class)
+	}
+	t.classes[t.label] = about.Class
+	return nil
+}
+
+// names are the names of the labels by number, nil where there are none.
+func (t *tarReader) names() (names []string) {
+	for label := range t.classes {
+		for n := int64(len(names)); n <= label; n++ {
+			names = append(names, fmt.Sprintf("class %d", n))
+		}
+	}
+	for label, name := range t.classes {
+		names[label] = name
+	}
+	return names
 }
