@@ -16,6 +16,7 @@ import (
 type builder struct {
 	prefix         string // of the names of parameters and constants
 	scaled         bool   // terms of the loss have inputs that multiply them
+	training       bool   // a classifier's graph is that of a training step
 	t              *Tokenizer
 	g              *G.ExprGraph
 	graph          *Graph

@@ -21,7 +21,7 @@ func (m *Classifier) training(s Shape, scaled bool) (*Graph, error) {
 		return nil, err
 	}
 	b, k := newBuilder(m.list, s), m.Config.Classify
-	b.scaled = scaled
+	b.scaled, b.training = scaled, true
 	h := m.forward(b)
 	var terms []Term
 	if h.logits != nil {
@@ -126,6 +126,9 @@ func (m *Classifier) network(b *builder, x *G.Node, codes bool) (h heads) {
 		path = b.locate("head.path.position", frames, s.T)
 		h.paths = []*G.Node{path}
 		b.output(b.prefix+"path", path)
+		if b.training && k.Path.Jitter > 0 {
+			path = b.jittered("head.path.jitter", path)
+		}
 	}
 	if n := k.Classes; n > 1 {
 		y := b.conv("head.classes.0", b.attentionPool("head.time", x, 0, true), 2*k.HeadDim, point, convOptions{})

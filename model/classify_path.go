@@ -7,6 +7,7 @@ import (
 	G "gorgonia.org/gorgonia"
 
 	"magvit/kernels"
+	"magvit/kernels/philox"
 )
 
 // Path configures a Classifier's heads on the path of a clip's moving object: its position
@@ -15,6 +16,7 @@ import (
 type Path struct {
 	Rotations int     `yaml:"rotations"` // rotations of the path, by multiples of 360°/n, that the heads average over; 0: no heads on a path
 	Mirror    bool    `yaml:"mirror"`    // the heads average over mirrored paths too; false where a mirrored motion is of another class
+	Jitter    float64 `yaml:"jitter"`    // standard deviation of the noise on the path that the heads see in training, in half sides of a frame
 	Weight    float64 `yaml:"weight"`    // weight of the mean distance along x and y between located and true positions (points_2d), in half sides of a frame
 }
 
@@ -26,7 +28,7 @@ func (p Path) validate() []error {
 	if p.Rotations == 1 {
 		n = fmt.Errorf("model.classify.path.rotations: 1: want 2 or more, or 0 for no heads on a path")
 	}
-	return []error{n, inRange("classify.path.weight", p.Weight, 0, 1e6)}
+	return []error{n, inRange("classify.path.jitter", p.Jitter, 0, 1), inRange("classify.path.weight", p.Weight, 0, 1e6)}
 }
 
 // copies is the number of rotated and mirrored paths.
@@ -70,6 +72,26 @@ func (b *builder) locate(name string, features *G.Node, frames int) *G.Node {
 	per := (frames + t - 1) / t
 	path := b.reshape(b.conv(name, features, 2*per, point, convOptions{}), n, t*per, 1, 1, 2)
 	return b.frames(path, t*per-frames, t*per)
+}
+
+// jittered is a path [N,T,1,1,2] with independent noise on each position.
+//
+// Why: what moves is drawn at whole pixels, and few clips show few of the errors that this
+// makes; heads learn them by heart.
+func (b *builder) jittered(name string, path *G.Node) *G.Node {
+	n, t, h, w, c := b.dims(path)
+	if b.err != nil {
+		return nil
+	}
+	purpose, size, per := b.prefix+name, b.t.Config.Classify.Path.Jitter, t*h*w*c
+	return b.add(path, b.scheduled(purpose, func(p StepPosition, dst []float32) {
+		for clip := range n {
+			r := philox.New(p.Seed, purpose, uint64(p.Step), uint64(p.Batch*n+clip))
+			for i := range per {
+				dst[clip*per+i] = float32(size * r.Normal())
+			}
+		}
+	}, n, t, h, w, c))
 }
 
 // reshape is x with another shape of the same size.

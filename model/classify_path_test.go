@@ -126,6 +126,60 @@ func TestPathForecastStartsAsConstantVelocity(t *testing.T) {
 	}
 }
 
+// In training the heads see the path with noise of its own for each step, batch and clip; the
+// located path, and what a trained network predicts, have none.
+func TestPathJitter(t *testing.T) {
+	for _, name := range []string{"i3d, path", "slowfast, fused"} {
+		c := variants()[name]
+		c.Classify.Path.Jitter = .1
+		s := Shape{N: 3, T: 8, H: 16, W: 16}
+		r := newTrial(t, c, s)
+		results := func(at StepPosition) (located, logits, forecast []float32) {
+			if err := r.p.SetStep(at); err != nil {
+				t.Fatal(err)
+			}
+			r.run(t)
+			read := func(name string) []float32 { return slices.Clone(r.p.Buffer(name).(kernels.Host)) }
+			return read("path"), read("logits"), read("forecast")
+		}
+		path, logits, forecast := results(StepPosition{Seed: 1, Step: 5})
+		for _, at := range []StepPosition{{Seed: 1, Step: 6}, {Seed: 2, Step: 5}, {Seed: 1, Step: 5, Batch: 1}} {
+			p, l, f := results(at)
+			if !slices.Equal(p, path) || slices.Equal(l, logits) || slices.Equal(f, forecast) {
+				t.Errorf("%s: at %+v the located path, logits and forecast are as before: %v, %v, %v; want true, false, false", name, at,
+					slices.Equal(p, path), slices.Equal(l, logits), slices.Equal(f, forecast))
+			}
+		}
+		if _, l, _ := results(StepPosition{Seed: 1, Step: 5}); !slices.Equal(l, logits) {
+			t.Errorf("%s: the same step has other logits", name)
+		}
+		g, err := r.m.Predictor(s)
+		if err != nil || len(g.scheduled) != 0 {
+			t.Errorf("%s: a trained network has noise, %v", name, err)
+		}
+	}
+}
+
+// The noise on a path has the standard deviation asked for.
+func TestPathJitterSize(t *testing.T) {
+	c := variants()["i3d, path"]
+	c.Classify.Path.Jitter = .25
+	m, err := NewClassifier(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBuilder(m.list, Shape{N: 100, T: 50, H: 16, W: 16})
+	b.jittered("noise", b.input("path", 100, 50, 1, 1, 2))
+	noise, sum, squares := make([]float32, 100*50*2), 0., 0.
+	b.graph.scheduled[0].at(StepPosition{Seed: 3, Step: 1}, noise)
+	for _, v := range noise {
+		sum, squares = sum+float64(v), squares+float64(v)*float64(v)
+	}
+	if mean, size := sum/1e4, math.Sqrt(squares/1e4); math.Abs(mean) > .01 || math.Abs(size-.25) > .01 {
+		t.Errorf("noise of mean %v and standard deviation %v, want 0 and .25", mean, size)
+	}
+}
+
 // Codes become rows of the embedding by their digits, each codebook's apart.
 func TestCodeIDs(t *testing.T) {
 	m := &Classifier{Config: Config{Classify: Classify{Codes: CodeGrid{Digits: []int{3, 2}, Codebooks: 2}}}}

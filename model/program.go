@@ -138,3 +138,6 @@ func (p *Program) SetStep(at StepPosition) error {
 
 // Run computes the program's results from its inputs.
 func (p *Program) Run() error { return p.Plan.Run() }
+
+// RunUnless is Run that ends with the first error of stopped, see machine.Plan.
+func (p *Program) RunUnless(stopped func() error) error { return p.Plan.RunUnless(stopped) }

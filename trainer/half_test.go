@@ -1,6 +1,8 @@
 package trainer
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 
@@ -74,6 +76,28 @@ func TestHalfOfACodec(t *testing.T) {
 		if !slices.Equal(got, want) || !slices.Equal(clip, same) {
 			t.Error("other codes or another clip with weights in the file")
 		}
+	}
+	for _, c := range []*task.Codec{whole, encoder, decoder} { // within a clip
+		asked := 0
+		c.Stopped = func() error {
+			if asked++; asked == 3 {
+				return context.Canceled
+			}
+			return nil
+		}
+		if c == decoder {
+			_, err = c.Decode(want, s)
+		} else {
+			_, err = c.Encode(video, s)
+		}
+		if !errors.Is(err, context.Canceled) || asked != 3 {
+			t.Errorf("stopped at the third launch: %v after %d questions", err, asked)
+		}
+	}
+	got, err = encoder.Encode(video, s)
+	trainertest.Check(t, err)
+	if !slices.Equal(got, want) {
+		t.Error("other codes after an Encode that was stopped")
 	}
 	_, err = encoder.Decode(want, s)
 	trainertest.Refused(t, err, "opened for encoding alone")

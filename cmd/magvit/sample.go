@@ -113,6 +113,7 @@ func sample(c *cli.Context) error {
 	if s.codec, err = task.OpenCodec(be, c.String("tokenizer")); err != nil {
 		return err
 	}
+	s.codec.Stopped = c.Context.Err
 	s.grid = s.prior.Network.Config.Prior.Grid
 	if err := s.openClassifier(be); err != nil {
 		return err

@@ -77,6 +77,9 @@ func openCheckpoint(c *cli.Context, log *slog.Logger, open codecOpener) (kernels
 		be.Close()
 		return nil, nil, err
 	}
+	if launched.group == nil { // ranks end together, between batches
+		codec.Stopped = c.Context.Err
+	}
 	logCheckpoint(c, log, codec.Trained)
 	return be, codec, nil
 }

@@ -237,10 +237,22 @@ func (p *Plan) prepare(prog []instr) error {
 // Buffer holds the value of an input, a parameter or an output.
 func (p *Plan) Buffer(n *G.Node) kernels.Buffer { return p.buffers[n] }
 
+// RunUnless is Run that ends with the first error of stopped, which is asked before each
+// launch of a backend that computes it at once. One that records a run is asked once.
+func (p *Plan) RunUnless(stopped func() error) error {
+	if _, records := p.be.(kernels.Recorder); !records || p.stats.Loads > 0 {
+		return p.runStepwise(stopped)
+	}
+	if err := stopped(); err != nil {
+		return err
+	}
+	return p.Run()
+}
+
 // Run computes the outputs from the inputs.
 func (p *Plan) Run() (err error) {
 	if p.stats.Loads > 0 {
-		return p.runOffloaded()
+		return p.runStepwise(func() error { return nil })
 	}
 	if p.replay == nil {
 		if p.replay, err = kernels.Record(p.be, p.Enqueue); err != nil {

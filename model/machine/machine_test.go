@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -497,6 +498,34 @@ func TestRunAllocatesNothing(t *testing.T) {
 	c.fill(t, be, p)
 	if n := testing.AllocsPerRun(10, func() { p.Run() }); n != 0 {
 		t.Errorf("%v allocations a run", n)
+	}
+}
+
+// A run that is stopped ends before its next launch, and the plan can run again.
+func TestRunUnless(t *testing.T) {
+	c, be := newChain(t), cpu(t, 1)
+	p, err := Compile(be, append(G.Nodes{c.loss}, c.grads...), nil, RecomputeNone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.fill(t, be, p)
+	if err := p.Run(); err != nil {
+		t.Fatal(err)
+	}
+	loss := p.Buffer(c.loss).(kernels.Host)
+	want, enough := loss[0], errors.New("enough")
+	for _, launches := range []int{0, 1, p.Launches() - 1, p.Launches()} {
+		loss[0] = -1
+		asked := 0
+		err := p.RunUnless(func() error {
+			if asked++; asked > launches {
+				return enough
+			}
+			return nil
+		})
+		if whole := launches == p.Launches(); whole && (err != nil || loss[0] != want) || !whole && (err != enough || asked != launches+1) {
+			t.Errorf("stopped after %d of %d launches: %v after %d questions, loss %v (%v)", launches, p.Launches(), err, asked, loss[0], want)
+		}
 	}
 }
 

@@ -72,9 +72,12 @@ func (p *Plan) launch(i int) error {
 	return nil
 }
 
-// runOffloaded is Run of a plan with offloaded parameters, which is not recorded.
-func (p *Plan) runOffloaded() error {
+// runStepwise is a run that is not recorded, as of a plan with offloaded parameters.
+func (p *Plan) runStepwise(stopped func() error) error {
 	for i := range p.steps {
+		if err := stopped(); err != nil {
+			return err
+		}
 		if err := p.launch(i); err != nil {
 			return err
 		}

@@ -36,11 +36,13 @@ type ClassScore struct {
 }
 
 // Distances are mean distances between forecast and true positions, of the network and
-// of two baselines.
+// of three baselines. The first two know the true positions of the frames seen, which a
+// network must measure in the pictures, as the third does.
 type Distances struct {
 	Error            Number `json:"error"`
 	ConstantPosition Number `json:"constant_position"` // of the last frame seen
 	ConstantVelocity Number `json:"constant_velocity"` // of the last two frames seen
+	MeasuredVelocity Number `json:"measured_velocity"` // constant velocity of the foreground's middle in the last two frames seen; null in space
 }
 
 // ForecastAccuracy holds the errors of forecast positions.
@@ -77,8 +79,8 @@ type Classifier struct {
 	classes   []string
 	confusion [][]int
 	nats      float64
-	frames    [][3]mean // by frame of the forecast: network, position, velocity
-	byClass   [][3]mean // the same by class
+	frames    [][4]mean // by frame of the forecast: network, position, velocity, measured velocity
+	byClass   [][4]mean // the same by class
 	forecasts int       // clips
 }
 
@@ -86,13 +88,13 @@ type mean struct{ sum, n float64 }
 
 func (m *mean) add(v float64) { m.sum, m.n = m.sum+v, m.n+1 }
 func (m mean) number() Number { return Number(m.sum / m.n) }
-func distances(m [3]mean) Distances {
-	return Distances{m[0].number(), m[1].number(), m[2].number()}
+func distances(m [4]mean) Distances {
+	return Distances{m[0].number(), m[1].number(), m[2].number(), m[3].number()}
 }
 
 // NewClassifier is empty; classes may be nil, and horizon (frames forecast) 0.
 func NewClassifier(classes []string, horizon int) *Classifier {
-	c := &Classifier{classes: classes, frames: make([][3]mean, horizon), byClass: make([][3]mean, len(classes))}
+	c := &Classifier{classes: classes, frames: make([][4]mean, horizon), byClass: make([][4]mean, len(classes))}
 	for range classes {
 		c.confusion = append(c.confusion, make([]int, len(classes)))
 	}
@@ -114,9 +116,9 @@ func (c *Classifier) Predict(label int, logits []float32) {
 	c.confusion[label][best]++
 }
 
-// Forecast counts a clip: errors[f] are the distances of the network, of constant position
-// and of constant velocity in the f-th frame forecast. A label below 0 means no label.
-func (c *Classifier) Forecast(label int, errors [][3]float64) {
+// Forecast counts a clip: errors[f] are the distances of the network, of constant position,
+// of constant velocity and of that of measured positions in the f-th frame forecast. A label below 0 means no label.
+func (c *Classifier) Forecast(label int, errors [][4]float64) {
 	c.forecasts++
 	for f, d := range errors {
 		for k, v := range d {
@@ -158,7 +160,7 @@ func (c *Classifier) Report() Classification {
 		return r
 	}
 	f := &ForecastAccuracy{Clips: c.forecasts}
-	var all [3]mean
+	var all [4]mean
 	for _, m := range c.frames {
 		f.PerFrame = append(f.PerFrame, distances(m))
 		for k := range all {
@@ -201,9 +203,9 @@ func WriteClassification(w io.Writer, r Classification) error {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintf(w, "forecast of the last %d frames from the first %d, mean distance in %s, %d clips\n\n", len(f.PerFrame), f.Seen, f.Unit, f.Clips)
-		fmt.Fprintln(t, "\tnetwork\tconstant position\tconstant velocity\t")
+		fmt.Fprintln(t, "\tnetwork\tconstant position\tconstant velocity\tof measured positions\t")
 		row := func(name string, d Distances) {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", name, d.Error.Text(3), d.ConstantPosition.Text(3), d.ConstantVelocity.Text(3))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t\n", name, d.Error.Text(3), d.ConstantPosition.Text(3), d.ConstantVelocity.Text(3), d.MeasuredVelocity.Text(3))
 		}
 		row("all", f.Distances)
 		for _, c := range f.PerClass {

@@ -33,8 +33,8 @@ func TestClassifier(t *testing.T) {
 	c.Predict(0, []float32{ln3, 0})
 	c.Predict(1, []float32{7, 7 + ln3})
 	c.Predict(1, []float32{2, 2}) // a tie goes to the first
-	c.Forecast(1, [][3]float64{{1, 2, 3}, {3, 4, 5}})
-	c.Forecast(-1, [][3]float64{{5, 6, 7}}) // a clip that ends early
+	c.Forecast(1, [][4]float64{{1, 2, 3, 4}, {3, 4, 5, 6}})
+	c.Forecast(-1, [][4]float64{{5, 6, 7, 8}}) // a clip that ends early
 	r := c.Report()
 	if diff := cmp.Diff([][]int{{1, 0}, {1, 1}}, r.Confusion); diff != "" {
 		t.Error(diff)
@@ -53,6 +53,7 @@ func TestClassifier(t *testing.T) {
 	near("precision of up", r.PerClass[0].Precision, .5)
 	near("forecast", r.Forecast.Error, 3)
 	near("constant velocity", r.Forecast.ConstantVelocity, 5)
+	near("velocity of measured positions", r.Forecast.MeasuredVelocity, 6)
 	near("forecast of down", r.Forecast.PerClass[1].Error, 2)
 	near("forecast of the first frame", r.Forecast.PerFrame[0].Error, 3)
 	if r.Clips != 3 || r.Forecast.Clips != 2 || r.Forecast.PerClass[0].Error.Finite() {

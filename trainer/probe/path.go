@@ -14,6 +14,16 @@ type path [][2]float64
 // track measures the path of an example.
 func track(e Example) path { return foregroundPath(e, func([]float32, []float32) float64 { return 1 }) }
 
+// Middles are x and y of the centroid of the foreground in each frame of a clip [T,H,W,C], in
+// pixels from the middle of the first one. A frame without foreground repeats the frame before.
+func Middles(video []float32, s data.Shape) [][2]float64 {
+	p, long := track(Example{Video: video, T: s.T, H: s.H, W: s.W, C: s.C}), float64(max(s.H, s.W))
+	for t := range p {
+		p[t] = [2]float64{p[t][0]*long - .5, p[t][1]*long - .5}
+	}
+	return p
+}
+
 // trackWeighted measures the path of a clip that may be decoded: each pixel of the foreground
 // counts by its squared difference from the background. A decoder's faint errors far from the
 // object, which are foreground too, then hardly move the centroid.

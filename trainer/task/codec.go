@@ -21,6 +21,8 @@ type Codec struct {
 	Trained
 	Tokenizer *model.Tokenizer
 
+	Stopped func() error // asked between kernels, where they run one by one; its error ends Encode and Decode. nil: never
+
 	be       kernels.Backend
 	part     networkPart
 	offsets  []int
@@ -182,7 +184,7 @@ func (c *Codec) Encode(video []float32, s data.Shape) ([]int32, error) {
 	if err := c.be.Write(prog.Buffer("video"), stretch(video, s, p.T)); err != nil {
 		return nil, err
 	}
-	if err := prog.Run(); err != nil {
+	if err := c.run(prog); err != nil {
 		return nil, err
 	}
 	c.values = sized(c.values, prog.Buffer("codes").Len())
@@ -262,7 +264,7 @@ func (c *Codec) Decode(codes []int32, s data.Shape) ([]float32, error) {
 	if err := c.be.Write(prog.Buffer("codes"), c.values); err != nil {
 		return nil, err
 	}
-	if err := prog.Run(); err != nil {
+	if err := c.run(prog); err != nil {
 		return nil, err
 	}
 	video := make([]float32, prog.Buffer("recon").Len())
@@ -270,6 +272,13 @@ func (c *Codec) Decode(codes []int32, s data.Shape) ([]float32, error) {
 		return nil, err
 	}
 	return shorten(video, s, p.T), nil
+}
+
+func (c *Codec) run(p *model.Program) error {
+	if c.Stopped == nil {
+		return p.Run()
+	}
+	return p.RunUnless(c.Stopped)
 }
 
 // program compiles a graph for a batch shape once.

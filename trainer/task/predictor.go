@@ -12,6 +12,7 @@ import (
 	"magvit/trainer/config"
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
+	"magvit/trainer/probe"
 	"magvit/trainer/ranks"
 	"magvit/trainer/usage"
 )
@@ -383,12 +384,13 @@ func (p *Predictor) compare(acc *metrics.Classifier, b *data.Batch, forecast []f
 	target, counts := forecastTargets(b, k, seen)
 	path, _, dims := track(b, k)
 	for n := range b.N {
-		var off [][3]float64
+		var off [][4]float64
+		measured := measuredVelocity(b, n, k, seen)
 		for h := range k.Horizon {
 			if counts[n*k.Horizon+h] == 0 {
 				continue
 			}
-			var sum [3]float64
+			var sum [4]float64
 			ahead := float64(b.T - k.Horizon + h - (seen - 1)) // frames
 			for d := range dims {
 				i := (n*k.Horizon+h)*dims + d
@@ -398,7 +400,7 @@ func (p *Predictor) compare(acc *metrics.Classifier, b *data.Batch, forecast []f
 					velocity = (float64(path[at]) - float64(path[at-dims])) / k.Unit
 				}
 				want := float64(target[i])
-				for g, guess := range [3]float64{float64(forecast[i]), 0, velocity * ahead} {
+				for g, guess := range [4]float64{float64(forecast[i]), 0, velocity * ahead, measured[d] / k.Unit * ahead} {
 					sum[g] += (guess - want) * (guess - want)
 				}
 			}
@@ -411,4 +413,19 @@ func (p *Predictor) compare(acc *metrics.Classifier, b *data.Batch, forecast []f
 			acc.Forecast(b.Labels[n], off)
 		}
 	}
+}
+
+// measuredVelocity is the change of the foreground's middle in clip n from the last but one to
+// the last frame seen, in pixels, by the frames seen alone; NaN where positions in space are
+// forecast, which no picture shows.
+func measuredVelocity(b *data.Batch, n int, k model.Classify, seen int) (v [3]float64) {
+	if k.Forecast == model.ForecastSpace {
+		return [3]float64{math.NaN(), math.NaN(), math.NaN()}
+	}
+	frame := b.H * b.W * b.C
+	middle := probe.Middles(b.Video[n*b.T*frame:][:seen*frame], data.Shape{N: 1, T: seen, H: b.H, W: b.W, C: b.C})
+	for d := range middle[0] {
+		v[d] = middle[seen-1][d] - middle[max(seen-2, 0)][d]
+	}
+	return v
 }

@@ -33,6 +33,16 @@ func TestForecastBaselines(t *testing.T) {
 	if counts[0] != 1 || counts[1] != 1 || counts[2] != 1 || counts[3] != 0 { // the second clip ends before its last frame
 		t.Errorf("counts %v", counts)
 	}
+	// In the pictures, 50 by 30 pixels, a dot follows the line a pixel to the left, and is 2 pixels too low in frame 3; the other rests.
+	b.H, b.W, b.C, b.Video = 30, 50, 1, make([]float32, 2*6*30*50)
+	for f := range 6 {
+		low := 0
+		if f == 3 {
+			low = 2
+		}
+		b.Video[(f*30+20-4*f+low)*50+9+3*f] = 1
+		b.Video[((6+f)*30+7)*50+1] = 1
+	}
 	acc := metrics.NewClassifier([]string{"line", "rest"}, 2)
 	p := &Predictor{Trained: Trained{Config: config.Config{Model: model.Config{Classify: k}}}}
 	p.compare(acc, b, make([]float32, 8), 4)
@@ -42,6 +52,7 @@ func TestForecastBaselines(t *testing.T) {
 		got, want metrics.Number
 	}{
 		{"network", f.PerClass[0].Error, 7.5}, {"constant position", f.PerClass[0].ConstantPosition, 7.5}, {"constant velocity", f.PerClass[0].ConstantVelocity, 0},
+		{"velocity of measured positions", f.PerClass[0].MeasuredVelocity, 3}, {"measured position of what rests", f.PerClass[1].MeasuredVelocity, 0},
 		{"frame 2 of the line", f.PerFrame[1].ConstantPosition, 10}, {"what rests", f.PerClass[1].ConstantVelocity, 0},
 	} {
 		if math.Abs(float64(c.got-c.want)) > 1e-6 {
