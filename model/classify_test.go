@@ -243,7 +243,7 @@ func TestClassifierErrors(t *testing.T) {
 			t.Errorf("error %v, want one with %q", err, c.want)
 		}
 	}
-	if _, err := New(tinyClassifier("i3d")); err == nil || !strings.Contains(err.Error(), "has no codes") {
+	if _, err := New(tinyClassifier("i3d")); err == nil || !strings.Contains(err.Error(), "makes no codes") {
 		t.Errorf("a classifier as a tokenizer: error %v", err)
 	}
 	m, err := NewClassifier(tinyClassifier("slowfast"))

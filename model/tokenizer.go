@@ -105,7 +105,7 @@ func New(c Config) (*Tokenizer, error) {
 		return nil, err
 	}
 	if c.Classifies() {
-		return nil, fmt.Errorf("model.classify.network: %s: a classifier on pixels, not a tokenizer: it has no codes", c.Classify.Network)
+		return nil, fmt.Errorf("model.classify.network: %s: a classifier, not a tokenizer: it makes no codes", c.Classify.Network)
 	}
 	if c.IsPrior() {
 		return nil, fmt.Errorf("model.prior.kind: %s: a prior over codes, not a tokenizer", c.Prior.Kind)

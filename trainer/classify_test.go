@@ -181,7 +181,7 @@ func (w without) Read(ctx context.Context, i int) (data.Clip, error) {
 func TestClassifierIsNoCodec(t *testing.T) {
 	o := looking(t, "i3d-small", 12, 1)
 	run(t, t.Context(), o)
-	if _, err := task.OpenCodec(o.Backend, o.Out); err == nil || !strings.Contains(err.Error(), "which has no codes; magvit eval") {
+	if _, err := task.OpenCodec(o.Backend, o.Out); err == nil || !strings.Contains(err.Error(), "a classifier (i3d on pixels), which makes no codes; magvit eval") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -135,6 +136,11 @@ func (s codesSummary) write(to io.Writer) error {
 	for i, name := range h.Classes {
 		if n := s.Labels[name]; n > 0 {
 			row("class "+name, "%d clips (label %d)", n, i)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
+		if !slices.Contains(h.Classes, name) {
+			row("label "+name, "%d clips, of a class without a name", s.Labels[name])
 		}
 	}
 	show := func(name string, u metrics.Codes) {

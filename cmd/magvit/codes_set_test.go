@@ -181,6 +181,12 @@ func TestEveryFormOfCodesDecodes(t *testing.T) {
 			t.Errorf("codes prints no %q:\n%s", want, text)
 		}
 	}
+	if err := data.WriteArrays(in("numbered.npz"), data.Array{Name: "codes", Shape: []int{3, 1, 1, 1}, Data: []int32{0, 1, 2}}, data.Array{Name: "labels", Shape: []int{3}, Data: []int64{7, -1, 7}}); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := magvit(t, "codes", in("numbered.npz")); !strings.Contains(text, "label 7") || !strings.Contains(text, "2 clips, of a class without a name") {
+		t.Errorf("codes of numbered classes:\n%s", text)
+	}
 	for want, more := range map[string][]string{
 		"--shard 3/3: want I/N":     {in("d"), "--shard", "3/3"},
 		"--shard: a .npz is one":    {in("d.npz"), "--shard", "0/2"},

@@ -312,7 +312,7 @@ func (s *sampler) draw(b *codes.Block, classes []int, how task.Sampling) error {
 func (s *sampler) write(b codes.Block) error {
 	tok, n, v := s.codec.Tokenizer, len(b.Names), s.codec.VideoShape(s.shape(1))
 	h := codes.Header{Grid: [3]int{s.grid[0], s.grid[1], s.grid[2] / s.books()}, Codebooks: s.books(), Codebook: tok.CodebookSize(), Levels: tok.CodebookLevels(), DigitOrder: codes.DigitOrder, BitOrder: bitOrder(tok),
-		Quantizer: tok.Config.Quantizer.Kind, Tokenizer: s.codec.SHA256, Step: s.codec.Step, Size: [2]int{v.H, v.W}, Split: "all", Source: []string{s.c.String("checkpoint")}}
+		Quantizer: tok.Config.Quantizer.Kind, Tokenizer: s.codec.SHA256, Step: s.codec.Step, Size: [2]int{v.H, v.W}, Split: "all", Source: []string{s.c.String("checkpoint")}, Classes: s.prior.Classes}
 	b.Frames, b.FPS, b.FrameRange = slices.Repeat([]int32{int32(v.T)}, n), make([]float32, n), slices.Repeat([][2]int32{{0, int32(v.T)}}, n)
 	if out := s.c.String("codes"); out != "" {
 		if err := codes.WriteNPZ(out, h, b, nil); err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"magvit/trainer/codes"
 	"magvit/trainer/data"
+	"magvit/trainer/metrics"
 	"magvit/trainer/probe"
 )
 
@@ -61,7 +62,7 @@ func (s *sampler) judgeGenerated(b codes.Block, classes []int, src data.Source) 
 		clips []int
 		to    *probe.Reconstructed
 	}{{train, &fitted}, {held, &others}} {
-		if err := s.eachReconstructed(src, set.clips, func(original, decoded probe.Example) error {
+		if err := s.eachReconstructed(src, set.clips, func(_ int, original, decoded probe.Example) error {
 			if err := set.to.Originals.Add(original); err != nil {
 				return err
 			}
@@ -105,11 +106,22 @@ func (s *sampler) judgePredicted(b codes.Block, src data.Source) (*probe.Predict
 	given := s.shape(1)
 	given[1] = s.framesGiven()
 	seen := s.codec.VideoShape(given).T
-	p := &probe.Predicted{}
-	err := s.eachReconstructed(src, clips, func(truth, _ probe.Example) error {
+	p, short := &probe.Predicted{}, 0
+	err := s.eachReconstructed(src, clips, func(frames int, truth, _ probe.Example) error {
+		if frames <= seen {
+			short++
+			return nil
+		}
+		truth.T, truth.Video = frames, truth.Video[:len(truth.Video)/truth.T*frames]
 		p.Add(truth, samples[at[truth.Name]], seen)
 		return nil
 	})
+	if err == nil && p.Clips == 0 {
+		return nil, usagef("--judge: none of %s has more than the %d frames that are given; nothing is predicted", metrics.Plural(short, "clip"), seen)
+	}
+	if short > 0 {
+		s.p.log.Warn(fmt.Sprintf("%s of %d frames or fewer left out: nothing of them is predicted", metrics.Plural(short, "clip"), seen))
+	}
 	p.Means(src.Classes())
 	return p, err
 }
@@ -134,8 +146,9 @@ func (s *sampler) eachSample(b codes.Block, do func(n int, e probe.Example) erro
 	return s.c.Context.Err()
 }
 
-// eachReconstructed gives do labelled clips, as they are and as the tokenizer gives them back.
-func (s *sampler) eachReconstructed(src data.Source, clips []int, do func(original, reconstructed probe.Example) error) error {
+// eachReconstructed gives do labelled clips, as they are and as the tokenizer gives them back,
+// and how many of their frames are not repeated ones.
+func (s *sampler) eachReconstructed(src data.Source, clips []int, do func(frames int, original, reconstructed probe.Example) error) error {
 	skipped, err := data.Each(s.c.Context, src, clips, s.codec.Config.Data, 1, func(b *data.Batch) error {
 		code, err := s.codec.Encode(b.Video, b.Shape())
 		if err != nil {
@@ -147,7 +160,7 @@ func (s *sampler) eachReconstructed(src data.Source, clips []int, do func(origin
 		}
 		original, reconstructed := exampleOf(b.Names[0], b.Video, b.Shape()), exampleOf(b.Names[0], video, b.Shape())
 		original.Label, reconstructed.Label = b.Labels[0], b.Labels[0]
-		return do(original, reconstructed)
+		return do(b.Frames[0], original, reconstructed)
 	})
 	for _, e := range skipped {
 		s.p.log.Warn("clip left out: " + e.Error())

@@ -11,6 +11,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/trainer/data"
 	"magvit/trainer/task"
 )
 
@@ -74,6 +75,23 @@ func TestSample(t *testing.T) {
 	if p, _ := v["predicted"].(map[string]any); p["clips"] != 3. || p["seen"] != 4. || p["horizon"] != 4. || !(p["constant_velocity"].(float64) > 0) || len(p["per_class"].([]any)) == 0 {
 		t.Errorf("sample --from --judge prints %v", v)
 	}
+	// A clip of five frames is compared in the one that it has, one of two in none.
+	if err := data.WriteArrays(in("short.npz"), data.Array{Name: "videos", Shape: []int{1, 5, 3, 32, 32}, Data: make([]float32, 5*3*32*32)}); err != nil {
+		t.Fatal(err)
+	}
+	v = printed(t, "sample", "--checkpoint", in("prior"), "--tokenizer", tok, "--steps", "2", "--from", in("short.npz"), "--judge", in("short.npz"), "--out", in("j.npz"), "--json")
+	if p, _ := v["predicted"].(map[string]any); p["clips"] != 1. || p["seen"] != 4. || p["horizon"] != 1. {
+		t.Errorf("of a clip of five frames sample --from --judge prints %v", v)
+	}
+	if err := data.WriteArrays(in("still.npz"), data.Array{Name: "videos", Shape: []int{1, 2, 3, 32, 32}, Data: make([]float32, 2*3*32*32)}); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, status := finish(t, program(t, "sample", "--checkpoint", in("prior"), "--tokenizer", tok, "--steps", "2", "--from", in("still.npz"), "--judge", in("still.npz"), "--out", in("j.npz")))
+	refused(t, stderr, status, "none of 1 clip has more than the 4 frames that are given")
+	magvit(t, "sample", "--checkpoint", in("prior"), "--tokenizer", tok, "--steps", "2", "--count", "2", "--out", in("j.npz"), "--codes", in("named.npz"))
+	if text, _ := magvit(t, "codes", in("named.npz")); !strings.Contains(text, "class circular") {
+		t.Errorf("codes of samples do not name their classes:\n%s", text)
+	}
 	if _, central := draw("central", "--from", clips(t), "--count", "2", "--frames-given", "3", "--candidates", "3"); !slices.Equal(central[:48], all[:48]) {
 		t.Errorf("the given codes of a central forecast are %v, want %v", central[:48], all[:48])
 	}
@@ -112,7 +130,9 @@ func TestSample(t *testing.T) {
 		{sample("--classifier", tok), "not a classifier"},
 		{[]string{"sample", "--checkpoint", tok, "--tokenizer", tok, "--out", in("x.npz")}, "not a prior over codes"},
 		{[]string{"sample", "--checkpoint", in("prior"), "--tokenizer", in("prior"), "--out", in("x.npz")}, "not the tokenizer"},
-		{[]string{"train", "--preset", "prior-demo", "--data", clips(t), "--out", in("y")}, `no array "codes"`},
+		{[]string{"train", "--preset", "prior-demo", "--data", clips(t), "--out", in("y")}, "magvit train --tokenizer RUN makes codes of clips"},
+		{[]string{"train", "--preset", "i3d-small", "--data", clips(t), "--tokenizer", tok, "--out", in("y")}, "it would not be used: the classifier is on pixels (model.classify.input); legal for one on codes: codes, fused"},
+		{[]string{"train", "--preset", "tiny", "--data", clips(t), "--tokenizer", tok, "--out", in("y")}, "it would not be used: a tokenizer is trained on clips"},
 		{[]string{"decode", "--checkpoint", in("prior"), "--codes", in("codes.npz"), "--out", in("x.npz")}, "a prior over codes"},
 	} {
 		if _, stderr, status := finish(t, program(t, c.args...)); status != badInput || !strings.Contains(stderr, c.want) {

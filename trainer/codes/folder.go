@@ -87,7 +87,7 @@ func readIndex(dir string) (x index, err error) {
 func openFolder(dir string) (*Set, error) {
 	x, err := readIndex(dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, usage.Errorf("%s: no %s in it; magvit encode writes it after the last shard, and the same command again goes on", dir, IndexName)
+		return nil, usage.Errorf("%s: no %s in it; magvit encode writes it after the last shard, and the same command again goes on; magvit train --tokenizer RUN makes codes of clips", dir, IndexName)
 	}
 	if err != nil {
 		return nil, err

@@ -8,12 +8,13 @@ package codes
 import (
 	"fmt"
 
+	"magvit/trainer/data"
 	"magvit/trainer/usage"
 )
 
 // Format and Version are at the start of an index.
 const (
-	Format  = "magvit-codes"
+	Format  = data.CodesFormat
 	Version = 1
 )
 

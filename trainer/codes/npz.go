@@ -14,7 +14,7 @@ func openNPZ(path string) (*Set, error) {
 	}
 	codes, ok := arrays["codes"]
 	if !ok {
-		return nil, usage.Errorf("%s: no array \"codes\" of whole numbers in it; magvit encode writes one", path)
+		return nil, usage.Errorf("%s: no array \"codes\" of whole numbers in it; magvit encode writes one, and magvit train --tokenizer RUN makes codes of clips", path)
 	}
 	numbers := func(name string) []int64 { v, _ := arrays[name].Data.([]int64); return v }
 	text := func(name string) []string { v, _ := arrays[name].Data.([]string); return v }

@@ -13,7 +13,7 @@ import (
 )
 
 // IndexName is the file of a folder that lists its shards.
-const IndexName = "index.json"
+const IndexName = data.CodesIndex
 
 // maxCodes bounds the codes that are in memory at a time: those of a file or shard.
 const maxCodes = 1 << 28

@@ -19,7 +19,7 @@ import (
 // Members of a clip in an archive: KEY.codes.npy, KEY.json, and KEY.cls where it has a label. A program that makes codes
 // may leave out all but an array KEY.npy or KEY.codes.npy.
 const (
-	codesMember = ".codes.npy"
+	codesMember = data.CodesMember
 	aboutMember = ".json"
 	classMember = ".cls"
 )

@@ -117,7 +117,7 @@ func (s *arrays) inMemory() int64 {
 func (s *arrays) fromNPZ(ctx context.Context, a *archive, opt Options) error {
 	f := a.member("videos")
 	if f == nil && a.member("codes") != nil {
-		return badf("%s: codes, not clips: magvit codes shows what they are, magvit decode makes clips of them", s.path)
+		return areCodes(s.path)
 	}
 	if f == nil {
 		return badf("%s: no array \"videos\"; it holds %s. Wanted: videos [N,T,3,H,W], float32 in [0,1] or uint8", s.path, list(a.names()))

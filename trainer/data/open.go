@@ -284,6 +284,9 @@ func (o *opener) one(path string) error {
 func (o *opener) array(path string) error {
 	open := func() (*arrays, error) { return openNPZ(o.ctx, path, o.opt) }
 	if kindOf(path) == ".npy" {
+		if isCodesFolder(filepath.Dir(path)) {
+			return areCodes(path)
+		}
 		open = func() (*arrays, error) { return openNPY(o.ctx, path) }
 	}
 	a, err := open()

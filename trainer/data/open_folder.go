@@ -1,6 +1,7 @@
 package data
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +59,10 @@ func (o *opener) folder(root int, dir, class, above string) error {
 	defer func() { o.nested = was }()
 	if IsRun(at) {
 		o.problems = append(o.problems, at+": the directory of a training run; its samples are left out")
+		return nil
+	}
+	if isCodesFolder(at) {
+		o.problems = append(o.problems, areCodes(at).Error())
 		return nil
 	}
 	split := o.splits(entries)
@@ -145,6 +150,29 @@ func IsRun(dir string) bool {
 	}
 	checkpoints, err := os.Stat(filepath.Join(dir, "checkpoints"))
 	return err == nil && checkpoints.IsDir()
+}
+
+// CodesFormat is at the start of the index of a folder of codes, CodesIndex its name, and
+// CodesMember the end of the name of a clip's codes in an archive; package codes specifies them.
+const (
+	CodesFormat = "magvit-codes"
+	CodesIndex  = "index.json"
+	CodesMember = ".codes.npy"
+)
+
+// isCodesFolder reports whether a folder holds codes.
+func isCodesFolder(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, CodesIndex))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var index struct{ Format string }
+	return json.NewDecoder(f).Decode(&index) == nil && index.Format == CodesFormat
+}
+
+func areCodes(path string) error {
+	return badf("%s: codes, not clips: magvit codes shows what they are, magvit decode makes clips of them", path)
 }
 
 // className is the class of what lies in a folder below the one that was opened:

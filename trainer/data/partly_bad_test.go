@@ -199,3 +199,35 @@ func TestARunDirectoryIsNotData(t *testing.T) {
 		t.Errorf("a run given as data: %v", err)
 	}
 }
+
+// Codes in the forms of magvit encode are called that, and not clips of an odd shape.
+func TestCodesAreNotClips(t *testing.T) {
+	root := t.TempDir()
+	shards, archive := filepath.Join(root, "shards"), filepath.Join(root, "codes.tar")
+	if err := os.Mkdir(shards, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	array := npy("<i4", []int{4, 4, 4, 4}, make([]int32, 256))
+	for name, content := range map[string][]byte{"index.json": []byte("{\n \"format\": \"magvit-codes\", \"version\": 1}"), "000000.npy": array, "000000.json": []byte("{}")} {
+		if err := os.WriteFile(filepath.Join(shards, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(archive, tarOf(t, tarFile{"000000_00000.codes.npy", array}, tarFile{"000000_00000.json", []byte("{}")}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{shards, filepath.Join(shards, "000000.npy"), archive} {
+		_, err := Open(t.Context(), []string{path}, Options{})
+		if err == nil || !strings.Contains(err.Error(), path+": codes, not clips") || strings.Contains(err.Error(), "axes") {
+			t.Errorf("%v", err)
+		}
+	}
+	greyFrames(t, filepath.Join(root, "film"), 2, 2, 0, 9)
+	src := mustOpen(t, Options{}, root)
+	if d := cmp.Diff([]string{"film -1"}, names(src)); d != "" {
+		t.Error(d)
+	}
+	if told := strings.Join(src.Problems(), "\n"); strings.Count(told, "codes, not clips") != 2 {
+		t.Errorf("problems:\n%s", told)
+	}
+}

@@ -43,6 +43,9 @@ func (o *opener) shard(path string) error {
 		if err := o.ctx.Err(); err != nil {
 			return err
 		}
+		if strings.HasSuffix(m.name, CodesMember) {
+			return areCodes(path)
+		}
 		k := keyOfMember(m.name)
 		none = false
 		if frameOf(members, m.name) { // frames of one clip in a folder

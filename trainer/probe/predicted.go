@@ -14,7 +14,7 @@ import (
 type Predicted struct {
 	Clips            int            `json:"clips"`
 	Seen             int            `json:"seen"`    // frames that were given
-	Horizon          int            `json:"horizon"` // frames that were predicted
+	Horizon          int            `json:"horizon"` // frames that were predicted, of the longest clip
 	Error            metrics.Number `json:"error"`
 	ConstantVelocity metrics.Number `json:"constant_velocity"` // of the last two frames seen
 	ConstantPosition metrics.Number `json:"constant_position"`
@@ -52,11 +52,12 @@ func (d *distances) means() (m [3]metrics.Number) {
 	return m
 }
 
-// Add compares a prediction with the clip whose first frames, seen of them, were given.
+// Add compares a prediction with the clip whose first frames, seen of them, were given. The
+// clip may be shorter than the prediction.
 func (p *Predicted) Add(truth, predicted Example, seen int) {
 	is, found := trackWeighted(truth), trackWeighted(predicted)
 	side := float64(max(truth.H, truth.W))
-	p.Clips, p.Seen, p.Horizon = p.Clips+1, seen, truth.T-seen
+	p.Clips, p.Seen, p.Horizon = p.Clips+1, seen, max(p.Horizon, truth.T-seen)
 	to := []*distances{&p.all}
 	if truth.Label >= 0 {
 		if p.byClass == nil {

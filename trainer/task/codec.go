@@ -100,7 +100,7 @@ func openCodec(be kernels.Backend, path string, part networkPart, offload bool) 
 		return nil, usage.Errorf("checkpoint %s: a prior over codes (%s), not the tokenizer that made them; magvit sample uses both", path, o.Config.Model.Prior.Kind)
 	}
 	if !ok {
-		return nil, usage.Errorf("checkpoint %s: a classifier on pixels (%s), which has no codes; magvit eval says how well it tells classes", path, o.Config.Model.Classify.Network)
+		return nil, usage.Errorf("checkpoint %s: a classifier (%s on %s), which makes no codes; magvit eval says how well it tells classes", path, o.Config.Model.Classify.Network, o.Config.Model.Classify.Input)
 	}
 	of := trained(o)
 	of.SHA256 = hash

@@ -114,6 +114,9 @@ func (p *Prior) sampleMasked(ctx context.Context, given []int32, classes []int, 
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if !slices.Contains(tokens, model.NoCode) { // each pass draws one of each clip at least
+			break
+		}
 		logits, err := p.logits(slices.Repeat(tokens, len(of)/len(classes)), rows)
 		if err != nil {
 			return nil, err

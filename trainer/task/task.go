@@ -17,6 +17,7 @@ import (
 	"magvit/trainer/data"
 	"magvit/trainer/metrics"
 	"magvit/trainer/report"
+	"magvit/trainer/usage"
 )
 
 // Task is what a network is trained for. It is used by one goroutine at a time.
@@ -124,6 +125,13 @@ func Resolve(ctx context.Context, src data.Source, train []int, c config.Config,
 	}
 	if c.Model.IsPrior() {
 		return resolvePrior(src, c)
+	}
+	if c.Train.Tokenizer != "" && !c.Model.Classify.OnCodes() {
+		what := "a tokenizer is trained on clips, and takes its first weights by --init"
+		if c.Model.Classifies() {
+			what = "the classifier is on pixels (model.classify.input); legal for one on codes: codes, fused"
+		}
+		return c, usage.Errorf("train.tokenizer: %s: it would not be used: %s", c.Train.Tokenizer, what)
 	}
 	if !c.Model.Classifies() {
 		return c, nil
