@@ -82,26 +82,46 @@ func (s AttentionStep) Define(args ...[]float32) {
 	}
 }
 
+// cpu goes through the cache once for all heads: the keys of a token's heads are next to each
+// other, those of a head's tokens are pages apart.
 func (s AttentionStep) cpu(c *CPU) []stage {
-	vec, scale := c.vec(), float32(1/math.Sqrt(float64(s.Dim)))
-	c.reserve(s.Memory + s.Max + 1)
-	return []stage{{s.N * s.Heads, func(args [][]float32, task, worker int) {
-		n, head := task/s.Heads, task%s.Heads
-		y, qkv, cache, mem := args[0][task*s.Dim:][:s.Dim], args[1], args[2], args[3]
-		a := c.scratch[worker][:s.keys(args[4][0])]
+	vec, scale, most := c.vec(), float32(1/math.Sqrt(float64(s.Dim))), s.Memory+s.Max+1
+	c.reserve(s.Heads * (most + 1))
+	return []stage{{s.N, func(args [][]float32, n, worker int) {
+		y, qkv, cache, mem := args[0][n*s.width():][:s.width()], args[1], args[2], args[3]
+		keys := s.keys(args[4][0])
 		clear(y)
-		if len(a) == 0 {
+		if keys == 0 {
 			vec.affine(y, y, 1, float32(math.NaN()))
 			return
 		}
-		q := s.vector(qkv, cache, mem, 0, n, head, 0, len(a))
-		for j := range a {
-			a[j] = float32(vec.dot(q, s.vector(qkv, cache, mem, 1, n, head, j, len(a))))
+		a, scales, q := c.scratch[worker][:s.Heads*most], c.scratch[worker][s.Heads*most:][:s.Heads], qkv[n*3*s.width():][:s.width()]
+		each := func(part int, do func(head, j int, v []float32)) {
+			for j := range keys {
+				if j < s.Memory {
+					for head := range s.Heads {
+						do(head, j, s.vector(qkv, cache, mem, part, n, head, j, keys))
+					}
+					continue
+				}
+				row := qkv[(n*3+part)*s.width():][:s.width()]
+				if j < keys-1 {
+					row = cache[(((j-s.Memory)*s.N+n)*3+part)*s.width():][:s.width()]
+				}
+				for head := range s.Heads {
+					do(head, j, row[head*s.Dim:][:s.Dim])
+				}
+			}
 		}
-		sum := vec.exps(a, a, vec.greatest(a), scale)
-		for j, w := range a {
-			vec.axpy(y, s.vector(qkv, cache, mem, 2, n, head, j, len(a)), w)
+		each(1, func(head, j int, k []float32) { a[head*most+j] = float32(vec.dot(q[head*s.Dim:][:s.Dim], k)) })
+		for head := range s.Heads {
+			of := a[head*most:][:keys]
+			scales[head] = float32(1 / vec.exps(of, of, vec.greatest(of), scale))
 		}
-		vec.affine(y, y, float32(1/sum), 0)
+		each(2, func(head, j int, v []float32) { vec.axpy(y[head*s.Dim:][:s.Dim], v, a[head*most+j]) })
+		for head, scale := range scales {
+			of := y[head*s.Dim:][:s.Dim]
+			vec.affine(of, of, scale, 0)
+		}
 	}}}
 }
