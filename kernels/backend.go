@@ -48,6 +48,18 @@ func PrecisionOf(be Backend) Precision {
 	return F32
 }
 
+// SpecPreciser is a Preciser whose precision may differ by Spec.
+type SpecPreciser interface{ PrecisionFor(s Spec) Precision }
+
+// PrecisionFor is what a backend computes the products of a Spec in: PrecisionOf unless it is
+// a SpecPreciser.
+func PrecisionFor(be Backend, s Spec) Precision {
+	if b, ok := be.(SpecPreciser); ok {
+		return b.PrecisionFor(s)
+	}
+	return PrecisionOf(be)
+}
+
 // BF16Storer is a Backend that may store activations in bfloat16: arguments of
 // StoreUniform and StoreEither.
 type BF16Storer interface{ StoresBF16() bool }

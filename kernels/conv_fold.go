@@ -16,8 +16,8 @@ type folded struct {
 }
 
 // newFolded is nil where the output channels do not fill the tiles.
-func newFolded(c *CPU, s Conv) *folded {
-	g := &folded{Conv: s, source: s.outputs(), prec: c.prec, tiles: c.productTiles()}
+func newFolded(c *CPU, prec Precision, s Conv) *folded {
+	g := &folded{Conv: s, source: s.outputs(), prec: prec, tiles: c.tilesIn(prec)}
 	g.t, g.h, g.w = s.Out()
 	if s.O%g.tiles.columns() != 0 || g.prec == BF16 && g.w%2 != 0 {
 		return nil
@@ -105,7 +105,7 @@ type foldedOutput struct {
 }
 
 // newFoldedOutput is nil where there are enough output channels, or strides.
-func newFoldedOutput(c *CPU, s Conv) *foldedOutput {
+func newFoldedOutput(c *CPU, prec Precision, s Conv) *foldedOutput {
 	if s.O >= 16 || s.C < 16 || s.O*s.KW >= 2*s.C || s.ST != 1 || s.SH != 1 || s.SW != 1 {
 		return nil
 	}
@@ -113,7 +113,7 @@ func newFoldedOutput(c *CPU, s Conv) *foldedOutput {
 	back.T, back.H, back.W = s.Out()
 	back.C, back.O = s.O, s.C
 	back.PT, back.PH, back.PW = (s.KT-1)*s.DT-s.PT, s.KH-1-s.PH, s.KW-1-s.PW
-	g := newFolded(c, back)
+	g := newFolded(c, prec, back)
 	if back.PT < 0 || back.PH < 0 || back.PW < 0 || g == nil {
 		return nil
 	}

@@ -18,11 +18,11 @@ const (
 // Fourier transforms; false: another algorithm.
 func (c *CPU) fourier(spec Spec) (height, width fourierAxis, ok bool) {
 	s, isConv := convOf(spec)
-	if _, gradX := spec.(ConvGradX); !isConv || gradX || c.prec != F32 || c.conv == ExactKernels || s.KH < 5 || s.KW < 5 || s.C > 8 ||
+	if _, gradX := spec.(ConvGradX); !isConv || gradX || c.conv == ExactKernels || s.KH < 5 || s.KW < 5 || s.C > 8 ||
 		s.ST != 1 || s.SH != 1 || s.SW != 1 || s.DT != 1 || s.O%16 != 0 {
 		return height, width, false
 	}
-	least := float64(s.pixels()) * float64(s.taps()*s.O)
+	least := c.productCost() * float64(s.pixels()) * float64(s.taps()*s.O)
 	if c.conv == fourierOnly {
 		least = math.Inf(1)
 	}

@@ -29,8 +29,8 @@ type gradWeights struct {
 	zeros  []float32
 }
 
-func newGradWeights(c *CPU, s Conv) *gradWeights {
-	g := &gradWeights{lattice: s.outputs(), prec: c.prec, tiles: c.productTiles(), result: s.O}
+func newGradWeights(c *CPU, prec Precision, s Conv) *gradWeights {
+	g := &gradWeights{lattice: s.outputs(), prec: prec, tiles: c.tilesIn(prec), result: s.O}
 	g.cols = gradColumns(&g.lattice, s.O)
 	for g.cols > 192 && g.ranges() < minTasks {
 		g.cols = (g.cols/2 + 15) / 16 * 16
@@ -64,17 +64,18 @@ func (s ConvGradW) cpu(c *CPU) []stage {
 	if f := c.winograd(s); f != nil {
 		return s.winograd(c, f)
 	}
-	var g parter = newGradWeights(c, s.Conv)
+	prec := c.directIn(s)
+	var g parter = newGradWeights(c, prec, s.Conv)
 	if height, width, ok := c.fourier(s); ok {
 		g = newFourierGrad(c, s.Conv, height, width)
-	} else if better := newPointGrad(c, s.Conv); better != nil {
+	} else if better := newPointGrad(c, prec, s.Conv); better != nil {
 		g = better
-	} else if better := newShifted(c, s.Conv); better != nil {
+	} else if better := newShifted(c, prec, s.Conv); better != nil {
 		g = better
-	} else if better := newFolded(c, s.Conv); better != nil {
+	} else if better := newFolded(c, prec, s.Conv); better != nil {
 		g = better
 	}
-	if better := newFoldedOutput(c, s.Conv); better != nil {
+	if better := newFoldedOutput(c, prec, s.Conv); better != nil {
 		g = better
 	}
 	c.reserve(g.scratch())
@@ -118,10 +119,10 @@ func (s ConvGradWB) cpu(c *CPU) (stages []stage) {
 		}})
 	}
 	c.reserve(rowsPerTask(s.O) * s.O)
-	addRows := c.vec().addRows
+	addRows, round := c.vec().addRows, c.PrecisionFor(s) == BF16
 	for _, b := range columnSums(1, s.pixels(), s.O, func(acc []float64, args [][]float32, from, to, worker int) {
 		rows := args[1][from*s.O : to*s.O]
-		if c.prec == BF16 {
+		if round {
 			rounded := c.scratch[worker][:len(rows)]
 			for i, v := range rows {
 				rounded[i] = RoundBF16(v)

@@ -22,12 +22,12 @@ const (
 )
 
 // newPointGrad is nil where the kernel has more than one tap, or no channels fill whole vectors.
-func newPointGrad(c *CPU, s Conv) *pointGrad {
-	source, lanes := s.outputs(), c.productTiles().columns()
-	if c.prec != F32 || !source.plain() || s.C%lanes != 0 && s.O%lanes != 0 {
+func newPointGrad(c *CPU, prec Precision, s Conv) *pointGrad {
+	source, lanes := s.outputs(), c.tilesIn(prec).columns()
+	if prec != F32 || !source.plain() || s.C%lanes != 0 && s.O%lanes != 0 {
 		return nil
 	}
-	g := &pointGrad{Conv: s, tiles: c.productTiles(), rows: s.O, columns: s.C, byX: true}
+	g := &pointGrad{Conv: s, tiles: c.tilesIn(prec), rows: s.O, columns: s.C, byX: true}
 	if s.C%lanes != 0 {
 		g.rows, g.columns, g.byX = s.C, s.O, false
 	}

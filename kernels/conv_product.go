@@ -56,9 +56,9 @@ const (
 	minTasks = 16
 )
 
-func newProduct(c *CPU, l lattice, channels int) *product {
-	t := c.productTiles()
-	p := &product{lattice: l, prec: c.prec, tiles: t, out: channels, n: t.pad(channels)}
+func newProduct(c *CPU, prec Precision, l lattice, channels int) *product {
+	t := c.tilesIn(prec)
+	p := &product{lattice: l, prec: prec, tiles: t, out: channels, n: t.pad(channels)}
 	p.direct = l.plain() && l.channels < maxDirect && p.prec == F32
 	if p.strip = newStrip(p); p.strip != nil {
 		p.block = p.strip.h * p.strip.w

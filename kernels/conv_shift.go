@@ -25,9 +25,9 @@ const (
 )
 
 // newShifted is nil where rows are better gathered.
-func newShifted(c *CPU, s Conv) *shifted {
+func newShifted(c *CPU, prec Precision, s Conv) *shifted {
 	const most = 64 // channels: copies of 256 pixels and 3 columns are 192 KiB
-	g := &shifted{Conv: s, prec: c.prec, tiles: c.productTiles()}
+	g := &shifted{Conv: s, prec: prec, tiles: c.tilesIn(prec)}
 	g.t, g.h, g.w = s.Out()
 	if s.C%16 != 0 || g.prec == BF16 && g.w%2 != 0 {
 		return nil

@@ -51,11 +51,14 @@ func (c *CPU) FormOf(s Spec) string {
 	if h, w, ok := c.fourier(s); ok {
 		return fmt.Sprintf("fourier %d×%d", h.l, w.l)
 	}
+	if c.directIn(s) == BF16 {
+		return "direct in bf16"
+	}
 	return "direct"
 }
 
-// Work is the operations of direct sums that take as long as the backend's kernel of a Spec:
-// by the cost models of Winograd's filtering and of Fourier transforms, or FLOPs.
+// Work is the operations of direct sums in float32 that take as long as the backend's kernel of a
+// Spec: by the cost models of Winograd's filtering, of Fourier transforms and of bfloat16, or FLOPs.
 func (c *CPU) Work(spec Spec) int64 {
 	s, ok := convOf(spec)
 	if !ok {
@@ -63,13 +66,16 @@ func (c *CPU) Work(spec Spec) int64 {
 	}
 	if f := c.winograd(spec); f != nil {
 		if s.O < 16 {
-			s.O = c.productTiles().pad(s.O)
+			s.O = isaTiles[c.isa].pad(s.O)
 		}
 		_, gradW := spec.(ConvGradW)
 		return int64(2 * s.winogradCost(f.m, gradW))
 	}
 	if height, width, ok := c.fourier(spec); ok {
 		return int64(2 * fourierRate * s.fourierCost(height, width))
+	}
+	if c.directIn(spec) == BF16 {
+		return int64(c.productCost() * float64(spec.FLOPs()))
 	}
 	return spec.FLOPs()
 }
@@ -91,7 +97,7 @@ func convOf(s Spec) (Conv, bool) {
 // by; nil: direct sums.
 func (c *CPU) winograd(spec Spec) *winogradForm {
 	s, ok := convOf(spec)
-	if !ok || c.prec != F32 || c.conv == ExactKernels || s.KH != 3 || s.KW != 3 || s.ST != 1 || s.SH != 1 || s.SW != 1 || s.C < 32 || s.C%16 != 0 {
+	if !ok || c.conv == ExactKernels || s.KH != 3 || s.KW != 3 || s.ST != 1 || s.SH != 1 || s.SW != 1 || s.C < 32 || s.C%16 != 0 {
 		return nil
 	}
 	if s.O < 32 || s.O%16 != 0 {
@@ -99,7 +105,7 @@ func (c *CPU) winograd(spec Spec) *winogradForm {
 		if _, forward := spec.(Conv); !forward || s.O >= 16 || s.Act != None || s.Residual {
 			return nil
 		}
-		s.O = c.productTiles().pad(s.O)
+		s.O = isaTiles[c.isa].pad(s.O)
 	}
 	forms := isaWinograd[c.isa]
 	switch c.conv {
@@ -109,7 +115,7 @@ func (c *CPU) winograd(spec Spec) *winogradForm {
 		return &forms[1]
 	}
 	_, gradW := spec.(ConvGradW)
-	best, least := (*winogradForm)(nil), s.directCost(c.productTiles(), gradW)
+	best, least := (*winogradForm)(nil), c.directCost(s, gradW)
 	for i := range forms {
 		if cost := s.winogradCost(forms[i].m, gradW); cost < least {
 			best, least = &forms[i], cost
@@ -141,17 +147,75 @@ func (s Conv) tapsInTime() int {
 }
 
 // directCost is that of direct sums. Gathered rows have the frames, too, that are not there.
-func (s Conv) directCost(t tiles, gradW bool) float64 {
+func (c *CPU) directCost(s Conv, gradW bool) float64 {
 	frames, h, w := s.Out()
-	weights := float64(9 * s.C * s.O)
-	if gradW {
-		return float64(s.N*s.tapsInTime()*h*w) * weights
+	taps, pack := s.tapsInTime(), 0
+	if !gradW {
+		pack = directWeightCost * s.KT
+		if !inLines(c.tilesIn(c.prec), h, w) {
+			taps = frames * s.KT
+		}
 	}
-	taps := s.tapsInTime()
-	if !inLines(t, h, w) {
-		taps = frames * s.KT
+	return (c.productCost()*float64(s.N*taps*h*w) + float64(pack)) * float64(9*s.C*s.O)
+}
+
+// productCost is the time of a multiply-add of direct sums relative to one in float32: half
+// of it in bfloat16, and the operands are rounded first.
+func (c *CPU) productCost() float64 {
+	if c.prec == BF16 {
+		return .55
 	}
-	return (float64(s.N*taps*h*w) + float64(directWeightCost*s.KT)) * weights
+	return 1
+}
+
+// pointChannels is how many channels the sum of a pixel's product has at least that is faster
+// in bfloat16 than in float32: to round its operands takes as long as fewer of them.
+const pointChannels = 128
+
+// directIn is what direct sums of a convolution or a gradient of one are computed in.
+func (c *CPU) directIn(spec Spec) Precision {
+	s, _ := convOf(spec)
+	if source := s.outputs(); c.prec == F32 || c.conv == ExactKernels || !source.plain() {
+		return c.prec
+	}
+	sum := s.C
+	switch spec.(type) {
+	case ConvGradX:
+		sum = s.O
+	case ConvGradW:
+		sum = min(s.C, s.O)
+	}
+	if sum < pointChannels {
+		return F32
+	}
+	return c.prec
+}
+
+// PrecisionFor is what the products of a Spec are computed in: where the backend is in BF16 and
+// float32 is as fast, by the cost models or as few channels are added up, in float32. With exact
+// kernels it is the backend's precision.
+func (c *CPU) PrecisionFor(s Spec) Precision {
+	switch k := s.(type) {
+	case ConvGEGLU:
+		s = k.Conv
+	case ConvGradGEGLU:
+		return c.directIn(ConvGradX(k))
+	case ConvGradWB:
+		s = ConvGradW(k)
+	case ModConv:
+		s = k.sample()
+	case ModConvGradX:
+		s = ConvGradX{k.sample()}
+	case ModConvGradW:
+		s = ConvGradW{k.sample()}
+	}
+	if _, ok := convOf(s); !ok {
+		return c.prec
+	}
+	if _, _, fourier := c.fourier(s); fourier || c.winograd(s) != nil {
+		return F32
+	}
+	return c.directIn(s)
 }
 
 // winogradCost is that of F(m×m,3×3): the products, the transforms of all tiles, and

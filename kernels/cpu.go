@@ -75,12 +75,12 @@ func (c *CPU) Instructions() string {
 	return c.isa.String()
 }
 
-// Precision is what the products of convolutions are computed in.
+// Precision is what the products of convolutions are computed in, unless PrecisionFor says otherwise.
 func (c *CPU) Precision() Precision { return c.prec }
 
-// productTiles are the tiles for the products of convolutions.
-func (c *CPU) productTiles() tiles {
-	if c.prec == BF16 {
+// tilesIn are the tiles for the products of convolutions in a precision.
+func (c *CPU) tilesIn(p Precision) tiles {
+	if p == BF16 {
 		return bf16Tiles
 	}
 	return isaTiles[c.isa]

@@ -15,6 +15,7 @@ const (
 	F32 Precision = iota
 	// BF16 rounds both operands of each product to bfloat16 and adds the products
 	// up in float32: what a definition says of the operands that RoundBF16 gives.
+	// A CPU computes in float32 what is as fast in it, see CPU.PrecisionFor.
 	// A backend may also store activations in bfloat16 (BF16Storer): the GPU does.
 	// Weights, their gradients, statistics, quantizers and losses keep their float32.
 	// Subnormal operands and sums may count as zero, as the CPU's AVX512_BF16 has it.

@@ -163,7 +163,7 @@ func (b *bencher) row(ctx context.Context, k benchCase, timed bool) error {
 	}
 	compare := func() {
 		if got != nil {
-			r := kerneltest.Compare(got, k.Case, kernels.PrecisionOf(b.be))
+			r := kerneltest.Compare(got, k.Case, kernels.PrecisionFor(b.be, k.Spec))
 			row.Compared, row.OK, row.NMSE, row.MaxAbs = true, r.OK, finite(r.NMSE), finite(r.MaxAbs)
 			if r.Err != nil {
 				row.Error = r.Err.Error()

@@ -22,7 +22,7 @@ func deviceFlags() []cli.Flag {
 
 // kernelsFlag is of commands that measure kernels. A training has the key train.kernels.
 func kernelsFlag() cli.Flag {
-	return &cli.StringFlag{Name: "kernels", Value: "auto", Usage: "of convolutions on the CPU in f32: auto, the fastest; or exact, direct sums"}
+	return &cli.StringFlag{Name: "kernels", Value: "auto", Usage: "of convolutions on the CPU: auto, the fastest; or exact, direct sums"}
 }
 
 // useKernels applies --kernels.

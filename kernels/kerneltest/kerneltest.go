@@ -67,7 +67,7 @@ func Check(be kernels.Backend, c Case) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("kerneltest: %s on %s: %w", kernels.Name(c.Spec), be.Name(), err)
 	}
-	return Compare(got, c, kernels.PrecisionOf(be)), nil
+	return Compare(got, c, kernels.PrecisionFor(be, c.Spec)), nil
 }
 
 // Compare compares what Outputs gave with the definition, in bfloat16 with that of

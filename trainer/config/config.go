@@ -41,7 +41,7 @@ type Train struct {
 	ClipNorm    float64    `yaml:"clip_norm"`    // largest norm of the whole gradient; 0: no clipping
 	EMA         EMA        `yaml:"ema"`          // average of the weights, used by evaluation and codes
 	Precision   string     `yaml:"precision"`    // of products' operands, and on a GPU of stored activations: f32 or bf16
-	Kernels     string     `yaml:"kernels"`      // of convolutions on the CPU in f32: auto, the fastest: direct sums, Winograd's or Fourier transforms; or exact, direct sums alone
+	Kernels     string     `yaml:"kernels"`      // of convolutions on the CPU: auto, the fastest: direct sums, in bf16 where that is train.precision, Winograd's or Fourier transforms in f32; or exact, direct sums alone
 	Recompute   string     `yaml:"recompute"`    // values that the backward pass makes again, to the same bits, to save memory: none; auto, by kernels of 4 % of the step's cost; or max, by any
 	Seed        uint64     `yaml:"seed"`         // of weights, batches and augmentation
 	Freeze      []string   `yaml:"freeze,flow"`  // parameters that are not trained, by patterns of their names such as encoder.*
