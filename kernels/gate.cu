@@ -76,8 +76,9 @@ struct Scratch { float u[MAX_CHUNK], v[MAX_CHUNK], partial[8 * THREADS]; };
 
 template <int V, class T>
 __device__ inline void pool(float* y, float* stats, const T* x, const float* k, unsigned P, unsigned C, unsigned chunk, unsigned lanes, unsigned columns, Scratch& s) {
-  unsigned first = blockIdx.x * chunk, n = min(chunk, P - first), block = blockIdx.y * gridDim.x + blockIdx.x;
-  x += ((size_t)blockIdx.y * P + first) * C, y += (size_t)block * C;
+  unsigned first = blockIdx.x * chunk, n = min(chunk, P - first);
+  size_t block = (size_t)blockIdx.y * gridDim.x + blockIdx.x;
+  x += ((size_t)blockIdx.y * P + first) * C, y += block * C;
   pixel_dots<V>(s.u, s.v, x, k, nullptr, n, C, lanes);
   __syncthreads();
   float peak = -INFINITY, sum = 0;
