@@ -200,6 +200,8 @@ func (c *CPU) PrecisionFor(s Spec) Precision {
 		s = k.Conv
 	case ConvGradGEGLU:
 		return c.directIn(ConvGradX(k))
+	case ConvGradShuffle:
+		return c.directIn(k.gradX())
 	case ConvGradWB:
 		s = ConvGradW(k)
 	case ModConv:
