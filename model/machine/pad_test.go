@@ -29,6 +29,33 @@ func evaluate(t *testing.T, prog []instr, values map[*G.Node][]float32) {
 	}
 }
 
+// lowered is the program of y and of the loss's gradients with respect to wrt.
+func lowered(t *testing.T, y, loss *G.Node, wrt G.Nodes) (p *Plan, prog []instr, outputs G.Nodes) {
+	t.Helper()
+	grads, err := G.Grad(loss, wrt...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outputs = append(G.Nodes{y}, grads...)
+	nodes, err := Reachable(outputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = &Plan{be: cpu(t, 1), buffers: map[*G.Node]kernels.Buffer{}, zeros: map[int]*G.Node{}}
+	if prog, err = p.lower(nodes); err != nil {
+		t.Fatal(err)
+	}
+	return p, prog, outputs
+}
+
+func setOf(nodes G.Nodes) map[*G.Node]bool {
+	set := map[*G.Node]bool{}
+	for _, n := range nodes {
+		set[n] = true
+	}
+	return set
+}
+
 // inputs are random values of a program's inputs, and its constants.
 func inputs(p *Plan, prog []instr) map[*G.Node][]float32 {
 	values := map[*G.Node][]float32{}
@@ -66,30 +93,14 @@ func feedForward(t *testing.T) (p *Plan, prog []instr, outputs G.Nodes) {
 		wrt = append(wrt, w1, b1, w2, b2)
 	}
 	loss := apply(t, kernels.SumSquares{Len: rows * c}, []int{}, y)
-	grads, err := G.Grad(loss, wrt...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	outputs = append(G.Nodes{y}, grads...)
-	nodes, err := Reachable(outputs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p = &Plan{be: cpu(t, 1), buffers: map[*G.Node]kernels.Buffer{}, zeros: map[int]*G.Node{}}
-	if prog, err = p.lower(nodes); err != nil {
-		t.Fatal(err)
-	}
-	return p, prog, outputs
+	return lowered(t, y, loss, wrt)
 }
 
 // Feed-forward networks with whole chunks of hidden channels compute the same bits: outputs,
 // and gradients of the parameters in their own sizes.
 func TestPadHidden(t *testing.T) {
 	p, prog, outputs := feedForward(t)
-	keep := map[*G.Node]bool{}
-	for _, n := range outputs {
-		keep[n] = true
-	}
+	keep := setOf(outputs)
 	prog = fuse(p.be, prog, keep)
 	padded := roundWeights(padHidden(geglus(slices.Clone(prog)), keep, p.buffers), p.buffers)
 	pads, channels := 0, map[string]int{}

@@ -45,30 +45,14 @@ func upsampled(t *testing.T) (p *Plan, prog []instr, outputs G.Nodes) {
 		y = apply(t, kernels.Add{Len: y.Shape().TotalSize()}, shape, y, apply(t, s, shape, y, w, b))
 	}
 	loss := apply(t, kernels.SumSquares{Len: y.Shape().TotalSize()}, []int{}, y)
-	grads, err := G.Grad(loss, wrt...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	outputs = append(G.Nodes{y}, grads...)
-	nodes, err := Reachable(outputs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p = &Plan{be: cpu(t, 1), buffers: map[*G.Node]kernels.Buffer{}, zeros: map[int]*G.Node{}}
-	if prog, err = p.lower(nodes); err != nil {
-		t.Fatal(err)
-	}
-	return p, prog, outputs
+	return lowered(t, y, loss, wrt)
 }
 
 // Gradients of upsamplings are computed where those of the convolutions behind them end, and parameters and
 // their gradients keep their order: up to the rounding of sums in another order, nothing changes.
 func TestShuffleGrads(t *testing.T) {
 	p, prog, outputs := upsampled(t)
-	keep := map[*G.Node]bool{}
-	for _, n := range outputs {
-		keep[n] = true
-	}
+	keep := setOf(outputs)
 	prog = fuse(p.be, prog, keep)
 	joined := shuffleGrads(prog, keep)
 	// The second upsampling is followed by a 1x1x1 convolution, whose gradient joins it as well.
@@ -97,10 +81,7 @@ func TestShuffleGrads(t *testing.T) {
 // What something else reads keeps its order.
 func TestShuffleGradsOfValuesInUse(t *testing.T) {
 	p, prog, outputs := upsampled(t)
-	keep := map[*G.Node]bool{}
-	for _, n := range outputs {
-		keep[n] = true
-	}
+	keep := setOf(outputs)
 	prog = fuse(p.be, prog, keep)
 	for _, in := range prog {
 		s, ok := in.spec.(kernels.ShuffleGrad)
