@@ -104,6 +104,7 @@ var mutations = []mutation{
 	{"no slope of the deviation", "channel_stats.cu", "void channel_stats_grad(", "mean + along", "mean - along", "ChannelStatsGrad"},
 	{"linear weights swapped", "resample.cu", "Taps taps_of(", "o % 2 ? .75f : .25f, o % 2 ? .25f : .75f", "o % 2 ? .25f : .75f, o % 2 ? .75f : .25f", "Resample"},
 	{"zeros for the first position", "resample.cu", "Taps taps_of(", "2 * third : third, third", "third : third, third", "Resample"},
+	{"the same pair twice", "resample.cu", "Taps taps_of(", "MEAN_OF_TWO) return {2 * o,", "MEAN_OF_TWO) return {o / 2 * 2,", "Resample"},
 	{"a reader of the position left out", "resample.cu", "void resample_grad_of(", "from + 4", "from + 2", "ResampleGrad"},
 	{"the rest of the mix", "blend.cu", "void blend_of(", "rest * w[e]", "s * w[e]", "Blend"},
 	{"no slope of the mix", "blend.cu", "void blend_grad_mix_of(", " * sigmoid(-m[0])", "", "BlendGradMix"},

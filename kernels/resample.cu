@@ -9,7 +9,7 @@
 #include "common.cuh"
 
 // The values are those of kernels.Interpolation.
-enum { NEAREST, LINEAR, MEAN_OF_THREE, MEAN_OF_THREE_CUT };
+enum { NEAREST, LINEAR, MEAN_OF_THREE, MEAN_OF_THREE_CUT, MEAN_OF_TWO };
 
 // The positions [first, first+count) that one reads, and their weights.
 struct Taps {
@@ -32,6 +32,7 @@ __device__ inline Taps taps_of(int o, int T, int head, int kind) {
     if (low == high) return {first + low, 1, {1, 0, 0}};
     return {first + low, 2, {o % 2 ? .75f : .25f, o % 2 ? .25f : .75f, 0}};
   }
+  if (kind == MEAN_OF_TWO) return {2 * o, 2, {.5f, .5f, 0}};
   constexpr float third = 1 / 3.f;
   if (o > 0) return {2 * o - 1, 3, {third, third, third}};
   return {0, 2, {kind == MEAN_OF_THREE_CUT ? 2 * third : third, third, 0}};

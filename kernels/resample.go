@@ -10,6 +10,7 @@ const (
 	Linear                              // twice as long, linear between positions
 	MeanOfThree                         // half as long, means of positions 2j-1 to 2j+1, zero in front of the first
 	MeanOfThreeCut                      // the same, the first position repeated in front
+	MeanOfTwo                           // half as long, means of positions 2j and 2j+1
 	interpolations
 )
 
@@ -17,7 +18,7 @@ func (k Interpolation) String() string {
 	if k < 0 || k >= interpolations {
 		return fmt.Sprintf("Interpolation(%d)", int(k))
 	}
-	return [...]string{"Nearest", "Linear", "MeanOfThree", "MeanOfThreeCut"}[k]
+	return [...]string{"Nearest", "Linear", "MeanOfThree", "MeanOfThreeCut", "MeanOfTwo"}[k]
 }
 
 // Resample doubles or halves an axis of T positions of Inner values each.
@@ -95,6 +96,8 @@ func (s Resample) weights() axisMap {
 			default:
 				m[o] = []axisTap{{first + low, .75}, {first + high, .25}}
 			}
+		case MeanOfTwo:
+			m[o] = []axisTap{{2 * o, .5}, {2*o + 1, .5}}
 		default:
 			for t := 2*o - 1; t <= 2*o+1; t++ {
 				if t >= 0 || s.Kind == MeanOfThreeCut {

@@ -10,6 +10,8 @@ func TestResampleLiterals(t *testing.T) {
 	third := kernels.Resample{N: 1, T: 4, Inner: 1, Kind: kernels.MeanOfThree}
 	cut := third
 	cut.Kind = kernels.MeanOfThreeCut
+	two := third
+	two.T, two.Kind = 5, kernels.MeanOfTwo
 	linear := kernels.Resample{N: 1, T: 3, Inner: 1, Kind: kernels.Linear}
 	head := linear
 	head.Head = 1
@@ -19,6 +21,8 @@ func TestResampleLiterals(t *testing.T) {
 		literal{head, [][]float32{{0, 4, 8}}, []float32{0, 0, 4, 5, 7, 8}},
 		literal{third, [][]float32{{3, 6, 9, 12}}, []float32{3, 9}},
 		literal{cut, [][]float32{{3, 6, 9, 12}}, []float32{4, 9}},
+		literal{two, [][]float32{{3, 6, 9, 12, 15}}, []float32{4.5, 10.5}},
+		literal{kernels.ResampleGrad{Resample: two}, [][]float32{{3, 6}}, []float32{1.5, 1.5, 3, 3, 0}},
 		literal{kernels.ResampleGrad{Resample: cut}, [][]float32{{3, 6}}, []float32{2, 3, 2, 2}},
 		literal{kernels.ResampleGrad{Resample: head}, [][]float32{{1, 1, 4, 4, 4, 4}}, []float32{2, 8, 8}},
 	)
@@ -28,7 +32,7 @@ func TestResampleValidate(t *testing.T) {
 	checkRefusals(t,
 		refusal{kernels.Resample{N: 1, T: 1, Inner: 1, Kind: kernels.MeanOfThree}, "T is 1, want at least 2"},
 		refusal{kernels.Resample{N: 1, T: 2, Inner: 1, Head: 1}, "Head is 1"},
-		refusal{kernels.Resample{N: 1, T: 2, Inner: 1, Kind: 4}, "Kind is 4, want 0 (Nearest) to 3 (MeanOfThreeCut)"},
+		refusal{kernels.Resample{N: 1, T: 2, Inner: 1, Kind: 5}, "Kind is 5, want 0 (Nearest) to 4 (MeanOfTwo)"},
 	)
 }
 

@@ -5,7 +5,7 @@ import "strings"
 // Config describes a tokenizer: network, quantizer and loss; or, with
 // classify.network, a Classifier; or, with prior.kind, a Transformer over codes.
 type Config struct {
-	Compat             string        `yaml:"compat"`               // lucidrains: the numbers of magvit2-pytorch, with its known defects; open-magvit2, vidtok: the networks of these tokenizers, of the size in published; "": none
+	Compat             string        `yaml:"compat"`               // lucidrains: the numbers of magvit2-pytorch, with its known defects; open-magvit2, vidtok, cosmos: the networks of these tokenizers, of the size in published; "": none
 	ImageSize          int           `yaml:"image_size"`           // side of the square training frames, pixels; other sizes work if they are multiples of the same factor
 	Channels           int           `yaml:"channels"`             // channels of a frame: 1 or 3
 	Patch              int           `yaml:"patch"`                // space-to-depth factor before the first convolution, undone after the last

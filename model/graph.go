@@ -130,6 +130,8 @@ func (b *builder) encode(x *G.Node) *G.Node {
 		return openMagvit2{b}.encode(x)
 	case VidTok:
 		return vidTok{builder: b}.encode(x)
+	case Cosmos:
+		return cosmos{b}.encode(x)
 	}
 	cond := b.conditionMLP("encoder_cond_in")
 	if c.Background != 0 {
@@ -216,6 +218,8 @@ func (b *builder) decode(x *G.Node) *G.Node {
 		return openMagvit2{b}.decode(x)
 	case VidTok:
 		return vidTok{builder: b}.decode(x)
+	case Cosmos:
+		return cosmos{b}.decode(x)
 	}
 	cond := b.conditionMLP("decoder_cond_in")
 	dims := c.dimsAfter()

@@ -13,30 +13,44 @@ import (
 const (
 	OpenMagvit2 = "open-magvit2" // Luo et al. 2024: LFQ, group norms, adaptive group norms in the decoder
 	VidTok      = "vidtok"       // Tang et al. 2024: causal FSQ, factorised residual blocks, one attention
+	Cosmos      = "cosmos"       // NVIDIA 2024, Cosmos Tokenizer DV: FSQ, Haar wavelets, convolutions of space and of time in turn
 )
 
 // Published is the size of such a network. Channels of level i are init_dim·multipliers[i].
 type Published struct {
-	Multipliers []int  `yaml:"multipliers,flow,omitempty"` // open-magvit2, vidtok: channels of each level, as multiples of init_dim
-	Blocks      int    `yaml:"blocks,omitempty"`           // open-magvit2, vidtok: residual blocks of a level
+	Multipliers []int  `yaml:"multipliers,flow,omitempty"` // open-magvit2, vidtok, cosmos: channels of each level, as multiples of init_dim
+	Blocks      int    `yaml:"blocks,omitempty"`           // open-magvit2, vidtok, cosmos: residual blocks of a level
 	Images      bool   `yaml:"images,omitempty"`           // open-magvit2: the network for images, without time
 	Version     string `yaml:"version,omitempty"`          // vidtok: "1.0", or "1.1" with copies of the first frame for zeros and linear upsampling in time
 	TimeDown    []int  `yaml:"time_down,flow,omitempty"`   // vidtok: levels after which the encoder halves time
 	TimeUp      []int  `yaml:"time_up,flow,omitempty"`     // vidtok: levels after which the decoder doubles time
 	Norm        string `yaml:"norm,omitempty"`             // vidtok: layer (over channels), or group (32 groups, of each frame); open-magvit2: group or "" (32 groups, of a clip), layer or none, with which a code depends on near positions alone
 	TimeKernel  int    `yaml:"time_kernel,omitempty"`      // open-magvit2: frames of the convolutions that keep time, 1 or 3; 0: 3
+	SpaceFactor int    `yaml:"space_factor,omitempty"`     // cosmos: pixels of a code, along height and width: patch times a power of two
+	TimeFactor  int    `yaml:"time_factor,omitempty"`      // cosmos: frames of a code: patch times a power of two, which is no larger than that of space_factor
+	Latents     int    `yaml:"latents,omitempty"`          // cosmos: channels after the encoder, which a convolution brings to those of the quantizer
 }
 
 // published reports whether the network is that of a published tokenizer.
-func (c Config) published() bool { return c.Compat == OpenMagvit2 || c.Compat == VidTok }
+func (c Config) published() bool {
+	return c.Compat == OpenMagvit2 || c.Compat == VidTok || c.Compat == Cosmos
+}
 
 // publishedSpaceFactor and publishedTimeFactor are pixels and frames per code.
-func (c Config) publishedSpaceFactor() int { return c.Patch << (len(c.Published.Multipliers) - 1) }
+func (c Config) publishedSpaceFactor() int {
+	if c.Compat == Cosmos {
+		return c.Published.SpaceFactor
+	}
+	return c.Patch << (len(c.Published.Multipliers) - 1)
+}
 
 func (c Config) publishedTimeFactor() int {
 	p := c.Published
-	if c.Compat == VidTok {
+	switch c.Compat {
+	case VidTok:
 		return 1 << len(p.TimeDown)
+	case Cosmos:
+		return p.TimeFactor
 	}
 	f := 1
 	for i := range p.Multipliers[:len(p.Multipliers)-1] {
@@ -70,8 +84,8 @@ const publishedGroups = 32 // of group norms
 func (c Config) validatePublished() []error {
 	p := c.Published
 	if !c.published() {
-		if len(p.Multipliers) > 0 || p.Blocks != 0 || p.Images || p.Version != "" || len(p.TimeDown)+len(p.TimeUp) > 0 || p.Norm != "" || p.TimeKernel != 0 {
-			return []error{fmt.Errorf("model.published: only with compat %s or %s", OpenMagvit2, VidTok)}
+		if len(p.Multipliers) > 0 || p.Blocks != 0 || p.Images || p.Version != "" || len(p.TimeDown)+len(p.TimeUp) > 0 || p.Norm != "" || p.TimeKernel != 0 || p.cosmosKeys() {
+			return []error{fmt.Errorf("model.published: only with compat %s, %s or %s", OpenMagvit2, VidTok, Cosmos)}
 		}
 		return nil
 	}
@@ -92,6 +106,12 @@ func (c Config) validatePublished() []error {
 		if d.got != d.want {
 			errs = append(errs, fmt.Errorf("model.%s: %v: want %v with compat %s", d.key, d.got, d.want, c.Compat))
 		}
+	}
+	if c.Compat == Cosmos {
+		return append(errs, c.validateCosmos()...)
+	}
+	if p.cosmosKeys() {
+		errs = append(errs, fmt.Errorf("model.published: space_factor, time_factor and latents are keys of compat %s", Cosmos))
 	}
 	if c.Compat == OpenMagvit2 {
 		errs = append(errs, oneOf("quantizer.kind", c.Quantizer.Kind, "lfq", "fsq"))
@@ -146,7 +166,7 @@ func (b *builder) publishedLoss(pixels *G.Node, s Shape) []Term {
 	if b.t.Config.Loss.Kind == "mse" {
 		scale = 4
 	}
-	if b.t.Config.Compat == OpenMagvit2 {
+	if b.t.Config.Compat != VidTok {
 		return []Term{{Name: "recon", Node: b.scale(pixels, scale), Weight: 1}}
 	}
 	values := s.H * s.W * b.t.Config.Channels
@@ -184,11 +204,14 @@ func (b *builder) affine(x *G.Node, mul, add float32) *G.Node {
 
 func (b *builder) swish(x *G.Node) *G.Node { return b.act(kernels.SiLU, x) }
 
-// groupNorm normalizes 32 groups of channels over a clip's frames and pixels, or over
+// groupNorm normalizes 32 groups of channels, of compat cosmos one, over a clip's frames and pixels, or over
 // each frame's pixels, with gains and shifts [C] or, of each clip, [N,C].
 func (b *builder) groupNorm(x, gamma, beta *G.Node, ofFrames, adaptive bool) *G.Node {
 	n, t, h, w, c := b.dims(x)
 	s := kernels.GroupNorm{N: n, Rows: t * h * w, C: c, Groups: publishedGroups, Eps: 1e-6, Adaptive: adaptive}
+	if b.t.Config.Compat == Cosmos {
+		s.Groups = 1
+	}
 	if ofFrames {
 		s.N, s.Rows = n*t, h*w
 	}
@@ -198,6 +221,27 @@ func (b *builder) groupNorm(x, gamma, beta *G.Node, ofFrames, adaptive bool) *G.
 // gains are the parameters of a norm over c channels.
 func (b *builder) gains(name string, c int) (gamma, beta *G.Node) {
 	return b.param(name+".weight", initial{mean: 1}, c), b.param(name+".bias", initial{}, c)
+}
+
+// oneHead is attention of one head, of whose Spec Over and Causal are given, before its last convolution. x is normalized.
+// The three convolutions of queries, keys and values, name.q, name.k and name.v with a suffix, are one, whose weights are theirs.
+func (b *builder) oneHead(name, suffix string, x *G.Node, a kernels.Attention) *G.Node {
+	n, t, h, w, c := b.dims(x)
+	if b.err != nil {
+		return nil
+	}
+	in := convInitial(c)
+	join := func(kind string, size int, shape, reference []int) *G.Node {
+		part := func(p string) *G.Node { return b.paramAs(name+"."+p+suffix+"."+kind, in, shape, reference) }
+		two := b.apply(kernels.ConcatTime{N: 1, TA: 1, TB: 1, Inner: size}, []int{2, size}, part("q"), part("k"))
+		return b.apply(kernels.ConcatTime{N: 1, TA: 2, TB: 1, Inner: size}, []int{3, size}, two, part("v"))
+	}
+	weights := join("weight", c*c, []int{c, 1, 1, 1, c}, timeAndSpace.reference(c, c, point))
+	biases := join("bias", c, []int{c}, []int{c})
+	s := kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: 3 * c, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
+	qkv := b.apply(s, []int{n, t, h, w, 3 * c}, x, weights, biases)
+	a.N, a.T, a.P, a.Heads, a.Dim = n, t, h*w, 1, c
+	return b.apply(a, []int{n, t, h, w, c}, qkv)
 }
 
 // concat joins two clips in time.
@@ -241,6 +285,13 @@ func VidTokConfig(width int, levels []int, p Published) Config {
 	c := publishedDefaults(VidTok, width, p)
 	c.Quantizer.Kind, c.Quantizer.Levels = "fsq", levels
 	c.Quantizer.EntropyBoost, c.Quantizer.EntropyBoostSteps = 3, 2000
+	return c
+}
+
+// CosmosConfig is the configuration of a Cosmos DV tokenizer with these levels, and Haar wavelets of patch pixels and frames.
+func CosmosConfig(width, patch int, levels []int, p Published) Config {
+	c := publishedDefaults(Cosmos, width, p)
+	c.Patch, c.Quantizer.Kind, c.Quantizer.Levels = patch, "fsq", levels
 	return c
 }
 

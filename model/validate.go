@@ -74,7 +74,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("model.patch_time: %d: want 1 with separate_first_frame", c.PatchTime))
 	}
 	if c.Compat != "" {
-		errs = append(errs, oneOf("compat", c.Compat, Lucidrains, OpenMagvit2, VidTok))
+		errs = append(errs, oneOf("compat", c.Compat, Lucidrains, OpenMagvit2, VidTok, Cosmos))
 	}
 	for _, name := range []string{CompressSpace, CompressTime} {
 		if n := c.count(name); n > 10 { // 2^10 pixels or frames per code; more would overflow

@@ -93,24 +93,10 @@ func (m vidTok) mid(name string, x *G.Node) *G.Node {
 	return m.causalBlock(name+".block_2", x, Kernel{3, 3, 3})
 }
 
-// frameAttention is attention of one head over the pixels of each frame. The three
-// convolutions of queries, keys and values are one, whose weights are theirs.
+// frameAttention is attention of one head over the pixels of each frame.
 func (m vidTok) frameAttention(name string, x *G.Node) *G.Node {
-	n, t, h, w, c := m.dims(x)
-	if m.err != nil {
-		return nil
-	}
-	in := convInitial(c)
-	join := func(suffix string, size int, shape, reference []int) *G.Node {
-		part := func(p string) *G.Node { return m.paramAs(name+"."+p+".conv."+suffix, in, shape, reference) }
-		two := m.apply(kernels.ConcatTime{N: 1, TA: 1, TB: 1, Inner: size}, []int{2, size}, part("q"), part("k"))
-		return m.apply(kernels.ConcatTime{N: 1, TA: 2, TB: 1, Inner: size}, []int{3, size}, two, part("v"))
-	}
-	weights := join("weight", c*c, []int{c, 1, 1, 1, c}, timeAndSpace.reference(c, c, point))
-	biases := join("bias", c, []int{c}, []int{c})
-	s := kernels.Conv{N: n, T: t, H: h, W: w, C: c, O: 3 * c, KT: 1, KH: 1, KW: 1, ST: 1, SH: 1, SW: 1, DT: 1}
-	qkv := m.apply(s, []int{n, t, h, w, 3 * c}, m.norm(name+".norm", x), weights, biases)
-	y := m.apply(kernels.Attention{N: n, T: t, P: h * w, Heads: 1, Dim: c, Over: kernels.Space}, []int{n, t, h, w, c}, qkv)
+	_, _, _, _, c := m.dims(x)
+	y := m.oneHead(name, ".conv", m.norm(name+".norm", x), kernels.Attention{Over: kernels.Space})
 	return m.add(x, m.conv(name+".proj_out", y, c, point, convOptions{}))
 }
 

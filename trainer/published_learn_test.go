@@ -8,7 +8,7 @@ import (
 )
 
 // Small forms of the published networks learn: the loss of the last steps is below that of
-// the first ones, of images, of clips, and of both of VidTok's versions.
+// the first ones, of images, of clips, of both of VidTok's versions, and of Cosmos.
 func TestPublishedNetworksLearn(t *testing.T) {
 	common := []string{"model.patch=1", "model.background=0", "model.layers=[]", "model.latent_norm=none", "model.loss.kind=l1", "train.steps=8", "train.lr=1e-3", "train.weight_decay=0",
 		"train.ema.decay=0", "train.eval_every=0", "train.save_every=0", "data.shift=0", "model.quantizer.inv_temperature=100", "model.quantizer.soft_clamp=0", "model.quantizer.commitment_weight=0.25"}
@@ -23,6 +23,7 @@ func TestPublishedNetworksLearn(t *testing.T) {
 		"images": slices.Concat(lfq, []string{"data.frames=1", "model.published={multipliers: [1, 2], blocks: 1, images: true}"}),
 		"1.0":    slices.Concat(fsq, []string{`model.published={multipliers: [1, 2, 2], blocks: 1, version: "1.0", time_down: [1], time_up: [1], norm: layer}`}),
 		"1.1":    slices.Concat(fsq, []string{`model.published={multipliers: [1, 2, 2], blocks: 1, version: "1.1", time_down: [0, 1], time_up: [1, 2], norm: layer}`}),
+		"cosmos": {"model.init_dim=8", "model.compat=cosmos", "model.patch=2", "model.first_frame=true", "data.frames=5", "model.published={multipliers: [1, 2, 2], blocks: 1, space_factor: 8, time_factor: 4, latents: 8}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, _ := small(t, slices.Concat(common, sets)...)

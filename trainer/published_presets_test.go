@@ -25,6 +25,10 @@ func TestPresetsOfPublishedTokenizers(t *testing.T) {
 		"vidtok-fsq-41616-v1.1":        {17, 5 * 8 * 8, 198_967_949 + 1},
 		"vidtok-fsq-488-v1.1":          {17, 5 * 16 * 16, 157_424_012 + 1},
 		"vidtok-fsq-888-v1.1":          {17, 3 * 16 * 16, 164_944_910 + 1},
+		"cosmos-dv4x8x8":               {17, 5 * 16 * 16, 104_669_558},
+		"cosmos-dv8x8x8":               {17, 3 * 16 * 16, 105_653_366},
+		"cosmos-dv8x16x16":             {17, 3 * 8 * 8, 110_898_294},
+		"cosmos-dv4x8x8-360p":          {17, 5 * 16 * 16, 112_619_766},
 	} {
 		c, err := config.Preset(name)
 		if err != nil {

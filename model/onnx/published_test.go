@@ -21,6 +21,7 @@ func TestPublished(t *testing.T) {
 	eight.Published.TimeDown, eight.Published.TimeUp = []int{0, 1, 2}, []int{1, 2, 3}
 	group := first
 	group.InitDim, group.Published.Norm = 32, "group"
+	cosmos := model.CosmosConfig(8, 2, []int{8, 5, 5}, model.Published{Multipliers: []int{1, 2, 2}, Blocks: 1, SpaceFactor: 8, TimeFactor: 4, Latents: 6})
 	for _, c := range []struct {
 		name string
 		model.Config
@@ -32,6 +33,7 @@ func TestPublished(t *testing.T) {
 		{"vidtok 1.1", second, []model.Shape{{N: 2, T: 9, H: 32, W: 48}, {N: 1, T: 13, H: 16, W: 16}, {N: 2, T: 1, H: 16, W: 24}, {N: 1, T: 5, H: 16, W: 16}}},
 		{"vidtok 1.1, time by 8", eight, []model.Shape{{N: 1, T: 17, H: 16, W: 24}, {N: 2, T: 1, H: 16, W: 16}, {N: 1, T: 9, H: 24, W: 16}}},
 		{"vidtok group", group, []model.Shape{{N: 2, T: 9, H: 32, W: 48}, {N: 1, T: 5, H: 16, W: 16}}},
+		{"cosmos", cosmos, []model.Shape{{N: 2, T: 9, H: 32, W: 48}, {N: 1, T: 13, H: 16, W: 16}, {N: 2, T: 1, H: 16, W: 24}, {N: 1, T: 5, H: 16, W: 16}}},
 	} {
 		n := newNetwork(t, c.Config)
 		compare(t, r, n, c.shapes...).within(t, c.name)

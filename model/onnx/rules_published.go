@@ -92,6 +92,11 @@ func resample(g *graph, s kernels.Resample, _ []int, in []value) string {
 			return g.op("Slice", wide, g.ints(from), g.ints(to), g.ints(axis), g.ints(2))
 		}
 		return g.op("Div", g.op("Add", g.op("Add", every(0, -2), every(1, -1)), every(2, last)), g.float(3))
+	case kernels.MeanOfTwo:
+		every := func(from, to int) string {
+			return g.op("Slice", x, g.ints(from), g.ints(to), g.ints(axis), g.ints(2))
+		}
+		return g.op("Mul", g.op("Add", every(0, -1), every(1, last)), g.float(.5))
 	}
 	return g.fail("onnx: no operator for the interpolation %v", s.Kind)
 }
