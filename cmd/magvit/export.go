@@ -14,7 +14,7 @@ import (
 func exportCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "export",
-		Usage:     "write a checkpoint for magvit2-pytorch, Open-MAGVIT2 or VidTok, as ONNX, or for inference only",
+		Usage:     "write a checkpoint for magvit2-pytorch, Open-MAGVIT2, VidTok or Cosmos, as ONNX, or for inference only",
 		ArgsUsage: "PATH",
 		Description: example(
 			"magvit export --to lucidrains --checkpoint runs/theirs tokenizer.pt",
@@ -29,7 +29,8 @@ PATH must be a new or empty folder for lean and onnx; an existing file is replac
 lucidrains          a file for VideoTokenizer.init_and_load_from, strict or not; only of
                     a configuration with compat: lucidrains
 lucidrains-trainer  a file for VideoTokenizerTrainer.load: weights, average, optimizer
-open-magvit2, vidtok  the network's tensors under their names, {"state_dict": ...}, or by the
+open-magvit2, vidtok, cosmos
+                    the network's tensors under their names, {"state_dict": ...}, or by the
                     extension .safetensors; only of such a network
 safetensors         one file; the configuration is in its metadata
 lean                a checkpoint's directory, for every --checkpoint
@@ -39,7 +40,7 @@ onnx                encoder.onnx, clips to codes, and decoder.onnx, codes to cli
 All but lucidrains-trainer hold the weights that eval uses: their average, if there
 is one. The reference always builds a discriminator: its files get a small untrained one, described by discr_kwargs, and use_gan=False.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "to", Usage: "lucidrains, lucidrains-trainer, open-magvit2, vidtok, safetensors, lean or onnx"},
+			&cli.StringFlag{Name: "to", Usage: "lucidrains, lucidrains-trainer, open-magvit2, vidtok, cosmos, safetensors, lean or onnx"},
 			checkpointFlag(),
 			jsonFlag(),
 		},

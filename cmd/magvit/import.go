@@ -16,7 +16,7 @@ import (
 func importCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "import",
-		Usage:     "make a run from a checkpoint of magvit2-pytorch, Open-MAGVIT2 or VidTok",
+		Usage:     "make a run from a checkpoint of magvit2-pytorch, Open-MAGVIT2, VidTok or Cosmos",
 		ArgsUsage: "FILE.pt",
 		Description: example(
 			"magvit import --from lucidrains tokenizer.pt --out runs/theirs",
@@ -24,6 +24,7 @@ func importCommand() *cli.Command {
 			"magvit train --config runs/theirs/config.yaml --data clips/ --out runs/theirs --resume auto",
 			"magvit import --from open-magvit2 video_128_262144.ckpt --out runs/om",
 			"magvit import --from vidtok --version 1.1 vidtok.ckpt --out runs/vidtok",
+			"magvit import --from cosmos Cosmos-0.1-Tokenizer-DV8x8x8/autoencoder.jit --out runs/cosmos",
 			"magvit train --config runs/om/config.yaml --init runs/om --set train.lr=1e-5 --data clips/ --out runs/mine") + `
 
 FILE is what VideoTokenizer.save or VideoTokenizerTrainer.save wrote, or the weights as
@@ -34,19 +35,21 @@ A trainer file brings its average and its optimizer along; it holds no configura
 so that --config must describe the tokenizer (model.compat: lucidrains). Discriminators are left out. Tensors that are unknown, missing or of
 another shape are listed and refuse the import.
 
-Of Open-MAGVIT2 and VidTok the network follows from names and shapes, and the run holds
+Of Open-MAGVIT2, VidTok and Cosmos DV the network follows from names and shapes, and the run holds
 weights alone: use it, or train on from it with --init. Averages are taken where the file has
 them. What VidTok's files do not say must be given: --version, unless the file has its
 published name, and --levels, unless all are 8; or --config, the project's own YAML file, which
-is held against the tensors.`,
+is held against the tensors. Of Cosmos the file is the whole tokenizer, autoencoder.jit, or its
+state_dict; older ones need --factors, unless the path has a published name (DV8x16x16).`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "from", Usage: "whose checkpoint: lucidrains, open-magvit2 or vidtok"},
+			&cli.StringFlag{Name: "from", Usage: "whose checkpoint: lucidrains, open-magvit2, vidtok or cosmos"},
 			&cli.StringFlag{Name: "out", Usage: "the run's directory to make, `RUN`"},
 			&cli.StringFlag{Name: "config", DefaultText: "from the arguments in a tokenizer file", Usage: "read the configuration from a YAML `FILE`; of open-magvit2 and vidtok the project's own"},
 			&cli.StringFlag{Name: "weights", DefaultText: "ema where there is one", Usage: "open-magvit2, vidtok: ema or plain"},
 			&cli.BoolFlag{Name: "inflate", Usage: "open-magvit2: make a video network that begins as the file's image network"},
 			&cli.StringFlag{Name: "version", Usage: "vidtok: 1.0 or 1.1"},
-			&cli.StringFlag{Name: "levels", DefaultText: "8 each", Usage: "vidtok: `LEVELS` of the codes' digits, such as 8,8,5,5"},
+			&cli.StringFlag{Name: "levels", DefaultText: "as in all published files", Usage: "vidtok, cosmos: `LEVELS` of the codes' digits, such as 8,8,5,5"},
+			&cli.StringFlag{Name: "factors", DefaultText: "by the tensors, or the path's name", Usage: "cosmos: frames, rows and columns of a code, `TxHxW`, such as 8x16x16"},
 			&cli.StringSliceFlag{Name: "set", Usage: "override a key of the configuration, `KEY=VALUE`; may be given again"},
 			jsonFlag(),
 		},
@@ -77,7 +80,7 @@ func importCheckpoint(c *cli.Context) error {
 	}
 	for _, name := range publishedFlags {
 		if c.IsSet(name) {
-			return usagef("--%s: only with --from %s", name, strings.Join(published.Families(), " or "))
+			return usagef("--%s: only with --from %s", name, strings.Join(published.Families(), ", "))
 		}
 	}
 	o := lucidrains.ImportOptions{File: args[0], Out: c.String("out"), Set: c.StringSlice("set")}

@@ -13,10 +13,10 @@ import (
 )
 
 // publishedFlags are those of import that only files of published tokenizers have.
-var publishedFlags = []string{"weights", "version", "levels", "inflate"}
+var publishedFlags = []string{"weights", "version", "levels", "factors", "inflate"}
 
 func importPublished(c *cli.Context, file string) error {
-	o := published.ImportOptions{File: file, Out: c.String("out"), Family: c.String("from"), Weights: c.String("weights"), Version: c.String("version"), Inflate: c.Bool("inflate"), Config: c.String("config"), Set: c.StringSlice("set")}
+	o := published.ImportOptions{File: file, Out: c.String("out"), Family: c.String("from"), Weights: c.String("weights"), Version: c.String("version"), Factors: c.String("factors"), Inflate: c.Bool("inflate"), Config: c.String("config"), Set: c.StringSlice("set")}
 	if !slices.Contains([]string{"", published.Averaged, published.Plain}, o.Weights) {
 		return usagef("--weights %s: want %s or %s", o.Weights, published.Averaged, published.Plain)
 	}

@@ -16,7 +16,7 @@ import (
 
 // isCheckpointFile reports whether a path is a file of weights by its extension, or the index of a sharded one.
 func isCheckpointFile(path string) bool {
-	return torchfile.IsIndex(path) || slices.Contains([]string{".bin", ".ckpt", ".pt", ".pth", ".safetensors"}, strings.ToLower(filepath.Ext(path)))
+	return torchfile.IsIndex(path) || slices.Contains([]string{".bin", ".ckpt", ".jit", ".pt", ".pth", ".safetensors"}, strings.ToLower(filepath.Ext(path)))
 }
 
 // inspectCheckpoint shows what a file of weights is.
@@ -65,6 +65,9 @@ func codesOf(d published.Description) string {
 			what = "images"
 		}
 		return fmt.Sprintf("%d bits, of %s", d.Digits, what)
+	}
+	if d.Family == model.Cosmos {
+		return fmt.Sprintf("%d digits, for %d frames of %dx%d pixels", d.Digits, d.Network.TimeFactor, d.Network.SpaceFactor, d.Network.SpaceFactor)
 	}
 	return fmt.Sprintf("%d digits, time halved after levels %v", d.Digits, d.Network.TimeDown)
 }

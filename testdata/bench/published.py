@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Encode or decode clips with the networks of Open-MAGVIT2 and VidTok 1.0 in PyTorch.
+"""Encode or decode clips with the networks of Open-MAGVIT2, VidTok 1.0 and Cosmos DV in PyTorch.
 
-  published.py encode|decode open-magvit2-video|vidtok-fsq-488 [--runs 2] [--layout default|channels-last] [--precision f32|bf16]
+  published.py encode|decode open-magvit2-video|vidtok-fsq-488|cosmos-dv8x8x8 [--runs 2] [--layout default|channels-last] [--precision f32|bf16]
   published.py check FILE.safetensors ...    golden values (testdata/golden_published) of small networks
+  published.py script NETWORK FILE.jit       a Cosmos network with random weights as TorchScript, as NVIDIA publishes them, and a clip and its codes (FILE.jit.clips.npz, FILE.jit.codes.npy)
 
 Plain torch layers, named as in the projects' state dicts. What costs nothing but speed if it is left out is done: spatial
 padding inside of convolutions, inference mode, in-place activations, one half of the network alone. Prints one line of JSON:
@@ -301,7 +302,179 @@ class VTDecoder(nn.Module):
         return self.conv_out(F.silu(self.norm_out(x), inplace=True))[:, :, self.factor - 1 :]
 
 
+# Cosmos DV
+
+
+class CSConv(nn.Module):
+    def __init__(self, i, o, k=(1, 1, 1), stride=(1, 1, 1), pad=True):
+        super().__init__()
+        self.front, self.conv3d = k[0] - stride[0], nn.Conv3d(i, o, k, stride, (0, k[1] // 2 * pad, k[2] // 2 * pad))
+
+    def forward(self, x):
+        return self.conv3d(torch.cat([x[:, :, :1]] * self.front + [x], 2) if self.front else x)
+
+
+def cs_pair(i, o):
+    return nn.Sequential(CSConv(i, o, (1, 3, 3)), CSConv(o, o, (3, 1, 1)))
+
+
+class CSNorm(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.norm = nn.GroupNorm(1, c, 1e-6)
+
+    def forward(self, x):
+        return clips_of(self.norm(frames_of(x)), len(x))
+
+
+class CSBlock(nn.Module):
+    def __init__(self, i, o):
+        super().__init__()
+        self.norm1, self.norm2, self.conv1, self.conv2 = CSNorm(i), CSNorm(o), cs_pair(i, o), cs_pair(o, o)
+        if i != o:
+            self.nin_shortcut = CSConv(i, o)
+
+    def forward(self, x):
+        y = self.conv1(F.silu(self.norm1(x), inplace=True))
+        y = self.conv2(F.silu(self.norm2(y), inplace=True))
+        return y.add_(self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+
+
+class CSAttention(nn.Module):
+    def __init__(self, c, of_time):
+        super().__init__()
+        self.of_time, self.norm = of_time, CSNorm(c)
+        self.q, self.k, self.v, self.proj_out = (CSConv(c, c) for _ in range(4))
+
+    def forward(self, x):
+        n, c, t, h, w = x.shape
+        u = self.norm(x)
+        order = (0, 3, 4, 2, 1) if self.of_time else (0, 2, 3, 4, 1)
+        q, k, v = (f(u).permute(order).reshape(-1, 1, t if self.of_time else h * w, c) for f in (self.q, self.k, self.v))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.of_time)
+        y = y.reshape(n, h, w, t, c).permute(0, 4, 3, 1, 2) if self.of_time else y.reshape(n, t, h, w, c).permute(0, 4, 1, 2, 3)
+        return x + self.proj_out(y)
+
+
+class CSDown(nn.Module):
+    def __init__(self, c, space, time):
+        super().__init__()
+        if space:
+            self.conv1 = CSConv(c, c, (1, 3, 3), (1, 2, 2), False)
+        if time:
+            self.conv2 = CSConv(c, c, (3, 1, 1), (2, 1, 1))
+        self.conv3 = CSConv(c, c)
+
+    def forward(self, x):
+        if hasattr(self, "conv1"):
+            x = self.conv1(F.pad(x, (0, 1, 0, 1))) + clips_of(F.avg_pool2d(frames_of(x), 2), len(x))
+        if hasattr(self, "conv2"):
+            x = torch.cat([x[:, :, :1], x], 2)
+            x = self.conv2(x) + (x[:, :, ::2] + x[:, :, 1::2]) / 2
+        return self.conv3(x)
+
+
+class CSUp(nn.Module):
+    def __init__(self, c, space, time):
+        super().__init__()
+        if time:
+            self.conv1 = CSConv(c, c, (3, 1, 1))
+        if space:
+            self.conv2 = CSConv(c, c, (1, 3, 3))
+        self.conv3 = CSConv(c, c)
+
+    def forward(self, x):
+        if hasattr(self, "conv1"):
+            x = x.repeat_interleave(2, 2)[:, :, 1:] if x.shape[2] > 1 else x
+            x = x + self.conv1(x)
+        if hasattr(self, "conv2"):
+            x = clips_of(F.interpolate(frames_of(x), scale_factor=2.0), len(x))
+            x = x + self.conv2(x)
+        return self.conv3(x)
+
+
+def cs_mid(c):
+    return Group(block_1=CSBlock(c, c), attn_1=nn.Sequential(CSAttention(c, False), CSAttention(c, True)), block_2=CSBlock(c, c))
+
+
+def haar(x):  # [N,C,T,H,W] to [N,8·C,T/2,H/2,W/2], the bands lll, llh, ... (time, height, width) before the channels
+    bands = [x]
+    for axis in (2, 3, 4):
+        pairs = [x.unflatten(axis, (-1, 2)).unbind(axis + 1) for x in bands]
+        bands = [y for a, b in pairs for y in ((a + b) / 2, (a - b) / 2)]
+    return torch.cat(bands, 1)
+
+
+def haar_back(x):
+    bands = x.chunk(8, 1)
+    for axis in (4, 3, 2):
+        bands = [torch.stack([l + h, l - h], axis + 1).flatten(axis, axis + 1) for l, h in zip(bands[::2], bands[1::2])]
+    return bands[0]
+
+
+def cs_factors(space, time, patch):
+    return (space // patch).bit_length() - 1, (time // patch).bit_length() - 1
+
+
+class CSEncoder(VTEncoder):
+    def __init__(self, ch, num_res_blocks, z, patch, space, time, levels, ch_mult=(2, 4, 4)):
+        nn.Module.__init__(self)
+        m, self.levels, self.patch = [ch * k for k in ch_mult], levels, patch
+        spaces, times = cs_factors(space, time, patch)
+        self.conv_in, self.down = cs_pair(3 * patch**3, ch), nn.ModuleList()
+        for i, w in enumerate(m):
+            above = m[i - 1] if i else ch
+            self.down.append(Group(block=nn.ModuleList(CSBlock(above if j == 0 else w, w) for j in range(num_res_blocks))))
+            if i < len(m) - 1 and (i < spaces or i < times):
+                self.down[-1].downsample = CSDown(w, i < spaces, i < times)
+        self.mid, self.norm_out, self.conv_out, self.quant_conv = cs_mid(m[-1]), CSNorm(m[-1]), cs_pair(m[-1], z), CSConv(z, len(levels))
+
+    def forward(self, x):
+        x = torch.cat([x[:, :, :1]] * (self.patch - 1) + [x], 2)
+        for _ in range(self.patch.bit_length() - 1):
+            x = haar(x)
+        x = self.conv_in(x)
+        for level in self.down:
+            for block in level.block:
+                x = block(x)
+            if hasattr(level, "downsample"):
+                x = level.downsample(x)
+        x = self.mid.block_2(self.mid.attn_1(self.mid.block_1(x)))
+        return self.quant_conv(self.conv_out(F.silu(self.norm_out(x), inplace=True)))
+
+
+class CSDecoder(VTDecoder):
+    def __init__(self, ch, num_res_blocks, z, patch, space, time, levels, ch_mult=(2, 4, 4)):
+        nn.Module.__init__(self)
+        m, self.levels, self.patch = [ch * k for k in ch_mult], levels, patch
+        spaces, times = cs_factors(space, time, patch)
+        self.post_quant_conv, self.conv_in, self.mid, self.up = CSConv(len(levels), z), cs_pair(z, m[-1]), cs_mid(m[-1]), nn.ModuleList()
+        for i, w in enumerate(m):
+            above = m[min(i + 1, len(m) - 1)]
+            self.up.append(Group(block=nn.ModuleList(CSBlock(above if j == 0 else w, w) for j in range(num_res_blocks + 1))))
+            r = len(m) - 1 - i
+            in_time = 0 < r < times + 1
+            in_space = in_time or r < spaces and spaces > times
+            if i > 0 and in_space:
+                self.up[-1].upsample = CSUp(w, in_space, in_time)
+        self.norm_out, self.conv_out = CSNorm(m[0]), cs_pair(m[0], 3 * patch**3)
+
+    def forward(self, q):
+        x = self.conv_in(self.post_quant_conv(q))
+        x = self.mid.block_2(self.mid.attn_1(self.mid.block_1(x)))
+        for level in reversed(self.up):
+            for block in level.block:
+                x = block(x)
+            if hasattr(level, "upsample"):
+                x = level.upsample(x)
+        x = self.conv_out(F.silu(self.norm_out(x), inplace=True))
+        for _ in range(self.patch.bit_length() - 1):
+            x = haar_back(x)
+        return x[:, :, self.patch - 1 :]
+
+
 NETWORKS = {
+    "cosmos-dv8x8x8": (CSEncoder, CSDecoder, dict(ch=128, num_res_blocks=2, z=16, patch=4, space=8, time=8, levels=[8, 8, 8, 5, 5, 5])),
     "open-magvit2-video": (OMEncoder, OMDecoder, dict(ch=128, ch_mult=[1, 2, 2, 4], blocks=4, z=18)),
     "vidtok-fsq-488": (VTEncoder, VTDecoder, dict(ch=128, ch_mult=[1, 2, 4, 4], num_res_blocks=2, levels=[8] * 6)),
 }
@@ -312,7 +485,8 @@ def bench(a):
     half = (encoder if a.what == "encode" else decoder)(**config).eval().requires_grad_(False)
     x = torch.rand(1, 3, a.frames, a.size, a.size) * 2 - 1
     if a.what == "decode":
-        x = half.values(torch.randint(2**18, (1, 1 + (a.frames - 1) // 4, a.size // 8, a.size // 8)))
+        factor, codes = (8, 64000) if a.network.startswith("cosmos") else (4, 2**18)
+        x = half.values(torch.randint(codes, (1, 1 + (a.frames - 1) // factor, a.size // 8, a.size // 8)))
     if a.precision == "bf16":
         half, x = half.bfloat16(), x.bfloat16()
     if a.layout == "channels-last":
@@ -357,12 +531,44 @@ def hashed(name, shape, center, width, seed):
     return torch.from_numpy((np.float32(center) + (unit.astype(np.float32) * np.float32(width))).reshape(shape))
 
 
+def file_name(half, name):
+    return name if "quant_conv" in name else f"{half}.{name}"
+
+
+class Scripted(nn.Module):
+    """A whole Cosmos tokenizer, its parts named as in NVIDIA's files."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.encoder, self.decoder = CSEncoder(**config), CSDecoder(**config)
+        self.quant_conv, self.post_quant_conv = self.encoder.quant_conv, self.decoder.post_quant_conv
+        del self.encoder.quant_conv, self.decoder.post_quant_conv
+        self.encoder.quant_conv, self.decoder.post_quant_conv = nn.Identity(), nn.Identity()
+
+    def latents(self, x):
+        return self.quant_conv(self.encoder(x))
+
+    def forward(self, x):
+        return self.decoder(self.post_quant_conv(torch.tanh(self.latents(x))))
+
+
+def script(a):
+    net = Scripted(NETWORKS[a.network][2]).eval().requires_grad_(False).bfloat16()
+    clip = torch.rand(1, 3, 9, 64, 64).bfloat16()
+    torch.jit.trace(net, clip, check_trace=False).save(a.file)
+    net, clip = net.float(), clip.float()
+    with torch.inference_mode():
+        h = net.latents(2 * clip - 1)
+    np.savez(a.file + ".clips.npz", videos=clip.permute(0, 2, 1, 3, 4).numpy())
+    np.save(a.file + ".codes.npy", net.encoder.codes(h).numpy())
+
+
 def check(a):
     for path in a.files:
         case, t = golden(path)
-        encoder, decoder, _ = NETWORKS["open-magvit2-video" if case["network"].startswith("open-magvit2") else "vidtok-fsq-488"]
+        encoder, decoder, _ = NETWORKS[{"open-magvit2-video": "open-magvit2-video", "cosmos-dv": "cosmos-dv8x8x8"}.get(case["network"], "vidtok-fsq-488")]
         weights = {"encoder": encoder(**case["config"]), "decoder": decoder(**case["config"])}
-        own = {f"{half}.{name}": p for half, net in weights.items() for name, p in net.named_parameters()}
+        own = {file_name(half, name): p for half, net in weights.items() for name, p in net.named_parameters()}
         given = {name: rest for name, *rest in case["params"] if not name.startswith("loss.")}
         assert own.keys() == given.keys(), own.keys() ^ given.keys()
         for name, (shape, center, width) in given.items():
@@ -387,9 +593,11 @@ def main():
         s.add_argument("--runs", type=int, default=2), s.add_argument("--layout", choices=("default", "channels-last"), default="default")
         s.add_argument("--precision", choices=("f32", "bf16"), default="f32")
     sub.add_parser("check").add_argument("files", nargs="+")
+    s = sub.add_parser("script")
+    s.add_argument("network", choices=[n for n in NETWORKS if n.startswith("cosmos")]), s.add_argument("file")
     a = p.parse_args()
     torch.set_num_threads(1), torch.manual_seed(0)
-    check(a) if a.what == "check" else bench(a)
+    {"check": check, "script": script}.get(a.what, bench)(a)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ func Find(path string) (dir string, snap Snapshot, skipped []error, err error) {
 			return "", snap, nil, usage.Errorf("checkpoint: %w", err)
 		case strings.HasPrefix(name, "step-"):
 			path = filepath.Join(filepath.Dir(path), name)
-		case slices.Contains([]string{".pt", ".pth", ".ckpt", ".bin", ".safetensors"}, kind):
+		case slices.Contains([]string{".pt", ".pth", ".ckpt", ".bin", ".jit", ".safetensors"}, kind):
 			return "", snap, nil, usage.Errorf("checkpoint %s: a file of weights; %s: magvit inspect shows what it holds, and magvit import makes a run of those of other programs; one of magvit export begins a training by train --init", path, wanted)
 		default:
 			return "", snap, nil, usage.Errorf("checkpoint %s: %s", path, wanted)

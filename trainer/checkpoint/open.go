@@ -211,7 +211,7 @@ func ReadWeights(path string) (tensors map[string]Tensor, source string, err err
 	switch info, err := os.Stat(path); {
 	case err != nil:
 		return nil, "", usage.Errorf("weights: %w; want a run's folder, a checkpoint's, or a .safetensors file of magvit export", err)
-	case !info.IsDir() && (strings.HasSuffix(path, ".pt") || strings.HasSuffix(path, ".pth") || strings.HasSuffix(path, ".ckpt")):
+	case !info.IsDir() && slices.Contains([]string{".pt", ".pth", ".ckpt", ".jit"}, filepath.Ext(path)):
 		return nil, "", usage.Errorf("weights %s: a file of PyTorch: make a run of it with magvit import, and name that run", path)
 	case !info.IsDir() && strings.HasSuffix(path, ".safetensors"):
 		if tensors, err = ReadTensors(path); err != nil {

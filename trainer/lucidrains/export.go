@@ -66,5 +66,5 @@ func Export(path, out, form string) (Exported, error) {
 		}
 		return r, export{x, tok}.toTrainer(out, &r)
 	}
-	return r, usage.Errorf("export to %q: want %s", form, strings.Join([]string{ToLucidrains, ToLucidrainsTrainer, model.OpenMagvit2, model.VidTok, ToSafetensors, ToLean, "onnx"}, ", "))
+	return r, usage.Errorf("export to %q: want %s", form, strings.Join([]string{ToLucidrains, ToLucidrainsTrainer, model.OpenMagvit2, model.VidTok, model.Cosmos, ToSafetensors, ToLean, "onnx"}, ", "))
 }

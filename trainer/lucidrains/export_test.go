@@ -122,7 +122,7 @@ func TestExportRefuses(t *testing.T) {
 	}{
 		"defects mended":  {run, out, ToLucidrains, []string{"model.compat: lucidrains", "model.latent_norm: none", "model.squeeze_excite: closed"}},
 		"the same, whole": {run, out, ToLucidrainsTrainer, []string{"model.compat: lucidrains"}},
-		"unknown form":    {run, out, "coreml", []string{"coreml", "lucidrains, lucidrains-trainer, open-magvit2, vidtok, safetensors, lean"}},
+		"unknown form":    {run, out, "coreml", []string{"coreml", "lucidrains, lucidrains-trainer, open-magvit2, vidtok, cosmos, safetensors, lean"}},
 		"no checkpoint":   {parent, out, ToLean, []string{"no checkpoint there"}},
 		"file is folder":  {run, parent, ToSafetensors, []string{"is no file"}},
 	} {

@@ -51,8 +51,14 @@ func Describe(path string) (d Description, err error) {
 	case err != nil:
 		d.Family, d.Mismatch = n.family, err.Error()
 	default:
+		if n.family == model.Cosmos {
+			err = ImportOptions{File: path}.cosmosFactors(&n, &Imported{})
+		}
 		d.Family, d.Network, d.Width, d.Digits = n.family, &n.size, n.width, n.bits
-		if err := f.fits(n); err != nil {
+		if err == nil {
+			err = f.fits(n)
+		}
+		if err != nil {
 			d.Mismatch = err.Error()
 		}
 	}
@@ -70,6 +76,9 @@ func (f *file) fits(n network) error {
 	net, err := model.New(c)
 	if err != nil {
 		return err
+	}
+	if n.family == model.Cosmos {
+		f.leaveUnused(net)
 	}
 	_, err = ImportOptions{}.match(f, checkpoint.NewLayout(net), &Imported{})
 	return err

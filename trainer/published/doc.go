@@ -1,4 +1,4 @@
-// Package published exchanges weights with the projects Open-MAGVIT2 and VidTok.
+// Package published exchanges weights with the projects Open-MAGVIT2, VidTok and Cosmos.
 //
 // Import makes a run directory of a checkpoint file, Export a file of a checkpoint, Describe
 // says what a file is. The family and the size of the network follow from the names and shapes

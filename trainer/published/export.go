@@ -36,7 +36,7 @@ func Export(path, out, family string) (r Exported, err error) {
 	if x.Config.Model.Compat != family {
 		return r, usage.Errorf("export --to %s: the checkpoint's model.compat is %q: want %s, the only networks that have its tensors", family, x.Config.Model.Compat, family)
 	}
-	if m := x.Config.Model; m.Patch > 1 || m.Background != 0 || m.Quantizer.Kind != quantizerOf[family] || family == model.OpenMagvit2 && (m.Published.Norm == "layer" || m.Published.Norm == "none" || m.Published.TimeKernel == 1) {
+	if m := x.Config.Model; m.Patch > 1 && family != model.Cosmos || m.Background != 0 || m.Quantizer.Kind != quantizerOf[family] || family == model.OpenMagvit2 && (m.Published.Norm == "layer" || m.Published.Norm == "none" || m.Published.TimeKernel == 1) {
 		return r, usage.Errorf("export --to %s: the network has patch %d, background %v, quantizer %s, published.norm %q and published.time_kernel %d: want 1, 0, %s, the project's norm and 3, as its networks have",
 			family, m.Patch, m.Background, m.Quantizer.Kind, m.Published.Norm, m.Published.TimeKernel, quantizerOf[family])
 	}
@@ -47,6 +47,10 @@ func Export(path, out, family string) (r Exported, err error) {
 	r.From, r.Step, r.Tensors, r.Average = x.Dir, x.Snapshot.Step, len(x.Params), x.Averaged()
 	if v := x.Config.Model.Published.Version; v != "" {
 		r.Notes = append(r.Notes, "VidTok version "+v+": the file does not say so, its configuration must")
+	}
+	if m := x.Config.Model; family == model.Cosmos {
+		r.Notes = append(r.Notes, fmt.Sprintf("a network of %dx%dx%d with patches of %d: the file does not say so, its configuration must; constants of the wavelets, which NVIDIA's newer code keeps among the tensors, are not written: load it with strict=False there",
+			m.Published.TimeFactor, m.Published.SpaceFactor, m.Published.SpaceFactor, m.Patch))
 	}
 	state := func(i int) (name string, shape []int, values []float32) {
 		p := x.Params[i]
@@ -77,7 +81,7 @@ func Export(path, out, family string) (r Exported, err error) {
 }
 
 // Families are those that Import and Export know.
-func Families() []string { return []string{model.OpenMagvit2, model.VidTok} }
+func Families() []string { return []string{model.OpenMagvit2, model.VidTok, model.Cosmos} }
 
 // quantizerOf is the quantizer of the projects' own networks.
-var quantizerOf = map[string]string{model.OpenMagvit2: "lfq", model.VidTok: "fsq"}
+var quantizerOf = map[string]string{model.OpenMagvit2: "lfq", model.VidTok: "fsq", model.Cosmos: "fsq"}

@@ -30,10 +30,11 @@ const (
 type ImportOptions struct {
 	File    string
 	Out     string   // run directory to make
-	Family  string   // model.OpenMagvit2 or model.VidTok
+	Family  string   // of Families
 	Weights string   // Averaged, Plain; "": the average where the file has one
 	Version string   // of VidTok, "1.0" or "1.1"; "": by a published file's name
-	Levels  []int    // of VidTok's codes; nil: 8 each
+	Levels  []int    // of the codes of VidTok, nil: 8 each, and of Cosmos, nil: 8, 8, 8, 5, 5, 5
+	Factors string   // of Cosmos: frames, rows and columns of a code, such as 8x16x16; "": by the tensors, or by the path's name
 	Config  string   // configuration file of the project, held against the tensors; "": none
 	Inflate bool     // makes a video network of an image network of Open-MAGVIT2
 	Set     []string // assignments that override keys, see config.Set
@@ -58,7 +59,7 @@ func (r *Imported) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// Import turns a file of Open-MAGVIT2 or VidTok into a run directory with one checkpoint of
+// Import turns a file of Open-MAGVIT2, VidTok or Cosmos into a run directory with one checkpoint of
 // weights, for use and for train --init. No code in the file is executed; one tensor at a time
 // is in memory. On an error nothing is left behind.
 func Import(o ImportOptions) (r Imported, err error) {
@@ -165,12 +166,22 @@ func (o *ImportOptions) config(f *file, r *Imported) (cfg config.Config, net *mo
 		n.size.Images = false
 		r.note("a video network that begins as the file's image network: train it before use on clips")
 	}
+	if n.family == model.Cosmos {
+		err = o.cosmosFactors(&n, r)
+	} else if o.Factors != "" {
+		err = fmt.Errorf("--factors are Cosmos'; the file is of %s", n.family)
+	}
+	if err != nil {
+		return cfg, nil, err
+	}
 	version, err := o.version(n, r)
 	if err != nil {
 		return cfg, nil, err
 	}
 	preset := "vidtok-fsq-488"
 	switch {
+	case n.family == model.Cosmos:
+		preset = "cosmos-dv8x8x8"
 	case n.family == model.OpenMagvit2 && !n.size.Images:
 		preset = "open-magvit2-video"
 	case n.family == model.OpenMagvit2 && len(n.size.Multipliers) > 4:
@@ -195,15 +206,20 @@ func (o *ImportOptions) config(f *file, r *Imported) (cfg config.Config, net *mo
 	if err := cfg.Validate(); err != nil {
 		return cfg, nil, err
 	}
-	net, err = model.New(cfg.Model)
+	if net, err = model.New(cfg.Model); err == nil && n.family == model.Cosmos {
+		f.leaveUnused(net)
+	}
 	return cfg, net, err
 }
 
 // version is VidTok's: as given, or of a file with a published name.
 func (o ImportOptions) version(n network, r *Imported) (string, error) {
 	if n.family != model.VidTok {
-		if o.Version != "" || o.Levels != nil {
-			return "", fmt.Errorf("--version and --levels are VidTok's; the file is of %s", n.family)
+		if o.Version != "" {
+			return "", fmt.Errorf("--version is VidTok's; the file is of %s", n.family)
+		}
+		if o.Levels != nil && n.family == model.OpenMagvit2 {
+			return "", fmt.Errorf("--levels are VidTok's and Cosmos'; the file is of %s", n.family)
 		}
 		return "", nil
 	}
@@ -231,8 +247,8 @@ func unknown(f *file) error {
 	if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !strings.Contains(name, averages) }) {
 		return fmt.Errorf("averages alone (%s*), whose names have no dots: the tensors that they are of must be in the file, too", averages)
 	}
-	return fmt.Errorf("tensors of no known family: it holds %s; known are Open-MAGVIT2 (encoder.conv_in.conv_1.weight or encoder.conv_in.weight, decoder.adaptive.*) and VidTok's causal tokenizers"+
-		" (encoder.conv_in.conv.weight, encoder.down_temporal.*); for files of magvit2-pytorch give --from lucidrains", torchfile.Brief(groups(names), ", "))
+	return fmt.Errorf("tensors of no known family: it holds %s; known are Open-MAGVIT2 (encoder.conv_in.conv_1.weight or encoder.conv_in.weight, decoder.adaptive.*), VidTok's causal tokenizers"+
+		" (encoder.conv_in.conv.weight, encoder.down_temporal.*) and Cosmos DV (encoder.conv_in.0.conv3d.weight); for files of magvit2-pytorch give --from lucidrains", torchfile.Brief(groups(names), ", "))
 }
 
 // readTypes are the types that weights may have.

@@ -13,8 +13,9 @@ import (
 
 // network is what the names and shapes of tensors say about a network.
 type network struct {
-	family string // model.OpenMagvit2 or model.VidTok
+	family string // of Families
 	width  int
+	patch  int // of model.Cosmos
 	bits   int // latent channels: bits of a code, or its digits
 	size   model.Published
 	prefix string // of all names
@@ -63,18 +64,23 @@ func (t tensors) within(prefix string) tensors {
 
 // recognise finds the family and size of a network. ok is false where no family is known.
 func recognise(all tensors) (n network, ok bool, err error) {
-	for _, first := range []string{"encoder.conv_in.conv_1.weight", "encoder.conv_in.conv.weight", "encoder.conv_in.weight"} {
+	for _, first := range []string{"encoder.conv_in.conv_1.weight", "encoder.conv_in.conv.weight", "encoder.conv_in.weight", cosmosFirst} {
 		for _, prefix := range all.prefixes(first) {
 			own := all.within(prefix)
 			rank, adaptive := len(own[first].Shape), own["decoder.adaptive.0.gamma.weight"] != nil
 			switch {
 			case ownOrder(own):
 				n.family = map[bool]string{true: model.OpenMagvit2, false: model.VidTok}[adaptive]
+				if first == cosmosFirst {
+					n.family = model.Cosmos
+				}
 				err = fmt.Errorf("weights in the order of this program, as its checkpoints and export --to safetensors have them: train --init takes them; export --to %s writes the project's of a run", n.family)
 			case adaptive && (first == "encoder.conv_in.conv_1.weight" && rank == 5 || first == "encoder.conv_in.weight" && rank == 4):
 				n, err = openMagvit2(own, rank == 4)
 			case first == "encoder.conv_in.conv.weight" && rank == 5 && own["encoder.down_temporal.0.block.0.conv1.conv.weight"] != nil:
 				n, err = vidTok(own)
+			case first == cosmosFirst && rank == 5:
+				n, err = cosmos(own)
 			default:
 				continue
 			}
@@ -88,7 +94,7 @@ func recognise(all tensors) (n network, ok bool, err error) {
 // ownOrder reports whether the encoder's last convolution has its input channels as the last axis, where the
 // projects have a kernel of 1 or 3.
 func ownOrder(t tensors) bool {
-	for _, name := range []string{"encoder.conv_out.conv_1.weight", "encoder.conv_out.conv.weight", "encoder.conv_out.weight"} {
+	for _, name := range []string{"encoder.conv_out.conv_1.weight", "encoder.conv_out.conv.weight", "encoder.conv_out.weight", "encoder.conv_out.0.conv3d.weight"} {
 		if s := t.shape(name); len(s) > 3 && s[len(s)-1] > 3 && s[1] <= 3 {
 			return true
 		}
@@ -168,8 +174,11 @@ func vidTok(t tensors) (n network, err error) {
 	return n, err
 }
 
-// config is the model's configuration. levels are VidTok's, nil: 8 each.
+// config is the model's configuration. levels are VidTok's, nil: 8 each, and Cosmos', nil: those of all published files.
 func (n network) config(version string, levels []int) (model.Config, error) {
+	if n.family == model.Cosmos {
+		return n.cosmosConfig(levels)
+	}
 	if n.family == model.OpenMagvit2 {
 		if n.bits < 1 || n.bits > 18 {
 			return model.Config{}, fmt.Errorf("codes of %d bits: want 1 to 18", n.bits)

@@ -93,6 +93,9 @@ type theirSizes struct {
 // have, and takes VidTok's version and levels from it. Options that are given and say
 // otherwise are errors, too.
 func (o *ImportOptions) fromYAML(n network, r *Imported) error {
+	if n.family == model.Cosmos {
+		return fmt.Errorf("--config %s: NVIDIA has no such file of a Cosmos tokenizer; what tensors do not say are --levels and --factors", o.Config)
+	}
 	vid, s, err := readTheirs(o.Config, n.family)
 	if err != nil {
 		return err

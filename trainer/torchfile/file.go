@@ -25,7 +25,7 @@ import (
 // File is an open checkpoint. Tensors in it read from it, so it must stay open while they are used.
 type File struct {
 	Root    any      // the tree that the file's pickle describes; see Tuple, List, Set, Dict, Tensor, Opaque
-	Foreign []string // sorted names of all Python globals in the pickle that are more than plain values and tensors
+	Foreign []string // sorted names of all Python globals in the pickle that are more than plain values, tensors and modules of TorchScript
 
 	limits Limits
 	close  func() error
@@ -76,7 +76,8 @@ func (f *File) Close() error {
 }
 
 // Read reads a file of size bytes that torch.save wrote: an uncompressed zip archive of a pickle and of the tensors'
-// bytes, or, by torch before 1.6, pickles and the bytes one after the other. It reads the pickles; tensors are read when
+// bytes, or, by torch before 1.6, pickles and the bytes one after the other. Of a TorchScript archive (torch.jit.save) it
+// reads the same parts, which hold the module, and not the program. It reads the pickles; tensors are read when
 // they are asked for. A damaged, absurd or malicious file is an error.
 func Read(r io.ReaderAt, size int64, limits Limits) (*File, error) {
 	limits = limits.withDefaults()
@@ -127,10 +128,9 @@ func readArchive(r io.ReaderAt, size int64, limits Limits) (*archive, error) {
 		return nil, fmt.Errorf("archive of %d entries; %d are the most", len(z.File), limits.Entries)
 	}
 	a := &archive{r: r, entries: make(map[string]*zip.File, len(z.File)), storages: map[string]*storage{}}
+	script := false
 	for _, f := range z.File {
-		if path.Base(f.Name) == "constants.pkl" {
-			return nil, fmt.Errorf("a TorchScript archive (it holds %.100q), not a checkpoint: load it by torch.jit.load, and save its state_dict() by torch.save", f.Name)
-		}
+		script = script || path.Base(f.Name) == "constants.pkl"
 	}
 	for _, f := range z.File {
 		if dir, name := path.Split(f.Name); name == "data.pkl" && strings.Count(dir, "/") == 1 {
@@ -147,6 +147,8 @@ func readArchive(r io.ReaderAt, size int64, limits Limits) (*archive, error) {
 	for _, f := range z.File {
 		name, ok := strings.CutPrefix(f.Name, a.root+"/")
 		switch {
+		case script && ok && name != "data.pkl" && name != "byteorder" && !strings.HasPrefix(name, "data/"):
+			continue // program text and constants, of which some are compressed
 		case !ok:
 			return nil, fmt.Errorf("archive entry %.100q is outside %.100q", f.Name, a.root)
 		case a.entries[name] != nil:

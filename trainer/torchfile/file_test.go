@@ -134,8 +134,6 @@ func TestRefusedArchives(t *testing.T) {
 		"two pickles":                    bytes.ReplaceAll(archiveOf(t, good, "data/p__", good), []byte("archive/data/p__"), []byte("archivX/data.pkl")),
 		"holds \"archive/data/0\" twice": archiveOf(t, good, "data/0", "", "data/0", ""),
 		"is outside \"archive\"":         outside,
-		"TorchScript":                    archiveOf(t, good, "constants.pkl", good),
-		"save its state_dict() by":       deflated("archive/data.pkl", "archive/constants.pkl"),
 		"compressed or encrypted":        deflated("archive/data.pkl"),
 		"longer than the file":           overlapping(),
 		"byte order \"big\"":             archiveOf(t, good, "byteorder", "big"),

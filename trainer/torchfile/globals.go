@@ -146,7 +146,7 @@ func (m *machine) object(op byte) error {
 
 func (m *machine) global(module, name string) error {
 	o := &Opaque{Module: module, Name: name}
-	if _, ok := storageDtype(o); !ok && !known[o.pythonName()] && untypedDtype(o) == "" {
+	if _, ok := storageDtype(o); !ok && !known[o.pythonName()] && untypedDtype(o) == "" && !o.ofScript() {
 		if m.foreign[o.pythonName()] = true; len(m.foreign) > maxForeign {
 			return fmt.Errorf("more than %d different globals", maxForeign)
 		}

@@ -27,9 +27,15 @@ type State struct {
 func (s State) OnlyTensors() error { return noOthers(s.Others) }
 
 // StateDict finds the tensors of a file that is neither a tokenizer's nor a trainer's: the file is a state_dict, or a
-// dict with one under a usual key, under one below another, or under its only key of a dict of tensors. Other parts of the
-// file may hold any Python objects.
+// dict with one under a usual key, under one below another, or under its only key of a dict of tensors, or it is a module of
+// TorchScript, whose tensors are named as in its state_dict. Other parts of the file may hold any Python objects.
 func (f *File) StateDict() (s State, err error) {
+	if o, ok := f.Root.(*Opaque); ok && o.scripted() {
+		if s.Tensors = moduleTensors(o, "", nil); len(s.Tensors) == 0 {
+			return s, fmt.Errorf("a TorchScript module without tensors: a frozen one has weights as constants, without names; save the state_dict() of the module that it was made of by torch.save")
+		}
+		return s, nil
+	}
 	root, ok := f.Root.(*Dict)
 	if !ok {
 		return s, fmt.Errorf("the file holds %s; want a state_dict, or a dict with one", kind(f.Root))
@@ -49,6 +55,38 @@ func (f *File) StateDict() (s State, err error) {
 		err = fmt.Errorf("%s: %w", s.Key, err)
 	}
 	return s, err
+}
+
+// ofScript reports whether a class or object is of a TorchScript program, which has a class for each of its modules.
+func (o *Opaque) ofScript() bool {
+	return o.Module == "__torch__" || strings.HasPrefix(o.Module, "__torch__.")
+}
+
+// scripted reports whether an object is a module of TorchScript.
+func (o *Opaque) scripted() bool { return o.Called && o.ofScript() }
+
+// moduleTensors appends the tensors of a module of TorchScript, parameters and buffers, and those of its parts, under the names
+// that a state_dict has.
+func moduleTensors(o *Opaque, prefix string, list []NamedTensor) []NamedTensor {
+	attributes, ok := o.State.(*Dict)
+	if !ok {
+		return list
+	}
+	for _, e := range attributes.Entries {
+		name, ok := e.Key.(string)
+		if !ok {
+			continue
+		}
+		switch v := e.Value.(type) {
+		case *Tensor:
+			list = append(list, NamedTensor{prefix + name, v})
+		case *Opaque:
+			if v.scripted() {
+				list = moduleTensors(v, prefix+name+".", list)
+			}
+		}
+	}
+	return list
 }
 
 // usualState is a dict of tensors under usual keys, at most depth of them one below another.
