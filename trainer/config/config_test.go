@@ -29,7 +29,7 @@ func TestPresetsAreLegal(t *testing.T) {
 			t.Errorf("preset %s: %v", want, d)
 		}
 	}
-	if _, err := Preset("dmo"); err == nil || !strings.Contains(err.Error(), `perhaps "demo"; known: demo-gan, demo, `) {
+	if _, err := Preset("dmo"); err == nil || !strings.Contains(err.Error(), `perhaps "demo"; known: cosmos-dv4x8x8-360p, cosmos-dv4x8x8, `) {
 		t.Errorf("error %v does not name the known presets", err)
 	}
 }
