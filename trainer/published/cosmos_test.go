@@ -170,7 +170,9 @@ func TestImportOfCosmosByFactors(t *testing.T) {
 func TestImportOfPartsOfCosmos(t *testing.T) {
 	o := ImportOptions{Family: model.Cosmos}
 	o.File = cosmosFile(t, "any", func(state map[string][]int) {
-		maps.DeleteFunc(state, func(name string, _ []int) bool { return strings.HasPrefix(name, "decoder.") || strings.HasPrefix(name, "post_") })
+		maps.DeleteFunc(state, func(name string, _ []int) bool {
+			return strings.HasPrefix(name, "decoder.") || strings.HasPrefix(name, "post_")
+		})
 	})
 	o.Out = filepath.Join(t.TempDir(), "run")
 	_, err := Import(o)
