@@ -78,7 +78,7 @@ func train(c *cli.Context) error {
 		if launched.first() {
 			cache = filepath.Join(c.String("out"), "set.index")
 		}
-		s, closeData, err := openData(c, p.log, c.StringSlice("data"), cache, data.Options{Val: c.StringSlice("val")})
+		s, closeData, err := openData(c, p.log, c.StringSlice("data"), cache, data.Options{Val: c.StringSlice("val"), Images: cfg.Data.Images})
 		src = s
 		return closeData, err
 	}

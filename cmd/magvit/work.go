@@ -154,7 +154,7 @@ func (w *work) openClips(of task.Trained) (err error) {
 	if of.Config.Model.IsPrior() && len(of.Config.Model.Prior.Clip) == 0 {
 		w.closeData, err = openCodes(w.c, &w.src)
 	} else {
-		w.src, w.closeData, err = openData(w.c, w.p.log, w.c.StringSlice("data"), "", data.Options{})
+		w.src, w.closeData, err = openData(w.c, w.p.log, w.c.StringSlice("data"), "", data.Options{Images: of.Config.Data.Images})
 	}
 	if err != nil {
 		return err

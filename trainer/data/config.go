@@ -17,6 +17,7 @@ type Config struct {
 	Windows    string  `yaml:"windows"`    // windows of frames in a longer clip: random (training: a random one in each epoch; evaluation: the first), first, all (without gaps), or a number of them (training: random; evaluation: evenly spread); "": random
 	Fit        string  `yaml:"fit"`        // frames of other proportions: crop (training: random; evaluation: the middle), center, letterbox (black bars) or stretch; "": crop
 	Background string  `yaml:"background"` // auto: model.background is the mean of the training clips, found at the start of a run and kept; "": as configured
+	Images     bool    `yaml:"images"`     // each image of a folder is a clip of one frame, labelled by the folder; false: a folder of images is a clip
 	Channels   int     `yaml:"channels"`   // 3 (colour) or 1 (grey); 0: as the first clip has
 
 	Crop Crop `yaml:"crop"` // train on crops near the foreground instead of whole clips

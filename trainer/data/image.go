@@ -164,7 +164,7 @@ func (p *pixels) add(m image.Image) error {
 		p.h, p.w = b.Dy(), b.Dx()
 	}
 	if b.Dy() != p.h || b.Dx() != p.w {
-		return fmt.Errorf("%dx%d pixels, the frames before it have %dx%d (width x height)", b.Dx(), b.Dy(), p.w, p.h)
+		return fmt.Errorf("%dx%d pixels, the frames before it have %dx%d (width x height); images that are no film are clips each by a pattern of files, or by data.images", b.Dx(), b.Dy(), p.w, p.h)
 	}
 	if len(p.rgb)+3*p.h*p.w > maxPixels {
 		return errTooLarge

@@ -27,12 +27,14 @@ type Options struct {
 	Index   *Index        // of films, used and filled; nil: films are scanned when they are first read
 	Stall   time.Duration // largest time without a frame after which ffmpeg is ended; 0: 60 s
 	Val     []string      // paths of the held-out clips, besides paths; all others are for training
+	Images  bool          // each image of a folder is a clip of one frame, of the folder's class; false: a folder of images is a clip
 }
 
 // Open lists the clips of paths, each a file, a folder or a glob; {000..099} in a path
 // stands for numbers. A folder is searched through: .npz and .npy hold many clips, a
 // video file or animation is one clip, so is a folder of images. The name of the
-// sub-folder that contains a clip is its label. A tar archive is a shard in the naming
+// sub-folder that contains a clip is its label. Files that a glob finds in several folders
+// are named and labelled as in the folder where its first wildcard is. A tar archive is a shard in the naming
 // of webdataset; a .csv, .jsonl or .txt file that is named itself is a list of clips.
 // Values of arrays are checked here; the others only when they are read.
 // Errors that the paths or files cause are usage.Error.
@@ -203,9 +205,10 @@ func (o *opener) open(paths []string) error {
 			return err
 		}
 		for _, p := range expanded {
-			found := []string{p}
+			found, root := []string{p}, ""
 			if _, err := os.Stat(p); err != nil {
-				if found, _ = filepath.Glob(p); len(found) == 0 {
+				found, _ = filepath.Glob(p)
+				if root = fixedFolder(p); len(found) == 0 {
 					if strings.ContainsAny(p, "*?[") && errors.Is(err, fs.ErrNotExist) {
 						return badf("%s: the pattern matches no file", p)
 					}
@@ -213,7 +216,7 @@ func (o *opener) open(paths []string) error {
 				}
 			}
 			for _, f := range found {
-				if err := o.one(f); err != nil {
+				if err := o.one(f, root); err != nil {
 					return err
 				}
 			}
@@ -247,14 +250,22 @@ func expand(path string) ([]string, error) {
 	return all, nil
 }
 
-// one opens a path that the user named.
-func (o *opener) one(path string) error {
+// fixedFolder is the folder of a pattern that stands before its first wildcard.
+func fixedFolder(pattern string) string {
+	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
+		pattern = pattern[:i]
+	}
+	return filepath.Dir(pattern + "x")
+}
+
+// one opens a path that the user named, or that was found by a pattern in the folder root.
+func (o *opener) one(path, root string) error {
 	st, err := os.Stat(path)
 	if err != nil {
 		return usage.Wrap(err)
 	}
 	if st.IsDir() && IsRun(path) {
-		return badf("%s: the directory of a training run, not clips; its samples are made by a model", path)
+		return badf("%s: the directory of a training run, not clips; its samples are made by a model; magvit report shows the run, magvit inspect RUN/checkpoints/STEP its weights", path)
 	}
 	if st.IsDir() {
 		path = filepath.Clean(path)
@@ -272,13 +283,27 @@ func (o *opener) one(path string) error {
 	case kind == ".tar":
 		return o.shard(path)
 	case isFilm(kind) || slices.Contains(moveKinds, kind) || slices.Contains(imageKinds, kind):
-		o.files.add(o.files.root(filepath.Dir(path)), filepath.Base(path), "", o.part, nil)
-		return nil
+		return o.file(path, root)
 	}
 	if slices.Contains(packedKinds, kind) {
 		return badf("%s: a compressed archive; unpack it, to a folder or a .tar: clips are read from their places in it", path)
 	}
 	return badf("%s: a file of an unknown kind; legal: %s, videos, animations, images, .tar, lists (%s), or a folder", path, strings.Join(arrayKinds, ", "), strings.Join(listKinds, ", "))
+}
+
+// file adds a video, an animation or an image, named below root, and labelled by the folder below root that it is in.
+func (o *opener) file(path, root string) error {
+	name := filepath.Base(path)
+	if root == "" {
+		root = filepath.Dir(path)
+	} else {
+		var err error
+		if name, err = filepath.Rel(root, path); err != nil {
+			return usage.Wrap(err)
+		}
+	}
+	o.files.add(o.files.root(root), name, className(filepath.Dir(name)), o.part, nil)
+	return nil
 }
 
 func (o *opener) array(path string) error {

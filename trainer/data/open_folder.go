@@ -96,7 +96,8 @@ func (o *opener) folder(root int, dir, class, above string) error {
 		case kind == ".tar":
 			err, clips = o.tolerate(o.shard(filepath.Join(at, name))), clips+1
 		case kind == indexKind: // made by magvit index
-		case isFilm(kind) || slices.Contains(moveKinds, kind) || isAnimation(filepath.Join(at, name), kind):
+		case isFilm(kind) || slices.Contains(moveKinds, kind) || isAnimation(filepath.Join(at, name), kind),
+			o.opt.Images && slices.Contains(imageKinds, kind):
 			o.files.add(root, filepath.Join(dir, name), class, o.part, nil)
 			clips++
 		case slices.Contains(imageKinds, kind):

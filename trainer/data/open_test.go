@@ -71,8 +71,54 @@ func TestFolderBecomesClips(t *testing.T) {
 	if d := cmp.Diff([]string{"x -1", "w.GIF -1", "y -1"}, names(mustOpen(t, Options{}, filepath.Join(root, "b"), filepath.Join(root, "a")))); d != "" {
 		t.Errorf("two folders: %s", d)
 	}
-	if d := cmp.Diff([]string{"w.GIF -1"}, names(mustOpen(t, Options{}, filepath.Join(root, "*", "*.GIF")))); d != "" {
+	if d := cmp.Diff([]string{"w.GIF -1"}, names(mustOpen(t, Options{}, filepath.Join(root, "a", "*.GIF")))); d != "" {
 		t.Errorf("a pattern: %s", d)
+	}
+}
+
+// A pattern of files in several folders tells files of the same name apart, and gives the classes that the folder gives.
+func TestPatternOfSeveralFolders(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "set")
+	greyFrames(t, filepath.Join(root, "a"), 2, 2, 0, 1)
+	greyFrames(t, filepath.Join(root, "b", "c"), 2, 2, 0)
+	for _, c := range []struct {
+		pattern []string
+		want    []string
+	}{
+		{[]string{"*", "*.png"}, []string{"a/frame-0.png 0", "a/frame-1.png 0"}},
+		{[]string{"?", "*", "*.png"}, []string{"b/c/frame-0.png 0"}},
+		{[]string{"b", "[abc]", "*.png"}, []string{"c/frame-0.png 0"}},
+		{[]string{"a", "*0.png"}, []string{"frame-0.png -1"}},
+		{[]string{"a", "frame-*"}, []string{"frame-0.png -1", "frame-1.png -1"}},
+	} {
+		src := mustOpen(t, Options{}, filepath.Join(append([]string{root}, c.pattern...)...))
+		if d := cmp.Diff(c.want, names(src)); d != "" {
+			t.Errorf("%v: %s", c.pattern, d)
+		}
+		if got := mustRead(t, src, 0); got.Name != src.Name(0) || got.T != 1 {
+			t.Errorf("%v: clip 0 reads as %q of %d frames", c.pattern, got.Name, got.T)
+		}
+	}
+	t.Chdir(root)
+	if d := cmp.Diff([]string{"a/frame-0.png 0", "a/frame-1.png 0"}, names(mustOpen(t, Options{}, "*/*.png"))); d != "" {
+		t.Errorf("a relative pattern: %s", d)
+	}
+}
+
+// With Options.Images the images of a folder are clips of one frame and of any size, of the class of their folder.
+func TestImagesOfFolders(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "set")
+	greyFrames(t, filepath.Join(root, "a"), 4, 2, 0, 9)
+	greyFrames(t, filepath.Join(root, "b", "c"), 2, 2, 50)
+	greyFrames(t, filepath.Join(root, "val"), 6, 6, 7)
+	greyFrames(t, root, 8, 8, 200)
+	src := mustOpen(t, Options{Images: true, Val: []string{filepath.Join(root, "val")}}, root)
+	want := []string{"a/frame-0.png 0", "a/frame-1.png 0", "b/c/frame-0.png 1", "frame-0.png -1", "frame-0.png -1"}
+	if d := cmp.Diff(want, names(src)); d != "" {
+		t.Error(d)
+	}
+	if c := mustRead(t, src, 1); c.T != 1 || c.W != 4 || c.Video[0] != float32(9)/255 {
+		t.Errorf("%s: %d frames of width %d, value %v", c.Name, c.T, c.W, c.Video[0])
 	}
 }
 
