@@ -104,7 +104,7 @@ func TestConfigErrors(t *testing.T) {
 	tok := create(t, small())
 	for want, s := range map[string]Shape{
 		"model: 3 frames: this tokenizer takes 2 or 4 (a multiple of 2)":                                     {1, 3, 16, 16},
-		"model: frames of 16×18 pixels (height × width): this tokenizer takes multiples of 4":                {1, 4, 16, 18},
+		"model: frames of 16×18 pixels (height × width): this tokenizer takes multiples of 4, such as 16×20": {1, 4, 16, 18},
 		"model: a batch of 0 clips of 4 frames of 16×16 pixels: want at least one of each":                   {0, 4, 16, 16},
 		"model: a batch of 1 clips of 1048576 frames of 4096×4096 pixels has more than 2^31 values; use a s": {1, 1 << 20, 4096, 4096},
 	} {

@@ -187,6 +187,9 @@ func (t *Tokenizer) Padded(frames int) int {
 	return (max(frames, 1) + f - 1) / f * f
 }
 
+// nearest is the multiple of f above 0 that is nearest to n.
+func nearest(n, f int) int { return max((n+f/2)/f, 1) * f }
+
 // Check reports whether a batch shape is valid, and what would be.
 func (t *Tokenizer) Check(s Shape) error {
 	f := t.Config.spaceFactor()
@@ -197,7 +200,7 @@ func (t *Tokenizer) Check(s Shape) error {
 		return fmt.Errorf("model: %d frames: this tokenizer takes %d or %d (a multiple of %d%s)", s.T, t.Padded(s.T)-t.Config.timeFactor(), t.Padded(s.T),
 			t.Config.timeFactor(), map[bool]string{true: ", and one more"}[t.Config.FirstFrame])
 	case s.H%f != 0 || s.W%f != 0:
-		return fmt.Errorf("model: frames of %d×%d pixels (height × width): this tokenizer takes multiples of %d", s.H, s.W, f)
+		return fmt.Errorf("model: frames of %d×%d pixels (height × width): this tokenizer takes multiples of %d, such as %d×%d", s.H, s.W, f, nearest(s.H, f), nearest(s.W, f))
 	case t.Config.Compat == OpenMagvit2 && t.Config.Published.clipNorms() && t.CodeShape(s)[1]*t.CodeShape(s)[2]*t.CodeShape(s)[3] == 1:
 		return fmt.Errorf("model: clips of %d frames of %d×%d pixels have a single code, whose statistics are not defined: want frames of at least %d×%d, or more frames", s.T, s.H, s.W, 2*f, f)
 	case float64(s.N)*float64(s.T)*float64(s.H)*float64(s.W)*float64(t.Config.Channels) > math.MaxInt32:

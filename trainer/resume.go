@@ -34,6 +34,9 @@ func (t *training) resume(fresh bool) (from string, err error) {
 		if from, snap, skipped, err = checkpoint.Find(want); err != nil {
 			return "", err
 		}
+		if _, ok := snap.Files[checkpoint.OptimizerFile]; !ok {
+			return "", usage.Errorf("--resume %s: weights alone, imported or exported, without the optimizer's state: begin a run with them by --init %s", want, want)
+		}
 		if err := t.owns(from, snap.Step, fresh); err != nil {
 			return "", err
 		}

@@ -112,40 +112,46 @@ func (t *training) meet(ctx context.Context) error {
 		return nil
 	}
 	ctx = t.patient(ctx)
+	return SameWork(ctx, t.group, t.be, t.cfg, fingerprint(t.opt.Source))
+}
+
+// SameWork refuses ranks that would not compute the same: with another program, on other devices, of other clips, which a
+// short text describes, or by another configuration.
+func SameWork(ctx context.Context, group *ranks.Group, be kernels.Backend, c config.Config, clips string) error {
 	program, err := programHash()
 	if err != nil {
 		return err
 	}
 	for _, of := range []struct{ what, value, advice string }{
 		{"program", program, "install one program everywhere"},
-		{"instruction set or device", kernels.InstructionsOf(t.be), "MAGVIT_ISA=avx2 on all ranks chooses one that most processors have"},
-		{"clips", fingerprint(t.opt.Source), "give all ranks the same --data"},
+		{"instruction set or device", kernels.InstructionsOf(be), "MAGVIT_ISA=avx2 on all ranks chooses one that most processors have"},
+		{"clips", clips, "give all ranks the same --data, and the same choice of its clips"},
 	} {
-		if err := t.group.Same(ctx, of.what, of.value); errors.Is(err, ranks.ErrDiffer) {
+		if err := group.Same(ctx, of.what, of.value); errors.Is(err, ranks.ErrDiffer) {
 			return usage.Errorf("%w: %s", err, of.advice)
 		} else if err != nil {
 			return err
 		}
 	}
-	text, err := t.cfg.YAML()
+	text, err := c.YAML()
 	if err != nil {
 		return err
 	}
-	texts, err := t.group.Gather(ctx, text)
+	texts, err := group.Gather(ctx, text)
 	if err != nil {
 		return err
 	}
-	first, err := config.Parse("configuration of "+t.group.Name(0), texts[0])
+	first, err := config.Parse("configuration of "+group.Name(0), texts[0])
 	if err != nil {
 		return err
 	}
 	for i, text := range texts {
-		other, err := config.Parse("configuration of "+t.group.Name(i), text)
+		other, err := config.Parse("configuration of "+group.Name(i), text)
 		if err != nil {
 			return err
 		}
 		if d := config.Differences(first, other, "data.workers"); len(d) > 0 {
-			return usage.Errorf("configuration: on %s it is another one than on %s: %s; want the same on all ranks", t.group.Name(i), t.group.Name(0), d)
+			return usage.Errorf("configuration: on %s it is another one than on %s: %s; want the same on all ranks", group.Name(i), group.Name(0), d)
 		}
 	}
 	return nil

@@ -286,7 +286,11 @@ func (t *training) logProblems() {
 	if t.told == nil {
 		t.told = map[string]bool{}
 	}
+	opened := t.loader == nil
 	for _, p := range data.NewProblems(t.clips.Source, t.told) {
+		if opened && !t.group.First() {
+			continue // all ranks open the same clips; what each reads of them differs
+		}
 		t.log.Warn("data: " + p)
 	}
 }

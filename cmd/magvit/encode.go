@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"magvit/model"
 	"magvit/trainer/codes"
 	"magvit/trainer/data"
 	"magvit/trainer/ranks"
@@ -69,6 +70,9 @@ func encode(c *cli.Context) error {
 	}
 	if w.data, err = data.Resolve(c.Context, w.src, w.indices, w.data); err != nil {
 		return err
+	}
+	if tok, s := w.codec.Tokenizer, w.data.Whole(1); tok.Padded(s.T) != s.T {
+		w.p.log.Info(fmt.Sprintf("%v; clips repeat their last frame to %d, and decode cuts the copies off", tok.Check(model.Shape{N: 1, T: s.T, H: s.H, W: s.W}), tok.Padded(s.T)))
 	}
 	h, vectors, err := w.header()
 	if err != nil {

@@ -67,7 +67,7 @@ func eval(c *cli.Context) error {
 		clips.Judge = judge.Add
 	}
 	clips.Ranks = launched.group
-	if err := launched.same(c.Context, fmt.Sprintf("%d clips, step %d", len(clips.Indices), of.Step)); err != nil {
+	if err := w.same(of, clips.Data, clips.Indices); err != nil {
 		return err
 	}
 	e, err := t.Evaluate(c.Context, clips, step)

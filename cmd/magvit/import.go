@@ -25,7 +25,7 @@ func importCommand() *cli.Command {
 			"magvit import --from open-magvit2 video_128_262144.ckpt --out runs/om",
 			"magvit import --from vidtok --version 1.1 vidtok.ckpt --out runs/vidtok",
 			"magvit import --from cosmos Cosmos-0.1-Tokenizer-DV8x8x8/autoencoder.jit --out runs/cosmos",
-			"magvit train --config runs/om/config.yaml --init runs/om --set train.lr=1e-5 --data clips/ --out runs/mine") + `
+			"magvit train --init runs/om --set train.lr=1e-5 --data clips/ --out runs/mine") + `
 
 FILE is what VideoTokenizer.save or VideoTokenizerTrainer.save wrote, or the weights as
 other programs save them: a state_dict as .pt or .safetensors, or under "state_dict" and

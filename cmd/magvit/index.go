@@ -51,6 +51,13 @@ func index(c *cli.Context) error {
 		return err
 	}
 	defer src.Close()
+	all := make([]int, src.Len())
+	for i := range all {
+		all[i] = i
+	}
+	if err := launched.same(c.Context, "films", chosen(src, all)); err != nil {
+		return err
+	}
 	p := setProgress(c, "index", src)
 	defer p.close()
 	bad, err := data.Scan(c.Context, src, group.Rank(), group.Size(), cmp.Or(launched.cores, runtime.NumCPU()), func(n, of int) {
@@ -103,6 +110,9 @@ func mergeIndexes(ctx context.Context, x *data.Index) error {
 func setProgress(c *cli.Context, name string, src data.Source) *progress {
 	p := newProgress(c, name, 10*time.Second)
 	for _, s := range src.Problems() {
+		if !launched.first() {
+			break // the first one tells them
+		}
 		p.log.Warn("data: " + s)
 	}
 	return p

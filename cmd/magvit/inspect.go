@@ -36,8 +36,8 @@ func inspect(c *cli.Context) error {
 	if c.Int("limit") < 0 {
 		return usagef("--limit %d: want 0 (all clips) or more", c.Int("limit"))
 	}
-	if len(paths) == 1 && isCheckpointFile(paths[0]) {
-		return inspectCheckpoint(c, paths[0])
+	if file := weightsOf(paths[0]); len(paths) == 1 && file != "" {
+		return inspectCheckpoint(c, file)
 	}
 	if i := slices.IndexFunc(paths, isCheckpointFile); i >= 0 {
 		return usagef("%s: a file of weights, among %d arguments: inspect it alone", paths[i], len(paths))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/model"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/published"
 	"magvit/trainer/torchfile"
 )
@@ -17,6 +19,20 @@ import (
 // isCheckpointFile reports whether a path is a file of weights by its extension, or the index of a sharded one.
 func isCheckpointFile(path string) bool {
 	return torchfile.IsIndex(path) || slices.Contains([]string{".bin", ".ckpt", ".jit", ".pt", ".pth", ".safetensors"}, strings.ToLower(filepath.Ext(path)))
+}
+
+// weightsOf is the file of weights that a path names: itself, or that of a checkpoint's folder; "" where it names none.
+func weightsOf(path string) string {
+	file := filepath.Join(path, checkpoint.ModelFile)
+	if _, err := os.Stat(filepath.Join(path, checkpoint.StateFile)); err == nil {
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	if isCheckpointFile(path) {
+		return path
+	}
+	return ""
 }
 
 // inspectCheckpoint shows what a file of weights is.
@@ -40,6 +56,8 @@ func inspectCheckpoint(c *cli.Context, path string) error {
 		fmt.Fprintf(t, "other parts\t%s\n", strings.Join(d.Other, ", "))
 	}
 	switch {
+	case d.Family == "" && d.Own != "":
+		fmt.Fprintf(t, "family\t%s\n", d.Own)
 	case d.Unknown != "":
 		fmt.Fprintf(t, "family\t%s\n", d.Unknown)
 	case d.Mismatch != "":

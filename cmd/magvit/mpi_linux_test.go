@@ -342,6 +342,40 @@ func TestMPIDifferentRanks(t *testing.T) {
 			t.Errorf("%s: exit %d\n%s", want, status, log)
 		}
 	}
+	differentRanksOfWork(t)
+}
+
+// differentRanksOfWork gives the second rank of eval and encode something else.
+func differentRanksOfWork(t *testing.T) {
+	_, clips := tortureInputs(t)
+	dir := t.TempDir()
+	var runs []string
+	for _, seed := range []string{"1", "2"} {
+		runs = append(runs, filepath.Join(dir, "run"+seed))
+		succeeds(t, program(t, append(mpiTraining(t, runs[len(runs)-1], "fsq"), "--steps", "1", "--set", "train.seed="+seed)...), "training")
+	}
+	made := filepath.Join(dir, "codes.npz")
+	eval := []string{binary, "eval", "--checkpoint", runs[0], "--data", clips}
+	encode := []string{binary, "encode", "--checkpoint", runs[0], "--data", clips, "--out", made}
+	for _, c := range []struct {
+		want          string
+		first, second []string
+	}{
+		{"checkpoint: step 1, weights ", eval, []string{binary, "eval", "--checkpoint", runs[1], "--data", clips}},
+		{"checkpoint: step 1, weights ", encode, []string{binary, "encode", "--checkpoint", runs[1], "--data", clips, "--out", made}},
+		{"instruction set or device", encode, append([]string{"/usr/bin/env", "MAGVIT_ISA=generic"}, encode...)},
+		{"clips: ", encode, append(slices.Clone(encode), "--limit", "1")},
+		{"data.frames", encode, append(slices.Clone(encode), "--frames", "2")},
+		{"command: encode on ", encode, eval},
+	} {
+		status, log := outcome(t, mpirun(t, slices.Concat([]string{"-n", "1"}, c.first, []string{":", "-n", "1"}, c.second)...), c.want)
+		if status == done || !strings.Contains(log, c.want) || !strings.Contains(log, "rank 1 on ") {
+			t.Errorf("%s, then %s: exit %d, want %q in\n%s", c.first[1:], c.second[1:], status, c.want, log)
+		}
+		if _, err := os.Stat(made); err == nil {
+			t.Errorf("%s: codes were written", c.want)
+		}
+	}
 }
 
 // TestMPIEnds runs jobs whose messages go over TCP, where MPI_Finalize of MPICH 4.0.2 (ch4:ucx) often does not return.

@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -59,7 +60,17 @@ func TestPublishedCheckpoint(t *testing.T) {
 	theirs := filepath.Join(dir, "theirs.ckpt")
 	magvit(t, "export", "--to", "vidtok", "--checkpoint", run, theirs)
 	magvit(t, "import", "--from", "vidtok", "--version", "1.1", theirs, "--out", filepath.Join(dir, "again"))
-	magvit(t, "train", "--config", filepath.Join(run, "config.yaml"), "--init", run, "--data", clips, "--out", filepath.Join(dir, "mine"),
+	fails("data.size: model: frames of 100×100 pixels (height × width): this tokenizer takes multiples of 8, such as 104×104",
+		"import", "--from", "vidtok", "--version", "1.1", theirs, "--out", filepath.Join(dir, "odd"), "--set", "data.size=100")
+	fails("weights alone, imported or exported, without the optimizer's state", "train", "--resume", run, "--data", clips, "--out", filepath.Join(dir, "resumed"))
+	fails("magvit encode --checkpoint "+run, "codes", run)
+	if _, log := magvit(t, "encode", "--checkpoint", run, "--data", clips, "--out", codes); !strings.Contains(log, "7 frames: this tokenizer takes 5 or 9") || !strings.Contains(log, "repeat their last frame to 9") {
+		t.Errorf("encode of clips of 7 frames does not say how they are padded:\n%s", log)
+	}
+	if out, _ := magvit(t, "inspect", filepath.Join(run, "checkpoints", "step-000000")); !strings.Contains(out, "weights in the order of this program") {
+		t.Errorf("inspect of a checkpoint's folder:\n%s", out)
+	}
+	magvit(t, "train", "--init", run, "--data", clips, "--out", filepath.Join(dir, "mine"),
 		"--set", "train.steps=2", "--set", "data.size=16", "--set", "data.frames=5", "--set", "model.image_size=16", "--set", "train.eval_every=0", "--set", "data.val_share=0.5")
 }
 
@@ -89,6 +100,11 @@ func TestImageTokenizerTakesImages(t *testing.T) {
 	out, _ := magvit(t, "codes", codes)
 	if !strings.Contains(out, "1×64×64") {
 		t.Errorf("codes of three images, resized to 128×128:\n%s", out)
+	}
+	folder := filepath.Join(dir, "folder.npz")
+	magvit(t, "encode", "--checkpoint", run, "--data", dir, "--out", folder)
+	if out, _ := magvit(t, "codes", folder); !strings.Contains(out, "1×64×64") || !regexp.MustCompile(`(?m)^clips +3$`).MatchString(out) {
+		t.Errorf("codes of a folder of three images:\n%s", out)
 	}
 	magvit(t, "import", "--from", "open-magvit2", "--inflate", file, "--out", filepath.Join(dir, "video"))
 }

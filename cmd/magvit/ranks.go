@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer"
+	"magvit/trainer/metrics"
 	"magvit/trainer/ranks"
 	"magvit/trainer/ranks/mpi"
 	"magvit/trainer/usage"
@@ -54,6 +55,9 @@ func openRanks(c *cli.Context) (*ranks.Group, error) {
 		return nil, err
 	}
 	g := launched.group
+	if err := launched.same(c.Context, "command", c.Command.Name); err != nil {
+		return nil, err
+	}
 	if err := launched.divideCores(c.Context); err != nil {
 		return nil, err
 	}
@@ -109,18 +113,18 @@ func (j *job) describe(log *slog.Logger) {
 	for _, h := range j.group.Hosts() {
 		hosts[h]++
 	}
-	log.Info(fmt.Sprintf("%d ranks on %d machines, by %s", j.group.Size(), len(hosts), mpi.Library), "cores_per_rank", j.cores)
+	log.Info(fmt.Sprintf("%d ranks on %s, by %s", j.group.Size(), metrics.Plural(len(hosts), "machine"), mpi.Library), "cores_per_rank", j.cores)
 	if _, size := j.group.Local(); runtime.NumCPU() < online()/size {
 		log.Warn(fmt.Sprintf("the launcher bound this rank to %d of %d cores: Open MPI's mpirun --bind-to none gives each of %d ranks its part of all", runtime.NumCPU(), online(), size))
 	}
 }
 
 // same refuses ranks that were given something else.
-func (j *job) same(ctx context.Context, given string) error {
+func (j *job) same(ctx context.Context, what, given string) error {
 	if j.group == nil {
 		return nil
 	}
-	err := j.group.Same(ctx, "what is evaluated", given)
+	err := j.group.Same(ctx, what, given)
 	if errors.Is(err, ranks.ErrDiffer) {
 		return usage.Wrap(err)
 	}

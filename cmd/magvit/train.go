@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer"
+	"magvit/trainer/checkpoint"
 	"magvit/trainer/codes"
 	"magvit/trainer/config"
 	"magvit/trainer/data"
@@ -29,7 +31,7 @@ func trainCommand() *cli.Command {
 			"magvit train --preset demo --data mine/ --out runs/tuned --init runs/demo --set train.lr=2e-4",
 			"magvit train --config my.yaml --data 'clips/*.mp4' --out runs/mine --minutes 600"),
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "preset", DefaultText: "chosen by the clips", Usage: "start from the preset `NAME` (magvit presets lists them)"},
+			&cli.StringFlag{Name: "preset", DefaultText: "chosen by the clips; with --init or --resume RUN its configuration", Usage: "start from the preset `NAME` (magvit presets lists them)"},
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from a YAML `FILE`"},
 			dataFlag(),
 			&cli.StringSliceFlag{Name: "val", Usage: "held-out clips, `DATA`: all clips of --data are for training; may be given again"},
@@ -38,7 +40,7 @@ func trainCommand() *cli.Command {
 			&cli.IntFlag{Name: "steps", DefaultText: "the preset's", Usage: "length of the whole run in steps; alone, it replaces the preset's minutes"},
 			&cli.Float64Flag{Name: "minutes", DefaultText: "the preset's", Usage: "length of the whole run in minutes; alone, it replaces the preset's steps"},
 			&cli.StringFlag{Name: "resume", Value: "auto", Usage: "auto: resume the run in --out, if there is one; never; or a checkpoint's `DIR`, which continues in an empty --out with other training settings too"},
-			&cli.StringFlag{Name: "init", Usage: "begin a new run with the weights of `RUN`, a checkpoint or a .safetensors file; settings are free"},
+			&cli.StringFlag{Name: "init", Usage: "begin a new run with the weights of `RUN`, a checkpoint or a .safetensors file, settings are free"},
 			&cli.BoolFlag{Name: "init-partial", Usage: "with --init: take the tensors that fit, name the others"},
 			&cli.StringFlag{Name: "tokenizer", Usage: "of a prior or a classifier on codes: the `RUN` or checkpoint of the tokenizer that makes the codes of the clips"},
 			&cli.Uint64Flag{Name: "seed", DefaultText: "the preset's", Usage: "of weights, batches and augmentation"},
@@ -82,7 +84,7 @@ func train(c *cli.Context) error {
 		src = s
 		return closeData, err
 	}
-	if !c.IsSet("preset") && !c.IsSet("config") {
+	if !c.IsSet("preset") && !c.IsSet("config") && beginning(c) == "" {
 		closeData, err := open()
 		if err != nil {
 			return err
@@ -183,13 +185,28 @@ func writeTrained(w io.Writer, r trainer.Result) error {
 	return err
 }
 
-// baseConfiguration is that of --config or --preset with --set laid over it, not validated.
+// beginning is the run or checkpoint that --init or --resume names, whose configuration a new run has where no other is
+// given; "" without one.
+func beginning(c *cli.Context) string {
+	from := c.String("init")
+	if r := c.String("resume"); r != "auto" && r != "never" && r != "" {
+		from = r
+	}
+	if strings.EqualFold(filepath.Ext(from), ".safetensors") || c.IsSet("preset") || c.IsSet("config") {
+		return ""
+	}
+	return from
+}
+
+// baseConfiguration is that of --config, of --preset, or of --init or --resume where neither is given, with --set laid over it, not validated.
 func baseConfiguration(c *cli.Context) (cfg config.Config, err error) {
 	switch {
 	case c.IsSet("preset") && c.IsSet("config"):
 		return cfg, usagef("--preset and --config: give one of them; a configuration file can name a preset")
 	case c.IsSet("config"):
 		cfg, err = config.Load(c.String("config"))
+	case beginning(c) != "":
+		cfg, err = checkpoint.Configuration(beginning(c))
 	default:
 		cfg, err = config.Preset(c.String("preset"))
 	}

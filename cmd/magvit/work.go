@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/kernels"
+	"magvit/trainer"
 	"magvit/trainer/data"
 	"magvit/trainer/task"
 )
@@ -181,8 +183,37 @@ func (w *work) close() {
 	}
 }
 
-// choose selects the clips by --split, --windows and --limit.
+// same refuses ranks that would not do parts of the same work: with other weights, of other clips, or otherwise.
+func (w *work) same(of task.Trained, d data.Config, indices []int) error {
+	if launched.group == nil {
+		return nil
+	}
+	if err := launched.same(w.c.Context, "checkpoint", fmt.Sprintf("step %d, weights %.12s", of.Step, of.SHA256)); err != nil {
+		return err
+	}
+	cfg := of.Config
+	cfg.Data, cfg.Train.Precision = d, w.c.String("precision")
+	return trainer.SameWork(w.c.Context, launched.group, w.be, cfg, chosen(w.src, indices))
+}
+
+// chosen describes clips of a set by their number and the hash of their names.
+func chosen(src data.Source, indices []int) string {
+	h := sha256.New()
+	for _, i := range indices {
+		fmt.Fprintln(h, src.Name(i))
+	}
+	return fmt.Sprintf("%d clips, names %x", len(indices), h.Sum(nil)[:8])
+}
+
+// choose selects the clips by --split, --windows and --limit. All ranks have to choose the same.
 func (w *work) choose() error {
+	if err := w.chooseClips(); err != nil {
+		return err
+	}
+	return w.same(w.codec.Trained, w.data, w.indices)
+}
+
+func (w *work) chooseClips() error {
 	trained := w.codec.Config.Data.Frames
 	w.data.Windows = w.c.String("windows")
 	if err := w.data.Validate(); err != nil {
@@ -275,7 +306,9 @@ func (w *work) logProblems() {
 		w.told = map[string]bool{}
 	}
 	for _, s := range data.NewProblems(w.src, w.told) {
-		w.p.log.Warn("data: " + s)
+		if launched.first() { // which has the same clips as the others
+			w.p.log.Warn("data: " + s)
+		}
 	}
 }
 

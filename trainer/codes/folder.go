@@ -86,6 +86,9 @@ func readIndex(dir string) (x index, err error) {
 // openFolder opens the shards that an index lists.
 func openFolder(dir string) (*Set, error) {
 	x, err := readIndex(dir)
+	if errors.Is(err, os.ErrNotExist) && data.IsRun(dir) {
+		return nil, usage.Errorf("%s: the directory of a training run, which holds no codes: magvit encode --checkpoint %s --data CLIPS --out codes.npz makes codes of clips", dir, dir)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, usage.Errorf("%s: no %s in it; magvit encode writes it after the last shard, and the same command again goes on; magvit train --tokenizer RUN makes codes of clips", dir, IndexName)
 	}

@@ -102,7 +102,7 @@ func (c Config) Validate() error {
 		return badf("data.height: %d with data.width: %d; legal: both, or neither and data.size", c.Height, c.Width)
 	}
 	if c.Size > 0 && c.Height > 0 && (c.Height != c.Size || c.Width != c.Size) {
-		return badf("data.size: %d with height %d and width %d; legal: size, or height and width", c.Size, c.Height, c.Width)
+		return badf("data.size: %d with height %d and width %d; legal: size, or height and width with size 0", c.Size, c.Height, c.Width)
 	}
 	h, w := c.side()
 	if c.Transpose && h != w {

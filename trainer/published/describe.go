@@ -7,6 +7,7 @@ import (
 
 	"magvit/model"
 	"magvit/trainer/checkpoint"
+	"magvit/trainer/torchfile"
 	"magvit/trainer/usage"
 )
 
@@ -24,6 +25,7 @@ type Description struct {
 	Tensors  int              `json:"tensors"`
 	Values   int              `json:"values"`
 	Types    []string         `json:"types"`
+	Own      string           `json:"own,omitempty"`     // the file is of this program: of which step, and what takes it
 	Unknown  string           `json:"unknown,omitempty"` // why the family is not known, and what to do
 	Mismatch string           `json:"mismatch,omitempty"`
 }
@@ -44,8 +46,12 @@ func Describe(path string) (d Description, err error) {
 	}
 	d.Types = slices.Sorted(maps.Keys(types))
 	d.Average = slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, averages) })
+	if meta, err := torchfile.SafetensorsMetadata(path); err == nil && meta["format"] == "magvit" {
+		d.Own = "weights of this program, of step " + meta["step"] + ": train --init takes them; eval, encode and export take the folder of a checkpoint or its run"
+	}
 	n, ok, err := recognise(f.tensors)
 	switch {
+	case !ok && d.Own != "":
 	case !ok:
 		d.Unknown = unknown(f).Error()
 	case err != nil:

@@ -206,10 +206,20 @@ func (o *ImportOptions) config(f *file, r *Imported) (cfg config.Config, net *mo
 	if err := cfg.Validate(); err != nil {
 		return cfg, nil, err
 	}
-	if net, err = model.New(cfg.Model); err == nil && n.family == model.Cosmos {
+	if net, err = model.New(cfg.Model); err != nil {
+		return cfg, nil, err
+	}
+	whole := cfg.Data.Whole(1)
+	if whole.H == 0 {
+		whole.H, whole.W = cfg.Data.Size, cfg.Data.Size
+	}
+	if err := net.Check(model.Shape{N: 1, T: net.Padded(whole.T), H: whole.H, W: whole.W}); err != nil && whole.H > 0 {
+		return cfg, nil, fmt.Errorf("data.size: %w", err)
+	}
+	if n.family == model.Cosmos {
 		f.leaveUnused(net)
 	}
-	return cfg, net, err
+	return cfg, net, nil
 }
 
 // version is VidTok's: as given, or of a file with a published name.

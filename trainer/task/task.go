@@ -44,7 +44,7 @@ type Trained struct {
 
 	Parameters int      // values of the network
 	Classes    []string // that the network knows, by number; nil: unknown
-	SHA256     string   // of a Codec's weights: float32, little-endian, in the order of the parameters
+	SHA256     string   // of the weights: float32, little-endian, in the order of the parameters
 }
 
 // Evaluation is the result of Task.Evaluate.
@@ -80,11 +80,12 @@ func newTask(be kernels.Backend, net model.Network, of Trained, params kernels.B
 
 // Open reads a checkpoint, see checkpoint.Find. The average of the weights is used where there is one.
 func Open(be kernels.Backend, path string) (Task, Trained, error) {
-	o, params, _, err := openWeights(be, path, wholeNetwork, false)
+	o, params, hash, err := openWeights(be, path, wholeNetwork, false)
 	if err != nil {
 		return nil, Trained{}, err
 	}
 	of := trained(o)
+	of.SHA256 = hash
 	return newTask(be, o.Net, of, params), of, nil
 }
 

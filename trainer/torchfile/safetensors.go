@@ -28,26 +28,56 @@ func OpenSafetensors(path string) (list []NamedTensor, closeFile func() error, e
 	return list, f.Close, nil
 }
 
-func safetensorsOf(f *os.File) (list []NamedTensor, err error) {
+// SafetensorsMetadata returns the metadata of a safetensors file: its __metadata__, nil where there is none.
+func SafetensorsMetadata(path string) (map[string]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() == 0 {
+	text, err := safetensorsHeader(f, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	var header struct {
+		Metadata map[string]string `json:"__metadata__"`
+	}
+	err = json.Unmarshal(text, &header)
+	return header.Metadata, err
+}
+
+// safetensorsHeader reads the header of a file of size bytes.
+func safetensorsHeader(f io.Reader, size int64) ([]byte, error) {
+	if size == 0 {
 		return nil, fmt.Errorf("an empty file")
 	}
 	var n [8]byte
 	if _, err := io.ReadFull(f, n[:]); err != nil {
 		return nil, err
 	}
-	size := binary.LittleEndian.Uint64(n[:])
-	if size > maxHeader || int64(size) > info.Size()-8 {
-		return nil, fmt.Errorf("a header of %d bytes in a file of %d", size, info.Size())
+	length := binary.LittleEndian.Uint64(n[:])
+	if length > maxHeader || int64(length) > size-8 {
+		return nil, fmt.Errorf("a header of %d bytes in a file of %d", length, size)
 	}
-	text := make([]byte, size)
-	if _, err := io.ReadFull(f, text); err != nil {
+	text := make([]byte, length)
+	_, err := io.ReadFull(f, text)
+	return text, err
+}
+
+func safetensorsOf(f *os.File) (list []NamedTensor, err error) {
+	info, err := f.Stat()
+	if err != nil {
 		return nil, err
 	}
+	text, err := safetensorsHeader(f, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	size := int64(len(text))
 	var header map[string]struct {
 		DType   string
 		Shape   []int
@@ -64,7 +94,7 @@ func safetensorsOf(f *os.File) (list []NamedTensor, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
-	rest := info.Size() - 8 - int64(size)
+	rest := info.Size() - 8 - size
 	var spans [][2]int64
 	for name, h := range header {
 		dtype := safetensorsTypes[h.DType]
@@ -81,7 +111,7 @@ func safetensorsOf(f *os.File) (list []NamedTensor, err error) {
 		if h.Offsets[0] < 0 || h.Offsets[1] > rest || h.Offsets[1]-h.Offsets[0] != int64(elements)*int64(dtype.Size()) {
 			return nil, fmt.Errorf("%.100q of shape %v is at bytes %v of %d: the header is wrong, or the end of the file is missing", name, h.Shape, h.Offsets, rest)
 		}
-		at := io.NewSectionReader(f, 8+int64(size)+h.Offsets[0], h.Offsets[1]-h.Offsets[0])
+		at := io.NewSectionReader(f, 8+size+h.Offsets[0], h.Offsets[1]-h.Offsets[0])
 		s := &storage{name: name, dtype: dtype, elements: elements, at: at, checked: true}
 		t, err := newTensor(s, 0, h.Shape, rowMajor(h.Shape))
 		if err != nil {
