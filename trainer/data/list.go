@@ -62,7 +62,7 @@ func readList(path string, add func(line int, l listed) error) error {
 	}
 	defer f.Close()
 	// Programs of Windows begin text with a byte order mark, in UTF-8 or UTF-16.
-	r := transform.NewReader(f, unicode.BOMOverride(encoding.Nop.NewDecoder()))
+	r := transform.NewReader(f, transform.Chain(unicode.BOMOverride(encoding.Nop.NewDecoder()), lineEnds{}))
 	switch kindOf(path) {
 	case ".jsonl":
 		return listJSON(r, add)
@@ -70,6 +70,27 @@ func readList(path string, add func(line int, l listed) error) error {
 		return listText(r, filepath.Dir(path), add)
 	}
 	return listCSV(r, kindOf(path) == ".tsv", add)
+}
+
+// lineEnds makes line feeds of carriage returns that no line feed follows, with which some spreadsheets end lines.
+type lineEnds struct{ transform.NopResetter }
+
+func (lineEnds) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
+	for ; nSrc < len(src); nSrc++ {
+		last := nSrc+1 == len(src)
+		switch {
+		case nDst == len(dst):
+			return nDst, nSrc, transform.ErrShortDst
+		case src[nSrc] == '\r' && last && !atEOF:
+			return nDst, nSrc, transform.ErrShortSrc
+		}
+		dst[nDst] = src[nSrc]
+		if src[nSrc] == '\r' && (last || src[nSrc+1] != '\n') {
+			dst[nDst] = '\n'
+		}
+		nDst++
+	}
+	return nDst, nSrc, nil
 }
 
 // Listed returns the paths that a list of clips names, as far as it can be read; none if path is no list.

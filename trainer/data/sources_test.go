@@ -347,6 +347,12 @@ func TestListsOfOtherPrograms(t *testing.T) {
 		want       []string
 	}{
 		{"l.csv", "path;label\r\na;x\r\n", []string{"a x"}},
+		{"l.csv", "path,label\ra,x\rd.npy,y\r", []string{"a x", "d.npy y"}},
+		{"l.csv", "a,x\rd.npy,y", []string{"a x", "d.npy y"}},
+		{"l.csv", "path;label\ra;x\r", []string{"a x"}},
+		{"l.tsv", "\xff\xfea\x00\t\x00x\x00\r\x00", []string{"a x"}},
+		{"l.txt", "a x\rd.npy y\r", []string{"a x", "d.npy y"}},
+		{"l.csv", "path,label\r\r\na,x\r\r\n", []string{"a x"}},
 		{"l.csv", "\ufefflabel\tpath\nx\ta\n", []string{"a x"}},
 		{"l.csv", "\xff\xfep\x00a\x00t\x00h\x00\n\x00a\x00\n\x00", []string{"a "}},
 		{"l.txt", "\xfe\xff\x00a\x00 \x00\xe9\x00\n", []string{"a \u00e9"}},
