@@ -174,7 +174,7 @@ generate: setup-go
 # DEMO holds more flags for the training, such as DEMO="--minutes 1".
 demo: build
 	bin/magvit synth --clips 200 --out runs/demo-clips.npz
-	bin/magvit train --preset demo --data runs/demo-clips.npz --out runs/demo $(DEMO)
+	bin/magvit train --preset demo --data runs/demo-clips.npz --out runs/demo $(DEMO) >/dev/null # eval prints the same table
 	bin/magvit eval --checkpoint runs/demo --data runs/demo-clips.npz --split val
 	@echo "The report, with curves and clips next to their reconstructions: $$PWD/runs/demo/report.html"
 
@@ -182,7 +182,7 @@ demo: build
 # judged by the others, next to what H.264 and AV1 do with the same bits.
 film: build
 	@.ci/setup ffmpeg
-	bin/magvit train --data testdata/clips/split.csv --out runs/film $(FILM)
+	bin/magvit train --data testdata/clips/split.csv --out runs/film $(FILM) >/dev/null # eval prints the same table
 	bin/magvit eval --checkpoint runs/film --data testdata/clips/split.csv --split val --codecs
 	@echo "The report, with curves and clips next to their reconstructions: $$PWD/runs/film/report.html"
 

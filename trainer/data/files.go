@@ -197,7 +197,10 @@ func (f *files) Name(i int) string {
 	}
 	name := strings.TrimSuffix(filepath.ToSlash(c.name), "/")
 	if m := f.more[i]; m != nil && (m.start > 0 || m.end > 0) {
-		name = fmt.Sprintf("%s@%g-%g", name, m.start, m.end)
+		name = fmt.Sprintf("%s@%g-", name, m.start)
+		if m.end > 0 { // else to the end of the film
+			name += fmt.Sprintf("%g", m.end)
+		}
 	}
 	return name
 }
