@@ -1,7 +1,8 @@
 package machine
 
 import (
-	"sort"
+	"cmp"
+	"slices"
 
 	G "gorgonia.org/gorgonia"
 
@@ -18,9 +19,7 @@ type life struct {
 }
 
 // place gives every value that is not bound a place in one arena, so that values
-// needed at the same time do not overlap: largest first, each at the lowest free
-// place (Pisarchyk and Lee, "Efficient memory management for deep neural net
-// inference", 2020).
+// needed at the same time do not overlap.
 func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 	words := func(n *G.Node) int {
 		if half[n] {
@@ -60,25 +59,7 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 			all = append(all, l)
 		}
 	}
-	order := append([]*life{}, all...)
-	sort.SliceStable(order, func(i, j int) bool { return order[i].size > order[j].size })
-	arena := 0
-	for k, l := range order {
-		var busy []*life
-		for _, o := range order[:k] {
-			if o.from <= l.to && l.from <= o.to {
-				busy = append(busy, o)
-			}
-		}
-		sort.Slice(busy, func(i, j int) bool { return busy[i].off < busy[j].off })
-		for _, o := range busy {
-			if l.off+l.size <= o.off {
-				break
-			}
-			l.off = max(l.off, o.off+o.size)
-		}
-		arena = max(arena, l.off+l.size)
-	}
+	arena := arrange(all, len(prog))
 	buf, err := p.be.Alloc(arena)
 	if err != nil {
 		return err
@@ -90,6 +71,64 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 		}
 	}
 	return nil
+}
+
+// arrange places lives of a program of n instructions and returns the size of the arena. Of the
+// two orders of Pisarchyk and Lee ("Efficient memory management for deep neural net inference",
+// 2020) it takes the one that needs less: the largest first, or those first that are needed at
+// the instruction that needs the most, of each instruction the largest first.
+func arrange(all []*life, n int) (arena int) {
+	bySize := slices.Clone(all)
+	slices.SortStableFunc(bySize, func(a, b *life) int { return cmp.Compare(b.size, a.size) })
+	needed, at := make([]int, n), make([]int, n)
+	for i := range at {
+		at[i] = i
+		for _, l := range all {
+			if l.from <= i && i <= l.to {
+				needed[i] += l.size
+			}
+		}
+	}
+	if arena = arrangeIn(bySize); n == 0 || arena == slices.Max(needed) {
+		return arena
+	}
+	slices.SortStableFunc(at, func(a, b int) int { return cmp.Compare(needed[b], needed[a]) })
+	var byBreadth []*life
+	placed := map[*life]bool{}
+	for _, i := range at {
+		for _, l := range bySize {
+			if l.from <= i && i <= l.to && !placed[l] {
+				byBreadth, placed[l] = append(byBreadth, l), true
+			}
+		}
+	}
+	if breadth := arrangeIn(byBreadth); breadth < arena {
+		return breadth
+	}
+	return arrangeIn(bySize)
+}
+
+// arrangeIn gives each of some lives in turn the lowest place that is free as long as it is
+// needed, and returns the size of the arena.
+func arrangeIn(order []*life) (arena int) {
+	for k, l := range order {
+		var busy []*life
+		for _, o := range order[:k] {
+			if o.from <= l.to && l.from <= o.to {
+				busy = append(busy, o)
+			}
+		}
+		slices.SortFunc(busy, func(a, b *life) int { return cmp.Compare(a.off, b.off) })
+		l.off = 0
+		for _, o := range busy {
+			if l.off+l.size <= o.off {
+				break
+			}
+			l.off = max(l.off, o.off+o.size)
+		}
+		arena = max(arena, l.off+l.size)
+	}
+	return arena
 }
 
 // inherits returns the life that the result of in can go on with: a sum or a blend may be
