@@ -89,7 +89,7 @@ func Compile(be kernels.Backend, outputs G.Nodes, bound map[*G.Node]kernels.Buff
 	for _, n := range outputs {
 		keep[n] = true
 	}
-	prog = recompute(be, fuse(be, prog, keep), keep, p.buffers, how)
+	prog = recompute(be, fuse(be, early(prog, keep, p.buffers), keep), keep, p.buffers, how)
 	if kernels.StoresBF16(be) {
 		prog = shuffleGrads(roundWeights(padHidden(geglus(prog), keep, p.buffers), p.buffers), keep)
 	}

@@ -135,13 +135,7 @@ func arrangeIn(order []*life) (arena int) {
 // written over a summand that is needed no longer, an activation or a norm over its input.
 func inherits(in instr, i int, lives map[*G.Node]*life, last map[*G.Node]int, keep map[*G.Node]bool, words func(n *G.Node) int) *life {
 	s, _ := kernels.Plain(in.spec)
-	sides := 0
-	switch s.(type) {
-	case kernels.Add, kernels.Blend:
-		sides = 2
-	case kernels.Act, kernels.GroupNorm, kernels.LayerNorm:
-		sides = 1
-	}
+	sides := overwrites(s)
 	for side := 1; side <= sides; side++ {
 		a := in.args[side]
 		if l := lives[a]; l == nil || last[a] != i || keep[a] || sides == 2 && in.args[1] == in.args[2] || words(a) != words(in.args[0]) {
@@ -153,4 +147,15 @@ func inherits(in instr, i int, lives map[*G.Node]*life, last map[*G.Node]int, ke
 		return lives[a]
 	}
 	return nil
+}
+
+// overwrites is how many of its first sources a kernel can be written over.
+func overwrites(plain kernels.Spec) int {
+	switch plain.(type) {
+	case kernels.Add, kernels.Blend:
+		return 2
+	case kernels.Act, kernels.GroupNorm, kernels.LayerNorm:
+		return 1
+	}
+	return 0
 }
