@@ -7,7 +7,7 @@ func (s Conv) cpu(c *CPU) []stage {
 	if height, width, ok := c.fourier(s); ok {
 		return s.fourier(c, height, width)
 	}
-	p := newProduct(c, c.directIn(s), s.outputs(), s.O)
+	p := newProduct(c, c.directIn(s), s.outputs(), s.O, 0)
 	c.reserve(p.scratch())
 	k := p.k()
 
@@ -47,8 +47,10 @@ func (s ConvGradX) cpu(c *CPU) []stage {
 // phaseProducts packs the weights of all phases, then multiplies those of each phase.
 func (s ConvGradX) phaseProducts(c *CPU, multiply func(ph phase, p *product) func(args [][]float32, task, worker int)) []stage {
 	var packs, products []stage
+	at := 0
 	for _, ph := range s.phases() {
-		p := newProduct(c, c.directIn(s), ph.lattice, s.C)
+		p := newProduct(c, c.directIn(s), ph.lattice, s.C, at)
+		at = p.end()
 		c.reserve(p.scratch())
 		packs = append(packs, stage{p.packTasks(), s.packPhase(ph, p)})
 		products = append(products, stage{p.tasks(), multiply(ph, p)})

@@ -20,7 +20,9 @@ type product struct {
 	n      int // result channels, padded to whole tiles
 	edge   int // columns of n that are computed to scratch first, as not all of them are channels
 	chunks []chunk
-	packed []float32 // [words of k][n], as chunks of panels
+	cpu    *CPU
+	at     int       // of the packed weights, in the memory shared by the workers
+	packed int       // how many values these are: [words of k][n], as chunks of panels
 	bias   []float32 // [n], added to every row
 	direct bool      // rows are read in place
 	block  int       // pixels of one task at most
@@ -42,8 +44,8 @@ type part struct{ k0, k1, row int } // row of the chunk's panels
 // packing is a task: a part's weights for the channels of a panel.
 type packing struct {
 	part
-	panel     []float32 // at the part's first row
-	j0, width int       // channels
+	at        int // of the part's first row in its panel, in the packed weights
+	j0, width int // channels
 }
 
 const (
@@ -56,9 +58,10 @@ const (
 	minTasks = 16
 )
 
-func newProduct(c *CPU, prec Precision, l lattice, channels int) *product {
+// newProduct has its packed weights in the memory shared by the workers, from value at on.
+func newProduct(c *CPU, prec Precision, l lattice, channels, at int) *product {
 	t := c.tilesIn(prec)
-	p := &product{lattice: l, prec: prec, tiles: t, out: channels, n: t.pad(channels)}
+	p := &product{lattice: l, prec: prec, tiles: t, out: channels, n: t.pad(channels), cpu: c, at: at}
 	p.direct = l.plain() && l.channels < maxDirect && p.prec == F32
 	if p.strip = newStrip(p); p.strip != nil {
 		p.block = p.strip.h * p.strip.w
@@ -83,18 +86,22 @@ func newProduct(c *CPU, prec Precision, l lattice, channels int) *product {
 		p.chunks[i].at = rows
 		rows += p.chunks[i].words
 	}
-	p.packed, p.bias = alignedFloats(rows*p.n), alignedFloats(p.n)
+	p.packed, p.bias = rows*p.n, alignedFloats(p.n)
+	c.reserveShared(p.end())
 	for _, c := range p.chunks {
 		for j := 0; j < p.n; {
 			cols := p.tiles.at(p.n - j).cols
 			for _, s := range c.parts {
-				p.packs = append(p.packs, packing{s, p.packed[c.at*p.n+j*c.words+s.row*cols:][:p.prec.words(s.k1-s.k0)*cols], j, cols})
+				p.packs = append(p.packs, packing{s, c.at*p.n + j*c.words + s.row*cols, j, cols})
 			}
 			j += cols
 		}
 	}
 	return p
 }
+
+// end is where memory is free behind the packed weights: a cache line's start.
+func (p *product) end() int { return p.at + ceilDiv(p.packed, 16)*16 }
 
 // add makes a new chunk of the parts, whose rows follow one another.
 func (p *product) add(parts ...part) {
@@ -149,12 +156,12 @@ func (p *product) packTasks() int { return len(p.packs) }
 // pack packs the weights of one task. fill writes those of [k0,k1) and of the
 // channels [j,j+cols), few enough for the first cache: word q of channel j+i goes to
 // dst[q·cols+i]; k0-k1 is even but at the end of a part. Where there is no such
-// channel, packed stays zero.
+// channel it writes nothing: such columns hold anything, and their sums are left out.
 func (p *product) pack(task int, fill func(dst []float32, k0, k1, j, cols int)) {
 	s := p.packs[task]
 	for k0 := s.k0; k0 < s.k1; k0 += maxPiece {
 		k1 := min(k0+maxPiece, s.k1)
-		fill(s.panel[p.prec.words(k0-s.k0)*s.width:], k0, k1, s.j0, s.width)
+		fill(p.shared()[s.at+p.prec.words(k0-s.k0)*s.width:], k0, k1, s.j0, s.width)
 	}
 }
 
@@ -237,7 +244,10 @@ func (p *product) gathered(dst []float32, ld int, edge, src []float32, task int,
 }
 
 // panels are the weights of a chunk.
-func (p *product) panels(c chunk) []float32 { return p.packed[c.at*p.n:][:c.words*p.n] }
+func (p *product) panels(c chunk) []float32 { return p.shared()[c.at*p.n:][:c.words*p.n] }
+
+// shared is the memory of the packed weights.
+func (p *product) shared() []float32 { return p.cpu.shared[p.at:][:p.packed] }
 
 // bytes is the size of a value of packed rows.
 func (p Precision) bytes() int {
