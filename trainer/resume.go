@@ -226,6 +226,8 @@ func (t *training) initialize() error {
 		misfits = rest
 	}
 	switch {
+	case len(misfits) > 0 && !t.opt.InitPartial && t.ofImages():
+		return usage.Errorf("--init %s: weights of an image tokenizer begin a video network by magvit export --to open-magvit2 and magvit import --inflate, and --init of that run: %s", t.opt.Init, checkpoint.Shorten(misfits))
 	case len(misfits) > 0 && !t.opt.InitPartial:
 		return usage.Errorf("--init %s: weights of another network: %s; --init-partial takes the %d tensors that fit and leaves the others at their first values", t.opt.Init, checkpoint.Shorten(misfits), fitting)
 	case fitting == 0:
@@ -236,6 +238,12 @@ func (t *training) initialize() error {
 	t.snap.Init = source
 	t.log.Info("beginning with the weights of "+source, "tensors", fitting)
 	return errors.Join(t.be.Write(t.state.Params, arena), t.be.Write(t.state.EMA, arena))
+}
+
+// ofImages reports whether Options.Init is of an image tokenizer, and the run's network one of clips of the same family.
+func (t *training) ofImages() bool {
+	c, err := checkpoint.Configuration(t.opt.Init)
+	return err == nil && c.Model.Published.Images && !t.cfg.Model.Published.Images && t.cfg.Model.Compat == c.Model.Compat
 }
 
 // fraction returns how much of a run is done after steps and seconds, in [0,1].

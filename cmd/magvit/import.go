@@ -83,6 +83,9 @@ func importCheckpoint(c *cli.Context) error {
 			return usagef("--%s: only with --from %s", name, strings.Join(published.Families(), ", "))
 		}
 	}
+	if d, err := published.Describe(args[0]); err == nil && d.Family != "" && !c.IsSet("config") {
+		return usagef("%s: these are tensors of %s: give --from %s", args[0], d.Family, d.Family)
+	}
 	o := lucidrains.ImportOptions{File: args[0], Out: c.String("out"), Set: c.StringSlice("set")}
 	if c.IsSet("config") {
 		cfg, err := config.Load(c.String("config"))

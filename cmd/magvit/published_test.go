@@ -54,6 +54,7 @@ func TestPublishedCheckpoint(t *testing.T) {
 		t.Errorf("an evaluation of imported weights:\n%s", out)
 	}
 	fails("want a multiple of", "encode", "--checkpoint", run, "--data", clips, "--out", pieces, "--pieces", "3")
+	fails("these are tensors of vidtok: give --from vidtok", "import", "--from", "lucidrains", file, "--out", filepath.Join(dir, "x"))
 	fails("want open-magvit2", "export", "--to", "open-magvit2", "--checkpoint", run, filepath.Join(dir, "x.ckpt"))
 	fails("is no file: want the name of a file", "export", "--to", "vidtok", "--checkpoint", run, t.TempDir())
 	fails("inspect it alone", "inspect", file, file)
@@ -106,7 +107,14 @@ func TestImageTokenizerTakesImages(t *testing.T) {
 	if out, _ := magvit(t, "codes", folder); !strings.Contains(out, "1×64×64") || !regexp.MustCompile(`(?m)^clips +3$`).MatchString(out) {
 		t.Errorf("codes of a folder of three images:\n%s", out)
 	}
-	magvit(t, "import", "--from", "open-magvit2", "--inflate", file, "--out", filepath.Join(dir, "video"))
+	video := filepath.Join(dir, "video")
+	magvit(t, "import", "--from", "open-magvit2", "--inflate", file, "--out", video)
+	clips := filepath.Join(dir, "clips.npz")
+	magvit(t, "synth", "--clips", "2", "--size", "16", "--frames", "5", "--out", clips)
+	_, log, status := finish(t, program(t, "train", "--config", filepath.Join(video, "config.yaml"), "--init", run, "--data", clips, "--out", filepath.Join(dir, "x"), "--set", "data.val_share=0.5"))
+	if want := "weights of an image tokenizer begin a video network by magvit export --to open-magvit2 and magvit import --inflate"; status != badInput || !strings.Contains(log, want) {
+		t.Errorf("weights of images for clips: exit %d, want %q in\n%s", status, want, log)
+	}
 }
 
 // An imported run has no history: its codes are probed all the same, and its report shows what
