@@ -63,6 +63,7 @@ func Open(ctx context.Context, paths []string, opt Options) (Source, error) {
 		parts = append(parts, o.files)
 	}
 	o.tellLeft()
+	o.tellNames(parts)
 	all := join(parts, o.problems)
 	if err == nil && all.Len() == 0 {
 		err = badf("no clips in %s; wanted: .npz or .npy arrays, video files, animations, .tar shards, or folders of images%s",
@@ -331,6 +332,27 @@ func (o *opener) tolerate(err error) error {
 	}
 	o.problems = append(o.problems, err.Error()+": the file is left out")
 	return nil
+}
+
+// tellNames names clips of the same name, which codes and metrics cannot be told apart by.
+func (o *opener) tellNames(parts []Source) {
+	seen := map[string]bool{} // whether it was seen again
+	first, again := "", 0
+	for _, p := range parts {
+		for i := range p.Len() {
+			name := p.Name(i)
+			told, known := seen[name]
+			if seen[name] = known; known && !told {
+				if again++; again == 1 {
+					first = name
+				}
+			}
+		}
+	}
+	if again > 0 {
+		is := map[bool]string{true: "is that", false: "are those"}[again == 1]
+		o.problems = append(o.problems, fmt.Sprintf("%s %s of several clips (%s): name the folder above, or quote a pattern, so that names have their folders", metrics.Plural(again, "name"), is, first))
+	}
 }
 
 // tellShared names clips that the data give to training and hold out, too.

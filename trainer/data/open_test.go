@@ -105,6 +105,27 @@ func TestPatternOfSeveralFolders(t *testing.T) {
 	}
 }
 
+// Clips of the same name are told: their codes are told apart by it.
+func TestClipsOfOneName(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "set")
+	greyFrames(t, filepath.Join(root, "a"), 2, 2, 0, 1)
+	greyFrames(t, filepath.Join(root, "b"), 2, 2, 0, 1)
+	var files []string
+	for _, f := range []string{"a/frame-0.png", "a/frame-1.png", "b/frame-0.png"} {
+		files = append(files, filepath.Join(root, f))
+	}
+	problems := mustOpen(t, Options{}, files...).Problems()
+	if want := "1 name is that of several clips (frame-0.png)"; len(problems) != 1 || !strings.HasPrefix(problems[0], want) {
+		t.Errorf("problems %q, want %q", problems, want)
+	}
+	if problems := mustOpen(t, Options{}, files[:2]...).Problems(); len(problems) != 0 {
+		t.Errorf("problems %q of different names", problems)
+	}
+	if problems := mustOpen(t, Options{}, filepath.Join(root, "*", "*.png")).Problems(); len(problems) != 0 {
+		t.Errorf("problems %q of a pattern", problems)
+	}
+}
+
 // With Options.Images the images of a folder are clips of one frame and of any size, of the class of their folder.
 func TestImagesOfFolders(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "set")
