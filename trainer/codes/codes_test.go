@@ -303,9 +303,14 @@ func TestOddFiles(t *testing.T) {
 		return func(m map[string]string) { m[IndexName] = strings.Replace(m[IndexName], old, by, 1) }
 	}
 	for want, path := range map[string]string{
-		"the same command again goes on":     change("unfinished", func(m map[string]string) { delete(m, IndexName) }),
-		"no such file":                       change("lost", func(m map[string]string) { delete(m, "000000.npy") }),
-		"cut off":                            change("cut", func(m map[string]string) { m["000000.npy"] = m["000000.npy"][:150] }),
+		"the same command again goes on": change("unfinished", func(m map[string]string) { delete(m, IndexName) }),
+		"no such file":                   change("lost", func(m map[string]string) { delete(m, "000000.npy") }),
+		"cut off":                        change("cut", func(m map[string]string) { m["000000.npy"] = m["000000.npy"][:150] }),
+		"000000.npy: damaged: ": change("flipped", func(m map[string]string) {
+			text := []byte(m["000000.npy"])
+			text[len(text)-4] ^= 1
+			m["000000.npy"] = string(text)
+		}),
 		"the index has 4 clips":              change("counts", in(`"clips": 3`, `"clips": 4`)),
 		"is not a file in that folder":       change("outside", in("000000.npy", "../whole/000000.npy")),
 		"format \"something\"":               change("format", in(Format, "something")),

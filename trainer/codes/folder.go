@@ -1,6 +1,7 @@
 package codes
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -118,7 +119,13 @@ func readShard(dir string, h Header, sh shard) (b Block, err error) {
 	if err == nil && len(b.Codes) != sh.Clips*h.PerClip() {
 		err = usage.Errorf("%s: %d codes, of %d clips; the index has %d clips", path, len(b.Codes), len(b.Codes)/h.PerClip(), sh.Clips)
 	}
-	return b, err
+	if err != nil || sh.SHA256 == "" {
+		return b, err
+	}
+	if found, err := hashOf(path); err != nil || found != sh.SHA256 {
+		return b, cmp.Or(err, usage.Errorf("%s: damaged: its SHA-256 is %.12s, %s has %.12s; the command that wrote the folder makes it again", path, found, IndexName, sh.SHA256))
+	}
+	return b, nil
 }
 
 // hashOf is the SHA-256 of a file.
