@@ -173,7 +173,7 @@ func (c collective) move(dst kernels.Buffer, to func(i int) kernels.Buffer, n in
 		}
 		send[i], recv[i] = ranks.Bytes(to(i).(kernels.Host)), ranks.Bytes(part)
 	}
-	if _, err := c.t.Start(send, recv).Wait(context.Background()); err != nil {
+	if _, err := c.t.Start(0, send, recv).Wait(context.Background()); err != nil {
 		panic(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"magvit/kernels"
 	"magvit/model"
+	"magvit/model/machine"
 	"magvit/trainer/ranks"
 	"magvit/trainer/usage"
 )
@@ -24,7 +25,7 @@ func partOf(batches int, g *ranks.Group) part {
 // have the same bits for any number of ranks, and any division into buckets.
 //
 // A bucket is added up as soon as the plan of the last batch has its gradients, while the
-// backward pass goes on. On a backend whose kernels run in Run, the CPU, a goroutine does so;
+// backward pass goes on. On a backend whose kernels run in Run, the CPU, sums go on between its launches;
 // on a kernels.Collective, GPUs with NCCL, a second stream within the recorded step. On other
 // backends all is added up after the backward pass.
 type reducer struct {
@@ -35,7 +36,9 @@ type reducer struct {
 	records bool                // the backend is a kernels.Recorder
 	plans   map[bool]*reduction // by whether the step is adversarial
 	last    *reduction          // that of the last step
-	sums    *sums               // on their way; nil: none
+	begun   bool                // the sums of the step
+	under   []*bucket           // whose sums are on their way
+	sent    int                 // of these have sent this rank's shard
 
 	send, recv kernels.Buffer // of one bucket, on the device
 }
@@ -45,13 +48,6 @@ type reduction struct {
 	optimizers []*optimizer
 	buckets    [][]*bucket // of each optimizer's gradients, then of all scalars
 	update     func() error
-}
-
-// sums are a step's sums, made by a goroutine that takes buckets in order.
-type sums struct {
-	buckets chan *bucket
-	done    chan error
-	stop    context.CancelCauseFunc
 }
 
 func newReducer(g *ranks.Group, s *Stepper) (*reducer, error) {
@@ -127,7 +123,9 @@ func (r *reducer) each(p *reduction, programs []*model.Program, place batchPlace
 		}
 		for _, b := range p.buckets[k] {
 			final := max(at, b.final(programs[k]))
-			plan.EnqueueRange(at, final)
+			if err := r.run(plan, at, final); err != nil {
+				return err
+			}
 			at = final
 			if b.copy != nil {
 				o.accumulateGradient(place.push, b.from, b.to, b.copy, b.add)
@@ -136,11 +134,24 @@ func (r *reducer) each(p *reduction, programs []*model.Program, place batchPlace
 				return err
 			}
 		}
-		plan.EnqueueRange(at, plan.Launches())
+		if err := r.run(plan, at, plan.Launches()); err != nil {
+			return err
+		}
 		o.accumulateTerms(programs[k].Scalars, place.push)
 	}
 	for _, b := range p.buckets[len(p.optimizers)] {
 		if err := f(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run enqueues launches of a plan, and goes on with the sums between them.
+func (r *reducer) run(plan *machine.Plan, from, to int) error {
+	for i := from; i < to; i++ {
+		plan.EnqueueRange(i, i+1)
+		if err := r.advance(); err != nil {
 			return err
 		}
 	}
@@ -166,98 +177,67 @@ func (r *reducer) overlap(s *Stepper, p, against *model.Program, place batchPlac
 	if err != nil {
 		return err
 	}
-	r.begin(plan)
-	err = r.each(plan, []*model.Program{p, against}, place, func(b *bucket) error { return r.hand(s.be, b) })
-	close(r.sums.buckets)
-	if err != nil {
-		r.abandon(err)
-	}
-	return err
+	r.begun = true
+	return r.each(plan, []*model.Program{p, against}, place, func(b *bucket) error { return r.start(s.be, b) })
 }
 
-// abandon ends the sums that are on their way.
-func (r *reducer) abandon(why error) {
-	r.sums.stop(why)
-	<-r.sums.done
-	r.sums = nil
-}
-
-// begin starts the goroutine that adds up the buckets of a step.
-func (r *reducer) begin(p *reduction) {
-	ctx, stop := context.WithCancelCause(context.Background())
-	n := 0
-	for _, list := range p.buckets {
-		n += len(list)
-	}
-	t := &sums{make(chan *bucket, n), make(chan error, 1), stop}
-	r.sums = t
-	go func() {
-		var err error
-		for b := range t.buckets {
-			if err == nil {
-				err = b.summer.Sum(ctx, b.own, b.total)
-			}
-		}
-		t.done <- err
-	}()
-}
-
-// hand gives the goroutine a bucket with this rank's values, which it reads unless they are in the host's memory.
-func (r *reducer) hand(be kernels.Backend, b *bucket) error {
+// start begins the sum of a bucket with this rank's values, which it reads unless they are in the host's memory.
+func (r *reducer) start(be kernels.Backend, b *bucket) error {
 	n := b.to - b.from
 	if b.inPlace {
 		b.square.Run(b.norm2, b.node(0))
-		r.sums.buckets <- b
-		return nil
-	}
-	for i := range r.part.nodes() {
-		if err := be.Read(b.own[i*n:(i+1)*n], b.node(i)); err != nil {
-			return err
+	} else {
+		for i := range r.part.nodes() {
+			if err := be.Read(b.own[i*n:(i+1)*n], b.node(i)); err != nil {
+				return err
+			}
 		}
 	}
-	r.sums.buckets <- b
+	b.summer.Start(b.own, b.total)
+	r.under = append(r.under, b)
+	return r.advance()
+}
+
+// advance goes on with the sums that are on their way, as far as it can without waiting.
+func (r *reducer) advance() error {
+	for r.sent < len(r.under) {
+		sent, err := r.under[r.sent].summer.Advance()
+		if err != nil || !sent {
+			return err
+		}
+		r.sent++
+	}
 	return nil
 }
 
 // reduce waits for the step's sums, which it begins unless overlap has, and enqueues the update.
 func (r *reducer) reduce(ctx context.Context, s *Stepper) error {
-	p := r.last
-	if r.sums == nil {
-		var err error
+	p, err := r.last, error(nil)
+	if !r.begun {
 		if p, err = r.plan(s, s.adversary.active(s.position.Step)); err != nil {
 			return err
 		}
-		r.begin(p)
 		for _, list := range p.buckets {
 			for _, b := range list {
-				if err == nil {
-					err = r.hand(s.be, b)
+				if err := r.start(s.be, b); err != nil {
+					return err
 				}
 			}
 		}
-		close(r.sums.buckets)
-		if err != nil {
-			r.abandon(err)
+	}
+	r.begun = false
+	for _, b := range r.under {
+		if err := b.summer.Wait(ctx); err != nil {
+			return err
+		}
+		if b.inPlace {
+			continue
+		}
+		if err := s.be.Write(b.node(0), b.total); err != nil {
 			return err
 		}
 	}
-	t := r.sums
-	r.sums = nil
-	defer context.AfterFunc(ctx, func() { t.stop(context.Cause(ctx)) })()
-	if err := <-t.done; err != nil {
-		return err
-	}
-	t.stop(nil)
-	for _, list := range p.buckets {
-		for _, b := range list {
-			if b.inPlace {
-				continue
-			}
-			if err := s.be.Write(b.node(0), b.total); err != nil {
-				return err
-			}
-		}
-	}
+	r.under, r.sent = r.under[:0], 0
 	if err := p.update(); err != nil || s.state.Shard.Whole() {
 		return err
 	}

@@ -47,12 +47,19 @@ func (t *training) next(ctx context.Context) (*data.Batch, error) {
 	}
 	if len(t.batches) == 0 {
 		var all []*data.Batch
-		for range n {
+		for i := range n {
 			b, err := t.loader.Next(ctx)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, b.Clone())
+			if n > 1 { // the loader's is valid until it has the next one
+				if i == len(t.copies) {
+					t.copies = append(t.copies, &data.Batch{})
+				}
+				b.CopyTo(t.copies[i])
+				b = t.copies[i]
+			}
+			all = append(all, b)
 		}
 		t.counts, t.batches, t.ofStep = t.stepper.Counts(all), all, all
 	}

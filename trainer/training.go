@@ -67,6 +67,7 @@ type training struct {
 
 	current      step
 	batches      []*data.Batch        // the others of the step, where it has several
+	copies       []*data.Batch        // their memory
 	ofStep       []*data.Batch        // all of the step's that this rank computes, where it has several
 	counts       []map[string]float64 // of all of these, see Stepper.Weigh; nil of steps of one batch
 	pendingClips int                  // clips of the batch that was prefetched, 0 without one

@@ -66,7 +66,7 @@ func benchReduce(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r := reduceResult{Ranks: g.Size(), By: mpi.Library}
+	r := reduceResult{Ranks: g.Size(), By: mpi.Library + ", " + launched.exchange()}
 	if g.Size() == 1 {
 		r.Ranks, r.By = c.Int("ranks"), "goroutines of one process"
 		r.Rows, err = amongGoroutines(c.Context, r.Ranks, c.Float64("max"))

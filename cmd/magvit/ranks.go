@@ -33,6 +33,7 @@ const waitForWork = 7 * 24 * time.Hour
 type job struct {
 	transport ranks.Transport
 	group     *ranks.Group // nil: a process on its own
+	apart     error        // why ranks send messages; nil: they share memory
 	cores     int          // of this rank; 0: all that Go sees
 	stuck     bool         // another rank did not answer
 	lost      bool         // the first rank, which saves, did not answer
@@ -54,14 +55,31 @@ func openRanks(c *cli.Context) (*ranks.Group, error) {
 	if launched.group, err = ranks.NewGroup(c.Context, t, meetWithin); err != nil {
 		return nil, err
 	}
-	g := launched.group
 	if err := launched.same(c.Context, "command", c.Command.Name); err != nil {
+		return nil, err
+	}
+	if err := launched.shareMemory(c.Context); err != nil {
 		return nil, err
 	}
 	if err := launched.divideCores(c.Context); err != nil {
 		return nil, err
 	}
-	return g, launched.chooseGPU()
+	return launched.group, launched.chooseGPU()
+}
+
+// shareMemory replaces MPI's messages by memory that ranks share, where all of them are on one machine.
+func (j *job) shareMemory(ctx context.Context) (err error) {
+	const variable = "MAGVIT_RANKS"
+	switch v := os.Getenv(variable); v {
+	case "":
+		j.group, j.apart, err = j.group.ShareMemory(ctx)
+		return err
+	case "messages":
+		j.apart = fmt.Errorf("%s=%s", variable, v)
+		return nil
+	default:
+		return usagef("%s=%q: want messages, for MPI's messages between ranks of one machine, or nothing, for memory that they share", variable, v)
+	}
 }
 
 // divideCores gives a rank its part of the cores that the launcher lets it and others of its
@@ -113,10 +131,18 @@ func (j *job) describe(log *slog.Logger) {
 	for _, h := range j.group.Hosts() {
 		hosts[h]++
 	}
-	log.Info(fmt.Sprintf("%d ranks on %s, by %s", j.group.Size(), metrics.Plural(len(hosts), "machine"), mpi.Library), "cores_per_rank", j.cores)
+	log.Info(fmt.Sprintf("%d ranks on %s, by %s", j.group.Size(), metrics.Plural(len(hosts), "machine"), mpi.Library), "cores_per_rank", j.cores, "exchange", j.exchange())
 	if _, size := j.group.Local(); runtime.NumCPU() < online()/size {
 		log.Warn(fmt.Sprintf("the launcher bound this rank to %d of %d cores: Open MPI's mpirun --bind-to none gives each of %d ranks its part of all", runtime.NumCPU(), online(), size))
 	}
+}
+
+// exchange says how ranks exchange bytes.
+func (j *job) exchange() string {
+	if j.apart != nil {
+		return fmt.Sprintf("messages (%v)", j.apart)
+	}
+	return "shared memory"
 }
 
 // same refuses ranks that were given something else.

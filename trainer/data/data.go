@@ -12,7 +12,6 @@ package data
 
 import (
 	"context"
-	"slices"
 
 	"magvit/trainer/usage"
 )
@@ -92,11 +91,18 @@ func (s Shape) Values() int { return s.Pixels() * s.C }
 
 // Clone is a copy that shares no memory with b.
 func (b *Batch) Clone() *Batch {
-	c := *b
-	c.Video, c.Weight, c.Points, c.Space = slices.Clone(b.Video), slices.Clone(b.Weight), slices.Clone(b.Points), slices.Clone(b.Space)
-	c.HasPoints, c.HasSpace = slices.Clone(b.HasPoints), slices.Clone(b.HasSpace)
-	c.Frames, c.Labels, c.Index, c.Names, c.Span = slices.Clone(b.Frames), slices.Clone(b.Labels), slices.Clone(b.Index), slices.Clone(b.Names), slices.Clone(b.Span)
-	return &c
+	c := &Batch{}
+	b.CopyTo(c)
+	return c
+}
+
+// CopyTo makes c a copy that shares no memory with b. It reuses the memory of c where that suffices.
+func (b *Batch) CopyTo(c *Batch) {
+	c.N, c.T, c.H, c.W, c.C, c.Number = b.N, b.T, b.H, b.W, b.C, b.Number
+	c.Video, c.Weight, c.Points, c.Space = append(c.Video[:0], b.Video...), append(c.Weight[:0], b.Weight...), append(c.Points[:0], b.Points...), append(c.Space[:0], b.Space...)
+	c.HasPoints, c.HasSpace = append(c.HasPoints[:0], b.HasPoints...), append(c.HasSpace[:0], b.HasSpace...)
+	c.Frames, c.Labels, c.Index = append(c.Frames[:0], b.Frames...), append(c.Labels[:0], b.Labels...), append(c.Index[:0], b.Index...)
+	c.Names, c.Span = append(c.Names[:0], b.Names...), append(c.Span[:0], b.Span...)
 }
 
 // resize gives b this shape, reusing its memory where that suffices.

@@ -24,7 +24,10 @@ type hub struct {
 	failure  *Failure // the first one
 }
 
-type message struct{ from, to, number int }
+type message struct {
+	lane             Lane
+	from, to, number int
+}
 
 func (h *hub) change(f func()) {
 	h.mu.Lock()
@@ -37,7 +40,7 @@ func (h *hub) change(f func()) {
 type inProcess struct {
 	hub        *hub
 	rank, size int
-	started    int
+	started    [lanes]int
 }
 
 func (p *inProcess) Rank() int    { return p.rank }
@@ -52,14 +55,14 @@ func (p *inProcess) Fail(f Failure) {
 	})
 }
 
-func (p *inProcess) Start(send, recv [][]byte) Transfer {
-	t := &inProcessTransfer{p: p, recv: recv}
+func (p *inProcess) Start(l Lane, send, recv [][]byte) Transfer {
+	t := &inProcessTransfer{p: p, lane: l, recv: recv}
 	p.hub.change(func() {
-		t.number = p.started
-		p.started++
+		t.number = p.started[l]
+		p.started[l]++
 		for i := range p.size {
 			if i != p.rank {
-				p.hub.messages[message{p.rank, i, t.number}] = bytes.Clone(send[i])
+				p.hub.messages[message{l, p.rank, i, t.number}] = bytes.Clone(send[i])
 				t.missing = append(t.missing, i)
 			}
 		}
@@ -69,42 +72,53 @@ func (p *inProcess) Start(send, recv [][]byte) Transfer {
 
 type inProcessTransfer struct {
 	p       *inProcess
+	lane    Lane
 	number  int
 	recv    [][]byte
 	missing []int
 }
 
-func (t *inProcessTransfer) Wait(ctx context.Context) ([]int, error) {
+func (t *inProcessTransfer) Ready() bool {
+	t.receive()
+	return len(t.missing) == 0
+}
+
+// receive takes what has come; changed is closed at the next change.
+func (t *inProcessTransfer) receive() (changed chan struct{}, failure *Failure) {
 	h := t.p.hub
-	for {
-		h.mu.Lock()
-		var missing []int
-		for _, from := range t.missing {
-			key := message{from, t.p.rank, t.number}
-			b, ok := h.messages[key]
-			if !ok {
-				missing = append(missing, from)
-				continue
-			}
-			if len(b) != len(t.recv[from]) {
-				panic("ranks: another length was sent than is received")
-			}
-			copy(t.recv[from], b)
-			delete(h.messages, key)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var missing []int
+	for _, from := range t.missing {
+		key := message{t.lane, from, t.p.rank, t.number}
+		b, ok := h.messages[key]
+		if !ok {
+			missing = append(missing, from)
+			continue
 		}
-		t.missing = missing
-		changed, failure := h.changed, h.failure
-		h.mu.Unlock()
+		if len(b) != len(t.recv[from]) {
+			panic("ranks: another length was sent than is received")
+		}
+		copy(t.recv[from], b)
+		delete(h.messages, key)
+	}
+	t.missing = missing
+	return h.changed, h.failure
+}
+
+func (t *inProcessTransfer) Wait(ctx context.Context) ([]int, error) {
+	for {
+		changed, failure := t.receive()
 		switch {
-		case len(missing) == 0:
+		case len(t.missing) == 0:
 			return nil, nil
 		case failure != nil && failure.Rank != t.p.rank:
-			return missing, failure
+			return t.missing, failure
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return missing, context.Cause(ctx)
+			return t.missing, context.Cause(ctx)
 		}
 	}
 }

@@ -26,12 +26,18 @@ type Transport interface {
 	// Start begins an exchange: send[i] goes to rank i, and recv[i], of the length that rank
 	// i sends, is filled with what comes from there. Both have Size entries; nil ones are
 	// empty, and those of the own rank are not looked at. All ranks start the same exchanges
-	// in the same order; several may be on their way. The bytes belong to the transport until
+	// of a lane in the same order; several may be on their way. The bytes belong to the transport until
 	// Wait returns. Start may be called from any goroutine.
-	Start(send, recv [][]byte) Transfer
+	Start(l Lane, send, recv [][]byte) Transfer
 	// Fail makes what the other ranks wait for fail with a Failure.
 	Fail(Failure)
 }
+
+// Lane is one of the two orders of exchanges. The second lane is that of exchanges whose place among those of the first
+// depends on when bytes arrive.
+type Lane int
+
+const lanes = 2
 
 // Reducer is a Transport that can sum by itself, in an order of its own.
 type Reducer interface {
@@ -41,6 +47,8 @@ type Reducer interface {
 
 // Transfer is an exchange on its way.
 type Transfer interface {
+	// Ready reports whether everything has come and gone.
+	Ready() bool
 	// Wait waits until everything has come and gone. It returns early with a *Failure when
 	// another rank has failed, or with ctx's cause; missing are then the ranks that something
 	// was still to come from, or to go to.
@@ -149,9 +157,14 @@ type Pending struct {
 }
 
 // Start begins an exchange, see Transport. The caller computes until Wait.
-func (g *Group) Start(send, recv [][]byte) *Pending {
-	return &Pending{g, g.t.Start(send, recv), time.Now()}
+func (g *Group) Start(send, recv [][]byte) *Pending { return g.start(0, send, recv) }
+
+func (g *Group) start(l Lane, send, recv [][]byte) *Pending {
+	return &Pending{g, g.t.Start(l, send, recv), time.Now()}
 }
+
+// Ready reports whether Wait would return at once.
+func (p *Pending) Ready() bool { return p.t.Ready() }
 
 // Wait waits for the exchange.
 func (p *Pending) Wait(ctx context.Context) error {

@@ -1,6 +1,10 @@
 package ranks
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"magvit/kernels"
+)
 
 // Tree is the order in which the values of a step's micro-batches are added: in pairs of
 // neighbours, then pairs of pairs. It is the same whatever rank computes which of them, so
@@ -64,7 +68,7 @@ func (t Tree) Sums(from int, batches [][]float32) (sums [][]float32) {
 		sums = append(sums[:depth], b)
 		for range merges {
 			last := len(sums) - 1
-			addTo(sums[last-1], sums[last])
+			kernels.AddTo(sums[last-1], sums[last])
 			sums = sums[:last]
 		}
 	}
@@ -88,7 +92,7 @@ func (t Tree) Depth(from, to int) (most int) {
 // all micro-batches. The values are overwritten; the whole sum is in the first one.
 func (t Tree) Add(nodes []Node, values [][]float32) []float32 {
 	for _, p := range t.Pairs(nodes) {
-		addTo(values[p[0]], values[p[1]])
+		kernels.AddTo(values[p[0]], values[p[1]])
 	}
 	return values[0]
 }
@@ -111,11 +115,4 @@ func (t Tree) Pairs(nodes []Node) (list [][2]int) {
 	}
 	add(t.root())
 	return list
-}
-
-func addTo(sum, x []float32) {
-	x = x[:len(sum)]
-	for i, v := range x {
-		sum[i] += v
-	}
 }

@@ -200,7 +200,7 @@ type transport struct {
 	mu      sync.Mutex
 	failure *ranks.Failure
 	failed  chan struct{} // closed with failure set
-	started int
+	started [2]int        // by lane
 	active  []*transfer
 }
 
@@ -343,11 +343,11 @@ type transfer struct {
 const firstPause = 5
 
 // Start begins an exchange, see ranks.Transport.
-func (t *transport) Start(send, recv [][]byte) ranks.Transfer {
+func (t *transport) Start(l ranks.Lane, send, recv [][]byte) ranks.Transfer {
 	x := &transfer{t: t, left: map[int]int{}, pause: firstPause, done: make(chan struct{})}
 	begun := make(chan struct{})
 	t.commands <- func() {
-		x.begin(send, recv)
+		x.begin(l, send, recv)
 		close(begun)
 	}
 	<-begun
@@ -377,10 +377,10 @@ func (t *transport) AllReduce(values []float32) ranks.Transfer {
 }
 
 // begin posts the messages of an exchange, those that are received first.
-func (x *transfer) begin(send, recv [][]byte) {
+func (x *transfer) begin(l ranks.Lane, send, recv [][]byte) {
 	t := x.t
-	tag := C.int(C.DATA + t.started%1024)
-	t.started++
+	tag := C.int(C.DATA + 2*(t.started[l]%512) + int(l))
+	t.started[l]++
 	n := 0
 	for _, list := range [][][]byte{recv, send} {
 		for _, b := range list {
@@ -457,6 +457,16 @@ func (t *transport) poll() {
 		x.end()
 	} else {
 		t.active = append(t.active[1:], x)
+	}
+}
+
+// Ready reports whether Wait would return at once, see ranks.Transfer.
+func (x *transfer) Ready() bool {
+	select {
+	case <-x.done:
+		return true
+	default:
+		return false
 	}
 }
 
