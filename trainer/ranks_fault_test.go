@@ -46,11 +46,12 @@ func onRank(t *testing.T, rank int, after int32, fault func(*data.Clip) error) f
 	}
 }
 
-// interruptedTwice is the folder of a run that is interrupted on one of 3 ranks, then on 1, and ended on 2.
+// interruptedTwice is the folder of a run that is interrupted on one of 3 ranks, then on 1, and ended on 2. The 3 ranks have agreed
+// on step 2 when step 1 ends.
 func interruptedTwice(t *testing.T, sets ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "run")
-	for _, life := range []struct{ ranks, stopAfter int }{{3, 1}, {1, 2}, {2, 99}} {
+	for _, life := range []struct{ ranks, stopAfter int }{{3, 1}, {1, 3}, {2, 99}} {
 		_, errs := runRanks(t, life.ranks, time.Minute, func(rank int, o *Options) context.Context {
 			o.Out = out
 			ctx, cancel := context.WithCancel(t.Context())

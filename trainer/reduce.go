@@ -210,19 +210,28 @@ func (r *reducer) advance() error {
 	return nil
 }
 
-// reduce waits for the step's sums, which it begins unless overlap has, and enqueues the update.
-func (r *reducer) reduce(ctx context.Context, s *Stepper) error {
-	p, err := r.last, error(nil)
-	if !r.begun {
-		if p, err = r.plan(s, s.adversary.active(s.position.Step)); err != nil {
-			return err
-		}
-		for _, list := range p.buckets {
-			for _, b := range list {
-				if err := r.start(s.be, b); err != nil {
-					return err
-				}
+// begin begins the sums of all buckets.
+func (r *reducer) begin(s *Stepper) error {
+	p, err := r.plan(s, s.adversary.active(s.position.Step))
+	if err != nil {
+		return err
+	}
+	r.begun = true
+	for _, list := range p.buckets {
+		for _, b := range list {
+			if err := r.start(s.be, b); err != nil {
+				return err
 			}
+		}
+	}
+	return nil
+}
+
+// reduce waits for the step's sums, which it begins unless they have been, and enqueues the update.
+func (r *reducer) reduce(ctx context.Context, s *Stepper) error {
+	if !r.begun {
+		if err := r.begin(s); err != nil {
+			return err
 		}
 	}
 	r.begun = false
@@ -238,7 +247,7 @@ func (r *reducer) reduce(ctx context.Context, s *Stepper) error {
 		}
 	}
 	r.under, r.sent = r.under[:0], 0
-	if err := p.update(); err != nil || s.state.Shard.Whole() {
+	if err := r.last.update(); err != nil || s.state.Shard.Whole() {
 		return err
 	}
 	return gatherArena(ctx, r.group, s.state, s.state.Params)

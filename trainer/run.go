@@ -108,6 +108,9 @@ func (t *training) train(ctx context.Context) error {
 			return fmt.Errorf("step %d: %w", t.snap.Step+1, err)
 		}
 		t.prefetch(work)
+		if err := t.propose(ctx); err != nil {
+			return err
+		}
 		if err := t.finishStep(work); err != nil {
 			return err
 		}
@@ -131,6 +134,9 @@ func (t *training) train(ctx context.Context) error {
 func (t *training) evaluateAndSave(ctx context.Context) error {
 	due := t.saveDue()
 	if t.evaluationDue() || due {
+		if err := t.forget(ctx); err != nil {
+			return err
+		}
 		if err := t.gatherState(ctx); err != nil {
 			return err
 		}

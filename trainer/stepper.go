@@ -201,7 +201,10 @@ func (s *Stepper) Run(n int, m Position) error {
 // Idle takes part in a step of which this rank has no batch.
 func (s *Stepper) Idle(m Position) error {
 	s.position = m
-	return s.schedule(m)
+	if err := s.schedule(m); err != nil || !s.reducer.onHost() {
+		return err
+	}
+	return s.reducer.begin(s) // when the other ranks do
 }
 
 // schedule writes the hyper-parameters of a step. The batch that is fed next is one of the

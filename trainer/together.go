@@ -264,15 +264,35 @@ func (t *training) common() []kernels.Buffer {
 	return all
 }
 
-// word is what each rank tells the others before a step.
+// word is what each rank tells the others of a step before it.
 type word struct {
 	Stop    bool                 `json:"stop,omitempty"`
 	Seconds float64              `json:"seconds"` // of the run
 	Counts  []map[string]float64 `json:"counts,omitempty"`
 }
 
-// agree tells the other ranks of an interruption and of what this rank's batches count. The
-// clock is rank 0's.
+// propose tells the other ranks of an interruption and of what this rank's batches of the next step count. It is called
+// when these are there, while sums are on their way, so that ranks need not meet once more before that step.
+func (t *training) propose(ctx context.Context) error {
+	if t.group.Size() == 1 {
+		return nil
+	}
+	mine, err := json.Marshal(word{ctx.Err() != nil, t.elapsed(), t.counts})
+	t.words = t.group.StartGather(mine)
+	return err
+}
+
+// forget takes back what was proposed, before work that is long or the last.
+func (t *training) forget(ctx context.Context) error {
+	if t.words == nil {
+		return nil
+	}
+	_, err := t.words.Wait(t.patient(ctx))
+	t.words = nil
+	return err
+}
+
+// agree learns what all ranks have proposed for the step. The clock is rank 0's.
 func (t *training) agree(ctx context.Context) error {
 	if t.group.Size() == 1 {
 		if t.counts != nil {
@@ -280,12 +300,13 @@ func (t *training) agree(ctx context.Context) error {
 		}
 		return nil
 	}
-	mine, err := json.Marshal(word{ctx.Err() != nil, t.elapsed(), t.counts})
-	if err != nil {
-		return err
+	if t.words == nil {
+		if err := t.propose(ctx); err != nil {
+			return err
+		}
 	}
-	words, err := t.group.Gather(t.patient(ctx), mine)
-	if err != nil {
+	words, err := t.words.Wait(t.patient(ctx))
+	if t.words = nil; err != nil {
 		return err
 	}
 	var counts []map[string]float64

@@ -49,6 +49,7 @@ type training struct {
 	snap          checkpoint.Snapshot // counts up to the last step
 	began         time.Time
 	secondsBefore float64            // of the run before this process
+	words         *ranks.Gathering   // of the next step, nil: not proposed yet
 	agreed        float64            // seconds of the run, as several ranks agreed on before the step
 	verified      int                // step after which all ranks had the same weights
 	gathered      int                // step whose sharded state was gathered, -1: none

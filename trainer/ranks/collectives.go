@@ -11,14 +11,37 @@ import (
 
 // Gather returns what each rank gives, by rank, to all of them. Lengths may differ.
 func (g *Group) Gather(ctx context.Context, data []byte) ([][]byte, error) {
+	return g.StartGather(data).Wait(ctx)
+}
+
+// Gathering is a Gather that was started.
+type Gathering struct {
+	g     *Group
+	data  []byte
+	heads [][]byte
+	first *Pending // nil: a process on its own
+}
+
+// StartGather begins a Gather.
+func (g *Group) StartGather(data []byte) *Gathering {
+	x := &Gathering{g: g, data: data}
 	if g.Size() == 1 {
-		return [][]byte{data}, nil
+		return x
 	}
 	first := make([]byte, firstBytes)
 	binary.LittleEndian.PutUint64(first, uint64(len(data)))
 	copy(first[8:], data)
-	heads, err := g.gather(ctx, first, func(int) int { return firstBytes })
-	if err != nil {
+	x.heads, x.first = g.startGather(first, func(int) int { return firstBytes })
+	return x
+}
+
+// Wait returns what Gather does. It may take another exchange.
+func (x *Gathering) Wait(ctx context.Context) ([][]byte, error) {
+	g, data, heads := x.g, x.data, x.heads
+	if x.first == nil {
+		return [][]byte{data}, nil
+	}
+	if err := x.first.Wait(ctx); err != nil {
 		return nil, err
 	}
 	length := func(rank int) int { return int(binary.LittleEndian.Uint64(heads[rank])) }
@@ -27,7 +50,8 @@ func (g *Group) Gather(ctx context.Context, data []byte) ([][]byte, error) {
 		longest = max(longest, length(i))
 	}
 	if longest > firstBytes-8 {
-		return g.gather(ctx, data, length)
+		all, p := g.startGather(data, length)
+		return all, p.Wait(ctx)
 	}
 	for i := range heads {
 		heads[i] = heads[i][8 : 8+length(i)]
@@ -38,8 +62,8 @@ func (g *Group) Gather(ctx context.Context, data []byte) ([][]byte, error) {
 // firstBytes are of Gather's first exchange: a length, and data that is short enough for no second one.
 const firstBytes = 512
 
-// gather is Gather with known lengths.
-func (g *Group) gather(ctx context.Context, data []byte, length func(rank int) int) ([][]byte, error) {
+// startGather begins a Gather with known lengths.
+func (g *Group) startGather(data []byte, length func(rank int) int) ([][]byte, *Pending) {
 	send, recv := make([][]byte, g.Size()), make([][]byte, g.Size())
 	for i := range recv {
 		if i == g.Rank() {
@@ -47,9 +71,9 @@ func (g *Group) gather(ctx context.Context, data []byte, length func(rank int) i
 		}
 		send[i], recv[i] = data, make([]byte, length(i))
 	}
-	err := g.Exchange(ctx, send, recv)
+	p := g.Start(send, recv)
 	recv[g.Rank()] = data
-	return recv, err
+	return recv, p
 }
 
 // Broadcast overwrites data by that of rank root. Its length is the same on all ranks.

@@ -69,7 +69,7 @@ const (
 	pageBytes = 4096
 	lineBytes = 128      // two words that different ranks write are not in one line of a cache
 	ringsMost = 32 << 20 // bytes of all rings together, but that each has at least ringLeast
-	ringMost  = 1 << 20  // bytes that may be on their way from one rank to another
+	ringMost  = 2 << 20  // bytes that may be on their way from one rank to another
 	ringLeast = 16 << 10
 )
 
@@ -272,7 +272,14 @@ const spinFor = 20 * time.Microsecond
 var sleepFor = time.Second
 
 // Ready moves what can be moved, see Transfer.
-func (x *sharedTransfer) Ready() bool { return len(x.missing()) == 0 }
+func (x *sharedTransfer) Ready() bool {
+	x.t.mu.Lock()
+	defer x.t.mu.Unlock()
+	if slices.Max(x.left) > 0 {
+		x.t.move()
+	}
+	return slices.Max(x.left) == 0
+}
 
 // Wait waits for the exchange, see Transfer.
 func (x *sharedTransfer) Wait(ctx context.Context) ([]int, error) {
@@ -281,15 +288,14 @@ func (x *sharedTransfer) Wait(ctx context.Context) ([]int, error) {
 	var began time.Time
 	for {
 		rings := own.rings.Load()
-		missing := x.missing()
-		if len(missing) == 0 {
+		if x.Ready() {
 			return nil, nil
 		}
 		if f := t.failed(); f != nil {
-			return missing, f
+			return x.missing(), f
 		}
 		if ctx.Err() != nil {
-			return missing, context.Cause(ctx)
+			return x.missing(), context.Cause(ctx)
 		}
 		if began.IsZero() {
 			began = time.Now()
@@ -304,13 +310,10 @@ func (x *sharedTransfer) Wait(ctx context.Context) ([]int, error) {
 	}
 }
 
-// missing moves what can be moved, and lists the ranks that something is still to come from, or to go to.
+// missing lists the ranks that something is still to come from, or to go to.
 func (x *sharedTransfer) missing() (list []int) {
 	x.t.mu.Lock()
 	defer x.t.mu.Unlock()
-	if slices.Max(x.left) > 0 {
-		x.t.move()
-	}
 	for i, n := range x.left {
 		if n > 0 {
 			list = append(list, i)
