@@ -70,7 +70,11 @@ func openRanks(c *cli.Context) (*ranks.Group, error) {
 // shareMemory replaces MPI's messages by memory that ranks share, where all of them are on one machine.
 func (j *job) shareMemory(ctx context.Context) (err error) {
 	const variable = "MAGVIT_RANKS"
-	switch v := os.Getenv(variable); v {
+	v := os.Getenv(variable)
+	if err := j.same(ctx, variable, v); err != nil {
+		return err
+	}
+	switch v {
 	case "":
 		j.group, j.apart, err = j.group.ShareMemory(ctx)
 		return err
