@@ -42,7 +42,7 @@ func typeName(t reflect.Type) string {
 	case reflect.Pointer:
 		return typeName(t.Elem())
 	case reflect.Slice:
-		return "a list, each element " + typeName(t.Elem())
+		return "a list in brackets, each element " + typeName(t.Elem())
 	case reflect.Array:
 		return fmt.Sprintf("a list of %d, each element %s", t.Len(), typeName(t.Elem()))
 	}

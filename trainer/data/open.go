@@ -139,6 +139,9 @@ func (o *opener) tellLeft() {
 		if _, err := os.Stat(l.first); err == nil && kind != ".txt" && slices.Contains(listKinds, kind) { // no member of an archive
 			why = ", which is read as a list where --data names it"
 		}
+		if slices.Contains([]string{".ckpt", ".pt", ".pth", ".safetensors"}, kind) {
+			why = ", which magvit inspect shows where it is named alone"
+		}
 		text = append(text, fmt.Sprintf("%d %s (%s%s)", l.n, kind, l.first, why))
 	}
 	if total > 0 {
