@@ -124,6 +124,8 @@ func TestFormOf(t *testing.T) {
 		{big, f4}, {ConvGradX{big}, f4}, {ConvGradW{big}, f4},
 		{conv(2, 16, 6, 6, 64, 64, 1, 3, 3), f2},
 		{conv(1, 1, 2, 2, 64, 64, 3, 3, 3), direct},
+		{ConvGradW{conv(1, 4, 4, 4, 512, 512, 3, 3, 3)}, direct}, {ConvGradW{conv(4, 4, 4, 4, 512, 512, 3, 3, 3)}, f4},
+		{ConvGradW{conv(1, 4, 4, 4, 128, 128, 3, 3, 3)}, direct}, {ConvGradW{conv(8, 4, 4, 4, 96, 96, 3, 3, 3)}, f4},
 		{big.with(func(s *Conv) { s.C = 16 }), direct},
 		{big.with(func(s *Conv) { s.O = 65 }), direct},
 		{big.with(func(s *Conv) { s.SH = 2 }), direct},
