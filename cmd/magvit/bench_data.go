@@ -69,7 +69,15 @@ func benchData(c *cli.Context) error {
 	}
 	began := time.Now()
 	log := logger(c.App.ErrWriter)
-	src, closeData, err := openData(c, log, c.StringSlice("data"), "", data.Options{})
+	opt := data.Options{}
+	if c.IsSet("preset") || c.IsSet("config") {
+		cfg, err := baseConfiguration(c)
+		if err != nil {
+			return err
+		}
+		opt.Images = cfg.Data.Images
+	}
+	src, closeData, err := openData(c, log, c.StringSlice("data"), "", opt)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func TestImageTokenizerTakesImages(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for i := range 3 {
-		img := image.NewRGBA(image.Rect(0, 0, 16, 16))
+		img := image.NewRGBA(image.Rect(0, 0, 16+2*i, 16))
 		for p := range img.Pix {
 			img.Pix[p] = byte(p * (i + 3))
 		}
@@ -107,11 +107,16 @@ func TestImageTokenizerTakesImages(t *testing.T) {
 	if out, _ := magvit(t, "codes", folder); !strings.Contains(out, "1×64×64") || !regexp.MustCompile(`(?m)^clips +3$`).MatchString(out) {
 		t.Errorf("codes of a folder of three images:\n%s", out)
 	}
+	magvit(t, "bench", "data", "--preset", "open-magvit2-image-128", "--data", dir, "--clips", "3")
+	_, log, status := finish(t, program(t, "train", "--data", filepath.Join(dir, "*.png"), "--set", "data.images=true", "--out", filepath.Join(dir, "chosen")))
+	if status != badInput || !strings.Contains(log, "data.images: ") {
+		t.Errorf("data.images without a preset: exit %d\n%s", status, log)
+	}
 	video := filepath.Join(dir, "video")
 	magvit(t, "import", "--from", "open-magvit2", "--inflate", file, "--out", video)
 	clips := filepath.Join(dir, "clips.npz")
 	magvit(t, "synth", "--clips", "2", "--size", "16", "--frames", "5", "--out", clips)
-	_, log, status := finish(t, program(t, "train", "--config", filepath.Join(video, "config.yaml"), "--init", run, "--data", clips, "--out", filepath.Join(dir, "x"), "--set", "data.val_share=0.5"))
+	_, log, status = finish(t, program(t, "train", "--config", filepath.Join(video, "config.yaml"), "--init", run, "--data", clips, "--out", filepath.Join(dir, "x"), "--set", "data.val_share=0.5"))
 	if want := "weights of an image tokenizer begin a video network by magvit export --to open-magvit2 and magvit import --inflate"; status != badInput || !strings.Contains(log, want) {
 		t.Errorf("weights of images for clips: exit %d, want %q in\n%s", status, want, log)
 	}

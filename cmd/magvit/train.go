@@ -97,6 +97,9 @@ func train(c *cli.Context) error {
 	if cfg, err = configuration(c); err != nil {
 		return err
 	}
+	if cfg.Data.Images && src != nil {
+		return usagef("data.images: the preset was chosen by clips of folders of frames; give --preset or --config, too")
+	}
 	if group != nil {
 		group.SetTimeout(time.Duration(cfg.Train.Timeout * float64(time.Second)))
 	}
