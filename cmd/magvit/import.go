@@ -83,7 +83,11 @@ func importCheckpoint(c *cli.Context) error {
 			return usagef("--%s: only with --from %s", name, strings.Join(published.Families(), ", "))
 		}
 	}
-	if d, err := published.Describe(args[0]); err == nil && d.Family != "" && !c.IsSet("config") {
+	switch d, err := published.Describe(args[0]); {
+	case err != nil || c.IsSet("config"):
+	case d.Own != "":
+		return usagef("%s: %s", args[0], d.Own)
+	case d.Family != "":
 		return usagef("%s: these are tensors of %s: give --from %s", args[0], d.Family, d.Family)
 	}
 	o := lucidrains.ImportOptions{File: args[0], Out: c.String("out"), Set: c.StringSlice("set")}

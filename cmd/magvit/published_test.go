@@ -71,6 +71,8 @@ func TestPublishedCheckpoint(t *testing.T) {
 	if out, _ := magvit(t, "inspect", filepath.Join(run, "checkpoints", "step-000000")); !strings.Contains(out, "weights in the order of this program") {
 		t.Errorf("inspect of a checkpoint's folder:\n%s", out)
 	}
+	own := filepath.Join(run, "checkpoints", "step-000000", "model.safetensors")
+	fails("weights of this program, of step 0: train --init takes them", "import", "--from", "lucidrains", own, "--out", filepath.Join(dir, "x"))
 	magvit(t, "train", "--init", run, "--data", clips, "--out", filepath.Join(dir, "mine"),
 		"--set", "train.steps=2", "--set", "data.size=16", "--set", "data.frames=5", "--set", "model.image_size=16", "--set", "train.eval_every=0", "--set", "data.val_share=0.5")
 }
