@@ -53,6 +53,9 @@ func TestPublishedCheckpoint(t *testing.T) {
 	if out, _ := magvit(t, "eval", "--checkpoint", run, "--data", clips, "--split", "all"); !strings.Contains(out, "PSNR") {
 		t.Errorf("an evaluation of imported weights:\n%s", out)
 	}
+	if out, log := magvit(t, "eval", "--checkpoint", run, "--data", clips); !strings.Contains(out, "2 clips, ") || !strings.Contains(log, "all clips are held out") {
+		t.Errorf("an evaluation of imported weights without --split, of two clips:\n%s%s", out, log)
+	}
 	fails("want a multiple of", "encode", "--checkpoint", run, "--data", clips, "--out", pieces, "--pieces", "3")
 	fails("these are tensors of vidtok: give --from vidtok", "import", "--from", "lucidrains", file, "--out", filepath.Join(dir, "x"))
 	fails("want open-magvit2", "export", "--to", "open-magvit2", "--checkpoint", run, filepath.Join(dir, "x.ckpt"))

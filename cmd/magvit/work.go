@@ -37,7 +37,7 @@ func workFlags(split string, more ...cli.Flag) []cli.Flag {
 	return append(append([]cli.Flag{
 		checkpointFlag(),
 		dataFlag(),
-		&cli.StringFlag{Name: "split", Value: split, Usage: "which clips: val (held out), train, test (where folders or a list name them) or all"},
+		&cli.StringFlag{Name: "split", Value: split, Usage: "which clips: val (held out), train, test (where folders or a list name them) or all, as it is for imported weights"},
 		indexFlag(),
 		&cli.BoolFlag{Name: "strict", Usage: "stop at a clip that cannot be read, instead of leaving it out"},
 	}, more...), deviceFlags()...)
@@ -165,12 +165,16 @@ func (w *work) openClips(of task.Trained) (err error) {
 	w.data = of.Config.Data
 	if of.Step == 0 {
 		w.data.Frames = 0
+		if w.c.String("split") != "all" && !w.c.IsSet("split") {
+			w.p.log.Info("imported weights: all clips are held out; --split val, train or test takes some")
+			err = w.c.Set("split", "all")
+		}
 	}
 	if w.c.IsSet("frames") {
 		w.data.Frames = w.c.Int("frames")
 	}
 	w.data.Strict = w.c.Bool("strict")
-	return nil
+	return err
 }
 
 func (w *work) close() {
