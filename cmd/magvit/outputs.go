@@ -38,6 +38,9 @@ type written struct {
 
 // printWritten prints the result as JSON, or as a line of text.
 func printWritten(c *cli.Context, w written, format string, args ...any) error {
+	if ext := filepath.Ext(w.Path); c.String("layout") == "files" && isMovie(w.Path) {
+		w.Path = strings.TrimSuffix(w.Path, ext) + "-*" + ext
+	}
 	if c.Bool("json") {
 		return printJSON(c, w)
 	}

@@ -43,6 +43,10 @@ func TestPublishedCheckpoint(t *testing.T) {
 	codes := filepath.Join(dir, "codes.npz")
 	magvit(t, "encode", "--checkpoint", run, "--data", clips, "--out", codes)
 	magvit(t, "decode", "--checkpoint", run, "--codes", codes, "--out", filepath.Join(dir, "back.npz"))
+	out, _ = magvit(t, "decode", "--checkpoint", run, "--codes", codes, "--out", filepath.Join(dir, "back.gif"), "--layout", "files")
+	if written, err := filepath.Glob(filepath.Join(dir, "back-*.gif")); err != nil || len(written) != 2 || !strings.Contains(out, filepath.Join(dir, "back-*.gif")+": 2 clips") {
+		t.Errorf("two clips, a file each, are %q (%v); said\n%s", written, err, out)
+	}
 	pieces := filepath.Join(dir, "pieces.npz")
 	magvit(t, "encode", "--checkpoint", run, "--data", clips, "--out", pieces, "--pieces", "4")
 	magvit(t, "decode", "--checkpoint", run, "--codes", pieces, "--out", filepath.Join(dir, "again.npz"), "--pieces", "4")
