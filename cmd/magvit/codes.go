@@ -135,12 +135,12 @@ func (s codesSummary) write(to io.Writer) error {
 	}
 	for i, name := range h.Classes {
 		if n := s.Labels[name]; n > 0 {
-			row("class "+name, "%d clips (label %d)", n, i)
+			row("class "+name, "%s (label %d)", metrics.Plural(n, "clip"), i)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
 		if !slices.Contains(h.Classes, name) {
-			row("label "+name, "%d clips, of a class without a name", s.Labels[name])
+			row("label "+name, "%s, of a class without a name", metrics.Plural(s.Labels[name], "clip"))
 		}
 	}
 	show := func(name string, u metrics.Codes) {

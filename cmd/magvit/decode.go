@@ -11,6 +11,7 @@ import (
 
 	"magvit/trainer/codes"
 	"magvit/trainer/data"
+	"magvit/trainer/metrics"
 	"magvit/trainer/task"
 )
 
@@ -81,7 +82,7 @@ func decode(c *cli.Context) error {
 		return err
 	}
 	p.close()
-	return printWritten(c, written{Path: c.String("out"), Clips: set.Clips}, "%d clips", set.Clips)
+	return printWritten(c, written{Path: c.String("out"), Clips: set.Clips}, "%s", metrics.Plural(set.Clips, "clip"))
 }
 
 func decodeBlock(c *cli.Context, set *codes.Set, b codes.Block, codec *task.Codec, s data.Writer, p *progress) error {

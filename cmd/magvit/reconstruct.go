@@ -4,6 +4,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"magvit/trainer/data"
+	"magvit/trainer/metrics"
 	"magvit/trainer/task"
 )
 
@@ -68,5 +69,5 @@ func reconstruct(c *cli.Context) (err error) {
 		return err
 	}
 	w.p.close()
-	return printWritten(c, written{Path: c.String("out"), Clips: count}, "%d clips, reconstructed from codes", count)
+	return printWritten(c, written{Path: c.String("out"), Clips: count}, "%s, reconstructed from codes", metrics.Plural(count, "clip"))
 }

@@ -13,6 +13,7 @@ import (
 	"magvit/trainer/atomicfile"
 	"magvit/trainer/codes"
 	"magvit/trainer/data"
+	"magvit/trainer/metrics"
 	"magvit/trainer/probe"
 	"magvit/trainer/report"
 	"magvit/trainer/task"
@@ -143,7 +144,7 @@ func sample(c *cli.Context) error {
 	if len(c.StringSlice("judge")) > 0 {
 		return s.judge(b, classes)
 	}
-	return printWritten(c, written{Path: c.String("out"), Clips: len(b.Names)}, "%d clips", len(b.Names))
+	return printWritten(c, written{Path: c.String("out"), Clips: len(b.Names)}, "%s", metrics.Plural(len(b.Names), "clip"))
 }
 
 // maxSamples bounds the clips of a call, which are in memory, and the candidates of a clip.
