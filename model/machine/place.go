@@ -13,9 +13,23 @@ import (
 // still needed. Values that follow each other in place share one life.
 type life struct {
 	nodes    []*G.Node
-	size     int // float32 words
-	from, to int // first write, last read, as positions in the program
+	at       []int // where each begins, in words from the place's start
+	size     int   // float32 words
+	from, to int   // first write, last read, as positions in the program
 	off      int
+}
+
+const line = 16 // values of a cache line: places start on one
+
+func newLife(n *G.Node, words, from, to int) *life {
+	return &life{nodes: []*G.Node{n}, at: []int{0}, size: ceilLine(words), from: from, to: to}
+}
+
+func ceilLine(words int) int { return (words + line - 1) / line * line }
+
+// add is that n is in the place too, at words from its start, until to.
+func (l *life) add(n *G.Node, at, to int) {
+	l.nodes, l.at, l.to = append(l.nodes, n), append(l.at, at), max(l.to, to)
 }
 
 // place gives every value that is not bound a place in one arena, so that values
@@ -35,10 +49,9 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 	}
 	lives := map[*G.Node]*life{}
 	var all []*life
-	const line = 16 // values of a cache line: places start on one
 	for i, in := range prog {
 		for _, o := range p.loads[i] {
-			all = append(all, &life{nodes: []*G.Node{o.node}, size: (size(o.node) + line - 1) / line * line, from: i, to: last[o.node]})
+			all = append(all, newLife(o.node, size(o.node), i, last[o.node]))
 		}
 		for _, n := range in.results() {
 			p.stats.ValueBytes += 4 * int64(words(n))
@@ -49,14 +62,10 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 			if keep[n] {
 				to = len(prog)
 			}
-			if l := inherits(in, i, lives, last, keep, words); l != nil {
-				l.nodes, l.to = append(l.nodes, n), to
-				lives[n] = l
-				continue
+			if lives[n] = inherits(in, i, to, lives, keep, words); lives[n] == nil {
+				lives[n] = newLife(n, words(n), i, to)
+				all = append(all, lives[n])
 			}
-			l := &life{nodes: []*G.Node{n}, size: (words(n) + line - 1) / line * line, from: i, to: to}
-			lives[n] = l
-			all = append(all, l)
 		}
 	}
 	arena := arrange(all, len(prog))
@@ -66,8 +75,8 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 	}
 	p.stats.ArenaBytes = 4 * int64(arena)
 	for _, l := range all {
-		for _, n := range l.nodes {
-			p.buffers[n] = buf.Slice(l.off, l.off+words(n))
+		for i, n := range l.nodes {
+			p.buffers[n] = buf.Slice(l.off+l.at[i], l.off+l.at[i]+words(n))
 		}
 	}
 	return nil
@@ -131,22 +140,49 @@ func arrangeIn(order []*life) (arena int) {
 	return arena
 }
 
-// inherits returns the life that the result of in can go on with: a sum or a blend may be
-// written over a summand that is needed no longer, an activation or a norm over its input.
-func inherits(in instr, i int, lives map[*G.Node]*life, last map[*G.Node]int, keep map[*G.Node]bool, words func(n *G.Node) int) *life {
+// inherits returns the life that the result of in can go on with, until to: a sum or a blend may be
+// written over a summand that is needed no longer, an activation or a norm over its input. A clip with
+// more frames in front may be around the clip, which stays as it is.
+func inherits(in instr, i, to int, lives map[*G.Node]*life, keep map[*G.Node]bool, words func(n *G.Node) int) *life {
 	s, _ := kernels.Plain(in.spec)
 	sides := overwrites(s)
 	for side := 1; side <= sides; side++ {
 		a := in.args[side]
-		if l := lives[a]; l == nil || last[a] != i || keep[a] || sides == 2 && in.args[1] == in.args[2] || words(a) != words(in.args[0]) {
+		l := lives[a]
+		if l == nil || l.to != i || keep[a] || sides == 2 && in.args[1] == in.args[2] || words(a) != words(in.args[0]) {
 			continue
 		}
 		if _, sum := s.(kernels.Add); sum {
 			in.args[1], in.args[side] = a, in.args[1] // Add allows its first summand only
 		}
-		return lives[a]
+		l.add(in.args[0], l.at[slices.Index(l.nodes, a)], to)
+		return l
 	}
-	return nil
+	if !padsFront(s) {
+		return nil
+	}
+	x, y := in.args[1], in.args[0]
+	l, front := lives[x], words(y)-words(x)
+	if l == nil || slices.Max(l.at) > 0 || front < 1 || front%line != 0 || (size(y)-size(x))%front != 0 { // stored alike
+		return nil
+	}
+	for k := range l.at {
+		l.at[k] = front
+	}
+	l.size += front
+	l.add(y, 0, to)
+	return l
+}
+
+// padsFront says that the end of a kernel's result is its source.
+func padsFront(plain kernels.Spec) bool {
+	switch s := plain.(type) {
+	case kernels.PadFront:
+		return s.N == 1
+	case kernels.Pad:
+		return s.N == 1 && s.PH == 0 && s.PW == 0
+	}
+	return false
 }
 
 // overwrites is how many of its first sources a kernel can be written over.
