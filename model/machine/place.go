@@ -82,10 +82,11 @@ func (p *Plan) place(prog []instr, half, keep map[*G.Node]bool) error {
 	return nil
 }
 
-// arrange places lives of a program of n instructions and returns the size of the arena: the
-// largest first (Pisarchyk and Lee, "Efficient memory management for deep neural net inference",
-// 2020). Where the arena is larger than what is needed at once, it climbs: the one that ends
-// the arena goes first, a number of times. The smallest arena is the result.
+// arrange places lives of a program of n instructions and returns the size of the arena. The
+// largest go first (Pisarchyk and Lee, "Efficient memory management for deep neural net inference",
+// 2020). Where the arena is larger than what is needed at once, it climbs, from that order and
+// from the one in which they are made: the life that ends the arena goes first, a number of times.
+// The smallest arena is the result.
 func arrange(all []*life, n int) int {
 	needed := make([]int, n)
 	for i := range needed {
@@ -95,20 +96,22 @@ func arrange(all []*life, n int) int {
 			}
 		}
 	}
-	order := slices.Clone(all)
-	slices.SortStableFunc(order, func(a, b *life) int { return cmp.Compare(b.size, a.size) })
-	best, least := slices.Clone(order), arrangeIn(order)
-	for range climbs {
-		if n == 0 || least == slices.Max(needed) {
-			break
-		}
-		end := slices.MaxFunc(order, func(a, b *life) int { return cmp.Compare(a.off+a.size, b.off+b.size) })
-		i := slices.Index(order, end)
-		copy(order[1:i+1], order[:i])
-		order[0] = end
-		if arena := arrangeIn(order); arena < least {
-			least = arena
-			copy(best, order)
+	bySize := slices.Clone(all)
+	slices.SortStableFunc(bySize, func(a, b *life) int { return cmp.Compare(b.size, a.size) })
+	best, least := slices.Clone(bySize), arrangeIn(bySize)
+	for _, order := range [][]*life{bySize, slices.Clone(all)} {
+		for range climbs {
+			if n == 0 || least == slices.Max(needed) {
+				break
+			}
+			if arena := arrangeIn(order); arena < least {
+				least = arena
+				copy(best, order)
+			}
+			end := slices.MaxFunc(order, func(a, b *life) int { return cmp.Compare(a.off+a.size, b.off+b.size) })
+			i := slices.Index(order, end)
+			copy(order[1:i+1], order[:i])
+			order[0] = end
 		}
 	}
 	return arrangeIn(best)
