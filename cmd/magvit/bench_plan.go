@@ -140,7 +140,7 @@ func benchPlan(c *cli.Context, p *costModel, net model.Network, cfg config.Confi
 		launches = append(launches, k.row(at).Seconds)
 	}
 	for n := 1; n <= c.Int("ranks"); n *= 2 {
-		r.Scaling = append(r.Scaling, predict(launches, s.steps.Program().Plan.Launches(), s.steps.Buckets(), between, n))
+		r.Scaling = append(r.Scaling, predict(launches, s.steps.Program().Plan.Launches(), s.steps.Buckets(), between, n, true))
 	}
 	if c.Bool("json") {
 		return printJSON(c, r)

@@ -44,13 +44,13 @@ type scaling struct {
 	Ranks      int     `json:"ranks"`
 	Seconds    float64 `json:"least_s"`
 	Sums       float64 `json:"sums_s"`     // of all buckets, one after another
-	Exposed    float64 `json:"exposed_s"`  // of which after the backward pass
+	Exposed    float64 `json:"exposed_s"`  // of which not hidden by the backward pass
 	Efficiency float64 `json:"efficiency"` // clips a second of a rank, relative to one alone
 }
 
 // predict is a step on n ranks. launches are the seconds of a step's launches in order, the first
-// of which are the plan whose buckets are added up meanwhile; the update follows.
-func predict(launches []float64, plan int, buckets []trainer.Bucket, l link, n int) scaling {
+// of which are the plan whose buckets are added up meanwhile, if that hides them; the update follows.
+func predict(launches []float64, plan int, buckets []trainer.Bucket, l link, n int, hidden bool) scaling {
 	end := make([]float64, len(launches)+1) // when the first launches have run
 	for i, s := range launches {
 		end[i+1] = end[i] + s
@@ -64,8 +64,11 @@ func predict(launches []float64, plan int, buckets []trainer.Bucket, l link, n i
 	}
 	backward, alone := end[plan], end[len(launches)]
 	s.Exposed = max(0, free-backward)
-	if n == 1 {
+	switch {
+	case n == 1:
 		s.Exposed = 0
+	case !hidden:
+		s.Exposed = s.Sums
 	}
 	s.Seconds = alone + s.Exposed
 	s.Efficiency = alone / s.Seconds
@@ -123,7 +126,7 @@ func benchRankStep(c *cli.Context, be kernels.Backend, net model.Network, cfg co
 	for _, b := range buckets {
 		r.Sums, r.Bytes = r.Sums+1, r.Bytes+b.Bytes
 	}
-	r.Predicted = predict(upTo(launches, r.Alone), plan.Launches(), buckets, l, n)
+	r.Predicted = predict(upTo(launches, r.Alone), plan.Launches(), buckets, l, n, launched.apart != nil) // through shared memory the core that computes adds up
 	if g.Size() > 1 {
 		shared, err := newMeasured(be, net, cfg, shape, g)
 		if err != nil {
@@ -159,7 +162,7 @@ func (r rankStepResult) write(w io.Writer, l link) error {
 	p := r.Predicted
 	_, err := fmt.Fprintf(w, "%s, %s: %d clips of %d frames, %d×%d, on %d ranks\n", r.Preset, r.Device, r.Batch, r.Frames, r.Size, r.Size, p.Ranks)
 	if err == nil {
-		_, err = fmt.Fprintf(w, "one rank alone with %d clips: %.1f ms a step\n%d sums of %s by exchanges of %.1f µs and %.2f GB/s: %.1f ms, of which %.1f ms after the backward pass\npredicted: %.1f ms, %.1f %% of the speed alone\n",
+		_, err = fmt.Fprintf(w, "one rank alone with %d clips: %.1f ms a step\n%d sums of %s by exchanges of %.1f µs and %.2f GB/s: %.1f ms, of which %.1f ms not hidden\npredicted: %.1f ms, %.1f %% of the speed alone\n",
 			r.Batch/p.Ranks, 1e3*r.Alone, r.Sums, inBytes(uint64(r.Bytes)), 1e6*l.latency, l.rate/1e9, 1e3*p.Sums, 1e3*p.Exposed, 1e3*p.Seconds, 100*p.Efficiency)
 	}
 	if err == nil && r.MedianSeconds > 0 {
