@@ -34,6 +34,15 @@ class Group(nn.Module):
             setattr(self, name, m)
 
 
+class Residual(nn.Module):
+    """A residual block of two convolutions, with a shortcut where the width changes."""
+
+    def forward(self, x):
+        y = self.conv1(F.silu(self.norm1(x), inplace=True))
+        y = self.conv2(F.silu(self.norm2(y), inplace=True))
+        return y.add_(self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+
+
 # Open-MAGVIT2
 
 
@@ -46,18 +55,13 @@ class OMConv(nn.Module):
         return self.conv_1(F.pad(x, (0, 0, 0, 0, self.front, 0)) if self.front else x)
 
 
-class OMBlock(nn.Module):
+class OMBlock(Residual):
     def __init__(self, i, o):
         super().__init__()
         self.norm1, self.norm2 = nn.GroupNorm(32, i, 1e-6), nn.GroupNorm(32, o, 1e-6)
         self.conv1, self.conv2 = OMConv(i, o, 3, bias=False), OMConv(o, o, 3, bias=False)
         if i != o:
             self.nin_shortcut = OMConv(i, o, 1, bias=False)
-
-    def forward(self, x):
-        y = self.conv1(F.silu(self.norm1(x), inplace=True))
-        y = self.conv2(F.silu(self.norm2(y), inplace=True))
-        return y.add_(self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
 
 
 class OMUp(nn.Module):
@@ -156,17 +160,12 @@ class VTNorm(nn.Module):
         return self.norm(x.movedim(1, -1)).movedim(-1, 1)
 
 
-class VTBlock(nn.Module):
+class VTBlock(Residual):
     def __init__(self, i, o, conv):
         super().__init__()
         self.norm1, self.norm2, self.conv1, self.conv2 = VTNorm(i), VTNorm(o), conv(i, o), conv(o, o)
         if i != o:
             self.nin_shortcut = nn.Conv2d(i, o, 1)
-
-    def forward(self, x):
-        y = self.conv1(F.silu(self.norm1(x), inplace=True))
-        y = self.conv2(F.silu(self.norm2(y), inplace=True))
-        return y.add_(self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
 
 
 class VTAttention(nn.Module):
@@ -327,17 +326,12 @@ class CSNorm(nn.Module):
         return clips_of(self.norm(frames_of(x)), len(x))
 
 
-class CSBlock(nn.Module):
+class CSBlock(Residual):
     def __init__(self, i, o):
         super().__init__()
         self.norm1, self.norm2, self.conv1, self.conv2 = CSNorm(i), CSNorm(o), cs_pair(i, o), cs_pair(o, o)
         if i != o:
             self.nin_shortcut = CSConv(i, o)
-
-    def forward(self, x):
-        y = self.conv1(F.silu(self.norm1(x), inplace=True))
-        y = self.conv2(F.silu(self.norm2(y), inplace=True))
-        return y.add_(self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
 
 
 class CSAttention(nn.Module):
