@@ -99,31 +99,19 @@ func (m cosmos) mid(name string, x *G.Node) *G.Node {
 	return m.block(name+".block_2", x, c)
 }
 
-// resampled makes an axis twice or half as long: 1 frames, 2 rows, 3 columns.
-func (m cosmos) resampled(x *G.Node, axis int, kind kernels.Interpolation) *G.Node {
-	if m.err != nil {
-		return nil
-	}
-	shape := x.Shape().Clone()
-	s := kernels.Resample{N: shape[:axis].TotalSize(), T: shape[axis], Inner: shape[axis+1:].TotalSize(), Kind: kind}
-	shape[axis] = s.Out()
-	return m.apply(s, shape, x)
-}
-
 // down halves space, time or both, by the sum of a mean and a convolution.
 func (m cosmos) down(name string, x *G.Node, space, time bool) *G.Node {
-	n, t, h, w, c := m.dims(x)
+	_, _, _, _, c := m.dims(x)
 	if !space && !time {
 		return x
 	}
 	if space {
-		s := kernels.Pad{N: n, T: t, H: h, W: w, C: c, PH: 1, PW: 1, After: true}
-		y := m.conv(name+".conv1", m.apply(s, []int{n, t, h + 1, w + 1, c}, x), c, ofFrame, convOptions{strideS: 2, padded: true})
-		x = m.add(m.resampled(m.resampled(x, 3, kernels.MeanOfTwo), 2, kernels.MeanOfTwo), y)
+		y := m.conv(name+".conv1", m.padAfter(x, 1, 1), c, ofFrame, convOptions{strideS: 2, padded: true})
+		x = m.add(m.resampledFrames(x, kernels.MeanOfTwo), y)
 	}
 	if time {
 		x = m.repeatFirst(x, 1)
-		x = m.add(m.resampled(x, 1, kernels.MeanOfTwo), m.conv(name+".conv2", x, c, ofTime, convOptions{strideT: 2}))
+		x = m.add(m.resampled(x, 1, kernels.MeanOfTwo, 0), m.conv(name+".conv2", x, c, ofTime, convOptions{strideT: 2}))
 	}
 	return m.conv(name+".conv3", x, c, point, convOptions{})
 }
@@ -136,12 +124,12 @@ func (m cosmos) up(name string, x *G.Node, space, time bool) *G.Node {
 	}
 	if time {
 		if t > 1 {
-			x = m.frames(m.resampled(x, 1, kernels.Nearest), 1, 2*t)
+			x = m.frames(m.resampled(x, 1, kernels.Nearest, 0), 1, 2*t)
 		}
 		x = m.add(x, m.conv(name+".conv1", x, c, ofTime, convOptions{}))
 	}
 	if space {
-		x = m.resampled(m.resampled(x, 3, kernels.Nearest), 2, kernels.Nearest)
+		x = m.resampledFrames(x, kernels.Nearest)
 		x = m.add(x, m.conv(name+".conv2", x, c, ofFrame, convOptions{}))
 	}
 	return m.conv(name+".conv3", x, c, point, convOptions{})

@@ -260,6 +260,23 @@ func (b *builder) repeatFirst(x *G.Node, frames int) *G.Node {
 	return b.apply(kernels.Pad{N: n, T: t, H: h, W: w, C: c, PT: frames, Mode: kernels.Replicate}, []int{n, t + frames, h, w, c}, x)
 }
 
+// resampled makes an axis twice or half as long: 1 frames, 2 rows, 3 columns. With head the first positions are
+// interpolated on their own.
+func (b *builder) resampled(x *G.Node, axis int, kind kernels.Interpolation, head int) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	shape := x.Shape().Clone()
+	s := kernels.Resample{N: shape[:axis].TotalSize(), T: shape[axis], Inner: shape[axis+1:].TotalSize(), Kind: kind, Head: head}
+	shape[axis] = s.Out()
+	return b.apply(s, shape, x)
+}
+
+// resampledFrames makes rows and columns twice or half as many.
+func (b *builder) resampledFrames(x *G.Node, kind kernels.Interpolation) *G.Node {
+	return b.resampled(b.resampled(x, 2, kind, 0), 3, kind, 0)
+}
+
 // publishedDefaults is Defaults with what all networks of published tokenizers have in common.
 func publishedDefaults(compat string, width int, p Published) Config {
 	c := Defaults()

@@ -100,13 +100,6 @@ func (m vidTok) frameAttention(name string, x *G.Node) *G.Node {
 	return m.add(x, m.conv(name+".proj_out", y, c, point, convOptions{}))
 }
 
-// resampled changes the length of the time axis by an interpolation.
-func (m vidTok) resampled(x *G.Node, kind kernels.Interpolation, head int) *G.Node {
-	n, t, h, w, c := m.dims(x)
-	s := kernels.Resample{N: n, T: t, Inner: h * w * c, Kind: kind, Head: head}
-	return m.apply(s, []int{n, s.Out(), h, w, c}, x)
-}
-
 // blend mixes an interpolation and a convolution.
 func (m vidTok) blend(name string, x, y *G.Node) *G.Node {
 	if m.err != nil {
@@ -116,17 +109,13 @@ func (m vidTok) blend(name string, x, y *G.Node) *G.Node {
 }
 
 func (m vidTok) spaceDown(name string, x *G.Node) *G.Node {
-	n, t, h, w, c := m.dims(x)
-	s := kernels.Pad{N: n, T: t, H: h, W: w, C: c, PH: 1, PW: 1, After: true}
-	x = m.apply(s, []int{n, t, h + 1, w + 1, c}, x)
-	return m.builder.conv(name+".conv", x, c, Kernel{1, 3, 3}, convOptions{axes: spaceOnly, strideS: 2, padded: true})
+	_, _, _, _, c := m.dims(x)
+	return m.builder.conv(name+".conv", m.padAfter(x, 1, 1), c, Kernel{1, 3, 3}, convOptions{axes: spaceOnly, strideS: 2, padded: true})
 }
 
 func (m vidTok) spaceUp(name string, x *G.Node) *G.Node {
-	n, t, h, w, c := m.dims(x)
-	x = m.apply(kernels.Resample{N: n * t, T: h, Inner: w * c}, []int{n, t, 2 * h, w, c}, x)
-	x = m.apply(kernels.Resample{N: n * t * 2 * h, T: w, Inner: c}, []int{n, t, 2 * h, 2 * w, c}, x)
-	return m.builder.conv(name+".conv", x, c, Kernel{1, 3, 3}, convOptions{axes: spaceOnly})
+	_, _, _, _, c := m.dims(x)
+	return m.builder.conv(name+".conv", m.resampledFrames(x, kernels.Nearest), c, Kernel{1, 3, 3}, convOptions{axes: spaceOnly})
 }
 
 func (m vidTok) timeDown(name string, x *G.Node) *G.Node {
@@ -135,11 +124,11 @@ func (m vidTok) timeDown(name string, x *G.Node) *G.Node {
 	if m.newer() {
 		kind = kernels.MeanOfThreeCut
 	}
-	means := m.resampled
+	means := func(x *G.Node, kind kernels.Interpolation) *G.Node { return m.resampled(x, 1, kind, 0) }
 	if m.piece != nil {
-		means = func(x *G.Node, kind kernels.Interpolation, _ int) *G.Node { return m.meansOfThree(name, x, kind) }
+		means = func(x *G.Node, kind kernels.Interpolation) *G.Node { return m.meansOfThree(name, x, kind) }
 	}
-	return m.blend(name, means(x, kind, 0), m.conv(name+".conv", x, c, Kernel{3, 3, 3}, convOptions{strideT: 2}))
+	return m.blend(name, means(x, kind), m.conv(name+".conv", x, c, Kernel{3, 3, 3}, convOptions{strideT: 2}))
 }
 
 // timeUp doubles time; of a clip in version 1.1 the first head frames are interpolated on
@@ -150,9 +139,9 @@ func (m vidTok) timeUp(name string, x *G.Node, head int) *G.Node {
 	case m.newer() && m.piece != nil:
 		x = m.stretched(name, x, head)
 	case m.newer():
-		x = m.resampled(x, kernels.Linear, head)
+		x = m.resampled(x, 1, kernels.Linear, head)
 	default:
-		x = m.resampled(x, kernels.Nearest, 0)
+		x = m.resampled(x, 1, kernels.Nearest, 0)
 	}
 	return m.blend(name, x, m.conv(name+".conv", x, c, Kernel{3, 3, 3}, convOptions{}))
 }

@@ -88,11 +88,11 @@ func (m vidTok) meansOfThree(name string, x *G.Node, kind kernels.Interpolation)
 	before := m.piece.memory[name]
 	m.piece.memory[name] = last
 	if before == nil {
-		return m.resampled(x, kind, 0)
+		return m.resampled(x, 1, kind, 0)
 	}
 	// The first mean is of the frames 0 and 1 of what follows, and is left out; the second is of
 	// the remembered frame and two of the piece.
-	y := m.resampled(m.concat(m.concat(before, before), x), kind, 0)
+	y := m.resampled(m.concat(m.concat(before, before), x), 1, kind, 0)
 	return m.frames(y, 1, 1+t/2)
 }
 
@@ -119,12 +119,12 @@ func (m vidTok) stretched(name string, x *G.Node, head int) *G.Node {
 	}
 	switch {
 	case p.first:
-		x = m.resampled(x, kernels.Linear, head)
+		x = m.resampled(x, 1, kernels.Linear, head)
 	case before == nil:
-		x = m.resampled(x, kernels.Linear, 0)
+		x = m.resampled(x, 1, kernels.Linear, 0)
 	default:
 		_, known, _, _, _ = m.dims(before)
-		x = m.resampled(m.concat(before, x), kernels.Linear, 0)
+		x = m.resampled(m.concat(before, x), 1, kernels.Linear, 0)
 	}
 	return m.frames(x, 2*known, 2*(known+end)+p.look)
 }

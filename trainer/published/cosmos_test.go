@@ -2,7 +2,6 @@ package published
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"hash/crc32"
 	"maps"
@@ -22,14 +21,8 @@ import (
 // change may add or remove some.
 func cosmosFile(t *testing.T, folder string, change func(state map[string][]int)) string {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(testdata, "cosmos.dv.4x8x8_p2.safetensors"))
-	trainertest.Check(t, err)
-	var header struct {
-		Meta struct{ Case string } `json:"__metadata__"`
-	}
-	trainertest.Check(t, json.Unmarshal(raw[8:8+binary.LittleEndian.Uint64(raw)], &header))
 	var c struct{ Params [][]any }
-	trainertest.Check(t, json.Unmarshal([]byte(header.Meta.Case), &c))
+	trainertest.Check(t, json.Unmarshal([]byte(caseText(t, filepath.Join(testdata, "cosmos.dv.4x8x8_p2.safetensors"))), &c))
 	state := map[string][]int{}
 	for _, p := range c.Params {
 		var shape []int

@@ -61,17 +61,12 @@ func casesIn(t *testing.T, dir string) (cases []goldenCase) {
 	files, err := filepath.Glob(filepath.Join(dir, "checkpoint.*.safetensors"))
 	trainertest.Check(t, err)
 	for _, path := range files {
-		raw, err := os.ReadFile(path)
-		trainertest.Check(t, err)
-		var header struct {
-			Meta struct{ Case string } `json:"__metadata__"`
-		}
-		trainertest.Check(t, json.Unmarshal(raw[8:8+binary.LittleEndian.Uint64(raw)], &header))
-		if header.Meta.Case == "" {
+		text := caseText(t, path)
+		if text == "" {
 			continue // a checkpoint's tensors alone
 		}
 		c := goldenCase{dir: dir, tensors: map[string]*torchfile.Tensor{}}
-		trainertest.Check(t, json.Unmarshal([]byte(header.Meta.Case), &c))
+		trainertest.Check(t, json.Unmarshal([]byte(text), &c))
 		list, closeFile, err := torchfile.OpenSafetensors(path)
 		trainertest.Check(t, err)
 		t.Cleanup(func() { closeFile() })
@@ -84,6 +79,18 @@ func casesIn(t *testing.T, dir string) (cases []goldenCase) {
 		t.Fatalf("no checkpoints in %s", dir)
 	}
 	return cases
+}
+
+// caseText is the JSON object of the case in a golden file, "" for none.
+func caseText(t *testing.T, path string) string {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	trainertest.Check(t, err)
+	var header struct {
+		Meta struct{ Case string } `json:"__metadata__"`
+	}
+	trainertest.Check(t, json.Unmarshal(raw[8:8+binary.LittleEndian.Uint64(raw)], &header))
+	return header.Meta.Case
 }
 
 func (c goldenCase) family() string {
