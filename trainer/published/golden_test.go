@@ -3,7 +3,6 @@ package published
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"math"
@@ -84,13 +83,9 @@ func casesIn(t *testing.T, dir string) (cases []goldenCase) {
 // caseText is the JSON object of the case in a golden file, "" for none.
 func caseText(t *testing.T, path string) string {
 	t.Helper()
-	raw, err := os.ReadFile(path)
+	metadata, err := torchfile.SafetensorsMetadata(path)
 	trainertest.Check(t, err)
-	var header struct {
-		Meta struct{ Case string } `json:"__metadata__"`
-	}
-	trainertest.Check(t, json.Unmarshal(raw[8:8+binary.LittleEndian.Uint64(raw)], &header))
-	return header.Meta.Case
+	return metadata["case"]
 }
 
 func (c goldenCase) family() string {
